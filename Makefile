@@ -1,0 +1,69 @@
+# Everything works from a clean clone with Python 3.10 or later and make: `make help` lists what there is.
+
+PYTHON ?= python3
+VENV := .venv
+DEMO_VENV := .venv-demo
+FRAMEWORKS_VENV := .venv-frameworks
+RUN := $(VENV)/bin/python
+# What pip installs as PyTorch; on Linux the usual build brings gigabytes of CUDA
+TORCH ?= torch==2.13.0
+JOBS ?= 2
+PYTEST := $(RUN) -m pytest --numprocesses $(JOBS) --dist loadfile
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format interop faults test-frameworks bench bench-full docs clean
+
+help: ## List what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(VENV)/.installed ## Make a virtual environment, .venv, with the project and what its development needs
+
+demo: $(DEMO_VENV)/.installed ## Train the iris example twice, then list, show, compare and restore its runs
+	@examples/iris/demo.sh $(DEMO_VENV)
+
+test: install ## Run all tests, those against the real Keepsake 0.4.2 included
+	$(PYTEST)
+
+check: install ## Lint, check the formatting and the types, and that the generated documentation is up to date
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+	$(RUN) -m mypy
+	$(RUN) docs/generate.py --check
+
+format: install ## Put the code into its form, and mend what the linter can
+	$(RUN) -m ruff check --fix
+	$(RUN) -m ruff format
+
+interop: install ## Only the tests against the real Keepsake 0.4.2, both ways
+	$(PYTEST) tests/interop
+
+faults: install ## The fault tests in their long form: kills, full disks, torn files, hostile input
+	$(PYTEST) tests/faults -m "exhaustive or not exhaustive"
+
+test-frameworks: $(FRAMEWORKS_VENV)/.installed ## Test the callbacks with the real Keras and Lightning (on CPU)
+	KERAS_BACKEND=torch $(FRAMEWORKS_VENV)/bin/python -m pytest tests/frameworks
+
+bench: install ## Measure against Keepsake 0.4.2, in a few minutes
+	$(RUN) -m benchmarks
+
+bench-full: install ## Measure against Keepsake 0.4.2, at full size
+	$(RUN) -m benchmarks --full
+
+docs: install ## Generate the command-line and Python references in docs/
+	$(RUN) docs/generate.py
+
+clean: ## Remove the virtual environments and all caches
+	rm -rf $(VENV) $(DEMO_VENV) $(FRAMEWORKS_VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+# An environment is brought up to date when what it should hold has changed
+$(VENV)/.installed: CONTENT = --editable '.[dev]'
+$(DEMO_VENV)/.installed: CONTENT = --editable . --requirement examples/iris/requirements.txt
+$(DEMO_VENV)/.installed: examples/iris/requirements.txt
+$(FRAMEWORKS_VENV)/.installed: CONTENT = $(TORCH) --editable '.[test,frameworks]'
+
+%/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Keepsake needs Python 3.10 or later, and $(PYTHON) is %d.%d. Name another one: make PYTHON=python3.12" % sys.version_info[:2])'
+	@echo "Installing into $*, once: a minute or two" >&2
+	@$(PYTHON) -m venv $*
+	@$*/bin/python -m pip install --quiet --disable-pip-version-check $(CONTENT)
+	@touch $@

@@ -1,0 +1,30 @@
+"""Version control for machine learning: code, hyperparameters, metrics and weights of every run, as plain files.
+
+    import keepsake
+
+    experiment = keepsake.init(path=".", params={"learning_rate": 0.01})
+    experiment.checkpoint(path="model.pth", metrics={"loss": 0.5}, primary_metric=("loss", "minimize"))
+"""
+
+from keepsake import exceptions
+from keepsake.checkpoint import Checkpoint, CheckpointList, PrimaryMetric
+from keepsake.experiment import Experiment, ExperimentCollection, ExperimentList
+from keepsake.project import Project, default_project, init
+from keepsake.version import __version__
+
+experiments = default_project.experiments
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointList",
+    "Experiment",
+    "ExperimentCollection",
+    "ExperimentList",
+    "PrimaryMetric",
+    "Project",
+    "__version__",
+    "default_project",
+    "exceptions",
+    "experiments",
+    "init",
+]

@@ -1,0 +1,186 @@
+"""What is said to the person: messages and progress bars on stderr. Nothing here ever raises because of stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from types import TracebackType
+from typing import TextIO
+
+from keepsake._values import escape_controls
+
+_FIRST, _NEXT = "═══╡ ", "   │ "
+_ASCII = str.maketrans("═╡│", "=||")
+_RESET, _FAINT, _YELLOW, _RED = "\x1b[0m", "\x1b[2m", "\x1b[33m", "\x1b[31m"
+_CLEAR_LINE = "\r\x1b[K"
+_BAR_WIDTH = 24
+
+# Re-entrant because a signal handler may speak while its thread does.
+_lock = threading.RLock()
+_color: bool | None = None
+_bar_is_drawn = False
+
+
+def say(message: str) -> None:
+    """Print `message` to stderr. It may have several lines; control characters in it are shown escaped."""
+    _print(message, "")
+
+
+def warn(message: str) -> None:
+    """Print `message` to stderr as a warning."""
+    _print(message, _YELLOW)
+
+
+def error(message: str) -> None:
+    """Print `message` to stderr as an error."""
+    _print(message, _RED)
+
+
+def set_color(color: bool | None) -> None:
+    """Force colours on or off for this process (`--color`, `--no-color`); None: decide for each stream."""
+    global _color
+    _color = color
+
+
+def color_enabled(stream: TextIO | None) -> bool:
+    """Tell whether to write colours to `stream`: a terminal, and `NO_COLOR` is not set, unless `set_color` decided."""
+    if _color is not None:
+        return _color
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and _is_terminal(stream)
+
+
+def format_size(count: float) -> str:
+    """Return `count` bytes for a person, in powers of 1000: `999 B`, `1.5 kB`, `2.0 GB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.95:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+class Progress:
+    """A progress bar on stderr: only on a terminal, and only for what takes longer than a second.
+
+    Arguments:
+        label: what is going on, e.g. `Checking out`.
+        total: how much there is to do; None if that is not known.
+        unit: `B` for bytes; anything else is a word for the things counted.
+    """
+
+    def __init__(self, label: str, total: int | None, unit: str = "B") -> None:
+        self._label = escape_controls(label)
+        self._total = total
+        self._unit = unit
+        self._done = 0
+        self._next = float("inf")
+
+    def __enter__(self) -> Progress:
+        if _is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb":
+            self._next = time.monotonic() + 1
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        with _lock:
+            self._next = float("inf")
+            _write("")
+
+    def advance(self, n: int = 1) -> None:
+        """Count `n` more units as done. Any thread may call it, as often as it likes."""
+        with _lock:
+            self._done += n
+            now = time.monotonic()
+            if now >= self._next:
+                self._next = now + 0.1
+                self._draw()
+
+    def _draw(self) -> None:
+        global _bar_is_drawn
+        line = f"{_NEXT}{self._label}  {self._amounts()}"[: _terminal_width() - 1]
+        _write(line)
+        _bar_is_drawn = True
+
+    def _amounts(self) -> str:
+        done = self._amount(self._done)
+        if not self._total:
+            return done
+        share = min(self._done / self._total, 1.0)
+        bar = "#" * int(share * _BAR_WIDTH)
+        return f"[{bar:.<{_BAR_WIDTH}}] {share:4.0%}  {done} of {self._amount(self._total)}"
+
+    def _amount(self, count: int) -> str:
+        return format_size(count) if self._unit == "B" else f"{count:,} {self._unit}"
+
+
+def _print(message: str, color: str) -> None:
+    colored = color_enabled(sys.stderr)
+    width = _terminal_width() - len(_FIRST) if _is_terminal(sys.stderr) else None
+    lines = _wrap(escape_controls(message.expandtabs(4), keep_newlines=True), width)
+    text = ""
+    for number, line in enumerate(lines):
+        prefix = _NEXT if number else _FIRST
+        if colored:
+            prefix = f"{_FAINT}{prefix}{_RESET}"
+            line = f"{color}{line}{_RESET}" if color and line else line
+        text += prefix + line + "\n"
+    with _lock:
+        _write(text)
+
+
+def _wrap(message: str, width: int | None) -> list[str]:
+    """Split `message` into lines of at most `width` characters, words whole, each line's indentation kept."""
+    if width is None or all(len(line) <= width for line in message.split("\n")):
+        return message.split("\n")
+    import textwrap
+
+    lines = []
+    for line in message.split("\n"):
+        indent = line[: len(line) - len(line.lstrip())][: width // 2]
+        lines += textwrap.wrap(
+            line, max(width, 20), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        ) or [""]
+    return lines
+
+
+def _write(text: str) -> None:
+    """Write `text` to stderr in one piece, over a progress bar that stands there. The caller holds the lock."""
+    global _bar_is_drawn
+    stream = sys.stderr
+    if _bar_is_drawn:
+        text = _CLEAR_LINE + text
+        _bar_is_drawn = False
+    try:
+        encoding = stream.encoding or "utf-8"
+        try:
+            text.encode(encoding)
+        except UnicodeEncodeError:
+            text = text.translate(_ASCII).encode(encoding, "replace").decode(encoding)
+        stream.write(text)
+        stream.flush()
+    except (AttributeError, LookupError, OSError, ValueError):
+        pass  # stderr is closed, missing or a stand-in that cannot do it: there is nobody to tell
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
+def _terminal_width() -> int:
+    try:
+        return max(os.get_terminal_size(sys.stderr.fileno()).columns, 25)
+    except (AttributeError, OSError, ValueError):
+        return 80
+
+
+def _after_fork() -> None:
+    """Make a new lock in a forked child: another thread of the parent may have held the old one."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

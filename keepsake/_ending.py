@@ -1,0 +1,122 @@
+"""The runs of this process, and how each ends: `stop()`, the end of the program, an exception, Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from keepsake._heartbeat import heart
+from keepsake._saver import say_pending, saver
+from keepsake.exceptions import KeepsakeError
+from keepsake.metadata import time_text
+
+if TYPE_CHECKING:
+    from keepsake._spool import Entry
+    from keepsake.repository import Repository
+
+_HURRY_SECONDS = 2.0  # all that Ctrl-C and SIGTERM wait
+
+_running: dict[str, tuple[Entry, Repository]] = {}
+_installed = False
+
+
+def is_strict() -> bool:
+    """Whether failures are to raise (KEEPSAKE_STRICT=1), as tests and pipelines want it."""
+    return os.environ.get("KEEPSAKE_STRICT", "") not in ("", "0")
+
+
+def is_offline() -> bool:
+    """Whether to record on this machine only (KEEPSAKE_OFFLINE=1), until `keepsake sync`."""
+    return os.environ.get("KEEPSAKE_OFFLINE", "") not in ("", "0")
+
+
+def running() -> list[str]:
+    """Return the IDs of the runs of this process."""
+    return list(_running)
+
+
+def begin(entry: Entry, repository: Repository) -> None:
+    """Take note of a run, to end it with the program."""
+    global _installed
+    _running[entry.id] = (entry, repository)
+    if not _installed:
+        _installed = True
+        atexit.register(_at_exit)
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, _on_sigterm)
+
+
+def end(experiment_id: str, reason: str, *, seconds: float | None = None) -> KeepsakeError | None:
+    """End a run: say so in its record, let its heartbeat go, save what waits; return what hindered that."""
+    if experiment_id not in _running:
+        return None
+    entry, _ = _running[experiment_id]
+    _say_goodbye(experiment_id, reason)
+    if is_offline():
+        entry.release()
+        return None
+    error = saver().finish(entry, seconds=seconds)
+    if entry.directory.exists():
+        entry.release()
+    return error
+
+
+def _say_goodbye(experiment_id: str, reason: str) -> None:
+    entry, repository = _running.pop(experiment_id)
+    heart().stop(experiment_id)
+    entry.append({"experiment": {"ended": time_text(), "end_reason": reason}})
+    if not is_offline():
+        saver().notify(entry, repository, goodbye=True)
+
+
+def _end_all(reason: str, seconds: float | None) -> bool:
+    """End all runs and save what waits; return whether all is saved."""
+    entries = [entry for entry, _ in _running.values()]
+    for experiment_id in list(_running):
+        _say_goodbye(experiment_id, reason)
+    left = saver().finish_all(seconds=seconds)
+    for entry in entries:
+        if entry.directory.exists():
+            entry.release()
+    say_pending(left)
+    return not left
+
+
+def _at_exit() -> None:
+    reason = _exit_reason()
+    try:
+        saved = _end_all(reason, _HURRY_SECONDS if reason == "interrupted" else None)
+    except KeyboardInterrupt:
+        say_pending(saver().finish_all(seconds=0))
+        return
+    if not saved and is_strict():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)  # nothing else can change the exit status of an interpreter that is ending
+
+
+def _exit_reason() -> str:
+    """What brought the program to its end; an interactive one outlives its exceptions."""
+    last = getattr(sys, "last_type", None)
+    if last is None or hasattr(sys, "ps1") or "ipykernel" in sys.modules:
+        return "finished"
+    return "interrupted" if issubclass(last, KeyboardInterrupt) else f"exception: {last.__name__}"
+
+
+def _on_sigterm(number: int, frame: FrameType | None) -> None:
+    _end_all("terminated", _HURRY_SECONDS)
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+def _after_fork() -> None:
+    _running.clear()  # only the process that began a run ends it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

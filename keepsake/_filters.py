@@ -1,0 +1,302 @@
+"""Filters and sort keys of listings, compiled once and cheap to apply to many experiments."""
+
+from __future__ import annotations
+
+import json
+import operator
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta, timezone
+from time import tzname
+from typing import Any, Protocol, TypeVar
+
+from keepsake._console import warn
+from keepsake._values import sort_key
+from keepsake.exceptions import InvalidFilter
+
+_FILTER = re.compile(
+    r'\s*(?:"((?:[^"\\]|\\.)*)"|((?!!=)[^\s=<>](?:(?!!=)[^=<>])*?))\s*(!=|<=|>=|=|<|>)\s*(?![=<>]|!=)(\S.*?)\s*', re.S
+)
+_SORT = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|(.+?))(-asc|-desc)?\s*', re.S)
+_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_NUMBER = re.compile(r"[+-]?(0|[1-9]\d*|(?=\.\d))(\.\d*)?([eE][+-]?\d+)?")
+_NONFINITE = {"nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"}
+_KINDS = {bool: "a bool", int: "a number", float: "a number", str: "a string", list: "a list", dict: "a dict"}
+_GRAMMAR = """Filters must be in the format "<name> <operator> <value>",
+where <operator> can be
+  "=" (equal),
+  "!=" (not equal),
+  "<" (less than),
+  "<=" (less than or equal),
+  ">" (greater than), or
+  ">=" (greater than or equal)
+Put a name that contains an operator, or a value that is text, in double quotes."""
+
+
+class Subject(Protocol):
+    """What filters and sort keys need to know of an experiment. Values are decoded."""
+
+    @property
+    def created(self) -> float:
+        """Unix seconds."""
+
+    @property
+    def latest_step(self) -> int:
+        """The step of the latest checkpoint, 0 if there is none."""
+
+    @property
+    def user(self) -> str:
+        """Empty if unknown, as the next two."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def command(self) -> str: ...
+
+    @property
+    def status(self) -> str:
+        """`running`, `stopped` or `lost`."""
+
+    @property
+    def best_metrics(self) -> Mapping[str, Any]:
+        """The metrics of the best checkpoint, empty if there is none."""
+
+    @property
+    def params(self) -> Mapping[str, Any]: ...
+
+
+_S = TypeVar("_S", bound=Subject)
+_Test = Callable[[Any], bool]
+_FIELDS: dict[str, Callable[[Any], Any]] = {
+    "created": lambda subject: subject.created,
+    "step": lambda subject: subject.latest_step,
+    "user": lambda subject: subject.user or None,
+    "host": lambda subject: subject.host or None,
+    "command": lambda subject: subject.command or None,
+    "status": lambda subject: subject.status,
+}
+
+
+class Filter:
+    """One condition on an experiment; made by `parse_filter`.
+
+    Attributes:
+        text: the filter as given.
+        name: what it is about: `created`, `step`, `user`, `host`, `command`, `status`, a metric or a param.
+        warnings: what was warned of so far: at most that it met values of another type than its own.
+    """
+
+    def __init__(self, text: str, name: str, symbol: str, value: str) -> None:
+        self.text = text
+        self.name = _current_name(name)
+        self.warnings: list[str] = []
+        self._value_of = _getter(self.name)
+        self._test = self._make_test(symbol, value)
+
+    def matches(self, subject: Subject) -> bool:
+        """Tell whether `subject` meets the condition."""
+        return self._test(self._value_of(subject))
+
+    def _make_test(self, symbol: str, text: str) -> _Test:
+        wanted = _parse_value(text)
+        if self.name in ("user", "host", "command") and wanted is not None:
+            wanted = (wanted if isinstance(wanted, str) else text) or None
+        if wanted is None:
+            return (lambda value: value is None) if symbol == "=" else (lambda value: value is not None)
+        if self.name == "created":
+            return _created_test(symbol, wanted if isinstance(wanted, str) else text)
+        if self.name == "status":
+            return _status_test(symbol, wanted)
+        if self.name == "step" and type(wanted) not in (int, float):
+            raise InvalidFilter(f'step is a number, so it cannot be compared with "{text}".')
+        return self._value_test(symbol, wanted)
+
+    def _value_test(self, symbol: str, wanted: Any) -> _Test:
+        types = {int, float} if type(wanted) in (int, float) else {type(wanted)}
+        compare = _OPERATORS[symbol]
+        unequal = symbol == "!="
+        if types & {list, dict} and symbol not in ("=", "!="):
+            raise InvalidFilter(f'Lists and dicts have no order; compare {self.name} by "=" or "!=".')
+        if wanted != wanted and symbol in ("=", "!="):
+            return lambda value: (value != value) is not unequal
+
+        def test(value: Any) -> bool:
+            if type(value) in types:
+                return compare(value, wanted)
+            if value is not None and not self.warnings:
+                self._warn(wanted, value)
+            return unequal
+
+        return test
+
+    def _warn(self, wanted: Any, value: Any) -> None:
+        kinds = _KINDS[type(wanted)], _KINDS.get(type(value), "something else")
+        message = (
+            f'The filter "{self.text}" compares with {kinds[0]}, but {self.name} is {kinds[1]} in some experiments.'
+        )
+        self.warnings.append(message)
+        warn(f"{message} The two count as different.")
+
+
+class Sort:
+    """An order of experiments; made by `parse_sort`."""
+
+    def __init__(self, name: str, descending: bool) -> None:
+        self.name = _current_name(name)
+        self.descending = descending
+        self._value_of = _getter(self.name)
+
+    def apply(self, subjects: list[_S]) -> list[_S]:
+        """Return `subjects` sorted: what lacks the value or has NaN comes last, ties keep the order they are in."""
+        present, missing = [], []
+        for subject in subjects:
+            value = self._value_of(subject)
+            if value is None or value != value:
+                missing.append(subject)
+            else:
+                present.append((sort_key(value), subject))
+        present.sort(key=operator.itemgetter(0), reverse=self.descending)
+        return [subject for _, subject in present] + missing
+
+
+def parse_filter(text: str) -> Filter:
+    """Compile `NAME OPERATOR VALUE`; InvalidFilter with the grammar if `text` is none."""
+    match = _FILTER.fullmatch(text)
+    if not match:
+        raise InvalidFilter(f'Failed to parse filter: "{text}".\n\n{_GRAMMAR}')
+    quoted, plain, symbol, value = match.groups()
+    return Filter(text, plain if quoted is None else _unquote(f'"{quoted}"'), symbol, value)
+
+
+def parse_sort(text: str) -> Sort:
+    """Compile `NAME`, `NAME-asc` or `NAME-desc`; InvalidFilter if there is no name."""
+    match = _SORT.fullmatch(text)
+    if not match:
+        raise InvalidFilter(f'Failed to parse sort key: "{text}". Give a name, such as "created" or "loss-desc".')
+    quoted, plain, suffix = match.groups()
+    return Sort(plain if quoted is None else _unquote(f'"{quoted}"'), suffix == "-desc")
+
+
+def _current_name(name: str) -> str:
+    if name != "started":
+        return name
+    warn('"started" is deprecated in filters and sort keys, use "created" instead.')
+    return "created"
+
+
+def _getter(name: str) -> Callable[[Any], Any]:
+    def metric_or_param(subject: Subject) -> Any:
+        metrics = subject.best_metrics
+        return metrics[name] if name in metrics else subject.params.get(name)
+
+    return _FIELDS.get(name, metric_or_param)
+
+
+def _unquote(text: str) -> str:
+    try:
+        return str(json.loads(text, strict=False))
+    except ValueError:  # a backslash that is meant as such
+        return text[1:-1]
+
+
+def _parse_value(text: str) -> Any:
+    if text in ("null", "None"):
+        return None
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if text.lower() in _NONFINITE:
+        return float(text)
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        return _unquote(text)
+    try:
+        if _NUMBER.fullmatch(text):
+            return int(text) if text.lstrip("+-").isdigit() else float(text)
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _status_test(symbol: str, wanted: Any) -> _Test:
+    if symbol not in ("=", "!=") or wanted not in ("running", "stopped", "lost"):
+        raise InvalidFilter('status can be compared by "=" or "!=" with "running", "stopped" or "lost".')
+    # What was lost has stopped, too.
+    statuses = {"stopped", "lost"} if wanted == "stopped" else {wanted}
+    return statuses.__contains__ if symbol == "=" else lambda value: value not in statuses
+
+
+# Times
+
+_UNIX = re.compile(r"(\d{9,11})(?:\d{3})?(\.\d*)?")
+_TIME = re.compile(
+    r"(?:^|[T\s])(\d{1,2}:\d\d)(:\d\d)?(?:[.,]\d+)?\s*([AP]M)?\s*(Z|[+-]\d\d(?::?\d\d)?|[A-Z]{3,5})?(?=\s|$)", re.I
+)
+_NOT_DATE = re.compile(r"^\s*(mon|tue|wed|thu|fri|sat|sun)[a-z]*\b|(?<=\d)(st|nd|rd|th)\b|(?<=[a-z])\.|,", re.I)
+_DATES = (
+    "%Y-%m-%d %Y/%m/%d %Y.%m.%d %Y%m%d %m/%d/%Y %m/%d/%y %d.%m.%Y "
+    "%b-%d-%Y %B-%d-%Y %d-%b-%Y %d-%B-%Y %Y-%b-%d %Y-%m %Y/%m %Y %b-%Y %B-%Y"
+).split()
+
+
+def _created_test(symbol: str, text: str) -> _Test:
+    """Compare whole seconds with when `text` begins; equal is what lies in the year, month, day, minute or second."""
+    try:
+        start, end = _parse_time(text)
+    except (ValueError, OverflowError, OSError):
+        raise InvalidFilter(
+            f'"{text}" is no date or time that can be understood. Write e.g. 2022-03-14, "2022-03-14 09:41" (local time), '
+            "2022-03-14T09:41:07Z or Unix seconds."
+        ) from None
+    if symbol in ("=", "!="):
+        return lambda value: (start <= value < end) is (symbol == "=")
+    compare = _OPERATORS[symbol]
+    return lambda value: compare(value // 1, start)
+
+
+def _parse_time(text: str) -> tuple[float, float]:
+    """Return the Unix seconds at which the time that `text` names begins and ends; ValueError if it names none."""
+    if unix := _UNIX.fullmatch(text):
+        return float(unix[1]), float(unix[1]) + 1
+    match = _TIME.search(text)
+    if not match:
+        date, days = _parse_date(text)
+        end = date + timedelta(days)
+        return date.timestamp(), (end if days == 1 else end.replace(day=1)).timestamp()
+    clock, seconds, half, zone = match.groups()
+    date, _ = _parse_date(text[: match.start()] + " " + text[match.end() :])
+    time = datetime.strptime(clock + (seconds or ":00") + (half or ""), "%I:%M:%S%p" if half else "%H:%M:%S").time()
+    start = datetime.combine(date, time, _parse_zone(zone)).timestamp()
+    return start, start + (1 if seconds else 60)
+
+
+def _parse_date(text: str) -> tuple[datetime, int]:
+    """Return the local midnight that `text` names (nothing: today's), and the most days it stands for."""
+    words = "-".join(_NOT_DATE.sub(" ", text).split()).lower()
+    if words in ("", "today", "yesterday"):
+        today = datetime.now().replace(hour=0, minute=0, second=0, microsecond=0)
+        return today - timedelta(words == "yesterday"), 1
+    for form in _DATES:
+        # strptime takes fewer digits than it should.
+        if words.isdigit() and len(words) != {"%Y": 4, "%Y%m%d": 8}.get(form):
+            continue
+        try:
+            return datetime.strptime(words, form), 1 if "%d" in form else 366 if form == "%Y" else 31
+        except ValueError:
+            continue
+    raise ValueError(text)
+
+
+def _parse_zone(name: str | None) -> timezone | None:
+    """Return the zone of an offset or abbreviation; None for the local one."""
+    if name is None or name in tzname:
+        return None
+    if name.upper() in ("Z", "UTC", "GMT"):
+        return timezone.utc
+    sign, hours, minutes = name[0], name[1:3], name[3:].lstrip(":") or "0"
+    return timezone((-1 if sign == "-" else 1) * timedelta(hours=int(hours), minutes=int(minutes)))

@@ -1,0 +1,147 @@
+"""gzip members, made and read one at a time; the gzip library (isal, or else zlib) lives here only."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO, cast
+
+try:
+    from isal import isal_zlib
+
+    _library: Any = isal_zlib
+except ImportError:  # there is no wheel for this system
+    _library = zlib
+_ERRORS: tuple[type[Exception], ...] = (_library.error, zlib.error)
+_LEVEL = 1  # of both: higher ones take much longer for a few percent
+
+Parts = list[bytes | memoryview]
+
+_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # deflate, no name, no time, unknown system
+_EXTRA_HEADER = b"\x1f\x8b\x08\x04\x00\x00\x00\x00\x00\xff"
+_EMPTY = b"\x03\x00" + bytes(8)  # an empty deflate stream, its CRC-32 and its size
+_FIELD = struct.Struct("<H2sH")  # length of the extra field, name and length of its one part
+_TRAILER = struct.Struct("<II")  # CRC-32, size modulo 2**32
+_STORED_SIZE = 65535  # bytes in a stored block at most
+_STORED_FULL = b"\x00\xff\xff\x00\x00"
+_SAMPLE = 16384  # bytes, thrice
+_WORTH_IT = 0.9  # a chunk that shrinks less than to this is stored: model weights shrink to 0.92 and take 5 times as long
+_BLOCK = 1 << 20
+
+EXTRA_SIZE = 65535 - 4  # bytes that an extra member can hold
+EXTRA_OVERHEAD = len(_EXTRA_HEADER) + _FIELD.size + len(_EMPTY)
+
+
+def member(data: bytes, tail: bytes = b"") -> Parts:
+    """Return a gzip member of `data` and `tail` in parts to be written one after another."""
+    checksum = _library.crc32(tail, _library.crc32(data))
+    return [_HEADER, *_deflate(data, tail), _TRAILER.pack(checksum, (len(data) + len(tail)) & 0xFFFFFFFF)]
+
+
+def _deflate(data: bytes, tail: bytes) -> Parts:
+    if len(data) > 4 * _SAMPLE:
+        middle = len(data) // 2
+        sample = data[:_SAMPLE] + data[middle : middle + _SAMPLE] + data[-_SAMPLE:]
+        if len(_compress(sample)) > _WORTH_IT * len(sample):
+            return [*_stored(data, last=not tail), *([_compress(tail)] if tail else [])]
+    return [_compress(data + tail)]
+
+
+def _compress(data: bytes) -> bytes:
+    compressor = _library.compressobj(_LEVEL, wbits=-15)
+    return bytes(compressor.compress(data) + compressor.flush())
+
+
+def _stored(data: bytes, last: bool) -> Iterator[bytes | memoryview]:
+    """Yield `data` as deflate blocks that hold it as it is."""
+    view = memoryview(data)
+    full = (len(data) - 1) // _STORED_SIZE
+    for start in range(0, full * _STORED_SIZE, _STORED_SIZE):
+        yield _STORED_FULL
+        yield view[start : start + _STORED_SIZE]
+    rest = view[full * _STORED_SIZE :]
+    yield struct.pack("<BHH", last, len(rest), len(rest) ^ 0xFFFF)
+    yield rest
+
+
+def extra_member(name: bytes, payload: bytes) -> bytes:
+    """Return an empty gzip member that carries up to EXTRA_SIZE bytes of `payload`, which only who looks for it sees."""
+    return _EXTRA_HEADER + _FIELD.pack(len(payload) + 4, name, len(payload)) + payload + _EMPTY
+
+
+def read_extra_member(data: bytes, start: int, name: bytes) -> tuple[bytes, int]:
+    """Return the payload of the extra member at `start`, and where it ends. Raises ValueError if there is none."""
+    field = start + len(_EXTRA_HEADER)
+    payload = field + _FIELD.size
+    if data[start:field] != _EXTRA_HEADER or len(data) < payload:
+        raise ValueError("no extra member")
+    size, found, length = _FIELD.unpack_from(data, field)
+    end = payload + length + len(_EMPTY)
+    if found != name or size != length + 4 or data[payload + length : end] != _EMPTY:
+        raise ValueError("no extra member of that name")
+    return data[payload : payload + length], end
+
+
+def inflate(data: bytes, limit: int) -> bytes:
+    """Return the content of exactly one gzip member, at most `limit` bytes. Raises ValueError if it is anything else."""
+    reader = _library.decompressobj(wbits=31)
+    try:
+        content: bytes = reader.decompress(data, limit + 1)
+    except _ERRORS as error:
+        raise ValueError(f"a gzip member cannot be decompressed: {error}") from error
+    if not reader.eof or reader.unused_data or len(content) > limit:
+        raise ValueError("a gzip member is not as long as it should be")
+    return content
+
+
+def inflate_all(source: BinaryIO) -> Iterator[bytes]:
+    """Yield the content of all gzip members of a stream. Raises ValueError if it is damaged or cut off."""
+    data = source.read(_BLOCK)
+    while data:
+        reader = _library.decompressobj(wbits=31)
+        while not reader.eof:
+            ended = not data
+            try:
+                content: bytes = reader.decompress(data, _BLOCK)
+            except _ERRORS as error:
+                raise ValueError(f"it cannot be decompressed: {error}") from error
+            if ended and not content and not reader.eof:
+                raise ValueError("it is cut off")
+            yield content
+            data = reader.unused_data if reader.eof else reader.unconsumed_tail
+            data = data or source.read(_BLOCK)
+
+
+def as_stream(parts: Iterator[bytes | memoryview]) -> BinaryIO:
+    """Return a stream that pulls `parts` as it is read; their exceptions come out of its `read`."""
+    return cast(BinaryIO, io.BufferedReader(_Pulled(parts), _BLOCK))
+
+
+class _Pulled(io.RawIOBase):
+    def __init__(self, parts: Iterator[bytes | memoryview]) -> None:
+        self._parts = parts
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        target = memoryview(buffer)
+        filled = 0
+        while filled < len(target):
+            if not self._rest:
+                part = next(self._parts, None)
+                if part is None:
+                    break
+                self._rest = memoryview(part)
+            count = min(len(self._rest), len(target) - filled)
+            target[filled : filled + count] = self._rest[:count]
+            self._rest = self._rest[count:]
+            filled += count
+        return filled
+
+    def close(self) -> None:
+        self._parts = iter(())  # a generator ends here, and closes what it has open
+        super().close()

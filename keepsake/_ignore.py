@@ -1,0 +1,137 @@
+"""Which files of a project directory a snapshot holds: the walk, what it always skips, and `.keepsakeignore`."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keepsake._console import warn
+from keepsake.exceptions import DoesNotExist, ReadError, ValidationError
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
+
+SKIPPED_DIRECTORIES = frozenset({".keepsake", ".replicate", ".git", ".mypy_cache"})
+IGNORE_FILES = (".keepsakeignore", ".replicateignore")  # the first that is there counts
+
+# What a repository at `file://.` keeps among the project's own files
+_REPOSITORY_FILE = re.compile(
+    r"repository\.json|(experiments|checkpoints)/[^/]+\.tar\.gz|metadata/(experiments|heartbeats)/[^/]+\.json"
+)
+_UNSAFE_NAME = re.compile(r"[\\\0]|^/|^[A-Za-z]:(/|$)|(^|/)(\.\.?)?(/|$)")
+_UNSAFE_ON_WINDOWS = re.compile(r'[:*?"<>|]|[ .](/|$)|(^|/)(con|prn|aux|nul|com\d|lpt\d)(\.[^/]*)?(/|$)', re.IGNORECASE)
+
+
+def is_safe_name(name: str) -> bool:
+    """Whether `name` is a relative POSIX path that stays below any directory it is put in, on this system."""
+    return not (_UNSAFE_NAME.search(name) or (os.name == "nt" and _UNSAFE_ON_WINDOWS.search(name)))
+
+
+def walk_files(project_dir: Path, path: str, exclude: Path | None = None) -> Iterator[tuple[str, Path]]:
+    """Yield the files of `path` (a file or directory) as (POSIX name relative to `project_dir`, path), in a fixed order.
+
+    Left out are `.git` and its like, virtual environments, the directory `exclude` (the repository), and what the
+    project's ignore file names by gitignore's rules; but a file that is itself `path` is taken: who names it wants it.
+    As in Keepsake 0.4.2, `!logs/keep.log` keeps that file even below an ignored `logs/`. A link to a file stands for
+    its content. Dangling links, links to directories and special files are left out, with one warning each a process.
+
+    Raises ValidationError if `path` is absolute or leads out of the project, DoesNotExist if it is not there.
+    """
+    name = _relative_name(path)
+    if not os.path.lexists(project_dir / name):
+        raise DoesNotExist(f"No such file or directory: {path!r} (looked for in {project_dir})")
+    excluded = _name_below(project_dir, exclude)
+    parts = name.split("/") if name else []
+    parents = [Path(project_dir, *parts[:depth]) for depth in range(1, len(parts))]
+    if any(_is_skipped(parent) for parent in parents) or (excluded and f"{name}/".startswith(f"{excluded}/")):
+        return
+    rules = _ignore_rules(project_dir) if (project_dir / name).is_dir() else None
+    for found, where in _walk(str(project_dir), name, rules, excluded):
+        if not is_safe_name(found):
+            leave_out(where, "a name that other systems take for another place")
+        elif not (excluded == "" and _REPOSITORY_FILE.fullmatch(found)):
+            yield found, Path(where)
+
+
+def _relative_name(path: str) -> str:
+    name = os.path.normpath(path).replace(os.sep, "/")
+    if os.path.isabs(path) or os.path.splitdrive(path)[0] or name.startswith("/"):
+        raise ValidationError(f"path must be relative to the project directory, not absolute: {path!r}")
+    if name.split("/")[0] == ".." or "\0" in path:
+        raise ValidationError(f"path must lie inside the project directory: {path!r}")
+    return "" if name == "." else name
+
+
+def _name_below(project_dir: Path, exclude: Path | None) -> str | None:
+    """The name of `exclude` relative to the project: "" for the project itself, None if it lies elsewhere."""
+    if exclude is None or not exclude.resolve().is_relative_to(project_dir.resolve()):
+        return None
+    name = exclude.resolve().relative_to(project_dir.resolve()).as_posix()
+    return "" if name == "." else name
+
+
+def _ignore_rules(project_dir: Path) -> GitIgnoreSpec | None:
+    file = next((file for name in IGNORE_FILES if (file := project_dir / name).is_file()), None)
+    if file is None:
+        return None
+    from pathspec import GitIgnoreSpec
+
+    try:
+        return GitIgnoreSpec.from_lines(file.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines())
+    except OSError as error:
+        raise ReadError(f"Cannot read {file}: {error.strerror}") from error
+    except ValueError as error:
+        raise ValidationError(f"{file} holds a pattern that is not a gitignore pattern: {error}") from error
+
+
+def _is_skipped(directory: Path) -> bool:
+    return directory.name in SKIPPED_DIRECTORIES or os.path.lexists(directory / "pyvenv.cfg")
+
+
+def _walk(root: str, start: str, rules: GitIgnoreSpec | None, excluded: str | None) -> Iterator[tuple[str, str]]:
+    # Below an ignored directory, only a pattern that takes files back (`!`) can make a difference
+    prune = rules is not None and all(pattern.include is not False for pattern in rules.patterns)
+    pending = [(start, os.path.join(root, start), _kind(Path(root, start), follow=True))]
+    while pending:
+        name, path, kind = pending.pop()
+        decided = bool(name) and (prune or kind != "directory")
+        if rules and decided and rules.match_file(name + "/" if kind.endswith("directory") else name):
+            continue
+        if kind == "file":
+            yield name, path
+        elif kind != "directory":
+            leave_out(path, kind)
+        elif os.path.basename(name) not in SKIPPED_DIRECTORIES and (not name or name != excluded):
+            pending.extend(_entries(name + "/" if name else "", path))
+
+
+def _entries(prefix: str, path: str) -> Iterator[tuple[str, str, str]]:
+    """What a directory holds, last name first: nothing if it cannot be read or is a virtual environment."""
+    try:
+        entries = sorted(os.scandir(path), key=lambda entry: entry.name, reverse=True)
+    except OSError as error:
+        return leave_out(path, f"a directory that cannot be read ({error.strerror})")
+    if not any(entry.name == "pyvenv.cfg" for entry in entries):
+        yield from ((prefix + entry.name, entry.path, _kind(entry)) for entry in entries)
+
+
+def _kind(entry: os.DirEntry[str] | Path, follow: bool = False) -> str:
+    """`file`, `directory`, or the words for what is neither."""
+    try:
+        if entry.is_file():
+            return "file"
+        if entry.is_dir():
+            return "a link to a directory" if entry.is_symlink() and not follow else "directory"
+        return "a dangling link" if entry.is_symlink() else "not a regular file"
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+@lru_cache(maxsize=4096)
+def leave_out(path: str, why: str) -> None:
+    """Warn, once a process, that a file is not saved."""
+    warn(f"Left out of what is saved: {path}: {why}.")

@@ -1,0 +1,211 @@
+"""The index: what a listing needs of each experiment, so that only what changed is fetched and parsed.
+
+One text file per repository URL in the user's cache directory, disposable at any time; a line per version of a record:
+its ID, the etag of its JSON, the beginnings of its checkpoints' IDs and its summary, divided by tabs. Lines are only
+added; when most are out of date, the file is written anew. Two processes that add at once cost at most a line that is
+fetched again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from keepsake._values import decode
+from keepsake.metadata import (
+    CHECKPOINT_FIELDS,
+    Record,
+    best_checkpoint,
+    latest_checkpoint,
+    time_key,
+    time_seconds,
+    with_every_field,
+)
+
+_CHECKPOINT_ID_LENGTH = 12  # enough to tell candidates from the rest; the record itself decides
+_FORMAT = "keepsake index 1\n"
+
+
+class Line(NamedTuple):
+    """What the index says of one experiment."""
+
+    id: str
+    etag: str
+    checkpoint_ids: str  # the beginnings, each after a blank
+    summary: str  # JSON of `summarize`, or {"broken": reason}
+
+    @classmethod
+    def make(cls, record: Record, etag: str) -> Line:
+        """Return the line of a record."""
+        ids = "".join(" " + c["id"][:_CHECKPOINT_ID_LENGTH] for c in record.get("checkpoints") or [])
+        return cls(record["id"], etag, ids, json.dumps(_summarize(record), separators=(",", ":")))
+
+    @classmethod
+    def broken(cls, experiment_id: str, etag: str, reason: str) -> Line:
+        """Return the line of a record that cannot be read."""
+        return cls(experiment_id, etag, "", json.dumps({"broken": reason}))
+
+    def may_hold_checkpoint(self, prefix: str) -> bool:
+        """Whether a checkpoint of this experiment can have an ID that begins with `prefix`."""
+        return " " + prefix[:_CHECKPOINT_ID_LENGTH] in self.checkpoint_ids
+
+
+def _summarize(record: Record) -> Record:
+    checkpoints = record.get("checkpoints") or []
+    latest, best = latest_checkpoint(checkpoints), best_checkpoint(checkpoints)
+    return {
+        **{name: record.get(name) for name in ("id", "created", "params", "command", "user", "host", "path")},
+        "version": record.get("keepsake_version") or "",
+        "num_checkpoints": len(checkpoints),
+        "latest": latest and with_every_field(latest, CHECKPOINT_FIELDS),
+        "best": best and with_every_field(best, CHECKPOINT_FIELDS),
+    }
+
+
+class Summary:
+    """What `keepsake ls` shows, sorts and filters by; cheap enough to make for every experiment there is.
+
+    `latest` and `best` are checkpoints as on disk, every field present, or None.
+    """
+
+    __slots__ = ("_data", "status")
+
+    def __init__(self, data: Record, status: str) -> None:
+        self._data = data
+        self.status = status  # "running", "stopped" or "lost"
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self._data[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    @property
+    def running(self) -> bool:
+        """Whether the run is going on, as far as its heartbeat tells."""
+        return self.status == "running"
+
+    @property
+    def created(self) -> float:
+        """Unix seconds."""
+        return time_seconds(self._data["created"])
+
+    @property
+    def created_text(self) -> str:
+        """As on disk."""
+        return str(self._data["created"])
+
+    @property
+    def created_key(self) -> str:
+        """To sort by, to the nanosecond."""
+        return time_key(self._data["created"])
+
+    @property
+    def user(self) -> str:
+        """The login name, "" if unknown."""
+        return self._data["user"] or ""
+
+    @property
+    def host(self) -> str:
+        """The machine's name, "" if unknown."""
+        return self._data["host"] or ""
+
+    @property
+    def command(self) -> str:
+        """The command line, "" if unknown."""
+        return self._data["command"] or ""
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """Python values."""
+        return decode(self._data["params"] or {})  # type: ignore[no-any-return]
+
+    @property
+    def raw_params(self) -> Record | None:
+        """As on disk."""
+        return self._data["params"]  # type: ignore[no-any-return]
+
+    @property
+    def latest_step(self) -> int:
+        """The step of the latest checkpoint, 0 if there is none."""
+        return self._data["latest"]["step"] if self._data["latest"] else 0
+
+    @property
+    def best_metrics(self) -> Mapping[str, Any]:
+        """Python values; empty if there is no best checkpoint."""
+        return decode((self._data["best"] or {}).get("metrics") or {})  # type: ignore[no-any-return]
+
+
+class Index:
+    """The file of one repository."""
+
+    def __init__(self, url: str) -> None:
+        self._path = cache_directory() / "index" / hashlib.sha256(url.encode()).hexdigest()[:32]
+        self._lines = 0
+
+    def current(self, etags: dict[str, str]) -> Iterator[Line]:
+        """Yield the lines that are up to date, and remove their IDs from `etags`, which maps ID to etag."""
+        for line in self._read():
+            if etags.get(line.id) == line.etag:
+                del etags[line.id]
+                yield line
+
+    def add(self, lines: list[Line], live: Mapping[str, str]) -> None:
+        """Keep what was fetched; `live` maps every ID there is to its etag. A cache that cannot be written is done without."""
+        try:
+            if self._lines + len(lines) > 2 * len(live) + 100:
+                fresh = {line.id: line for line in self._read() if live.get(line.id) == line.etag}
+                self._write([*fresh.values(), *lines])
+            elif not self._lines:
+                self._write(lines)
+            elif lines:
+                with open(self._path, "a", encoding="utf-8") as file:
+                    file.write("".join(map(_text, lines)))
+        except OSError:
+            pass
+
+    def _read(self) -> Iterator[Line]:
+        self._lines = 0
+        try:
+            with open(self._path, encoding="utf-8", newline="\n") as file:
+                if file.readline() != _FORMAT:
+                    return
+                for text in file:
+                    self._lines += 1
+                    parts = text.split("\t")
+                    if len(parts) == len(Line._fields) and text.endswith("}\n"):
+                        yield Line(*parts)
+        except (OSError, ValueError):
+            return  # what is left is fetched again
+
+    def _write(self, lines: Iterable[Line]) -> None:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = self._path.with_name(f"{self._path.name}.{os.urandom(4).hex()}.tmp")
+        try:
+            with open(temporary, "w", encoding="utf-8", newline="\n") as file:
+                file.write(_FORMAT)
+                file.writelines(map(_text, lines))
+            os.replace(temporary, self._path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _text(line: Line) -> str:
+    return "\t".join(line).rstrip("\n") + "\n"
+
+
+def cache_directory() -> Path:
+    """Return the user's cache directory for Keepsake; KEEPSAKE_CACHE names another."""
+    chosen = os.environ.get("KEEPSAKE_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", "~")).expanduser() / "keepsake" / "Cache"
+    if sys.platform == "darwin":
+        return Path("~/Library/Caches/keepsake").expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "keepsake"

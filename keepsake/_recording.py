@@ -1,0 +1,97 @@
+"""The beginning of an experiment: what init() does in the caller's thread, and what it leaves for later."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from keepsake import _ending, _spool
+from keepsake._heartbeat import heart
+from keepsake._saver import recover, saver
+from keepsake._snapshot import freeze
+from keepsake.exceptions import KeepsakeError, WriteError
+from keepsake.metadata import Record
+from keepsake.packages import get_imported_packages
+
+if TYPE_CHECKING:
+    from keepsake.project import Project
+    from keepsake.repository import Repository
+
+_DEADLINE_SECONDS = 15.0
+
+
+def begin_experiment(project: Project, record: Record, *, disable_heartbeat: bool) -> _spool.Entry:
+    """Record a new experiment and return its entry in the spool; if that fails, nothing of it is left anywhere."""
+    repository, directory = project._repository, project._directory
+    entry = _spool.Entry.create(_spool.spool_root(directory), record, repository.url, in_repository=False)
+    try:
+        if record["path"]:
+            _spool.check_room(entry.directory)
+            freeze(directory, record["path"], entry.pack(record["id"]), project._excluded())
+        if not _ending.is_offline():
+            _publish_within_deadline(repository, record, beat=not disable_heartbeat)
+            entry.in_repository = True
+            entry.write_record()
+    except BaseException:
+        entry.discard()
+        raise
+    _ending.begin(entry, repository)
+    heart().start(repository, entry, visible=not (disable_heartbeat or _ending.is_offline()))
+    _gather_later(project, entry, repository, files=bool(record["path"]))
+    return entry
+
+
+def _publish(repository: Repository, record: Record, *, beat: bool) -> None:
+    """Put the experiment into the repository, so that a wrong bucket or a missing right shows here and now."""
+    repository.ensure()
+    repository.merge(record, _spool.Changes(), create=True)
+    if beat:
+        try:
+            repository.beat(record["id"])
+        except BaseException:
+            repository.delete([record])
+            raise
+
+
+def _gather_later(project: Project, entry: _spool.Entry, repository: Repository, *, files: bool) -> None:
+    modules = list(sys.modules)  # what is imported at the beginning, whenever its versions are looked up
+
+    def gather() -> None:
+        entry.append({"experiment": {"python_packages": get_imported_packages(modules)}})
+        if not _ending.is_offline():
+            saver().notify(entry, repository)
+            recover(entry.directory.parent, project._open_repository, own=_ending.running())
+
+    saver().call(gather)
+    if files and not _ending.is_offline():
+        saver().notify(entry, repository, files=True)
+
+
+def _publish_within_deadline(repository: Repository, record: Record, *, beat: bool) -> None:
+    """Publish in a thread: a server that hangs must not hang the training."""
+    done: list[BaseException | None] = []
+    finished, late = threading.Event(), threading.Event()
+
+    def run() -> None:
+        try:
+            _publish(repository, record, beat=beat)
+            done.append(None)
+        except BaseException as error:  # noqa: BLE001 - raised by the waiting thread
+            done.append(error)
+        finished.set()
+        if late.is_set() and done[0] is None:
+            repository.delete([record])  # init() has failed already
+
+    threading.Thread(target=run, name="keepsake-init", daemon=True).start()
+    if not finished.wait(_DEADLINE_SECONDS):
+        late.set()
+        raise WriteError(
+            f"{repository.url} does not answer (waited {_DEADLINE_SECONDS:.0f} s). Check the network and the URL; or set "
+            "KEEPSAKE_OFFLINE=1 to record on this machine, and send it with `keepsake sync` later"
+        )
+    error = done[0]
+    if error is not None:
+        if isinstance(error, KeepsakeError) and not repository.url.startswith("file:"):
+            error.args = (f"{error}\nTo record on this machine and send it later, set KEEPSAKE_OFFLINE=1.",)
+        raise error

@@ -1,0 +1,328 @@
+"""Bringing what the spool holds into the repository: in the background, at the end, and after a crash.
+
+All of it is `publish` (records) and `upload` (archives), which anyone may do, twice or at once: same keys, same bytes,
+merged by ID. Two threads do it, so that metrics do not wait for gigabytes. Both are daemons that start early, because
+no thread can be started while the interpreter ends; safety rests on the spool, never on a handler.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keepsake import _spool
+from keepsake._console import Progress, say, warn
+from keepsake.exceptions import DoesNotExist, KeepsakeError
+
+if TYPE_CHECKING:
+    from keepsake._archive import Workers
+    from keepsake._spool import Entry
+    from keepsake.repository import Repository
+
+_RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
+_STALL_SECONDS = 20.0  # the end of the program waits as long as bytes move
+_LAST_TRIES = 3
+_DUTY = 20  # publishing takes at most a twentieth of the time, however long a run's history
+
+
+def publish(entry: Entry, repository: Repository, *, others: bool = False) -> None:
+    """Merge what the journals say into the experiment's record; `others`: also those of other processes."""
+    changes, taken = entry.take(others=others)
+    if changes or not entry.in_repository:
+        entry.sync()
+        repository.merge(entry.record, changes, create=not entry.in_repository)
+        if not entry.in_repository:
+            entry.in_repository = True
+            entry.write_record()
+    entry.drop(taken)
+
+
+def upload(
+    entry: Entry, repository: Repository, workers: Workers | None = None, moved: Callable[[int], None] | None = None
+) -> None:
+    """Store the archives of all packs that the experiment's record names; `moved` is told of bytes as they go."""
+    from keepsake._archive import write_archive
+    from keepsake._snapshot import FrozenFiles
+
+    packs = entry.packs()
+    if not packs:
+        return
+    record = repository.merge(entry.record, _spool.Changes(), create=False)
+    named = {owner["id"]: owner.get("path") for owner in (record, *(record.get("checkpoints") or []))}
+    for pack in packs:
+        if named.get(pack.stem):
+            try:
+                with FrozenFiles(pack) as frozen, write_archive(pack.stem, frozen, workers) as archive:
+                    repository.put_archive(entry.id, pack.stem, _Watched(archive, moved))
+            except FileNotFoundError:
+                continue  # another recovery has stored it
+        if pack.stem in named:  # without a path: its files were removed
+            pack.unlink(missing_ok=True)
+
+
+def recover(root: Path, open_repository: Callable[[str], Repository], *, own: Iterable[str] = ()) -> list[KeepsakeError]:
+    """Finish what earlier runs left in a spool; return what went wrong, for what is still there then."""
+    errors = []
+    for entry in _spool.entries(root):
+        if entry.id in own or entry.is_alive():
+            continue
+        try:
+            finish(entry, open_repository(entry.repository))
+        except KeepsakeError as error:
+            errors.append(error)
+    return errors
+
+
+def finish(entry: Entry, repository: Repository) -> None:
+    """Bring all that an entry holds into the repository, and remove it."""
+    try:
+        publish(entry, repository, others=True)
+        upload(entry, repository)
+    except DoesNotExist:
+        warn(f"Experiment {entry.id[:7]} was deleted from {repository.url}: what was left to save of it is dropped")
+        entry.discard()
+        return
+    if not entry.is_alive():
+        for pack in entry.packs():
+            pack.unlink(missing_ok=True)  # no record names it: the checkpoint() that froze it never returned
+        entry.close()
+
+
+class _Watched(io.RawIOBase):
+    """A stream that tells how much was read of it."""
+
+    def __init__(self, source: io.BufferedIOBase | io.RawIOBase, moved: Callable[[int], None] | None) -> None:
+        self._source = source
+        self._moved = moved
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        count = self._source.readinto(buffer) or 0
+        if self._moved:
+            self._moved(count)
+        return count
+
+
+class _Job:
+    """An experiment of this process that is being saved."""
+
+    def __init__(self, entry: Entry, repository: Repository) -> None:
+        self.entry = entry
+        self.repository = repository
+        self.due: dict[str, float] = {}  # step → monotonic time
+        self.active: set[str] = set()
+        self.failures = 0
+        self.error: KeepsakeError | None = None
+        self.resting = 0.0  # no publishing before this time
+        self.others = False  # also what other processes left, at the end
+        self.goodbye = False  # the heartbeat is to go
+
+    def is_idle(self) -> bool:
+        return not self.due and not self.active
+
+
+class Saver:
+    """The threads of one process and their work."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, _Job] = {}
+        self._changed = threading.Condition()
+        self._threads: list[threading.Thread] = []
+        self._draining = False
+        self._last_move = time.monotonic()
+        self._progress: Progress | None = None
+        self._workers: Workers | None = None
+        self._calls: list[Callable[[], object]] = []
+
+    # From the training loop
+
+    def notify(self, entry: Entry, repository: Repository, *, files: bool = False, goodbye: bool = False) -> None:
+        """Say that an entry has something new; `files`: a pack among it; `goodbye`: the run has ended."""
+        with self._changed:
+            job = self._jobs.get(entry.id)
+            if job is None:
+                job = self._jobs[entry.id] = _Job(entry, repository)
+            job.goodbye = job.goodbye or goodbye
+            job.due.setdefault("publish", max(job.resting, time.monotonic()))
+            self._start(files=files)
+            self._changed.notify_all()
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Call a function in the background."""
+        with self._changed:
+            self._calls.append(function)
+            self._start(files=False)
+            self._changed.notify_all()
+
+    def finish(self, entry: Entry, *, seconds: float | None = None) -> KeepsakeError | None:
+        """Wait until an entry is saved, as long as bytes move or for `seconds`; return what hindered it."""
+        job = self._jobs.get(entry.id)
+        if job is None:
+            return None
+        self._wait([job], seconds)
+        with self._changed:
+            if job.is_idle() and not job.error and job.entry.close():
+                self._jobs.pop(entry.id, None)
+                job.repository.forget(entry.id)
+        return job.error
+
+    def finish_all(self, *, seconds: float | None = None) -> list[_Job]:
+        """Wait for all entries; return those that still hold something."""
+        jobs = list(self._jobs.values())
+        self._wait(jobs, seconds)
+        return [job for job in jobs if job.error or not job.is_idle() or not job.entry.close()]
+
+    def _wait(self, jobs: list[_Job], seconds: float | None) -> None:
+        started = self._last_move = time.monotonic()
+        pending = sum(pack.stat().st_size for job in jobs for pack in job.entry.packs())
+        with Progress("Saving", pending or None) as progress, self._changed:
+            self._progress, self._draining = progress, True
+            try:
+                for job in jobs:
+                    job.failures, job.resting, job.others = 0, 0.0, True
+                    job.due = {"publish": 0.0, **{step: 0.0 for step in job.due}}
+                self._changed.notify_all()
+                while not all(job.is_idle() for job in jobs):
+                    now = time.monotonic()
+                    left = started + seconds - now if seconds is not None else self._last_move + _STALL_SECONDS - now
+                    if left <= 0:
+                        break
+                    self._changed.wait(min(left, 0.5))
+            finally:
+                self._progress, self._draining = None, False
+
+    # In the background
+
+    def _start(self, *, files: bool) -> None:
+        if files and self._workers is None:
+            from keepsake._archive import Workers
+
+            self._workers = Workers()
+        if not self._threads:
+            for step in (self._publish, self._upload):
+                thread = threading.Thread(target=self._run, args=(step,), name=f"keepsake{step.__name__}", daemon=True)
+                thread.start()
+                self._threads.append(thread)
+
+    def _run(self, step: Callable[[_Job], None]) -> None:
+        name = step.__name__.strip("_")
+        while True:
+            with self._changed:
+                job = self._next(name)
+                if job is None:
+                    call = self._calls.pop(0)
+                else:
+                    del job.due[name]
+                    job.active.add(name)
+            if job is None:
+                call()
+                continue
+            try:
+                step(job)
+            except DoesNotExist:
+                self._gone(job)
+            except KeepsakeError as error:
+                self._failed(job, name, error)
+            except Exception as error:  # noqa: BLE001 - a bug of ours must not end the thread that saves
+                self._failed(job, name, KeepsakeError(f"unexpected {type(error).__name__}: {error}"))
+            else:
+                job.failures, job.error = 0, None
+            with self._changed:
+                job.active.discard(name)
+                self._changed.notify_all()
+
+    def _next(self, name: str) -> _Job | None:
+        """Wait for the next job of that step; None if there is a call to make instead."""
+        while True:
+            due = [(job.due[name], job) for job in self._jobs.values() if name in job.due]
+            moment, job = min(due, key=lambda item: item[0], default=(None, None))
+            if name == "upload" and self._calls and job is None:
+                return None
+            now = time.monotonic()
+            if job is not None and moment is not None and moment <= now:
+                return job
+            self._changed.wait(None if moment is None else moment - now)
+
+    def _publish(self, job: _Job) -> None:
+        started = time.monotonic()
+        publish(job.entry, job.repository, others=job.others)
+        if job.goodbye:
+            job.repository.end_heartbeat(job.entry.id)
+            job.goodbye = False
+        now = self._last_move = time.monotonic()
+        job.resting = now + max(job.repository.storage.seconds_between_writes, _DUTY * (now - started))
+        if job.entry.packs():
+            with self._changed:
+                job.due.setdefault("upload", now)
+                self._changed.notify_all()
+
+    def _upload(self, job: _Job) -> None:
+        upload(job.entry, job.repository, self._workers, self._moved)
+
+    def _moved(self, count: int) -> None:
+        self._last_move = time.monotonic()
+        progress = self._progress
+        if progress is not None:
+            progress.advance(count)
+
+    def _gone(self, job: _Job) -> None:
+        if not job.entry.gone:
+            warn(f"Experiment {job.entry.id[:7]} was deleted from {job.repository.url}: it is not saved any more")
+        job.entry.gone = True
+        job.entry.discard()
+
+    def _failed(self, job: _Job, name: str, error: KeepsakeError) -> None:
+        if str(error) != str(job.error):
+            warn(f"{error}\nIt is kept in {job.entry.directory} and tried again.")
+        with self._changed:
+            job.error = error
+            job.failures += 1
+            if self._draining and job.failures >= _LAST_TRIES:
+                return
+            pause = _RETRY_SECONDS[min(job.failures, len(_RETRY_SECONDS)) - 1]
+            job.due.setdefault(name, time.monotonic() + pause)
+
+
+_saver = Saver()
+
+
+def saver() -> Saver:
+    """Return this process's saver."""
+    return _saver
+
+
+def _after_fork() -> None:
+    global _saver
+    _saver = Saver()  # threads do not survive a fork; the parent goes on with its own work
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def describe_pending(root: Path) -> str | None:
+    """Return a line that says what waits in a spool; None if nothing does."""
+    waiting = [(entry, entry.pending(), entry.packs()) for entry in _spool.entries(root) if not entry.is_alive()]
+    waiting = [item for item in waiting if item[1] or item[2] or not item[0].in_repository]
+    if not waiting:
+        return None
+    size = sum(pack.stat().st_size for _, _, packs in waiting for pack in packs)
+    runs = f"{len(waiting)} experiment{'s' if len(waiting) > 1 else ''}"
+    return f"{runs} ({size / 1e6:,.1f} MB of files) not yet saved to {waiting[0][0].repository}"
+
+
+def say_pending(jobs: list[_Job]) -> None:
+    """Say what is left in the spool at the end."""
+    for job in jobs:
+        if not job.entry.gone:
+            say(
+                f"Experiment {job.entry.id[:7]} is not wholly saved to {job.repository.url} yet. What is left is safe in "
+                f"{job.entry.directory}; `keepsake sync`, or the next run here, sends it."
+            )

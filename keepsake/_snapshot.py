@@ -1,0 +1,229 @@
+"""Snapshots: the files of a path frozen in one pack file, at the speed of a copy. That is what the training waits for.
+
+    content of the 1st file | content of the 2nd | … | table of contents (JSON) | footer
+
+The content of a large file starts at a multiple of the block size, so that a file system that can will share its blocks
+(reflink) instead of copying them. Nothing is hashed or compressed here; that is the archive's, in the background.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import shutil
+import stat
+import struct
+import threading
+import zlib
+from contextlib import suppress
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from keepsake._ignore import leave_out, walk_files
+from keepsake.exceptions import CorruptedArchive, DoesNotExist, WriteError
+
+_BLOCK = 4096  # bytes; what file systems want the parts they share to be aligned to
+_LARGE = 1 << 20  # bytes; from here on a file is copied by itself instead of through the buffer
+_FICLONERANGE = 0x4020940D  # Linux: share the blocks of another file
+_FOOTER = struct.Struct("<QQI8s")  # offset, length and CRC-32 of the table
+_MAGIC = b"KSPACK1\n"
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file of a snapshot."""
+
+    name: str  # POSIX, relative to the project directory
+    size: int  # bytes
+    mode: int  # permission bits
+    mtime_ns: int
+    offset: int  # where its content starts in the pack
+
+
+def freeze(project_dir: Path, path: str, target: Path, exclude: Path | None = None) -> list[FileEntry]:
+    """Copy all files of `path` as they are now into the pack file `target`, which appears whole or not at all.
+
+    `exclude` is the repository's directory, if it is a local one. A file that cannot be read is left out with a
+    warning; of one that shrinks or grows meanwhile, what was there on opening it and still is on reading it is taken.
+
+    Raises ValidationError and DoesNotExist for a `path` that is wrong, is missing or has no file that can be saved,
+    WriteError if `target` cannot be written.
+    """
+    temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp")
+    try:
+        with open(temporary, "xb", buffering=_LARGE, opener=_open_private) as pack:
+            entries = _copy_files(project_dir, path, exclude, pack)
+            table = json.dumps([astuple(entry) for entry in entries], separators=(",", ":")).encode()
+            footer = _FOOTER.pack(pack.tell(), len(table), zlib.crc32(table), _MAGIC)
+            pack.write(table + footer)
+            pack.truncate()  # a file that shrank may have had more space set aside
+        os.replace(temporary, target)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            raise WriteError(_explain(error, path, target)) from error
+        raise
+    return entries
+
+
+def measure(project_dir: Path, path: str, exclude: Path | None = None) -> int:
+    """Return how many bytes `freeze` would copy. Raises ValidationError and DoesNotExist as it does."""
+    total = 0
+    for _, file in walk_files(project_dir, path, exclude):
+        with suppress(OSError):
+            total += file.stat().st_size
+    return total
+
+
+def _copy_files(project_dir: Path, path: str, exclude: Path | None, pack: BinaryIO) -> list[FileEntry]:
+    entries = []
+    buffer = memoryview(bytearray(_LARGE))
+    for name, file in walk_files(project_dir, path, exclude):
+        try:
+            source = io.FileIO(file, opener=_open_without_waiting)
+        except OSError as error:
+            leave_out(str(file), error.strerror or str(error))
+            continue
+        with source:
+            status = os.fstat(source.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                leave_out(str(file), "not a regular file")
+                continue
+            if status.st_size >= _LARGE:
+                pack.seek(-pack.tell() % _BLOCK, os.SEEK_CUR)
+            start = pack.tell()
+            try:
+                size = _copy(source, status.st_size, pack, buffer)
+            except _UnreadableError as error:
+                leave_out(str(file), f"it cannot be read to its end ({error})")
+                pack.seek(start)
+                continue
+        entries.append(FileEntry(name, size, status.st_mode & 0o777, status.st_mtime_ns, start))
+    if not entries:
+        raise DoesNotExist(
+            f"No file to save in {path!r} (looked for in {project_dir}): none can be read, or all of them "
+            "are left out by .keepsakeignore or lie in a directory that is never saved (.git, a virtual environment …)."
+        )
+    return entries
+
+
+class _UnreadableError(Exception):
+    """Reading a source failed: the file's trouble, not the pack's."""
+
+
+def _copy(source: io.FileIO, size: int, pack: BinaryIO, buffer: memoryview) -> int:
+    """Append up to `size` bytes of `source` and return how many there were."""
+    if size >= _LARGE:
+        start = pack.tell()  # flushes, too
+        if (shared := _share_blocks(source, pack, start)) is not None:
+            pack.seek(start + shared)
+            return shared
+        _set_space_aside(pack, start, size)
+    left = size
+    while left:
+        try:
+            count = source.readinto(buffer[:left])
+        except OSError as error:
+            raise _UnreadableError(error.strerror or str(error)) from error
+        if not count:
+            break
+        pack.write(buffer[:count])
+        left -= count
+    return size - left
+
+
+def _share_blocks(source: io.FileIO, pack: BinaryIO, start: int) -> int | None:
+    """Let the pack share all blocks of `source` and return their size in bytes, or None where that is not offered."""
+    try:
+        import fcntl
+
+        pack.flush()
+        fcntl.ioctl(pack.fileno(), _FICLONERANGE, struct.pack("qQQQ", source.fileno(), 0, 0, start))
+    except (ImportError, OSError):
+        return None
+    return os.fstat(pack.fileno()).st_size - start
+
+
+def _set_space_aside(pack: BinaryIO, start: int, size: int) -> None:
+    """Allocate a large file's blocks at once: copying then takes about half the time, and a full disk shows first."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(pack.fileno(), start, size)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a fifo that took the file's place would block
+
+
+def _explain(error: OSError, path: str, target: Path) -> str:
+    where = target.parent
+    text = f"Cannot save a copy of {path!r} in {where}: {error.strerror or error}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        with suppress(OSError):
+            text += f" ({shutil.disk_usage(where).free / 1e6:,.0f} MB are free)"
+        text += ". Make room, or set KEEPSAKE_SPOOL to a directory on a larger disk"
+    return text
+
+
+class FrozenFiles:
+    """The files of a pack, to be read by several threads. A context manager.
+
+    Raises FileNotFoundError if there is no such pack, CorruptedArchive if it is not whole.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self._lock = threading.Lock()  # one file position, several readers
+        self._file = open(target, "rb", buffering=0)  # noqa: SIM115 (closed by close)
+        try:
+            self.entries = self._read_table()
+        except (ValueError, TypeError, struct.error) as error:
+            self.close()
+            raise CorruptedArchive(f"{target} is damaged or was cut off: {error}") from error
+
+    def __enter__(self) -> FrozenFiles:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the pack."""
+        self._file.close()
+
+    def read(self, entry: FileEntry, start: int, length: int) -> bytes:
+        """Return `length` bytes of a file from `start`. Raises CorruptedArchive if the pack ends before."""
+        with self._lock:
+            return self._read_at(entry.offset + start, length)
+
+    def _read_table(self) -> list[FileEntry]:
+        end = self._file.seek(0, os.SEEK_END) - _FOOTER.size
+        offset, length, checksum, magic = _FOOTER.unpack(self._read_at(max(end, 0), _FOOTER.size))
+        if magic != _MAGIC or offset + length != end:
+            raise ValueError("it has no table of contents")
+        table = self._read_at(offset, length)
+        if zlib.crc32(table) != checksum:
+            raise ValueError("its table of contents does not fit its checksum")
+        return [FileEntry(*row) for row in json.loads(table)]
+
+    def _read_at(self, offset: int, length: int) -> bytes:
+        self._file.seek(offset)
+        data = self._file.read(length)
+        while len(data) < length:
+            more = self._file.read(length - len(data))
+            if not more:
+                raise CorruptedArchive(f"{self.target} was cut off at {offset + len(data)} bytes")
+            data += more
+        return data

@@ -1,0 +1,321 @@
+"""The spool: what is saved on this machine and not yet in the repository.
+
+    SPOOL/<experiment id>/record.json       the experiment as it began, and the URL it goes to
+                          <process>.jsonl   the journal of one process: a line per checkpoint or changed field
+                          <id>.pack         the frozen files of a checkpoint, or of the experiment itself
+
+`checkpoint()` returns when its pack and then its line are written, so kill -9 loses nothing that had returned. A journal
+goes when its lines are in the repository, a pack when its archive is, the directory when the run has ended.
+
+No file locks: they do not hold on network file systems. Whoever wants another process's journal renames it first and
+reads it then; the owner looks after each line whether its journal is still where it was, and writes the line again if
+it is not. A line may so arrive twice, which merging by ID forgives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from keepsake._environment import host_name
+from keepsake.exceptions import WriteError
+from keepsake.metadata import Record, valid_id
+
+ALIVE_SECONDS = 30.0  # an owner touches its record every few seconds; older than this, it is taken to be gone
+_RESERVE_BYTES = 1 << 30  # never fill the disk to the brim: leave 1 GB, or 5 % of a small one
+_RESERVE_SHARE = 0.05
+
+_lock = threading.RLock()  # reentrant: a signal handler may append while the main thread does
+_process = os.urandom(8).hex()  # names this process's journals
+
+
+def _after_fork() -> None:
+    global _lock, _process
+    _lock = threading.RLock()
+    _process = os.urandom(8).hex()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def spool_root(directory: Path) -> Path:
+    """Return where the spool of a project directory is: KEEPSAKE_SPOOL, else `.keepsake/spool` in it.
+
+    If the project directory cannot be written, the user's state directory is used.
+    """
+    chosen = os.environ.get("KEEPSAKE_SPOOL")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    if os.access(directory, os.W_OK):
+        return directory / ".keepsake" / "spool"
+    if sys.platform == "win32":
+        state = Path(os.environ.get("LOCALAPPDATA", "~")).expanduser()
+    else:
+        state = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
+    return state / "keepsake" / "spool" / hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
+
+
+def check_room(directory: Path) -> None:
+    """Raise WriteError if the disk of `directory` is too full to take more files."""
+    usage = shutil.disk_usage(directory)
+    reserve = min(_RESERVE_BYTES, int(usage.total * _RESERVE_SHARE))
+    if usage.free < reserve:
+        raise WriteError(
+            f"the disk of {directory} is nearly full ({usage.free / 1e6:,.0f} MB free, {reserve / 1e6:,.0f} MB are left alone)"
+        )
+
+
+@dataclass
+class Changes:
+    """What journals say: fields of the experiment that changed, and checkpoints, oldest first."""
+
+    fields: Record = field(default_factory=dict)
+    checkpoints: list[Record] = field(default_factory=list)
+
+    def read(self, journal: Path) -> int:
+        """Add a journal's lines and return its size in bytes; a torn last line is one that had not returned."""
+        try:
+            data = journal.read_bytes()
+        except FileNotFoundError:
+            return 0
+        for line in data.split(b"\n"):
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if "checkpoint" in entry:
+                self.checkpoints.append(entry["checkpoint"])
+            self.fields.update(entry.get("experiment", {}))
+        return len(data)
+
+    def __bool__(self) -> bool:
+        return bool(self.fields or self.checkpoints)
+
+
+class Entry:
+    """What the spool holds of one experiment."""
+
+    def __init__(self, directory: Path, content: dict[str, Any]) -> None:
+        self.directory = directory
+        self.id = directory.name
+        self.repository: str = content["repository"]
+        self.record: Record = content["experiment"]
+        self.in_repository: bool = content["in_repository"]
+        self.owner: str = content["owner"]
+        self.gone = False  # deleted from the repository meanwhile
+
+    @classmethod
+    def create(cls, root: Path, record: Record, repository: str, *, in_repository: bool) -> Entry:
+        """Begin the entry of `record`, an experiment of the repository at that URL."""
+        content = {"repository": repository, "in_repository": in_repository, "experiment": record, "owner": _owner()}
+        entry = cls(root / record["id"], content)
+        entry.write_record()
+        return entry
+
+    @classmethod
+    def load(cls, directory: Path) -> Entry | None:
+        """Return the entry in `directory`; None if there is none, or none that is whole."""
+        try:
+            content = json.loads((directory / "record.json").read_bytes())
+            return cls(directory, content) if content["experiment"]["id"] == directory.name else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write_record(self) -> None:
+        """Write record.json whole, in a directory that only the user can read."""
+        content = {
+            "repository": self.repository,
+            "in_repository": self.in_repository,
+            "experiment": self.record,
+            "owner": self.owner,
+        }
+        temporary = self.directory / f".{_process}.tmp"
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(content))
+            os.replace(temporary, self.directory / "record.json")
+        except OSError as error:
+            raise WriteError(f"cannot write to {self.directory}: {error.strerror or error}") from error
+
+    def append(self, line: dict[str, Any]) -> None:
+        """Add a line to this process's journal; once this returns, the line survives the process."""
+        data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+        journal = os.path.join(self.directory, _process + ".jsonl")
+        try:
+            with _lock:
+                while not _append(journal, data):
+                    pass
+        except FileNotFoundError:  # all was saved and the entry closed: begin it again
+            self.write_record()
+            self.append(line)
+        except OSError as error:
+            raise WriteError(f"cannot write to {journal}: {error.strerror or error}") from error
+
+    def journals(self) -> list[Path]:
+        """Return the journals of all processes, oldest first."""
+        found = [(entry.stat().st_mtime_ns, Path(entry.path)) for entry in self._files(".jsonl")]
+        return [path for _, path in sorted(found)]
+
+    def packs(self) -> list[Path]:
+        """Return the frozen files that wait, oldest first; a pack is named by the ID it belongs to."""
+        found = [(entry.stat().st_mtime_ns, Path(entry.path)) for entry in self._files(".pack")]
+        return [path for _, path in sorted(found)]
+
+    def pack(self, archive_id: str) -> Path:
+        """Return the path of the pack of the experiment or checkpoint with that ID."""
+        return self.directory / f"{archive_id}.pack"
+
+    def pending(self) -> Changes:
+        """Return what all journals say, without taking anything."""
+        changes = Changes()
+        for journal in self.journals():
+            changes.read(journal)
+        return changes
+
+    def take(self, *, others: bool) -> tuple[Changes, list[tuple[Path, int]]]:
+        """Return what this process's journal says, and with `others` those of all processes, for `drop`."""
+        changes, taken = Changes(), []
+        for journal in self.journals():
+            if journal.stem != _process:
+                if not others:
+                    continue
+                claimed = journal.with_name(f"{os.urandom(8).hex()}.jsonl")
+                try:
+                    os.rename(journal, claimed)
+                except OSError:
+                    continue  # another recovery has it, or (on Windows) its owner is writing
+                journal = claimed
+            taken.append((journal, changes.read(journal)))
+        return changes, taken
+
+    def drop(self, taken: list[tuple[Path, int]]) -> None:
+        """Remove journals whose lines are in the repository, but for what has grown since it was taken."""
+        with _lock:
+            for journal, size in taken:
+                try:
+                    if journal.stat().st_size == size:
+                        journal.unlink()
+                except FileNotFoundError:
+                    pass  # another recovery had the same lines
+
+    def sync(self) -> None:
+        """Make this process's journal safe against a power cut."""
+        try:
+            descriptor = os.open(self.directory / f"{_process}.jsonl", os.O_RDWR)
+        except FileNotFoundError:
+            return
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def touch(self) -> None:
+        """Say that the owner is alive."""
+        try:
+            os.utime(self.directory / "record.json")
+        except FileNotFoundError:
+            pass  # closed meanwhile
+
+    def is_alive(self) -> bool:
+        """Whether a process seems to be at work on this entry; it only saves work to know."""
+        try:
+            age = time.time() - (self.directory / "record.json").stat().st_mtime
+        except FileNotFoundError:
+            return False
+        return age < ALIVE_SECONDS and not _is_dead(self.owner)
+
+    def release(self) -> None:
+        """Say that the owner is done with what it leaves here."""
+        self.owner = ""
+        if (self.directory / "record.json").exists():
+            self.write_record()
+
+    def close(self) -> bool:
+        """Remove the entry if nothing in it is still to be saved; return whether it is gone."""
+        with _lock:
+            if self.journals() or self.packs():
+                return False
+            self.discard()
+        return True
+
+    def discard(self) -> None:
+        """Remove the entry with all it holds, and the spool if it was the last."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+        for parent in (self.directory.parent, self.directory.parent.parent):
+            if parent.name not in ("spool", ".keepsake"):
+                break
+            try:
+                parent.rmdir()
+            except OSError:
+                break  # not empty: other entries, or a repository in .keepsake
+
+    def _files(self, suffix: str) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(self.directory) as found:
+                return [entry for entry in found if entry.name.endswith(suffix) and not entry.name.startswith(".")]
+        except FileNotFoundError:
+            return []
+
+
+def _owner() -> str:
+    """Return what names this process, and the machine or container in which its number means something."""
+    try:
+        space = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        space = 0
+    return f"{os.getpid()} {host_name()} {space}"
+
+
+def _is_dead(owner: str) -> bool:
+    """Whether the process of that name has surely ended."""
+    if not owner:
+        return True
+    number, here = owner.partition(" ")[::2]
+    if here != _owner().partition(" ")[2] or sys.platform == "win32":
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
+
+
+def _append(journal: str, data: bytes) -> bool:
+    """Append to the file at that path; False if it was renamed away meanwhile, and the line may not be seen."""
+    descriptor = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+    try:
+        start = os.fstat(descriptor).st_size
+        written = os.write(descriptor, data)
+        if written != len(data):  # a full disk: leave no half line for the next one to join
+            os.ftruncate(descriptor, start)
+            raise OSError(28, "no space left on device")
+        try:
+            return os.path.samestat(os.stat(journal), os.fstat(descriptor))
+        except FileNotFoundError:
+            return False
+    finally:
+        os.close(descriptor)
+
+
+def entries(root: Path) -> Iterator[Entry]:
+    """Yield the entries of a spool."""
+    try:
+        names = sorted(os.listdir(root))
+    except OSError:
+        return
+    for name in names:
+        entry = Entry.load(root / name) if valid_id(name) else None
+        if entry is not None:
+            yield entry

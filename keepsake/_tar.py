@@ -1,0 +1,87 @@
+"""tar headers, written and read one at a time; tarfile lives here only.
+
+Its own reader is not used: it takes a damaged header for the end of the archive, and lets a header name its own size in
+memory.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from typing import BinaryIO
+
+BLOCK = 512  # bytes
+END = bytes(2 * BLOCK)
+_MAX_EXTENSION = 1 << 20  # bytes of a header that extends the next one
+
+
+def header(name: str, size: int, mode: int, mtime: int) -> bytes:
+    """Return the blocks before a file's content; `mtime` is in Unix seconds. Long and non-ASCII names are PAX's."""
+    info = tarfile.TarInfo(name)
+    info.size, info.mode, info.mtime = size, mode, mtime
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+
+
+def padding(size: int) -> bytes:
+    """Return what fills the last block of a file of `size` bytes."""
+    return bytes(-size % BLOCK)
+
+
+def read_header(stream: BinaryIO) -> tarfile.TarInfo | None:
+    """Read the header of the next file, or None at the end. Raises ValueError if there is neither."""
+    records: dict[str, str] = {}
+    while True:
+        block = read_exactly(stream, BLOCK)
+        if block == bytes(BLOCK):
+            return None
+        try:
+            info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+        except tarfile.HeaderError as error:
+            raise ValueError(f"a tar header is damaged: {error}") from error
+        if info.type in (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE):
+            records.update(_pax_records(_read_extension(stream, info.size)))
+        elif info.type == tarfile.GNUTYPE_LONGNAME:
+            records["path"] = _text(_read_extension(stream, info.size).partition(b"\0")[0])
+        elif info.type == tarfile.XGLTYPE:
+            _read_extension(stream, info.size)  # defaults for all files, such as git's commit
+        else:
+            info.name = records.get("path", info.name)
+            info.size = int(records.get("size", info.size))
+            info.mtime = float(records.get("mtime", info.mtime))
+            if info.size < 0 or any(key.startswith("GNU.sparse") for key in records):
+                raise ValueError(f"{info.name}: a kind of tar header that is not supported")
+            return info
+
+
+def read_exactly(stream: BinaryIO, length: int) -> bytes:
+    """Read `length` bytes. Raises ValueError if the stream ends before."""
+    data = stream.read(length)
+    while len(data) < length:
+        more = stream.read(length - len(data))
+        if not more:
+            raise ValueError("it is cut off")
+        data += more
+    return data
+
+
+def _read_extension(stream: BinaryIO, size: int) -> bytes:
+    if not 0 <= size <= _MAX_EXTENSION:
+        raise ValueError(f"a tar header of {size} bytes")
+    return read_exactly(stream, size + len(padding(size)))[:size]
+
+
+def _pax_records(data: bytes) -> dict[str, str]:
+    """Parse `<length> <key>=<value>\\n` and so on; the length is that of the whole record."""
+    records = {}
+    position = 0
+    while position < len(data):
+        length = int(data[position : data.index(b" ", position)])
+        key, equals, value = data[position : position + length].partition(b" ")[2].partition(b"=")
+        if not equals or value[-1:] != b"\n" or position + length > len(data):
+            raise ValueError("a PAX header is damaged")
+        records[_text(key)] = _text(value[:-1])
+        position += length
+    return records
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")

@@ -1,0 +1,214 @@
+"""Checkpoints: what a run was like at one moment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, SupportsIndex, TypedDict, overload
+
+from keepsake._values import decode, encode_mapping
+from keepsake.exceptions import KeepsakeError, ValidationError
+from keepsake.metadata import CHECKPOINT_FIELDS, Record, from_local_datetime, local_datetime, pick_best
+
+if TYPE_CHECKING:
+    from keepsake.experiment import Experiment
+
+
+class PrimaryMetric(TypedDict):
+    """The metric that tells which checkpoint is best."""
+
+    name: str
+    goal: str  # "maximize" or "minimize"
+
+
+@dataclass
+class Checkpoint:
+    """A checkpoint, as `experiment.checkpoint()` returns it and a repository holds it.
+
+    Attributes:
+        id: 64 hexadecimal digits.
+        created: when it was made, a naive local datetime.
+        path: what was saved, relative to the project directory; None if nothing was.
+        step: the iteration, such as an epoch's number.
+        metrics: name → value.
+        primary_metric: `{"name": …, "goal": "maximize" or "minimize"}`, or None.
+    """
+
+    id: str
+    created: datetime
+    path: str | None = None
+    step: int | None = None
+    metrics: dict[str, Any] | None = None
+    primary_metric: PrimaryMetric | None = None
+
+    def __post_init__(self) -> None:
+        self._experiment: Experiment | None = None
+        self._created_text: str | None = None  # as on disk, to the nanosecond
+
+    @classmethod
+    def from_json(cls, data: Record) -> Checkpoint:
+        """Return the checkpoint that `to_json` describes. Times in it are UTC."""
+        checkpoint = cls(
+            id=data["id"],
+            created=local_datetime(data["created"]),
+            path=data.get("path") or None,
+            step=data.get("step"),
+            metrics=decode(data["metrics"]) if data.get("metrics") else None,
+            primary_metric=data.get("primary_metric"),
+        )
+        checkpoint._created_text = data["created"]
+        return checkpoint
+
+    def to_json(self) -> Record:
+        """Return the checkpoint as on disk, every field present, times in UTC."""
+        created = self._created_text
+        if created is None or local_datetime(created) != self.created:
+            created = from_local_datetime(self.created)
+        return {
+            **CHECKPOINT_FIELDS,
+            "id": self.id,
+            "created": created,
+            "metrics": encode_mapping(self.metrics, "metrics") if self.metrics else None,
+            "step": self.step or 0,
+            "path": self.path or "",
+            "primary_metric": self.primary_metric,
+        }
+
+    def short_id(self) -> str:
+        """Return the first 7 digits of the ID, enough for a person."""
+        return self.id[:7]
+
+    def validate(self) -> list[str]:
+        """Return what is wrong with this checkpoint, one sentence each; empty if nothing is."""
+        problems = [*check_path(self.path), *check_step(self.step)]
+        try:
+            metrics = encode_mapping(self.metrics or {}, "metrics")
+        except ValidationError as error:
+            return [*problems, str(error)]
+        return problems + check_primary_metric(self.primary_metric, metrics)
+
+    def checkout(self, output_directory: str | os.PathLike[str], quiet: bool = False) -> None:
+        """Copy the files of this checkpoint and its experiment to a directory, which is made if need be.
+
+        Files that are there already are overwritten; what they held is kept, for `keepsake checkout --undo`.
+        Raises DoesNotExist if neither has files, ReadError if they cannot be read.
+        """
+        experiment = self._owner()
+        experiment._project._checkout(experiment, self, Path(output_directory), quiet=quiet)
+
+    def open(self, path: str) -> BinaryIO:
+        """Return a binary file object for one file of this checkpoint, or else of its experiment.
+
+        It is seekable and to be closed; it does not hold the file in memory. Raises DoesNotExist.
+        """
+        experiment = self._owner()
+        return experiment._project._open(experiment, self, path)
+
+    def _owner(self) -> Experiment:
+        if self._experiment is None:
+            raise KeepsakeError(f"checkpoint {self.short_id()} belongs to no experiment: it was built by hand")
+        return self._experiment
+
+    def _repr_html_(self) -> str:
+        from keepsake._notebook import checkpoint_html
+
+        return checkpoint_html(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_experiment": None}
+
+
+class CheckpointList(list[Checkpoint]):
+    """The checkpoints of an experiment; slices of it are CheckpointLists too."""
+
+    @property
+    def metrics(self) -> MetricLists:
+        """`checkpoints.metrics["loss"]` is the list of that metric's values, None where a checkpoint lacks it."""
+        return MetricLists(self)
+
+    @property
+    def step(self) -> list[int | None]:
+        """The checkpoints' steps."""
+        return [checkpoint.step for checkpoint in self]
+
+    def primary_metric(self) -> str | None:
+        """Return the name of the primary metric, that of the first checkpoint that declares one."""
+        primary = self._primary_metric()
+        return primary["name"] if primary else None
+
+    def best(self) -> Checkpoint | None:
+        """Return the checkpoint with the best value of the primary metric; None if none qualifies."""
+        primary = self._primary_metric()
+        if primary is None:
+            return None
+        name = primary["name"]
+        candidates = (((c.metrics or {}).get(name), c.created, c) for c in self)
+        return pick_best(candidates, maximize=primary["goal"] == "maximize")
+
+    def latest(self) -> Checkpoint | None:
+        """Return the checkpoint that was created last; None if there is none."""
+        return max(reversed(self), key=lambda checkpoint: checkpoint.created, default=None)
+
+    def plot(self, metric: str | None = None, logy: bool = False) -> Any:
+        """Plot a metric (default: the primary metric) over the steps with Matplotlib; return the axes."""
+        from keepsake._plot import plot_checkpoints
+
+        return plot_checkpoints(self, metric, logy=logy)
+
+    def _primary_metric(self) -> PrimaryMetric | None:
+        return next((c.primary_metric for c in self if c.primary_metric), None)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Checkpoint: ...
+    @overload
+    def __getitem__(self, index: slice) -> CheckpointList: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Checkpoint | CheckpointList:
+        found = super().__getitem__(index)
+        return CheckpointList(found) if isinstance(index, slice) else found  # type: ignore[arg-type,return-value]
+
+
+class MetricLists(dict[str, "list[Any]"]):
+    """Metric name → its value in each checkpoint, None where there is none. Raises KeyError for a name none has."""
+
+    def __init__(self, checkpoints: Iterable[Checkpoint]) -> None:
+        metrics = [checkpoint.metrics or {} for checkpoint in checkpoints]
+        names = {name: None for values in metrics for name in values}
+        super().__init__({name: [values.get(name) for values in metrics] for name in names})
+
+
+def check_path(path: object) -> list[str]:
+    """Return what is wrong with the path of an experiment or checkpoint."""
+    if path is None:
+        return []
+    if not isinstance(path, str):
+        return [f"path must be a string, not {type(path).__name__}"]
+    if os.path.isabs(path):
+        return [f"path must be relative to the project directory, not absolute: {path!r}"]
+    if os.path.normpath(path).split(os.sep)[0] == "..":
+        return [f"path must lie in the project directory: {path!r}"]
+    return []
+
+
+def check_step(step: object) -> list[str]:
+    """Return what is wrong with a step."""
+    if step is None or (isinstance(step, int) and not isinstance(step, bool)):
+        return []
+    return [f"step must be an int, not {type(step).__name__}"]
+
+
+def check_primary_metric(primary: object, metrics: dict[str, Any]) -> list[str]:
+    """Return what is wrong with a primary metric, given the checkpoint's metrics."""
+    if primary is None:
+        return []
+    if not isinstance(primary, dict) or primary.keys() != {"name", "goal"}:
+        return ["primary_metric must have a name and a goal"]
+    problems = []
+    if primary["name"] not in metrics:
+        known = ", ".join(map(str, metrics)) or "none"
+        problems.append(f"primary metric {primary['name']!r} is not among the metrics ({known})")
+    if primary["goal"] not in ("maximize", "minimize"):
+        problems.append(f"the goal of the primary metric must be 'maximize' or 'minimize', not {primary['goal']!r}")
+    return problems

@@ -1,0 +1,156 @@
+"""The command line: the group of lazily imported commands, and errors → one message and an exit status.
+
+Exit status: 0 success, 1 failure, 2 wrong usage, 130 Ctrl-C. Primary output goes to stdout, everything said to the
+person to stderr.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+import os
+import re
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import click
+
+from keepsake import _console
+from keepsake.cli._options import CONTEXT, examples, global_options
+from keepsake.cli._project import Settings
+from keepsake.exceptions import KeepsakeError
+
+
+class Lazy(NamedTuple):
+    """A command whose module is imported only when it is run."""
+
+    module: str  # below keepsake.cli; the function in it has the command's name
+    help: str
+    aliases: tuple[str, ...] = ()
+    hidden: bool = False
+
+
+COMMANDS = {
+    "analytics": Lazy("extra", "Does nothing: Keepsake has no analytics", hidden=True),
+    "checkout": Lazy("checkout", "Copy files from an experiment or checkpoint into the project directory"),
+    "completion": Lazy("extra", "Print the script that completes commands and IDs with the Tab key"),
+    "diff": Lazy("diff", "Compare two experiments or checkpoints"),
+    "ls": Lazy("ls", "List experiments in this project", ("list",)),
+    "ps": Lazy("ls", "List running experiments in this project", ("processes",)),
+    "rm": Lazy("rm", "Remove experiments or checkpoints", ("delete",)),
+    "show": Lazy("show", "View information about an experiment or checkpoint"),
+}
+ALIASES = {alias: name for name, lazy in COMMANDS.items() for alias in lazy.aliases}
+
+EXAMPLES = examples("""
+keepsake ls                      what has been run here
+keepsake show 5ffb0f6            one experiment, or one checkpoint
+keepsake diff 5ffb0f6 a1b2c3d    what differs between two of them
+keepsake checkout 5ffb0f6        get its code and weights back
+
+Each command has examples: keepsake COMMAND --help
+To complete commands and IDs with the Tab key: keepsake completion --help
+""")
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and one-line helps without importing them, and that handles all errors."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name, lazy in COMMANDS.items() if not lazy.hidden]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        name = ALIASES.get(cmd_name, cmd_name)
+        if name not in COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"keepsake.cli.{COMMANDS[name].module}"), name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and args[0] not in ALIASES and not ctx.resilient_parsing:
+            similar = difflib.get_close_matches(args[0], [*self.list_commands(ctx), *ALIASES], cutoff=0.5)
+            hint = f" Did you mean {' or '.join(map(repr, similar))}?" if similar else ""
+            raise click.UsageError(f"There is no command {args[0]!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name].help) for name in self.list_commands(ctx)])
+
+    def main(self, args: Sequence[str] | None = None, *_: Any, **extra: Any) -> Any:
+        """Run, say what went wrong in one message, and exit with the status (see above)."""
+        settings = extra.setdefault("obj", Settings())
+        extra |= {"standalone_mode": False, "prog_name": "keepsake"}
+        try:
+            for stream in (sys.stdout, sys.stderr):
+                if hasattr(stream, "reconfigure"):  # a closed one is None
+                    stream.reconfigure(errors="backslashreplace")
+            status = super().main(translate(sys.argv[1:] if args is None else args), **extra) or 0
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except Exception as error:  # noqa: BLE001 - whatever it is, a person gets one message
+            status = report(error, settings.verbose)
+        sys.exit(status)
+
+
+def translate(args: Sequence[str]) -> list[str]:
+    """What 0.4.2's (Go's) parser takes and click does not: `--json=true`, `--color=false`, `-R=URL`, `help COMMAND`."""
+    result: list[str] = []
+    for index, arg in enumerate(args):
+        if arg == "--":
+            return [*result, *args[index:]]
+        flag = re.fullmatch(r"(--(?:all|color|force|json|quiet|verbose))=(true|false)", arg)
+        if flag is None:
+            result.append(re.sub(r"^(-[DRfos])=", r"\1", arg))
+        elif flag[2] == "true":
+            result.append(flag[1])
+        elif flag[1] == "--color":
+            result.append("--no-color")
+    return [*result[1:], "--help"] if result[:1] == ["help"] else result
+
+
+def report(error: Exception, verbose: bool) -> int:
+    """Say what went wrong on stderr; return the exit status."""
+    if isinstance(error, click.Abort):
+        return 130
+    if isinstance(error, BrokenPipeError):
+        # Who read our output has gone; the interpreter's last flush must not complain.
+        with contextlib.suppress(Exception):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    if verbose:
+        traceback.print_exception(error)
+    if isinstance(error, click.ClickException):
+        context = getattr(error, "ctx", None)
+        hint = f"\n\nSee '{context.command_path} --help'." if context else ""
+        _console.error(error.format_message() + hint)
+        return error.exit_code
+    if isinstance(error, KeepsakeError):
+        _console.error(str(error))
+    else:
+        hint = "" if verbose else "\n\nThis is unexpected: run the command again with -v to see where it happened."
+        _console.error(f"{type(error).__name__}: {error}{hint}")
+    return 1
+
+
+@click.group(cls=LazyGroup, invoke_without_command=True, context_settings=CONTEXT, epilog=EXAMPLES)
+@global_options
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Keepsake: version control for machine learning.
+
+    Lists, compares and restores what training scripts have recorded with keepsake.init() and
+    experiment.checkpoint().
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def main() -> None:
+    """The entry point of the `keepsake` command."""
+    cli.main()

@@ -1,0 +1,86 @@
+"""Opening the project that the options name, asking before harm is done, and completing IDs with the Tab key."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from collections import Counter
+from dataclasses import dataclass
+
+import click
+from click.shell_completion import CompletionItem
+
+from keepsake import _console
+from keepsake._index import Summary
+from keepsake.cli._render import ago, short_id, value_lines
+from keepsake.exceptions import KeepsakeError
+from keepsake.project import Project
+
+
+@dataclass
+class Settings:
+    """What the global options say; one per run, click's `obj`."""
+
+    repository: str | None = None
+    project_directory: str | None = None
+    verbose: bool = False
+
+
+def open_project(settings: Settings) -> Project:
+    """The project of `-R` and `-D`, else of the nearest keepsake.yaml."""
+    return Project(repository=settings.repository, directory=settings.project_directory)
+
+
+def confirm() -> bool:
+    """Ask on stdout whether to continue; the answer comes from stdin: no by default, asked again if unclear.
+
+    A stdin that is closed is an error.
+    """
+    while True:
+        click.echo("Do you want to continue? (y/N) ", nl=False)
+        line = sys.stdin.readline() if sys.stdin is not None else ""
+        if not line:
+            click.echo()
+            raise KeepsakeError("stdin is closed. If you're running in a script, you need to pass the '-f' option.")
+        answer = line.strip().lower()
+        if answer in ("y", "yes"):
+            return True
+        if answer in ("", "n", "no"):
+            _console.error("Aborting.")
+            return False
+        _console.warn("Please enter 'y' or 'n'")
+
+
+def _summaries_quietly(ctx: click.Context) -> list[Summary]:
+    """All experiments, or none if anything goes wrong: what is said now would garble the line being typed."""
+    with contextlib.suppress(Exception), contextlib.redirect_stderr(io.StringIO()):
+        return open_project(ctx.ensure_object(Settings))._summaries([])
+    return []
+
+
+def complete_ids(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Experiments, the newest first, and their best and latest checkpoints, with what tells them apart.
+
+    Short IDs, except where two share theirs.
+    """
+    found: dict[str, str] = {}
+    for summary in reversed(_summaries_quietly(ctx)):
+        if summary.id.startswith(incomplete):
+            params = value_lines(summary.params, sorted(summary.params)[:3])
+            found[summary.id] = ", ".join([ago(summary.created, summary.created_text), summary.status, *params])
+        for kind, checkpoint in (("best", summary.best), ("latest", summary.latest)):
+            if checkpoint and checkpoint["id"].startswith(incomplete):
+                about = f"{kind} checkpoint of {short_id(summary.id)}, step {checkpoint['step']}"
+                found.setdefault(checkpoint["id"], about)
+    shared = Counter(map(short_id, found))
+    brief = {id: short_id(id) for id in found if shared[short_id(id)] == 1 and len(incomplete) <= len(short_id(id))}
+    return [CompletionItem(brief.get(id, id), help=about) for id, about in found.items()]
+
+
+def complete_sort_keys(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The names every experiment has, then those of metrics and params."""
+    names = {"created": "", "step": "of the latest checkpoint", "user": "", "host": "", "command": "", "status": ""}
+    for summary in _summaries_quietly(ctx):
+        names |= dict.fromkeys(summary.best_metrics, "metric") | dict.fromkeys(summary.params, "param")
+    return [CompletionItem(name, help=help) for name, help in names.items() if name.startswith(incomplete)]

@@ -1,0 +1,94 @@
+"""Values, times and rows → text. Nothing here knows where experiments come from."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+
+from keepsake import _console
+from keepsake._values import escape_controls, full_text, short_text
+
+LS_WIDTH = 20  # characters of a value in `ls`
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+def write(text: str, newline: bool = True) -> None:
+    """Print `text` on stdout; colours are taken out where they are not wanted."""
+    click.echo(text, nl=newline, color=_console.color_enabled(sys.stdout))
+
+
+def write_json(value: object) -> None:
+    """Print `value` as indented JSON, with characters as they are."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def faint(text: str) -> str:
+    return click.style(text, dim=True)
+
+
+def bold(text: str) -> str:
+    return click.style(text, bold=True)
+
+
+def short_id(id: str) -> str:
+    return escape_controls(id[:7])
+
+
+def when(moment: datetime) -> str:
+    """A naive local time as RFC 1123 with the zone's abbreviation, or its offset where it has none."""
+    local = moment.astimezone()
+    return local.strftime("%a, %d %b %Y %H:%M:%S ") + (local.strftime("%Z") or local.strftime("%z"))
+
+
+def ago(created: float, text: str) -> str:
+    """How long ago the Unix time `created` was, in words; from 73 hours on the date that `text` (RFC 3339) begins with.
+
+    The steps are those of 0.4.2.
+    """
+    seconds = time.time() - created
+    distance = abs(seconds)
+    if distance >= 73 * _HOUR:
+        return text[:10]
+    if distance < 1.5:
+        words = "about a second"
+    elif distance < 59.5:
+        words = f"{distance:.0f} seconds"
+    elif distance < 1.5 * _MINUTE:
+        words = "about a minute"
+    elif distance < 59.5 * _MINUTE:
+        words = f"{distance / _MINUTE:.0f} minutes"
+    elif distance < 1.5 * _HOUR:
+        words = "about an hour"
+    elif distance < 23.5 * _HOUR:
+        words = f"{distance / _HOUR:.0f} hours"
+    elif distance < 1.5 * _DAY:
+        words = "one day"
+    else:
+        words = f"{distance / _DAY:.0f} days"
+    return f"in {words}" if seconds < 0 else f"{words} ago"
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are the same to a person: 1 and 1.0 are, and NaN and NaN, but not 1 and true or "1"."""
+    if one is other:
+        return True
+    return isinstance(one, str) == isinstance(other, str) and full_text(one) == full_text(other)
+
+
+def value_lines(values: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """`name=value` for each of `names` that is among `values`, the values in short."""
+    return [f"{escape_controls(name)}={short_text(values[name], LS_WIDTH)}" for name in names if name in values]
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows in aligned columns, two spaces apart, without trailing spaces; a cell may have several lines."""
+    from tabulate import tabulate  # takes some 30 ms to import
+
+    text = tabulate(rows, tablefmt="plain", disable_numparse=True, preserve_whitespace=True)
+    return "\n".join(line.rstrip() for line in text.split("\n"))

@@ -1,0 +1,127 @@
+"""`keepsake checkout`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from keepsake import _console
+from keepsake.checkpoint import Checkpoint
+from keepsake.cli._options import command, id_argument
+from keepsake.cli._project import Settings, confirm, open_project
+from keepsake.cli._render import short_id
+from keepsake.config import find_project
+from keepsake.exceptions import ConfigNotFound
+from keepsake.experiment import Experiment
+
+if TYPE_CHECKING:
+    from keepsake._checkout import Plan
+
+NAMES_SHOWN = 5  # of the files that would be overwritten
+
+EXAMPLES = """
+Get back the code and weights of an experiment's best checkpoint:
+$ keepsake checkout 5ffb0f6
+
+Into a directory of its own, to look at them:
+$ keepsake checkout 9f02c7d -o /tmp/best
+
+Only the weights:
+$ keepsake checkout 9f02c7d --path model.pth
+
+Put back what the last checkout overwrote:
+$ keepsake checkout --undo
+"""
+
+
+@command("checkout", EXAMPLES)
+@id_argument(required=False)
+@click.option("-o", "--output-directory", metavar="DIR", help="Output directory. Default: the project directory")
+@click.option("-f", "--force", is_flag=True, help="Force checkout without prompt, even if the directory is not empty")
+@click.option("--path", metavar="PATH", help="A specific file or directory to check out. Default: all files")
+@click.option("--undo", is_flag=True, help="Put back what the last checkout into the directory overwrote")
+@click.pass_context
+def checkout(
+    ctx: click.Context, /, id: str | None, output_directory: str | None, force: bool, path: str | None, undo: bool
+) -> None:
+    """Copy files from an experiment or checkpoint into the project directory.
+
+    First the experiment's files, then the checkpoint's over them. An experiment's ID stands for its best checkpoint,
+    or its latest if there is no primary metric. What is overwritten is kept: see --undo.
+    """
+    settings: Settings = ctx.obj
+    if (id is None) != undo:
+        raise click.UsageError("--undo takes no ID." if undo else "Missing argument 'ID'.", ctx)
+    if id is None:
+        _undo(_target(settings, output_directory))
+        return
+    project = open_project(settings)
+    experiment, checkpoint = project._resolve(id)
+    directory = _target(settings, output_directory)
+    if checkpoint is None:
+        checkpoint, what = _pick(experiment)
+    else:
+        what = f"checkpoint {short_id(checkpoint.id)} and its experiment {short_id(experiment.id)}"
+    _console.say(f"Checking out files from {what}")
+
+    def allowed(plan: Plan) -> bool:
+        return force or not _holds_something(directory) or _ask(plan, directory)
+
+    if not project._checkout(experiment, checkpoint, directory, path, confirm=allowed):
+        ctx.exit(1)
+    _console.say(f'Copied {f"the path {path}" if path else "all files"} to "{directory}"')
+    if experiment.command:
+        _console.say(f"If you want to run this experiment again, this is how it was run:\n\n  {experiment.command}\n")
+
+
+def _target(settings: Settings, output_directory: str | None) -> Path:
+    if output_directory is not None:
+        return Path(output_directory)
+    if settings.project_directory:
+        return Path(settings.project_directory)
+    try:
+        return find_project().directory
+    except ConfigNotFound as error:
+        raise ConfigNotFound(
+            "There is no keepsake.yaml here or in any directory above, so it is not clear where the files belong. "
+            "Name a directory with -o, for example: -o ."
+        ) from error
+
+
+def _pick(experiment: Experiment) -> tuple[Checkpoint | None, str]:
+    """The checkpoint that stands for an experiment, and what to call the two."""
+    what = f"experiment {short_id(experiment.id)}"
+    if (best := experiment.best()) is not None:
+        return best, f"{what} and its best checkpoint {short_id(best.id)}"
+    if (latest := experiment.latest()) is not None:
+        return latest, f"{what} and its latest checkpoint {short_id(latest.id)}"
+    return None, what
+
+
+def _holds_something(directory: Path) -> bool:
+    return directory.is_dir() and any(directory.iterdir())
+
+
+def _ask(plan: Plan, directory: Path) -> bool:
+    """Say in short what the checkout would do, and ask."""
+    _console.warn(f'The directory "{directory}" is not empty.')
+    changed = ", ".join(plan.changed[:NAMES_SHOWN]) + (", ..." if len(plan.changed) > NAMES_SHOWN else "")
+    _console.warn(
+        f"This checkout would overwrite {_files(plan.changed)}{f' ({changed})' if changed else ''}, "
+        f"add {_files(plan.new)} and leave {_files(plan.same)} as they are."
+        + ("\nWhat it overwrites is kept: `keepsake checkout --undo` puts it back." if changed else "")
+    )
+    click.echo()
+    return confirm()
+
+
+def _files(names: list[str]) -> str:
+    return f"{len(names)} file{'' if len(names) == 1 else 's'}"
+
+
+def _undo(directory: Path) -> None:
+    from keepsake.project import undo_checkout
+
+    undo_checkout(directory)

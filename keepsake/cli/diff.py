@@ -1,0 +1,136 @@
+"""`keepsake diff`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from keepsake import _console
+from keepsake._values import cut, escape_controls, full_text
+from keepsake.checkpoint import Checkpoint
+from keepsake.cli._options import command, id_argument
+from keepsake.cli._project import Settings, open_project
+from keepsake.cli._render import bold, faint, same, short_id, table, when, write
+from keepsake.exceptions import DoesNotExist
+from keepsake.experiment import Experiment
+from keepsake.project import Project
+
+VALUE_WIDTH = 50  # characters of a value
+COLUMN_WIDTH = 24  # of names, and of the first values; two spaces follow
+NOT_SET = "(not set)"
+
+EXAMPLES = """
+Compare the best checkpoints of two experiments:
+$ keepsake diff 5ffb0f6 a1b2c3d
+
+Compare two checkpoints:
+$ keepsake diff 9f02c7d 5d8f0b6
+
+What did I change since the experiment before this one?
+$ keepsake diff a1b2c3d
+"""
+
+Side = tuple[Experiment, "Checkpoint | None"]
+Values = Mapping[str, Any]
+_MISSING = object()
+
+
+@command("diff", EXAMPLES)
+@id_argument("one")
+@id_argument("other", required=False)
+@click.pass_obj
+def diff(settings: Settings, /, one: str, other: str | None) -> None:
+    """Compare two experiments or checkpoints.
+
+    An experiment's ID stands for its best checkpoint, or its latest if there is no primary metric. One ID alone is
+    compared with the experiment that was created before it.
+    """
+    project = open_project(settings)
+    left = project._resolve(one)
+    if other is None:
+        right, other = left, one
+        left, one = _before(project, right[0])
+    else:
+        right = project._resolve(other)
+    write(table(_rows(_pick(left, one), _pick(right, other))))
+
+
+def _before(project: Project, experiment: Experiment) -> tuple[Side, str]:
+    previous = project._previous(experiment)
+    if previous is None:
+        raise DoesNotExist(
+            f"{short_id(experiment.id)} is the first experiment: there is none before it to compare it with.\n"
+            "Name two: keepsake diff ID ID"
+        )
+    _console.say(f"Comparing with {short_id(previous.id)}, the experiment before {short_id(experiment.id)}")
+    return (previous, None), short_id(previous.id)
+
+
+def _pick(side: Side, id: str) -> Side:
+    """The checkpoint that stands for an experiment."""
+    experiment, checkpoint = side
+    if checkpoint is not None:
+        return side
+    if (best := experiment.best()) is not None:
+        _console.say(f'"{id}" matches an experiment, picking the best checkpoint')
+        return experiment, best
+    if (latest := experiment.latest()) is not None:
+        _console.say(f'"{id}" is an experiment, picking the latest checkpoint')
+        return experiment, latest
+    _console.say(f'"{id}" is an experiment without checkpoints, comparing it by itself')
+    return side
+
+
+def _rows(left: Side, right: Side) -> list[tuple[str, ...]]:
+    (one, one_checkpoint), (other, other_checkpoint) = left, right
+    experiment_ids = [short_id(one.id), short_id(other.id)]
+    ids = [short_id(each.id) if each else NOT_SET for each in (one_checkpoint, other_checkpoint)]
+    metrics = [each.metrics if each else None for each in (one_checkpoint, other_checkpoint)]
+    facts = _checkpoint_facts(one_checkpoint), _checkpoint_facts(other_checkpoint)
+    return [
+        *_group("Experiment", _facts(one), _facts(other), experiment_ids, nothing=one.id != other.id),
+        *_group("Params", one.params, other.params),
+        *_group("Python Packages", one.python_packages, other.python_packages),
+        *_group("Checkpoint", *facts, ids if one_checkpoint or other_checkpoint else []),
+        *_group("Metrics", metrics[0], metrics[1]),
+    ]
+
+
+def _facts(experiment: Experiment) -> Values:
+    return {
+        "Command": experiment.command or "",
+        "Created": when(experiment.created),
+        "Host": experiment.host or "",
+        "Python version": experiment.python_version or "",
+        "User": experiment.user or "",
+    }
+
+
+def _checkpoint_facts(checkpoint: Checkpoint | None) -> Values:
+    if checkpoint is None:
+        return {}
+    return {"Created": when(checkpoint.created), "Path": checkpoint.path or "", "Step": checkpoint.step or 0}
+
+
+def _group(
+    title: str, left: Values | None, right: Values | None, ids: Sequence[str] = (), nothing: bool = True
+) -> list[tuple[str, ...]]:
+    """A title, the IDs if any, a row per name whose values differ (`nothing`: say if there is none), an empty row."""
+    left, right = left or {}, right or {}
+    rows = [
+        (f"{escape_controls(name)}:", *_texts(left.get(name, _MISSING), right.get(name, _MISSING)))
+        for name in sorted({**left, **right})
+        if name not in left or name not in right or not same(left[name], right[name])
+    ]
+    head = [("ID:", *ids)] if ids else []
+    none = [(faint("(no difference)"), "", "")] if nothing else []
+    return [(bold(title), "", ""), *head, *(rows or none), (" " * COLUMN_WIDTH, " " * COLUMN_WIDTH, "")]
+
+
+def _texts(left: Any, right: Any) -> tuple[str, str]:
+    texts = [NOT_SET if value is _MISSING else full_text(value) for value in (left, right)]
+    if texts[0] == texts[1]:  # a string that reads like the other's number
+        texts = [full_text([value])[1:-1] for value in (left, right)]
+    return cut(texts[0], VALUE_WIDTH), cut(texts[1], VALUE_WIDTH)

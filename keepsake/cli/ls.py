@@ -1,0 +1,152 @@
+"""`keepsake ls` and `keepsake ps`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+from keepsake import _console
+from keepsake._filters import Filter, parse_filter, parse_sort
+from keepsake._index import Summary
+from keepsake._values import decode, escape_controls
+from keepsake.cli._options import command, listing_options
+from keepsake.cli._project import Settings, open_project
+from keepsake.cli._render import ago, same, short_id, table, value_lines, write, write_json
+
+LS_EXAMPLES = """
+List all experiments in the current project:
+$ keepsake ls
+
+List experiments that have run for 50 steps or less:
+$ keepsake ls --filter "step <= 50"
+
+List experiments where the parameter "optimizer" is "adam" and
+the best "accuracy" metric is greater than 0.8:
+$ keepsake ls --filter "optimizer = adam" --filter "accuracy > 0.8"
+
+Sort all stopped experiments by the metric "val_loss":
+$ keepsake ls --sort "val_loss" --filter "status = stopped"
+
+A filter or sort key names a metric of the best checkpoint, a param, or created, step,
+user, host, command or status (running, stopped, lost). Operators: = != < <= > >=
+Also available as: keepsake list
+"""
+PS_EXAMPLES = """
+What is running now:
+$ keepsake ps
+
+What is running and does well so far, the latest first:
+$ keepsake ps --filter "val_loss < 0.2" --sort created-desc
+
+Also available as: keepsake processes
+"""
+
+
+@command("ls", LS_EXAMPLES)
+@listing_options
+@click.pass_obj
+def ls(settings: Settings, /, filters: Sequence[str], **options: Any) -> None:
+    """List experiments in this project."""
+    _list(settings, [parse_filter(text) for text in filters], **options)
+
+
+@command("ps", PS_EXAMPLES)
+@listing_options
+@click.pass_obj
+def ps(settings: Settings, /, filters: Sequence[str], **options: Any) -> None:
+    """List running experiments in this project."""
+    others = [each for each in map(parse_filter, filters) if each.name != "status"]
+    _list(settings, [*others, parse_filter("status = running")], **options)
+
+
+def _list(
+    settings: Settings, filters: list[Filter], *, everything: bool, sort: str, as_json: bool, quiet: bool
+) -> None:
+    if quiet and (as_json or everything):
+        raise click.UsageError(f"Cannot use the --quiet flag in combination with {'--json' if as_json else '--all'}")
+    order = parse_sort(sort or "created")
+    summaries = order.apply(open_project(settings)._summaries(filters))
+    if quiet:
+        write("".join(escape_controls(summary.id) + "\n" for summary in summaries), newline=False)
+    elif as_json:
+        write_json([_json(summary) for summary in summaries])
+    elif summaries:
+        write(table(_rows(summaries, everything)))
+    else:
+        _console.say("No experiments found")
+
+
+def _json(summary: Summary) -> dict[str, Any]:
+    return {
+        "id": summary.id,
+        "created": summary.created_text,
+        "params": summary.raw_params or {},
+        "command": summary.command,
+        "num_checkpoints": summary.num_checkpoints,
+        "latest_checkpoint": summary.latest,
+        "best_checkpoint": summary.best,
+        "user": summary.user,
+        "host": summary.host,
+        "running": summary.running,
+    }
+
+
+def _rows(summaries: list[Summary], everything: bool) -> list[list[str]]:
+    """The header, and a row per experiment. The line break at a cell's end becomes the empty line between rows."""
+    params = _param_names(summaries, everything)
+    metrics = _metric_names(summaries, everything)
+    columns: dict[str, Callable[[Summary], str]] = {
+        "EXPERIMENT": lambda summary: short_id(summary.id),
+        "STARTED": lambda summary: ago(summary.created, summary.created_text),
+        "STATUS": lambda summary: summary.status,
+    }
+    if len({summary.host for summary in summaries}) > 1:
+        columns["HOST"] = lambda summary: escape_controls(summary.host)
+    if len({summary.user for summary in summaries}) > 1:
+        columns["USER"] = lambda summary: escape_controls(summary.user)
+    columns["PARAMS"] = lambda summary: _cell(value_lines(_scalars(summary.params), params))
+    if any(summary.best for summary in summaries):
+        columns["BEST CHECKPOINT"] = lambda summary: _checkpoint_cell(summary.best, metrics)
+    columns["LATEST CHECKPOINT"] = lambda summary: _checkpoint_cell(summary.latest, metrics)
+    return [list(columns), *([cell(summary) for cell in columns.values()] for summary in summaries)]
+
+
+def _cell(lines: Iterable[str]) -> str:
+    return "\n".join(lines) + "\n"
+
+
+def _checkpoint_cell(checkpoint: Mapping[str, Any] | None, metrics: list[str]) -> str:
+    if checkpoint is None:
+        return "\n"
+    title = f"{short_id(checkpoint['id'])} (step {checkpoint['step']})"
+    return _cell([title, *value_lines(decode(checkpoint["metrics"] or {}), metrics)])
+
+
+def _scalars(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Objects have no place in a listing."""
+    return {name: value for name, value in params.items() if not isinstance(value, (dict, list))}
+
+
+def _param_names(summaries: list[Summary], everything: bool) -> list[str]:
+    """The params to show: those that differ among the experiments that have them, or all; sorted."""
+    first: dict[str, Any] = {}
+    differing: set[str] = set()
+    for summary in summaries:
+        for name, value in _scalars(summary.params).items():
+            if name not in differing and not same(first.setdefault(name, value), value):
+                differing.add(name)
+    return sorted(first if everything else differing)
+
+
+def _metric_names(summaries: list[Summary], everything: bool) -> list[str]:
+    """The metrics to show: the primary ones of the experiments' best, else latest, checkpoints, or all; sorted."""
+    names: set[str] = set()
+    for summary in summaries:
+        checkpoint = summary.best or summary.latest
+        if checkpoint and everything:
+            names.update(checkpoint["metrics"] or ())
+        elif checkpoint and checkpoint["primary_metric"]:
+            names.add(checkpoint["primary_metric"]["name"])
+    return sorted(names)

@@ -1,0 +1,68 @@
+"""`keepsake rm`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from keepsake import _console
+from keepsake.checkpoint import Checkpoint
+from keepsake.cli._options import command, id_argument
+from keepsake.cli._project import confirm, open_project
+from keepsake.cli._render import short_id, write
+from keepsake.experiment import Experiment
+
+EXAMPLES = """
+Delete an experiment and its checkpoints
+(where a1b2c3d4 is an experiment ID):
+$ keepsake rm a1b2c3d4
+
+Delete all experiments where the metric "val_accuracy" is less
+than 0.2 at the best checkpoints:
+$ keepsake rm $(keepsake ls -q --filter "val_accuracy < 0.2")
+
+Also available as: keepsake delete
+"""
+
+Target = tuple[Experiment, "Checkpoint | None"]
+
+
+@command("rm", EXAMPLES)
+@id_argument("ids", nargs=-1, required=True)
+@click.option("-f", "--force", is_flag=True, help="Force delete without interactive prompt")
+@click.pass_context
+def rm(ctx: click.Context, /, ids: Sequence[str], force: bool) -> None:
+    """Remove experiments or checkpoints.
+
+    To remove experiments or checkpoints, pass any number of IDs, or their first characters. An experiment goes with
+    all its checkpoints and files. Of a checkpoint, the files go and the metrics stay.
+    """
+    project = open_project(ctx.obj)
+    targets = _without_repeats([project._resolve(id) for id in ids])
+    for experiment, checkpoint in targets:
+        if checkpoint is None and experiment.status == "running":
+            _console.warn(f"Experiment {short_id(experiment.id)} is still running.")
+    if not force:
+        write("You are about to delete the following:")
+        write("".join(f"* {_describe(*target)}\n" for target in targets))
+        if not confirm():
+            ctx.exit(1)
+    for experiment, checkpoint in targets:
+        whole = f"experiment {short_id(experiment.id)} and its checkpoints"
+        _console.say(f"Removing {f'checkpoint {short_id(checkpoint.id)}' if checkpoint else whole}...")
+    project._delete(targets)
+
+
+def _without_repeats(targets: list[Target]) -> list[Target]:
+    """Each target once, and no checkpoint of an experiment that goes as a whole."""
+    whole = {experiment.id for experiment, checkpoint in targets if checkpoint is None}
+    unique = {(checkpoint or experiment).id: (experiment, checkpoint) for experiment, checkpoint in targets}
+    return [target for target in unique.values() if target[1] is None or target[0].id not in whole]
+
+
+def _describe(experiment: Experiment, checkpoint: Checkpoint | None) -> str:
+    if checkpoint is not None:
+        return f"Checkpoint {short_id(checkpoint.id)}"
+    count = len(experiment.checkpoints)
+    return f"Experiment {short_id(experiment.id)} ({count} checkpoint{'' if count == 1 else 's'})"

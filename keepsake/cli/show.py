@@ -1,0 +1,139 @@
+"""`keepsake show`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from keepsake._values import escape_controls, full_text, short_text
+from keepsake.checkpoint import Checkpoint
+from keepsake.cli._options import command, id_argument
+from keepsake.cli._project import Settings, open_project
+from keepsake.cli._render import ago, bold, faint, short_id, table, when, write, write_json
+from keepsake.experiment import Experiment
+
+METRIC_WIDTH = 10  # characters of a value in the table of checkpoints
+MAX_PACKAGES = 5  # more are only shown on request
+WELL_KNOWN = (
+    " accelerate catboost cntk datasets diffusers flax jax jaxlib keras lightgbm lightning mxnet numpy onnx optax pandas"
+    " polars pytorch-lightning pytorch_lightning scikit-learn scikit_learn scipy sklearn tensorflow tokenizers torch"
+    " torchaudio torchvision transformers xgboost "
+)
+
+EXAMPLES = """
+Everything about an experiment, and its checkpoints
+(the first characters of an ID are enough):
+$ keepsake show 5ffb0f6
+
+One checkpoint, with all Python packages:
+$ keepsake show 9f02c7d --all
+
+The record as it is stored:
+$ keepsake show 5ffb0f6 --json
+"""
+
+Group = tuple[str, dict[str, str], str]  # title, label → text, a line below
+
+
+@command("show", EXAMPLES)
+@id_argument()
+@click.option("--all", "everything", is_flag=True, help="Show all information")
+@click.option("--json", "as_json", is_flag=True, help="Print output in JSON format")
+@click.pass_obj
+def show(settings: Settings, /, id: str, everything: bool, as_json: bool) -> None:
+    """View information about an experiment or checkpoint.
+
+    ID is an experiment's or checkpoint's ID, or its first characters.
+    """
+    experiment, checkpoint = open_project(settings)._resolve(id)
+    if as_json:
+        write_json((checkpoint or experiment).to_json())
+    elif checkpoint:
+        write(_show_checkpoint(experiment, checkpoint, everything))
+    else:
+        write(_show_experiment(experiment, everything))
+
+
+def _show_experiment(experiment: Experiment, everything: bool) -> str:
+    groups = [("", _about(experiment), ""), *_details(experiment, everything)]
+    parts = [_sheet(f"Experiment: {experiment.id}", groups), "", bold("Checkpoints"), _checkpoint_table(experiment), ""]
+    return "\n".join([*parts, "To see more details about a checkpoint, run:", "  keepsake show <checkpoint ID>"])
+
+
+def _show_checkpoint(experiment: Experiment, checkpoint: Checkpoint, everything: bool) -> str:
+    about = {"Created": when(checkpoint.created), "Path": checkpoint.path or "", "Step": str(checkpoint.step or 0)}
+    groups = [
+        ("", about, ""),
+        ("Experiment", {"ID": experiment.id, **_about(experiment)}, ""),
+        *_details(experiment, everything),
+        ("Metrics", _metrics(checkpoint), ""),
+    ]
+    return _sheet(f"Checkpoint: {checkpoint.id}", groups) + "\n"
+
+
+def _about(experiment: Experiment) -> dict[str, str]:
+    return {
+        "Created": when(experiment.created),
+        "Status": experiment.status,
+        "Host": experiment.host or "",
+        "User": experiment.user or "",
+        "Command": experiment.command or "",
+    }
+
+
+def _details(experiment: Experiment, everything: bool) -> list[Group]:
+    groups: list[Group] = [("Params", _texts(experiment.params), "")]
+    if experiment.python_version:
+        groups.append(("System", {"Python version": experiment.python_version}, ""))
+    packages = experiment.python_packages or {}
+    shown = packages if everything else _most_telling(packages)
+    hidden = len(packages) - len(shown)
+    note = faint(f"... and {hidden} more. Use --all to view.") if hidden else ""
+    return [*groups, ("Python packages", _texts(shown), note)]
+
+
+def _most_telling(packages: dict[str, str]) -> dict[str, str]:
+    """The well-known among many packages, else the first few."""
+    if len(packages) <= MAX_PACKAGES:
+        return packages
+    known = {name: version for name, version in packages.items() if f" {name.lower()} " in WELL_KNOWN}
+    return known or dict(sorted(packages.items())[:MAX_PACKAGES])
+
+
+def _metrics(checkpoint: Checkpoint) -> dict[str, str]:
+    metrics = _texts(checkpoint.metrics)
+    primary = checkpoint.primary_metric
+    if primary and primary["name"] in metrics:
+        metrics[primary["name"]] += f" (primary, {primary['goal']})"
+    return metrics
+
+
+def _texts(values: dict[str, Any] | None) -> dict[str, str]:
+    return {name: full_text(value) for name, value in sorted((values or {}).items())}
+
+
+def _sheet(heading: str, groups: list[Group]) -> str:
+    """A heading, then groups of `label: value` rows below their titles, all aligned alike, each after an empty line."""
+    width = max(len(text) for title, rows, _ in groups for text in (title, *(f"{label}:" for label in rows)))
+    parts = [click.style(escape_controls(heading), bold=True, underline=True)]
+    for title, rows, note in groups:
+        titles = [(bold(title), "")] if title else []
+        body = [(f"{escape_controls(label)}:", full_text(text)) for label, text in rows.items()]
+        parts.append(table([(" " * width, ""), *titles, *(body or [(faint("(none)"), "")])]))
+        parts += [note] if note else []
+    return "\n".join(parts)
+
+
+def _checkpoint_table(experiment: Experiment) -> str:
+    names = sorted({name for checkpoint in experiment.checkpoints for name in checkpoint.metrics or ()})
+    rows = [["ID", "STEP", "CREATED", *(escape_controls(name).upper() for name in names)]]
+    best = experiment.best()
+    for checkpoint in experiment.checkpoints:
+        metrics = {name: short_text(value, METRIC_WIDTH) for name, value in (checkpoint.metrics or {}).items()}
+        if best is not None and checkpoint.id == best.id:
+            metrics[experiment.primary_metric() or ""] += " (best)"
+        created = ago(checkpoint.created.timestamp(), checkpoint.to_json()["created"])
+        cells = (metrics.get(name, "") for name in names)
+        rows.append([short_id(checkpoint.id), str(checkpoint.step or 0), created, *cells])
+    return table(rows)

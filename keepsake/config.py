@@ -1,0 +1,144 @@
+"""`keepsake.yaml`: which repository a project keeps its experiments in, and where the project is.
+
+The file holds one key, `repository`, and its directory is the project directory. Names and places that older versions
+used are still read, with a warning that says what to do.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keepsake._console import warn
+from keepsake.exceptions import ConfigNotFound, RepositoryConfigurationError
+
+if TYPE_CHECKING:
+    import yaml
+
+CONFIG_NAMES = ("keepsake.yaml", "keepsake.yml")
+DEPRECATED_NAMES = ("replicate.yaml", "replicate.yml")
+DEPRECATED_REPOSITORY = Path(".replicate", "storage")  # of projects older than the configuration file
+MAX_LEVELS = 100  # how far up a configuration file is looked for
+EXAMPLE = "repository: file://.keepsake"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Where a project is and where it keeps its experiments."""
+
+    repository: str  # the URL as written, which may be relative to `directory` and may hold a password
+    directory: Path  # the project directory, absolute
+
+
+def find_project(directory: Path | None = None) -> Config:
+    """Return the configuration of the project in `directory`, or else of the nearest at or above the working directory.
+
+    Raises ConfigNotFound, or RepositoryConfigurationError for a file that cannot be read or says something else.
+    """
+    try:
+        start = Path(os.path.abspath(directory or ""))
+    except FileNotFoundError as error:
+        raise ConfigNotFound("The working directory no longer exists.") from error
+    path = find_config(start, levels=MAX_LEVELS if directory is None else 1)
+    if path is None:
+        where = f"{start} or any directory above it" if directory is None else start
+        raise ConfigNotFound(
+            f"There is no {CONFIG_NAMES[0]} in {where}.\n"
+            "Create one in your project directory. One line says where its experiments are kept:\n\n"
+            f"  {EXAMPLE}\n\n"
+            "or s3://BUCKET/FOLDER, or gs://BUCKET/FOLDER. Or name the repository yourself: with -R URL on the command "
+            "line, with keepsake.Project(repository=URL) in Python."
+        )
+    return load_config(path)
+
+
+def find_config(start: Path, levels: int = MAX_LEVELS) -> Path | None:
+    """Return the configuration file of the absolute directory `start`, or of the nearest of the `levels - 1` above it.
+
+    Of a project that is older than the configuration file, it is its repository, the directory `.replicate/storage`.
+    """
+    for directory in (start, *start.parents)[:levels]:
+        for name in (*CONFIG_NAMES, *DEPRECATED_NAMES):
+            if os.path.isfile(directory / name):
+                return directory / name
+        if os.path.isdir(directory / DEPRECATED_REPOSITORY):
+            return directory / DEPRECATED_REPOSITORY
+    return None
+
+
+def load_config(path: Path) -> Config:
+    """Read what `find_config` found. Raises RepositoryConfigurationError, which names the line and what to write."""
+    if path.parts[-2:] == DEPRECATED_REPOSITORY.parts:
+        url, directory = f"file://{DEPRECATED_REPOSITORY.as_posix()}", path.parents[1]
+        _warn_once(f"There is no {CONFIG_NAMES[0]} in {directory}. Create one with this line:\n\nrepository: {url}")
+        return Config(url, directory)
+    if path.name in DEPRECATED_NAMES:
+        _warn_once(f"{path}: the name is deprecated. Rename it to {CONFIG_NAMES[0]}.")
+    values = _read(path)
+    if "storage" in values:
+        if "repository" in values:
+            raise _error(path, "'repository' and 'storage' mean the same. Remove 'storage', the deprecated one.")
+        _warn_once(f"{path}: the key 'storage' is deprecated. Rename it to 'repository'.")
+    elif "repository" not in values:
+        raise _error(path, f"'repository' is missing. Add a line such as\n\n  {EXAMPLE}")
+    return Config(values.get("repository") or values["storage"], path.parent)
+
+
+def redact_url(url: str) -> str:
+    """Return `url` without a user name and password, fit to be printed and stored."""
+    # In a file URL an @ is part of a file name. A secret may hold a slash, so after a colon the last @ is what counts.
+    return re.sub(r"^(?!file:)(\w+://)([^/]*:.*|[^/]*)@", r"\1", url, flags=re.IGNORECASE)
+
+
+@cache
+def _warn_once(message: str) -> None:
+    warn(message)
+
+
+def _error(path: Path, problem: str, mark: yaml.error.Mark | None = None) -> RepositoryConfigurationError:
+    where = f", line {mark.line + 1}" if mark else ""
+    return RepositoryConfigurationError(f"{path}{where}: {problem}")
+
+
+def _read(path: Path) -> dict[str, str]:
+    """Return the keys and values of a configuration file: known keys once each, and texts only."""
+    values: dict[str, str] = {}
+    for key, value, mark in _parse(path):
+        if key not in ("repository", "storage"):
+            raise _error(path, f"unknown key {key!r}. The only key is 'repository'.", mark)
+        if key in values:
+            raise _error(path, f"{key!r} is there twice. Keep one of them.", mark)
+        if not value:
+            raise _error(path, f"{key!r} must be a URL, such as file://.keepsake or s3://BUCKET.", mark)
+        values[key] = value
+    return values
+
+
+def _parse(path: Path) -> list[tuple[str, str | None, yaml.error.Mark]]:
+    """Return each key of a YAML mapping, its value if that is a text, and where it stands.
+
+    Composes the nodes only: they know their lines, and nothing is built from what a stranger may have written.
+    """
+    import yaml
+
+    try:
+        root = yaml.compose(path.read_bytes(), Loader=yaml.SafeLoader)
+    except OSError as error:
+        raise _error(path, f"cannot be read: {error.strerror}.") from error
+    except yaml.MarkedYAMLError as error:
+        raise _error(path, f"not valid YAML: {error.problem}. Expected\n\n  {EXAMPLE}", error.problem_mark) from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise _error(path, f"not valid YAML: {error}. Expected\n\n  {EXAMPLE}") from error
+    if root is None or root.tag == "tag:yaml.org,2002:null":
+        return []
+    if not isinstance(root, yaml.MappingNode):
+        raise _error(path, f"a key and its value were expected:\n\n  {EXAMPLE}", root.start_mark)
+    return [(str(key.value), _text(value), key.start_mark) for key, value in root.value]
+
+
+def _text(node: yaml.Node) -> str | None:
+    return str(node.value) if node.tag == "tag:yaml.org,2002:str" else None

@@ -1,0 +1,75 @@
+"""Every error that Keepsake raises on purpose.
+
+    KeepsakeError
+    ├── DoesNotExist                    no such experiment, checkpoint, file or object
+    │   └── AmbiguousID                 an ID prefix that fits more than one
+    ├── ValidationError                 an argument that cannot be recorded; also a ValueError
+    │   └── InvalidFilter               a filter or sort key that cannot be parsed
+    ├── ReadError                       the repository cannot be read
+    │   ├── CorruptedRepositorySpec     `repository.json` is not what it should be
+    │   ├── CorruptedArchive            an archive is truncated, damaged or hostile
+    │   └── IncompatibleRepositoryVersion   the repository is newer than this package
+    ├── WriteError                      the repository or a local directory cannot be written
+    ├── PreconditionFailed              somebody else wrote the object first (`if_absent`, `if_match`)
+    ├── RepositoryConfigurationError    a repository URL, its server or its credentials are wrong
+    │   └── MissingExtra                an optional package is needed; also an ImportError
+    └── ConfigNotFound                  no `keepsake.yaml` in this directory or above
+"""
+
+from __future__ import annotations
+
+
+class KeepsakeError(Exception):
+    """The base of all errors of this package. Its text is one clear message for a person."""
+
+
+class DoesNotExist(KeepsakeError):
+    """No such experiment, checkpoint, file or object."""
+
+
+class AmbiguousID(DoesNotExist):
+    """An ID prefix that fits more than one experiment or checkpoint."""
+
+
+class ValidationError(KeepsakeError, ValueError):
+    """An argument that cannot be recorded; the text names it and says what is accepted."""
+
+
+class InvalidFilter(ValidationError):
+    """A filter or sort key that cannot be parsed."""
+
+
+class ReadError(KeepsakeError):
+    """The repository cannot be read."""
+
+
+class CorruptedRepositorySpec(ReadError):
+    """`repository.json` is not what it should be."""
+
+
+class CorruptedArchive(ReadError):
+    """An archive is truncated, damaged or hostile."""
+
+
+class IncompatibleRepositoryVersion(ReadError):
+    """The repository was written by a newer version of Keepsake."""
+
+
+class WriteError(KeepsakeError):
+    """The repository, or a local directory, cannot be written."""
+
+
+class PreconditionFailed(KeepsakeError):
+    """The object is there already (`if_absent`), or is no longer what was read (`if_match`)."""
+
+
+class RepositoryConfigurationError(KeepsakeError):
+    """A repository URL, its server or its credentials are wrong."""
+
+
+class MissingExtra(RepositoryConfigurationError, ImportError):
+    """An optional package is not installed; the text is the pip command that installs it."""
+
+
+class ConfigNotFound(KeepsakeError):
+    """No `keepsake.yaml` in this directory or any above it."""

@@ -1,0 +1,488 @@
+"""Experiments: runs of a training script, their lists, and the collection they come from."""
+
+from __future__ import annotations
+
+import operator
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import InitVar, dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
+
+from keepsake import _ending, _environment
+from keepsake._console import error as say_error
+from keepsake._console import say, warn
+from keepsake._values import decode, encode_mapping
+from keepsake.checkpoint import (
+    Checkpoint,
+    CheckpointList,
+    PrimaryMetric,
+    check_path,
+    check_primary_metric,
+    check_step,
+)
+from keepsake.exceptions import DoesNotExist, KeepsakeError, ValidationError, WriteError
+from keepsake.metadata import EXPERIMENT_FIELDS, Record, from_local_datetime, local_datetime, time_key, time_text
+from keepsake.version import __version__
+
+if TYPE_CHECKING:
+    from keepsake._spool import Entry
+    from keepsake.project import Project
+    from keepsake.repository import Repository
+
+_lock = threading.RLock()  # steps follow each other, whichever thread checkpoints
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+@dataclass
+class Experiment:
+    """A run of a training script, as `keepsake.init()` returns it and a repository holds it.
+
+    Attributes:
+        id: 64 hexadecimal digits.
+        created: when it began, a naive local datetime.
+        user, host, command: who ran what, where.
+        config: `{"repository": URL, "storage": ""}`.
+        path: what was saved at the beginning, relative to the project directory; None if nothing was.
+        params: hyperparameters, name → value.
+        python_version, python_packages: the interpreter, and name → version of what was imported at the beginning.
+        keepsake_version: what recorded it.
+        checkpoints: its checkpoints, in the order they were made.
+    """
+
+    project: InitVar[Project]
+    id: str
+    created: datetime
+    user: str | None = None
+    host: str | None = None
+    command: str | None = None
+    config: dict[str, Any] | None = None
+    path: str | None = None
+    params: dict[str, Any] | None = None
+    python_version: str | None = None
+    python_packages: dict[str, str] | None = None
+    keepsake_version: str | None = None
+    checkpoints: CheckpointList = field(default_factory=CheckpointList)
+
+    def __post_init__(self, project: Project) -> None:
+        self._project = project
+        self._entry: Entry | None = None  # in the spool, once this process records something
+        self._record: Record = {}  # as it was read
+
+    @classmethod
+    def _from_record(cls, project: Project, record: Record) -> Experiment:
+        experiment = cls.__new__(cls)
+        experiment.__post_init__(project)
+        experiment._set(record)
+        return experiment
+
+    def _set(self, record: Record) -> None:
+        self._record = record
+        for name in ("id", "user", "host", "command", "config", "path", "python_version", "keepsake_version"):
+            setattr(self, name, record.get(name) or None)
+        self.created = local_datetime(record["created"])
+        self.params = decode(record["params"]) if record.get("params") else None
+        self.python_packages = record.get("python_packages") or None
+        self.__dict__.pop("checkpoints", None)
+
+    def __getattr__(self, name: str) -> Any:
+        # Checkpoints are made of the record when they are first asked for: a list of runs may have very many
+        if name != "checkpoints" or "_record" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        checkpoints = CheckpointList(map(Checkpoint.from_json, self._record.get("checkpoints") or []))
+        for checkpoint in checkpoints:
+            checkpoint._experiment = self
+        self.checkpoints = checkpoints
+        return checkpoints
+
+    # Recording
+
+    def checkpoint(
+        self,
+        path: str | None = None,
+        step: int | None = None,
+        metrics: Mapping[str, Any] | None = None,
+        primary_metric: tuple[str, str] | None = None,
+        quiet: bool = False,
+        **more_metrics: Any,
+    ) -> Checkpoint | None:
+        """Record a checkpoint, and save the files at `path` as they are now.
+
+        Args:
+            path: a file or directory, relative to the project directory; None: no files.
+            step: the iteration; None: one more than the last, from 0.
+            metrics: name → value: numbers, strings, lists, dicts, None, and what NumPy and the frameworks make of them.
+            primary_metric: the metric to optimize and its goal, such as `("loss", "minimize")`.
+            quiet: say nothing when all is well.
+            **more_metrics: further metrics.
+
+        Returns:
+            The checkpoint; or None if it could not be recorded, which is said on stderr. It never raises into a
+            training loop (with KEEPSAKE_STRICT=1 it does), and waits for one local copy of the files, never for a
+            network. Files may be changed as soon as it returns.
+        """
+        try:
+            return self._checkpoint(path, step, metrics, primary_metric, quiet, more_metrics)
+        except Exception as error:
+            if _ending.is_strict():
+                raise
+            reason = str(error) if isinstance(error, KeepsakeError) else f"{type(error).__name__}: {error}"
+            say_error(f"The checkpoint was not saved: {reason}")
+            if self._project.debug:
+                traceback.print_exc(file=sys.stderr)
+            return None
+
+    def _checkpoint(
+        self,
+        path: str | None,
+        step: int | None,
+        metrics: Mapping[str, Any] | None,
+        primary_metric: object,
+        quiet: bool,
+        more_metrics: dict[str, Any],
+    ) -> Checkpoint:
+        record = _checkpoint_record(_text_path(path), step, metrics, primary_metric, more_metrics)
+        entry, repository = self._open_entry(), self._project._repository
+        pack = None
+        if record["path"]:
+            pack = entry.pack(record["id"])
+            if not self._freeze(record, pack, quiet=quiet):
+                record["path"], pack = "", None
+        elif not quiet:
+            say(f"Creating checkpoint {record['id'][:7]}...")
+        try:
+            with _lock:
+                if step is None:
+                    record["step"] = self._next_step()
+                entry.append({"checkpoint": record})
+                checkpoint = Checkpoint.from_json(record)
+                checkpoint._experiment = self
+                self.checkpoints.append(checkpoint)
+        except BaseException:
+            if pack is not None:
+                pack.unlink(missing_ok=True)
+            raise
+        if not _ending.is_offline():
+            from keepsake._saver import saver
+
+            saver().notify(entry, repository, files=pack is not None)
+        return checkpoint
+
+    def _freeze(self, record: Record, pack: Path, *, quiet: bool) -> bool:
+        """Copy the files of a new checkpoint; False if the disk is too full for them, which is said."""
+        from keepsake._snapshot import freeze
+        from keepsake._spool import check_room
+
+        try:
+            check_room(pack.parent)
+        except WriteError as error:
+            warn(f"Checkpoint {record['id'][:7]} is saved without its files: {error}")
+            return False
+        if not quiet:
+            _say_copying("checkpoint", record, self._project.repository_url)
+        freeze(self._project._directory, record["path"], pack, self._project._excluded())
+        return True
+
+    def _next_step(self) -> int:
+        return ((self.checkpoints[-1].step or 0) + 1) if self.checkpoints else 0
+
+    def _open_entry(self) -> Entry:
+        """Return where this process records what is new of this experiment."""
+        if self._entry is None:
+            from keepsake._spool import Entry, spool_root
+
+            base = {**self.to_json(), "checkpoints": None}
+            root = spool_root(self._project._directory)
+            self._entry = Entry.load(root / self.id) or Entry.create(
+                root, base, self._project._repository.url, in_repository=True
+            )
+        return self._entry
+
+    def stop(self) -> None:
+        """End the experiment: it shows as stopped at once, and what is pending is saved before this returns.
+
+        The end of a script does the same. In a notebook, call it. With KEEPSAKE_STRICT=1, what could not be saved raises.
+        """
+        error = _ending.end(self.id, "stopped")
+        if error is not None and _ending.is_strict():
+            raise error
+
+    # Reading
+
+    def refresh(self) -> None:
+        """Read the experiment again, with what has been added to it meanwhile. Raises DoesNotExist if it was deleted."""
+        self._set(self._project._repository.load(self.id))
+
+    def latest(self) -> Checkpoint | None:
+        """Return the checkpoint that was created last; None if there is none."""
+        return self.checkpoints.latest()
+
+    def best(self) -> Checkpoint | None:
+        """Return the checkpoint with the best value of the primary metric; None if none qualifies.
+
+        Of equals, the latest. NaN, None and what is no number do not qualify.
+        """
+        declared = {(c.primary_metric["name"], c.primary_metric["goal"]) for c in self.checkpoints if c.primary_metric}
+        if len(declared) > 1:
+            warn(
+                f"The checkpoints of experiment {self.short_id()} have different primary metrics "
+                f"({', '.join(f'{name} ({goal})' for name, goal in sorted(declared))}); the first that was declared counts"
+            )
+        return self.checkpoints.best()
+
+    def primary_metric(self) -> str | None:
+        """Return the name of the primary metric; None if no checkpoint declares one."""
+        return self.checkpoints.primary_metric()
+
+    @property
+    def duration(self) -> timedelta | None:
+        """The time from the beginning to the latest checkpoint; None without checkpoints."""
+        latest = self.latest()
+        return latest.created - self.created if latest else None
+
+    @property
+    def status(self) -> str:
+        """Whether it is "running" or "stopped" now, or was "lost": its heartbeat went out without a goodbye."""
+        repository = self._project._repository
+        return repository.status(self.id, self.keepsake_version or "", repository.heartbeat(self.id))
+
+    @property
+    def end_reason(self) -> str | None:
+        """How it ended: "finished", "stopped", "interrupted", "terminated" or "exception: …"; None if not known."""
+        return self._record.get("end_reason")
+
+    def is_running(self) -> bool:
+        """Return whether it is running now, as far as its heartbeat tells."""
+        return self.status == "running"
+
+    def short_id(self) -> str:
+        """Return the first 7 digits of the ID, enough for a person."""
+        return self.id[:7]
+
+    def to_json(self) -> Record:
+        """Return the experiment as on disk, every field present, times in UTC."""
+        created = self._record.get("created")
+        if created is None or local_datetime(created) != self.created:
+            created = from_local_datetime(self.created)
+        own = {
+            "created": created,
+            "params": encode_mapping(self.params, "params") if self.params else None,
+            "checkpoints": [checkpoint.to_json() for checkpoint in self.checkpoints] or None,
+        }
+        plain = {name: getattr(self, name) or default for name, default in EXPERIMENT_FIELDS.items() if name not in own}
+        fields = {**EXPERIMENT_FIELDS, **plain, **own}
+        return fields | {name: value for name, value in self._record.items() if name not in fields}
+
+    def _validate(self) -> list[str]:
+        """Return what is wrong with this experiment, one sentence each; empty if nothing is."""
+        problems = check_path(self.path)
+        try:
+            encode_mapping(self.params or {}, "params")
+        except ValidationError as error:
+            problems.append(str(error))
+        return problems
+
+    # The rest
+
+    def delete(self) -> None:
+        """Delete this experiment, its checkpoints and all their files."""
+        self._project._delete([(self, None)])
+
+    def plot(self, metric: str | None = None, logy: bool = False) -> Any:
+        """Plot a metric (default: the primary metric) over the steps with Matplotlib; return the axes."""
+        return ExperimentList([self]).plot(metric, logy)
+
+    def _repr_html_(self) -> str:
+        from keepsake._notebook import experiment_html
+
+        return experiment_html(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "checkpoints": self.checkpoints, "_entry": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for checkpoint in self.checkpoints:
+            checkpoint._experiment = self
+
+
+class ExperimentList(list[Experiment]):
+    """Experiments, as `keepsake.experiments.list()` returns them; slices of it are ExperimentLists too."""
+
+    def primary_metric(self) -> str | None:
+        """Return the name of the primary metric, that of the first experiment that has one."""
+        return next((name for experiment in self if (name := experiment.primary_metric())), None)
+
+    def plot(self, metric: str | None = None, logy: bool = False) -> Any:
+        """Plot a metric (default: the primary metric) of all experiments over the steps; return the axes."""
+        from keepsake._plot import plot_experiments
+
+        return plot_experiments(self, metric, logy=logy)
+
+    def scatter(self, param: str, metric: str | None = None, logx: bool = False, logy: bool = False) -> Any:
+        """Plot a metric (default: the primary metric) over a hyperparameter, a point per experiment; return the axes.
+
+        The point is the best checkpoint's, or else the latest's.
+        """
+        from keepsake._plot import scatter_experiments
+
+        return scatter_experiments(self, param, metric, logx=logx, logy=logy)
+
+    def delete(self) -> None:
+        """Delete these experiments, their checkpoints and all their files."""
+        for project in {id(e._project): e._project for e in self}.values():
+            project._delete([(experiment, None) for experiment in self if experiment._project is project])
+
+    def _repr_html_(self) -> str:
+        from keepsake._notebook import experiments_html
+
+        return experiments_html(self)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Experiment: ...
+    @overload
+    def __getitem__(self, index: slice) -> ExperimentList: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Experiment | ExperimentList:
+        found = super().__getitem__(index)
+        return ExperimentList(found) if isinstance(index, slice) else found  # type: ignore[arg-type,return-value]
+
+
+class ExperimentCollection:
+    """The experiments of a project."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+
+    def create(
+        self,
+        path: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        quiet: bool = False,
+        disable_heartbeat: bool = False,
+    ) -> Experiment:
+        """Begin an experiment, and save the files at `path` as they are now.
+
+        Args:
+            path: a file or directory, relative to the project directory; None: no files.
+            params: hyperparameters: a dict, a dataclass or an argparse.Namespace.
+            quiet: say nothing when all is well.
+            disable_heartbeat: never show it as running.
+
+        Raises:
+            ValidationError, ConfigNotFound, RepositoryConfigurationError, ReadError, WriteError: a run that cannot be
+                recorded says so at its start, and leaves nothing behind.
+        """
+        from keepsake._recording import begin_experiment
+
+        record = _experiment_record(_text_path(path), params, self._project.repository_url)
+        entry = begin_experiment(self._project, record, disable_heartbeat=disable_heartbeat)
+        experiment = Experiment._from_record(self._project, record)
+        experiment._entry = entry
+        if not quiet:
+            _say_copying("experiment", record, self._project.repository_url)
+        return experiment
+
+    def get(self, experiment_id_prefix: str) -> Experiment:
+        """Return the experiment with that ID, or whose ID alone begins so. Raises DoesNotExist, AmbiguousID."""
+        project = self._project
+        records = [record for record, checkpoint in project._find(experiment_id_prefix) if checkpoint is None]
+        return Experiment._from_record(project, project._only(records, experiment_id_prefix, "experiment"))
+
+    def list(self, filter: Callable[[Experiment], object] | None = None) -> ExperimentList:
+        """Return the experiments, the oldest first.
+
+        Args:
+            filter: takes an Experiment and says whether to include it. If it raises, the experiment is left out, with
+                a warning.
+        """
+        records = sorted(self._project._repository.records(), key=lambda record: time_key(record["created"]))
+        experiments = [Experiment._from_record(self._project, record) for record in records]
+        if filter is None:
+            return ExperimentList(experiments)
+        return ExperimentList(experiment for experiment in experiments if _passes(filter, experiment))
+
+    def _repr_html_(self) -> str:
+        return self.list()._repr_html_()
+
+
+def _passes(wanted: Callable[[Experiment], object], experiment: Experiment) -> bool:
+    try:
+        return bool(wanted(experiment))
+    except Exception as error:  # noqa: BLE001 - the user's function
+        warn(f"The filter failed on experiment {experiment.short_id()}, which is left out: {type(error).__name__}: {error}")
+        return False
+
+
+def _text_path(path: object) -> str | None:
+    if path is None:
+        return None
+    problems = check_path(os.fspath(path) if isinstance(path, os.PathLike) else path)
+    if problems:
+        raise ValidationError(problems[0])
+    return str(path)
+
+
+def _experiment_record(path: str | None, params: object, url: str) -> Record:
+    return {
+        **EXPERIMENT_FIELDS,
+        "id": os.urandom(32).hex(),
+        "created": time_text(),
+        "params": encode_mapping(params, "params") if params is not None else None,
+        "host": _environment.host_name(),
+        "user": _environment.user_name(),
+        "config": {"repository": url, "storage": ""},
+        "command": _environment.command(),
+        "path": path or "",
+        "python_version": _environment.python_version(),
+        "keepsake_version": __version__,
+    }
+
+
+def _checkpoint_record(
+    path: str | None, step: object, metrics: object, primary_metric: object, more_metrics: dict[str, Any]
+) -> Record:
+    values = encode_mapping(metrics, "metrics") if metrics is not None else {}
+    twice = values.keys() & more_metrics.keys()
+    if twice:
+        raise ValidationError(f"metric {sorted(twice)[0]!r} is given twice, in metrics and as an argument of its own")
+    values.update(encode_mapping(more_metrics, "metrics"))
+    primary = _primary(primary_metric)
+    if step is not None and not isinstance(step, (int, bool)) and hasattr(step, "__index__"):
+        step = operator.index(step)  # a NumPy integer
+    problems = [*check_step(step), *check_primary_metric(primary, values)]
+    if problems:
+        raise ValidationError(problems[0])
+    return {
+        "id": os.urandom(32).hex(),
+        "created": time_text(),
+        "metrics": values or None,
+        "step": step,
+        "path": path or "",
+        "primary_metric": primary,
+    }
+
+
+def _primary(given: object) -> PrimaryMetric | None:
+    if given is None:
+        return None
+    if isinstance(given, (tuple, list)) and len(given) == 2:
+        return PrimaryMetric(name=given[0], goal=given[1])
+    warn(f"primary_metric must be a pair such as ('loss', 'minimize'), not {given!r}; the checkpoint has none")
+    return None
+
+
+def _say_copying(what: str, record: Record, url: str) -> None:
+    copying = f", copying {record['path']!r} to {url!r} in the background" if record["path"] else ""
+    say(f"Creating {what} {record['id'][:7]}{copying}...")

@@ -1,0 +1,231 @@
+"""The metadata JSON: records of experiments and checkpoints, and their times.
+
+A record is the dict that the JSON holds, whatever wrote it: unknown fields and the text of every time survive a
+rewrite, because nothing is converted that is not asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+import re
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta, timezone
+from typing import Any, TypeVar
+
+from keepsake._values import comparable, decode
+from keepsake.exceptions import ReadError
+
+Record = dict[str, Any]
+
+EXPERIMENT_FIELDS: Record = {
+    "id": "",
+    "created": "",
+    "params": None,
+    "host": "",
+    "user": "",
+    "config": None,
+    "command": "",
+    "path": "",
+    "python_version": "",
+    "python_packages": None,
+    "checkpoints": None,
+    "keepsake_version": "",
+}
+CHECKPOINT_FIELDS: Record = {
+    "id": "",
+    "created": "",
+    "metrics": None,
+    "step": 0,
+    "path": "",
+    "primary_metric": None,
+}
+_RFC3339 = re.compile(
+    r"(\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01]))[Tt ]"
+    r"((?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-]\d\d:\d\d))"
+)
+_MIN_ID = 7
+
+
+# Times
+
+
+def time_text(seconds: float | None = None) -> str:
+    """Return Unix `seconds` (default: now) as RFC 3339 in UTC, to the microsecond."""
+    return rfc3339_datetime(datetime.fromtimestamp(time.time() if seconds is None else seconds, timezone.utc))
+
+
+def time_key(text: str) -> str:
+    """Return a text by which times compare as they passed, to the nanosecond; ValueError if `text` is no RFC 3339."""
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise ValueError(f"not an RFC 3339 time: {text!r}")
+    day, clock, fraction, offset = match.groups()
+    if day > day[:8] + "28":
+        datetime.fromisoformat(day)  # the 30th of February
+    if offset is not None:
+        shifted = datetime.fromisoformat(f"{day}T{clock}{offset}").astimezone(timezone.utc)
+        day, clock = shifted.strftime("%Y-%m-%d"), shifted.strftime("%H:%M:%S")
+    return f"{day}T{clock}.{fraction}".rstrip("0") if fraction else f"{day}T{clock}."
+
+
+def time_seconds(text: str) -> float:
+    """Return an RFC 3339 time as Unix seconds."""
+    return parse_rfc3339(text).replace(tzinfo=timezone.utc).timestamp()
+
+
+def local_datetime(text: str) -> datetime:
+    """Return an RFC 3339 time as a naive local datetime, which is what the Python API hands out."""
+    try:
+        return datetime.fromtimestamp(time_seconds(text))
+    except (ValueError, OverflowError, OSError):  # the year 1, which is Go's "no time", is out of range in some zones
+        return parse_rfc3339(text)
+
+
+def from_local_datetime(moment: datetime) -> str:
+    """Return a naive local (or an aware) datetime as RFC 3339 in UTC."""
+    return rfc3339_datetime(moment.astimezone(timezone.utc))
+
+
+def rfc3339_datetime(moment: datetime) -> str:
+    """Return a naive UTC (or an aware) datetime as RFC 3339, as 0.4.2's function of this name does."""
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(timezone.utc)
+    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def parse_rfc3339(text: str) -> datetime:
+    """Return an RFC 3339 time as a naive UTC datetime, to the nearest microsecond."""
+    seconds, _, fraction = time_key(text).partition(".")
+    microseconds = round(int(fraction.ljust(9, "0")) / 1000) if fraction else 0
+    return datetime.fromisoformat(seconds) + timedelta(microseconds=microseconds)
+
+
+# Identifiers
+
+
+def valid_id(value: object) -> bool:
+    """Whether `value` can be an ID: at least 7 characters, and nothing in it that could leave its folder."""
+    return (
+        isinstance(value, str)
+        and len(value) >= _MIN_ID
+        and not any(character in value for character in "/\\\0\n\t ")
+        and ".." not in value
+    )
+
+
+# Records
+
+
+def parse_experiment(data: bytes, experiment_id: str) -> Record:
+    """Return the record in `data`, with every checkpoint's ID and time checked.
+
+    Raises ReadError, with the reason, for what is not JSON or cannot be an experiment.
+    """
+    try:
+        record = json.loads(data)
+    except ValueError as error:
+        raise ReadError(f"it is not JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise ReadError("it is not a JSON object")
+    if record.get("id") != experiment_id or not valid_id(experiment_id):
+        raise ReadError(f"its id {record.get('id')!r} is not what its name says")
+    _check(record, EXPERIMENT_FIELDS)
+    checkpoints = record.get("checkpoints") or []
+    if not isinstance(checkpoints, list):
+        raise ReadError("its checkpoints are not a list")
+    for checkpoint in checkpoints:
+        if not isinstance(checkpoint, dict) or not valid_id(checkpoint.get("id")):
+            raise ReadError("one of its checkpoints has no valid id")
+        _check(checkpoint, CHECKPOINT_FIELDS)
+    if not record.get("keepsake_version") and record.get("replicate_version"):
+        record["keepsake_version"] = record["replicate_version"]
+    return record
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("params", "config", "python_packages", "metrics", "primary_metric"), (dict, type(None))),
+    **dict.fromkeys(("host", "user", "command", "path", "python_version", "keepsake_version"), (str, type(None))),
+    "step": (int, type(None)),
+}
+
+
+def _check(record: Record, fields: Record) -> None:
+    try:
+        time_key(record["created"])
+    except (KeyError, TypeError, ValueError):
+        raise ReadError(f"its time of creation is {record.get('created')!r}") from None
+    for name, value in record.items():
+        if name in _KINDS and not isinstance(value, _KINDS[name]) and name in fields:
+            raise ReadError(f"its {name} is {type(value).__name__}")
+    primary = record.get("primary_metric")
+    if primary is not None and not isinstance(primary.get("name"), str):
+        raise ReadError("a primary metric has no name")
+
+
+def with_every_field(record: Record, fields: Record) -> Record:
+    """Return `record` with the fields of the format first and in order, missing and null ones as their default."""
+    known = {name: default if record.get(name) is None else record[name] for name, default in fields.items()}
+    return known | {name: value for name, value in record.items() if name not in fields}
+
+
+def render_experiment(record: Record, checkpoint_texts: list[str]) -> bytes:
+    """Return the JSON of `record`, whose checkpoints are given as made by render_checkpoint.
+
+    A run that checkpoints often is rewritten often: each checkpoint's text is made once.
+    """
+    marker = "\0checkpoints\0"
+    body = with_every_field(record, EXPERIMENT_FIELDS) | {"checkpoints": marker if checkpoint_texts else None}
+    text = json.dumps(body, indent=1, ensure_ascii=False)
+    if checkpoint_texts:
+        text = text.replace(json.dumps(marker), "[\n  " + ",\n  ".join(checkpoint_texts) + "\n ]", 1)
+    return text.encode("utf-8", "replace")
+
+
+def render_checkpoint(record: Record) -> str:
+    """Return the JSON of a checkpoint, indented as it stands in its experiment's."""
+    text = json.dumps(with_every_field(record, CHECKPOINT_FIELDS), indent=1, ensure_ascii=False)
+    return text.replace("\n", "\n  ")
+
+
+# Which checkpoint
+
+
+C = TypeVar("C")
+
+
+def latest_checkpoint(checkpoints: Iterable[Record]) -> Record | None:
+    """Return the checkpoint that was created last; None if there is none."""
+    return max(checkpoints, key=lambda checkpoint: time_key(checkpoint["created"]), default=None)
+
+
+def primary_metric(checkpoints: Iterable[Record]) -> Record | None:
+    """Return `{"name": …, "goal": …}` as the first checkpoint that declares one has it."""
+    return next((c["primary_metric"] for c in checkpoints if c.get("primary_metric")), None)
+
+
+def best_checkpoint(checkpoints: Iterable[Record]) -> Record | None:
+    """Return the checkpoint with the best value of the primary metric; None if none qualifies."""
+    checkpoints = list(checkpoints)
+    primary = primary_metric(checkpoints)
+    if primary is None:
+        return None
+    name = primary["name"]
+    return pick_best(
+        ((decode((c.get("metrics") or {}).get(name)), time_key(c["created"]), c) for c in checkpoints),
+        maximize=primary.get("goal") == "maximize",
+    )
+
+
+def pick_best(candidates: Iterable[tuple[Any, Any, C]], *, maximize: bool) -> C | None:
+    """Return the C of the best of (value, time, C): the greatest or smallest comparable value, the latest of equals."""
+    best: tuple[Any, Any, C] | None = None
+    better: Callable[[Any, Any], bool] = operator.gt if maximize else operator.lt
+    for candidate in candidates:
+        value, created, _ = candidate
+        if not comparable(value):
+            continue
+        if best is None or better(value, best[0]) or (value == best[0] and created >= best[1]):
+            best = candidate
+    return None if best is None else best[2]

@@ -1,0 +1,60 @@
+"""Which packages a program has imported, and their versions, for the record of an experiment.
+
+A package goes by its distribution's name, the one that `pip install` takes, normalised as in PEP 503: `scikit-learn`
+for the module `sklearn`. Keepsake 0.4.2 recorded only those whose module has the same name.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
+
+
+def get_imported_packages(modules: Iterable[str] | None = None) -> dict[str, str]:
+    """Return name → version of the installed packages that are imported now, sorted by name; never raises.
+
+    `modules` are the names of the imported modules, if not those imported now.
+    The standard library, modules that no package installed, and packages whose installation is damaged are left out.
+    """
+    found: dict[str, str] = {}
+    with suppress(Exception):
+        for distribution in _find_distributions(set(sys.modules.copy() if modules is None else modules)):
+            with suppress(Exception):
+                name = re.sub(r"[-_.]+", "-", distribution.metadata["Name"]).lower()
+                found.setdefault(name, str(distribution.version))
+    return dict(sorted(found.items()))
+
+
+def _find_distributions(modules: set[str]) -> Iterator[Distribution]:
+    from importlib.metadata import PackageNotFoundError, distribution, distributions
+
+    unknown = set()
+    for name in {module.partition(".")[0] for module in modules} - sys.stdlib_module_names - {""}:
+        if name.startswith("_"):
+            continue
+        try:
+            yield distribution(name)  # most are found by this look-up in a cached list of directories
+        except PackageNotFoundError:
+            unknown.add(name)
+    if not unknown:
+        return
+    # Only these are sought in what each distribution has installed; a mapping of all names takes much longer
+    pattern = re.compile(rf"^(?:{'|'.join(map(re.escape, sorted(unknown)))})[/.].*?(?=,)", re.MULTILINE)
+    for candidate in distributions():
+        with suppress(Exception):
+            files = pattern.findall(candidate.read_text("RECORD") or "")
+            if any(_module_name(file) in modules for file in files):
+                yield candidate
+
+
+def _module_name(file: str) -> str:
+    """Return `a.b` for `a/b.py`, `a/b/__init__.py` and `a/b.cpython-311-x86_64-linux-gnu.so`."""
+    *parents, name = file.split("/")
+    stem = name.partition(".")[0]
+    return ".".join(parents if stem == "__init__" else [*parents, stem])

@@ -1,0 +1,219 @@
+"""Projects: a directory with code, and the repository its experiments are kept in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+
+from keepsake._console import Progress, say
+from keepsake._spool import spool_root
+from keepsake.checkpoint import Checkpoint
+from keepsake.config import Config, find_project
+from keepsake.exceptions import AmbiguousID, ConfigNotFound, DoesNotExist
+from keepsake.experiment import Experiment, ExperimentCollection
+from keepsake.metadata import Record
+from keepsake.repository import Repository, archive_key
+
+if TYPE_CHECKING:
+    from keepsake._archive import Archive
+    from keepsake._checkout import Plan
+    from keepsake._filters import Filter
+    from keepsake._index import Summary
+
+T = TypeVar("T")
+
+
+class Project:
+    """A project directory and its repository.
+
+    Args:
+        repository: its URL; None: as the project's keepsake.yaml says.
+        directory: the project directory; None: that of the nearest keepsake.yaml at or above the working directory,
+            or else the working directory itself.
+        debug: print tracebacks of what goes wrong in checkpoint().
+
+    Nothing is looked up before it is needed. Then, ConfigNotFound is raised where there is neither a repository nor a
+    keepsake.yaml, and RepositoryConfigurationError where one of them is wrong.
+    """
+
+    def __init__(
+        self,
+        repository: str | None = None,
+        directory: str | os.PathLike[str] | None = None,
+        debug: bool = False,
+    ) -> None:
+        self.repository = repository
+        self.directory = directory
+        self.debug = debug
+        self._opened: tuple[object, Path, Repository] | None = None
+
+    @property
+    def experiments(self) -> ExperimentCollection:
+        """The experiments of this project."""
+        return ExperimentCollection(self)
+
+    @property
+    def repository_url(self) -> str:
+        """The repository's URL, without secrets."""
+        return self._repository.url
+
+    @property
+    def _directory(self) -> Path:
+        return self._open()[0]
+
+    @property
+    def _repository(self) -> Repository:
+        return self._open()[1]
+
+    def _open(self) -> tuple[Path, Repository]:
+        """Find the project and its repository; again in a forked process, and where the working directory is another."""
+        state = (os.getpid(), None if self.directory else os.getcwd(), self.repository, self.directory)
+        if self._opened is None or self._opened[0] != state:
+            config = self._configure()
+            repository = self._open_repository(config.repository, config.directory)
+            self._opened = (state, config.directory, repository)
+        return self._opened[1:]
+
+    def _configure(self) -> Config:
+        directory = None if self.directory is None else Path(self.directory).expanduser().absolute()
+        if self.repository is None:
+            return find_project(directory)
+        if directory is None:
+            try:
+                directory = find_project().directory
+            except ConfigNotFound:
+                directory = Path.cwd()
+        return Config(self.repository, directory)
+
+    @staticmethod
+    def _open_repository(url: str, directory: Path | None = None) -> Repository:
+        from keepsake.storage import open_storage
+
+        return Repository(open_storage(url, directory), spool_root(directory) if directory else None)
+
+    def _excluded(self) -> Path | None:
+        """Where the repository is, if that is on this disk: it is not packed into itself."""
+        return self._repository.storage.directory
+
+    # Finding
+
+    def _find(self, prefix: str) -> list[tuple[Record, Record | None]]:
+        if not prefix:
+            raise DoesNotExist("an empty ID fits everything: give at least its first digits")
+        return self._repository.find(prefix)
+
+    def _resolve(self, prefix: str) -> tuple[Experiment, Checkpoint | None]:
+        """Return the experiment, or the checkpoint with its experiment, whose ID alone begins so."""
+        record, checkpoint = self._only(self._find(prefix), prefix, "experiment or checkpoint")
+        experiment = Experiment._from_record(self, record)
+        if checkpoint is None:
+            return experiment, None
+        return experiment, next(c for c in experiment.checkpoints if c.id == checkpoint["id"])
+
+    def _only(self, found: list[T], prefix: str, what: str) -> T:
+        if not found:
+            raise DoesNotExist(
+                f"There is no {what} whose ID begins with {prefix!r} in {self.repository_url}; `keepsake ls` lists what is there"
+            )
+        if len(found) > 1:
+            raise AmbiguousID(f"{prefix!r} is ambiguous: {len(found)} IDs begin so; give more digits")
+        return found[0]
+
+    def _summaries(self, filters: Iterable[Filter] = ()) -> list[Summary]:
+        wanted = list(filters)
+        return self._repository.summaries(lambda summary: all(f.matches(summary) for f in wanted))
+
+    def _previous(self, experiment: Experiment) -> Experiment | None:
+        """Return the experiment that was created before another."""
+        ids = [summary.id for summary in self._summaries()]
+        position = ids.index(experiment.id) if experiment.id in ids else 0
+        return self.experiments.get(ids[position - 1]) if position else None
+
+    # Files
+
+    def _archives(self, experiment: Experiment, checkpoint: Checkpoint | None) -> list[Archive]:
+        """Return the archives that hold the files of an experiment, then of its checkpoint."""
+        from keepsake._archive import Archive
+
+        owners = [owner for owner in (experiment, checkpoint) if owner is not None and owner.path]
+        if not owners:
+            names = f"experiment {experiment.short_id()}"
+            if checkpoint is not None:
+                names = f"neither checkpoint {checkpoint.short_id()} nor its {names}"
+            raise DoesNotExist(f"{names} {'has' if checkpoint else 'has no'} files: it was recorded without a path")
+        return [self._archive(Archive, experiment, owner.id) for owner in owners]
+
+    def _archive(self, archive: type[Archive], experiment: Experiment, owner_id: str) -> Archive:
+        repository = self._repository
+        frozen = repository.frozen(experiment.id, owner_id)
+        if frozen is not None:
+            return archive.from_pack(frozen, owner_id)
+        return archive(repository.storage, archive_key(experiment.id, owner_id))
+
+    def _open_file(self, experiment: Experiment, checkpoint: Checkpoint, path: str) -> BinaryIO:
+        archives = self._archives(experiment, checkpoint)
+        for archive in reversed(archives):
+            if any(entry.name == path for entry in archive.entries()):
+                return archive.open(path)
+        raise DoesNotExist(f"there is no file {path!r} in checkpoint {checkpoint.short_id()} or its experiment")
+
+    def _checkout(
+        self,
+        experiment: Experiment,
+        checkpoint: Checkpoint | None,
+        directory: Path,
+        path: str | None = None,
+        *,
+        confirm: Callable[[Plan], bool] = lambda plan: True,
+        quiet: bool = False,
+    ) -> bool:
+        """Put the files of an experiment, then of its checkpoint, into a directory; False if `confirm` says no."""
+        from keepsake._checkout import checkout
+
+        return checkout(self._archives(experiment, checkpoint), directory, path, confirm=confirm)
+
+    # Deleting
+
+    def _delete(self, targets: Iterable[tuple[Experiment, Checkpoint | None]]) -> None:
+        """Delete experiments whole, and of checkpoints their files."""
+        targets = list(targets)
+        experiments = {experiment.id: experiment for experiment, checkpoint in targets if checkpoint is None}
+        records = [experiment.to_json() for experiment in experiments.values()]
+        archives = sum(1 + len(record["checkpoints"] or []) for record in records)
+        with Progress("Deleting", archives, unit="objects") as progress:
+            self._repository.delete(records, progress.advance)
+        checkpoints: dict[str, set[str]] = {}
+        for experiment, checkpoint in targets:
+            if checkpoint is not None and experiment.id not in experiments:
+                checkpoints.setdefault(experiment.id, set()).add(checkpoint.id)
+        for experiment_id, checkpoint_ids in checkpoints.items():
+            self._repository.delete_checkpoint_files(experiment_id, checkpoint_ids)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": None}
+
+
+default_project = Project()
+
+
+def init(
+    path: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    disable_heartbeat: bool = False,
+    debug: bool = False,
+) -> Experiment:
+    """Begin an experiment in the current project, and save the files at `path` as they are now.
+
+    Args:
+        path: a file or directory, relative to the project directory; None: no files.
+        params: hyperparameters: a dict, a dataclass or an argparse.Namespace.
+        disable_heartbeat: never show it as running.
+        debug: print tracebacks of what goes wrong in checkpoint().
+
+    Raises:
+        KeepsakeError: a run that cannot be recorded says so at its start, and leaves nothing behind.
+    """
+    default_project.debug = debug
+    return default_project.experiments.create(path=path, params=params, disable_heartbeat=disable_heartbeat)

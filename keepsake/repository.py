@@ -1,0 +1,431 @@
+"""What a repository holds and under which keys: records, heartbeats, archives.
+
+The layout is version 1 of docs/repository-format.md, shared with Keepsake 0.4.2.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from keepsake import _spool
+from keepsake._console import Progress, warn
+from keepsake._index import Index, Line, Summary
+from keepsake.exceptions import (
+    CorruptedRepositorySpec,
+    DoesNotExist,
+    IncompatibleRepositoryVersion,
+    PreconditionFailed,
+    ReadError,
+    WriteError,
+)
+from keepsake.metadata import Record, parse_experiment, render_checkpoint, render_experiment, time_seconds, time_text
+from keepsake.storage import Storage
+
+VERSION = 1
+RUNNING_SECONDS = 30.0  # a heartbeat comes every 5 s; one that is older than this is stale
+_SKEW_SECONDS = 600.0  # an object not written for this long holds no fresh heartbeat, whatever a writer's clock says
+_SPEC = "repository.json"
+_EXPERIMENTS = "metadata/experiments"
+_HEARTBEATS = "metadata/heartbeats"
+_WRITE_ATTEMPTS = 20
+
+
+def archive_key(experiment_id: str, archive_id: str) -> str:
+    """Return the key of the archive of an experiment (both IDs the same) or of one of its checkpoints."""
+    return f"{'experiments' if archive_id == experiment_id else 'checkpoints'}/{archive_id}.tar.gz"
+
+
+def _record_key(experiment_id: str) -> str:
+    return f"{_EXPERIMENTS}/{experiment_id}.json"
+
+
+def _heartbeat_key(experiment_id: str) -> str:
+    return f"{_HEARTBEATS}/{experiment_id}.json"
+
+
+@dataclass
+class _Known:
+    """A record as it was last read or written here, with what rewriting it quickly needs."""
+
+    record: Record
+    etag: str | None  # None: not written yet
+    texts: list[str]
+    ids: set[str]
+
+    @classmethod
+    def of(cls, record: Record, etag: str | None) -> _Known:
+        checkpoints = record.get("checkpoints") or []
+        return cls(record, etag, [render_checkpoint(c) for c in checkpoints], {c["id"] for c in checkpoints})
+
+
+class Repository:
+    """Experiments at one URL, with what this project's spool still holds for it."""
+
+    def __init__(self, storage: Storage, spool: Path | None = None) -> None:
+        self.storage = storage
+        self.url = storage.url
+        self.spool = spool
+        self._known: dict[str, _Known] = {}
+        self._spec_found: bool | None = None  # None: not looked for yet
+
+    # The spec
+
+    def check(self) -> None:
+        """Raise IncompatibleRepositoryVersion or CorruptedRepositorySpec if this is no repository we can use."""
+        if self._spec_found:
+            return
+        try:
+            data, _ = self.storage.get(_SPEC)
+        except DoesNotExist:
+            self._spec_found = False
+            return
+        try:
+            version = json.loads(data)["version"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorruptedRepositorySpec(
+                f"{_SPEC} in {self.url} is not a repository's; if nothing else uses that place, replace its content by "
+                f'{{"version":{VERSION}}}'
+            ) from error
+        if not isinstance(version, int) or version > VERSION:
+            raise IncompatibleRepositoryVersion(
+                f"the repository {self.url} has version {version}, and this Keepsake knows {VERSION}: "
+                "upgrade it (`pip install -U keepsake`)"
+            )
+        self._spec_found = True
+
+    def ensure(self) -> None:
+        """Make the repository if it is not there yet."""
+        self.check()
+        if not self._spec_found:
+            self.storage.ensure_writable()
+            try:
+                self.storage.put(_SPEC, json.dumps({"version": VERSION}, separators=(",", ":")).encode(), if_absent=True)
+            except PreconditionFailed:
+                self._spec_found = None
+                self.check()  # somebody else was quicker
+            self._spec_found = True
+
+    # Records
+
+    def load(self, experiment_id: str) -> Record:
+        """Return a record with what the spool adds to it. Raises DoesNotExist, or ReadError if it is broken."""
+        self.check()
+        entry = self._entries().get(experiment_id)
+        try:
+            data, _ = self.storage.get(_record_key(experiment_id))
+            record = _parse(data, experiment_id, self.url)
+        except DoesNotExist:
+            if entry is None or entry.in_repository:
+                raise DoesNotExist(f"there is no experiment {experiment_id} in {self.url}") from None
+            record = dict(entry.record)
+        return _overlaid(record, entry.pending()) if entry else record
+
+    def records(self) -> Iterator[Record]:
+        """Yield all records, in no order; a broken one is a warning."""
+        self.check()
+        entries = self._entries()
+        for key, data, _ in self._fetch([_record_key(experiment_id) for experiment_id in self._etags()]):
+            experiment_id = _id_of(key)
+            entry = entries.pop(experiment_id, None)
+            try:
+                record = parse_experiment(data, experiment_id)
+            except ReadError as error:
+                _warn_broken(self.url, experiment_id, str(error))
+                continue
+            yield _overlaid(record, entry.pending()) if entry else record
+        for entry in entries.values():
+            if not entry.in_repository:
+                yield _overlaid(dict(entry.record), entry.pending())
+
+    def summaries(self, wanted: Callable[[Summary], bool] = lambda summary: True) -> list[Summary]:
+        """Return the wanted experiments, the oldest first."""
+        heartbeats: dict[str, bool] = {}
+        lister = _Background(lambda: heartbeats.update(self.heartbeats()))
+        lines = self._lines()
+        found = []
+        lister.result()
+        for line in lines:
+            data = json.loads(line.summary)
+            if "broken" in data:
+                _warn_broken(self.url, line.id, data["broken"])
+                continue
+            summary = Summary(data, self.status(line.id, data["version"], heartbeats))
+            if wanted(summary):
+                found.append(summary)
+        return sorted(found, key=lambda summary: summary.created_key)
+
+    def find(self, prefix: str) -> list[tuple[Record, Record | None]]:
+        """Return every experiment, and every checkpoint with its experiment, whose ID begins with `prefix`."""
+        try:
+            return [(self.load(prefix), None)]  # a whole ID
+        except (DoesNotExist, ValueError):
+            pass
+        found: list[tuple[Record, Record | None]] = []
+        for line in self._lines():
+            is_experiment = line.id.startswith(prefix)
+            if not is_experiment and not line.may_hold_checkpoint(prefix):
+                continue
+            try:
+                record = self.load(line.id)
+            except DoesNotExist:
+                continue  # deleted meanwhile
+            except ReadError:
+                if is_experiment:
+                    raise
+                continue
+            if is_experiment:
+                found.append((record, None))
+            found += [(record, c) for c in record.get("checkpoints") or [] if c["id"].startswith(prefix)]
+        return found
+
+    def _lines(self) -> Iterator[Line]:
+        """Yield the index's line of every experiment, fetching only what changed."""
+        self.check()
+        pending = self._pending_records()
+        live = self._etags()
+        etags = dict(live)
+        index = Index(self.url)
+        for line in index.current(etags):
+            if line.id not in pending:
+                yield line
+        fetched = []
+        for key, data, etag in self._fetch([_record_key(experiment_id) for experiment_id in etags]):
+            experiment_id = _id_of(key)
+            try:
+                line = Line.make(parse_experiment(data, experiment_id), etag)
+            except ReadError as error:
+                line = Line.broken(experiment_id, etag, str(error))
+            fetched.append(line)
+            live[experiment_id] = etag
+            if experiment_id not in pending:
+                yield line
+        index.add(fetched, live)
+        for record in pending.values():
+            yield Line.make(record, "")
+
+    def _etags(self) -> dict[str, str]:
+        listed = self.storage.list(_EXPERIMENTS)
+        return {_id_of(info.key): info.etag for info in listed if info.key.endswith(".json")}
+
+    def _fetch(self, keys: list[str]) -> Iterator[tuple[str, bytes, str]]:
+        with Progress(f"Reading experiments from {self.url}", len(keys), unit="items") as progress:
+            for item in self.storage.get_many(keys):
+                progress.advance(1)
+                yield item
+
+    def _entries(self) -> dict[str, _spool.Entry]:
+        if self.spool is None:
+            return {}
+        return {entry.id: entry for entry in _spool.entries(self.spool) if entry.repository == self.url}
+
+    def _pending_records(self) -> dict[str, Record]:
+        pending = {}
+        for entry in self._entries().values():
+            if entry.in_repository and not entry.pending():
+                continue
+            try:
+                pending[entry.id] = self.load(entry.id)
+            except (DoesNotExist, ReadError):
+                pass  # deleted; or broken, which its line in the index says
+        return pending
+
+    # Writing records
+
+    def merge(self, base: Record, changes: _spool.Changes, *, create: bool) -> Record:
+        """Add changed fields and new checkpoints to an experiment, whoever else writes it; return it as it is then.
+
+        Raises DoesNotExist if it is not there and is not to be created: it was deleted.
+        """
+
+        def change(known: _Known | None) -> _Known | None:
+            if known is None:
+                if not create:
+                    raise DoesNotExist(f"there is no experiment {base['id']} in {self.url}")
+                known = _Known.of({**base, "checkpoints": None}, None)
+            new = {c["id"]: c for c in changes.checkpoints if c["id"] not in known.ids}
+            if known.etag is not None and not new and changes.fields.items() <= known.record.items():
+                return None
+            record = {**known.record, **changes.fields}
+            record["checkpoints"] = [*(known.record.get("checkpoints") or []), *new.values()]
+            texts = known.texts + [render_checkpoint(checkpoint) for checkpoint in new.values()]
+            return _Known(record, known.etag, texts, known.ids | new.keys())
+
+        return self._rewrite(base["id"], change)
+
+    def _rewrite(self, experiment_id: str, change: Callable[[_Known | None], _Known | None]) -> Record:
+        """Write what `change` makes of an experiment (None: nothing to do), again if somebody else was quicker."""
+        for attempt in range(_WRITE_ATTEMPTS):
+            known = self._known.pop(experiment_id, None) or self._read_known(experiment_id)
+            changed = change(known)
+            if changed is not None:
+                data, key = render_experiment(changed.record, changed.texts), _record_key(experiment_id)
+                try:
+                    changed.etag = self.storage.put(key, data, if_match=changed.etag, if_absent=changed.etag is None)
+                except PreconditionFailed:
+                    time.sleep(random.random() * 0.02 * attempt)  # noqa: S311
+                    continue
+            latest = changed or known
+            assert latest is not None  # noqa: S101 - change() raises where there is nothing
+            self._known[experiment_id] = latest
+            return latest.record
+        raise WriteError(f"{_record_key(experiment_id)} in {self.url} is being rewritten by others all the time")
+
+    def forget(self, experiment_id: str) -> None:
+        """Let go of what is kept in memory to rewrite an experiment quickly."""
+        self._known.pop(experiment_id, None)
+
+    def _read_known(self, experiment_id: str) -> _Known | None:
+        try:
+            data, etag = self.storage.get(_record_key(experiment_id))
+        except DoesNotExist:
+            return None
+        return _Known.of(_parse(data, experiment_id, self.url), etag)
+
+    def put_archive(self, experiment_id: str, archive_id: str, source: BinaryIO) -> None:
+        """Store the archive that `source` is read to make."""
+        self.storage.upload(archive_key(experiment_id, archive_id), source)
+
+    # Heartbeats
+
+    def beat(self, experiment_id: str) -> None:
+        """Say that an experiment is running, by the storage's clock."""
+        heartbeat = {"experiment_id": experiment_id, "last_heartbeat": time_text(self.storage.now())}
+        self.storage.put(_heartbeat_key(experiment_id), json.dumps(heartbeat).encode())
+
+    def end_heartbeat(self, experiment_id: str) -> None:
+        """Say that an experiment is not running any more."""
+        self.storage.delete([_heartbeat_key(experiment_id)])
+
+    def heartbeats(self) -> dict[str, bool]:
+        """Return the experiments that have a heartbeat, and whether it is fresh."""
+        found, recent = {}, []
+        now = self.storage.now()
+        for info in self.storage.list(_HEARTBEATS):
+            found[_id_of(info.key)] = False
+            if now - info.modified < _SKEW_SECONDS:
+                recent.append(info.key)
+        for key, data, _ in self.storage.get_many(recent):
+            found[_id_of(key)] = self._is_fresh(data)
+        for entry in self._entries().values():
+            if not entry.in_repository:
+                found[entry.id] = entry.is_alive()
+        return found
+
+    def heartbeat(self, experiment_id: str) -> dict[str, bool]:
+        """Return the same as `heartbeats`, of one experiment."""
+        try:
+            return {experiment_id: self._is_fresh(self.storage.get(_heartbeat_key(experiment_id))[0])}
+        except DoesNotExist:
+            entry = self._entries().get(experiment_id)
+            return {experiment_id: entry.is_alive()} if entry and not entry.in_repository else {}
+
+    def _is_fresh(self, data: bytes) -> bool:
+        try:
+            return self.storage.now() - time_seconds(json.loads(data)["last_heartbeat"]) < RUNNING_SECONDS
+        except (ValueError, KeyError, TypeError):
+            return False
+
+    @staticmethod
+    def status(experiment_id: str, version: str, heartbeats: dict[str, bool]) -> str:
+        """Return "running", "stopped" or "lost": went out without a goodbye, which 0.4.2 never says."""
+        fresh = heartbeats.get(experiment_id)
+        if fresh:
+            return "running"
+        leaves_heartbeats = version.startswith("0.") or not version
+        return "stopped" if fresh is None or leaves_heartbeats else "lost"
+
+    # Deleting
+
+    def delete(self, experiments: Iterable[Record], advance: Callable[[int], None] = lambda count: None) -> None:
+        """Delete experiments with all that is theirs, metadata first: a crash leaves garbage, never a listing that lies."""
+        experiments = list(experiments)
+        ids = [record["id"] for record in experiments]
+        self.storage.delete([_record_key(experiment_id) for experiment_id in ids])
+        entries = self._entries()
+        for experiment_id in ids:
+            self.forget(experiment_id)
+            if experiment_id in entries:
+                entries[experiment_id].discard()
+        keys = [_heartbeat_key(experiment_id) for experiment_id in ids]
+        keys += [key for record in experiments for key in _archives(record)]
+        for start in range(0, len(keys), 1000):
+            self.storage.delete(keys[start : start + 1000])
+            advance(len(keys[start : start + 1000]))
+
+    def delete_checkpoint_files(self, experiment_id: str, checkpoint_ids: set[str]) -> None:
+        """Delete checkpoints' archives; their metrics stay, their path becomes empty."""
+        entry = self._entries().get(experiment_id)
+        if entry is not None:
+            self.merge(entry.record, entry.pending(), create=not entry.in_repository)
+            for checkpoint_id in checkpoint_ids:
+                entry.pack(checkpoint_id).unlink(missing_ok=True)
+
+        def change(known: _Known | None) -> _Known:
+            if known is None:
+                raise DoesNotExist(f"there is no experiment {experiment_id} in {self.url}")
+            checkpoints = known.record.get("checkpoints") or []
+            emptied = [{**c, "path": ""} if c["id"] in checkpoint_ids else c for c in checkpoints]
+            return _Known.of({**known.record, "checkpoints": emptied}, known.etag)
+
+        self._rewrite(experiment_id, change)
+        self.storage.delete([archive_key(experiment_id, checkpoint_id) for checkpoint_id in checkpoint_ids])
+
+    def frozen(self, experiment_id: str, archive_id: str) -> Path | None:
+        """Return the pack that an archive will be made of, if it waits in this project's spool."""
+        entry = self._entries().get(experiment_id)
+        pack = entry.pack(archive_id) if entry else None
+        return pack if pack is not None and pack.exists() else None
+
+
+class _Background:
+    """A call made in a thread meanwhile."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._error: BaseException | None = None
+        self._call = call
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._call()
+        except BaseException as error:  # noqa: BLE001 - raised by result()
+            self._error = error
+
+    def result(self) -> None:
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+
+def _id_of(key: str) -> str:
+    return key.rpartition("/")[2].removesuffix(".json")
+
+
+def _parse(data: bytes, experiment_id: str, url: str) -> Record:
+    try:
+        return parse_experiment(data, experiment_id)
+    except ReadError as error:
+        raise ReadError(f"{_record_key(experiment_id)} in {url} cannot be read: {error}") from error
+
+
+def _warn_broken(url: str, experiment_id: str, reason: str) -> None:
+    warn(f"{_record_key(experiment_id)} in {url} cannot be read and is left out: {reason}")
+
+
+def _overlaid(record: Record, changes: _spool.Changes) -> Record:
+    have = {c["id"] for c in record.get("checkpoints") or []}
+    new = {c["id"]: c for c in changes.checkpoints if c["id"] not in have}
+    return {**record, **changes.fields, "checkpoints": [*(record.get("checkpoints") or []), *new.values()]}
+
+
+def _archives(record: Record) -> list[str]:
+    owners = [record, *(record.get("checkpoints") or [])]
+    return [archive_key(record["id"], owner["id"]) for owner in owners if owner.get("path")]

@@ -1,0 +1,66 @@
+"""Where a repository lives: a flat map from keys to bytes, on disk, S3 or Google Cloud Storage."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+from keepsake.exceptions import MissingExtra, RepositoryConfigurationError
+from keepsake.storage.base import ObjectInfo, Storage
+
+__all__ = ["ObjectInfo", "Storage", "open_storage"]
+
+_FORMS = "file://PATH for a folder, s3://BUCKET/ROOT for S3, gs://BUCKET/ROOT for Google Cloud Storage"
+
+
+def open_storage(url: str, project_directory: str | os.PathLike[str] | None = None) -> Storage:
+    """Return the storage at `url`; nothing is contacted or created yet.
+
+    A relative `file://` path is relative to `project_directory` (default: the working directory). Percent escapes
+    are decoded; `#` and `?` are ordinary characters. Raises RepositoryConfigurationError, or its MissingExtra.
+    """
+    scheme, separator, rest = url.partition("://")
+    scheme = scheme.lower()
+    if not separator or scheme not in ("file", "s3", "gs"):
+        shown = re.sub(r"://[^/]*@", "://", url)
+        raise RepositoryConfigurationError(f"Not a repository URL: {shown!r}. Use {_FORMS}.")
+    try:
+        path = unquote(rest, errors="strict")
+    except UnicodeDecodeError as error:
+        raise RepositoryConfigurationError(f"The escapes in the repository URL {url!r} are not UTF-8.") from error
+    if scheme == "file":
+        return _open_disk(url, path, project_directory)
+    return _open_cloud(scheme, path)
+
+
+def _open_disk(url: str, path: str, project_directory: str | os.PathLike[str] | None) -> Storage:
+    from keepsake.storage.disk import DiskStorage
+
+    if not path or "\0" in path:
+        raise RepositoryConfigurationError(f"The repository URL {url!r} names no folder. Write file://PATH.")
+    if os.name == "nt" and re.match(r"/[A-Za-z]:", path):
+        path = path[1:]  # file:///C:/keepsake
+    return DiskStorage(Path(project_directory or ".", path))
+
+
+def _open_cloud(scheme: str, path: str) -> Storage:
+    authority, _, tail = path.partition("/")
+    bucket = authority.rpartition("@")[2]  # whatever stands before it would be a secret
+    root = "/".join(part for part in tail.split("/") if part not in ("", "."))
+    if not bucket or ".." in root.split("/"):
+        raise RepositoryConfigurationError(f"Not a repository URL: '{scheme}://{bucket}/{root}'. Use {_FORMS}.")
+    try:
+        if scheme == "s3":
+            from keepsake.storage.s3 import S3Storage
+
+            return S3Storage(bucket, root)
+        from keepsake.storage.gcs import GCSStorage
+
+        return GCSStorage(bucket, root)
+    except ImportError as error:
+        extra = "s3" if scheme == "s3" else "gcs"
+        raise MissingExtra(
+            f"{scheme}:// repositories need another package. Install it with:\n    pip install 'keepsake[{extra}]'"
+        ) from error

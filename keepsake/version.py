@@ -1,0 +1,3 @@
+"""The version of this package, which every experiment records as `keepsake_version`."""
+
+__version__ = "1.0.0"

@@ -1,0 +1,84 @@
+"""What every test gets: none of the person's settings, no connection to the outside, nothing remembered from before."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+
+from keepsake import config
+
+# A noisy machine is no reason to fail
+hypothesis.settings.register_profile("keepsake", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("keepsake")
+
+_PERSONAL = ("AWS_", "BOTO", "CLOUDSDK_", "GCLOUD_", "GOOGLE_", "KEEPSAKE_", "STORAGE_EMULATOR_HOST")
+_OF_TERMINAL = ("CLICOLOR", "COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "PAGER")
+_LOOPBACK = ("127.", "localhost", "::1")
+
+_outside_is_allowed = False
+
+
+def _refuse_outside(event: str, arguments: tuple[Any, ...]) -> None:
+    """Fail whatever connects to another machine: nothing of ours may, and a test must not depend on it."""
+    if event != "socket.connect" or _outside_is_allowed:
+        return
+    address = arguments[1]
+    if isinstance(address, tuple) and not str(address[0]).startswith(_LOOPBACK):
+        raise RuntimeError(f"a test connects to {address}")
+
+
+sys.addaudithook(_refuse_outside)
+
+
+@pytest.fixture(autouse=True)
+def _hermetic(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    global _outside_is_allowed
+    if request.node.get_closest_marker("cloud"):
+        _outside_is_allowed = True
+        yield
+        _outside_is_allowed = False
+        return
+    for name in list(os.environ):
+        if name.startswith((*_PERSONAL, *_OF_TERMINAL)):
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    for name, place in (("HOME", ""), ("XDG_CACHE_HOME", ".cache"), ("XDG_STATE_HOME", ".state")):
+        monkeypatch.setenv(name, str(home / place))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.setenv("KEEPSAKE_STRICT", "1")
+    monkeypatch.setenv("TZ", "UTC")
+    if hasattr(time, "tzset"):
+        time.tzset()
+    config._warn_once.cache_clear()
+    yield
+
+
+@pytest.fixture
+def project_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project, which is the working directory; its repository is its folder `repo`."""
+    directory = tmp_path / "project"
+    directory.mkdir()
+    (directory / "keepsake.yaml").write_text("repository: file://repo\n")
+    monkeypatch.chdir(directory)
+    return directory
+
+
+@pytest.fixture
+def run_python() -> Callable[[str], str]:
+    """Runs a program in a fresh interpreter and returns what it prints; fails if it does."""
+
+    def run(program: str) -> str:
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run

@@ -1,0 +1,33 @@
+"""The in-memory storage keeps the contract, so tests may stand on it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.storage.contract import StorageContract
+from tests.storage.memory import MemoryStorage
+
+
+class MemoryBench:
+    """Sees the dict itself."""
+
+    def __init__(self) -> None:
+        self.storage = MemoryStorage()
+
+    def seed(self, objects: dict[str, bytes]) -> None:
+        for key, data in objects.items():
+            self.storage.seed(key, data)
+
+    def contents(self) -> dict[str, bytes]:
+        return {key: found.data for key, found in self.storage.objects.items()}
+
+
+class TestMemory(StorageContract):
+    @pytest.fixture
+    def bench(self) -> MemoryBench:
+        return MemoryBench()
+
+    def test_foreign_names_are_skipped(self, bench: MemoryBench) -> None:
+        """Names that could not be keys do not come out of a listing."""
+        bench.seed({"a//b": b"", "a/../b": b"", "/x": b"", "a/": b"", "a/good": b""})
+        assert [info.key for info in bench.storage.list("")] == ["a/good"]

@@ -1,0 +1,220 @@
+"""Imports point down the rooms of docs/architecture.md, packages have one home each, and nothing heavy loads early."""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keepsake
+
+PACKAGE = Path(keepsake.__file__).parent
+RunPython = Callable[[str], str]
+
+# A line a room, from the bottom to the top; a package stands for all modules in it
+ROOMS = """
+exceptions config packages version _console _environment _filters _ignore _values
+storage
+metadata repository _archive _checkout _ending _gzip _heartbeat _index _saver _snapshot _spool _workers
+project experiment checkpoint _notebook _plot _recording keras_callback pl_callback
+cli __init__ __main__
+"""
+
+# Where each package from outside, or module that costs something, may be imported
+HOMES = {
+    "boto3": ["storage.s3"],
+    "botocore": ["storage.s3"],
+    "click": ["cli"],
+    "google": ["storage.gcs"],
+    "isal": ["_gzip"],
+    "matplotlib": ["_plot"],
+    "pathspec": ["_ignore"],
+    "tabulate": ["cli"],
+    "tarfile": ["_archive"],
+    "yaml": ["config"],
+    "keras": ["keras_callback"],
+    "lightning": ["pl_callback"],
+    "pytorch_lightning": ["pl_callback"],
+}
+
+
+Trees = dict[str, ast.Module]  # name within the package, such as `cli.ls`, → syntax tree
+
+
+def package_trees() -> Trees:
+    return {
+        path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", "."): ast.parse(path.read_text("utf-8"))
+        for path in PACKAGE.rglob("*.py")
+    }
+
+
+def imports(tree: ast.Module) -> Iterator[str]:
+    """The dotted names that are imported, wherever in the module: `a.b` for `import a.b` and for `from a import b`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports are not used here"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own_imports(trees: Trees) -> Iterator[tuple[str, str]]:
+    """(module, module of this package that it imports)."""
+    for module, tree in trees.items():
+        for name in imports(tree):
+            top, *parts = name.split(".")
+            if top == "keepsake":
+                yield module, own_module(parts, trees)
+
+
+def own_module(parts: list[str], trees: Trees) -> str:
+    """The module that `keepsake.…` is, or is a name in."""
+    for length in range(len(parts), -1, -1):
+        for candidate in (".".join(parts[:length]), ".".join([*parts[:length], "__init__"])):
+            if candidate in trees:
+                return candidate
+    raise AssertionError(f"there is no module keepsake.{'.'.join(parts)}")
+
+
+def is_in(module: str, names: list[str]) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in names)
+
+
+def level(module: str) -> int:
+    levels = [number for number, names in enumerate(ROOMS.strip().splitlines()) if is_in(module, names.split())]
+    assert len(levels) == 1, f"{module} has no room in ROOMS: put it where docs/architecture.md says"
+    return levels[0]
+
+
+def pointing_up(trees: Trees) -> list[str]:
+    return [f"{module} imports {target}" for module, target in own_imports(trees) if level(target) > level(module)]
+
+
+def sideways_in_storage(trees: Trees) -> list[str]:
+    return [
+        f"{module} imports {target}"
+        for module, target in own_imports(trees)
+        if module.startswith("storage.") and target.startswith("storage.")
+        if module != "storage.__init__" and target not in (module, "storage.base")
+    ]
+
+
+def away_from_home(trees: Trees) -> list[str]:
+    return [
+        f"{module} imports {name}"
+        for module, tree in trees.items()
+        for name in imports(tree)
+        for top in [name.split(".")[0]]
+        if top != "keepsake" and (top in HOMES or top not in sys.stdlib_module_names)
+        if not is_in(module, HOMES.get(top, []))
+    ]
+
+
+def test_imports_never_point_up() -> None:
+    assert pointing_up(package_trees()) == []
+
+
+def test_storage_backends_know_only_the_contract() -> None:
+    """Not each other, so that one can be read, replaced or left out alone."""
+    assert sideways_in_storage(package_trees()) == []
+
+
+def test_packages_from_outside_have_one_home_each() -> None:
+    assert away_from_home(package_trees()) == []
+
+
+def test_every_home_is_lived_in() -> None:
+    """So that HOMES says nothing that is no longer so."""
+    trees = package_trees()
+    used = {name.split(".")[0] for tree in trees.values() for name in imports(tree)}
+    assert HOMES.keys() - used == set()
+
+
+def test_what_breaks_these_rules_is_found() -> None:
+    sources = {
+        "__init__": "from keepsake.project import init",
+        "project": "import keepsake",
+        "_values": "def f():\n    from keepsake import _plot\n    import yaml.nodes",
+        "_plot": "import matplotlib.pyplot\nimport os\nimport requests",
+        "storage.__init__": "from keepsake.storage.disk import DiskStorage",
+        "storage.base": "",
+        "storage.disk": "from keepsake.storage import base, s3",
+        "storage.s3": "from keepsake.storage import open_storage\nimport boto3",
+    }
+    trees = {module: ast.parse(source) for module, source in sources.items()}
+    assert pointing_up(trees) == ["project imports __init__", "_values imports _plot"]
+    assert sideways_in_storage(trees) == ["storage.disk imports storage.s3", "storage.s3 imports storage.__init__"]
+    assert away_from_home(trees) == ["_values imports yaml.nodes", "_plot imports requests"]
+
+
+# What is loaded, in a fresh interpreter
+
+PROGRAM = """
+import sys
+before = set(sys.modules)
+try:
+    {statements}
+finally:
+    loaded = {{name.split(".")[0] for name in set(sys.modules) - before}}
+    print(*(loaded - sys.stdlib_module_names - {{"keepsake"}}))
+"""
+
+
+def loaded_by(run_python: RunPython, statements: str) -> tuple[str, set[str]]:
+    """What a program prints, and the packages that it loads but for the standard library and this one."""
+    *printed, loaded = run_python(PROGRAM.format(statements=statements)).splitlines()
+    return "\n".join(printed), set(loaded.split())
+
+
+def test_importing_keepsake_loads_nothing_from_outside(run_python: RunPython) -> None:
+    assert loaded_by(run_python, "import keepsake") == ("", set())
+
+
+def test_importing_keepsake_looks_for_no_project(project_directory: Path, run_python: RunPython) -> None:
+    """Not even where the configuration file is broken."""
+    (project_directory / "keepsake.yaml").write_text("not: a: configuration")
+    statements = "import keepsake; keepsake.init, keepsake.experiments, keepsake.Project, keepsake.Experiment"
+    assert loaded_by(run_python, statements) == ("", set())
+
+
+def test_listing_a_local_repository_loads_no_heavy_package(project_directory: Path, run_python: RunPython) -> None:
+    write_experiment(project_directory / "repo")
+    printed, loaded = loaded_by(run_python, "import keepsake.cli; sys.argv = ['keepsake', 'ls']; keepsake.cli.main()")
+    assert EXPERIMENT["id"][:7] in printed
+    assert {"click", "yaml"} <= loaded
+    assert not loaded & {"boto3", "botocore", "google", "isal", "matplotlib", "numpy", "pandas", "pathspec", "torch"}
+
+
+EXPERIMENT: dict[str, Any] = {
+    "id": "c90d1f4" + 57 * "0",
+    "created": "2022-03-14T09:41:07.123456789Z",
+    "params": {"learning_rate": 0.1, "layers": [3, 4]},
+    "host": "",
+    "user": "kim",
+    "config": {"repository": "file://repo", "storage": ""},
+    "command": "train.py",
+    "path": "",
+    "python_version": "3.11.7",
+    "python_packages": {"numpy": "2.0.0"},
+    "checkpoints": [
+        {
+            "id": "9f02c7d" + 57 * "0",
+            "created": "2022-03-14T09:47:07Z",
+            "metrics": {"loss": 0.5, "grid": [[1, 2], [3, 4]]},
+            "step": 1,
+            "path": "",
+            "primary_metric": {"name": "loss", "goal": "minimize"},
+        }
+    ],
+    "keepsake_version": "1.0.0",
+}
+
+
+def write_experiment(repository: Path) -> None:
+    path = repository / "metadata" / "experiments" / f"{EXPERIMENT['id']}.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(EXPERIMENT))
+    (repository / "repository.json").write_text('{"version":1}')
