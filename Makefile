@@ -19,7 +19,7 @@ help: ## List what there is
 install: $(VENV)/.installed ## Make a virtual environment, .venv, with the project and what its development needs
 
 demo: $(DEMO_VENV)/.installed ## Train the iris example twice, then list, show, compare and restore its runs
-	@examples/iris/demo.sh $(DEMO_VENV)
+	@examples/iris/demo.sh $(DEMO_VENV) .cache/demo
 
 test: install ## Run all tests, those against the real Keepsake 0.4.2 included
 	$(PYTEST)

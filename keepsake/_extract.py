@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from keepsake._ignore import is_safe_name
-from keepsake.exceptions import CorruptedArchive, WriteError
+from keepsake.exceptions import WriteError
 
 
 class Extraction:
@@ -18,13 +18,13 @@ class Extraction:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._made: set[str] = set()
+        self._made = {""}
 
     @contextmanager
     def create(self, name: str, mode: int, mtime_ns: int) -> Iterator[BinaryIO]:
         """Open a new file, with the permissions in `mode`. If the block raises, the file is gone again.
 
-        Raises CorruptedArchive for a name that could lead elsewhere, WriteError for what the disk or the directory says.
+        Raises ValueError for a name that could lead elsewhere, WriteError for what the disk or the directory says.
         """
         check_name(name)
         path = self._directory / name
@@ -42,21 +42,20 @@ class Extraction:
             raise WriteError(f"Cannot write {path}: {error.strerror or error}") from error
 
     def _make_directory(self, name: str) -> None:
-        if not name or name in self._made:
-            return
-        self._make_directory(os.path.dirname(name))
-        path = self._directory / name
-        with suppress(FileExistsError):
-            path.mkdir()
-        if not stat.S_ISDIR(path.lstat().st_mode):
-            raise WriteError(f"Cannot write below {path}: it is a link or a file, not a directory.")
+        parts = [] if name in self._made else name.split("/")
+        for depth in range(1, len(parts) + 1):
+            path = self._directory.joinpath(*parts[:depth])
+            with suppress(FileExistsError):
+                path.mkdir()
+            if not stat.S_ISDIR(path.lstat().st_mode):
+                raise WriteError(f"Cannot write below {path}: it is a link or a file, not a directory.")
         self._made.add(name)
 
 
 def check_name(name: str) -> None:
-    """Raise CorruptedArchive for a name that no archive should hold."""
+    """Raise ValueError for a name that no archive should hold."""
     if not is_safe_name(name):
-        raise CorruptedArchive(f"The name {name!r} could lead out of the directory it is put in.")
+        raise ValueError(f"the name {name!r} could lead out of the directory it is put in")
 
 
 def _open_new(path: str, flags: int) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import operator
 import re
+import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
-from time import tzname
 from typing import Any, Protocol, TypeVar
 
 from keepsake._console import warn
@@ -52,15 +52,6 @@ class Subject(Protocol):
         """The step of the latest checkpoint, 0 if there is none."""
 
     @property
-    def user(self) -> str:
-        """Empty if unknown, as the next two."""
-
-    @property
-    def host(self) -> str: ...
-    @property
-    def command(self) -> str: ...
-
-    @property
     def status(self) -> str:
         """`running`, `stopped` or `lost`."""
 
@@ -70,6 +61,12 @@ class Subject(Protocol):
 
     @property
     def params(self) -> Mapping[str, Any]: ...
+    @property
+    def user(self) -> str: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def command(self) -> str: ...
 
 
 _S = TypeVar("_S", bound=Subject)
@@ -77,9 +74,9 @@ _Test = Callable[[Any], bool]
 _FIELDS: dict[str, Callable[[Any], Any]] = {
     "created": lambda subject: subject.created,
     "step": lambda subject: subject.latest_step,
-    "user": lambda subject: subject.user or None,
-    "host": lambda subject: subject.host or None,
-    "command": lambda subject: subject.command or None,
+    "user": lambda subject: subject.user,
+    "host": lambda subject: subject.host,
+    "command": lambda subject: subject.command,
     "status": lambda subject: subject.status,
 }
 
@@ -106,14 +103,14 @@ class Filter:
 
     def _make_test(self, symbol: str, text: str) -> _Test:
         wanted = _parse_value(text)
-        if self.name in ("user", "host", "command") and wanted is not None:
-            wanted = (wanted if isinstance(wanted, str) else text) or None
         if wanted is None:
             return (lambda value: value is None) if symbol == "=" else (lambda value: value is not None)
         if self.name == "created":
             return _created_test(symbol, wanted if isinstance(wanted, str) else text)
         if self.name == "status":
             return _status_test(symbol, wanted)
+        if self.name in ("user", "host", "command") and not isinstance(wanted, str):
+            wanted = text
         if self.name == "step" and type(wanted) not in (int, float):
             raise InvalidFilter(f'step is a number, so it cannot be compared with "{text}".')
         return self._value_test(symbol, wanted)
@@ -137,10 +134,8 @@ class Filter:
         return test
 
     def _warn(self, wanted: Any, value: Any) -> None:
-        kinds = _KINDS[type(wanted)], _KINDS.get(type(value), "something else")
-        message = (
-            f'The filter "{self.text}" compares with {kinds[0]}, but {self.name} is {kinds[1]} in some experiments.'
-        )
+        theirs, ours = _KINDS.get(type(value), "something else"), _KINDS[type(wanted)]
+        message = f'{self.name} is {theirs} in some experiments, and the filter "{self.text}" compares it with {ours}.'
         self.warnings.append(message)
         warn(f"{message} The two count as different.")
 
@@ -235,13 +230,11 @@ def _status_test(symbol: str, wanted: Any) -> _Test:
 
 _UNIX = re.compile(r"(\d{9,11})(?:\d{3})?(\.\d*)?")
 _TIME = re.compile(
-    r"(?:^|[T\s])(\d{1,2}:\d\d)(:\d\d)?(?:[.,]\d+)?\s*([AP]M)?\s*(Z|[+-]\d\d(?::?\d\d)?|[A-Z]{3,5})?(?=\s|$)", re.I
+    r"(?:^|[T\s])(\d{1,2}:\d\d)(:\d\d)?(?:[.,]\d+)?\s*([AaPp][Mm])?\s*(Z|[+-]\d\d(?::?\d\d)?|[A-Z]{3,5})?(?=\s|$)"
 )
 _NOT_DATE = re.compile(r"^\s*(mon|tue|wed|thu|fri|sat|sun)[a-z]*\b|(?<=\d)(st|nd|rd|th)\b|(?<=[a-z])\.|,", re.I)
-_DATES = (
-    "%Y-%m-%d %Y/%m/%d %Y.%m.%d %Y%m%d %m/%d/%Y %m/%d/%y %d.%m.%Y "
-    "%b-%d-%Y %B-%d-%Y %d-%b-%Y %d-%B-%Y %Y-%b-%d %Y-%m %Y/%m %Y %b-%Y %B-%Y"
-).split()
+_DATES = ["%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%m/%d/%Y", "%m/%d/%y", "%d.%m.%Y", "%b-%d-%Y", "%B-%d-%Y"]
+_DATES += ["%d-%b-%Y", "%d-%B-%Y", "%Y-%b-%d", "%Y-%m", "%Y/%m", "%Y", "%b-%Y", "%B-%Y"]
 
 
 def _created_test(symbol: str, text: str) -> _Test:
@@ -250,8 +243,8 @@ def _created_test(symbol: str, text: str) -> _Test:
         start, end = _parse_time(text)
     except (ValueError, OverflowError, OSError):
         raise InvalidFilter(
-            f'"{text}" is no date or time that can be understood. Write e.g. 2022-03-14, "2022-03-14 09:41" (local time), '
-            "2022-03-14T09:41:07Z or Unix seconds."
+            f'"{text}" is no date or time that can be understood. Write for example 2022-03-14, 2022-03-14 09:41 '
+            "(local time), 2022-03-14T09:41:07Z or Unix seconds."
         ) from None
     if symbol in ("=", "!="):
         return lambda value: (start <= value < end) is (symbol == "=")
@@ -270,8 +263,8 @@ def _parse_time(text: str) -> tuple[float, float]:
         return date.timestamp(), (end if days == 1 else end.replace(day=1)).timestamp()
     clock, seconds, half, zone = match.groups()
     date, _ = _parse_date(text[: match.start()] + " " + text[match.end() :])
-    time = datetime.strptime(clock + (seconds or ":00") + (half or ""), "%I:%M:%S%p" if half else "%H:%M:%S").time()
-    start = datetime.combine(date, time, _parse_zone(zone)).timestamp()
+    hours = datetime.strptime(clock + (seconds or ":00") + (half or ""), "%I:%M:%S%p" if half else "%H:%M:%S").time()
+    start = datetime.combine(date, hours, _parse_zone(zone)).timestamp()
     return start, start + (1 if seconds else 60)
 
 
@@ -294,7 +287,7 @@ def _parse_date(text: str) -> tuple[datetime, int]:
 
 def _parse_zone(name: str | None) -> timezone | None:
     """Return the zone of an offset or abbreviation; None for the local one."""
-    if name is None or name in tzname:
+    if name is None or name in time.tzname:
         return None
     if name.upper() in ("Z", "UTC", "GMT"):
         return timezone.utc

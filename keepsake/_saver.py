@@ -181,7 +181,7 @@ class Saver:
 
     def _wait(self, jobs: list[_Job], seconds: float | None) -> None:
         started = self._last_move = time.monotonic()
-        pending = sum(pack.stat().st_size for job in jobs for pack in job.entry.packs())
+        pending = sum(job.entry.size() for job in jobs)
         with Progress("Saving", pending or None) as progress, self._changed:
             self._progress, self._draining = progress, True
             try:
@@ -313,7 +313,7 @@ def describe_pending(root: Path) -> str | None:
     waiting = [item for item in waiting if item[1] or item[2] or not item[0].in_repository]
     if not waiting:
         return None
-    size = sum(pack.stat().st_size for _, _, packs in waiting for pack in packs)
+    size = sum(entry.size() for entry, _, _ in waiting)
     runs = f"{len(waiting)} experiment{'s' if len(waiting) > 1 else ''}"
     return f"{runs} ({size / 1e6:,.1f} MB of files) not yet saved to {waiting[0][0].repository}"
 

@@ -17,6 +17,7 @@ import stat
 import struct
 import threading
 import zlib
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -207,6 +208,11 @@ class FrozenFiles:
         """Return `length` bytes of a file from `start`. Raises CorruptedArchive if the pack ends before."""
         with self._lock:
             return self._read_at(entry.offset + start, length)
+
+    def parts(self, entry: FileEntry) -> Iterator[bytes]:
+        """Yield the content of a file in parts."""
+        for start in range(0, entry.size, _LARGE):
+            yield self.read(entry, start, min(_LARGE, entry.size - start))
 
     def _read_table(self) -> list[FileEntry]:
         end = self._file.seek(0, os.SEEK_END) - _FOOTER.size

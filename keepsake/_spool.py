@@ -22,6 +22,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -163,13 +164,15 @@ class Entry:
 
     def journals(self) -> list[Path]:
         """Return the journals of all processes, oldest first."""
-        found = [(entry.stat().st_mtime_ns, Path(entry.path)) for entry in self._files(".jsonl")]
-        return [path for _, path in sorted(found)]
+        return [path for _, path, _ in self._files(".jsonl")]
 
     def packs(self) -> list[Path]:
         """Return the frozen files that wait, oldest first; a pack is named by the ID it belongs to."""
-        found = [(entry.stat().st_mtime_ns, Path(entry.path)) for entry in self._files(".pack")]
-        return [path for _, path in sorted(found)]
+        return [path for _, path, _ in self._files(".pack")]
+
+    def size(self) -> int:
+        """Return how many bytes of frozen files wait."""
+        return sum(size for _, _, size in self._files(".pack"))
 
     def pack(self, archive_id: str) -> Path:
         """Return the path of the pack of the experiment or checkpoint with that ID."""
@@ -221,10 +224,8 @@ class Entry:
 
     def touch(self) -> None:
         """Say that the owner is alive."""
-        try:
+        with suppress(FileNotFoundError):  # closed meanwhile
             os.utime(self.directory / "record.json")
-        except FileNotFoundError:
-            pass  # closed meanwhile
 
     def is_alive(self) -> bool:
         """Whether a process seems to be at work on this entry; it only saves work to know."""
@@ -259,12 +260,16 @@ class Entry:
             except OSError:
                 break  # not empty: other entries, or a repository in .keepsake
 
-    def _files(self, suffix: str) -> list[os.DirEntry[str]]:
-        try:
-            with os.scandir(self.directory) as found:
-                return [entry for entry in found if entry.name.endswith(suffix) and not entry.name.startswith(".")]
-        except FileNotFoundError:
-            return []
+    def _files(self, suffix: str) -> list[tuple[int, Path, int]]:
+        """Return (time, path, bytes) of the files whose name ends so, oldest first; they may vanish at any time."""
+        found = []
+        with suppress(FileNotFoundError), os.scandir(self.directory) as entries:
+            for entry in entries:
+                if entry.name.endswith(suffix) and not entry.name.startswith("."):
+                    with suppress(FileNotFoundError):
+                        status = entry.stat()
+                        found.append((status.st_mtime_ns, Path(entry.path), status.st_size))
+        return sorted(found)
 
 
 def _owner() -> str:

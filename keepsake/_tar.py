@@ -7,10 +7,12 @@ memory.
 from __future__ import annotations
 
 import tarfile
+from collections.abc import Iterator
 from typing import BinaryIO
 
 BLOCK = 512  # bytes
 END = bytes(2 * BLOCK)
+_PART = 1 << 20  # bytes
 _MAX_EXTENSION = 1 << 20  # bytes of a header that extends the next one
 
 
@@ -61,6 +63,16 @@ def read_exactly(stream: BinaryIO, length: int) -> bytes:
             raise ValueError("it is cut off")
         data += more
     return data
+
+
+def read_content(stream: BinaryIO, size: int) -> Iterator[bytes]:
+    """Yield the content of the file whose header was read, in parts, and skip what fills its last block."""
+    left = size
+    while left:
+        part = read_exactly(stream, min(left, _PART))
+        left -= len(part)
+        yield part
+    read_exactly(stream, len(padding(size)))
 
 
 def _read_extension(stream: BinaryIO, size: int) -> bytes:

@@ -62,7 +62,7 @@ def encode_mapping(mapping: object, what: str) -> dict[str, Any]:
     """
     fields = mapping if type(mapping) is dict else _fields(mapping)
     if fields is None:
-        raise ValidationError(f"{what} must be a dict of names and values, not {_type_name(mapping)}: {mapping!r:.100}")
+        raise ValidationError(f"{what} must be a dict of names and values, not {_type_name(mapping)}")
     return _encode_dict(fields, what, 0)
 
 

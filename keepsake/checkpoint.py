@@ -105,7 +105,7 @@ class Checkpoint:
         It is seekable and to be closed; it does not hold the file in memory. Raises DoesNotExist.
         """
         experiment = self._owner()
-        return experiment._project._open(experiment, self, path)
+        return experiment._project._open_file(experiment, self, path)
 
     def _owner(self) -> Experiment:
         if self._experiment is None:

@@ -132,10 +132,10 @@ def parse_experiment(data: bytes, experiment_id: str) -> Record:
     if record.get("id") != experiment_id or not valid_id(experiment_id):
         raise ReadError(f"its id {record.get('id')!r} is not what its name says")
     _check(record, EXPERIMENT_FIELDS)
-    checkpoints = record.get("checkpoints") or []
-    if not isinstance(checkpoints, list):
+    checkpoints = record.get("checkpoints")
+    if not isinstance(checkpoints, (list, type(None))):
         raise ReadError("its checkpoints are not a list")
-    for checkpoint in checkpoints:
+    for checkpoint in checkpoints or []:
         if not isinstance(checkpoint, dict) or not valid_id(checkpoint.get("id")):
             raise ReadError("one of its checkpoints has no valid id")
         _check(checkpoint, CHECKPOINT_FIELDS)

@@ -143,21 +143,19 @@ class Project:
             if checkpoint is not None:
                 names = f"neither checkpoint {checkpoint.short_id()} nor its {names}"
             raise DoesNotExist(f"{names} {'has' if checkpoint else 'has no'} files: it was recorded without a path")
-        return [self._archive(Archive, experiment, owner.id) for owner in owners]
-
-    def _archive(self, archive: type[Archive], experiment: Experiment, owner_id: str) -> Archive:
         repository = self._repository
-        frozen = repository.frozen(experiment.id, owner_id)
-        if frozen is not None:
-            return archive.from_pack(frozen, owner_id)
-        return archive(repository.storage, archive_key(experiment.id, owner_id))
+        return [
+            Archive(repository.storage, archive_key(experiment.id, owner.id), repository.frozen(experiment.id, owner.id))
+            for owner in owners
+        ]
 
     def _open_file(self, experiment: Experiment, checkpoint: Checkpoint, path: str) -> BinaryIO:
-        archives = self._archives(experiment, checkpoint)
-        for archive in reversed(archives):
-            if any(entry.name == path for entry in archive.entries()):
+        for archive in reversed(self._archives(experiment, checkpoint)):
+            try:
                 return archive.open(path)
-        raise DoesNotExist(f"there is no file {path!r} in checkpoint {checkpoint.short_id()} or its experiment")
+            except DoesNotExist:
+                continue
+        raise DoesNotExist(f"There is no file {path!r} in checkpoint {checkpoint.short_id()} or its experiment")
 
     def _checkout(
         self,

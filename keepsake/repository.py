@@ -378,10 +378,9 @@ class Repository:
         self.storage.delete([archive_key(experiment_id, checkpoint_id) for checkpoint_id in checkpoint_ids])
 
     def frozen(self, experiment_id: str, archive_id: str) -> Path | None:
-        """Return the pack that an archive will be made of, if it waits in this project's spool."""
+        """Return the pack that an archive will be made of, if this project's spool has it."""
         entry = self._entries().get(experiment_id)
-        pack = entry.pack(archive_id) if entry else None
-        return pack if pack is not None and pack.exists() else None
+        return entry.pack(archive_id) if entry else None
 
 
 class _Background:

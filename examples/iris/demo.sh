@@ -1,10 +1,11 @@
 #!/bin/sh
 # Goes through the example as a person would, in a fresh copy of it. `make demo` runs it.
-# usage: demo.sh VENV    VENV: a virtual environment with Keepsake and requirements.txt
+# usage: demo.sh VENV DIRECTORY
+#   VENV        a virtual environment with Keepsake and requirements.txt
+#   DIRECTORY   is emptied, and then holds the copy and what comes of it
 set -eu
 venv=$(cd "$1" && pwd)
 example=$(cd "$(dirname "$0")" && pwd)
-copy=$example/../../.cache/demo
 PATH=$venv/bin:$PATH
 
 say() {
@@ -15,12 +16,12 @@ run() {
     "$@"
 }
 
-rm -rf "$copy"
-mkdir -p "$copy/iris"
-cd "$copy/iris"
+rm -rf "$2"
+mkdir -p "$2/iris"
+cd "$2/iris"
 cp "$example"/*.py "$example"/*.yaml .
 
-say 'Train twice, with two learning rates. Two lines of train.py do the tracking.'
+say 'Train twice, with two learning rates. Two statements of train.py do the tracking.'
 run grep -n -e keepsake -e experiment train.py
 run python train.py --learning-rate 0.1
 run python train.py --learning-rate 5

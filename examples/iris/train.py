@@ -3,13 +3,14 @@
 import argparse
 
 import joblib
-import keepsake
 from sklearn.datasets import load_iris
 from sklearn.linear_model import SGDClassifier
 from sklearn.metrics import accuracy_score, log_loss
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+
+import keepsake
 
 
 def train(learning_rate: float, epochs: int) -> None:

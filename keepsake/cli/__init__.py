@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import click
 
 from keepsake import _console
-from keepsake.cli._options import CONTEXT, examples, global_options
+from keepsake.cli._options import PlainCommand
 from keepsake.cli._project import Settings
 from keepsake.exceptions import KeepsakeError
 
@@ -45,7 +45,7 @@ COMMANDS = {
 }
 ALIASES = {alias: name for name, lazy in COMMANDS.items() for alias in lazy.aliases}
 
-EXAMPLES = examples("""
+EXAMPLES = """
 keepsake ls                      what has been run here
 keepsake show 5ffb0f6            one experiment, or one checkpoint
 keepsake diff 5ffb0f6 a1b2c3d    what differs between two of them
@@ -53,10 +53,10 @@ keepsake checkout 5ffb0f6        get its code and weights back
 
 Each command has examples: keepsake COMMAND --help
 To complete commands and IDs with the Tab key: keepsake completion --help
-""")
+"""
 
 
-class LazyGroup(click.Group):
+class LazyGroup(PlainCommand, click.Group):
     """A group that knows its commands' names and one-line helps without importing them, and that handles all errors."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -138,8 +138,7 @@ def report(error: Exception, verbose: bool) -> int:
     return 1
 
 
-@click.group(cls=LazyGroup, invoke_without_command=True, context_settings=CONTEXT, epilog=EXAMPLES)
-@global_options
+@click.group(cls=LazyGroup, invoke_without_command=True, epilog=EXAMPLES)
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Keepsake: version control for machine learning.

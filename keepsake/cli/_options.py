@@ -1,8 +1,9 @@
-"""Options that several commands share, so that they cannot diverge."""
+"""What commands share: options, which cannot diverge so, and the form of their help."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -13,18 +14,7 @@ from keepsake.version import __version__
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-
-
-def examples(text: str) -> str:
-    """The end of a command's `--help`; lines stay as they are."""
-    return "\b\nExamples:\n" + text.strip().replace("\n\n", "\n\n\b\n")
-
-
-def command(name: str, end: str) -> Callable[[Callable[..., Any]], click.Command]:
-    """Make a function a command with `-R`, the global options and examples."""
-    make = click.command(name, context_settings=CONTEXT, epilog=examples(end))
-    return lambda function: make(repository_options(function))
+CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
 def _store(ctx: click.Context, param: click.Parameter, value: Any) -> None:
@@ -38,50 +28,61 @@ def _color(ctx: click.Context, param: click.Parameter, value: bool | None) -> No
         _console.set_color(value)
 
 
-def _stack(function: F, *options: Callable[[F], F]) -> F:
-    for option in reversed(options):
-        function = option(function)
-    return function
+def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        click.echo(f"keepsake version {__version__}")
+        ctx.exit()
 
 
-def global_options(function: F) -> F:
-    """The options that stand before or after the subcommand."""
-    color = "Display color in output. Default: on a terminal, unless NO_COLOR is set"
-    directory = "Project directory. Default: nearest parent directory with keepsake.yaml"
-    store: dict[str, Any] = {"callback": _store, "expose_value": False}
-    return _stack(
-        function,
-        click.option(
-            "--color/--no-color", default=None, callback=_color, expose_value=False, is_eager=True, help=color
-        ),
-        click.option("-D", "--project-directory", metavar="DIR", type=click.Path(), help=directory, **store),
-        click.option("-v", "--verbose", is_flag=True, is_eager=True, help="Verbose output", **store),
-        click.version_option(__version__, message="keepsake version %(version)s"),
-    )
+def _option(names: str, callback: Callable[..., None], help: str, **attributes: Any) -> click.Option:
+    return click.Option(names.split(), callback=callback, expose_value=False, help=help, **attributes)
 
 
-def repository_options(function: F) -> F:
-    """The options of every command that opens a repository: `-R` and the global ones."""
-    text = "Repository URL, e.g. 's3://my-keepsake-bucket'. Default: the one in keepsake.yaml"
-    url = click.option("-R", "--repository", metavar="URL", callback=_store, expose_value=False, help=text)
-    return _stack(function, url, global_options)
+GLOBAL_OPTIONS = [
+    _option(
+        "-D --project-directory", _store, "Project directory. Default: nearest with a keepsake.yaml", metavar="DIR"
+    ),
+    _option("--color/--no-color", _color, "Colors in output. Default: on a terminal", default=None, is_eager=True),
+    _option("-v --verbose", _store, "Verbose output", is_flag=True, is_eager=True),
+    _option("--version", _version, "Show the version and exit.", is_flag=True, is_eager=True),
+]
+REPOSITORY = _option("-R --repository", _store, "Repository URL. Default: that of keepsake.yaml", metavar="URL")
+
+
+class Command(click.Command):
+    """A command with the shared options after its own, whose help ends in examples that stay as they are."""
+
+    shared: Sequence[click.Option] = [REPOSITORY, *GLOBAL_OPTIONS]
+
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        super().__init__(*args, context_settings=CONTEXT, **attributes)
+        self.params.extend(self.shared)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write("\nExamples:\n" + textwrap.indent((self.epilog or "").strip("\n") + "\n", "  "))
+
+
+class PlainCommand(Command):
+    """A command that opens no repository."""
+
+    shared = GLOBAL_OPTIONS
 
 
 def listing_options(function: F) -> F:
     """The options of `ls` and `ps`."""
-    everything = "Show all params and metrics, not only what differs"
-    text = 'Show only what matches "NAME OPERATOR VALUE"; can be given several times'
-    key = "Sort key. Suffix with '-desc' for descending order, e.g. --sort=created-desc. Default: created"
-    return _stack(
-        function,
-        click.option("--all", "everything", is_flag=True, help=everything),
-        click.option("-f", "--filter", "filters", metavar="TEXT", multiple=True, help=text),
-        click.option("-s", "--sort", metavar="KEY", default="created", help=key, shell_complete=complete_sort_keys),
-        click.option("--json", "as_json", is_flag=True, help="Print output in JSON format"),
+    text = 'Only what matches "NAME OPERATOR VALUE". Can be given several times: all must match'
+    key = "Sort key, with '-desc' at its end for descending order. Default: created"
+    for option in (
         click.option("-q", "--quiet", is_flag=True, help="Only print experiment IDs"),
-    )
+        click.option("--json", "as_json", is_flag=True, help="Print output in JSON format"),
+        click.option("-s", "--sort", metavar="KEY", default="created", help=key, shell_complete=complete_sort_keys),
+        click.option("-f", "--filter", "filters", metavar="TEXT", multiple=True, help=text),
+        click.option("--all", "everything", is_flag=True, help="All params and metrics. Default: only what differs"),
+    ):
+        function = option(function)
+    return function
 
 
-def id_argument(name: str = "id", **attributes: Any) -> Callable[[F], F]:
+def id_argument(name: str = "id", metavar: str = "ID", **attributes: Any) -> Callable[[F], F]:
     """An experiment's or checkpoint's ID, or a prefix of it."""
-    return click.argument(name, metavar="ID", shell_complete=complete_ids, **attributes)
+    return click.argument(name, metavar=metavar, shell_complete=complete_ids, **attributes)

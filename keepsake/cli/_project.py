@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 from keepsake import _console
 from keepsake._index import Summary
-from keepsake.cli._render import ago, short_id, value_lines
+from keepsake.cli._render import ago, labels, short_id, value_lines
 from keepsake.exceptions import KeepsakeError
 from keepsake.project import Project
 
@@ -67,7 +67,7 @@ def complete_ids(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     found: dict[str, str] = {}
     for summary in reversed(_summaries_quietly(ctx)):
         if summary.id.startswith(incomplete):
-            params = value_lines(summary.params, sorted(summary.params)[:3])
+            params = value_lines(summary.params, labels(summary.params))[:3]
             found[summary.id] = ", ".join([ago(summary.created, summary.created_text), summary.status, *params])
         for kind, checkpoint in (("best", summary.best), ("latest", summary.latest)):
             if checkpoint and checkpoint["id"].startswith(incomplete):

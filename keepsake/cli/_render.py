@@ -81,9 +81,14 @@ def same(one: Any, other: Any) -> bool:
     return isinstance(one, str) == isinstance(other, str) and full_text(one) == full_text(other)
 
 
-def value_lines(values: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    """`name=value` for each of `names` that is among `values`, the values in short."""
-    return [f"{escape_controls(name)}={short_text(values[name], LS_WIDTH)}" for name in names if name in values]
+def value_lines(values: Mapping[str, Any], labels: Mapping[str, str]) -> list[str]:
+    """`label=value` for each name in `labels` that is among `values`, the values in short."""
+    return [f"{label}={short_text(values[name], LS_WIDTH)}" for name, label in labels.items() if name in values]
+
+
+def labels(names: Iterable[str]) -> dict[str, str]:
+    """Names in order, and what to print for them."""
+    return {name: escape_controls(name) for name in sorted(names)}
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -9,7 +9,7 @@ import click
 
 from keepsake import _console
 from keepsake.checkpoint import Checkpoint
-from keepsake.cli._options import command, id_argument
+from keepsake.cli._options import Command, id_argument
 from keepsake.cli._project import Settings, confirm, open_project
 from keepsake.cli._render import short_id
 from keepsake.config import find_project
@@ -36,12 +36,12 @@ $ keepsake checkout --undo
 """
 
 
-@command("checkout", EXAMPLES)
-@id_argument(required=False)
-@click.option("-o", "--output-directory", metavar="DIR", help="Output directory. Default: the project directory")
-@click.option("-f", "--force", is_flag=True, help="Force checkout without prompt, even if the directory is not empty")
-@click.option("--path", metavar="PATH", help="A specific file or directory to check out. Default: all files")
-@click.option("--undo", is_flag=True, help="Put back what the last checkout into the directory overwrote")
+@click.command("checkout", cls=Command, epilog=EXAMPLES)
+@id_argument(metavar="[ID]", required=False)
+@click.option("-o", "--output-directory", metavar="DIR", help="Output directory. Default: the project's")
+@click.option("-f", "--force", is_flag=True, help="Do not ask, even if the directory is not empty")
+@click.option("--path", metavar="PATH", help="Only this file or directory. Default: all files")
+@click.option("--undo", is_flag=True, help="Put back what the last checkout overwrote")
 @click.pass_context
 def checkout(
     ctx: click.Context, /, id: str | None, output_directory: str | None, force: bool, path: str | None, undo: bool

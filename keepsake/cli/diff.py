@@ -10,7 +10,7 @@ import click
 from keepsake import _console
 from keepsake._values import cut, escape_controls, full_text
 from keepsake.checkpoint import Checkpoint
-from keepsake.cli._options import command, id_argument
+from keepsake.cli._options import Command, id_argument
 from keepsake.cli._project import Settings, open_project
 from keepsake.cli._render import bold, faint, same, short_id, table, when, write
 from keepsake.exceptions import DoesNotExist
@@ -37,9 +37,9 @@ Values = Mapping[str, Any]
 _MISSING = object()
 
 
-@command("diff", EXAMPLES)
+@click.command("diff", cls=Command, epilog=EXAMPLES)
 @id_argument("one")
-@id_argument("other", required=False)
+@id_argument("other", "[ID]", required=False)
 @click.pass_obj
 def diff(settings: Settings, /, one: str, other: str | None) -> None:
     """Compare two experiments or checkpoints.

@@ -6,9 +6,9 @@ import click
 from click.shell_completion import get_completion_class
 
 from keepsake import _console
-from keepsake.cli._options import CONTEXT, examples, global_options
+from keepsake.cli._options import PlainCommand
 
-EXAMPLES = examples("""
+EXAMPLES = """
 bash, in ~/.bashrc:
   eval "$(keepsake completion bash)"
 
@@ -17,12 +17,11 @@ zsh, in ~/.zshrc, after compinit:
 
 fish:
   keepsake completion fish > ~/.config/fish/completions/keepsake.fish
-""")
+"""
 
 
-@click.command("completion", context_settings=CONTEXT, epilog=EXAMPLES)
+@click.command("completion", cls=PlainCommand, epilog=EXAMPLES)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-@global_options
 def completion(shell: str) -> None:
     """Print the script that completes commands and IDs with the Tab key.
 
@@ -35,9 +34,8 @@ def completion(shell: str) -> None:
     click.echo(script(cli, {}, "keepsake", "_KEEPSAKE_COMPLETE").source())
 
 
-@click.command("analytics", context_settings=CONTEXT, hidden=True)
+@click.command("analytics", cls=PlainCommand, epilog="keepsake analytics off", hidden=True)
 @click.argument("state", metavar="[on|off]", required=False)
-@global_options
 def analytics(state: str | None) -> None:
     """Does nothing: Keepsake has no analytics."""
     _console.say("Keepsake has no analytics: there is nothing to switch on or off.")

@@ -11,9 +11,9 @@ from keepsake import _console
 from keepsake._filters import Filter, parse_filter, parse_sort
 from keepsake._index import Summary
 from keepsake._values import decode, escape_controls
-from keepsake.cli._options import command, listing_options
+from keepsake.cli._options import Command, listing_options
 from keepsake.cli._project import Settings, open_project
-from keepsake.cli._render import ago, same, short_id, table, value_lines, write, write_json
+from keepsake.cli._render import ago, labels, same, short_id, table, value_lines, write, write_json
 
 LS_EXAMPLES = """
 List all experiments in the current project:
@@ -44,7 +44,7 @@ Also available as: keepsake processes
 """
 
 
-@command("ls", LS_EXAMPLES)
+@click.command("ls", cls=Command, epilog=LS_EXAMPLES)
 @listing_options
 @click.pass_obj
 def ls(settings: Settings, /, filters: Sequence[str], **options: Any) -> None:
@@ -52,7 +52,7 @@ def ls(settings: Settings, /, filters: Sequence[str], **options: Any) -> None:
     _list(settings, [parse_filter(text) for text in filters], **options)
 
 
-@command("ps", PS_EXAMPLES)
+@click.command("ps", cls=Command, epilog=PS_EXAMPLES)
 @listing_options
 @click.pass_obj
 def ps(settings: Settings, /, filters: Sequence[str], **options: Any) -> None:
@@ -94,9 +94,9 @@ def _json(summary: Summary) -> dict[str, Any]:
 
 
 def _rows(summaries: list[Summary], everything: bool) -> list[list[str]]:
-    """The header, and a row per experiment. The line break at a cell's end becomes the empty line between rows."""
-    params = _param_names(summaries, everything)
-    metrics = _metric_names(summaries, everything)
+    """The header, and a row per experiment, whose cells of several lines end in an empty one."""
+    params = _param_labels(summaries, everything)
+    metrics = _metric_labels(summaries, everything)
     columns: dict[str, Callable[[Summary], str]] = {
         "EXPERIMENT": lambda summary: short_id(summary.id),
         "STARTED": lambda summary: ago(summary.created, summary.created_text),
@@ -114,12 +114,12 @@ def _rows(summaries: list[Summary], everything: bool) -> list[list[str]]:
 
 
 def _cell(lines: Iterable[str]) -> str:
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, " "])  # tabulate drops an empty last line
 
 
-def _checkpoint_cell(checkpoint: Mapping[str, Any] | None, metrics: list[str]) -> str:
+def _checkpoint_cell(checkpoint: Mapping[str, Any] | None, metrics: Mapping[str, str]) -> str:
     if checkpoint is None:
-        return "\n"
+        return ""
     title = f"{short_id(checkpoint['id'])} (step {checkpoint['step']})"
     return _cell([title, *value_lines(decode(checkpoint["metrics"] or {}), metrics)])
 
@@ -129,19 +129,19 @@ def _scalars(params: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in params.items() if not isinstance(value, (dict, list))}
 
 
-def _param_names(summaries: list[Summary], everything: bool) -> list[str]:
-    """The params to show: those that differ among the experiments that have them, or all; sorted."""
+def _param_labels(summaries: list[Summary], everything: bool) -> dict[str, str]:
+    """The params to show: those that differ among the experiments that have them, or all."""
     first: dict[str, Any] = {}
     differing: set[str] = set()
     for summary in summaries:
         for name, value in _scalars(summary.params).items():
             if name not in differing and not same(first.setdefault(name, value), value):
                 differing.add(name)
-    return sorted(first if everything else differing)
+    return labels(first if everything else differing)
 
 
-def _metric_names(summaries: list[Summary], everything: bool) -> list[str]:
-    """The metrics to show: the primary ones of the experiments' best, else latest, checkpoints, or all; sorted."""
+def _metric_labels(summaries: list[Summary], everything: bool) -> dict[str, str]:
+    """The metrics to show: the primary ones of the experiments' best, else latest, checkpoints, or all."""
     names: set[str] = set()
     for summary in summaries:
         checkpoint = summary.best or summary.latest
@@ -149,4 +149,4 @@ def _metric_names(summaries: list[Summary], everything: bool) -> list[str]:
             names.update(checkpoint["metrics"] or ())
         elif checkpoint and checkpoint["primary_metric"]:
             names.add(checkpoint["primary_metric"]["name"])
-    return sorted(names)
+    return labels(names)

@@ -8,7 +8,7 @@ import click
 
 from keepsake import _console
 from keepsake.checkpoint import Checkpoint
-from keepsake.cli._options import command, id_argument
+from keepsake.cli._options import Command, id_argument
 from keepsake.cli._project import confirm, open_project
 from keepsake.cli._render import short_id, write
 from keepsake.experiment import Experiment
@@ -28,9 +28,9 @@ Also available as: keepsake delete
 Target = tuple[Experiment, "Checkpoint | None"]
 
 
-@command("rm", EXAMPLES)
-@id_argument("ids", nargs=-1, required=True)
-@click.option("-f", "--force", is_flag=True, help="Force delete without interactive prompt")
+@click.command("rm", cls=Command, epilog=EXAMPLES)
+@id_argument("ids", "ID...", nargs=-1, required=True)
+@click.option("-f", "--force", is_flag=True, help="Do not ask")
 @click.pass_context
 def rm(ctx: click.Context, /, ids: Sequence[str], force: bool) -> None:
     """Remove experiments or checkpoints.

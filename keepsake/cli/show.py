@@ -8,7 +8,7 @@ import click
 
 from keepsake._values import escape_controls, full_text, short_text
 from keepsake.checkpoint import Checkpoint
-from keepsake.cli._options import command, id_argument
+from keepsake.cli._options import Command, id_argument
 from keepsake.cli._project import Settings, open_project
 from keepsake.cli._render import ago, bold, faint, short_id, table, when, write, write_json
 from keepsake.experiment import Experiment
@@ -36,7 +36,7 @@ $ keepsake show 5ffb0f6 --json
 Group = tuple[str, dict[str, str], str]  # title, label → text, a line below
 
 
-@command("show", EXAMPLES)
+@click.command("show", cls=Command, epilog=EXAMPLES)
 @id_argument()
 @click.option("--all", "everything", is_flag=True, help="Show all information")
 @click.option("--json", "as_json", is_flag=True, help="Print output in JSON format")

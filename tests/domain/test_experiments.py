@@ -1,0 +1,527 @@
+"""The Python API on a local repository: recording, reading, comparing, restoring, deleting."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import dataclasses
+import enum
+import io
+import json
+import pickle
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+
+import keepsake
+from keepsake import exceptions
+from keepsake.checkpoint import CheckpointList
+from keepsake.experiment import Experiment, ExperimentList
+
+MINIMIZE = ("loss", "minimize")
+
+
+def keys(repository: Path) -> list[str]:
+    return sorted(path.relative_to(repository).as_posix() for path in repository.rglob("*") if path.is_file())
+
+
+def stored(project: Path, experiment: Experiment) -> dict[str, Any]:
+    return json.loads((project / f"repo/metadata/experiments/{experiment.id}.json").read_bytes())  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def trained(project_directory: Path) -> Experiment:
+    """A finished run with three checkpoints, of which the second is the best."""
+    (project_directory / "train.py").write_text("print('training')")
+    experiment = keepsake.init(path="train.py", params={"learning_rate": 0.01})
+    for loss in (0.5, 0.25, 0.75):
+        (project_directory / "model.pth").write_text(f"weights of {loss}")
+        experiment.checkpoint(path="model.pth", metrics={"loss": loss}, primary_metric=MINIMIZE)
+    experiment.stop()
+    return experiment
+
+
+def test_a_run_is_recorded_whole(trained: Experiment, project_directory: Path) -> None:
+    """A finished run leaves in the repository what 0.4.2 would have put there, and nothing anywhere else."""
+    checkpoints = [f"checkpoints/{c.id}.tar.gz" for c in trained.checkpoints]
+    expected = ["repository.json", f"metadata/experiments/{trained.id}.json", f"experiments/{trained.id}.tar.gz"]
+    assert keys(project_directory / "repo") == sorted(expected + checkpoints)
+    assert not (project_directory / ".keepsake").exists()
+    assert (project_directory / "repo/repository.json").read_bytes() == b'{"version":1}'
+
+
+def test_what_was_recorded_is_read_back(trained: Experiment) -> None:
+    found = keepsake.experiments.get(trained.id[:10])
+    assert found.id == trained.id
+    assert found.created == trained.created
+    assert found.params == {"learning_rate": 0.01}
+    assert found.path == "train.py"
+    assert [c.id for c in found.checkpoints] == [c.id for c in trained.checkpoints]
+    assert [c.created for c in found.checkpoints] == [c.created for c in trained.checkpoints]
+    assert found.checkpoints.metrics["loss"] == [0.5, 0.25, 0.75]
+    assert found.checkpoints.step == [0, 1, 2]
+    assert found.best() == found.checkpoints[1]
+    assert found.latest() == found.checkpoints[2]
+    assert found.primary_metric() == "loss"
+    assert found.keepsake_version == keepsake.__version__
+    assert found.python_packages is not None
+    assert "numpy" in found.python_packages
+    assert found.config == {"repository": found._project.repository_url, "storage": ""}
+    assert not found.is_running()
+    assert found.duration == found.checkpoints[2].created - found.created
+
+
+def test_times_are_local_for_people_and_utc_on_disk(project_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    experiment = keepsake.init()
+    experiment.stop()
+    assert abs(datetime.now() - experiment.created) < timedelta(minutes=1)
+    assert stored(project_directory, experiment)["created"].endswith("Z")
+    assert keepsake.experiments.get(experiment.id).created == experiment.created
+
+
+def test_the_files_saved_are_those_at_the_time_of_the_call(project_directory: Path) -> None:
+    """A script may overwrite, truncate or delete a file as soon as checkpoint() has returned."""
+    experiment = keepsake.init()
+    weights = project_directory / "model.pth"
+    contents = []
+    for number in range(5):
+        contents.append(f"{number}" * (1 << number * 5))
+        weights.write_text(contents[-1])
+        experiment.checkpoint(path="model.pth")
+        weights.write_text("")
+    weights.unlink()
+    experiment.stop()
+    for checkpoint, content in zip(keepsake.experiments.get(experiment.id).checkpoints, contents, strict=True):
+        with checkpoint.open("model.pth") as file:
+            assert file.read().decode() == content
+
+
+def test_open_returns_a_file_that_any_reader_takes(trained: Experiment) -> None:
+    """As in `torch.load(keepsake.experiments.get(ID).best().open("model.pth"))`."""
+    best = keepsake.experiments.get(trained.id).best()
+    assert best is not None
+    with best.open("model.pth") as file:
+        assert file.seekable()
+        assert file.seek(11) == 11
+        assert file.read() == b"0.25"
+        file.seek(-4, io.SEEK_END)
+        assert file.read() == b"0.25"
+    with best.open("train.py") as file:
+        assert file.read() == b"print('training')"
+    with pytest.raises(exceptions.DoesNotExist, match=r"no\.py"):
+        best.open("no.py")
+
+
+def test_checkout_brings_back_code_and_weights(trained: Experiment, tmp_path: Path) -> None:
+    best = keepsake.experiments.get(trained.id).best()
+    assert best is not None
+    best.checkout(tmp_path / "out")
+    assert (tmp_path / "out/model.pth").read_text() == "weights of 0.25"
+    assert (tmp_path / "out/train.py").read_text() == "print('training')"
+
+
+def test_what_still_waits_in_the_spool_can_be_read(project_directory: Path, tmp_path: Path) -> None:
+    """A notebook, or another terminal in the project, sees at once what was just saved; offline too."""
+    (project_directory / "model.pth").write_text("weights")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KEEPSAKE_OFFLINE", "1")
+        experiment = keepsake.init(path="model.pth", params={"a": 1})
+        experiment.checkpoint(path="model.pth", metrics={"loss": 1.0}, primary_metric=MINIMIZE)
+        assert not (project_directory / "repo").exists()
+        found = keepsake.experiments.get(experiment.id)
+        assert found.is_running()
+        assert found.checkpoints.metrics["loss"] == [1.0]
+        with found.checkpoints[0].open("model.pth") as file:
+            assert file.read() == b"weights"
+        found.checkpoints[0].checkout(tmp_path / "out")
+        assert (tmp_path / "out/model.pth").read_text() == "weights"
+        experiment.stop()
+        assert [e.id for e in keepsake.experiments.list()] == [experiment.id]
+        assert not keepsake.experiments.get(experiment.id).is_running()
+    another = keepsake.init()
+    another.stop()
+    assert {e.id for e in keepsake.experiments.list()} == {experiment.id, another.id}
+
+
+def test_a_running_experiment_shows_as_running_at_once(project_directory: Path) -> None:
+    experiment = keepsake.init()
+    assert keepsake.experiments.get(experiment.id).is_running()
+    assert keepsake.experiments.list()[0].status == "running"
+    experiment.stop()
+    assert keepsake.experiments.get(experiment.id).status == "stopped"
+    assert keepsake.experiments.get(experiment.id).end_reason == "stopped"
+
+
+def test_without_a_heartbeat_it_never_shows_as_running(project_directory: Path) -> None:
+    experiment = keepsake.init(disable_heartbeat=True)
+    assert not experiment.is_running()
+    experiment.stop()
+
+
+def test_refresh_sees_what_another_reader_of_the_experiment_added(project_directory: Path) -> None:
+    experiment = keepsake.init()
+    other = keepsake.experiments.get(experiment.id)
+    experiment.checkpoint(metrics={"loss": 1.0})
+    assert len(other.checkpoints) == 0
+    other.refresh()
+    assert len(other.checkpoints) == 1
+    experiment.stop()
+
+
+def test_an_experiment_that_was_read_can_be_added_to(trained: Experiment) -> None:
+    found = keepsake.experiments.get(trained.id)
+    found.checkpoint(metrics={"loss": 0.125}, primary_metric=MINIMIZE)
+    found.stop()
+    again = keepsake.experiments.get(trained.id)
+    assert again.checkpoints.step == [0, 1, 2, 3]
+    assert again.best() == again.checkpoints[3]
+
+
+def test_keyword_arguments_are_metrics_too(project_directory: Path) -> None:
+    experiment = keepsake.init()
+    checkpoint = experiment.checkpoint(metrics={"loss": 1.0}, accuracy=0.5, primary_metric=("accuracy", "maximize"))
+    assert checkpoint is not None
+    assert checkpoint.metrics == {"loss": 1.0, "accuracy": 0.5}
+    with pytest.raises(exceptions.ValidationError, match="'loss' is given twice"):
+        experiment.checkpoint(metrics={"loss": 1.0}, loss=2.0)
+    experiment.stop()
+
+
+def test_values_of_the_frameworks_are_recorded(project_directory: Path) -> None:
+    class Color(enum.Enum):
+        RED = "red"
+
+    @dataclasses.dataclass
+    class Optimizer:
+        name: str
+        betas: tuple[float, float]
+
+    params = argparse.Namespace(optimizer=Optimizer("adam", (0.9, 0.999)), color=Color.RED, path=Path("a/b"), tags={"x"})
+    experiment = keepsake.init(params=params)  # type: ignore[arg-type]
+    experiment.checkpoint(
+        metrics={
+            "scalar": numpy.float32(0.5),
+            "flag": numpy.bool_(True),
+            "matrix": numpy.array([[1, 2], [3, 4]]),
+            "nothing": None,
+            "bad": float("nan"),
+            "nested": {"infinite": [float("inf"), -float("inf")]},
+            "large": 2**70,
+        },
+        step=numpy.int64(7),  # type: ignore[arg-type]
+    )
+    experiment.stop()
+    found = keepsake.experiments.get(experiment.id)
+    assert found.params == {
+        "optimizer": {"name": "adam", "betas": [0.9, 0.999]},
+        "color": "Color.RED",
+        "path": "a/b",
+        "tags": ["x"],
+    }
+    metrics = found.checkpoints[0].metrics
+    assert metrics is not None
+    assert metrics.pop("bad") != metrics.get("bad")
+    assert metrics == {
+        "scalar": 0.5,
+        "flag": True,
+        "matrix": [[1, 2], [3, 4]],
+        "nothing": None,
+        "nested": {"infinite": [float("inf"), -float("inf")]},
+        "large": 2**70,
+    }
+    assert found.checkpoints.step == [7]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"metrics": {"a": object()}}, "a"),
+        ({"metrics": [1]}, "metrics"),
+        ({"path": "/etc/passwd"}, "absolute"),
+        ({"path": "../x"}, "project directory"),
+        ({"path": 7}, "path must be a string"),
+        ({"path": "missing"}, "missing"),
+        ({"step": "one"}, "step must be an int"),
+        ({"step": 1.5}, "step must be an int"),
+        ({"metrics": {"a": 1}, "primary_metric": ("b", "minimize")}, "'b' is not among the metrics"),
+        ({"metrics": {"a": 1}, "primary_metric": ("a", "smallest")}, "'maximize' or 'minimize'"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_recorded_never_raises_into_the_loop(
+    project_directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: dict[str, Any],
+    message: str,
+) -> None:
+    """It is said on stderr, uses up no step and leaves nothing behind; with KEEPSAKE_STRICT=1 it raises."""
+    experiment = keepsake.init()
+    with pytest.raises(exceptions.KeepsakeError):
+        experiment.checkpoint(**arguments)
+    monkeypatch.delenv("KEEPSAKE_STRICT")
+    capsys.readouterr()
+    assert experiment.checkpoint(**arguments) is None
+    assert message in capsys.readouterr().err
+    assert experiment.checkpoint() is not None
+    experiment.stop()
+    assert keepsake.experiments.get(experiment.id).checkpoints.step == [0]
+    assert len(keys(project_directory / "repo")) == 2
+    assert not (project_directory / ".keepsake").exists()
+
+
+def test_a_primary_metric_that_is_no_pair_is_ignored(project_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    experiment = keepsake.init()
+    checkpoint = experiment.checkpoint(metrics={"a": 1}, primary_metric="a")  # type: ignore[arg-type]
+    assert checkpoint is not None
+    assert checkpoint.primary_metric is None
+    assert "must be a pair" in capsys.readouterr().err
+    experiment.stop()
+
+
+@pytest.mark.parametrize("arguments", [{"path": "missing"}, {"path": "/"}, {"params": {"a": object()}}, {"params": 7}])
+def test_an_init_that_fails_raises_and_leaves_nothing(project_directory: Path, arguments: dict[str, Any]) -> None:
+    with pytest.raises(exceptions.KeepsakeError):
+        keepsake.init(**arguments)
+    assert [path.name for path in project_directory.iterdir()] == ["keepsake.yaml"]
+
+
+def test_an_init_without_rights_says_so_and_leaves_nothing(project_directory: Path) -> None:
+    (project_directory / "repo").write_text("a file where the repository should be")
+    with pytest.raises(exceptions.KeepsakeError, match="repo"):
+        keepsake.init()
+    assert not (project_directory / ".keepsake").exists()
+
+
+def test_without_a_configuration_the_error_shows_the_file_to_create(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(exceptions.ConfigNotFound, match="repository: "):
+        keepsake.init()
+    with pytest.raises(exceptions.ConfigNotFound):
+        keepsake.Project(directory=tmp_path).experiments.list()
+
+
+def test_a_project_needs_no_configuration_if_it_names_the_repository(tmp_path: Path) -> None:
+    project = keepsake.Project(repository=f"file://{tmp_path}/repo", directory=tmp_path)
+    (tmp_path / "train.py").write_text("code")
+    experiment = project.experiments.create(path=".", params={"foo": "bar"})
+    experiment.checkpoint(metrics={"a": 1})
+    experiment.stop()
+    reader = keepsake.Project(repository=f"file://{tmp_path}/repo")
+    assert [e.params for e in reader.experiments.list()] == [{"foo": "bar"}]
+
+
+def test_the_repository_is_not_packed_into_itself(project_directory: Path, tmp_path: Path) -> None:
+    (project_directory / "train.py").write_text("code")
+    keepsake.init().stop()
+    experiment = keepsake.init(path=".")
+    checkpoint = experiment.checkpoint(path=".")
+    assert checkpoint is not None
+    experiment.stop()
+    checkpoint.checkout(tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == ["keepsake.yaml", "train.py"]
+
+
+def test_experiments_are_listed_oldest_first_and_filtered(project_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(4):
+        experiment = keepsake.init(params={"number": number})
+        if number:
+            experiment.checkpoint(step=100 * number)
+        experiment.stop()
+    experiments = keepsake.experiments.list()
+    assert [e.params["number"] for e in experiments if e.params] == [0, 1, 2, 3]
+    assert isinstance(experiments, ExperimentList)
+    assert isinstance(experiments[1:], ExperimentList)
+    late = keepsake.experiments.list(filter=lambda e: e.latest().step >= 200)
+    assert [e.params["number"] for e in late if e.params] == [2, 3]
+    assert "The filter failed" in capsys.readouterr().err
+
+
+def test_experiments_are_deleted_with_all_that_is_theirs(project_directory: Path) -> None:
+    (project_directory / "model.pth").write_text("weights")
+    for number in range(3):
+        experiment = keepsake.init(path="model.pth", params={"number": number})
+        experiment.checkpoint(path="model.pth", accuracy=number / 4, primary_metric=("accuracy", "maximize"))
+        experiment.stop()
+    bad = keepsake.experiments.list(lambda e: e.best().metrics["accuracy"] < 0.5)
+    assert len(bad) == 2
+    bad.delete()
+    (left,) = keepsake.experiments.list()
+    assert len(keys(project_directory / "repo")) == 4
+    left.delete()
+    assert keys(project_directory / "repo") == ["repository.json"]
+
+
+def test_ids_are_found_by_their_beginning(trained: Experiment) -> None:
+    other = keepsake.init()
+    other.stop()
+    assert keepsake.experiments.get(other.short_id()).id == other.id
+    with pytest.raises(exceptions.DoesNotExist, match="begins with 'zzz'"):
+        keepsake.experiments.get("zzz")
+    with pytest.raises(exceptions.DoesNotExist, match="empty"):
+        keepsake.experiments.get("")
+    common = 0
+    while trained.id[:common] == other.id[:common]:
+        common += 1
+    if common > 1:
+        with pytest.raises(exceptions.AmbiguousID, match="2 IDs"):
+            keepsake.experiments.get(trained.id[: common - 1])
+
+
+def test_an_ambiguous_id_says_how_many_there_are(project_directory: Path) -> None:
+    for number in (1, 2, 3):
+        experiment_id = "abcdef" + f"{number:058x}"
+        path = project_directory / f"repo/metadata/experiments/{experiment_id}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"id": experiment_id, "created": "2021-02-03T04:05:06Z"}))
+    with pytest.raises(exceptions.AmbiguousID, match="3 IDs"):
+        keepsake.experiments.get("abcdef")
+
+
+def test_a_broken_record_among_good_ones_is_one_warning(trained: Experiment, project_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project_directory / "repo/metadata/experiments" / ("b" * 64 + ".json")).write_text('{"id": ')
+    (project_directory / "repo/metadata/experiments/README.txt").write_text("not ours")
+    assert [e.id for e in keepsake.experiments.list()] == [trained.id]
+    assert capsys.readouterr().err.count("cannot be read and is left out") == 1
+
+
+def test_a_repository_of_a_later_version_is_refused(trained: Experiment, project_directory: Path) -> None:
+    spec = project_directory / "repo/repository.json"
+    for content, error in (
+        ('{"version":2}', exceptions.IncompatibleRepositoryVersion),
+        ("{}", exceptions.CorruptedRepositorySpec),
+        ("version 1", exceptions.CorruptedRepositorySpec),
+    ):
+        spec.write_text(content)
+        project = keepsake.Project()
+        with pytest.raises(error):
+            project.experiments.list()
+        with pytest.raises(error):
+            project.experiments.get(trained.id)
+        with pytest.raises(error):
+            project.experiments.create()
+
+
+def test_the_classes_are_dataclasses_as_they_were(trained: Experiment) -> None:
+    names = [field.name for field in dataclasses.fields(Experiment)]
+    assert names == [
+        "id", "created", "user", "host", "command", "config", "path", "params", "python_version", "python_packages",
+        "keepsake_version", "checkpoints",
+    ]  # fmt: skip
+    found = keepsake.experiments.get(trained.id)
+    as_dict = dataclasses.asdict(found)
+    assert as_dict["checkpoints"][1]["metrics"] == {"loss": 0.25}
+    assert [field.name for field in dataclasses.fields(found.checkpoints[0])] == [
+        "id", "created", "path", "step", "metrics", "primary_metric",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e))])
+def test_an_experiment_can_be_pickled_and_copied(trained: Experiment, duplicate: Any) -> None:
+    twin = duplicate(trained)
+    assert twin == trained
+    with twin.best().open("model.pth") as file:
+        assert file.read() == b"weights of 0.25"
+
+
+def test_to_json_is_what_stands_on_disk(trained: Experiment, project_directory: Path) -> None:
+    found = keepsake.experiments.get(trained.id)
+    assert found.to_json() == stored(project_directory, trained)
+    assert json.loads(json.dumps(found.to_json())) == found.to_json()
+    checkpoint = keepsake.Checkpoint.from_json(found.to_json()["checkpoints"][0])
+    assert checkpoint == found.checkpoints[0]
+
+
+def test_experiments_and_checkpoints_can_be_built_by_hand() -> None:
+    created = datetime(2021, 2, 3, 4, 5, 6)
+    good = keepsake.Checkpoint(id="c" * 64, created=created, metrics={"loss": 0.5}, step=3)
+    assert good.validate() == []
+    bad = keepsake.Checkpoint(
+        id="d" * 64,
+        created=created,
+        path="/absolute",
+        step="one",  # type: ignore[arg-type]
+        metrics={"loss": object()},
+    )
+    assert len(bad.validate()) == 3
+    wrong = keepsake.Checkpoint(id="e" * 64, created=created, metrics={}, primary_metric={"name": "loss", "goal": "x"})
+    assert len(wrong.validate()) == 2
+    experiment = Experiment(project=keepsake.Project(), id="a" * 64, created=created, params={"lr": 0.5})
+    assert experiment.checkpoints == CheckpointList()
+    assert experiment._validate() == []
+    assert experiment.to_json()["params"] == {"lr": 0.5}
+    assert len(Experiment(project=keepsake.Project(), id="a" * 64, created=created, path="../x")._validate()) == 1
+
+
+def test_checkpoints_that_disagree_about_the_primary_metric_are_warned_about(
+    project_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = keepsake.init()
+    experiment.checkpoint(metrics={"loss": 0.5, "accuracy": 0.5}, primary_metric=MINIMIZE)
+    experiment.checkpoint(metrics={"loss": 0.25, "accuracy": 0.25}, primary_metric=("accuracy", "maximize"))
+    assert experiment.best() == experiment.checkpoints[1]
+    assert "different primary metrics" in capsys.readouterr().err
+    experiment.stop()
+
+
+def test_metrics_that_some_checkpoints_lack_are_none(project_directory: Path) -> None:
+    experiment = keepsake.init()
+    experiment.checkpoint(metrics={"a": 1})
+    experiment.checkpoint(metrics={"b": 2})
+    assert experiment.checkpoints.metrics["a"] == [1, None]
+    assert experiment.checkpoints[-1:].metrics["b"] == [2]
+    assert isinstance(experiment.checkpoints[::2], CheckpointList)
+    with pytest.raises(KeyError):
+        experiment.checkpoints.metrics["c"]
+    experiment.stop()
+
+
+def test_messages_say_what_is_being_saved_unless_quiet(project_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project_directory / "a.txt").write_text("a")
+    experiment = keepsake.init(path="a.txt")
+    url = experiment._project.repository_url
+    copying = f"copying 'a.txt' to '{url}' in the background..."
+    checkpoint = experiment.checkpoint(path="a.txt")
+    experiment.checkpoint(quiet=True)
+    experiment.stop()
+    assert checkpoint is not None
+    assert capsys.readouterr().err.splitlines() == [
+        f"═══╡ Creating experiment {experiment.short_id()}, {copying}",
+        f"═══╡ Creating checkpoint {checkpoint.short_id()}, {copying}",
+    ]
+
+
+def test_a_run_that_was_deleted_is_not_brought_back(project_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    experiment = keepsake.init()
+    experiment.checkpoint(metrics={"loss": 1.0})
+    keepsake.experiments.get(experiment.id).delete()
+    experiment.checkpoint(metrics={"loss": 2.0})
+    experiment.checkpoint(metrics={"loss": 3.0})
+    experiment.stop()
+    assert keepsake.experiments.list() == []
+    assert keys(project_directory / "repo") == ["repository.json"]
+    assert not (project_directory / ".keepsake").exists()
+    assert capsys.readouterr().err.count("was deleted") == 1
+
+
+def test_import_paths_of_old_code_lead_somewhere() -> None:
+    from keepsake.checkpoint import Checkpoint, PrimaryMetric
+    from keepsake.experiment import ExperimentCollection
+    from keepsake.metadata import parse_rfc3339, rfc3339_datetime
+    from keepsake.packages import get_imported_packages
+    from keepsake.project import Project
+
+    assert keepsake.default_project.__class__ is Project
+    assert isinstance(keepsake.experiments, ExperimentCollection)
+    assert parse_rfc3339(rfc3339_datetime(datetime(2021, 1, 1))) == datetime(2021, 1, 1)
+    assert get_imported_packages()["numpy"] == numpy.__version__
+    assert PrimaryMetric(name="loss", goal="minimize") == {"name": "loss", "goal": "minimize"}
+    assert Checkpoint is keepsake.Checkpoint
