@@ -12,34 +12,21 @@ decompressed in parallel. Archives without a table, such as those by Keepsake 0.
 
 from __future__ import annotations
 
-import json
 import posixpath
-import struct
 import tempfile
-import zlib
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
-from keepsake import _tar
-from keepsake._extract import Extraction, check_name
-from keepsake._gzip import (
-    EXTRA_OVERHEAD,
-    EXTRA_SIZE,
-    Parts,
-    as_stream,
-    extra_member,
-    inflate,
-    inflate_all,
-    member,
-    read_extra_member,
-)
+from keepsake import _tar, _toc
+from keepsake._extract import Extraction
+from keepsake._gzip import Parts, as_stream, inflate, inflate_all, member
 from keepsake._snapshot import FileEntry, FrozenFiles
+from keepsake._toc import ArchiveEntry
 from keepsake._workers import OrderedHash, Workers, in_order
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, WriteError
 from keepsake.storage.base import Storage
@@ -47,33 +34,12 @@ from keepsake.storage.base import Storage
 __all__ = ["Archive", "ArchiveEntry", "Workers", "write_archive"]
 
 CHUNK = 2 << 20  # bytes; with the few that are under way at once, some 30 MB of memory
-_TABLE, _FOOTER = b"KT", b"KF"  # names of extra fields
-_FOOTER_CONTENT = struct.Struct("<8sQQI")  # magic, offset and length of the table's members, CRC-32 of the JSON
-_FOOTER_SIZE = EXTRA_OVERHEAD + _FOOTER_CONTENT.size
-_MAGIC = b"KSTOC1\n\0"
-_TAIL = 64 << 10  # bytes read at first: the table of some thousand files
-_MAX_TABLE = 256 << 20  # bytes, compressed
-_MAX_CHUNK = 64 << 20  # bytes
+_TAIL = 64 << 10  # bytes read at first: the table of about a thousand files
 _MAX_HEADER = 1 << 20  # bytes of tar headers between two files
+_REGULAR = (b"0", b"\0", b"7")  # types of tar members
 
-
-@dataclass(frozen=True)
-class ArchiveEntry:
-    """One file of an archive."""
-
-    name: str  # POSIX, relative to the project directory
-    size: int  # bytes
-    mode: int  # permission bits
-    mtime_ns: int
-    sha256: str | None = None  # hex; None if the archive has no table of contents
-    offset: int = 0  # where its members start
-    members: tuple[int, ...] = ()  # their lengths in bytes
-    chunk: int = 0  # bytes of content in each but the last
-
-    @property
-    def end(self) -> int:
-        """Where its members end."""
-        return self.offset + sum(self.members)
+Wanted = Callable[[str], bool]
+Contents = Iterator[tuple[ArchiveEntry, Iterator[bytes]]]
 
 
 # Writing
@@ -95,19 +61,20 @@ def _write(archive_id: str, frozen: FrozenFiles, workers: Workers | None) -> Ite
     start = b"".join(member(next(headers, _tar.END)))
     yield start
     offset = len(start)
-    files = []
+    entries = []
     results = in_order(workers, _packing_jobs(frozen, headers))
     for entry in frozen.entries:
         lengths = []
-        for parts, sha256 in islice(results, _chunks(entry.size, CHUNK)):
+        sha256 = ""
+        for parts, sha256 in islice(results, _toc.chunks(entry.size, CHUNK)):  # noqa: B007 (the last one is the file's)
             lengths.append(sum(map(len, parts)))
             yield from parts
-        files.append(
-            {"name": entry.name, "size": entry.size, "mode": entry.mode, "mtime_ns": entry.mtime_ns}
-            | {"sha256": sha256, "members": lengths}
+        written = ArchiveEntry(
+            entry.name, entry.size, entry.mode, entry.mtime_ns, sha256, offset, tuple(lengths), CHUNK
         )
-        offset += sum(lengths)
-    yield _encode_table({"version": 1, "chunk": CHUNK, "start": len(start), "files": files}, offset)
+        offset = written.end
+        entries.append(written)
+    yield _toc.encode(len(start), CHUNK, entries)
 
 
 def _packing_jobs(frozen: FrozenFiles, headers: Iterator[bytes]) -> Iterator[Callable[[], tuple[Parts, str]]]:
@@ -115,7 +82,7 @@ def _packing_jobs(frozen: FrozenFiles, headers: Iterator[bytes]) -> Iterator[Cal
     for entry in frozen.entries:
         sha256 = OrderedHash()
         tail = _tar.padding(entry.size) + next(headers, _tar.END)
-        for index in range(_chunks(entry.size, CHUNK)):
+        for index in range(_toc.chunks(entry.size, CHUNK)):
             is_last = (index + 1) * CHUNK >= entry.size
             yield partial(_pack, frozen, entry, index, tail if is_last else b"", sha256)
 
@@ -124,56 +91,6 @@ def _pack(frozen: FrozenFiles, entry: FileEntry, index: int, tail: bytes, sha256
     start = index * CHUNK
     data = sha256.add(index, partial(frozen.read, entry, start, min(CHUNK, entry.size - start)))
     return member(data, tail), sha256.hexdigest() if tail else ""
-
-
-def _chunks(size: int, chunk: int) -> int:
-    return max(1, -(-size // chunk))  # an empty file has a member too: for the next header
-
-
-def _encode_table(table: dict[str, Any], offset: int) -> bytes:
-    """Return the members that end an archive, which are to stand at `offset`."""
-    text = json.dumps(table, separators=(",", ":")).encode()
-    packed = zlib.compress(text)
-    members = b"".join(
-        extra_member(_TABLE, packed[start : start + EXTRA_SIZE]) for start in range(0, len(packed), EXTRA_SIZE)
-    )
-    footer = _FOOTER_CONTENT.pack(_MAGIC, offset, len(members), zlib.crc32(text))
-    return members + extra_member(_FOOTER, footer)
-
-
-def _decode_table(members: bytes, offset: int, checksum: int) -> list[ArchiveEntry]:
-    """Parse what `_encode_table` made. Raises ValueError, TypeError or KeyError if it is anything else."""
-    packed = []
-    position = 0
-    while position < len(members):
-        part, position = read_extra_member(members, position, _TABLE)
-        packed.append(part)
-    reader = zlib.decompressobj()
-    text = reader.decompress(b"".join(packed), 64 * len(members) + (64 << 20))
-    if not reader.eof or zlib.crc32(text) != checksum:
-        raise ValueError("its table of contents does not fit its checksum")
-    table = json.loads(text)
-    try:
-        entries = list(_parse_entries(table["files"], table["start"], table["chunk"]))
-    except (TypeError, KeyError) as error:
-        raise ValueError("its table of contents lacks something") from error
-    end = entries[-1].end if entries else table["start"]
-    if end != offset or len({entry.name for entry in entries}) < len(entries):
-        raise ValueError("its table of contents does not fit the archive")
-    return entries
-
-
-def _parse_entries(files: list[dict[str, Any]], offset: int, chunk: int) -> Iterator[ArchiveEntry]:
-    for file in files:
-        size, mode, mtime_ns, members = file["size"], file["mode"], file["mtime_ns"], tuple(file["members"])
-        if not all(type(number) is int for number in (size, mode, mtime_ns, offset, chunk, *members)):
-            raise ValueError("its table of contents holds something else than numbers")
-        if not 0 < chunk <= _MAX_CHUNK or size < 0 or len(members) != _chunks(size, chunk) or min(members) <= 0:
-            raise ValueError("its table of contents contradicts itself")
-        check_name(file["name"])
-        entry = ArchiveEntry(file["name"], size, mode & 0o777, mtime_ns, str(file["sha256"]), offset, members, chunk)
-        offset = entry.end
-        yield entry
 
 
 # Reading
@@ -192,29 +109,33 @@ class Archive:
     """
 
     def __init__(self, storage: Storage, key: str, pack: Path | None = None) -> None:
+        self.name = f"{storage.url}/{key}"
         self._storage = storage
         self._key = key
         self._pack = pack
         self._table: list[ArchiveEntry] | None = None
-        self._looked = False
-        self.name = f"{storage.url}/{key}"
+        self._has_looked = False
 
     @property
     def has_table(self) -> bool:
-        """Whether files can be read one by one, and `entries` is cheap."""
-        return (self._pack is not None and self._pack.exists()) or self._find_table() is not None
+        """Whether it has a table of contents, so that hashes are known and each file can be read by itself."""
+        return not (self._pack and self._pack.exists()) and self._find_table() is not None
 
     def entries(self) -> list[ArchiveEntry]:
         """List the files. Without a table of contents, all of the archive has to be read."""
         with self._naming_errors():
-            return [entry for entry, _ in self._contents(None, listing=True)]
+            if (frozen := self._open_pack()) is not None:
+                with frozen:
+                    return [entry for entry, _ in _frozen_contents(frozen)]
+            table = self._find_table()
+            return list(table) if table is not None else [entry for entry, _ in self._stream()]
 
     def open(self, name: str) -> BinaryIO:
         """Return a file as it was saved, in an unlinked temporary file: seekable, with a descriptor, to be closed."""
         name = posixpath.normpath(name)
         with ExitStack() as on_failure, self._naming_errors(), _explaining_temporary_files(name):
             found = None
-            for _, parts in self._contents({name}):
+            for _, parts in self._contents(name.__eq__):
                 found = on_failure.enter_context(tempfile.TemporaryFile(prefix="keepsake-"))
                 found.writelines(parts)
             if found is None:
@@ -224,53 +145,54 @@ class Archive:
             return cast(BinaryIO, found)
 
     def extract(
-        self, directory: Path, names: Collection[str] | None = None, progress: Callable[[int], object] | None = None
-    ) -> None:
-        """Write the files, or those of them in `names`, into a directory that has none of them yet.
+        self, directory: Path, wanted: Wanted | None = None, progress: Callable[[int], object] | None = None
+    ) -> list[ArchiveEntry]:
+        """Write the files, or those whose names are `wanted`, into a directory that has none of them; return which.
 
         `progress` is called with numbers of bytes. If it raises, what was written up to then is not to be trusted.
         Raises WriteError if the disk is full, or if something is in the way.
         """
         extraction = Extraction(directory)
+        entries = []
         with self._naming_errors():
-            for entry, parts in self._contents(None if names is None else set(names)):
+            for entry, parts in self._contents(wanted):
                 with extraction.create(entry.name, entry.mode, entry.mtime_ns) as file:
                     for part in parts:
                         file.write(part)
                         if progress:
                             progress(len(part))
+                entries.append(entry)
+        return entries
 
-    def _contents(
-        self, names: set[str] | None, *, listing: bool = False
-    ) -> Iterator[tuple[ArchiveEntry, Iterator[bytes]]]:
-        """Yield the wanted files with their content in parts, to be read before going on unless it is for a `listing`."""
+    def _contents(self, wanted: Wanted | None) -> Contents:
+        """Yield the wanted files with their content in parts, which are to be read before going on."""
         if (frozen := self._open_pack()) is not None:
             with frozen:
-                for entry in frozen.entries:
-                    if names is None or entry.name in names:
-                        yield ArchiveEntry(entry.name, entry.size, entry.mode, entry.mtime_ns), frozen.parts(entry)
+                yield from _only(wanted, _frozen_contents(frozen))
         elif (table := self._find_table()) is not None:
-            entries = [entry for entry in table if names is None or entry.name in names]
-            is_big = not listing and sum(entry.size for entry in entries) > CHUNK
-            with Workers() if is_big else nullcontext() as workers:
+            entries = [entry for entry in table if wanted is None or wanted(entry.name)]
+            with Workers() if sum(entry.size for entry in entries) > CHUNK else nullcontext() as workers:
                 parts = in_order(workers, self._unpacking_jobs(entries))
                 for entry in entries:
                     yield entry, islice(parts, len(entry.members))
         else:
-            yield from self._stream(names)
+            yield from _only(wanted, self._stream())
 
-    def _stream(self, names: set[str] | None) -> Iterator[tuple[ArchiveEntry, Iterator[bytes]]]:
+    def _stream(self) -> Contents:
+        """Yield the files of an archive without a table; what is not read of their content is skipped."""
+        seen = set()
         with self._storage.open(self._key) as source, as_stream(inflate_all(source)) as stream:
             while (info := _tar.read_header(stream)) is not None:
                 if info.isdir():
                     continue
                 name = info.name.partition("/")[2]
-                check_name(name)
-                if info.type not in (b"0", b"\0", b"7"):
-                    raise ValueError(f"{name} is a link or a device, which no archive of Keepsake holds")
+                _toc.check_name(name)
+                if info.type not in _REGULAR or name in seen:
+                    what = "is there twice" if name in seen else "is a link or a device"
+                    raise ValueError(f"{name} {what}, which no archive of Keepsake has")
+                seen.add(name)
                 content = _tar.read_content(stream, info.size)
-                if names is None or name in names:
-                    yield ArchiveEntry(name, info.size, info.mode & 0o777, int(info.mtime * 10**9)), content
+                yield ArchiveEntry(name, info.size, info.mode & 0o777, int(info.mtime * 10**9)), content
                 deque(content, maxlen=0)
             while rest := stream.read(CHUNK):  # to its end, where the checksum is
                 if rest.strip(b"\0"):
@@ -288,34 +210,29 @@ class Archive:
 
     def _open_pack(self) -> FrozenFiles | None:
         if self._pack is not None:
-            with suppress(FileNotFoundError):  # the archive is in the repository now
+            with suppress(FileNotFoundError):
                 return FrozenFiles(self._pack)
-            self._pack = None
+            self._pack = None  # the archive is in the repository now
         return None
 
     def _find_table(self) -> list[ArchiveEntry] | None:
-        if not self._looked:
+        if not self._has_looked:
             with self._naming_errors():
                 self._table = self._read_table()
-            self._looked = True
+            self._has_looked = True
         return self._table
 
     def _read_table(self) -> list[ArchiveEntry] | None:
         with self._storage.open(self._key, start=-_TAIL) as stream:
             tail = stream.read()
-        try:
-            content, _ = read_extra_member(tail, len(tail) - _FOOTER_SIZE, _FOOTER)
-            magic, offset, length, checksum = _FOOTER_CONTENT.unpack(content)
-        except (ValueError, struct.error):
+        footer = _toc.decode_footer(tail)
+        if footer is None:
             return None
-        if magic != _MAGIC:
-            return None
-        if length > _MAX_TABLE:
-            raise ValueError("its table of contents is too large")
-        if length + _FOOTER_SIZE > len(tail):
-            with self._storage.open(self._key, start=offset, length=length) as stream:
-                tail = _tar.read_exactly(stream, length) + tail[-_FOOTER_SIZE:]
-        return _decode_table(tail[-_FOOTER_SIZE - length : -_FOOTER_SIZE], offset, checksum)
+        start = len(tail) - _toc.FOOTER_SIZE - footer.length
+        if start >= 0:
+            return _toc.decode(tail[start : -_toc.FOOTER_SIZE], footer)
+        with self._storage.open(self._key, start=footer.offset, length=footer.length) as stream:
+            return _toc.decode(_tar.read_exactly(stream, footer.length), footer)
 
     @contextmanager
     def _naming_errors(self) -> Iterator[None]:
@@ -323,6 +240,15 @@ class Archive:
             yield
         except (ValueError, ArithmeticError, RecursionError) as error:
             raise CorruptedArchive(f"{self.name} is damaged: {error}") from error
+
+
+def _frozen_contents(frozen: FrozenFiles) -> Contents:
+    for entry in frozen.entries:
+        yield ArchiveEntry(entry.name, entry.size, entry.mode, entry.mtime_ns), frozen.parts(entry)
+
+
+def _only(wanted: Wanted | None, contents: Contents) -> Contents:
+    return ((entry, parts) for entry, parts in contents if wanted is None or wanted(entry.name))
 
 
 def _runs(entries: list[ArchiveEntry]) -> Iterator[list[ArchiveEntry]]:
@@ -363,6 +289,5 @@ def _explaining_temporary_files(name: str) -> Iterator[None]:
         yield
     except OSError as error:
         where = tempfile.gettempdir()
-        raise WriteError(
-            f"Cannot unpack {name!r} into {where}: {error.strerror or error}. TMPDIR can name a directory with more room."
-        ) from error
+        hint = "TMPDIR can name a directory with more room"
+        raise WriteError(f"Cannot unpack {name!r} into {where}: {error.strerror or error}. {hint}.") from error

@@ -7,11 +7,13 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from keepsake._heartbeat import heart
-from keepsake._saver import say_pending, saver
+from keepsake._saver import recover, saver, say_pending
 from keepsake.exceptions import KeepsakeError
 from keepsake.metadata import time_text
 
@@ -20,9 +22,11 @@ if TYPE_CHECKING:
     from keepsake.repository import Repository
 
 _HURRY_SECONDS = 2.0  # all that Ctrl-C and SIGTERM wait
+_RECOVERY_SECONDS = 10.0
 
 _running: dict[str, tuple[Entry, Repository]] = {}
 _installed = False
+_recovery: threading.Thread | None = None
 
 
 def is_strict() -> bool:
@@ -35,11 +39,6 @@ def is_offline() -> bool:
     return os.environ.get("KEEPSAKE_OFFLINE", "") not in ("", "0")
 
 
-def running() -> list[str]:
-    """Return the IDs of the runs of this process."""
-    return list(_running)
-
-
 def begin(entry: Entry, repository: Repository) -> None:
     """Take note of a run, to end it with the program."""
     global _installed
@@ -49,6 +48,16 @@ def begin(entry: Entry, repository: Repository) -> None:
         atexit.register(_at_exit)
         if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, _on_sigterm)
+
+
+def recover_in_background(root: Path, open_repository: Callable[[str], Repository]) -> None:
+    """Finish what earlier runs left in a spool; the end of the program waits for that, but not for long."""
+    global _recovery
+    if _recovery is None or not _recovery.is_alive():
+        _recovery = threading.Thread(
+            target=recover, args=(root, open_repository), name="keepsake-recovery", daemon=True
+        )
+        _recovery.start()
 
 
 def end(experiment_id: str, reason: str, *, seconds: float | None = None) -> KeepsakeError | None:
@@ -71,7 +80,7 @@ def _say_goodbye(experiment_id: str, reason: str) -> None:
     heart().stop(experiment_id)
     entry.append({"experiment": {"ended": time_text(), "end_reason": reason}})
     if not is_offline():
-        saver().notify(entry, repository, goodbye=True)
+        saver().notify(entry, repository)
 
 
 def _end_all(reason: str, seconds: float | None) -> bool:
@@ -80,6 +89,8 @@ def _end_all(reason: str, seconds: float | None) -> bool:
     for experiment_id in list(_running):
         _say_goodbye(experiment_id, reason)
     left = saver().finish_all(seconds=seconds)
+    if _recovery is not None:
+        _recovery.join(_HURRY_SECONDS if seconds is not None else _RECOVERY_SECONDS)
     for entry in entries:
         if entry.directory.exists():
             entry.release()
@@ -115,7 +126,9 @@ def _on_sigterm(number: int, frame: FrameType | None) -> None:
 
 
 def _after_fork() -> None:
+    global _recovery
     _running.clear()  # only the process that began a run ends it
+    _recovery = None
 
 
 if hasattr(os, "register_at_fork"):

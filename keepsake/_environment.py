@@ -7,7 +7,9 @@ import re
 import shlex
 import sys
 
-_SECRET = r"[\w.-]*(?:password|passwd|passphrase|secret|token|credential|api[-_]?key|access[-_]?key|private[-_]?key)[\w.-]*"
+_SECRET = (
+    r"[\w.-]*(?:password|passwd|passphrase|secret|token|credential|api[-_]?key|access[-_]?key|private[-_]?key)[\w.-]*"
+)
 _SECRET_OPTION = re.compile(rf"-{{0,2}}{_SECRET}", re.IGNORECASE)
 _SECRET_VALUE = re.compile(rf"(-{{0,2}}{_SECRET}=).+", re.IGNORECASE | re.DOTALL)
 _USER_IN_URL = re.compile(r"(\w+://)[^/@\s]+@")

@@ -9,12 +9,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from keepsake._ignore import is_safe_name
+from keepsake._toc import check_name
 from keepsake.exceptions import WriteError
 
 
 class Extraction:
-    """Makes new files in `directory`, with the directories they need. What is there already is never written to or through."""
+    """Makes new files in `directory`, and the directories they need; never writes to or through what was there before."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -50,12 +50,6 @@ class Extraction:
             if not stat.S_ISDIR(path.lstat().st_mode):
                 raise WriteError(f"Cannot write below {path}: it is a link or a file, not a directory.")
         self._made.add(name)
-
-
-def check_name(name: str) -> None:
-    """Raise ValueError for a name that no archive should hold."""
-    if not is_safe_name(name):
-        raise ValueError(f"the name {name!r} could lead out of the directory it is put in")
 
 
 def _open_new(path: str, flags: int) -> int:

@@ -17,7 +17,7 @@ from keepsake.exceptions import InvalidFilter
 _FILTER = re.compile(
     r'\s*(?:"((?:[^"\\]|\\.)*)"|((?!!=)[^\s=<>](?:(?!!=)[^=<>])*?))\s*(!=|<=|>=|=|<|>)\s*(?![=<>]|!=)(\S.*?)\s*', re.S
 )
-_SORT = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|(.+?))(-asc|-desc)?\s*', re.S)
+_SORT = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|(\S.*?))(-asc|-desc)?\s*', re.S)
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     "!=": operator.ne,

@@ -69,7 +69,7 @@ def _stored(data: bytes, last: bool) -> Iterator[bytes | memoryview]:
 
 
 def extra_member(name: bytes, payload: bytes) -> bytes:
-    """Return an empty gzip member that carries up to EXTRA_SIZE bytes of `payload`, which only who looks for it sees."""
+    """Return an empty gzip member that carries up to EXTRA_SIZE bytes of `payload`, seen only by who looks for it."""
     return _EXTRA_HEADER + _FIELD.pack(len(payload) + 4, name, len(payload)) + payload + _EMPTY
 
 
@@ -87,7 +87,7 @@ def read_extra_member(data: bytes, start: int, name: bytes) -> tuple[bytes, int]
 
 
 def inflate(data: bytes, limit: int) -> bytes:
-    """Return the content of exactly one gzip member, at most `limit` bytes. Raises ValueError if it is anything else."""
+    """Return the content of one gzip member of at most `limit` bytes. Raises ValueError if it is not exactly that."""
     reader = _library.decompressobj(wbits=31)
     try:
         content: bytes = reader.decompress(data, limit + 1)

@@ -32,7 +32,7 @@ def is_safe_name(name: str) -> bool:
 
 
 def walk_files(project_dir: Path, path: str, exclude: Path | None = None) -> Iterator[tuple[str, Path]]:
-    """Yield the files of `path` (a file or directory) as (POSIX name relative to `project_dir`, path), in a fixed order.
+    """Yield the files of `path`, a file or directory, in a fixed order: (POSIX name relative to `project_dir`, path).
 
     Left out are `.git` and its like, virtual environments, the directory `exclude` (the repository), and what the
     project's ignore file names by gitignore's rules; but a file that is itself `path` is taken: who names it wants it.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from keepsake import _ending, _spool
 from keepsake._heartbeat import heart
-from keepsake._saver import recover, saver
+from keepsake._saver import saver
 from keepsake._snapshot import freeze
 from keepsake.exceptions import KeepsakeError, WriteError
 from keepsake.metadata import Record
@@ -59,13 +59,13 @@ def _gather_later(project: Project, entry: _spool.Entry, repository: Repository,
 
     def gather() -> None:
         entry.append({"experiment": {"python_packages": get_imported_packages(modules)}})
-        if not _ending.is_offline():
-            saver().notify(entry, repository)
-            recover(entry.directory.parent, project._open_repository, own=_ending.running())
+        saver().notify(entry, repository)
 
-    saver().call(gather)
-    if files and not _ending.is_offline():
-        saver().notify(entry, repository, files=True)
+    if _ending.is_offline():
+        entry.append({"experiment": {"python_packages": get_imported_packages(modules)}})
+    else:
+        saver().notify(entry, repository, files=files, gather=gather)
+        _ending.recover_in_background(entry.directory.parent, project._open_repository)
 
 
 def _publish_within_deadline(repository: Repository, record: Record, *, beat: bool) -> None:

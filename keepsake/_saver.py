@@ -11,7 +11,7 @@ import io
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,8 @@ def publish(entry: Entry, repository: Repository, *, others: bool = False) -> No
     if changes or not entry.in_repository:
         entry.sync()
         repository.merge(entry.record, changes, create=not entry.in_repository)
+        if "ended" in changes.fields:
+            repository.end_heartbeat(entry.id)
         if not entry.in_repository:
             entry.in_repository = True
             entry.write_record()
@@ -65,11 +67,11 @@ def upload(
             pack.unlink(missing_ok=True)
 
 
-def recover(root: Path, open_repository: Callable[[str], Repository], *, own: Iterable[str] = ()) -> list[KeepsakeError]:
+def recover(root: Path, open_repository: Callable[[str], Repository]) -> list[KeepsakeError]:
     """Finish what earlier runs left in a spool; return what went wrong, for what is still there then."""
     errors = []
     for entry in _spool.entries(root):
-        if entry.id in own or entry.is_alive():
+        if entry.is_alive():
             continue
         try:
             finish(entry, open_repository(entry.repository))
@@ -122,7 +124,7 @@ class _Job:
         self.error: KeepsakeError | None = None
         self.resting = 0.0  # no publishing before this time
         self.others = False  # also what other processes left, at the end
-        self.goodbye = False  # the heartbeat is to go
+        self.gather: Callable[[], None] | None = None
 
     def is_idle(self) -> bool:
         return not self.due and not self.active
@@ -139,26 +141,29 @@ class Saver:
         self._last_move = time.monotonic()
         self._progress: Progress | None = None
         self._workers: Workers | None = None
-        self._calls: list[Callable[[], object]] = []
 
     # From the training loop
 
-    def notify(self, entry: Entry, repository: Repository, *, files: bool = False, goodbye: bool = False) -> None:
-        """Say that an entry has something new; `files`: a pack among it; `goodbye`: the run has ended."""
+    def notify(
+        self,
+        entry: Entry,
+        repository: Repository,
+        *,
+        files: bool = False,
+        gather: Callable[[], None] | None = None,
+    ) -> None:
+        """Say that an entry has something new: `files`, a pack among it. `gather` adds to the entry what takes a
+        while to find out, and is called in the background.
+        """
         with self._changed:
             job = self._jobs.get(entry.id)
             if job is None:
                 job = self._jobs[entry.id] = _Job(entry, repository)
-            job.goodbye = job.goodbye or goodbye
+            if gather is not None:
+                job.gather = gather
+                job.due["upload"] = time.monotonic()
             job.due.setdefault("publish", max(job.resting, time.monotonic()))
             self._start(files=files)
-            self._changed.notify_all()
-
-    def call(self, function: Callable[[], object]) -> None:
-        """Call a function in the background."""
-        with self._changed:
-            self._calls.append(function)
-            self._start(files=False)
             self._changed.notify_all()
 
     def finish(self, entry: Entry, *, seconds: float | None = None) -> KeepsakeError | None:
@@ -187,7 +192,7 @@ class Saver:
             try:
                 for job in jobs:
                     job.failures, job.resting, job.others = 0, 0.0, True
-                    job.due = {"publish": 0.0, **{step: 0.0 for step in job.due}}
+                    job.due = {"publish": 0.0, **dict.fromkeys(job.due, 0.0)}
                 self._changed.notify_all()
                 while not all(job.is_idle() for job in jobs):
                     now = time.monotonic()
@@ -216,14 +221,8 @@ class Saver:
         while True:
             with self._changed:
                 job = self._next(name)
-                if job is None:
-                    call = self._calls.pop(0)
-                else:
-                    del job.due[name]
-                    job.active.add(name)
-            if job is None:
-                call()
-                continue
+                del job.due[name]
+                job.active.add(name)
             try:
                 step(job)
             except DoesNotExist:
@@ -238,13 +237,11 @@ class Saver:
                 job.active.discard(name)
                 self._changed.notify_all()
 
-    def _next(self, name: str) -> _Job | None:
-        """Wait for the next job of that step; None if there is a call to make instead."""
+    def _next(self, name: str) -> _Job:
+        """Wait for the next job of that step."""
         while True:
             due = [(job.due[name], job) for job in self._jobs.values() if name in job.due]
             moment, job = min(due, key=lambda item: item[0], default=(None, None))
-            if name == "upload" and self._calls and job is None:
-                return None
             now = time.monotonic()
             if job is not None and moment is not None and moment <= now:
                 return job
@@ -253,9 +250,6 @@ class Saver:
     def _publish(self, job: _Job) -> None:
         started = time.monotonic()
         publish(job.entry, job.repository, others=job.others)
-        if job.goodbye:
-            job.repository.end_heartbeat(job.entry.id)
-            job.goodbye = False
         now = self._last_move = time.monotonic()
         job.resting = now + max(job.repository.storage.seconds_between_writes, _DUTY * (now - started))
         if job.entry.packs():
@@ -264,6 +258,9 @@ class Saver:
                 self._changed.notify_all()
 
     def _upload(self, job: _Job) -> None:
+        if job.gather is not None:
+            gather, job.gather = job.gather, None
+            gather()
         upload(job.entry, job.repository, self._workers, self._moved)
 
     def _moved(self, count: int) -> None:

@@ -180,7 +180,7 @@ def _from_array(value: Any, name: str) -> object:
             value = value.numpy()  # TensorFlow
         plain = value.tolist() if hasattr(value, "tolist") else value
         # A scalar wider than Python's stays what it is.
-        return float(plain) if type(plain) is type(value) else plain
+        return float(plain) if _is_array(plain) else plain
     except Exception as exc:
         kind = _type_name(value)
         raise ValidationError(f"{name} cannot be recorded: {kind} has no plain value ({exc}); {_ACCEPTED}") from exc

@@ -25,14 +25,13 @@ from keepsake.checkpoint import (
     check_primary_metric,
     check_step,
 )
-from keepsake.exceptions import DoesNotExist, KeepsakeError, ValidationError, WriteError
+from keepsake.exceptions import KeepsakeError, ValidationError, WriteError
 from keepsake.metadata import EXPERIMENT_FIELDS, Record, from_local_datetime, local_datetime, time_key, time_text
 from keepsake.version import __version__
 
 if TYPE_CHECKING:
     from keepsake._spool import Entry
     from keepsake.project import Project
-    from keepsake.repository import Repository
 
 _lock = threading.RLock()  # steps follow each other, whichever thread checkpoints
 
@@ -421,7 +420,9 @@ def _passes(wanted: Callable[[Experiment], object], experiment: Experiment) -> b
     try:
         return bool(wanted(experiment))
     except Exception as error:  # noqa: BLE001 - the user's function
-        warn(f"The filter failed on experiment {experiment.short_id()}, which is left out: {type(error).__name__}: {error}")
+        warn(
+            f"The filter failed on experiment {experiment.short_id()}, which is left out: {type(error).__name__}: {error}"
+        )
         return False
 
 

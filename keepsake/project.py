@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-from keepsake._console import Progress, say
+from keepsake._console import Progress
 from keepsake._spool import spool_root
 from keepsake.checkpoint import Checkpoint
 from keepsake.config import Config, find_project
@@ -145,7 +145,9 @@ class Project:
             raise DoesNotExist(f"{names} {'has' if checkpoint else 'has no'} files: it was recorded without a path")
         repository = self._repository
         return [
-            Archive(repository.storage, archive_key(experiment.id, owner.id), repository.frozen(experiment.id, owner.id))
+            Archive(
+                repository.storage, archive_key(experiment.id, owner.id), repository.frozen(experiment.id, owner.id)
+            )
             for owner in owners
         ]
 

@@ -21,6 +21,7 @@ from keepsake.exceptions import (
     CorruptedRepositorySpec,
     DoesNotExist,
     IncompatibleRepositoryVersion,
+    KeepsakeError,
     PreconditionFailed,
     ReadError,
     WriteError,
@@ -106,7 +107,9 @@ class Repository:
         if not self._spec_found:
             self.storage.ensure_writable()
             try:
-                self.storage.put(_SPEC, json.dumps({"version": VERSION}, separators=(",", ":")).encode(), if_absent=True)
+                self.storage.put(
+                    _SPEC, json.dumps({"version": VERSION}, separators=(",", ":")).encode(), if_absent=True
+                )
             except PreconditionFailed:
                 self._spec_found = None
                 self.check()  # somebody else was quicker
@@ -247,7 +250,7 @@ class Repository:
         def change(known: _Known | None) -> _Known | None:
             if known is None:
                 if not create:
-                    raise DoesNotExist(f"there is no experiment {base['id']} in {self.url}")
+                    raise self._deleted(base["id"])
                 known = _Known.of({**base, "checkpoints": None}, None)
             new = {c["id"]: c for c in changes.checkpoints if c["id"] not in known.ids}
             if known.etag is not None and not new and changes.fields.items() <= known.record.items():
@@ -276,6 +279,14 @@ class Repository:
             self._known[experiment_id] = latest
             return latest.record
         raise WriteError(f"{_record_key(experiment_id)} in {self.url} is being rewritten by others all the time")
+
+    def _deleted(self, experiment_id: str) -> KeepsakeError:
+        """Return the error for an experiment that was there; but a disk that is not mounted deletes nothing."""
+        try:
+            self.storage.get(_SPEC)
+        except DoesNotExist:
+            return WriteError(f"There is no repository at {self.url} any more: is its disk mounted, the bucket there?")
+        return DoesNotExist(f"there is no experiment {experiment_id} in {self.url}")
 
     def forget(self, experiment_id: str) -> None:
         """Let go of what is kept in memory to rewrite an experiment quickly."""
@@ -369,7 +380,7 @@ class Repository:
 
         def change(known: _Known | None) -> _Known:
             if known is None:
-                raise DoesNotExist(f"there is no experiment {experiment_id} in {self.url}")
+                raise self._deleted(experiment_id)
             checkpoints = known.record.get("checkpoints") or []
             emptied = [{**c, "path": ""} if c["id"] in checkpoint_ids else c for c in checkpoints]
             return _Known.of({**known.record, "checkpoints": emptied}, known.etag)

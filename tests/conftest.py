@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -23,43 +24,52 @@ _PERSONAL = ("AWS_", "BOTO", "CLOUDSDK_", "GCLOUD_", "GOOGLE_", "KEEPSAKE_", "ST
 _OF_TERMINAL = ("CLICOLOR", "COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "PAGER")
 _LOOPBACK = ("127.", "localhost", "::1")
 
-_outside_is_allowed = False
+_outside: list[Any] = []  # addresses on other machines that the test has tried to reach
 
 
 def _refuse_outside(event: str, arguments: tuple[Any, ...]) -> None:
-    """Fail whatever connects to another machine: nothing of ours may, and a test must not depend on it."""
-    if event != "socket.connect" or _outside_is_allowed:
+    """Nothing of ours may connect to another machine, and a test must not depend on one."""
+    if event != "socket.connect" or os.environ.get("KEEPSAKE_TEST_CLOUD"):
         return
     address = arguments[1]
     if isinstance(address, tuple) and not str(address[0]).startswith(_LOOPBACK):
-        raise RuntimeError(f"a test connects to {address}")
+        _outside.append(address)
+        raise ConnectionRefusedError(f"a test connects to {address}")
 
 
 sys.addaudithook(_refuse_outside)
 
 
+@pytest.fixture(scope="session")
+def _homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One home directory after another, none of them made yet."""
+    base = tmp_path_factory.mktemp("homes")
+    return (base / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def _hermetic(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    global _outside_is_allowed
+def _hermetic(
+    request: pytest.FixtureRequest, _homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
     if request.node.get_closest_marker("cloud"):
-        _outside_is_allowed = True
-        yield
-        _outside_is_allowed = False
-        return
-    for name in list(os.environ):
-        if name.startswith((*_PERSONAL, *_OF_TERMINAL)):
-            monkeypatch.delenv(name)
-    home = tmp_path / "home"
-    for name, place in (("HOME", ""), ("XDG_CACHE_HOME", ".cache"), ("XDG_STATE_HOME", ".state")):
-        monkeypatch.setenv(name, str(home / place))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("NO_GCE_CHECK", "true")
+        monkeypatch.setenv("KEEPSAKE_TEST_CLOUD", "1")
+    else:
+        for name in list(os.environ):
+            if name.startswith((*_PERSONAL, *_OF_TERMINAL)):
+                monkeypatch.delenv(name)
+        home = next(_homes)
+        for name, place in (("HOME", ""), ("XDG_CACHE_HOME", ".cache"), ("XDG_STATE_HOME", ".state")):
+            monkeypatch.setenv(name, str(home / place))
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        monkeypatch.setenv("NO_GCE_CHECK", "true")
     monkeypatch.setenv("KEEPSAKE_STRICT", "1")
     monkeypatch.setenv("TZ", "UTC")
     if hasattr(time, "tzset"):
         time.tzset()
     config._warn_once.cache_clear()
+    _outside.clear()
     yield
+    assert _outside == []
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ class Command(click.Command):
     shared: Sequence[click.Option] = [REPOSITORY, *GLOBAL_OPTIONS]
 
     def __init__(self, *args: Any, **attributes: Any) -> None:
-        super().__init__(*args, context_settings=CONTEXT, **attributes)
+        super().__init__(*args, **{"context_settings": CONTEXT, **attributes})
         self.params.extend(self.shared)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

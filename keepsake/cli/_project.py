@@ -68,11 +68,12 @@ def complete_ids(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     for summary in reversed(_summaries_quietly(ctx)):
         if summary.id.startswith(incomplete):
             params = value_lines(summary.params, labels(summary.params))[:3]
-            found[summary.id] = ", ".join([ago(summary.created, summary.created_text), summary.status, *params])
+            about = [ago(summary.created, summary.created_text), summary.status, *params]
+            found[summary.id] = " ".join(" ".join(about).replace(",", " ").split())  # fish splits at commas
         for kind, checkpoint in (("best", summary.best), ("latest", summary.latest)):
             if checkpoint and checkpoint["id"].startswith(incomplete):
                 about = f"{kind} checkpoint of {short_id(summary.id)}, step {checkpoint['step']}"
-                found.setdefault(checkpoint["id"], about)
+                found.setdefault(checkpoint["id"], about.replace(",", ""))
     shared = Counter(map(short_id, found))
     brief = {id: short_id(id) for id in found if shared[short_id(id)] == 1 and len(incomplete) <= len(short_id(id))}
     return [CompletionItem(brief.get(id, id), help=about) for id, about in found.items()]

@@ -58,19 +58,19 @@ def ago(created: float, text: str) -> str:
     if distance < 1.5:
         words = "about a second"
     elif distance < 59.5:
-        words = f"{distance:.0f} seconds"
+        words = f"{int(distance + 0.5)} seconds"
     elif distance < 1.5 * _MINUTE:
         words = "about a minute"
     elif distance < 59.5 * _MINUTE:
-        words = f"{distance / _MINUTE:.0f} minutes"
+        words = f"{int(distance / _MINUTE + 0.5)} minutes"
     elif distance < 1.5 * _HOUR:
         words = "about an hour"
     elif distance < 23.5 * _HOUR:
-        words = f"{distance / _HOUR:.0f} hours"
+        words = f"{int(distance / _HOUR + 0.5)} hours"
     elif distance < 1.5 * _DAY:
         words = "one day"
     else:
-        words = f"{distance / _DAY:.0f} days"
+        words = f"{int(distance / _DAY + 0.5)} days"
     return f"in {words}" if seconds < 0 else f"{words} ago"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -113,8 +113,8 @@ def _rows(summaries: list[Summary], everything: bool) -> list[list[str]]:
     return [list(columns), *([cell(summary) for cell in columns.values()] for summary in summaries)]
 
 
-def _cell(lines: Iterable[str]) -> str:
-    return "\n".join([*lines, " "])  # tabulate drops an empty last line
+def _cell(lines: list[str]) -> str:
+    return "\n".join([*(lines or [""]), " "])  # tabulate drops an empty last line
 
 
 def _checkpoint_cell(checkpoint: Mapping[str, Any] | None, metrics: Mapping[str, str]) -> str:

@@ -16,9 +16,9 @@ from keepsake.experiment import Experiment
 METRIC_WIDTH = 10  # characters of a value in the table of checkpoints
 MAX_PACKAGES = 5  # more are only shown on request
 WELL_KNOWN = (
-    " accelerate catboost cntk datasets diffusers flax jax jaxlib keras lightgbm lightning mxnet numpy onnx optax pandas"
-    " polars pytorch-lightning pytorch_lightning scikit-learn scikit_learn scipy sklearn tensorflow tokenizers torch"
-    " torchaudio torchvision transformers xgboost "
+    " accelerate catboost cntk datasets diffusers flax jax jaxlib keras lightgbm lightning mxnet numpy onnx optax"
+    " pandas polars pytorch-lightning pytorch_lightning scikit-learn scikit_learn scipy sklearn tensorflow tokenizers"
+    " torch torchaudio torchvision transformers xgboost "
 )
 
 EXAMPLES = """

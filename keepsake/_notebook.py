@@ -1,0 +1,204 @@
+"""Experiments and checkpoints as HTML, which is how a notebook shows them.
+
+No scripts, nothing from elsewhere, and the notebook's own colours. Whatever people and programs recorded is escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from keepsake._values import cut, escape_controls, full_text, short_text
+from keepsake.exceptions import KeepsakeError
+
+if TYPE_CHECKING:
+    from keepsake.checkpoint import Checkpoint
+    from keepsake.experiment import Experiment
+
+_MAX_ROWS, _EDGE_ROWS = 60, 20  # of more rows, only the first and last few are shown
+_MAX_COLUMNS = 12  # params, and so metrics
+_NAME, _SHORT, _LONG = 60, 24, 2000  # characters of a name; of a value in a list; of one with a line for itself
+
+_STYLE = """<style>
+.keepsake { overflow-x: auto }
+.keepsake p { margin: 0.6em 0 0.2em }
+.keepsake table { border-collapse: collapse; color: inherit; font-size: inherit; margin: 0 0 0.6em; table-layout: auto }
+.keepsake tr { border: none; border-top: 1px solid #8884; font-variant-numeric: tabular-nums }
+.keepsake th, .keepsake td { border: none; padding: 0.2em 1.2em 0.2em 0; text-align: left; vertical-align: top }
+.keepsake td { max-width: 50em; overflow-wrap: break-word; white-space: pre-wrap }
+.keepsake th, .keepsake .list td { white-space: nowrap }
+.keepsake thead tr { border: none }
+.keepsake thead th, .keepsake .best td { font-weight: 600 }
+.keepsake tbody th, .keepsake .group, .keepsake .more { font-weight: normal; opacity: 0.65 }
+.keepsake .running::before, .keepsake .stopped::before, .keepsake .lost::before { color: #888; content: "● " }
+.keepsake .running::before { color: #2a9d4e }
+.keepsake .lost::before { color: #d9822b }
+</style>"""
+
+
+def checkpoint_html(checkpoint: Checkpoint) -> str:
+    """Return a checkpoint as HTML: its fields and metrics."""
+    experiment, primary = checkpoint._experiment, checkpoint.primary_metric
+    best = experiment.checkpoints.best() if experiment else None
+    facts = {
+        "Created": _time(checkpoint),
+        "Step": str(checkpoint.step or 0),
+        "Path": checkpoint.path,
+        "Experiment": experiment.id if experiment else None,
+        "Primary metric": f"{primary['name']} ({primary['goal']})" if primary else None,
+    }
+    note = " ★ best" if best is not None and best.id == checkpoint.id else ""
+    title = _title(f"Checkpoint {checkpoint.id}{note}")
+    return _page(title, _fields(facts), _title("Metrics"), _fields(_sorted(checkpoint.metrics)))
+
+
+def experiment_html(experiment: Experiment) -> str:
+    """Return an experiment as HTML: its fields, params, Python packages and checkpoints."""
+    duration, reason, packages = experiment.duration, experiment.end_reason, experiment.python_packages
+    status = "unknown"
+    with suppress(KeepsakeError):  # what was read before is shown all the same
+        status = experiment.status
+    facts = {
+        "Created": _time(experiment),
+        "Status": f"{status} ({reason})" if reason else status,
+        "Duration": str(timedelta(seconds=round(duration.total_seconds()))) if duration is not None else None,
+        "Host": experiment.host,
+        "User": experiment.user,
+        "Command": experiment.command,
+        "Path": experiment.path,
+        "Python": experiment.python_version,
+    }
+    parts = [_title(f"Experiment {experiment.id}"), _facts(facts), _title("Params"), _fields(experiment.params)]
+    if packages:
+        parts.append(f"<details><summary>{len(packages)} Python packages</summary>{_fields(packages)}</details>")
+    return _page(*parts, *_checkpoints(experiment))
+
+
+def _checkpoints(experiment: Experiment) -> list[str]:
+    """The title and table of an experiment's checkpoints; the best is marked, and always among those shown."""
+    checkpoints, primary, best = experiment.checkpoints, experiment.primary_metric(), experiment.checkpoints.best()
+    names = {name for checkpoint in checkpoints for name in checkpoint.metrics or ()}
+    metrics = sorted(names, key=lambda name: (name != primary, name))[:_MAX_COLUMNS]
+
+    def row(checkpoint: Checkpoint) -> str:
+        note, kind = (" ★ best", "best") if checkpoint is best else ("", "")
+        texts = (checkpoint.short_id() + note, str(checkpoint.step or 0), _time(checkpoint))
+        return _row([*map(_cell, texts), *_values(checkpoint.metrics, metrics)], kind)
+
+    keep = next((index for index, checkpoint in enumerate(checkpoints) if checkpoint is best), 0)
+    head = _row(map(_head, ("ID", "Step", "Created", *metrics)))
+    title = _title(f"Checkpoints: {len(checkpoints):,}", len(names), "metrics")
+    return [title, _table(head, _body(checkpoints, row, keep), "list")]
+
+
+def experiments_html(experiments: Sequence[Experiment]) -> str:
+    """Return experiments as an HTML table: their status, what differs between them, best and latest checkpoints."""
+    shown = [experiments[index] for index in _shown(len(experiments))]
+    statuses = _statuses(shown)
+    chosen = {id(e): [e.checkpoints.best(), e.checkpoints.latest()] for e in shown}
+    has_best = any(best for best, _ in chosen.values())
+    people = [name for name in ("host", "user") if len({getattr(e, name) for e in experiments}) > 1]
+    differing = _differing(experiments)
+    params, metrics = differing[:_MAX_COLUMNS], _metrics(best or latest for best, latest in chosen.values())
+
+    def row(experiment: Experiment) -> str:
+        status = statuses.get(experiment.id, "unknown")
+        cells = [_cell(experiment.short_id()), _cell(_time(experiment)), _cell(status, status)]
+        cells += [*_values(vars(experiment), people), *_values(experiment.params, params)]
+        for checkpoint in chosen[id(experiment)][0 if has_best else 1 :]:
+            texts = (checkpoint.short_id(), str(checkpoint.step or 0)) if checkpoint else ("", "")
+            cells += [*map(_cell, texts), *_values(checkpoint.metrics if checkpoint else None, metrics)]
+        return _row(cells)
+
+    groups = {"": ["Experiment", "Started", "Status", *map(str.title, people)], "Params": params}
+    groups |= {"Best checkpoint": ["ID", "Step", *metrics]} if has_best else {}
+    groups |= {"Latest checkpoint": ["ID", "Step", *metrics]}
+    above = _row(f'<th class="group" colspan="{len(titles)}">{name}</th>' for name, titles in groups.items() if titles)
+    head = above + _row(_head(title) for titles in groups.values() for title in titles)
+    title = _title(f"Experiments: {len(experiments):,}", len(differing), "params that differ")
+    return _page(title, _table(head, _body(experiments, row), "list"))
+
+
+def _statuses(experiments: list[Experiment]) -> dict[str, str]:
+    """Experiment ID → status, after one look at the heartbeats; nothing where the repository cannot be read."""
+    statuses = {}
+    for project in {id(e._project): e._project for e in experiments}.values():
+        with suppress(KeepsakeError):
+            repository, heartbeats = project._repository, project._repository.heartbeats()
+            for e in experiments:
+                if e._project is project:
+                    statuses[e.id] = repository.status(e.id, e.keepsake_version or "", heartbeats)
+    return statuses
+
+
+def _differing(experiments: Sequence[Experiment]) -> list[str]:
+    """The params whose values differ among the experiments that have them; of one experiment, all."""
+    texts: dict[str, set[tuple[bool, str]]] = {}
+    for experiment in experiments:
+        for name, value in (experiment.params or {}).items():
+            texts.setdefault(name, set()).add((isinstance(value, str), full_text(value)))
+    return sorted(name for name, different in texts.items() if len(different) > 1 or len(experiments) == 1)
+
+
+def _metrics(checkpoints: Iterable[Checkpoint | None]) -> list[str]:
+    """The primary metrics of checkpoints, or else their metrics."""
+    present = [checkpoint for checkpoint in checkpoints if checkpoint]
+    primary = {checkpoint.primary_metric["name"] for checkpoint in present if checkpoint.primary_metric}
+    return sorted(primary or {name for c in present for name in c.metrics or ()})[:_MAX_COLUMNS]
+
+
+def _shown(count: int, keep: int = 0) -> Iterable[int]:
+    """Which of `count` rows to show; the one at `keep` is among them."""
+    edges = {*range(_EDGE_ROWS), keep, *range(count - _EDGE_ROWS, count)}
+    return range(count) if count <= _MAX_ROWS else sorted(edges)
+
+
+def _body(items: Sequence[Any], row: Callable[[Any], str], keep: int = 0) -> str:
+    """The rows of the items to show, and in the place of others how many these are."""
+    rows, following = [], 0
+    for index in _shown(len(items), keep):
+        if index > following:
+            rows.append(f'<tr><td class="more">… {index - following:,} more …</td></tr>')
+        rows.append(row(items[index]))
+        following = index + 1
+    return "".join(rows)
+
+
+def _fields(items: Iterable[tuple[str, Any]]) -> str:
+    """A table with a line for each name and value."""
+    return _table("", _body(list(items), lambda item: _row([_cell(item[0], tag="th"), _cell(full_text(item[1]))])))
+
+
+def _values(values: Mapping[str, Any] | None, names: Iterable[str]) -> Iterator[str]:
+    """Yield a cell for each name: its value in short, and the whole of it as a tooltip."""
+    known = values or {}
+    for name in names:
+        text, whole = (short_text(known[name], _SHORT), full_text(known[name])) if name in known else ("", "")
+        yield _cell(text, tooltip="" if text == whole else whole)
+
+
+def _table(head: str, body: str, kind: str = "") -> str:
+    table = f'<table class="{kind}"><thead>{head}</thead><tbody>{body}</tbody></table>'
+    return table if body else '<p class="more">(none)</p>'
+
+
+def _row(cells: Iterable[str], kind: str = "") -> str:
+    return f'<tr class="{kind}">{"".join(cells)}</tr>'
+
+
+def _cell(text: str, kind: str = "", *, tooltip: str = "", tag: str = "td") -> str:
+    text, title = (escape(cut(escape_controls(part, keep_newlines=True), _LONG)) for part in (text, tooltip))
+    return f'<{tag} class="{kind}" title="{title}">{text}</{tag}>'
+
+
+def _title(text: str, count: int = 0, noun: str = "") -> str:
+    more = f" ({count - _MAX_COLUMNS:,} more {noun} not shown)" if count > _MAX_COLUMNS else ""
+    return f'<p><b>{escape(escape_controls(text))}</b><span class="more">{more}</span></p>'
+
+
+def _page(*parts: str) -> str:
+    # The classes keep MathJax away from what stands between dollar signs
+    return f'{_STYLE}<div class="keepsake tex2jax_ignore mathjax_ignore">{"".join(parts)}</div>'

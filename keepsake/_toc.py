@@ -1,0 +1,133 @@
+"""The table of contents at the end of an archive: what is in it, and where. See _archive.py for the whole format.
+
+JSON, compressed, in the extra fields of empty gzip members; then a footer of fixed size, one more such member, that
+says where the table begins.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from keepsake._gzip import EXTRA_OVERHEAD, EXTRA_SIZE, extra_member, read_extra_member
+from keepsake._ignore import is_safe_name
+
+_TABLE, _FOOTER = b"KT", b"KF"  # names of the extra fields
+_FOOTER_CONTENT = struct.Struct("<8sQQI")  # magic, offset and length of the table's members, CRC-32 of the JSON
+_MAGIC = b"KSTOC1\n\0"
+_MAX_TABLE = 256 << 20  # bytes, compressed
+_MAX_CHUNK = 64 << 20  # bytes
+
+FOOTER_SIZE = EXTRA_OVERHEAD + _FOOTER_CONTENT.size
+
+
+@dataclass(frozen=True)
+class ArchiveEntry:
+    """One file of an archive."""
+
+    name: str  # POSIX, relative to the project directory
+    size: int  # bytes
+    mode: int  # permission bits
+    mtime_ns: int
+    sha256: str | None = None  # hex; None if the archive has no table of contents
+    offset: int = 0  # where its members start
+    members: tuple[int, ...] = ()  # their lengths in bytes
+    chunk: int = 0  # bytes of content in each but the last
+
+    @property
+    def end(self) -> int:
+        """Where its members end."""
+        return self.offset + sum(self.members)
+
+
+@dataclass(frozen=True)
+class Footer:
+    """Where a table of contents is."""
+
+    offset: int
+    length: int  # bytes
+    checksum: int  # CRC-32 of its JSON
+
+
+def chunks(size: int, chunk: int) -> int:
+    """How many members a file of `size` bytes has: an empty one has one, too, for the tar header that follows."""
+    return max(1, -(-size // chunk))
+
+
+def encode(start: int, chunk: int, entries: list[ArchiveEntry]) -> bytes:
+    """Return the members that end an archive whose first file starts at `start`."""
+    files = [
+        {
+            "name": e.name,
+            "size": e.size,
+            "mode": e.mode,
+            "mtime_ns": e.mtime_ns,
+            "sha256": e.sha256,
+            "members": e.members,
+        }
+        for e in entries
+    ]
+    text = json.dumps({"start": start, "chunk": chunk, "files": files}, separators=(",", ":")).encode()
+    packed = zlib.compress(text)
+    table = b"".join(extra_member(_TABLE, packed[at : at + EXTRA_SIZE]) for at in range(0, len(packed), EXTRA_SIZE))
+    offset = entries[-1].end if entries else start
+    return table + extra_member(_FOOTER, _FOOTER_CONTENT.pack(_MAGIC, offset, len(table), zlib.crc32(text)))
+
+
+def decode_footer(tail: bytes) -> Footer | None:
+    """Parse the end of an archive; None if it has no table of contents. Raises ValueError if that is absurdly long."""
+    try:
+        content, _ = read_extra_member(tail, len(tail) - FOOTER_SIZE, _FOOTER)
+        magic, *numbers = _FOOTER_CONTENT.unpack(content)
+    except (ValueError, struct.error):
+        return None
+    if magic != _MAGIC:
+        return None
+    footer = Footer(*numbers)
+    if footer.length > _MAX_TABLE:
+        raise ValueError("its table of contents is too long")
+    return footer
+
+
+def decode(members: bytes, footer: Footer) -> list[ArchiveEntry]:
+    """Parse a table of contents. Raises ValueError if it is damaged, or is none that `encode` makes."""
+    packed = []
+    position = 0
+    while position < len(members):
+        part, position = read_extra_member(members, position, _TABLE)
+        packed.append(part)
+    reader = zlib.decompressobj()
+    try:
+        text = reader.decompress(b"".join(packed), 64 * len(members) + (64 << 20))
+        table = json.loads(text)
+        entries = list(_entries(table["files"], table["start"], table["chunk"]))
+    except (zlib.error, TypeError, KeyError) as error:
+        raise ValueError(f"its table of contents cannot be read: {error!r}") from error
+    end = entries[-1].end if entries else table["start"]
+    if not reader.eof or zlib.crc32(text) != footer.checksum or end != footer.offset:
+        raise ValueError("its table of contents does not fit its footer")
+    if len({entry.name for entry in entries}) < len(entries):
+        raise ValueError("its table of contents has a name twice")
+    return entries
+
+
+def _entries(files: list[dict[str, Any]], offset: int, chunk: int) -> Iterator[ArchiveEntry]:
+    for file in files:
+        size, mode, mtime_ns, members = file["size"], file["mode"], file["mtime_ns"], tuple(file["members"])
+        if not all(type(number) is int for number in (size, mode, mtime_ns, offset, chunk, *members)):
+            raise ValueError("its table of contents holds something else than numbers")
+        if not 0 < chunk <= _MAX_CHUNK or size < 0 or len(members) != chunks(size, chunk) or min(members) <= 0:
+            raise ValueError("its table of contents contradicts itself")
+        check_name(file["name"])
+        yield ArchiveEntry(file["name"], size, mode & 0o777, mtime_ns, str(file["sha256"]), offset, members, chunk)
+        offset += sum(members)
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError for a name that no archive should hold."""
+    if not is_safe_name(name):
+        raise ValueError(f"the name {name!r} could lead out of the directory it is put in")

@@ -1,0 +1,355 @@
+"""What all commands share: help, global options, errors and exit status, output to pipes, completion."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.shell_completion import ShellComplete
+from click.testing import CliRunner
+
+from keepsake import _console, version
+from keepsake.cli import COMMANDS, cli, translate
+from keepsake.cli._project import Settings
+from keepsake.exceptions import ReadError
+from keepsake.project import Project
+from tests.cli.conftest import Run, World, experiment
+
+OPTIONS = {
+    "ls": "--all -f --filter -s --sort --json -q --quiet -R --repository",
+    "ps": "--all -f --filter -s --sort --json -q --quiet -R --repository",
+    "show": "--all --json -R --repository",
+    "diff": "-R --repository",
+    "checkout": "-o --output-directory -f --force --path --undo -R --repository",
+    "rm": "-f --force -R --repository",
+    "completion": "",
+    "analytics": "",
+}
+
+
+# Help
+
+
+def test_help_lists_the_commands(run: Run) -> None:
+    for args in ([], ["--help"], ["-h"], ["help"]):
+        assert (
+            run(*args).stdout
+            == """\
+Usage: keepsake [OPTIONS] [COMMAND] [ARGS]...
+
+  Keepsake: version control for machine learning.
+
+  Lists, compares and restores what training scripts have recorded with
+  keepsake.init() and experiment.checkpoint().
+
+Options:
+  -D, --project-directory DIR  Project directory. Default: nearest with a
+                               keepsake.yaml
+  --color / --no-color         Colors in output. Default: on a terminal
+  -v, --verbose                Verbose output
+  --version                    Show the version and exit.
+  -h, --help                   Show this message and exit.
+
+Commands:
+  checkout    Copy files from an experiment or checkpoint into the project
+              directory
+  completion  Print the script that completes commands and IDs with the Tab key
+  diff        Compare two experiments or checkpoints
+  ls          List experiments in this project
+  ps          List running experiments in this project
+  rm          Remove experiments or checkpoints
+  show        View information about an experiment or checkpoint
+
+Examples:
+  keepsake ls                      what has been run here
+  keepsake show 5ffb0f6            one experiment, or one checkpoint
+  keepsake diff 5ffb0f6 a1b2c3d    what differs between two of them
+  keepsake checkout 5ffb0f6        get its code and weights back
+
+  Each command has examples: keepsake COMMAND --help
+  To complete commands and IDs with the Tab key: keepsake completion --help
+"""
+        )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_examples(run: Run, name: str) -> None:
+    shown = run(name, "--help").stdout
+    assert run(name, "-h").stdout == run("help", name).stdout == shown
+    assert f"Usage: keepsake {name} [OPTIONS]" in shown
+    assert "\nExamples:\n" in shown
+    assert f"keepsake {name}" in shown.split("\nExamples:\n")[1]
+    assert all(len(line) <= 90 for line in shown.splitlines())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_one_line_help_is_the_commands_own(name: str) -> None:
+    """The list of commands is printed without importing them."""
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    assert command.help is not None
+    assert command.help.split("\n")[0].rstrip(".") == COMMANDS[name].help
+    assert command.hidden == COMMANDS[name].hidden
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_there(name: str) -> None:
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    options = {option for param in command.params for option in (*param.opts, *param.secondary_opts)} - {
+        param.name for param in command.params if isinstance(param, click.Argument)
+    }
+    shared = "-D --project-directory --color --no-color -v --verbose --version"
+    assert options == set(f"{OPTIONS[name]} {shared}".split())
+    assert all(param.help for param in command.params if isinstance(param, click.Option))
+
+
+@pytest.mark.parametrize("args", [["--version"], ["ls", "--version"], ["--version", "ls"]])
+def test_version(run: Run, args: list[str]) -> None:
+    assert run(*args).stdout == f"keepsake version {version.__version__}\n"
+
+
+def test_old_scripts_may_switch_analytics_off(run: Run) -> None:
+    result = run("analytics", "off")
+    assert (result.stdout, "no analytics" in result.stderr) == ("", True)
+
+
+# Global options
+
+
+@pytest.mark.parametrize("name", ["-D", "--project-directory"])
+def test_the_project_directory_goes_before_or_after(
+    three_runs: World, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    directory = str(three_runs.project)
+    expected = "c90d1f4e55\na37c2e9d04\nb51e7a0f66\n"
+    assert run(name, directory, "ls", "-q").stdout == run("ls", "-q", name, directory).stdout == expected
+    assert "keepsake.yaml" in run("ls", status=1).stderr
+    assert "keepsake.yaml" in run("ls", name, str(tmp_path / "nothing"), status=1).stderr
+
+
+def test_the_nearest_configuration_above_is_used(three_runs: World, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    below = three_runs.project / "some" / "where"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    assert run("ls", "-q").stdout.startswith("c90d1f4e55\n")
+
+
+@pytest.mark.parametrize(
+    "command", [["ls", "-q"], ["ps", "-q"], ["show", "a37"], ["diff", "a37", "b51"], ["rm", "-f", "a37"]]
+)
+def test_a_repository_can_be_named_anywhere(
+    three_runs: World, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: list[str]
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert "a37c2e9" in run(*command, "-R", "file://../project/repo").output
+
+
+def test_an_unknown_scheme_is_named(project_directory: Path, run: Run) -> None:
+    for url in ("ftp://x", "repo"):
+        message = run("ls", "--repository", url, status=1).stderr
+        assert all(scheme in message for scheme in ("file://", "s3://", "gs://"))
+
+
+def test_what_go_understands(three_runs: World, run: Run) -> None:
+    """Scripts for 0.4.2 may say `--json=true`, and `-R=URL`."""
+    assert run("--color=false", "ls", "--quiet=true", "--all=false", "-R=file://repo").stdout.startswith("c90d1f4e55")
+    assert translate(["ls", "--json=true", "--color=true", "--", "--all=false"]) == [
+        "ls",
+        "--json",
+        "--color",
+        "--",
+        "--all=false",
+    ]
+    assert translate(["rm", "--force=false", "help"]) == ["rm", "help"]
+
+
+def test_colors_can_be_switched(three_runs: World, run: Run) -> None:
+    assert "\x1b[" in run("--color", "show", "a37").stdout
+    assert "\x1b[" in run("show", "a37", "--color=true").stdout
+    assert "\x1b[" not in run("show", "a37", "--no-color").stdout
+    _console.set_color(None)
+    assert "\x1b[" not in run("show", "a37").stdout
+    assert run("show", "zzz", "--color", status=1).stderr.startswith("\x1b[2m═══╡ \x1b[0m\x1b[31m")
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["sho"], "There is no command 'sho'. Did you mean 'show'"),
+        (["lst"], "Did you mean 'list' or 'ls'?"),
+        (["xyzzy"], "There is no command 'xyzzy'.\n"),
+        (["ls", "--jsno"], "--json"),
+        (["ls", "extra"], "unexpected extra argument (extra)"),
+        (["show"], "Missing argument 'ID'"),
+        (["checkout"], "Missing argument 'ID'"),
+        (["rm"], "Missing argument 'ID...'"),
+        (["diff", "a", "b", "c"], "unexpected extra argument (c)"),
+        (["completion", "tcsh"], "'tcsh' is not one of 'bash', 'zsh', 'fish'"),
+    ],
+)
+def test_wrong_usage(project_directory: Path, run: Run, args: list[str], message: str) -> None:
+    """One message that names the help, exit status 2."""
+    result = run(*args, status=2)
+    assert result.stdout == ""
+    assert message in result.stderr
+    assert "--help'." in result.stderr
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def fail(*args: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(Project, "_summaries", fail)
+
+
+def test_an_error_is_one_message(project_directory: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, ReadError("the disk is on fire\nput it out"))
+    result = run("ls", status=1)
+    assert (result.stdout, result.stderr) == ("", "═══╡ the disk is on fire\n   │ put it out\n")
+
+
+@pytest.mark.parametrize("args", [["-v", "ls"], ["ls", "--verbose"]])
+def test_verbose_shows_where(
+    project_directory: Path, run: Run, monkeypatch: pytest.MonkeyPatch, args: list[str]
+) -> None:
+    failing(monkeypatch, ReadError("the disk is on fire"))
+    shown = run(*args, status=1).stderr
+    assert shown.startswith("Traceback (most recent call last):\n")
+    assert shown.endswith("═══╡ the disk is on fire\n")
+
+
+def test_the_unexpected_is_one_message_too(project_directory: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, KeyError("x"))
+    assert run("ls", status=1).stderr == (
+        "═══╡ KeyError: 'x'\n   │ \n   │ This is unexpected: run the command again with -v to see where it happened.\n"
+    )
+    assert "═══╡ KeyError: 'x'\n" in run("ls", "-v", status=1).stderr
+
+
+def test_ctrl_c_ends_quietly_with_130(project_directory: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, KeyboardInterrupt())
+    assert run("ls", status=130).output == "\n"
+
+
+# In a process of its own
+
+
+def keepsake(*args: str, **options: Any) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "keepsake", *args]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.PIPE, **options)
+
+
+def test_a_reader_that_stops_early_is_no_error(world: World) -> None:
+    world.add(experiment("e100000000", 0, user=1000000 * "x"), experiment("e200000000", 0))
+    with keepsake("ls") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith(b"EXPERIMENT")
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
+def test_a_full_disk_is_told(three_runs: World) -> None:
+    if not os.path.exists("/dev/full"):
+        pytest.skip("needs /dev/full")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([sys.executable, "-m", "keepsake", "ls"], stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert done.returncode == 1
+    assert "No space left" in done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()
+
+
+def test_what_a_terminal_cannot_show_is_escaped(world: World) -> None:
+    world.add(experiment("e100000000", 0, command="train.py --name=日"))
+    out, err = keepsake("show", "e10", env={**os.environ, "PYTHONIOENCODING": "latin-1"}).communicate(timeout=60)
+    assert b"Command:         train.py --name=\\u65e5" in out
+    assert err == b""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
+def test_ctrl_c_at_a_question(three_runs: World) -> None:
+    process = keepsake("rm", "c90")
+    assert process.stdout is not None
+    while process.stdout.read(1) != b"?":
+        pass
+    process.send_signal(signal.SIGINT)
+    assert b"Traceback" not in process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "metadata/experiments/c90d1f4e55.json" in three_runs.objects()
+
+
+def test_help_imports_no_command(run_python: Any) -> None:
+    """What makes `keepsake --help` quick."""
+    program = """
+import sys
+from keepsake.cli import cli
+try:
+    cli.main(["--help"])
+except SystemExit:
+    print(sorted(set(sys.modules) & {"keepsake.cli.ls", "keepsake.cli.show", "tabulate", "yaml"}))
+"""
+    assert run_python(program).endswith("\n[]\n")
+
+
+# Completion
+
+
+def complete(*args: str) -> dict[str, str | None]:
+    *before, last = args
+    completer = ShellComplete(cli, {"obj": Settings()}, "keepsake", "_KEEPSAKE_COMPLETE")
+    return {item.value: item.help for item in completer.get_completions(list(before), last)}
+
+
+def test_commands_are_completed() -> None:
+    assert complete("").keys() == {name for name, lazy in COMMANDS.items() if not lazy.hidden}
+    assert complete("l") == {"ls": "List experiments in this project."}
+    assert set(complete("sh")) == {"show"}
+    assert {"--json", "--filter"} <= set(complete("ls", "--"))
+
+
+def test_ids_are_completed(three_runs: World) -> None:
+    three_runs.add(experiment("b51e7a0fff", 0, params={"p": "a,b\nc"}))
+    assert complete("show", "") == {
+        "b51e7a0fff": "about a second ago stopped p=a b c",
+        "b51e7a0f66": "about a minute ago stopped param-1=200 param-2=hello param-3=hi",
+        "d7718e5": "latest checkpoint of b51e7a0 step 5",
+        "a37c2e9": "10 minutes ago running param-1=100 param-2=hello",
+        "9f02c7d": "best checkpoint of a37c2e9 step 20",
+        "5d8f0b6": "latest checkpoint of a37c2e9 step 20",
+        "c90d1f4": "11 minutes ago stopped param-1=200 param-2=hello",
+    }
+    assert set(complete("rm", "a37", "5d8")) == {"5d8f0b6"}
+    assert set(complete("diff", "a37", "c90d1f4e")) == {"c90d1f4e55"}
+    assert set(complete("checkout", "-R", "file://nowhere", "")) == set()
+
+
+def test_sort_keys_are_completed(three_runs: World) -> None:
+    assert complete("ls", "--sort", "s") == {"step": "of the latest checkpoint", "status": ""}
+    assert complete("ls", "-s", "m") == {"metric-1": "metric", "metric-2": "metric"}
+    assert complete("ps", "-s", "p")["param-3"] == "param"
+
+
+def test_completion_says_nothing_when_it_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    environment = {"_KEEPSAKE_COMPLETE": "bash_complete", "COMP_WORDS": "keepsake show ", "COMP_CWORD": "2"}
+    result = CliRunner().invoke(cli, [], env=environment)
+    assert (result.exit_code, result.output.strip()) == (0, "")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(run: Run, shell: str) -> None:
+    assert f"_KEEPSAKE_COMPLETE={shell}_complete" in run("completion", shell).stdout

@@ -1,0 +1,244 @@
+"""How a run ends: nothing that checkpoint() had returned for is lost, and its status is honest at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import pytest
+
+import keepsake
+from keepsake.experiment import Experiment
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and fork are POSIX")
+
+PRELUDE = """
+import os, signal, sys, time
+import keepsake
+experiment = keepsake.init(path="train.py")
+print(experiment.id, flush=True)
+for number in range(3):
+    open("model.pth", "w").write(f"weights {number}" * 1000)
+    experiment.checkpoint(path="model.pth", metrics={"number": number}, quiet=True)
+"""
+
+
+def run(program: str, *, prelude: str = PRELUDE, status: int = 0, **environment: str) -> tuple[str, str]:
+    """Run a training script to its end; return the ID it printed, and its stderr."""
+    Path("run.py").write_text(prelude + textwrap.dedent(program))
+    done = subprocess.run(
+        [sys.executable, "run.py"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == status, done.stderr
+    return done.stdout.strip(), done.stderr
+
+
+@pytest.fixture(autouse=True)
+def project(project_directory: Path) -> Path:
+    (project_directory / "train.py").write_text("code")
+    return project_directory
+
+
+def check_whole(experiment_id: str, numbers: int = 3) -> Experiment:
+    """Every checkpoint is there with its files as they were."""
+    experiment = keepsake.experiments.get(experiment_id)
+    assert sorted(experiment.checkpoints.metrics["number"]) == list(range(numbers))
+    for checkpoint in experiment.checkpoints:
+        assert checkpoint.metrics is not None
+        with checkpoint.open("model.pth") as file:
+            assert file.read().decode() == f"weights {checkpoint.metrics['number']}" * 1000
+    return experiment
+
+
+def spool_is_empty(project: Path) -> bool:
+    return not (project / ".keepsake").exists()
+
+
+@pytest.mark.parametrize(
+    ("program", "status", "reason"),
+    [
+        ("", 0, "finished"),
+        ("sys.exit(3)", 3, "finished"),
+        ("raise ValueError('diverged')", 1, "exception: ValueError"),
+        ("time.sleep(0.5); os.kill(os.getpid(), signal.SIGINT); time.sleep(60)", -signal.SIGINT, "interrupted"),
+        ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)", -signal.SIGTERM, "terminated"),
+    ],
+)
+def test_whatever_ends_the_program_all_is_saved_and_it_shows_as_stopped(
+    project: Path, program: str, status: int, reason: str
+) -> None:
+    experiment_id, _ = run(program, status=status)
+    experiment = check_whole(experiment_id)
+    assert experiment.status == "stopped"
+    assert experiment.end_reason == reason
+    assert spool_is_empty(project)
+
+
+def test_a_handler_of_the_scripts_own_is_left_alone() -> None:
+    experiment_id, _ = run(
+        "os.kill(os.getpid(), signal.SIGTERM); time.sleep(0.1)",
+        prelude="import signal\nsignal.signal(signal.SIGTERM, lambda *_: None)\n" + PRELUDE,
+    )
+    assert check_whole(experiment_id).end_reason == "finished"
+
+
+def test_after_kill_9_the_next_init_finishes_what_was_left(project: Path) -> None:
+    experiment_id, _ = run("os.kill(os.getpid(), signal.SIGKILL)", status=-signal.SIGKILL)
+    # What waits in the spool is seen before anything was recovered
+    check_whole(experiment_id)
+    keepsake.init().stop()
+    for thread in threading.enumerate():
+        assert not thread.name.startswith("keepsake-init")
+    _wait_until(lambda: not (project / ".keepsake").exists())
+    check_whole(experiment_id)
+    assert len(list((project / "repo/checkpoints").iterdir())) == 3
+
+
+def test_after_kill_9_a_run_is_lost_once_its_heartbeat_is_stale(project: Path) -> None:
+    experiment_id, _ = run("os.kill(os.getpid(), signal.SIGKILL)", status=-signal.SIGKILL)
+    heartbeat = project / f"repo/metadata/heartbeats/{experiment_id}.json"
+    heartbeat.write_text(f'{{"experiment_id": "{experiment_id}", "last_heartbeat": "2021-01-01T00:00:00Z"}}')
+    assert keepsake.experiments.get(experiment_id).status == "lost"
+    assert keepsake.experiments.list()[0].status == "lost"
+
+
+def test_a_forked_child_that_checkpoints_loses_nothing() -> None:
+    """Neither if it ends by os._exit, as multiprocessing's children do, nor if its parent ends first."""
+    experiment_id, _ = run(
+        """
+        def child(number):
+            open(f"model{number}", "w").write(f"weights {number}" * 1000)
+            os.rename(f"model{number}", "model.pth")
+            experiment.checkpoint(path="model.pth", metrics={"number": number}, quiet=True)
+        for number in (3, 4):
+            if (pid := os.fork()) == 0:
+                child(number)
+                os._exit(0)
+            os.waitpid(pid, 0)
+        """
+    )
+    experiment = check_whole(experiment_id, 5)
+    assert experiment.status == "stopped"
+
+
+def test_a_forked_child_does_not_end_its_parents_run() -> None:
+    run(
+        """
+        if (pid := os.fork()) == 0:
+            sys.exit(0)
+        os.waitpid(pid, 0)
+        assert experiment.is_running()
+        """
+    )
+
+
+def test_processes_of_multiprocessing_can_checkpoint() -> None:
+    experiment_id, _ = run(
+        """
+        import multiprocessing
+        def child(number):
+            experiment.checkpoint(metrics={"number": number, "child": True}, quiet=True)
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            pool.map(child, range(3, 20))
+        """
+    )
+    experiment = keepsake.experiments.get(experiment_id)
+    assert sorted(experiment.checkpoints.metrics["number"]) == list(range(20))
+
+
+def test_a_hundred_experiments_in_one_process_cost_few_threads_and_descriptors() -> None:
+    run(
+        """
+        import threading
+        for number in range(100):
+            other = keepsake.init(params={"number": number})
+            other.checkpoint(metrics={"a": 1}, quiet=True)
+        assert threading.active_count() < 15, threading.enumerate()
+        assert len(os.listdir("/proc/self/fd")) < 30 if os.path.exists("/proc/self/fd") else True
+        """
+    )
+    assert len(keepsake.experiments.list()) == 101
+    assert {e.status for e in keepsake.experiments.list()} == {"stopped"}
+
+
+def test_threads_that_checkpoint_at_once_lose_nothing() -> None:
+    experiment_id, _ = run(
+        """
+        import threading
+        def work(start):
+            for number in range(start, start + 20):
+                experiment.checkpoint(metrics={"number": number}, quiet=True)
+        threads = [threading.Thread(target=work, args=(3 + 20 * n,)) for n in range(4)]
+        [t.start() for t in threads]
+        [t.join() for t in threads]
+        """
+    )
+    experiment = keepsake.experiments.get(experiment_id)
+    assert sorted(experiment.checkpoints.metrics["number"]) == list(range(83))
+    assert sorted(step for step in experiment.checkpoints.step if step is not None) == list(range(83))
+
+
+def test_what_cannot_be_saved_stays_in_the_spool_and_is_said(project: Path) -> None:
+    """The repository goes away while the script runs; training goes on, and the next run saves what is left."""
+    experiment_id, messages = run(
+        """
+        time.sleep(0.5)
+        os.rename("repo", "away"); open("repo", "w").close()
+        experiment.checkpoint(path="model.pth", metrics={"number": 3}, quiet=True)
+        """,
+        KEEPSAKE_STRICT="",
+    )
+    assert "tried again" in messages
+    assert "keepsake sync" in messages
+    assert not spool_is_empty(project)
+    (project / "repo").unlink()
+    (project / "away").rename(project / "repo")
+    keepsake.init().stop()
+    _wait_until(lambda: spool_is_empty(project))
+    experiment = keepsake.experiments.get(experiment_id)
+    assert experiment.checkpoints.metrics["number"] == [0, 1, 2, 3]
+    assert experiment.status == "stopped"
+
+
+def test_in_strict_mode_what_cannot_be_saved_ends_the_program_with_status_1() -> None:
+    run(
+        """
+        os.rename("repo", "away"); open("repo", "w").close()
+        experiment.checkpoint(metrics={"number": 3}, quiet=True)
+        """,
+        status=1,
+        KEEPSAKE_STRICT="1",
+    )
+
+
+def test_in_strict_mode_stop_raises_what_cannot_be_saved() -> None:
+    run(
+        """
+        os.rename("repo", "away"); open("repo", "w").close()
+        experiment.checkpoint(metrics={"number": 3}, quiet=True)
+        try:
+            experiment.stop()
+        except keepsake.exceptions.KeepsakeError:
+            os._exit(0)
+        """,
+        prelude=PRELUDE,
+        KEEPSAKE_STRICT="1",
+    )
+
+
+def _wait_until(condition: object) -> None:
+    import time
+
+    deadline = time.monotonic() + 30
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -1,0 +1,97 @@
+"""Whether two outputs, or two directories, are the same."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.interop.differences import listed
+from tests.interop.sides import Done, Side
+
+_ATTEMPTS = 4
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.?(\d*?)0*Z")
+_ADDED_FIELDS = {"ended", "end_reason"}
+
+
+def lines(text: str) -> list[str]:
+    """Return the lines without trailing spaces."""
+    return [line.rstrip() for line in text.splitlines()]
+
+
+# What a listed difference may do to an output is taken away from both sides; by its ID
+
+
+def _without_alignment(text: str) -> str:
+    return re.sub(r"(?<=\S)  +", "  ", text)
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(item) for name, item in value.items()} or None
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value] or None
+    return _TIME.sub(r"\1.\2Z", value) if isinstance(value, str) else value
+
+
+def _without_added_fields(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: item for name, item in value.items() if name not in _ADDED_FIELDS}
+    return value
+
+
+_IN_TEXT: dict[str, Callable[[str], str]] = {"show-alignment": _without_alignment}
+_IN_JSON: dict[str, Callable[[Any], Any]] = {"ls-json-null": _without_nulls, "added-fields": _without_added_fields}
+
+
+def _comparable(text: str, tolerating: tuple[str, ...], *, is_json: bool) -> Any:
+    assert set(tolerating) <= listed().keys()
+    for tolerance in tolerating:
+        text = _IN_TEXT.get(tolerance, str)(text)
+    if not is_json:
+        return lines(text)
+    value = json.loads(text) if text else None
+    for tolerance in tolerating:
+        value = _IN_JSON.get(tolerance, lambda same: same)(value)
+    return value
+
+
+def assert_same_output(
+    theirs: Side,
+    ours: Side,
+    *args: str,
+    cwd: Path,
+    other_cwd: Path | None = None,
+    answer: str = "",
+    tolerating: tuple[str, ...] = (),
+) -> str:
+    """Assert that a command prints the same on stdout, and ends with the same status, on both sides; return it.
+
+    With `--json`, values are compared. As time passes ("2 seconds ago"), a difference must show repeatedly.
+    """
+    is_json = "--json" in args
+    for _ in range(_ATTEMPTS):
+        done = [side.run(*args, cwd=where, answer=answer) for side, where in ((theirs, cwd), (ours, other_cwd or cwd))]
+        found = [(each.status, _comparable(each.stdout, tolerating, is_json=is_json)) for each in done]
+        if found[0] == found[1]:
+            return done[1].stdout
+    raise AssertionError(_explain(args, done, found))
+
+
+def _explain(args: tuple[str, ...], done: list[Done], found: list[tuple[int, Any]]) -> str:
+    texts = [value if isinstance(value, list) else json.dumps(value, indent=1).splitlines() for _, value in found]
+    shown = [list(map(str, text)) for text in texts]
+    change = difflib.unified_diff(*shown, f"0.4.2: exit {done[0].status}", f"ours: exit {done[1].status}", lineterm="")
+    return "\n".join([f"keepsake {' '.join(args)}", *change, "stderr:", *(each.stderr[-2000:] for each in done)])
+
+
+def tree(directory: Path) -> dict[str, tuple[bytes, int]]:
+    """Return name → (content, permission bits) of all files below a directory."""
+    return {
+        path.relative_to(directory).as_posix(): (path.read_bytes(), path.stat().st_mode & 0o777)
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }

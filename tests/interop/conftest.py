@@ -1,0 +1,64 @@
+"""The real Keepsake 0.4.2 on one side, this project on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.interop import oracle, sides
+from tests.interop.sides import Side
+
+
+@pytest.fixture(scope="session")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
+    """The real Keepsake 0.4.2. Where it cannot be installed, what needs it is skipped; in CI that is a failure."""
+    try:
+        programs = oracle.install()
+    except oracle.CannotInstall as error:
+        message = f"Keepsake {oracle.VERSION} cannot be installed here: {error}"
+        if oracle.must_be_there():
+            pytest.fail(message)
+        pytest.skip(message)
+    side = sides.original(programs, tmp_path_factory.mktemp("home-of-0.4.2"))
+    yield side
+    side.close()
+
+
+@pytest.fixture(scope="session")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
+    """This project."""
+    side = sides.ours(tmp_path_factory.mktemp("home-of-ours"))
+    yield side
+    side.close()
+
+
+class Pair(NamedTuple):
+    """Who writes and who reads."""
+
+    writer: Side
+    reader: Side
+
+
+@pytest.fixture(params=["written by 0.4.2", "written by ours"])
+def pair(request: pytest.FixtureRequest, original: Side, ours: Side) -> Pair:
+    """Both directions."""
+    return Pair(original, ours) if request.param == "written by 0.4.2" else Pair(ours, original)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A directory that is a project with one file; its repository is its folder `repo`."""
+    directory = tmp_path / "project"
+    directory.mkdir()
+    (directory / "keepsake.yaml").write_text("repository: file://repo\n")
+    (directory / "train.py").write_text("print('training')\n")
+    return directory
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "original" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.interop)

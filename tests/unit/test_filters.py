@@ -1,0 +1,386 @@
+"""Filters and sort keys: what they parse as, what they match, in what order."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keepsake._filters import parse_filter, parse_sort
+from keepsake.exceptions import InvalidFilter
+
+_CREATED = datetime(2022, 3, 14, 9, 41, 7).timestamp()
+
+
+@dataclasses.dataclass
+class Run:
+    params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    best_metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    created: float = 0.0
+    latest_step: int = 0
+    user: str = ""
+    host: str = ""
+    command: str = ""
+    status: str = "stopped"
+
+
+def matches(text: str, **fields: Any) -> bool:
+    return parse_filter(text).matches(Run(**fields))
+
+
+PARAMS = {
+    "lr": 0.01,
+    "layers": 3,
+    "unit": 1.0,
+    "opt": "adam",
+    "number": "3",
+    "flag": True,
+    "list": [1, 2.5],
+    "nothing": None,
+    "nan": math.nan,
+    "big": 2**60,
+    "val/loss": 0.5,
+    "eval.loss": 0.5,
+    "a b-c_d": 1,
+    "a<b": 1,
+    'q"q': 1,
+    "wow!": 1,
+    "naïve": "日本",
+}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "lr=0.01",
+        "lr = 1e-2",
+        " lr  =  .01 ",
+        "lr<0.02",
+        "lr <= 0.01",
+        "lr>0",
+        "lr >= +.01",
+        "lr != 0.02",
+        "layers = 3.0",
+        "layers >= 2.5",
+        "unit = 1",
+        "unit <= 1",
+        f"big = {2**60}",
+        f"big != {2**60 + 1}",
+        "opt = adam",
+        'opt = "adam"',
+        "opt < b",
+        'number = "3"',
+        "flag = true",
+        "flag = TRUE",
+        "flag > false",
+        "list = [1, 2.5]",
+        "list = [1.0,2.5]",
+        "list != [1]",
+        "nothing = null",
+        "nothing = None",
+        "missing = null",
+        "missing != 3",
+        "nothing != 3",
+        "lr != null",
+        "lr < null",
+        "nan = NaN",
+        "nan != 3",
+        "lr != nan",
+        "lr < inf",
+        "val/loss<0.6",
+        "eval.loss = 0.5",
+        "a b-c_d = 1",
+        '"a<b" = 1',
+        '"q\\"q" = 1',
+        '"lr" = 0.01',
+        "wow! = 1",
+        "wow!!=2",
+        "naïve = 日本",
+    ],
+)
+def test_filters_that_match(text: str) -> None:
+    assert matches(text, params=PARAMS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "lr = 0.02",
+        "lr < 0.01",
+        "lr > 0.01",
+        "lr = null",
+        "opt = sgd",
+        "opt > b",
+        f"big = {2**60 + 1}",
+        "list = [1]",
+        "missing = 3",
+        "missing < 3",
+        "missing >= 3",
+        "missing != null",
+        "missing < null",
+        "nothing < 3",
+        "nan = 3",
+        "nan < 3",
+        "nan >= 3",
+        "nan != NaN",
+    ],
+)
+def test_filters_that_do_not_match(text: str) -> None:
+    assert not matches(text, params=PARAMS)
+
+
+@pytest.mark.parametrize(
+    "text", ["number = 3", "number < 5", "opt > 3", "flag = 1", "lr = adam", 'lr = "0.01"', "list = 1"]
+)
+def test_another_type_matches_nothing_but_unequal_and_warns_once(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    condition = parse_filter(text)
+    assert [condition.matches(Run(PARAMS)) for _ in range(3)] == [False] * 3
+    assert len(condition.warnings) == 1
+    assert capsys.readouterr().err.count(text) == 1
+    name, _, value = text.partition(" ")
+    assert matches(f"{name} != {value.split()[-1]}", params=PARAMS)
+
+
+def test_one_odd_experiment_does_not_hide_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    condition = parse_filter("lr < 0.5")
+    assert [condition.matches(Run({"lr": value})) for value in (0.1, "auto", 0.2)] == [True, False, True]
+    assert "lr is a string in some experiments" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "lr",
+        "lr=",
+        "=3",
+        " = 3",
+        "lr 3",
+        "lr==3",
+        "lr => 3",
+        "lr =< 3",
+        "lr <> 3",
+        "!=3",
+        "<",
+        "lr <=> 3",
+        "lr<= =3",
+    ],
+)
+def test_what_is_no_filter_gets_the_grammar(text: str) -> None:
+    with pytest.raises(InvalidFilter, match='"<name> <operator> <value>"') as caught:
+        parse_filter(text)
+    assert f'"{text}"' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("status = finished", '"running", "stopped" or "lost"'),
+        ("status < running", '"="'),
+        ("status = [1]", '"running"'),
+        ("step = abc", "step is a number"),
+        ("list < [1]", "no order"),
+        ("created > whenever", '"whenever" is no date'),
+        ("created > 2022-13-01", "no date"),
+        ("created > 2022-03-14 25:00", "no date"),
+        ("created > 2022-03-14 09:41 XYZ", "no date"),
+        ("created > 12345", "no date"),
+        ("created > true", "no date"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused(text: str, message: str) -> None:
+    with pytest.raises(InvalidFilter, match=message):
+        parse_filter(text)
+
+
+def test_names_of_fields_come_before_metrics_and_these_before_params() -> None:
+    run = {"params": {"step": 1, "loss": 1}, "best_metrics": {"loss": 2, "user": "x"}, "latest_step": 9, "user": "kim"}
+    assert matches("step = 9", **run)
+    assert matches("loss = 2", **run)
+    assert matches("user = kim", **run)
+
+
+def test_a_metric_that_is_none_hides_the_param() -> None:
+    assert matches("loss = null", params={"loss": 1}, best_metrics={"loss": None})
+
+
+@pytest.mark.parametrize(
+    "text", ["user = 123", 'user = "123"', "host = 10.1.1.2", "command = train.py --lr=0.1 -q", "host = true"]
+)
+def test_texts_compare_with_the_value_as_it_stands(text: str) -> None:
+    name, _, value = text.partition(" = ")
+    assert matches(text, **{name: value.strip('"')})
+    assert not matches(text, **{name: "other"})
+
+
+@pytest.mark.parametrize(
+    ("text", "statuses"),
+    [
+        ("status = running", {"running"}),
+        ('status = "running"', {"running"}),
+        ("status = stopped", {"stopped", "lost"}),
+        ("status = lost", {"lost"}),
+        ("status != running", {"stopped", "lost"}),
+        ("status != stopped", {"running"}),
+        ("status != lost", {"running", "stopped"}),
+        ("status != null", {"running", "stopped", "lost"}),
+    ],
+)
+def test_what_was_lost_has_stopped_too(text: str, statuses: set[str]) -> None:
+    assert {status for status in ("running", "stopped", "lost") if matches(text, status=status)} == statuses
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2022-03-14",
+        "2022-03-14 09:41",
+        "2022-03-14 9:41 AM",
+        "2022-03-14T09:41:07",
+        '"2022-03-14 09:41:07.5"',
+        "2022-03-14T09:41:07.123456Z",
+        "2022-03-14T15:11:07+05:30",
+        "2022-03-14 06:41:07 -03",
+        "Mon, 14 Mar 2022 09:41:07 UTC",
+        "Mon Mar 14 09:41:07 2022",
+        "2022/03/14",
+        "03/14/2022",
+        "3/14/22",
+        "14.03.2022",
+        "20220314",
+        "14 March 2022",
+        "Mar 14, 2022",
+        "mar. 14th 2022",
+        "14-Mar-2022",
+        "2022-03",
+        "March 2022",
+        "2022",
+        "1647250867",
+        "1647250867123",
+    ],
+)
+def test_a_time_in_any_form_equals_what_lies_in_it(value: str) -> None:
+    assert matches(f"created = {value}", created=_CREATED + 0.25)
+    assert not matches(f"created != {value}", created=_CREATED + 0.25)
+    assert not matches(f"created = {value}", created=_CREATED + 366 * 86400)
+    assert matches(f"created >= {value}", created=_CREATED + 0.25)
+    assert not matches(f"created < {value}", created=_CREATED)
+
+
+def test_created_compares_whole_seconds() -> None:
+    assert matches("created <= 2022-03-14T09:41:07", created=_CREATED + 0.9)
+    assert not matches("created > 2022-03-14T09:41:07", created=_CREATED + 0.9)
+    assert matches("created > 2022-03-14T09:41:07", created=_CREATED + 1)
+
+
+def test_times_are_local(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not hasattr(time, "tzset"):
+        pytest.skip("the zone cannot be changed here")
+    monkeypatch.setenv("TZ", "EST5EDT")
+    time.tzset()
+    for value in ("2022-03-14 05:41:07", "2022-03-14 05:41:07 EDT", "2022-03-14 09:41:07 GMT"):
+        assert matches(f"created = {value}", created=_CREATED)
+
+
+def test_today_and_yesterday() -> None:
+    now = datetime.now()
+    yesterday = (now - timedelta(days=1)).timestamp()
+    assert matches("created >= yesterday", created=yesterday)
+    assert matches("created < today", created=yesterday)
+    assert not matches("created < 00:00", created=time.time())
+
+
+def test_started_is_created_and_says_that_it_is_deprecated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse_filter("started > 2022-01-01").matches(Run(created=_CREATED))
+    assert parse_sort("started-desc").name == "created"
+    assert capsys.readouterr().err.count('use "created" instead') == 2
+
+
+@given(st.floats(allow_nan=False) | st.integers(-(2**70), 2**70), st.floats(allow_nan=False) | st.integers())
+def test_operators_agree_with_python_on_numbers(value: float, wanted: float) -> None:
+    found = {
+        symbol: matches(f"x {symbol} {wanted}", params={"x": value}) for symbol in ("=", "!=", "<", "<=", ">", ">=")
+    }
+    assert found == {
+        "=": value == wanted,
+        "!=": value != wanted,
+        "<": value < wanted,
+        "<=": value <= wanted,
+        ">": value > wanted,
+        ">=": value >= wanted,
+    }
+
+
+@given(st.text())
+def test_any_text_is_a_filter_or_an_invalid_filter(text: str) -> None:
+    for candidate in (text, f"lr = {text}", f"created > {text}", f"{text} = 1"):
+        try:
+            parse_filter(candidate).matches(Run({"lr": 0.1}))
+        except InvalidFilter as error:
+            assert str(error)
+
+
+# Sorting
+
+
+def in_order(key: str, *values: Any) -> list[Any]:
+    """Return `values`, which belong to experiments created one after another, sorted by the param `x`."""
+    runs = [Run({} if value == "missing" else {"x": value}, created=i) for i, value in enumerate(values)]
+    return [run.params.get("x", "missing") for run in parse_sort(key).apply(runs)]
+
+
+def test_sorted_in_both_directions_with_missing_values_last() -> None:
+    values = [3, "missing", 1.5, None, 2]
+    assert in_order("x", *values) == [1.5, 2, 3, "missing", None]
+    assert in_order("x-asc", *values) == [1.5, 2, 3, "missing", None]
+    assert in_order("x-desc", *values) == [3, 2, 1.5, "missing", None]
+
+
+def test_nan_comes_last_in_both_directions() -> None:
+    assert in_order("x", math.nan, math.inf, 1)[:2] == [1, math.inf]
+    assert in_order("x-desc", math.nan, math.inf, 1)[:2] == [math.inf, 1]
+
+
+def test_mixed_types_are_ordered_by_type() -> None:
+    assert in_order("x", [1], "a", 2, True, {"a": 1}) == [True, 2, "a", [1], {"a": 1}]
+    assert in_order("x-desc", [1], "a", 2, True) == [[1], "a", 2, True]
+
+
+@pytest.mark.parametrize("key", ["x", "x-desc"])
+def test_ties_keep_the_order_of_creation(key: str) -> None:
+    runs = [Run({"x": 1}, created=i) for i in range(20)]
+    assert parse_sort(key).apply(runs) == runs
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "descending"),
+    [
+        ("created", "created", False),
+        ("val/loss-desc", "val/loss", True),
+        ('"x-desc"', "x-desc", False),
+        ('"x-desc"-desc', "x-desc", True),
+        (" x-asc ", "x", False),
+    ],
+)
+def test_sort_keys(key: str, name: str, descending: bool) -> None:
+    order = parse_sort(key)
+    assert (order.name, order.descending) == (name, descending)
+
+
+def test_sorting_by_a_field_or_metric() -> None:
+    runs = [Run(created=2, host="b", best_metrics={"loss": 0.1}), Run(created=1, host="a", best_metrics={"loss": 0.2})]
+    for key in ("created", "host", "loss-desc"):
+        assert parse_sort(key).apply(runs) == runs[::-1]
+
+
+@pytest.mark.parametrize("key", ["", " "])
+def test_an_empty_sort_key_is_refused(key: str) -> None:
+    with pytest.raises(InvalidFilter, match="Failed to parse sort key"):
+        parse_sort(key)
