@@ -7,11 +7,11 @@ import re
 import shlex
 import sys
 
-_SECRET = (
+_PRIVATE = (
     r"[\w.-]*(?:password|passwd|passphrase|secret|token|credential|api[-_]?key|access[-_]?key|private[-_]?key)[\w.-]*"
 )
-_SECRET_OPTION = re.compile(rf"-{{0,2}}{_SECRET}", re.IGNORECASE)
-_SECRET_VALUE = re.compile(rf"(-{{0,2}}{_SECRET}=).+", re.IGNORECASE | re.DOTALL)
+_SECRET_OPTION = re.compile(rf"-{{0,2}}{_PRIVATE}", re.IGNORECASE)
+_SECRET_VALUE = re.compile(rf"(-{{0,2}}{_PRIVATE}=).+", re.IGNORECASE | re.DOTALL)
 _USER_IN_URL = re.compile(r"(\w+://)[^/@\s]+@")
 _HIDDEN = "***"
 

@@ -14,7 +14,7 @@ from keepsake.exceptions import WriteError
 
 
 class Extraction:
-    """Makes new files in `directory`, and the directories they need; never writes to or through what was there before."""
+    """Makes new files in `directory`, and the directories they need; never writes to or through what was there."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

@@ -28,6 +28,10 @@ _UNSAFE_ON_WINDOWS = re.compile(r'[:*?"<>|]|[ .](/|$)|(^|/)(con|prn|aux|nul|com\
 
 def is_safe_name(name: str) -> bool:
     """Whether `name` is a relative POSIX path that stays below any directory it is put in, on this system."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
     return not (_UNSAFE_NAME.search(name) or (os.name == "nt" and _UNSAFE_ON_WINDOWS.search(name)))
 
 

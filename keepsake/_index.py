@@ -156,7 +156,7 @@ class Index:
                 yield line
 
     def add(self, lines: list[Line], live: Mapping[str, str]) -> None:
-        """Keep what was fetched; `live` maps every ID there is to its etag. A cache that cannot be written is done without."""
+        """Keep what was fetched; `live` maps every ID there is to its etag. If that cannot be written, so be it."""
         try:
             if self._lines + len(lines) > 2 * len(live) + 100:
                 fresh = {line.id: line for line in self._read() if live.get(line.id) == line.etag}

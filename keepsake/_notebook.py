@@ -5,7 +5,7 @@ No scripts, nothing from elsewhere, and the notebook's own colours. Whatever peo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from html import escape
@@ -22,6 +22,7 @@ _MAX_ROWS, _EDGE_ROWS = 60, 20  # of more rows, only the first and last few are 
 _MAX_COLUMNS = 12  # params, and so metrics
 _NAME, _SHORT, _LONG = 60, 24, 2000  # characters of a name; of a value in a list; of one with a line for itself
 
+_BEST = " ★ best"
 _STYLE = """<style>
 .keepsake { overflow-x: auto }
 .keepsake p { margin: 0.6em 0 0.2em }
@@ -31,7 +32,7 @@ _STYLE = """<style>
 .keepsake td { max-width: 50em; overflow-wrap: break-word; white-space: pre-wrap }
 .keepsake th, .keepsake .list td { white-space: nowrap }
 .keepsake thead tr { border: none }
-.keepsake thead th, .keepsake .best td { font-weight: 600 }
+.keepsake .best td { font-weight: 600 }
 .keepsake tbody th, .keepsake .group, .keepsake .more { font-weight: normal; opacity: 0.65 }
 .keepsake .running::before, .keepsake .stopped::before, .keepsake .lost::before { color: #888; content: "● " }
 .keepsake .running::before { color: #2a9d4e }
@@ -44,15 +45,14 @@ def checkpoint_html(checkpoint: Checkpoint) -> str:
     experiment, primary = checkpoint._experiment, checkpoint.primary_metric
     best = experiment.checkpoints.best() if experiment else None
     facts = {
-        "Created": _time(checkpoint),
+        "Created": checkpoint.created.isoformat(" ", "seconds"),
         "Step": str(checkpoint.step or 0),
         "Path": checkpoint.path,
         "Experiment": experiment.id if experiment else None,
         "Primary metric": f"{primary['name']} ({primary['goal']})" if primary else None,
     }
-    note = " ★ best" if best is not None and best.id == checkpoint.id else ""
-    title = _title(f"Checkpoint {checkpoint.id}{note}")
-    return _page(title, _fields(facts), _title("Metrics"), _fields(_sorted(checkpoint.metrics)))
+    title = f"Checkpoint {checkpoint.id}{_BEST if best and best.id == checkpoint.id else ''}"
+    return _page(_title(title), _facts(facts), _title("Metrics"), _fields(checkpoint.metrics))
 
 
 def experiment_html(experiment: Experiment) -> str:
@@ -62,7 +62,7 @@ def experiment_html(experiment: Experiment) -> str:
     with suppress(KeepsakeError):  # what was read before is shown all the same
         status = experiment.status
     facts = {
-        "Created": _time(experiment),
+        "Created": experiment.created.isoformat(" ", "seconds"),
         "Status": f"{status} ({reason})" if reason else status,
         "Duration": str(timedelta(seconds=round(duration.total_seconds()))) if duration is not None else None,
         "Host": experiment.host,
@@ -73,7 +73,7 @@ def experiment_html(experiment: Experiment) -> str:
     }
     parts = [_title(f"Experiment {experiment.id}"), _facts(facts), _title("Params"), _fields(experiment.params)]
     if packages:
-        parts.append(f"<details><summary>{len(packages)} Python packages</summary>{_fields(packages)}</details>")
+        parts.append(f"<details><summary>Python packages: {len(packages)}</summary>{_fields(packages)}</details>")
     return _page(*parts, *_checkpoints(experiment))
 
 
@@ -84,14 +84,13 @@ def _checkpoints(experiment: Experiment) -> list[str]:
     metrics = sorted(names, key=lambda name: (name != primary, name))[:_MAX_COLUMNS]
 
     def row(checkpoint: Checkpoint) -> str:
-        note, kind = (" ★ best", "best") if checkpoint is best else ("", "")
-        texts = (checkpoint.short_id() + note, str(checkpoint.step or 0), _time(checkpoint))
+        note, kind = (_BEST, "best") if checkpoint is best else ("", "")
+        texts = (checkpoint.short_id() + note, str(checkpoint.step or 0), checkpoint.created.isoformat(" ", "seconds"))
         return _row([*map(_cell, texts), *_values(checkpoint.metrics, metrics)], kind)
 
     keep = next((index for index, checkpoint in enumerate(checkpoints) if checkpoint is best), 0)
-    head = _row(map(_head, ("ID", "Step", "Created", *metrics)))
     title = _title(f"Checkpoints: {len(checkpoints):,}", len(names), "metrics")
-    return [title, _table(head, _body(checkpoints, row, keep), "list")]
+    return [title, _list({"": ["ID", "Step", "Created", *metrics]}, _body(checkpoints, row, keep))]
 
 
 def experiments_html(experiments: Sequence[Experiment]) -> str:
@@ -99,27 +98,24 @@ def experiments_html(experiments: Sequence[Experiment]) -> str:
     shown = [experiments[index] for index in _shown(len(experiments))]
     statuses = _statuses(shown)
     chosen = {id(e): [e.checkpoints.best(), e.checkpoints.latest()] for e in shown}
-    has_best = any(best for best, _ in chosen.values())
+    start = 0 if any(best for best, _ in chosen.values()) else 1  # without a single best, there is no column for it
     people = [name for name in ("host", "user") if len({getattr(e, name) for e in experiments}) > 1]
     differing = _differing(experiments)
     params, metrics = differing[:_MAX_COLUMNS], _metrics(best or latest for best, latest in chosen.values())
 
     def row(experiment: Experiment) -> str:
         status = statuses.get(experiment.id, "unknown")
-        cells = [_cell(experiment.short_id()), _cell(_time(experiment)), _cell(status, status)]
+        cells = [_cell(experiment.short_id()), _cell(experiment.created.isoformat(" ", "seconds")), _cell(status, status)]
         cells += [*_values(vars(experiment), people), *_values(experiment.params, params)]
-        for checkpoint in chosen[id(experiment)][0 if has_best else 1 :]:
+        for checkpoint in chosen[id(experiment)][start:]:
             texts = (checkpoint.short_id(), str(checkpoint.step or 0)) if checkpoint else ("", "")
-            cells += [*map(_cell, texts), *_values(checkpoint.metrics if checkpoint else None, metrics)]
+            cells += [*map(_cell, texts), *_values(checkpoint and checkpoint.metrics, metrics)]
         return _row(cells)
 
     groups = {"": ["Experiment", "Started", "Status", *map(str.title, people)], "Params": params}
-    groups |= {"Best checkpoint": ["ID", "Step", *metrics]} if has_best else {}
-    groups |= {"Latest checkpoint": ["ID", "Step", *metrics]}
-    above = _row(f'<th class="group" colspan="{len(titles)}">{name}</th>' for name, titles in groups.items() if titles)
-    head = above + _row(_head(title) for titles in groups.values() for title in titles)
+    groups |= {name: ["ID", "Step", *metrics] for name in ("Best checkpoint", "Latest checkpoint")[start:]}
     title = _title(f"Experiments: {len(experiments):,}", len(differing), "params that differ")
-    return _page(title, _table(head, _body(experiments, row), "list"))
+    return _page(title, _list(groups, _body(experiments, row)))
 
 
 def _statuses(experiments: list[Experiment]) -> dict[str, str]:
@@ -128,9 +124,8 @@ def _statuses(experiments: list[Experiment]) -> dict[str, str]:
     for project in {id(e._project): e._project for e in experiments}.values():
         with suppress(KeepsakeError):
             repository, heartbeats = project._repository, project._repository.heartbeats()
-            for e in experiments:
-                if e._project is project:
-                    statuses[e.id] = repository.status(e.id, e.keepsake_version or "", heartbeats)
+            for e in (e for e in experiments if e._project is project):
+                statuses[e.id] = repository.status(e.id, e.keepsake_version or "", heartbeats)
     return statuses
 
 
@@ -167,9 +162,23 @@ def _body(items: Sequence[Any], row: Callable[[Any], str], keep: int = 0) -> str
     return "".join(rows)
 
 
-def _fields(items: Iterable[tuple[str, Any]]) -> str:
+def _facts(facts: Mapping[str, str | None]) -> str:
+    return _fields({name: text for name, text in facts.items() if text})
+
+
+def _fields(values: Mapping[str, Any] | None) -> str:
     """A table with a line for each name and value."""
-    return _table("", _body(list(items), lambda item: _row([_cell(item[0], tag="th"), _cell(full_text(item[1]))])))
+    items = list((values or {}).items())
+    body = _body(items, lambda item: _row([_cell(item[0], tag="th"), _cell(full_text(item[1]))]))
+    return f"<table><tbody>{body}</tbody></table>" if body else '<p class="more">(none)</p>'
+
+
+def _list(groups: Mapping[str, list[str]], body: str) -> str:
+    """A table with the titles of its columns, and of groups of them."""
+    above = (f'<th class="group" colspan="{len(titles)}">{name}</th>' for name, titles in groups.items() if titles)
+    titles = (_cell(title, tag="th") for titles in groups.values() for title in titles)
+    head = (_row(above) if len(groups) > 1 else "") + _row(titles)
+    return f'<table class="list"><thead>{head}</thead><tbody>{body}</tbody></table>' if body else ""
 
 
 def _values(values: Mapping[str, Any] | None, names: Iterable[str]) -> Iterator[str]:
@@ -180,23 +189,22 @@ def _values(values: Mapping[str, Any] | None, names: Iterable[str]) -> Iterator[
         yield _cell(text, tooltip="" if text == whole else whole)
 
 
-def _table(head: str, body: str, kind: str = "") -> str:
-    table = f'<table class="{kind}"><thead>{head}</thead><tbody>{body}</tbody></table>'
-    return table if body else '<p class="more">(none)</p>'
-
-
 def _row(cells: Iterable[str], kind: str = "") -> str:
     return f'<tr class="{kind}">{"".join(cells)}</tr>'
 
 
 def _cell(text: str, kind: str = "", *, tooltip: str = "", tag: str = "td") -> str:
-    text, title = (escape(cut(escape_controls(part, keep_newlines=True), _LONG)) for part in (text, tooltip))
-    return f'<{tag} class="{kind}" title="{title}">{text}</{tag}>'
+    title, shown = _text(tooltip, _LONG), _text(text, _LONG if tag == "td" else _NAME)
+    return f'<{tag} class="{kind}" title="{title}">{shown}</{tag}>'
+
+
+def _text(text: str, width: int) -> str:
+    return escape(cut(escape_controls(text, keep_newlines=True), width))
 
 
 def _title(text: str, count: int = 0, noun: str = "") -> str:
     more = f" ({count - _MAX_COLUMNS:,} more {noun} not shown)" if count > _MAX_COLUMNS else ""
-    return f'<p><b>{escape(escape_controls(text))}</b><span class="more">{more}</span></p>'
+    return f'<p><b>{_text(text, _LONG)}</b><span class="more">{more}</span></p>'
 
 
 def _page(*parts: str) -> str:

@@ -87,8 +87,8 @@ def _publish_within_deadline(repository: Repository, record: Record, *, beat: bo
     if not finished.wait(_DEADLINE_SECONDS):
         late.set()
         raise WriteError(
-            f"{repository.url} does not answer (waited {_DEADLINE_SECONDS:.0f} s). Check the network and the URL; or set "
-            "KEEPSAKE_OFFLINE=1 to record on this machine, and send it with `keepsake sync` later"
+            f"{repository.url} does not answer (waited {_DEADLINE_SECONDS:.0f} s). Check the network and the URL; "
+            "or set KEEPSAKE_OFFLINE=1 to record on this machine, and send it with `keepsake sync` later"
         )
     error = done[0]
     if error is not None:

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from keepsake import _spool
 from keepsake._console import Progress, say, warn
@@ -60,7 +60,7 @@ def upload(
         if named.get(pack.stem):
             try:
                 with FrozenFiles(pack) as frozen, write_archive(pack.stem, frozen, workers) as archive:
-                    repository.put_archive(entry.id, pack.stem, _Watched(archive, moved))
+                    repository.put_archive(entry.id, pack.stem, cast(BinaryIO, _Watched(archive, moved)))
             except FileNotFoundError:
                 continue  # another recovery has stored it
         if pack.stem in named:  # without a path: its files were removed
@@ -98,7 +98,7 @@ def finish(entry: Entry, repository: Repository) -> None:
 class _Watched(io.RawIOBase):
     """A stream that tells how much was read of it."""
 
-    def __init__(self, source: io.BufferedIOBase | io.RawIOBase, moved: Callable[[int], None] | None) -> None:
+    def __init__(self, source: BinaryIO, moved: Callable[[int], None] | None) -> None:
         self._source = source
         self._moved = moved
 
@@ -106,7 +106,9 @@ class _Watched(io.RawIOBase):
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        count = self._source.readinto(buffer) or 0
+        data = self._source.read(len(buffer))
+        count = len(data)
+        buffer[:count] = data
         if self._moved:
             self._moved(count)
         return count
@@ -320,6 +322,6 @@ def say_pending(jobs: list[_Job]) -> None:
     for job in jobs:
         if not job.entry.gone:
             say(
-                f"Experiment {job.entry.id[:7]} is not wholly saved to {job.repository.url} yet. What is left is safe in "
-                f"{job.entry.directory}; `keepsake sync`, or the next run here, sends it."
+                f"Experiment {job.entry.id[:7]} is not wholly saved to {job.repository.url} yet. What is left is safe "
+                f"in {job.entry.directory}; `keepsake sync`, or the next run here, sends it."
             )

@@ -4,8 +4,8 @@
                           <process>.jsonl   the journal of one process: a line per checkpoint or changed field
                           <id>.pack         the frozen files of a checkpoint, or of the experiment itself
 
-`checkpoint()` returns when its pack and then its line are written, so kill -9 loses nothing that had returned. A journal
-goes when its lines are in the repository, a pack when its archive is, the directory when the run has ended.
+`checkpoint()` returns when its pack and then its line are written, so kill -9 loses nothing that had returned. A
+journal goes when its lines are in the repository, a pack when its archive is, the directory when the run has ended.
 
 No file locks: they do not hold on network file systems. Whoever wants another process's journal renames it first and
 reads it then; the owner looks after each line whether its journal is still where it was, and writes the line again if
@@ -72,7 +72,8 @@ def check_room(directory: Path) -> None:
     reserve = min(_RESERVE_BYTES, int(usage.total * _RESERVE_SHARE))
     if usage.free < reserve:
         raise WriteError(
-            f"the disk of {directory} is nearly full ({usage.free / 1e6:,.0f} MB free, {reserve / 1e6:,.0f} MB are left alone)"
+            f"the disk of {directory} is nearly full: {usage.free / 1e6:,.0f} MB are free, "
+            f"of which {reserve / 1e6:,.0f} MB are left alone"
         )
 
 

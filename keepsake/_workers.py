@@ -59,7 +59,7 @@ class Workers:
 def _run(future: Future[T], job: Callable[[], T]) -> None:
     try:
         future.set_result(job())
-    except BaseException as error:  # the one who waits for it raises it
+    except BaseException as error:  # noqa: BLE001 (raised by the one who waits for it)
         future.set_exception(error)
 
 

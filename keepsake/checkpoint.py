@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, SupportsIndex, TypedDict, overload
 
+from keepsake._console import say
 from keepsake._values import decode, encode_mapping
 from keepsake.exceptions import KeepsakeError, ValidationError
 from keepsake.metadata import CHECKPOINT_FIELDS, Record, from_local_datetime, local_datetime, pick_best
@@ -97,7 +98,9 @@ class Checkpoint:
         Raises DoesNotExist if neither has files, ReadError if they cannot be read.
         """
         experiment = self._owner()
-        experiment._project._checkout(experiment, self, Path(output_directory), quiet=quiet)
+        experiment._project._checkout(experiment, self, Path(output_directory))
+        if not quiet:
+            say(f"Copied the files of checkpoint {self.short_id()} to {os.fspath(output_directory)!r}")
 
     def open(self, path: str) -> BinaryIO:
         """Return a binary file object for one file of this checkpoint, or else of its experiment.

@@ -212,7 +212,7 @@ class Experiment:
     def stop(self) -> None:
         """End the experiment: it shows as stopped at once, and what is pending is saved before this returns.
 
-        The end of a script does the same. In a notebook, call it. With KEEPSAKE_STRICT=1, what could not be saved raises.
+        The end of a script does the same. In a notebook, call it. With KEEPSAKE_STRICT=1, what is not saved raises.
         """
         error = _ending.end(self.id, "stopped")
         if error is not None and _ending.is_strict():
@@ -221,7 +221,7 @@ class Experiment:
     # Reading
 
     def refresh(self) -> None:
-        """Read the experiment again, with what has been added to it meanwhile. Raises DoesNotExist if it was deleted."""
+        """Read the experiment again, with what has been added meanwhile. Raises DoesNotExist if it was deleted."""
         self._set(self._project._repository.load(self.id))
 
     def latest(self) -> Checkpoint | None:
@@ -233,11 +233,12 @@ class Experiment:
 
         Of equals, the latest. NaN, None and what is no number do not qualify.
         """
-        declared = {(c.primary_metric["name"], c.primary_metric["goal"]) for c in self.checkpoints if c.primary_metric}
+        primaries = [c.primary_metric for c in self.checkpoints if c.primary_metric]
+        declared = sorted({(primary["name"], primary["goal"]) for primary in primaries})
         if len(declared) > 1:
             warn(
                 f"The checkpoints of experiment {self.short_id()} have different primary metrics "
-                f"({', '.join(f'{name} ({goal})' for name, goal in sorted(declared))}); the first that was declared counts"
+                f"({', '.join(f'{name} ({goal})' for name, goal in declared)}); the first that was declared counts"
             )
         return self.checkpoints.best()
 
@@ -355,7 +356,7 @@ class ExperimentList(list[Experiment]):
     def __getitem__(self, index: slice) -> ExperimentList: ...
     def __getitem__(self, index: SupportsIndex | slice) -> Experiment | ExperimentList:
         found = super().__getitem__(index)
-        return ExperimentList(found) if isinstance(index, slice) else found  # type: ignore[arg-type,return-value]
+        return ExperimentList(found) if isinstance(index, slice) else found  # type: ignore[return-value]
 
 
 class ExperimentCollection:
@@ -420,9 +421,8 @@ def _passes(wanted: Callable[[Experiment], object], experiment: Experiment) -> b
     try:
         return bool(wanted(experiment))
     except Exception as error:  # noqa: BLE001 - the user's function
-        warn(
-            f"The filter failed on experiment {experiment.short_id()}, which is left out: {type(error).__name__}: {error}"
-        )
+        reason = f"{type(error).__name__}: {error}"
+        warn(f"The filter failed on experiment {experiment.short_id()}, which is left out: {reason}")
         return False
 
 

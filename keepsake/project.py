@@ -68,7 +68,7 @@ class Project:
         return self._open()[1]
 
     def _open(self) -> tuple[Path, Repository]:
-        """Find the project and its repository; again in a forked process, and where the working directory is another."""
+        """Find the project and its repository; again in a forked process, or where the working directory changed."""
         state = (os.getpid(), None if self.directory else os.getcwd(), self.repository, self.directory)
         if self._opened is None or self._opened[0] != state:
             config = self._configure()
@@ -115,7 +115,8 @@ class Project:
     def _only(self, found: list[T], prefix: str, what: str) -> T:
         if not found:
             raise DoesNotExist(
-                f"There is no {what} whose ID begins with {prefix!r} in {self.repository_url}; `keepsake ls` lists what is there"
+                f"There is no {what} whose ID begins with {prefix!r} in {self.repository_url}; "
+                "`keepsake ls` lists what is there"
             )
         if len(found) > 1:
             raise AmbiguousID(f"{prefix!r} is ambiguous: {len(found)} IDs begin so; give more digits")
@@ -167,7 +168,6 @@ class Project:
         path: str | None = None,
         *,
         confirm: Callable[[Plan], bool] = lambda plan: True,
-        quiet: bool = False,
     ) -> bool:
         """Put the files of an experiment, then of its checkpoint, into a directory; False if `confirm` says no."""
         from keepsake._checkout import checkout
@@ -193,6 +193,13 @@ class Project:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}
+
+
+def undo_checkout(directory: Path) -> list[str]:
+    """Bring back what the last checkout into a directory overwrote; return the names of those files."""
+    from keepsake._checkout import undo
+
+    return undo(directory)
 
 
 default_project = Project()

@@ -355,7 +355,7 @@ class Repository:
     # Deleting
 
     def delete(self, experiments: Iterable[Record], advance: Callable[[int], None] = lambda count: None) -> None:
-        """Delete experiments with all that is theirs, metadata first: a crash leaves garbage, never a listing that lies."""
+        """Delete experiments with all that is theirs, metadata first: a crash leaves garbage, never a false listing."""
         experiments = list(experiments)
         ids = [record["id"] for record in experiments]
         self.storage.delete([_record_key(experiment_id) for experiment_id in ids])

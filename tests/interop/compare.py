@@ -6,6 +6,7 @@ import difflib
 import json
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,29 +60,39 @@ def _comparable(text: str, tolerating: tuple[str, ...], *, is_json: bool) -> Any
     return value
 
 
-def assert_same_output(
-    theirs: Side,
-    ours: Side,
-    *args: str,
-    cwd: Path,
-    other_cwd: Path | None = None,
-    answer: str = "",
-    tolerating: tuple[str, ...] = (),
-) -> str:
-    """Assert that a command prints the same on stdout, and ends with the same status, on both sides; return it.
+@dataclass(frozen=True)
+class Both:
+    """The two sides, to be given the same command."""
 
-    With `--json`, values are compared. As time passes ("2 seconds ago"), a difference must show repeatedly.
-    """
-    is_json = "--json" in args
-    for _ in range(_ATTEMPTS):
-        done = [side.run(*args, cwd=where, answer=answer) for side, where in ((theirs, cwd), (ours, other_cwd or cwd))]
-        found = [(each.status, _comparable(each.stdout, tolerating, is_json=is_json)) for each in done]
-        if found[0] == found[1]:
-            return done[1].stdout
-    raise AssertionError(_explain(args, done, found))
+    original: Side
+    ours: Side
+
+    def agree(
+        self, *args: str, cwd: Path, our_cwd: Path | None = None, answer: str = "", tolerating: tuple[str, ...] = ()
+    ) -> Done:
+        """Assert that a command prints the same on stdout and ends with the same status; return what ours did.
+
+        With `--json`, values are compared. As time passes ("2 seconds ago"), a difference must show repeatedly.
+        """
+        for _ in range(_ATTEMPTS):
+            done = self.run(*args, cwd=cwd, our_cwd=our_cwd, answer=answer)
+            found = [(each.status, _comparable(each.stdout, tolerating, is_json="--json" in args)) for each in done]
+            if found[0] == found[1]:
+                return done[1]
+        raise AssertionError(_explain(args, done, found))
+
+    def run(self, *args: str, cwd: Path, our_cwd: Path | None = None, answer: str = "") -> tuple[Done, Done]:
+        """Run a command on both sides; return what 0.4.2 did, and what ours did."""
+        return self.original.run(*args, cwd=cwd, answer=answer), self.ours.run(*args, cwd=our_cwd or cwd, answer=answer)
+
+    def call(self, function: str, **arguments: Any) -> Any:
+        """Call a function of driver.py on both sides, assert that both return the same, and return it."""
+        theirs, ours = (side.call(function, **arguments) for side in (self.original, self.ours))
+        assert ours == theirs
+        return ours
 
 
-def _explain(args: tuple[str, ...], done: list[Done], found: list[tuple[int, Any]]) -> str:
+def _explain(args: tuple[str, ...], done: tuple[Done, Done], found: list[tuple[int, Any]]) -> str:
     texts = [value if isinstance(value, list) else json.dumps(value, indent=1).splitlines() for _, value in found]
     shown = [list(map(str, text)) for text in texts]
     change = difflib.unified_diff(*shown, f"0.4.2: exit {done[0].status}", f"ours: exit {done[1].status}", lineterm="")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from tests.interop import oracle, sides
+from tests.interop.compare import Both
 from tests.interop.sides import Side
 
 
@@ -35,25 +35,24 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
     side.close()
 
 
-class Pair(NamedTuple):
-    """Who writes and who reads."""
+@pytest.fixture(scope="session")
+def both(original: Side, ours: Side) -> Both:
+    """The two, to be compared."""
+    return Both(original, ours)
 
-    writer: Side
-    reader: Side
 
-
-@pytest.fixture(params=["written by 0.4.2", "written by ours"])
-def pair(request: pytest.FixtureRequest, original: Side, ours: Side) -> Pair:
-    """Both directions."""
-    return Pair(original, ours) if request.param == "written by 0.4.2" else Pair(ours, original)
+@pytest.fixture(params=["by 0.4.2", "by ours"])
+def writer(request: pytest.FixtureRequest, original: Side, ours: Side) -> Side:
+    """Who writes what the other reads: each in turn."""
+    return original if request.param == "by 0.4.2" else ours
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A directory that is a project with one file; its repository is its folder `repo`."""
+    """A directory that is a project with one file; its repository is its folder `.keepsake`."""
     directory = tmp_path / "project"
     directory.mkdir()
-    (directory / "keepsake.yaml").write_text("repository: file://repo\n")
+    (directory / "keepsake.yaml").write_text("repository: file://.keepsake\n")
     (directory / "train.py").write_text("print('training')\n")
     return directory
 

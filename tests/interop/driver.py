@@ -29,10 +29,16 @@ def _project(keepsake: Any, directory: str, repository: str | None = None, fresh
 
 
 def record(keepsake: Any, runs: list[dict[str, Any]], **where: Any) -> list[list[str]]:
-    """Record whole runs; return the ID of each experiment, and of its checkpoints after it."""
+    """Record whole runs; return the ID of each experiment, and of its checkpoints after it.
+
+    A run may begin by writing files into the project.
+    """
     project = _project(keepsake, **where)
     ids = []
     for run in runs:
+        for name, text in run.get("files", {}).items():
+            with open(os.path.join(where["directory"], name), "w", encoding="utf-8") as file:
+                file.write(text)
         experiment = project.experiments.create(path=run["path"], params=run["params"], quiet=True)
         checkpoints = [experiment.checkpoint(**_checkpoint(arguments)) for arguments in run["checkpoints"]]
         experiment.stop()

@@ -30,7 +30,7 @@ def experiment(number: int, *checkpoints: Record, **fields: Any) -> Record:
         "params": None,
         "host": "",
         "user": "kim",
-        "config": {"repository": "file://repo", "storage": ""},
+        "config": {"repository": "file://.keepsake", "storage": ""},
         "command": "train.py",
         "path": "",
         "python_version": "3.8.5",
@@ -41,7 +41,7 @@ def experiment(number: int, *checkpoints: Record, **fields: Any) -> Record:
     return {**plain, **fields}
 
 
-def write(project: Path, *experiments: Record, repository: str = "repo") -> None:
+def write(project: Path, *experiments: Record, repository: str = ".keepsake") -> None:
     """Add experiments to the repository of a project."""
     root = project / repository
     (root / "metadata/experiments").mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ def write(project: Path, *experiments: Record, repository: str = "repo") -> None
         (root / f"metadata/experiments/{record['id']}.json").write_text(json.dumps(record), "utf-8")
 
 
-def read(project: Path, experiment_id: str, repository: str = "repo") -> Record:
+def read(project: Path, experiment_id: str, repository: str = ".keepsake") -> Record:
     """Return an experiment as it is on disk."""
     found: Record = json.loads((project / repository / f"metadata/experiments/{experiment_id}.json").read_text("utf-8"))
     return found
@@ -61,7 +61,14 @@ def metric(value: Any, name: str = "loss", goal: str = "minimize") -> Record:
     return {"metrics": {name: value}, "primary_metric": {"name": name, "goal": goal}}
 
 
-def keys(project: Path, repository: str = "repo") -> set[str]:
+def keys(project: Path, repository: str = ".keepsake") -> set[str]:
     """Return the keys that a repository on disk holds."""
     root = project / repository
     return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+
+
+def write_heartbeat(project: Path, experiment_id: str, age: float, repository: str = ".keepsake") -> None:
+    """Write the heartbeat that an experiment sent so many seconds ago."""
+    path = project / repository / f"metadata/heartbeats/{experiment_id}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"experiment_id": experiment_id, "last_heartbeat": ago(age)}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
 from collections.abc import Callable
@@ -19,20 +20,25 @@ from tests.storage.contract import MIB, Broken, StorageContract
 _numbers = itertools.count()
 
 
+@functools.cache
+def _back_door(endpoint: str) -> Any:
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=servers.KEY,
+        aws_secret_access_key=servers.KEY,
+        config=Config(s3={"addressing_style": "path"}, signature_version="s3v4", max_pool_connections=32),
+    )
+
+
 class S3Bench:
     """Sees the bucket through a client of its own, set up otherwise than the one under test."""
 
     def __init__(self, endpoint: str, root: str = "team/ünit test") -> None:
         self.bucket = f"bucket-{next(_numbers)}"
         self.root = root
-        self.client: Any = boto3.session.Session().client(
-            "s3",
-            endpoint_url=endpoint,
-            region_name="us-east-1",
-            aws_access_key_id=servers.KEY,
-            aws_secret_access_key=servers.KEY,
-            config=Config(s3={"addressing_style": "path"}, signature_version="s3v4"),
-        )
+        self.client = _back_door(endpoint)
         self.client.create_bucket(Bucket=self.bucket)
         self.client.put_object(Bucket=self.bucket, Key=f"{root}x/neighbour", Body=b"not ours")
         self.storage = open_storage(f"s3://{self.bucket}/{root}")
