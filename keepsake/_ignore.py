@@ -15,6 +15,7 @@ from keepsake.exceptions import DoesNotExist, ReadError, ValidationError
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
+_SYSTEM = os.name
 SKIPPED_DIRECTORIES = frozenset({".keepsake", ".replicate", ".git", ".mypy_cache"})
 IGNORE_FILES = (".keepsakeignore", ".replicateignore")  # the first that is there counts
 
@@ -32,7 +33,7 @@ def is_safe_name(name: str) -> bool:
         os.fsencode(name)
     except UnicodeEncodeError:
         return False
-    return not (_UNSAFE_NAME.search(name) or (os.name == "nt" and _UNSAFE_ON_WINDOWS.search(name)))
+    return not (_UNSAFE_NAME.search(name) or (_SYSTEM == "nt" and _UNSAFE_ON_WINDOWS.search(name)))
 
 
 def walk_files(project_dir: Path, path: str, exclude: Path | None = None) -> Iterator[tuple[str, Path]]:
@@ -88,8 +89,8 @@ def _ignore_rules(project_dir: Path) -> GitIgnoreSpec | None:
         return GitIgnoreSpec.from_lines(file.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines())
     except OSError as error:
         raise ReadError(f"Cannot read {file}: {error.strerror}") from error
-    except ValueError as error:
-        raise ValidationError(f"{file} holds a pattern that is not a gitignore pattern: {error}") from error
+    except (ValueError, re.error) as error:
+        raise ValidationError(f"{file} has a line that is not a gitignore pattern: {error}") from error
 
 
 def _is_skipped(directory: Path) -> bool:

@@ -24,19 +24,16 @@ _NAME, _SHORT, _LONG = 60, 24, 2000  # characters of a name; of a value in a lis
 
 _BEST = " ★ best"
 _STYLE = """<style>
-.keepsake { overflow-x: auto }
-.keepsake p { margin: 0.6em 0 0.2em }
+.keepsake { overflow-x: auto } .keepsake p { margin: 0.6em 0 0.2em }
 .keepsake table { border-collapse: collapse; color: inherit; font-size: inherit; margin: 0 0 0.6em; table-layout: auto }
 .keepsake tr { border: none; border-top: 1px solid #8884; font-variant-numeric: tabular-nums }
-.keepsake th, .keepsake td { border: none; padding: 0.2em 1.2em 0.2em 0; text-align: left; vertical-align: top }
+.keepsake th, .keepsake td { border: none; padding: 0.2em 0.6em; text-align: left !important; vertical-align: top }
 .keepsake td { max-width: 50em; overflow-wrap: break-word; white-space: pre-wrap }
 .keepsake th, .keepsake .list td { white-space: nowrap }
-.keepsake thead tr { border: none }
-.keepsake .best td { font-weight: 600 }
+.keepsake thead tr { border: none } .keepsake .best td { font-weight: 600 }
 .keepsake tbody th, .keepsake .group, .keepsake .more { font-weight: normal; opacity: 0.65 }
 .keepsake .running::before, .keepsake .stopped::before, .keepsake .lost::before { color: #888; content: "● " }
-.keepsake .running::before { color: #2a9d4e }
-.keepsake .lost::before { color: #d9822b }
+.keepsake .running::before { color: #2a9d4e } .keepsake .lost::before { color: #d9822b }
 </style>"""
 
 
@@ -45,7 +42,7 @@ def checkpoint_html(checkpoint: Checkpoint) -> str:
     experiment, primary = checkpoint._experiment, checkpoint.primary_metric
     best = experiment.checkpoints.best() if experiment else None
     facts = {
-        "Created": checkpoint.created.isoformat(" ", "seconds"),
+        "Created": _time(checkpoint),
         "Step": str(checkpoint.step or 0),
         "Path": checkpoint.path,
         "Experiment": experiment.id if experiment else None,
@@ -62,7 +59,7 @@ def experiment_html(experiment: Experiment) -> str:
     with suppress(KeepsakeError):  # what was read before is shown all the same
         status = experiment.status
     facts = {
-        "Created": experiment.created.isoformat(" ", "seconds"),
+        "Created": _time(experiment),
         "Status": f"{status} ({reason})" if reason else status,
         "Duration": str(timedelta(seconds=round(duration.total_seconds()))) if duration is not None else None,
         "Host": experiment.host,
@@ -85,7 +82,7 @@ def _checkpoints(experiment: Experiment) -> list[str]:
 
     def row(checkpoint: Checkpoint) -> str:
         note, kind = (_BEST, "best") if checkpoint is best else ("", "")
-        texts = (checkpoint.short_id() + note, str(checkpoint.step or 0), checkpoint.created.isoformat(" ", "seconds"))
+        texts = (checkpoint.short_id() + note, str(checkpoint.step or 0), _time(checkpoint))
         return _row([*map(_cell, texts), *_values(checkpoint.metrics, metrics)], kind)
 
     keep = next((index for index, checkpoint in enumerate(checkpoints) if checkpoint is best), 0)
@@ -101,15 +98,18 @@ def experiments_html(experiments: Sequence[Experiment]) -> str:
     start = 0 if any(best for best, _ in chosen.values()) else 1  # without a single best, there is no column for it
     people = [name for name in ("host", "user") if len({getattr(e, name) for e in experiments}) > 1]
     differing = _differing(experiments)
-    params, metrics = differing[:_MAX_COLUMNS], _metrics(best or latest for best, latest in chosen.values())
+    params = differing[:_MAX_COLUMNS]
+    checkpoints = [checkpoint for best, latest in chosen.values() if (checkpoint := best or latest)]
+    primary = {checkpoint.primary_metric["name"] for checkpoint in checkpoints if checkpoint.primary_metric}
+    metrics = sorted(primary or {name for c in checkpoints for name in c.metrics or ()})[:_MAX_COLUMNS]
 
     def row(experiment: Experiment) -> str:
         status = statuses.get(experiment.id, "unknown")
-        cells = [_cell(experiment.short_id()), _cell(experiment.created.isoformat(" ", "seconds")), _cell(status, status)]
+        cells = [*map(_cell, (experiment.short_id(), _time(experiment))), _cell(status, status)]
         cells += [*_values(vars(experiment), people), *_values(experiment.params, params)]
         for checkpoint in chosen[id(experiment)][start:]:
             texts = (checkpoint.short_id(), str(checkpoint.step or 0)) if checkpoint else ("", "")
-            cells += [*map(_cell, texts), *_values(checkpoint and checkpoint.metrics, metrics)]
+            cells += [*map(_cell, texts), *_values(checkpoint.metrics if checkpoint else None, metrics)]
         return _row(cells)
 
     groups = {"": ["Experiment", "Started", "Status", *map(str.title, people)], "Params": params}
@@ -136,13 +136,6 @@ def _differing(experiments: Sequence[Experiment]) -> list[str]:
         for name, value in (experiment.params or {}).items():
             texts.setdefault(name, set()).add((isinstance(value, str), full_text(value)))
     return sorted(name for name, different in texts.items() if len(different) > 1 or len(experiments) == 1)
-
-
-def _metrics(checkpoints: Iterable[Checkpoint | None]) -> list[str]:
-    """The primary metrics of checkpoints, or else their metrics."""
-    present = [checkpoint for checkpoint in checkpoints if checkpoint]
-    primary = {checkpoint.primary_metric["name"] for checkpoint in present if checkpoint.primary_metric}
-    return sorted(primary or {name for c in present for name in c.metrics or ()})[:_MAX_COLUMNS]
 
 
 def _shown(count: int, keep: int = 0) -> Iterable[int]:
@@ -200,6 +193,10 @@ def _cell(text: str, kind: str = "", *, tooltip: str = "", tag: str = "td") -> s
 
 def _text(text: str, width: int) -> str:
     return escape(cut(escape_controls(text, keep_newlines=True), width))
+
+
+def _time(recorded: Experiment | Checkpoint) -> str:
+    return recorded.created.isoformat(" ", "seconds")
 
 
 def _title(text: str, count: int = 0, noun: str = "") -> str:

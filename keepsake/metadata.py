@@ -195,9 +195,9 @@ def render_checkpoint(record: Record) -> str:
 C = TypeVar("C")
 
 
-def latest_checkpoint(checkpoints: Iterable[Record]) -> Record | None:
-    """Return the checkpoint that was created last; None if there is none."""
-    return max(checkpoints, key=lambda checkpoint: time_key(checkpoint["created"]), default=None)
+def latest_checkpoint(checkpoints: list[Record]) -> Record | None:
+    """Return the checkpoint that was created last, of equals the last in the list; None if there is none."""
+    return max(reversed(checkpoints), key=lambda checkpoint: time_key(checkpoint["created"]), default=None)
 
 
 def primary_metric(checkpoints: Iterable[Record]) -> Record | None:

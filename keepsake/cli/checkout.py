@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from keepsake import _console
+from keepsake._checkout import Plan, undo
 from keepsake.checkpoint import Checkpoint
 from keepsake.cli._options import Command, id_argument
 from keepsake.cli._project import Settings, confirm, open_project
@@ -15,9 +15,6 @@ from keepsake.cli._render import short_id
 from keepsake.config import find_project
 from keepsake.exceptions import ConfigNotFound
 from keepsake.experiment import Experiment
-
-if TYPE_CHECKING:
-    from keepsake._checkout import Plan
 
 NAMES_SHOWN = 5  # of the files that would be overwritten
 
@@ -41,10 +38,10 @@ $ keepsake checkout --undo
 @click.option("-o", "--output-directory", metavar="DIR", help="Output directory. Default: the project's")
 @click.option("-f", "--force", is_flag=True, help="Do not ask, even if the directory is not empty")
 @click.option("--path", metavar="PATH", help="Only this file or directory. Default: all files")
-@click.option("--undo", is_flag=True, help="Put back what the last checkout overwrote")
+@click.option("--undo", "take_back", is_flag=True, help="Put back what the last checkout overwrote")
 @click.pass_context
 def checkout(
-    ctx: click.Context, /, id: str | None, output_directory: str | None, force: bool, path: str | None, undo: bool
+    ctx: click.Context, /, id: str | None, output_directory: str | None, force: bool, path: str | None, take_back: bool
 ) -> None:
     """Copy files from an experiment or checkpoint into the project directory.
 
@@ -52,14 +49,14 @@ def checkout(
     or its latest if there is no primary metric. What is overwritten is kept: see --undo.
     """
     settings: Settings = ctx.obj
-    if (id is None) != undo:
-        raise click.UsageError("--undo takes no ID." if undo else "Missing argument 'ID'.", ctx)
+    if (id is None) != take_back:
+        raise click.UsageError("--undo takes no ID." if take_back else "Missing argument 'ID'.", ctx)
+    directory = _target(settings, output_directory)
     if id is None:
-        _undo(_target(settings, output_directory))
+        _console.say(f'Put back {_files(undo(directory))} in "{directory}"')
         return
     project = open_project(settings)
     experiment, checkpoint = project._resolve(id)
-    directory = _target(settings, output_directory)
     if checkpoint is None:
         checkpoint, what = _pick(experiment)
     else:
@@ -67,7 +64,7 @@ def checkout(
     _console.say(f"Checking out files from {what}")
 
     def allowed(plan: Plan) -> bool:
-        return force or not _holds_something(directory) or _ask(plan, directory)
+        return force or plan.is_empty or _ask(plan, directory)
 
     if not project._checkout(experiment, checkpoint, directory, path, confirm=allowed):
         ctx.exit(1)
@@ -100,28 +97,19 @@ def _pick(experiment: Experiment) -> tuple[Checkpoint | None, str]:
     return None, what
 
 
-def _holds_something(directory: Path) -> bool:
-    return directory.is_dir() and any(directory.iterdir())
-
-
 def _ask(plan: Plan, directory: Path) -> bool:
     """Say in short what the checkout would do, and ask."""
     _console.warn(f'The directory "{directory}" is not empty.')
-    changed = ", ".join(plan.changed[:NAMES_SHOWN]) + (", ..." if len(plan.changed) > NAMES_SHOWN else "")
     _console.warn(
-        f"This checkout would overwrite {_files(plan.changed)}{f' ({changed})' if changed else ''}, "
-        f"add {_files(plan.new)} and leave {_files(plan.same)} as they are."
-        + ("\nWhat it overwrites is kept: `keepsake checkout --undo` puts it back." if changed else "")
+        f"This checkout would overwrite {_files(plan.changed)}; {len(plan.new)} new, {len(plan.same)} the same."
+        + ("\nWhat it overwrites is kept: `keepsake checkout --undo` puts it back." if plan.changed else "")
     )
     click.echo()
     return confirm()
 
 
 def _files(names: list[str]) -> str:
-    return f"{len(names)} file{'' if len(names) == 1 else 's'}"
-
-
-def _undo(directory: Path) -> None:
-    from keepsake.project import undo_checkout
-
-    undo_checkout(directory)
+    if not names:
+        return "nothing"
+    some = ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
+    return f"{len(names)} file{'' if len(names) == 1 else 's'} ({some})"

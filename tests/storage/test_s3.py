@@ -35,7 +35,7 @@ def _back_door(endpoint: str) -> Any:
 class S3Bench:
     """Sees the bucket through a client of its own, set up otherwise than the one under test."""
 
-    def __init__(self, endpoint: str, root: str = "team/ünit test") -> None:
+    def __init__(self, endpoint: str, root: str = "team/unit test") -> None:
         self.bucket = f"bucket-{next(_numbers)}"
         self.root = root
         self.client = _back_door(endpoint)

@@ -1,0 +1,284 @@
+"""Records in a repository: listing by the index, merging, heartbeats, the order of deletion; over the tests' own storage."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keepsake._filters import parse_filter
+from keepsake._index import cache_directory
+from keepsake._spool import Changes
+from keepsake.exceptions import DoesNotExist, ReadError, WriteError
+from keepsake.metadata import Record, time_text
+from keepsake.repository import Repository
+from tests.storage.memory import MemoryStorage
+
+SPEC = b'{"version":1}'
+
+
+def make_id(number: int) -> str:
+    return f"{number:07x}" + "0" * 57
+
+
+def make_record(number: int, **fields: object) -> Record:
+    return {
+        "id": make_id(number),
+        "created": f"2021-01-01T00:00:{number % 60:02d}Z",
+        "keepsake_version": "1.0.0",
+        **fields,
+    }
+
+
+def make_checkpoint(number: int, **fields: object) -> Record:
+    return {"id": f"c{number:06x}" + "0" * 57, "created": "2021-01-01T01:00:00Z", **fields}
+
+
+class CountingStorage(MemoryStorage):
+    """Remembers which keys were fetched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+
+    def get(self, key: str) -> tuple[bytes, str]:
+        self.fetched.append(key)
+        return super().get(key)
+
+
+@pytest.fixture
+def storage() -> CountingStorage:
+    storage = CountingStorage()
+    storage.put("repository.json", SPEC)
+    return storage
+
+
+@pytest.fixture
+def repository(storage: CountingStorage) -> Repository:
+    return Repository(storage)
+
+
+def put(storage: MemoryStorage, record: Record) -> None:
+    storage.put(f"metadata/experiments/{record['id']}.json", json.dumps(record).encode())
+
+
+def beat(storage: MemoryStorage, number: int, seconds_ago: float) -> None:
+    heartbeat = {"experiment_id": make_id(number), "last_heartbeat": time_text(storage.now() - seconds_ago)}
+    storage.put(f"metadata/heartbeats/{make_id(number)}.json", json.dumps(heartbeat).encode())
+
+
+def stored(storage: MemoryStorage, number: int) -> dict[str, Any]:
+    return json.loads(storage.objects[f"metadata/experiments/{make_id(number)}.json"].data)  # type: ignore[no-any-return]
+
+
+def test_a_listing_fetches_only_what_changed(storage: CountingStorage, repository: Repository) -> None:
+    for number in range(5):
+        put(storage, make_record(number))
+    assert [s.id for s in repository.summaries()] == [make_id(number) for number in range(5)]
+    put(storage, make_record(2, user="kim"))
+    put(storage, make_record(7))
+    storage.delete([f"metadata/experiments/{make_id(0)}.json"])
+    storage.fetched.clear()
+    assert [s.user for s in Repository(storage).summaries()] == ["", "kim", "", "", ""]
+    assert sorted(storage.fetched) == [
+        f"metadata/experiments/{make_id(2)}.json",
+        f"metadata/experiments/{make_id(7)}.json",
+        "repository.json",
+    ]
+
+
+def test_an_index_that_is_damaged_or_gone_costs_only_time(storage: CountingStorage, repository: Repository) -> None:
+    for number in range(3):
+        put(storage, make_record(number, params={"text": "tab\tline\nend"}))
+    expected = [s.raw_params for s in repository.summaries()]
+    (index,) = (cache_directory() / "index").iterdir()
+    content = index.read_bytes()
+    for damaged in (
+        b"",
+        b"something else",
+        content[: len(content) // 2],
+        content.replace(b"\t", b" ", 1),
+        b"\xff" * 99,
+    ):
+        index.write_bytes(damaged)
+        assert [s.raw_params for s in repository.summaries()] == expected
+    index.unlink()
+    index.mkdir()  # cannot be written
+    assert [s.raw_params for s in repository.summaries()] == expected
+
+
+def test_the_index_is_written_anew_when_most_of_it_is_out_of_date(
+    storage: CountingStorage, repository: Repository
+) -> None:
+    put(storage, make_record(1))
+    for number in range(300):
+        put(storage, make_record(2, user=str(number)))
+        repository.summaries()
+    (index,) = (cache_directory() / "index").iterdir()
+    assert len(index.read_text().splitlines()) < 150
+    assert [s.user for s in repository.summaries()] == ["", "299"]
+
+
+def test_summaries_hold_what_ls_shows(storage: CountingStorage, repository: Repository) -> None:
+    primary = {"name": "loss", "goal": "minimize"}
+    checkpoints = [
+        make_checkpoint(1, metrics={"loss": "[NaN]"}, primary_metric=primary, step=1),
+        make_checkpoint(2, metrics={"loss": 0.5}, primary_metric=primary, step=2),
+        make_checkpoint(3, metrics={"loss": 0.75}, primary_metric=primary, step=3),
+    ]
+    put(storage, make_record(1, params={"lr": "[NaN]", "opt": "adam"}, checkpoints=checkpoints, host=None))
+    (summary,) = repository.summaries()
+    assert summary.num_checkpoints == 3
+    assert summary.best["step"] == 2
+    assert summary.latest == {**make_checkpoint(3, metrics={"loss": 0.75}, primary_metric=primary, step=3), "path": ""}
+    assert summary.latest_step == 3
+    assert summary.best_metrics == {"loss": 0.5}
+    assert summary.params["opt"] == "adam"
+    assert summary.params["lr"] != summary.params["lr"]
+    assert summary.raw_params == {"lr": "[NaN]", "opt": "adam"}
+    assert (summary.host, summary.path, summary.created) == ("", None, 1609459201.0)
+
+
+def test_filters_apply_to_summaries(storage: CountingStorage, repository: Repository) -> None:
+    for number in range(4):
+        put(storage, make_record(number, params={"val/loss": number / 4}))
+    wanted = parse_filter("val/loss < 0.5")
+    assert [s.id for s in repository.summaries(wanted.matches)] == [make_id(0), make_id(1)]
+
+
+def test_a_broken_record_is_one_warning_each_time(
+    storage: CountingStorage, repository: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(storage, make_record(1))
+    storage.put(f"metadata/experiments/{make_id(2)}.json", b"{")
+    for _ in range(2):
+        assert [s.id for s in repository.summaries()] == [make_id(1)]
+        assert capsys.readouterr().err.count("left out") == 1
+    with pytest.raises(ReadError, match=make_id(2)):
+        repository.load(make_id(2))
+
+
+def test_experiments_and_checkpoints_are_found_by_prefix(storage: CountingStorage, repository: Repository) -> None:
+    put(storage, make_record(0xABC, checkpoints=[make_checkpoint(1), make_checkpoint(2)]))
+    put(storage, make_record(0xABD, checkpoints=[make_checkpoint(0x10)]))
+    assert [(r["id"], c) for r, c in repository.find("0000abc")] == [(make_id(0xABC), None)]
+    ((record, checkpoint),) = repository.find(make_checkpoint(2)["id"][:20])
+    assert (record["id"], checkpoint) == (make_id(0xABC), make_checkpoint(2))
+    assert len(repository.find("c0000")) == 3
+    assert len(repository.find("0000ab")) == 2
+    assert repository.find("c000009") == []
+    assert repository.find("../../x") == []
+
+
+def test_two_writers_of_one_experiment_lose_nothing(storage: CountingStorage) -> None:
+    one, other = Repository(storage), Repository(storage)
+    base = make_record(1)
+    one.merge(base, Changes({}, [make_checkpoint(1)]), create=True)
+    for number in range(2, 20):
+        writer = one if number % 2 else other
+        writer.merge(base, Changes({"user": f"{number}"}, [make_checkpoint(number)]), create=False)
+    assert {c["id"] for c in stored(storage, 1)["checkpoints"]} == {make_checkpoint(n)["id"] for n in range(1, 20)}
+
+
+def test_merging_the_same_again_writes_nothing(storage: CountingStorage, repository: Repository) -> None:
+    changes = Changes({"python_packages": {"numpy": "2"}}, [make_checkpoint(1)])
+    repository.merge(make_record(1), changes, create=True)
+    etag = storage.get(f"metadata/experiments/{make_id(1)}.json")[1]
+    repository.merge(make_record(1), changes, create=False)
+    Repository(storage).merge(make_record(1), changes, create=True)
+    assert storage.get(f"metadata/experiments/{make_id(1)}.json")[1] == etag
+
+
+def test_unknown_fields_and_the_text_of_times_survive_a_rewrite(
+    storage: CountingStorage, repository: Repository
+) -> None:
+    record = make_record(1, created="2021-01-01T00:00:00.123456789Z", later={"x": 1})
+    record["checkpoints"] = [make_checkpoint(1, created="2021-01-01T01:00:00+01:00", other=True)]
+    put(storage, record)
+    repository.merge(record, Changes({}, [make_checkpoint(2)]), create=False)
+    found = stored(storage, 1)
+    assert (found["created"], found["later"]) == (record["created"], {"x": 1})
+    assert found["checkpoints"][0]["created"] == "2021-01-01T01:00:00+01:00"
+    assert found["checkpoints"][0]["other"] is True
+
+
+def test_an_experiment_that_was_deleted_is_not_brought_back(storage: CountingStorage, repository: Repository) -> None:
+    with pytest.raises(DoesNotExist):
+        repository.merge(make_record(1), Changes({}, [make_checkpoint(1)]), create=False)
+
+
+def test_a_repository_that_is_away_has_deleted_nothing() -> None:
+    """A disk that is not mounted must not make what waits in the spool look unwanted."""
+    with pytest.raises(WriteError, match="is its disk mounted"):
+        Repository(MemoryStorage()).merge(make_record(1), Changes({}, [make_checkpoint(1)]), create=False)
+
+
+@pytest.mark.parametrize(
+    ("version", "seconds_ago", "status"),
+    [
+        ("1.0.0", 1, "running"),
+        ("0.4.2", 29, "running"),
+        ("1.0.0", 31, "lost"),
+        ("0.4.2", 31, "stopped"),  # its normal end leaves a stale heartbeat
+        ("", 31, "stopped"),
+        ("1.0.0", -600, "running"),
+        ("1.0.0", None, "stopped"),
+    ],
+)
+def test_the_status_is_what_the_heartbeat_tells(
+    storage: CountingStorage, repository: Repository, version: str, seconds_ago: float | None, status: str
+) -> None:
+    put(storage, make_record(1, keepsake_version=version))
+    if seconds_ago is not None:
+        beat(storage, 1, seconds_ago)
+    assert [s.status for s in repository.summaries()] == [status]
+    assert repository.status(make_id(1), version, repository.heartbeat(make_id(1))) == status
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"last_heartbeat": "now"}', b'{"last_heartbeat": 7}'])
+def test_a_heartbeat_that_cannot_be_read_is_stale(
+    storage: CountingStorage, repository: Repository, content: bytes
+) -> None:
+    put(storage, make_record(1))
+    storage.put(f"metadata/heartbeats/{make_id(1)}.json", content)
+    assert [s.status for s in repository.summaries()] == ["lost"]
+
+
+def test_deleting_removes_the_metadata_first(storage: CountingStorage, repository: Repository) -> None:
+    """So that a crash leaves garbage, never a listing that lies."""
+    record = make_record(1, path=".", checkpoints=[make_checkpoint(1, path="a"), make_checkpoint(2)])
+    put(storage, record)
+    for key in (f"experiments/{make_id(1)}.tar.gz", f"checkpoints/{make_checkpoint(1)['id']}.tar.gz"):
+        storage.put(key, b"")
+    batches: list[list[str]] = []
+    real_delete = storage.delete
+
+    def delete(keys: Any) -> None:
+        batches.append(list(keys))
+        real_delete(batches[-1])
+
+    storage.delete = delete  # type: ignore[method-assign]
+    repository.delete([record])
+    assert batches[0] == [f"metadata/experiments/{make_id(1)}.json"]
+    assert len(batches) == 2
+    assert list(storage.objects) == ["repository.json"]
+
+
+def test_deleting_a_checkpoints_files_keeps_its_metrics(storage: CountingStorage, repository: Repository) -> None:
+    checkpoints = [make_checkpoint(1, path="a", metrics={"x": 1}), make_checkpoint(2, path="a")]
+    put(storage, make_record(1, checkpoints=checkpoints))
+    for checkpoint in checkpoints:
+        storage.put(f"checkpoints/{checkpoint['id']}.tar.gz", b"")
+    repository.delete_checkpoint_files(make_id(1), {checkpoints[0]["id"]})
+    found = stored(storage, 1)["checkpoints"]
+    assert [(c["path"], c["metrics"]) for c in found] == [("", {"x": 1}), ("a", None)]
+    assert [key for key in storage.objects if key.startswith("checkpoints/")] == [
+        f"checkpoints/{checkpoints[1]['id']}.tar.gz"
+    ]
+
+
+def test_a_cache_directory_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEEPSAKE_CACHE", str(tmp_path / "cache"))
+    assert cache_directory() == tmp_path / "cache"
