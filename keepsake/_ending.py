@@ -12,8 +12,10 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from keepsake._console import warn
 from keepsake._heartbeat import heart
-from keepsake._saver import recover, saver, say_pending
+from keepsake._mover import recover
+from keepsake._saver import saver, say_pending
 from keepsake.exceptions import KeepsakeError
 from keepsake.metadata import time_text
 
@@ -55,9 +57,15 @@ def recover_in_background(root: Path, open_repository: Callable[[str], Repositor
     global _recovery
     if _recovery is None or not _recovery.is_alive():
         _recovery = threading.Thread(
-            target=recover, args=(root, open_repository), name="keepsake-recovery", daemon=True
+            target=_recover, args=(root, open_repository), name="keepsake-recovery", daemon=True
         )
         _recovery.start()
+
+
+def _recover(root: Path, open_repository: Callable[[str], Repository]) -> None:
+    for entry, error in recover(root, open_repository):
+        if error is not None:
+            warn(f"What an earlier run left of experiment {entry.id[:7]} could not be sent yet: {error}")
 
 
 def end(experiment_id: str, reason: str, *, seconds: float | None = None) -> KeepsakeError | None:

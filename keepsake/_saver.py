@@ -1,22 +1,19 @@
-"""Bringing what the spool holds into the repository: in the background, at the end, and after a crash.
+"""The threads that bring what a program records into the repository, while it runs and at its end.
 
-All of it is `publish` (records) and `upload` (archives), which anyone may do, twice or at once: same keys, same bytes,
-merged by ID. Two threads do it, so that metrics do not wait for gigabytes. Both are daemons that start early, because
-no thread can be started while the interpreter ends; safety rests on the spool, never on a handler.
+Two of them, so that metrics do not wait for gigabytes. Both are daemons that start early, because no thread can be
+started while the interpreter ends; safety rests on the spool, never on a handler.
 """
 
 from __future__ import annotations
 
-import io
 import os
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING
 
-from keepsake import _spool
 from keepsake._console import Progress, say, warn
+from keepsake._mover import publish, upload
 from keepsake.exceptions import DoesNotExist, KeepsakeError
 
 if TYPE_CHECKING:
@@ -28,90 +25,6 @@ _RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
 _STALL_SECONDS = 20.0  # the end of the program waits as long as bytes move
 _LAST_TRIES = 3
 _DUTY = 20  # publishing takes at most a twentieth of the time, however long a run's history
-
-
-def publish(entry: Entry, repository: Repository, *, others: bool = False) -> None:
-    """Merge what the journals say into the experiment's record; `others`: also those of other processes."""
-    changes, taken = entry.take(others=others)
-    if changes or not entry.in_repository:
-        entry.sync()
-        repository.merge(entry.record, changes, create=not entry.in_repository)
-        if "ended" in changes.fields:
-            repository.end_heartbeat(entry.id)
-        if not entry.in_repository:
-            entry.in_repository = True
-            entry.write_record()
-    entry.drop(taken)
-
-
-def upload(
-    entry: Entry, repository: Repository, workers: Workers | None = None, moved: Callable[[int], None] | None = None
-) -> None:
-    """Store the archives of all packs that the experiment's record names; `moved` is told of bytes as they go."""
-    from keepsake._archive import write_archive
-    from keepsake._snapshot import FrozenFiles
-
-    packs = entry.packs()
-    if not packs:
-        return
-    record = repository.merge(entry.record, _spool.Changes(), create=False)
-    named = {owner["id"]: owner.get("path") for owner in (record, *(record.get("checkpoints") or []))}
-    for pack in packs:
-        if named.get(pack.stem):
-            try:
-                with FrozenFiles(pack) as frozen, write_archive(pack.stem, frozen, workers) as archive:
-                    repository.put_archive(entry.id, pack.stem, cast(BinaryIO, _Watched(archive, moved)))
-            except FileNotFoundError:
-                continue  # another recovery has stored it
-        if pack.stem in named:  # without a path: its files were removed
-            pack.unlink(missing_ok=True)
-
-
-def recover(root: Path, open_repository: Callable[[str], Repository]) -> list[KeepsakeError]:
-    """Finish what earlier runs left in a spool; return what went wrong, for what is still there then."""
-    errors = []
-    for entry in _spool.entries(root):
-        if entry.is_alive():
-            continue
-        try:
-            finish(entry, open_repository(entry.repository))
-        except KeepsakeError as error:
-            errors.append(error)
-    return errors
-
-
-def finish(entry: Entry, repository: Repository) -> None:
-    """Bring all that an entry holds into the repository, and remove it."""
-    try:
-        publish(entry, repository, others=True)
-        upload(entry, repository)
-    except DoesNotExist:
-        warn(f"Experiment {entry.id[:7]} was deleted from {repository.url}: what was left to save of it is dropped")
-        entry.discard()
-        return
-    if not entry.is_alive():
-        for pack in entry.packs():
-            pack.unlink(missing_ok=True)  # no record names it: the checkpoint() that froze it never returned
-        entry.close()
-
-
-class _Watched(io.RawIOBase):
-    """A stream that tells how much was read of it."""
-
-    def __init__(self, source: BinaryIO, moved: Callable[[int], None] | None) -> None:
-        self._source = source
-        self._moved = moved
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        data = self._source.read(len(buffer))
-        count = len(data)
-        buffer[:count] = data
-        if self._moved:
-            self._moved(count)
-        return count
 
 
 class _Job:
@@ -304,17 +217,6 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-
-def describe_pending(root: Path) -> str | None:
-    """Return a line that says what waits in a spool; None if nothing does."""
-    waiting = [(entry, entry.pending(), entry.packs()) for entry in _spool.entries(root) if not entry.is_alive()]
-    waiting = [item for item in waiting if item[1] or item[2] or not item[0].in_repository]
-    if not waiting:
-        return None
-    size = sum(entry.size() for entry, _, _ in waiting)
-    runs = f"{len(waiting)} experiment{'s' if len(waiting) > 1 else ''}"
-    return f"{runs} ({size / 1e6:,.1f} MB of files) not yet saved to {waiting[0][0].repository}"
 
 
 def say_pending(jobs: list[_Job]) -> None:

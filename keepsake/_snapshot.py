@@ -191,9 +191,11 @@ class FrozenFiles:
         self._file = open(target, "rb", buffering=0)  # noqa: SIM115 (closed by close)
         try:
             self.entries = self._read_table()
-        except (ValueError, TypeError, struct.error) as error:
+        except BaseException as error:
             self.close()
-            raise CorruptedArchive(f"{target} is damaged or was cut off: {error}") from error
+            if isinstance(error, (ValueError, TypeError)):
+                raise CorruptedArchive(f"{target} is damaged or was cut off: {error}") from error
+            raise
 
     def __enter__(self) -> FrozenFiles:
         return self

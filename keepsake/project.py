@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from keepsake._console import Progress
+from keepsake._mover import Pending, pending, try_to_finish
 from keepsake._spool import spool_root
 from keepsake.checkpoint import Checkpoint
 from keepsake.config import Config, find_project
-from keepsake.exceptions import AmbiguousID, ConfigNotFound, DoesNotExist
+from keepsake.exceptions import AmbiguousID, ConfigNotFound, DoesNotExist, KeepsakeError
 from keepsake.experiment import Experiment, ExperimentCollection
 from keepsake.metadata import Record
 from keepsake.repository import Repository, archive_key
@@ -190,6 +191,16 @@ class Project:
                 checkpoints.setdefault(experiment.id, set()).add(checkpoint.id)
         for experiment_id, checkpoint_ids in checkpoints.items():
             self._repository.delete_checkpoint_files(experiment_id, checkpoint_ids)
+
+    # What is not in the repository yet
+
+    def _pending(self, *, of_others: bool = True) -> list[Pending]:
+        """Return what waits in this project's spool; without `of_others`, only what no running process has in hand."""
+        return pending(spool_root(self._directory), of_others=of_others)
+
+    def _send(self, waiting: Pending, moved: Callable[[int], None]) -> KeepsakeError | None:
+        """Bring what waits into its repository; return what went wrong."""
+        return try_to_finish(waiting.entry, self._open_repository, moved)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}

@@ -38,10 +38,10 @@ def _option(names: str, callback: Callable[..., None], help: str, **attributes: 
     return click.Option(names.split(), callback=callback, expose_value=False, help=help, **attributes)
 
 
+_DIRECTORY: dict[str, Any] = {"metavar": "DIR", "type": click.Path(exists=True, file_okay=False)}
+_DIRECTORY_HELP = "Project directory. Default: nearest with a keepsake.yaml"
 GLOBAL_OPTIONS = [
-    _option(
-        "-D --project-directory", _store, "Project directory. Default: nearest with a keepsake.yaml", metavar="DIR"
-    ),
+    _option("-D --project-directory", _store, _DIRECTORY_HELP, **_DIRECTORY),
     _option("--color/--no-color", _color, "Colors in output. Default: on a terminal", default=None, is_eager=True),
     _option("-v --verbose", _store, "Verbose output", is_flag=True, is_eager=True),
     _option("--version", _version, "Show the version and exit.", is_flag=True, is_eager=True),

@@ -13,8 +13,10 @@ from click.shell_completion import CompletionItem
 
 from keepsake import _console
 from keepsake._index import Summary
+from keepsake.checkpoint import Checkpoint
 from keepsake.cli._render import ago, labels, short_id, value_lines
 from keepsake.exceptions import KeepsakeError
+from keepsake.experiment import Experiment
 from keepsake.project import Project
 
 
@@ -30,6 +32,14 @@ class Settings:
 def open_project(settings: Settings) -> Project:
     """The project of `-R` and `-D`, else of the nearest keepsake.yaml."""
     return Project(repository=settings.repository, directory=settings.project_directory)
+
+
+def pick(experiment: Experiment) -> tuple[Checkpoint | None, str]:
+    """The checkpoint that stands for an experiment, and whether it is its "best", its "latest" or there is none: ""."""
+    if (best := experiment.best()) is not None:
+        return best, "best"
+    latest = experiment.latest()
+    return latest, "latest" if latest else ""
 
 
 def confirm() -> bool:

@@ -8,13 +8,11 @@ import click
 
 from keepsake import _console
 from keepsake._checkout import Plan, undo
-from keepsake.checkpoint import Checkpoint
 from keepsake.cli._options import Command, id_argument
-from keepsake.cli._project import Settings, confirm, open_project
+from keepsake.cli._project import Settings, confirm, open_project, pick
 from keepsake.cli._render import short_id
 from keepsake.config import find_project
 from keepsake.exceptions import ConfigNotFound
-from keepsake.experiment import Experiment
 
 NAMES_SHOWN = 5  # of the files that would be overwritten
 
@@ -57,10 +55,12 @@ def checkout(
         return
     project = open_project(settings)
     experiment, checkpoint = project._resolve(id)
-    if checkpoint is None:
-        checkpoint, what = _pick(experiment)
+    what = f"experiment {short_id(experiment.id)}"
+    if checkpoint is not None:
+        what = f"checkpoint {short_id(checkpoint.id)} and its {what}"
     else:
-        what = f"checkpoint {short_id(checkpoint.id)} and its experiment {short_id(experiment.id)}"
+        checkpoint, kind = pick(experiment)
+        what += f" and its {kind} checkpoint {short_id(checkpoint.id)}" if checkpoint else ""
     _console.say(f"Checking out files from {what}")
 
     def allowed(plan: Plan) -> bool:
@@ -85,16 +85,6 @@ def _target(settings: Settings, output_directory: str | None) -> Path:
             "There is no keepsake.yaml here or in any directory above, so it is not clear where the files belong. "
             "Name a directory with -o, for example: -o ."
         ) from error
-
-
-def _pick(experiment: Experiment) -> tuple[Checkpoint | None, str]:
-    """The checkpoint that stands for an experiment, and what to call the two."""
-    what = f"experiment {short_id(experiment.id)}"
-    if (best := experiment.best()) is not None:
-        return best, f"{what} and its best checkpoint {short_id(best.id)}"
-    if (latest := experiment.latest()) is not None:
-        return latest, f"{what} and its latest checkpoint {short_id(latest.id)}"
-    return None, what
 
 
 def _ask(plan: Plan, directory: Path) -> bool:

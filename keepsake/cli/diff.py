@@ -11,7 +11,7 @@ from keepsake import _console
 from keepsake._values import cut, escape_controls, full_text
 from keepsake.checkpoint import Checkpoint
 from keepsake.cli._options import Command, id_argument
-from keepsake.cli._project import Settings, open_project
+from keepsake.cli._project import Settings, open_project, pick
 from keepsake.cli._render import bold, faint, same, short_id, table, when, write
 from keepsake.exceptions import DoesNotExist
 from keepsake.experiment import Experiment
@@ -35,6 +35,11 @@ $ keepsake diff a1b2c3d
 Side = tuple[Experiment, "Checkpoint | None"]
 Values = Mapping[str, Any]
 _MISSING = object()
+_PICKED = {
+    "best": "matches an experiment, picking the best checkpoint",
+    "latest": "is an experiment, picking the latest checkpoint",
+    "": "is an experiment without checkpoints, comparing it by itself",
+}
 
 
 @click.command("diff", cls=Command, epilog=EXAMPLES)
@@ -54,7 +59,7 @@ def diff(settings: Settings, /, one: str, other: str | None) -> None:
         left, one = _before(project, right[0])
     else:
         right = project._resolve(other)
-    write(table(_rows(_pick(left, one), _pick(right, other))))
+    write(table(_rows(_picked(left, one), _picked(right, other))))
 
 
 def _before(project: Project, experiment: Experiment) -> tuple[Side, str]:
@@ -68,19 +73,12 @@ def _before(project: Project, experiment: Experiment) -> tuple[Side, str]:
     return (previous, None), short_id(previous.id)
 
 
-def _pick(side: Side, id: str) -> Side:
-    """The checkpoint that stands for an experiment."""
-    experiment, checkpoint = side
-    if checkpoint is not None:
+def _picked(side: Side, id: str) -> Side:
+    if side[1] is not None:
         return side
-    if (best := experiment.best()) is not None:
-        _console.say(f'"{id}" matches an experiment, picking the best checkpoint')
-        return experiment, best
-    if (latest := experiment.latest()) is not None:
-        _console.say(f'"{id}" is an experiment, picking the latest checkpoint')
-        return experiment, latest
-    _console.say(f'"{id}" is an experiment without checkpoints, comparing it by itself')
-    return side
+    checkpoint, kind = pick(side[0])
+    _console.say(f'"{id}" {_PICKED[kind]}')
+    return side[0], checkpoint
 
 
 def _rows(left: Side, right: Side) -> list[tuple[str, ...]]:

@@ -132,7 +132,9 @@ def test_the_project_directory_goes_before_or_after(
     expected = "c90d1f4e55\na37c2e9d04\nb51e7a0f66\n"
     assert run(name, directory, "ls", "-q").stdout == run("ls", "-q", name, directory).stdout == expected
     assert "keepsake.yaml" in run("ls", status=1).stderr
-    assert "keepsake.yaml" in run("ls", name, str(tmp_path / "nothing"), status=1).stderr
+    assert "'nothing' does not exist" in run("ls", name, "nothing", status=2).stderr
+    (tmp_path / "empty").mkdir()
+    assert "keepsake.yaml" in run("ls", name, "empty", status=1).stderr
 
 
 def test_the_nearest_configuration_above_is_used(three_runs: World, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -346,7 +346,7 @@ def test_experiments_are_listed_oldest_first_and_filtered(
     assert [e.params["number"] for e in experiments if e.params] == [0, 1, 2, 3]
     assert isinstance(experiments, ExperimentList)
     assert isinstance(experiments[1:], ExperimentList)
-    late = keepsake.experiments.list(filter=lambda e: e.latest().step >= 200)
+    late = keepsake.experiments.list(filter=lambda e: e.latest().step >= 200)  # type: ignore[union-attr,operator]
     assert [e.params["number"] for e in late if e.params] == [2, 3]
     assert "The filter failed" in capsys.readouterr().err
 
@@ -357,7 +357,7 @@ def test_experiments_are_deleted_with_all_that_is_theirs(project_directory: Path
         experiment = keepsake.init(path="model.pth", params={"number": number})
         experiment.checkpoint(path="model.pth", accuracy=number / 4, primary_metric=("accuracy", "maximize"))
         experiment.stop()
-    bad = keepsake.experiments.list(lambda e: e.best().metrics["accuracy"] < 0.5)
+    bad = keepsake.experiments.list(lambda e: e.best().metrics["accuracy"] < 0.5)  # type: ignore[union-attr,index]
     assert len(bad) == 2
     bad.delete()
     (left,) = keepsake.experiments.list()

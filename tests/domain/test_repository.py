@@ -1,4 +1,4 @@
-"""Records in a repository: listing by the index, merging, heartbeats, the order of deletion; over the tests' own storage."""
+"""Records in a repository: listing by the index, merging, heartbeats, the order of deletion."""
 
 from __future__ import annotations
 

@@ -99,10 +99,31 @@ def _explain(args: tuple[str, ...], done: tuple[Done, Done], found: list[tuple[i
     return "\n".join([f"keepsake {' '.join(args)}", *change, "stderr:", *(each.stderr[-2000:] for each in done)])
 
 
-def tree(directory: Path) -> dict[str, tuple[bytes, int]]:
-    """Return name → (content, permission bits) of all files below a directory."""
+# Files
+
+Tree = dict[str, tuple[bytes, int]]  # name → content, permission bits
+
+
+def tree(directory: Path) -> Tree:
+    """Return all files below a directory."""
     return {
         path.relative_to(directory).as_posix(): (path.read_bytes(), path.stat().st_mode & 0o777)
         for path in sorted(directory.rglob("*"))
         if path.is_file()
     }
+
+
+def contents(files: Tree) -> dict[str, bytes]:
+    """Return the files without their permissions."""
+    return {name: content for name, (content, _) in files.items()}
+
+
+def check_out(both: Both, project: Path, out: Path, *args: str) -> Tree:
+    """Check out into fresh directories with both command lines; return what came, which must be the same."""
+    trees = []
+    for side in (both.original, both.ours):
+        done = side.run("checkout", *args, "-o", str(out / side.name), cwd=project)
+        assert (done.status, done.stdout) == (0, ""), done.stderr
+        trees.append(tree(out / side.name))
+    assert trees[1] == trees[0]
+    return trees[1]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -12,15 +10,10 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import ExitStack
 
-import pytest
-
-NPM_PACKAGE = "s3rver@3.7.1"
-CACHE = Path(__file__).parents[2] / ".cache" / "npm"
-KEY = "S3RVER"  # the access key that s3rver knows; moto takes any
+KEY = "test"  # as good as any
 S3_ENVIRONMENT = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": KEY, "AWS_REGION": "us-east-1"}
 
 _running = ExitStack()
@@ -33,16 +26,10 @@ def moto() -> str:
 
 
 @functools.cache
-def s3rver() -> str:
-    """The address of s3rver, an S3 server in JavaScript that knows no conditional writes; skips if it cannot be had."""
-    program = _install_s3rver()
-    directory = _running.enter_context(_directory())
-
-    def command(port: int) -> list[str]:
-        return ["node", str(program), "-d", directory, "-a", "127.0.0.1", "-p", str(port), "--silent"]
-
-    # It makes the tokens of its pages with a cipher that OpenSSL keeps for old programs
-    return _start(command, NODE_OPTIONS="--openssl-legacy-provider --no-deprecation")
+def localbucket() -> str:
+    """The address of LocalBucket, an S3 server that knows neither `If-Match` nor deletion of many at once."""
+    directory = _running.enter_context(tempfile.TemporaryDirectory(prefix="keepsake-test-"))
+    return _start(lambda port: [sys.executable, "-m", "localbucket", "--port", str(port), directory])
 
 
 @functools.cache
@@ -62,7 +49,7 @@ def fake_gcs() -> str:
 def stop_all() -> None:
     """End what was started; a conftest calls it at the end of the session."""
     _running.close()
-    for server in (moto, s3rver, fake_gcs):
+    for server in (moto, localbucket, fake_gcs):
         server.cache_clear()
 
 
@@ -73,31 +60,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _install_s3rver() -> Path:
-    program = CACHE / "node_modules" / "s3rver" / "bin" / "s3rver.js"
-    if not program.exists():
-        npm = shutil.which("npm")
-        if npm is None:
-            _unavailable("npm is not installed")
-        command = [npm, "install", "--no-fund", "--no-audit", "--ignore-scripts", "--prefix", str(CACHE), NPM_PACKAGE]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=240)
-        if done.returncode:
-            _unavailable(f"npm cannot install {NPM_PACKAGE}: {done.stderr.strip()[-500:]}")
-    return program
-
-
-def _unavailable(reason: str) -> None:
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-def _start(command: Callable[[int], list[str]], **environment: str) -> str:
+def _start(command: Callable[[int], list[str]]) -> str:
     port = free_port()
     address = f"http://127.0.0.1:{port}"
-    process = subprocess.Popen(
-        command(port), env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen(command(port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _running.callback(process.wait)
     _running.callback(process.kill)
     deadline = time.monotonic() + 60
@@ -116,12 +82,3 @@ def _answers(address: str) -> bool:
     except OSError:
         return False
     return True
-
-
-@contextmanager
-def _directory() -> Iterator[str]:
-    directory = tempfile.mkdtemp(prefix="keepsake-test-")
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import io
-import itertools
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -12,12 +11,9 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from keepsake.exceptions import RepositoryConfigurationError
 from keepsake.storage import open_storage
 from tests.storage import servers
-from tests.storage.contract import MIB, Broken, StorageContract
-
-_numbers = itertools.count()
+from tests.storage.contract import StorageContract
 
 
 @functools.cache
@@ -36,7 +32,7 @@ class S3Bench:
     """Sees the bucket through a client of its own, set up otherwise than the one under test."""
 
     def __init__(self, endpoint: str, root: str = "team/unit test") -> None:
-        self.bucket = f"bucket-{next(_numbers)}"
+        self.bucket = f"keepsake-{uuid.uuid4().hex}"
         self.root = root
         self.client = _back_door(endpoint)
         self.client.create_bucket(Bucket=self.bucket)

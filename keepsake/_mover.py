@@ -1,0 +1,131 @@
+"""Bringing what the spool holds into the repository.
+
+Saving in the background, draining at the end, recovering after a crash, offline work and `keepsake sync` are all
+`publish` (records) and `upload` (archives), which anyone may do, twice or at once: same keys, same bytes, merged by ID.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from keepsake import _spool
+from keepsake._console import warn
+from keepsake.exceptions import DoesNotExist, KeepsakeError
+
+if TYPE_CHECKING:
+    from keepsake._spool import Entry
+    from keepsake._workers import Workers
+    from keepsake.repository import Repository
+
+
+def publish(entry: Entry, repository: Repository, *, others: bool = False) -> None:
+    """Merge what the journals say into the experiment's record; `others`: also those of other processes."""
+    changes, taken = entry.take(others=others)
+    if changes or not entry.in_repository:
+        entry.sync()
+        repository.merge(entry.record, changes, create=not entry.in_repository)
+        if "ended" in changes.fields:
+            repository.end_heartbeat(entry.id)
+        if not entry.in_repository:
+            entry.in_repository = True
+            entry.write_record()
+    entry.drop(taken)
+
+
+def upload(
+    entry: Entry, repository: Repository, workers: Workers | None = None, moved: Callable[[int], None] | None = None
+) -> None:
+    """Store the archives of all packs that the experiment's record names; `moved` is told of bytes as they go."""
+    from keepsake._archive import write_archive
+    from keepsake._snapshot import FrozenFiles
+
+    packs = entry.packs()
+    if not packs:
+        return
+    record = repository.merge(entry.record, _spool.Changes(), create=False)
+    named = {owner["id"]: owner.get("path") for owner in (record, *(record.get("checkpoints") or []))}
+    for pack in packs:
+        if named.get(pack.stem):
+            try:
+                with FrozenFiles(pack) as frozen, write_archive(pack.stem, frozen, workers) as archive:
+                    repository.put_archive(entry.id, pack.stem, cast(BinaryIO, _Watched(archive, moved)))
+            except FileNotFoundError:
+                continue  # another recovery has stored it
+        if pack.stem in named:  # without a path: its files were removed
+            pack.unlink(missing_ok=True)
+
+
+def finish(entry: Entry, repository: Repository, moved: Callable[[int], None] | None = None) -> None:
+    """Bring all that an entry holds into the repository, and remove it unless its owner is at work."""
+    try:
+        publish(entry, repository, others=True)
+        upload(entry, repository, moved=moved)
+    except DoesNotExist:
+        warn(f"Experiment {entry.id[:7]} was deleted from {repository.url}: what was left to save of it is dropped")
+        entry.discard()
+        return
+    if not entry.is_alive():
+        for pack in entry.packs():
+            pack.unlink(missing_ok=True)  # no record names it: the checkpoint() that froze it never returned
+        entry.close()
+
+
+@dataclass(frozen=True)
+class Pending:
+    """What an entry of a spool holds that is not in its repository yet."""
+
+    entry: Entry
+    checkpoints: int  # not yet in the record
+    size: int  # bytes of files
+
+
+def pending(root: Path, *, of_others: bool = True) -> list[Pending]:
+    """Return what waits in a spool; without `of_others`, only what no running process seems to be at work on."""
+    found = []
+    for entry in _spool.entries(root):
+        if of_others or not entry.is_alive():
+            changes, size = entry.pending(), entry.size()
+            if changes or size or not entry.in_repository:
+                found.append(Pending(entry, len(changes.checkpoints), size))
+    return found
+
+
+def recover(root: Path, open_repository: Callable[[str], Repository]) -> Iterator[tuple[Entry, KeepsakeError | None]]:
+    """Finish what earlier runs left in a spool; yield each entry, and what went wrong: then it is still there."""
+    for entry in _spool.entries(root):
+        if not entry.is_alive():
+            yield entry, try_to_finish(entry, open_repository)
+
+
+def try_to_finish(
+    entry: Entry, open_repository: Callable[[str], Repository], moved: Callable[[int], None] | None = None
+) -> KeepsakeError | None:
+    """Finish an entry and return None, or what went wrong."""
+    try:
+        finish(entry, open_repository(entry.repository), moved)
+    except KeepsakeError as error:
+        return error
+    return None
+
+
+class _Watched(io.RawIOBase):
+    """A stream that tells how much was read of it."""
+
+    def __init__(self, source: BinaryIO, moved: Callable[[int], None] | None) -> None:
+        self._source = source
+        self._moved = moved
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        data = self._source.read(len(buffer))
+        count = len(data)
+        buffer[:count] = data
+        if self._moved:
+            self._moved(count)
+        return count
