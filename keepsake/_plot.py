@@ -56,68 +56,20 @@ def plot_experiments(experiments: Sequence[Experiment], metric: str | None = Non
     return _plot([(experiment.short_id(), experiment.checkpoints) for experiment in experiments], metric, logy)
 
 
-def _plot(lists: list[tuple[str, CheckpointList]], metric: str | None, logy: bool) -> Axes:
-    metric, goal = _choose([checkpoints for _, checkpoints in lists], metric)
-    runs = [_run(label, checkpoints, metric) for label, checkpoints in lists]
-    named = [run for run in runs if any(map(math.isfinite, run.values))]
-    _warn_left_out((run.label for run in runs if run not in named), f"without a number for {metric!r}")
-    axes = _axes("step", metric, logy=logy)
-    if logy:
-        _leave_out_nonpositive(*(run.values for run in named))
-    if len(named) > _MAX_NAMED:
-        ordered = sorted(named, key=lambda run: _rank(run, goal)) if goal else named[::-1]
-        named, others = ordered[:_HIGHLIGHTED], ordered[_HIGHLIGHTED:]
-        for run in others:
-            axes.plot(run.steps, run.values, color=_GREY, linewidth=0.8, zorder=1.5, label=_OTHER)
-    for run in named:
-        _draw(axes, run)
-    _integer_ticks(axes)
-    _legend(axes)
-    return axes
+def scatter_experiments(
+    experiments: Sequence[Experiment], param: str, metric: str | None = None, *, logx: bool = False, logy: bool = False
+) -> Axes:
+    """Plot a metric (default: the primary metric) of each experiment's best, or else latest, checkpoint over a param.
 
-
-def _run(label: str, checkpoints: CheckpointList, metric: str) -> _Run:
-    measured = [checkpoint for checkpoint in checkpoints if metric in (checkpoint.metrics or ())]
-    best = checkpoints.best()
-    return _Run(
-        label,
-        [_number(checkpoint.step or 0, "step") for checkpoint in measured],
-        [_number((checkpoint.metrics or {})[metric], f"metric {metric!r} of {label}") for checkpoint in measured],
-        next((index for index, checkpoint in enumerate(measured) if checkpoint is best), None),
-    )
-
-
-def _rank(run: _Run, goal: str) -> float:
-    numbers = filter(math.isfinite, run.values)
-    return min(numbers, default=math.inf) if goal == "minimize" else -max(numbers, default=-math.inf)
-
-
-def _draw(axes: Axes, run: _Run) -> None:
-    """Draw a run in the next colour, dots where no line would show, and a star at its best checkpoint."""
-    from matplotlib import rcParams
-
-    earlier = sum(not str(line.get_label()).startswith("_") for line in axes.lines)
-    dashes = _DASHES[earlier // len(rcParams["axes.prop_cycle"]) % len(_DASHES)]
-    visible = [False, *map(math.isfinite, run.values), False]
-    alone = [i for i in range(len(run.values)) if visible[i + 1] and not visible[i] and not visible[i + 2]]
-    dots = alone if len(run.values) > _MAX_DOTS else None
-    (line,) = axes.plot(run.steps, run.values, dashes, marker=".", markevery=dots, label=run.label)
-    if run.best is not None:
-        place = [run.steps[run.best]], [run.values[run.best]]
-        axes.plot(*place, "*", color=line.get_color(), markersize=11, markeredgecolor="white", zorder=3, label=_BEST)
-
-
-def _legend(axes: Axes) -> None:
-    """Name the runs, beside the axes if they are many, and say how many are not named."""
-    from matplotlib.lines import Line2D
-
-    handles, labels = axes.get_legend_handles_labels()
-    hidden = sum(line.get_label() == _OTHER for line in axes.lines) + max(len(handles) - _MAX_NAMED, 0)
-    entries = list(zip(handles, labels, strict=True))[:_MAX_NAMED]
-    if hidden:
-        entries.append((Line2D([], [], color=_GREY), f"… and {hidden:,} more"))
-    if any(line.get_label() == _BEST for line in axes.lines):
-        star = Line2D([], [], color="#888888", linestyle="", marker="*", markersize=9)
-        entries.append((star, "best checkpoint"))
-    if not entries: return
-    ...
+    Raises ValidationError for a metric or param that there is not, a metric that is no number, and logx with a param
+    that is none; MissingExtra without Matplotlib.
+    """
+    metric, goal = _choose([experiment.checkpoints for experiment in experiments], metric)
+    _check("param", param, {name for experiment in experiments for name in experiment.params or ()})
+    labels, xs, ys, left_out = [], [], [], []
+    for experiment in experiments:
+        x, y = (experiment.params or {}).get(param), _value(experiment, metric)
+        if x is None or (isinstance(x, float) and not math.isfinite(x)) or not math.isfinite(y):
+            left_out.append(experiment.short_id())
+            ...
+    return None

@@ -1,0 +1,103 @@
+"""The measured programs, which the original and ours run alike: `python programs.py NAME ARGUMENT…`.
+
+Each prints its own measurements as JSON: seconds; moments by the machine's monotonic clock, the same in all processes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from time import monotonic
+
+
+def bare() -> dict[str, float]:
+    return {"end": monotonic()}
+
+
+def load() -> dict[str, float]:
+    import keepsake  # noqa: F401
+
+    return {"end": monotonic()}
+
+
+def init(path: str = "") -> dict[str, float]:
+    import keepsake
+
+    start = monotonic()
+    keepsake.init(path=path or None, params={"learning_rate": 0.01, "optimizer": "adam"})
+    return {"seconds": monotonic() - start}
+
+
+def idle() -> dict[str, float]:
+    """A run whose last checkpoint has been saved for a while when it ends."""
+    import keepsake
+
+    keepsake.init().checkpoint(metrics={"loss": 0.5})
+    time.sleep(2)
+    return {"end": monotonic()}
+
+
+def metrics(calls: str, pause: str) -> dict[str, float]:
+    """Checkpoints with metrics only, `pause` seconds of work between them."""
+    import keepsake
+
+    experiment = keepsake.init()
+    seconds = []
+    for step in range(int(calls)):
+        values = {"loss": 1 / (step + 1), "accuracy": 0.5 + step * 1e-6, "epoch": step // 10}
+        start = monotonic()
+        experiment.checkpoint(step=step, metrics=values, primary_metric=("loss", "minimize"))
+        seconds.append(monotonic() - start)
+        until = monotonic() + float(pause)
+        while monotonic() < until:
+            pass
+    ranked = sorted(seconds)
+    first, last = sorted(seconds[5:55]), sorted(seconds[-50:])
+    return {
+        "median": ranked[len(ranked) // 2],
+        "p99": ranked[len(ranked) * 99 // 100],
+        "growth": last[25] / first[25],
+    }
+
+
+def checkpoint(path: str) -> dict[str, float]:
+    import keepsake
+
+    experiment = keepsake.init()
+    time.sleep(1)  # what init() does in the background is done
+    start = monotonic()
+    experiment.checkpoint(path=path, metrics={"loss": 0.5}, primary_metric=("loss", "minimize"))
+    return {"seconds": monotonic() - start, "start": start}
+
+
+def read(experiment_id: str, name: str) -> dict[str, float]:
+    import keepsake
+
+    latest = keepsake.experiments.get(experiment_id).checkpoints[0]
+    start = monotonic()
+    with latest.open(name) as file:
+        assert file.read() == b"a small file...", "it is not what was saved"
+    return {"seconds": monotonic() - start}
+
+
+def experiments() -> dict[str, float]:
+    import keepsake
+
+    start = monotonic()
+    found = keepsake.experiments.list()
+    return {"seconds": monotonic() - start, "count": len(found)}
+
+
+def parse(directory: str) -> dict[str, float]:
+    start = monotonic()
+    found = []
+    for entry in os.scandir(directory):
+        with open(entry.path, "rb") as file:
+            found.append(json.load(file))
+    return {"seconds": monotonic() - start, "count": len(found)}
+
+
+if __name__ == "__main__":
+    print(json.dumps(globals()[sys.argv[1]](*sys.argv[2:])))
