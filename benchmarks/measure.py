@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -149,9 +149,9 @@ class Bench:
         warm: bool = True,
     ) -> dict[str, list[T]]:
         """Measure both in turns, and the floor with them; `warm`: each once before that."""
-        turns: dict[str, Callable[[], T]] = {each.name: lambda each=each: measured(each) for each in self.both}
+        turns = {each.name: partial(measured, each) for each in self.both}
         if floor is not None:
-            turns[FLOOR] = floor
+            turns[FLOOR] = partial(floor)
         samples: dict[str, list[Any]] = {name: [] for name in turns}
         for count in range(-1 if warm else 0, self._rounds or rounds):
             for name, turn in turns.items():

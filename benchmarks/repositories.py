@@ -47,7 +47,9 @@ def weights(size: int) -> Path:
 def text(size: int) -> Path:
     """Return a file of `size` bytes that shrinks well: a table of numbers."""
     source = random.Random(42)
-    return _file(f"text-{size}", size, lambda: "".join(f"{n},{source.random():.6f},cat\n" for n in range(10**6)).encode())
+    return _file(
+        f"text-{size}", size, lambda: "".join(f"{n},{source.random():.6f},cat\n" for n in range(10**6)).encode()
+    )
 
 
 def _file(name: str, size: int, make: Any) -> Path:

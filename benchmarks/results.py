@@ -71,7 +71,9 @@ class Figure:
         return [self.workload, self.name, *shown, ratio, limits, met]
 
 
-def figure(workload: str, name: str, runs: Mapping[str, list[T]], pick: Callable[[T], float], *limits: Limit, unit: str = "s") -> Figure:
+def figure(
+    workload: str, name: str, runs: Mapping[str, list[T]], pick: Callable[[T], float], *limits: Limit, unit: str = "s"
+) -> Figure:
     """Return the figure that `pick` takes from each run."""
     return Figure(workload, name, {who: [pick(run) for run in each] for who, each in runs.items()}, limits, unit)
 

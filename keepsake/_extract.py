@@ -18,7 +18,7 @@ class Extraction:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._made = {""}
+        self._made: set[str] = set()
 
     @contextmanager
     def create(self, name: str, mode: int, mtime_ns: int) -> Iterator[BinaryIO]:
@@ -42,7 +42,10 @@ class Extraction:
             raise WriteError(f"Cannot write {path}: {error.strerror or error}") from error
 
     def _make_directory(self, name: str) -> None:
-        parts = [] if name in self._made else name.split("/")
+        if name in self._made:
+            return
+        self._directory.mkdir(parents=True, exist_ok=True)
+        parts = name.split("/") if name else []
         for depth in range(1, len(parts) + 1):
             path = self._directory.joinpath(*parts[:depth])
             with suppress(FileExistsError):

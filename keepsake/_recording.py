@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -21,8 +20,11 @@ if TYPE_CHECKING:
 _DEADLINE_SECONDS = 15.0
 
 
-def begin_experiment(project: Project, record: Record, *, disable_heartbeat: bool) -> _spool.Entry:
-    """Record a new experiment and return its entry in the spool; if that fails, nothing of it is left anywhere."""
+def begin_experiment(project: Project, record: Record, modules: list[str], *, disable_heartbeat: bool) -> _spool.Entry:
+    """Record a new experiment and return its entry in the spool; if that fails, nothing of it is left anywhere.
+
+    `modules` are those that were imported at the beginning, whenever their versions are looked up.
+    """
     repository, directory = project._repository, project._directory
     entry = _spool.Entry.create(_spool.spool_root(directory), record, repository.url, in_repository=False)
     try:
@@ -38,7 +40,7 @@ def begin_experiment(project: Project, record: Record, *, disable_heartbeat: boo
         raise
     _ending.begin(entry, repository)
     heart().start(repository, entry, visible=not (disable_heartbeat or _ending.is_offline()))
-    _gather_later(project, entry, repository, files=bool(record["path"]))
+    _gather_later(project, entry, repository, modules, files=bool(record["path"]))
     return entry
 
 
@@ -54,9 +56,9 @@ def _publish(repository: Repository, record: Record, *, beat: bool) -> None:
             raise
 
 
-def _gather_later(project: Project, entry: _spool.Entry, repository: Repository, *, files: bool) -> None:
-    modules = list(sys.modules)  # what is imported at the beginning, whenever its versions are looked up
-
+def _gather_later(
+    project: Project, entry: _spool.Entry, repository: Repository, modules: list[str], *, files: bool
+) -> None:
     def gather() -> None:
         entry.append({"experiment": {"python_packages": get_imported_packages(modules)}})
         saver().notify(entry, repository)

@@ -102,14 +102,18 @@ def decode(members: bytes, footer: Footer) -> list[ArchiveEntry]:
         packed.append(part)
     reader = zlib.decompressobj()
     try:
-        text = reader.decompress(b"".join(packed), 64 * len(members) + (64 << 20))
+        text = reader.decompress(b"".join(packed), 64 * len(members) + (16 << 20))
+    except zlib.error as error:
+        raise ValueError(f"its table of contents cannot be decompressed: {error}") from error
+    if not reader.eof or zlib.crc32(text) != footer.checksum:
+        raise ValueError("its table of contents does not fit its checksum")
+    try:
         table = json.loads(text)
         entries = list(_entries(table["files"], table["start"], table["chunk"]))
-    except (zlib.error, TypeError, KeyError) as error:
-        raise ValueError(f"its table of contents cannot be read: {error!r}") from error
-    end = entries[-1].end if entries else table["start"]
-    if not reader.eof or zlib.crc32(text) != footer.checksum or end != footer.offset:
-        raise ValueError("its table of contents does not fit its footer")
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"its table of contents lacks something: {error!r}") from error
+    if (entries[-1].end if entries else table["start"]) != footer.offset:
+        raise ValueError("its table of contents does not fit the archive")
     if len({entry.name for entry in entries}) < len(entries):
         raise ValueError("its table of contents has a name twice")
     return entries

@@ -384,10 +384,11 @@ class ExperimentCollection:
             ValidationError, ConfigNotFound, RepositoryConfigurationError, ReadError, WriteError: a run that cannot be
                 recorded says so at its start, and leaves nothing behind.
         """
+        modules = list(sys.modules)  # before Keepsake imports what it needs itself
         from keepsake._recording import begin_experiment
 
         record = _experiment_record(_text_path(path), params, self._project.repository_url)
-        entry = begin_experiment(self._project, record, disable_heartbeat=disable_heartbeat)
+        entry = begin_experiment(self._project, record, modules, disable_heartbeat=disable_heartbeat)
         experiment = Experiment._from_record(self._project, record)
         experiment._entry = entry
         if not quiet:

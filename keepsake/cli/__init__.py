@@ -42,6 +42,7 @@ COMMANDS = {
     "ps": Lazy("ls", "List running experiments in this project", ("processes",)),
     "rm": Lazy("rm", "Remove experiments or checkpoints", ("delete",)),
     "show": Lazy("show", "View information about an experiment or checkpoint"),
+    "sync": Lazy("sync", "Send to the repository what is only on this machine yet"),
 }
 ALIASES = {alias: name for name, lazy in COMMANDS.items() for alias in lazy.aliases}
 

@@ -14,7 +14,7 @@ from click.shell_completion import CompletionItem
 from keepsake import _console
 from keepsake._index import Summary
 from keepsake.checkpoint import Checkpoint
-from keepsake.cli._render import ago, labels, short_id, value_lines
+from keepsake.cli._render import ago, counted, labels, short_id, value_lines
 from keepsake.exceptions import KeepsakeError
 from keepsake.experiment import Experiment
 from keepsake.project import Project
@@ -30,8 +30,12 @@ class Settings:
 
 
 def open_project(settings: Settings) -> Project:
-    """The project of `-R` and `-D`, else of the nearest keepsake.yaml."""
-    return Project(repository=settings.repository, directory=settings.project_directory)
+    """The project of `-R` and `-D`, else of the nearest keepsake.yaml; says in a line if something waits to be sent."""
+    project = Project(repository=settings.repository, directory=settings.project_directory)
+    waiting = project._pending(of_others=False)
+    if waiting:
+        _console.say(f"Not wholly in the repository yet: {counted(waiting, 'experiment')}. `keepsake sync` sends it.")
+    return project
 
 
 def pick(experiment: Experiment) -> tuple[Checkpoint | None, str]:
@@ -77,13 +81,13 @@ def complete_ids(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     found: dict[str, str] = {}
     for summary in reversed(_summaries_quietly(ctx)):
         if summary.id.startswith(incomplete):
-            params = value_lines(summary.params, labels(summary.params))[:3]
-            about = [ago(summary.created, summary.created_text), summary.status, *params]
-            found[summary.id] = " ".join(" ".join(about).replace(",", " ").split())  # fish splits at commas
+            params = " ".join(value_lines(summary.params, labels(summary.params))[:3])
+            about = f"{ago(summary.created, summary.created_text)} {summary.status} {params}"
+            found[summary.id] = " ".join(about.replace(",", " ").split())  # fish splits at commas
         for kind, checkpoint in (("best", summary.best), ("latest", summary.latest)):
             if checkpoint and checkpoint["id"].startswith(incomplete):
-                about = f"{kind} checkpoint of {short_id(summary.id)}, step {checkpoint['step']}"
-                found.setdefault(checkpoint["id"], about.replace(",", ""))
+                about = f"{kind} checkpoint of {short_id(summary.id)} step {checkpoint['step']}"
+                found.setdefault(checkpoint["id"], about)
     shared = Counter(map(short_id, found))
     brief = {id: short_id(id) for id in found if shared[short_id(id)] == 1 and len(incomplete) <= len(short_id(id))}
     return [CompletionItem(brief.get(id, id), help=about) for id, about in found.items()]

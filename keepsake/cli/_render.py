@@ -40,6 +40,11 @@ def short_id(id: str) -> str:
     return escape_controls(id[:7])
 
 
+def counted(things: Sequence[Any], word: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{len(things)} {word}{'' if len(things) == 1 else 's'}"
+
+
 def when(moment: datetime) -> str:
     """A naive local time as RFC 1123 with the zone's abbreviation, or its offset where it has none."""
     local = moment.astimezone()

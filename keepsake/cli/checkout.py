@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from keepsake import _console
-from keepsake._checkout import Plan, undo
 from keepsake.cli._options import Command, id_argument
 from keepsake.cli._project import Settings, confirm, open_project, pick
-from keepsake.cli._render import short_id
+from keepsake.cli._render import counted, short_id
 from keepsake.config import find_project
 from keepsake.exceptions import ConfigNotFound
+from keepsake.project import undo_checkout
+
+if TYPE_CHECKING:
+    from keepsake._checkout import Plan
 
 NAMES_SHOWN = 5  # of the files that would be overwritten
 
@@ -36,10 +41,10 @@ $ keepsake checkout --undo
 @click.option("-o", "--output-directory", metavar="DIR", help="Output directory. Default: the project's")
 @click.option("-f", "--force", is_flag=True, help="Do not ask, even if the directory is not empty")
 @click.option("--path", metavar="PATH", help="Only this file or directory. Default: all files")
-@click.option("--undo", "take_back", is_flag=True, help="Put back what the last checkout overwrote")
+@click.option("--undo", is_flag=True, help="Put back what the last checkout overwrote")
 @click.pass_context
 def checkout(
-    ctx: click.Context, /, id: str | None, output_directory: str | None, force: bool, path: str | None, take_back: bool
+    ctx: click.Context, /, id: str | None, output_directory: str | None, force: bool, path: str | None, undo: bool
 ) -> None:
     """Copy files from an experiment or checkpoint into the project directory.
 
@@ -47,11 +52,11 @@ def checkout(
     or its latest if there is no primary metric. What is overwritten is kept: see --undo.
     """
     settings: Settings = ctx.obj
-    if (id is None) != take_back:
-        raise click.UsageError("--undo takes no ID." if take_back else "Missing argument 'ID'.", ctx)
+    if (id is None) != undo:
+        raise click.UsageError("--undo takes no ID." if undo else "Missing argument 'ID'.", ctx)
     directory = _target(settings, output_directory)
     if id is None:
-        _console.say(f'Put back {_files(undo(directory))} in "{directory}"')
+        _console.say(f'Put back {_files(undo_checkout(directory))} in "{directory}"')
         return
     project = open_project(settings)
     experiment, checkpoint = project._resolve(id)
@@ -64,7 +69,7 @@ def checkout(
     _console.say(f"Checking out files from {what}")
 
     def allowed(plan: Plan) -> bool:
-        return force or plan.is_empty or _ask(plan, directory)
+        return force or plan.is_empty or _ask(plan, directory, output_directory)
 
     if not project._checkout(experiment, checkpoint, directory, path, confirm=allowed):
         ctx.exit(1)
@@ -87,12 +92,13 @@ def _target(settings: Settings, output_directory: str | None) -> Path:
         ) from error
 
 
-def _ask(plan: Plan, directory: Path) -> bool:
+def _ask(plan: Plan, directory: Path, output_directory: str | None) -> bool:
     """Say in short what the checkout would do, and ask."""
+    undo = "keepsake checkout --undo" + (f" -o {shlex.quote(output_directory)}" if output_directory else "")
     _console.warn(f'The directory "{directory}" is not empty.')
     _console.warn(
         f"This checkout would overwrite {_files(plan.changed)}; {len(plan.new)} new, {len(plan.same)} the same."
-        + ("\nWhat it overwrites is kept: `keepsake checkout --undo` puts it back." if plan.changed else "")
+        + (f"\nWhat it overwrites is kept: `{undo}` puts it back." if plan.changed else "")
     )
     click.echo()
     return confirm()
@@ -102,4 +108,4 @@ def _files(names: list[str]) -> str:
     if not names:
         return "nothing"
     some = ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
-    return f"{len(names)} file{'' if len(names) == 1 else 's'} ({some})"
+    return f"{counted(names, 'file')} ({some})"

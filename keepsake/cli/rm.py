@@ -10,7 +10,7 @@ from keepsake import _console
 from keepsake.checkpoint import Checkpoint
 from keepsake.cli._options import Command, id_argument
 from keepsake.cli._project import confirm, open_project
-from keepsake.cli._render import short_id, write
+from keepsake.cli._render import counted, short_id, write
 from keepsake.experiment import Experiment
 
 EXAMPLES = """
@@ -64,5 +64,4 @@ def _without_repeats(targets: list[Target]) -> list[Target]:
 def _describe(experiment: Experiment, checkpoint: Checkpoint | None) -> str:
     if checkpoint is not None:
         return f"Checkpoint {short_id(checkpoint.id)}"
-    count = len(experiment.checkpoints)
-    return f"Experiment {short_id(experiment.id)} ({count} checkpoint{'' if count == 1 else 's'})"
+    return f"Experiment {short_id(experiment.id)} ({counted(experiment.checkpoints, 'checkpoint')})"

@@ -47,6 +47,7 @@ from keepsake.storage.base import (
 )
 
 _READS = 3  # of one answer's body, which the SDK's own retries do not cover
+_PAGE = 1000  # objects, the most that one answer lists
 _BATCH = 1000  # keys, the most that one request deletes
 _EQUAL_PARTS = 5000  # of at most 10,000; those after it are four times as large, so that 200 GB fit
 
@@ -174,13 +175,12 @@ class S3Storage(Storage):
         start = check_key(prefix) + "/" if prefix else ""
 
         def page(after: str, until: str | None) -> tuple[list[ObjectInfo], bool]:
+            request = {"Bucket": self._bucket, "Prefix": self._root + start, "StartAfter": self._root + after}
             with self._errors("list", prefix):
-                answer = self._client.list_objects_v2(
-                    Bucket=self._bucket, Prefix=self._root + start, StartAfter=self._root + after
-                )
+                answer = self._client.list_objects_v2(**request, MaxKeys=_PAGE)
             found = [self._info(item) for item in answer.get("Contents", [])]
             kept = [info for info in found if until is None or info.key <= until]
-            return kept, answer["IsTruncated"] and len(kept) == len(found)
+            return kept, answer["IsTruncated"] and len(kept) == len(found) > 0
 
         return list_pages(page, start)
 

@@ -28,6 +28,7 @@ OPTIONS = {
     "diff": "-R --repository",
     "checkout": "-o --output-directory -f --force --path --undo -R --repository",
     "rm": "-f --force -R --repository",
+    "sync": "-n --dry-run -R --repository",
     "completion": "",
     "analytics": "",
 }
@@ -65,6 +66,7 @@ Commands:
   ps          List running experiments in this project
   rm          Remove experiments or checkpoints
   show        View information about an experiment or checkpoint
+  sync        Send to the repository what is only on this machine yet
 
 Examples:
   keepsake ls                      what has been run here

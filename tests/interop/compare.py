@@ -105,11 +105,11 @@ Tree = dict[str, tuple[bytes, int]]  # name → content, permission bits
 
 
 def tree(directory: Path) -> Tree:
-    """Return all files below a directory."""
+    """Return all files below a directory, without what either side keeps of its own in .keepsake."""
     return {
         path.relative_to(directory).as_posix(): (path.read_bytes(), path.stat().st_mode & 0o777)
         for path in sorted(directory.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.relative_to(directory).parts[0] != ".keepsake"
     }
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("tests.interop.compare")
+
 from tests.interop import oracle, sides
 from tests.interop.compare import Both
 from tests.interop.sides import Side

@@ -80,10 +80,11 @@ def together(count: int, work: Callable[[int], object]) -> list[object]:
 
 
 class StorageContract:
-    """Subclass it as TestSomething with a `bench` fixture; `large` and `many` fit the backend's own part sizes."""
+    """Subclass it as TestSomething with a `bench` fixture; `has_if_match` tells what the server can do."""
 
     large = 20 * MIB + 12_345  # bytes: several parts of a multipart transfer
-    many = 1_100  # objects: more than a page of a listing or a batch of a deletion holds
+    has_if_match = True  # without, a condition is looked at before the write and two writers at once can both win
+    many = 250  # objects: more than a page of a listing or a batch of a deletion holds
 
     @pytest.fixture
     def storage(self, bench: Bench) -> Storage:
@@ -215,6 +216,8 @@ class StorageContract:
 
     def test_if_match_loses_no_update(self, storage: Storage) -> None:
         """Four writers that read, add one and write if nothing changed: every addition counts."""
+        if not self.has_if_match:
+            pytest.skip("the server has no conditional writes")
         storage.put("k", b"0")
 
         def add(_: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import socket
 import subprocess
@@ -17,6 +18,7 @@ KEY = "test"  # as good as any
 S3_ENVIRONMENT = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": KEY, "AWS_REGION": "us-east-1"}
 
 _running = ExitStack()
+atexit.register(_running.close)
 
 
 @functools.cache
@@ -46,13 +48,6 @@ def fake_gcs() -> str:
     return _start(command)
 
 
-def stop_all() -> None:
-    """End what was started; a conftest calls it at the end of the session."""
-    _running.close()
-    for server in (moto, localbucket, fake_gcs):
-        server.cache_clear()
-
-
 def free_port() -> int:
     """A port that nobody listens on at the moment."""
     with socket.socket() as probe:
@@ -69,7 +64,7 @@ def _start(command: Callable[[int], list[str]]) -> str:
     deadline = time.monotonic() + 60
     while not _answers(address):
         if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"{process.args} does not serve {address}")
+            raise RuntimeError(f"{process.args!r} does not serve {address}")
         time.sleep(0.05)
     return address
 

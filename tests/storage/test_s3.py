@@ -11,7 +11,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from keepsake.storage import open_storage
+from keepsake.storage import open_storage, s3
 from tests.storage import servers
 from tests.storage.contract import StorageContract
 
@@ -31,7 +31,7 @@ def _back_door(endpoint: str) -> Any:
 class S3Bench:
     """Sees the bucket through a client of its own, set up otherwise than the one under test."""
 
-    def __init__(self, endpoint: str, root: str = "team/unit test") -> None:
+    def __init__(self, endpoint: str, root: str = "team/ünit test") -> None:
         self.bucket = f"keepsake-{uuid.uuid4().hex}"
         self.root = root
         self.client = _back_door(endpoint)
@@ -62,6 +62,8 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def bench(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> S3Bench:
     endpoint = getattr(request.cls, "server", servers.moto)()
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    monkeypatch.setattr(s3, "_PAGE", 100)
+    monkeypatch.setattr(s3, "_BATCH", 100)
     return S3Bench(endpoint)
 
 
@@ -71,8 +73,9 @@ class TestMoto(StorageContract):
         return bench
 
 
-class TestS3rver(StorageContract):
-    server: Callable[[], str] = staticmethod(servers.s3rver)
+class TestLocalBucket(StorageContract):
+    server: Callable[[], str] = staticmethod(servers.localbucket)
+    has_if_match = False
 
     @pytest.fixture
     def bench(self, bench: S3Bench) -> S3Bench:

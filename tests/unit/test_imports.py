@@ -32,6 +32,7 @@ HOMES = {
     "isal": ["_gzip"],
     "matplotlib": ["_plot"],
     "pathspec": ["_ignore"],
+    "requests": ["storage.gcs"],
     "tabulate": ["cli"],
     "tarfile": ["_tar"],
     "yaml": ["config"],

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keepsake import _ignore, _snapshot
-from keepsake._snapshot import FileEntry, FrozenFiles, freeze, measure
+from keepsake._snapshot import FrozenFiles, freeze, measure
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, ValidationError, WriteError
 from tests.unit.archives import freeze_files, write_files
 
@@ -305,7 +305,3 @@ def test_a_pack_that_loses_its_end_while_it_is_read(tmp_path: Path) -> None:
         os.truncate(pack, 3)
         with pytest.raises(CorruptedArchive, match="cut off at 3 bytes"):
             frozen.read(frozen.entries[0], 0, 7)
-
-
-def test_an_entry_says_what_it_is() -> None:
-    assert FileEntry("a", 1, 0o644, 2, 0) == FileEntry("a", 1, 0o644, 2, 0)

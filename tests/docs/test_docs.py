@@ -1,0 +1,144 @@
+"""What the documentation shows is true: its programs and commands are run, and print what it says.
+
+In a page, a block ```LANGUAGE file=NAME``` is a file to write, and in ```shell-session``` the lines that begin
+with `$ ` are run. In what they print, IDs, times, durations and the fourth and later decimals may differ, and a line
+`...` stands for any lines. An ID in a later command stands for the one that was printed where the page shows it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SESSIONS = [page for page in PAGES if "```shell-session" in page.read_text(encoding="utf-8")]
+
+_BLOCK = re.compile(r"^```(\S+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_ID = r"\b(?=[0-9a-f]*[0-9])[0-9a-f]{7}\b"
+_VARIES = re.compile(
+    rf"(?P<id>{_ID})"
+    r"|(?P<ago>(?:about )?(?:an?|one|\d+) (?:second|minute|hour|day)s? ago)"
+    r"|(?P<date>[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d \S+)"
+    r"|(?P<version>\d+\.\d+\.\d+)"
+    r"|(?P<number>\d+\.\d{4,})"
+    r"|(?P<blank> {2,})"
+)
+_ANY = {"ago": r"[\w ]+? ago", "date": r"\w+, .*?", "version": r"[\w.]+", "blank": " {2,}"}
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def pattern(expected: str) -> tuple[str, list[str]]:
+    """A regular expression for one line as the page shows it, with a group for each ID, and these IDs."""
+    ids, parts, position = [], [], 0
+    for match in _VARIES.finditer(expected):
+        parts.append(re.escape(expected[position : match.start()]))
+        position = match.end()
+        if match["id"]:
+            ids.append(match["id"])
+            parts.append(f"({_ID})")
+        else:
+            parts.append(_ANY.get(match.lastgroup or "") or re.escape(re.sub(r"(\.\d{3}).*", r"\1", match[0])) + r"\d*")
+    return "".join(parts) + re.escape(expected[position:]), ids
+
+
+def check_output(expected: list[str], printed: list[str], real: dict[str, str]) -> None:
+    """Compare what a page shows with what was printed, and learn which IDs are meant."""
+    lines = iter(printed)
+    for index, line in enumerate(expected):
+        if line == "...":
+            following = expected[index + 1] if index + 1 < len(expected) else None
+            if following is None:
+                return
+            lines = _skip_to(pattern(following)[0], lines)
+            continue
+        text = next(lines, None)
+        regex, ids = pattern(line)
+        match = re.fullmatch(regex + r"\s*", text or "")
+        assert match, f"the page shows\n  {line}\nbut it is\n  {text}\nin\n" + "\n".join(printed)
+        real.update(zip(ids, match.groups(), strict=True))
+    assert not [line for line in lines if line.strip()], printed
+
+
+def _skip_to(regex: str, lines: Iterator[str]) -> Iterator[str]:
+    for line in lines:
+        if re.fullmatch(regex + r"\s*", line):
+            yield line
+            break
+    yield from lines
+
+
+def run(command: str, cwd: Path) -> list[str]:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=cwd,
+        env={**os.environ, "PATH": path, "COLUMNS": "100"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+    )
+    return done.stdout.splitlines()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="the pages' commands are for a shell")
+@pytest.mark.parametrize("page", SESSIONS, ids=name)
+def test_the_commands_of_a_page_print_what_it_says(page: Path, tmp_path: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    example = re.search(r"<!-- in a copy of (\S+) -->", text)
+    directory = tmp_path / "page"
+    if example:
+        shutil.copytree(ROOT / example[1], directory)
+    directory.mkdir(exist_ok=True)
+    real: dict[str, str] = {}
+    commands = 0
+    for language, file, content in _BLOCK.findall(text):
+        if file:
+            (directory / file).write_text(content, encoding="utf-8")
+        elif language == "shell-session":
+            for part in re.split(r"^\$ ", content, flags=re.MULTILINE)[1:]:
+                command, *expected = part.rstrip("\n").split("\n")
+                command = re.sub(_ID, lambda match: real.get(match[0], match[0]), command)
+                if command.startswith("cd "):
+                    directory = directory / command.removeprefix("cd ")
+                    continue
+                check_output(expected, run(command, directory), real)
+                commands += 1
+    assert commands
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_the_programs_of_a_page_compile(page: Path) -> None:
+    for language, _, content in _BLOCK.findall(page.read_text(encoding="utf-8")):
+        if language == "python" and page.parent.name != "reference":
+            compile(content, name(page), "exec")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_to_files_that_are_there(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        assert re.match(r"https?://", target) or (page.parent / target).exists(), target
+
+
+def test_the_references_are_what_the_code_says() -> None:
+    done = subprocess.run([sys.executable, ROOT / "docs/generate.py", "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_page_of_the_docs_is_named_on_its_first_page() -> None:
+    index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
+    for page in (ROOT / "docs").rglob("*.md"):
+        if page != ROOT / "docs/README.md":
+            assert f"({page.relative_to(ROOT / 'docs').as_posix()})" in index, page
