@@ -68,7 +68,7 @@ def checkout(
     archives = list(archives)
     wanted = _selection(path)
     directory = directory.absolute()
-    is_empty = not directory.is_dir() or not any(entry.name != ".keepsake" for entry in os.scandir(directory))
+    is_empty = not directory.is_dir() or set(os.listdir(directory)) <= {_AREA}
     with _workspace(directory) as workspace:
         files = _collect(archives, wanted, workspace)
         if not files:
@@ -97,7 +97,7 @@ def undo(directory: Path) -> list[str]:
         names = [name for name in manifest["overwritten"] if os.path.lexists(kept / "files" / name)]
         remove = [name for name, stamp in manifest["added"].items() if _stamp(directory / name) == stamp]
         made = list(manifest["directories"])
-    except (OSError, ValueError, LookupError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise ReadError(f"{kept} is damaged: {error}. What was overwritten is in {kept / 'files'}.") from error
     with _workspace(directory) as workspace:
         put = {name: workspace / "files" / name for name in names}

@@ -43,8 +43,13 @@ def is_offline() -> bool:
 
 def begin(entry: Entry, repository: Repository) -> None:
     """Take note of a run, to end it with the program."""
-    global _installed
     _running[entry.id] = (entry, repository)
+    watch()
+
+
+def watch() -> None:
+    """See to it that the end of the program saves what waits."""
+    global _installed
     if not _installed:
         _installed = True
         atexit.register(_at_exit)
@@ -68,16 +73,14 @@ def _recover(root: Path, open_repository: Callable[[str], Repository]) -> None:
             warn(f"What an earlier run left of experiment {entry.id[:7]} could not be sent yet: {error}")
 
 
-def end(experiment_id: str, reason: str, *, seconds: float | None = None) -> KeepsakeError | None:
-    """End a run: say so in its record, let its heartbeat go, save what waits; return what hindered that."""
-    if experiment_id not in _running:
-        return None
-    entry, _ = _running[experiment_id]
-    _say_goodbye(experiment_id, reason)
-    if is_offline():
-        entry.release()
-        return None
-    error = saver().finish(entry, seconds=seconds)
+def end(entry: Entry, reason: str) -> KeepsakeError | None:
+    """Save what waits of a run, and return what hindered that; end it, if this process began it.
+
+    It says so in its record, and lets its heartbeat go.
+    """
+    if entry.id in _running:
+        _say_goodbye(entry.id, reason)
+    error = None if is_offline() else saver().finish(entry)
     if entry.directory.exists():
         entry.release()
     return error

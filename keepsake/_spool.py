@@ -237,17 +237,18 @@ class Entry:
         return age < ALIVE_SECONDS and not _is_dead(self.owner)
 
     def release(self) -> None:
-        """Say that the owner is done with what it leaves here."""
-        self.owner = ""
-        if (self.directory / "record.json").exists():
+        """Say that this process, if it is the owner, is done with what it leaves here."""
+        if self.owner == _owner() and (self.directory / "record.json").exists():
+            self.owner = ""
             self.write_record()
 
     def close(self) -> bool:
-        """Remove the entry if nothing in it is still to be saved; return whether it is gone."""
+        """Remove the entry if nothing waits in it, unless another process is at work; return whether nothing waits."""
         with _lock:
             if self.journals() or self.packs():
                 return False
-            self.discard()
+            if self.owner == _owner() or not self.is_alive():
+                self.discard()
         return True
 
     def discard(self) -> None:

@@ -204,6 +204,7 @@ class Experiment:
 
             base = {**self.to_json(), "checkpoints": None}
             root = spool_root(self._project._directory)
+            _ending.watch()
             self._entry = Entry.load(root / self.id) or Entry.create(
                 root, base, self._project._repository.url, in_repository=True
             )
@@ -214,7 +215,10 @@ class Experiment:
 
         The end of a script does the same. In a notebook, call it. With KEEPSAKE_STRICT=1, what is not saved raises.
         """
-        error = _ending.end(self.id, "stopped")
+        if self._entry is None:
+            self._project._repository.end_heartbeat(self.id)
+            return
+        error = _ending.end(self._entry, "stopped")
         if error is not None and _ending.is_strict():
             raise error
 

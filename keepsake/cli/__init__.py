@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import click
 
 from keepsake import _console
-from keepsake.cli._options import PlainCommand
+from keepsake.cli._options import Command
 from keepsake.cli._project import Settings
 from keepsake.exceptions import KeepsakeError
 
@@ -57,7 +57,7 @@ To complete commands and IDs with the Tab key: keepsake completion --help
 """
 
 
-class LazyGroup(PlainCommand, click.Group):
+class LazyGroup(Command, click.Group):
     """A group that knows its commands' names and one-line helps without importing them, and that handles all errors."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -139,7 +139,7 @@ def report(error: Exception, verbose: bool) -> int:
     return 1
 
 
-@click.group(cls=LazyGroup, invoke_without_command=True, epilog=EXAMPLES)
+@click.group(cls=LazyGroup, invoke_without_command=True, subcommand_metavar="COMMAND [ARGS]...", epilog=EXAMPLES)
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Keepsake: version control for machine learning.

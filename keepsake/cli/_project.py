@@ -82,7 +82,7 @@ def complete_ids(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     for summary in reversed(_summaries_quietly(ctx)):
         if summary.id.startswith(incomplete):
             params = " ".join(value_lines(summary.params, labels(summary.params))[:3])
-            about = f"{ago(summary.created, summary.created_text)} {summary.status} {params}"
+            about = f"{ago(summary.created)} {summary.status} {params}"
             found[summary.id] = " ".join(about.replace(",", " ").split())  # fish splits at commas
         for kind, checkpoint in (("best", summary.best), ("latest", summary.latest)):
             if checkpoint and checkpoint["id"].startswith(incomplete):

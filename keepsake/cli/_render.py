@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
@@ -16,6 +16,7 @@ from keepsake._values import escape_controls, full_text, short_text
 
 LS_WIDTH = 20  # characters of a value in `ls`
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_EPOCH = datetime(1970, 1, 1)
 
 
 def write(text: str, newline: bool = True) -> None:
@@ -51,15 +52,12 @@ def when(moment: datetime) -> str:
     return local.strftime("%a, %d %b %Y %H:%M:%S ") + (local.strftime("%Z") or local.strftime("%z"))
 
 
-def ago(created: float, text: str) -> str:
-    """How long ago the Unix time `created` was, in words; from 73 hours on the date that `text` (RFC 3339) begins with.
-
-    The steps are those of 0.4.2.
-    """
+def ago(created: float) -> str:
+    """How long ago a Unix time was, in words with the steps of 0.4.2; from 73 hours on, the date in UTC."""
     seconds = time.time() - created
     distance = abs(seconds)
     if distance >= 73 * _HOUR:
-        return text[:10]
+        return (_EPOCH + timedelta(seconds=created)).date().isoformat()
     if distance < 1.5:
         words = "about a second"
     elif distance < 59.5:

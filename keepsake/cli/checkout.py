@@ -54,12 +54,13 @@ def checkout(
     settings: Settings = ctx.obj
     if (id is None) != undo:
         raise click.UsageError("--undo takes no ID." if undo else "Missing argument 'ID'.", ctx)
-    directory = _target(settings, output_directory)
     if id is None:
+        directory = _target(settings, output_directory)
         _console.say(f'Put back {_files(undo_checkout(directory))} in "{directory}"')
         return
     project = open_project(settings)
     experiment, checkpoint = project._resolve(id)
+    directory = _target(settings, output_directory)
     what = f"experiment {short_id(experiment.id)}"
     if checkpoint is not None:
         what = f"checkpoint {short_id(checkpoint.id)} and its {what}"

@@ -99,7 +99,7 @@ def _rows(summaries: list[Summary], everything: bool) -> list[list[str]]:
     metrics = _metric_labels(summaries, everything)
     columns: dict[str, Callable[[Summary], str]] = {
         "EXPERIMENT": lambda summary: short_id(summary.id),
-        "STARTED": lambda summary: ago(summary.created, summary.created_text),
+        "STARTED": lambda summary: ago(summary.created),
         "STATUS": lambda summary: summary.status,
     }
     if len({summary.host for summary in summaries}) > 1:

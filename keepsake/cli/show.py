@@ -133,7 +133,6 @@ def _checkpoint_table(experiment: Experiment) -> str:
         metrics = {name: short_text(value, METRIC_WIDTH) for name, value in (checkpoint.metrics or {}).items()}
         if best is not None and checkpoint.id == best.id:
             metrics[experiment.primary_metric() or ""] += " (best)"
-        created = ago(checkpoint.created.timestamp(), checkpoint.to_json()["created"])
         cells = (metrics.get(name, "") for name in names)
-        rows.append([short_id(checkpoint.id), str(checkpoint.step or 0), created, *cells])
+        rows.append([short_id(checkpoint.id), str(checkpoint.step or 0), ago(checkpoint.created.timestamp()), *cells])
     return table(rows)

@@ -12,7 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -129,7 +129,29 @@ class Storage(ABC):
             return None
 
 
-# What the cloud backends share: threads of their own, and reading by ranges
+# What the cloud backends share: the server's clock, threads of their own, and reading by pages and ranges
+
+
+class Clock:
+    """A server's clock, known from the dates of its answers."""
+
+    def __init__(self) -> None:
+        self.offset: float | None = None  # seconds that it is ahead of ours
+        self._noted = 0.0
+
+    def note(self, date: str | None) -> None:
+        """Take note of an answer's date; one every few seconds is enough."""
+        from email.utils import parsedate_to_datetime
+
+        now = time.time()
+        if date and not 0 <= now - self._noted < 5:
+            with suppress(ValueError):
+                self.offset = parsedate_to_datetime(date).timestamp() + 0.5 - now  # the date is cut to a second
+                self._noted = now
+
+    def now(self) -> float:
+        """The time by the server's clock as far as it is known, in Unix seconds."""
+        return time.time() + (self.offset or 0.0)
 
 
 class _Threads:

@@ -93,7 +93,8 @@ def test_without_a_project_the_directory_must_be_named(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    assert "-o" in run("checkout", "a37", "-R", "file://../project/repo", status=1).stderr
+    assert "repository: file://" in run("checkout", "a37", status=1).stderr
+    assert "with -o" in run("checkout", "a37", "-R", "file://../project/repo", status=1).stderr
     assert contents(elsewhere) == {}
     run("checkout", "a37", "-R", "file://../project/repo", "-o", ".")
     assert contents(elsewhere) == {"train.py": "print(1)\n", "data/x": "9f02c7d300"}

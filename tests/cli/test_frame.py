@@ -42,7 +42,7 @@ def test_help_lists_the_commands(run: Run) -> None:
         assert (
             run(*args).stdout
             == """\
-Usage: keepsake [OPTIONS] [COMMAND] [ARGS]...
+Usage: keepsake [OPTIONS] COMMAND [ARGS]...
 
   Keepsake: version control for machine learning.
 
@@ -50,6 +50,7 @@ Usage: keepsake [OPTIONS] [COMMAND] [ARGS]...
   keepsake.init() and experiment.checkpoint().
 
 Options:
+  -R, --repository URL         Repository URL. Default: that of keepsake.yaml
   -D, --project-directory DIR  Project directory. Default: nearest with a
                                keepsake.yaml
   --color / --no-color         Colors in output. Default: on a terminal
@@ -156,6 +157,12 @@ def test_a_repository_can_be_named_anywhere(
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     assert "a37c2e9" in run(*command, "-R", "file://../project/repo").output
+
+
+def test_the_repository_may_stand_before_the_command(three_runs: World, run: Run) -> None:
+    """As in 0.4.2."""
+    assert run("--repository", "file://nothing", "ls", "-q").stdout == ""
+    assert run("-R", "file://nothing", "ls", "-q", "-R", "file://repo").stdout.startswith("c90d1f4e55\n")
 
 
 def test_an_unknown_scheme_is_named(project_directory: Path, run: Run) -> None:

@@ -130,6 +130,19 @@ def test_a_forked_child_that_checkpoints_loses_nothing() -> None:
     assert experiment.status == "stopped"
 
 
+def test_the_end_of_a_program_that_only_added_to_a_run_saves_that(project: Path) -> None:
+    experiment_id, _ = run("")
+    _, messages = run(
+        """
+        open("model.pth", "w").write("weights 3" * 1000)
+        keepsake.experiments.list()[0].checkpoint(path="model.pth", metrics={"number": 3})
+        """,
+        prelude="import keepsake",
+    )
+    assert spool_is_empty(project), messages
+    check_whole(experiment_id, 4)
+
+
 def test_a_forked_child_does_not_end_its_parents_run() -> None:
     run(
         """

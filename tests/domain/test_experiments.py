@@ -175,10 +175,11 @@ def test_refresh_sees_what_another_reader_of_the_experiment_added(project_direct
     experiment.stop()
 
 
-def test_an_experiment_that_was_read_can_be_added_to(trained: Experiment) -> None:
+def test_an_experiment_that_was_read_can_be_added_to(trained: Experiment, project_directory: Path) -> None:
     found = keepsake.experiments.get(trained.id)
     found.checkpoint(metrics={"loss": 0.125}, primary_metric=MINIMIZE)
     found.stop()
+    assert not (project_directory / ".keepsake").exists()
     again = keepsake.experiments.get(trained.id)
     assert again.checkpoints.step == [0, 1, 2, 3]
     assert again.best() == again.checkpoints[3]

@@ -76,12 +76,9 @@ class Sandbox:
         """Do the same and wait for its end; return its exit status, negative for a signal."""
         return wait(self.start(work, action))
 
-    def points(self, work: Work) -> list[Point]:
-        """Do `work` unharmed, and return the points it comes by."""
-        status = self.run(work, lambda point: None)
-        if status:
-            raise AssertionError(f"status {status} without any fault: {self.said()}")
-        return [Point(*point) for point in json.loads(self._points.read_text())]
+    def reached(self) -> list[Point]:
+        """Return the points that the last process with an action came by, unless it was killed."""
+        return [Point(*point) for point in json.loads(self._points.read_text())] if self._points.exists() else []
 
     def said(self) -> str:
         """What all processes have written to stderr."""

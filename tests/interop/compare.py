@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,8 @@ class Both:
 
         With `--json`, values are compared. As time passes ("2 seconds ago"), a difference must show repeatedly.
         """
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
+            time.sleep(attempt * 0.3)
             done = self.run(*args, cwd=cwd, our_cwd=our_cwd, answer=answer)
             found = [(each.status, _comparable(each.stdout, tolerating, is_json="--json" in args)) for each in done]
             if found[0] == found[1]:

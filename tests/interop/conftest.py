@@ -43,7 +43,7 @@ def both(original: Side, ours: Side) -> Both:
     return Both(original, ours)
 
 
-@pytest.fixture(params=["by 0.4.2", "by ours"])
+@pytest.fixture(scope="session", params=["by 0.4.2", "by ours"])
 def writer(request: pytest.FixtureRequest, original: Side, ours: Side) -> Side:
     """Who writes what the other reads: each in turn."""
     return original if request.param == "by 0.4.2" else ours

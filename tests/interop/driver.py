@@ -13,6 +13,7 @@ import io
 import json
 import os
 import sys
+import time
 import traceback
 from typing import Any
 
@@ -42,6 +43,7 @@ def record(keepsake: Any, runs: list[dict[str, Any]], **where: Any) -> list[list
         experiment = project.experiments.create(path=run["path"], params=run["params"], quiet=True)
         checkpoints = [experiment.checkpoint(**_checkpoint(arguments)) for arguments in run["checkpoints"]]
         experiment.stop()
+        _settle(keepsake, [experiment, *checkpoints], **where)
         ids.append([experiment.id, *(checkpoint.id for checkpoint in checkpoints)])
     return ids
 
@@ -51,7 +53,23 @@ def add_checkpoints(keepsake: Any, experiment: str, checkpoints: list[dict[str, 
     found = _project(keepsake, **where).experiments.get(experiment)
     made = [found.checkpoint(**_checkpoint(arguments)) for arguments in checkpoints]
     found.stop()
+    _settle(keepsake, made, **where)
     return [checkpoint.id for checkpoint in made]
+
+
+def _settle(keepsake: Any, made: list[Any], directory: str, repository: str = "file://.keepsake") -> None:
+    """Wait until 0.4.2 has begun to save files: on a busy machine it forgets them if the program ends before."""
+    if not keepsake.__version__.startswith("0."):
+        return
+    archives = [f"{type(owner).__name__.lower()}s/{owner.id}.tar.gz" for owner in made if owner.path]
+    if not repository.startswith("file://"):
+        time.sleep(0.5)
+        return
+    root = os.path.join(directory, repository[len("file://") :])
+    for _ in range(1000):
+        if all(os.path.exists(os.path.join(root, archive)) for archive in archives):
+            return
+        time.sleep(0.01)
 
 
 def _checkpoint(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -147,7 +147,6 @@ def environment(home: Path) -> dict[str, str]:
         "NO_COLOR": "1",
         "PYTHONUTF8": "1",
         "KEEPSAKE_NO_ANALYTICS": "1",
-        "KEEPSAKE_STRICT": "1",
     }
 
 

@@ -111,6 +111,20 @@ def test_an_entry_with_something_to_save_does_not_close(entry: Entry) -> None:
     assert entry.directory.exists()
 
 
+def test_another_process_does_not_close_the_entry_under_its_owners_hands(
+    root: Path, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_spool, "_owner", lambda: "another process elsewhere")
+    (found,) = _spool.entries(root)
+    assert found.close()
+    found.release()
+    assert entry.directory.exists()
+    assert entry.is_alive()
+    os.utime(entry.directory / "record.json", (0, 0))
+    assert found.close()
+    assert not entry.directory.exists()
+
+
 def test_the_spool_goes_with_its_last_entry_but_not_a_repository_beside_it(root: Path, entry: Entry) -> None:
     (root.parent / "repository.json").write_text("{}")
     assert entry.close()

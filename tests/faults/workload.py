@@ -1,0 +1,85 @@
+"""A small training run with files, the run after it, and what must hold then."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import keepsake
+from keepsake import _recording, _saver
+from keepsake.exceptions import KeepsakeError
+from keepsake.storage import disk
+from tests.faults import inspect_repository as inspect
+from tests.faults.sandbox import Sandbox, Work, weights
+
+_CHECKPOINTS = 4
+
+
+def train(sandbox: Sandbox) -> None:
+    """A training run with files, which overwrites them as soon as checkpoint() returns."""
+    try:
+        experiment = keepsake.init(path="code", params={"learning_rate": 0.1})
+    except KeepsakeError as error:  # a run that cannot be recorded says so at its start
+        print(error)
+        return
+    sandbox.note("experiment", experiment.id)
+    model = sandbox.project / "model.bin"
+    for number in range(_CHECKPOINTS):
+        path = "model.bin" if number % 3 != 2 else None  # every third one has metrics only
+        model.write_bytes(weights(number))
+        checkpoint = experiment.checkpoint(path=path, metrics={"number": number}, quiet=True)
+        if checkpoint is not None:
+            sandbox.note("checkpoint", checkpoint.id, number, checkpoint.path or "-")
+        model.write_bytes(b"overwritten")
+
+
+def train_until_killed(sandbox: Sandbox) -> None:
+    """A run that is killed when its last checkpoint has returned."""
+    train(sandbox)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def next_run(sandbox: Sandbox) -> None:
+    """What a person does after a crash: start the next run, which finishes what is left."""
+    disk._LOCK_EXPIRY = 0.2  # a lock that a killed process left costs 10 s otherwise
+    keepsake.init()
+
+
+def quickly(work: Work) -> Work:
+    """Let `work` try again soon after an error, so that a campaign does not take days."""
+
+    def run(sandbox: Sandbox) -> None:
+        _saver._RETRY_SECONDS = (0.01, 0.05, 0.05)
+        _recording._DEADLINE_SECONDS = 5.0
+        disk._LOCK_EXPIRY = 0.2
+        work(sandbox)
+
+    return run
+
+
+def check(sandbox: Sandbox) -> list[str]:
+    """Say what is wrong in a sandbox: as it is, and after a recovery. Nothing may be."""
+    problems = [f"before recovery: {problem}" for problem in inspect.broken(sandbox.repository)]
+    if sandbox.run(next_run):
+        problems.append("the next run failed")
+    problems += inspect.broken(sandbox.repository)
+    experiment_id, returned = returned_by(sandbox)
+    if experiment_id:
+        problems += inspect.missing(sandbox.project, returned, experiment_id)
+    left = sandbox.project / ".keepsake"
+    if left.exists():
+        problems.append(f"left in the spool: {sorted(str(path.relative_to(left)) for path in left.rglob('*'))}")
+    problems += [f"said {word!r}" for word in ("Traceback", "unexpected") if word in sandbox.said()]
+    return problems
+
+
+def returned_by(sandbox: Sandbox) -> tuple[str | None, dict[str, inspect.Contents]]:
+    """Return the experiment of a sandbox and the files of each of its checkpoints that had returned."""
+    experiment_id, returned = None, {}
+    for kind, identifier, *rest in sandbox.noted():
+        if kind == "experiment":
+            experiment_id = identifier
+        else:
+            number, path = int(rest[0]), rest[1]
+            returned[identifier] = {path: weights(number)} if path != "-" else {}
+    return experiment_id, returned

@@ -1,0 +1,160 @@
+"""A server on the loopback interface that stands before another one and is slow, or fails, where a test wants it to."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from asyncio import StreamReader, StreamWriter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+LIMIT = 1 << 20  # bytes of the longest header
+
+Fault = Callable[["Request"], "bytes | str | None"]
+
+
+@dataclass
+class Request:
+    """What a client asked for."""
+
+    method: str
+    target: str  # path and query as sent
+    headers: dict[str, str]  # names in lower case
+    head: bytes
+    body: bytes
+
+
+class Proxy:
+    """Forwards HTTP/1.1 requests to `upstream`, each after `latency` seconds; `requests` remembers them.
+
+    `fault` decides about each request: None forwards it; bytes are the whole answer, the request never arrives; "lost"
+    lets it arrive and cuts the connection in place of an answer; "cut" ends the connection in the middle of the
+    answer's body; "hang" never answers.
+    """
+
+    def __init__(self, upstream: str, *, latency: float = 0.0, fault: Fault = lambda request: None) -> None:
+        self.upstream = urlsplit(upstream)
+        self.latency = latency
+        self.fault = fault
+        self.requests: list[Request] = []
+        self.address = ""
+
+    @contextmanager
+    def running(self) -> Iterator[Proxy]:
+        """Serve at `address` until the block ends."""
+        loop = asyncio.new_event_loop()
+        server = loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0, limit=LIMIT))
+        port = server.sockets[0].getsockname()[1]
+        self.address = f"http://127.0.0.1:{port}"
+        thread = threading.Thread(target=loop.run_forever, name="proxy", daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            loop.call_soon_threadsafe(server.close)
+            asyncio.run_coroutine_threadsafe(self._end(), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+    async def _end(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
+        upstream: tuple[StreamReader, StreamWriter] | None = None
+        try:
+            while (request := await _read_request(reader, writer)) is not None:
+                self.requests.append(request)
+                await asyncio.sleep(self.latency)
+                fault = self.fault(request)
+                if fault == "hang":
+                    await asyncio.sleep(3600)
+                if isinstance(fault, bytes):
+                    writer.write(fault)
+                    await writer.drain()
+                    continue
+                if upstream is None:
+                    upstream = await asyncio.open_connection(self.upstream.hostname, self.upstream.port, limit=LIMIT)
+                upstream[1].write(request.head + request.body)
+                await upstream[1].drain()
+                if not await _answer(request, upstream[0], writer, fault):
+                    break
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # one of the two ended, or the test did
+        finally:
+            for end in (writer, *([upstream[1]] if upstream else [])):
+                with suppress(OSError, RuntimeError):
+                    end.close()
+
+
+def reply(status: str, body: str = "", **headers: str) -> bytes:
+    """The bytes of an answer: `reply("503 Slow Down")`."""
+    lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    head = "\r\n".join([f"HTTP/1.1 {status}", f"Content-Length: {len(body.encode())}", *lines])
+    return f"{head}\r\n\r\n{body}".encode()
+
+
+async def _read_request(reader: StreamReader, writer: StreamWriter) -> Request | None:
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError:
+        return None
+    line, headers = _parse(head)
+    if headers.get("expect", "").lower() == "100-continue":
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        head = b"\r\n".join(part for part in head.split(b"\r\n") if not part.lower().startswith(b"expect:"))
+    method, target, _ = line.split(" ", 2)
+    body = b"".join([chunk async for chunk in _body(reader, headers, request=True)])
+    return Request(method, target, headers, head, body)
+
+
+async def _answer(request: Request, upstream: StreamReader, writer: StreamWriter, fault: str | None) -> bool:
+    """Pass an answer on; return whether the connection can serve another request."""
+    head = await upstream.readuntil(b"\r\n\r\n")
+    if fault == "lost":
+        return False
+    line, headers = _parse(head)
+    writer.write(head)
+    if request.method == "HEAD" or line.split(" ")[1] in ("204", "304"):
+        await writer.drain()
+        return True
+    left = int(headers.get("content-length", LIMIT)) // 2
+    async for chunk in _body(upstream, headers, request=False):
+        if fault == "cut":
+            writer.write(chunk[:left])
+            left -= len(chunk)
+            if left <= 0:
+                await writer.drain()
+                return False
+            continue
+        writer.write(chunk)
+        await writer.drain()
+    return "content-length" in headers or "transfer-encoding" in headers
+
+
+async def _body(reader: StreamReader, headers: dict[str, str], *, request: bool) -> AsyncIterator[bytes]:
+    """The bytes of a body as they come, with the marks of its chunks."""
+    if headers.get("transfer-encoding", "").lower() == "chunked":
+        size = -1
+        while size:
+            line = await reader.readuntil(b"\r\n")
+            size = int(line.split(b";")[0], 16)
+            yield line + await reader.readexactly(size + 2)
+        return
+    left = int(headers.get("content-length", 0 if request else 1 << 62))
+    while left and (chunk := await reader.read(min(left, 1 << 16))):
+        left -= len(chunk)
+        yield chunk
+    if left and "content-length" in headers:
+        raise asyncio.IncompleteReadError(b"", left)
+
+
+def _parse(head: bytes) -> tuple[str, dict[str, str]]:
+    line, *rest = head.decode("latin-1").split("\r\n")
+    pairs = (item.partition(":") for item in rest if item)
+    return line, {name.strip().lower(): value.strip() for name, _, value in pairs}
