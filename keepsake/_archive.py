@@ -156,7 +156,7 @@ class Archive:
         entries = []
         with self._naming_errors():
             for entry, parts in self._contents(wanted):
-                with extraction.create(entry.name, entry.mode, entry.mtime_ns) as file:
+                with extraction.create(entry.name, entry.size, entry.mode, entry.mtime_ns) as file:
                     for part in parts:
                         file.write(part)
                         if progress:

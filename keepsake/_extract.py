@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from keepsake._snapshot import set_space_aside
 from keepsake._toc import check_name
 from keepsake.exceptions import WriteError
 
@@ -21,8 +22,8 @@ class Extraction:
         self._made: set[str] = set()
 
     @contextmanager
-    def create(self, name: str, mode: int, mtime_ns: int) -> Iterator[BinaryIO]:
-        """Open a new file, with the permissions in `mode`. If the block raises, the file is gone again.
+    def create(self, name: str, size: int, mode: int, mtime_ns: int) -> Iterator[BinaryIO]:
+        """Open a new file for `size` bytes, with the permissions in `mode`. If the block raises, it is gone again.
 
         Raises ValueError for a name that could lead elsewhere, WriteError for what the disk or the directory says.
         """
@@ -32,6 +33,7 @@ class Extraction:
             self._make_directory(os.path.dirname(name))
             with open(path, "xb", opener=_open_new) as file:
                 try:
+                    set_space_aside(file, 0, size)
                     yield file
                     file.flush()
                     _set_attributes(file, path, mode, mtime_ns)

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 _MAX_ROWS, _EDGE_ROWS = 60, 20  # of more rows, only the first and last few are shown
 _MAX_COLUMNS = 12  # params, and so metrics
-_NAME, _SHORT, _LONG = 60, 24, 2000  # characters of a name; of a value in a list; of one with a line for itself
-
+_NAME, _SHORT, _TOOLTIP, _LONG = 60, 24, 300, 2000  # characters: names, values in lists, their tooltips, other values
 _BEST = " ★ best"
 _STYLE = """<style>
 .keepsake { overflow-x: auto } .keepsake p { margin: 0.6em 0 0.2em }
@@ -106,7 +105,7 @@ def experiments_html(experiments: Sequence[Experiment]) -> str:
     def row(experiment: Experiment) -> str:
         status = statuses.get(experiment.id, "unknown")
         cells = [*map(_cell, (experiment.short_id(), _time(experiment))), _cell(status, status)]
-        cells += [*_values(vars(experiment), people), *_values(experiment.params, params)]
+        cells += [*(_cell(getattr(experiment, name) or "") for name in people), *_values(experiment.params, params)]
         for checkpoint in chosen[id(experiment)][start:]:
             texts = (checkpoint.short_id(), str(checkpoint.step or 0)) if checkpoint else ("", "")
             cells += [*map(_cell, texts), *_values(checkpoint.metrics if checkpoint else None, metrics)]
@@ -187,7 +186,7 @@ def _row(cells: Iterable[str], kind: str = "") -> str:
 
 
 def _cell(text: str, kind: str = "", *, tooltip: str = "", tag: str = "td") -> str:
-    title, shown = _text(tooltip, _LONG), _text(text, _LONG if tag == "td" else _NAME)
+    title, shown = _text(tooltip, _TOOLTIP), _text(text, _LONG if tag == "td" else _NAME)
     return f'<{tag} class="{kind}" title="{title}">{shown}</{tag}>'
 
 

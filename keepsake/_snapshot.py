@@ -122,7 +122,7 @@ def _copy(source: io.FileIO, size: int, pack: BinaryIO, buffer: memoryview) -> i
         if (shared := _share_blocks(source, pack, start)) is not None:
             pack.seek(start + shared)
             return shared
-        _set_space_aside(pack, start, size)
+        set_space_aside(pack, start, size)
     left = size
     while left:
         try:
@@ -148,12 +148,15 @@ def _share_blocks(source: io.FileIO, pack: BinaryIO, start: int) -> int | None:
     return os.fstat(pack.fileno()).st_size - start
 
 
-def _set_space_aside(pack: BinaryIO, start: int, size: int) -> None:
-    """Allocate a large file's blocks at once: copying then takes about half the time, and a full disk shows first."""
-    if not hasattr(os, "posix_fallocate"):
+def set_space_aside(file: BinaryIO, start: int, size: int) -> None:
+    """Allocate a large file's blocks at once: writing them then takes about half the time, and a full disk shows first.
+
+    Raises OSError only if there is not enough room.
+    """
+    if size < _LARGE or not hasattr(os, "posix_fallocate"):
         return
     try:
-        os.posix_fallocate(pack.fileno(), start, size)
+        os.posix_fallocate(file.fileno(), start, size)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise

@@ -49,7 +49,7 @@ Also available as: keepsake processes
 @click.pass_obj
 def ls(settings: Settings, /, filters: Sequence[str], **options: Any) -> None:
     """List experiments in this project."""
-    _list(settings, [parse_filter(text) for text in filters], **options)
+    _list(settings, [parse_filter(text) for text in filters if text.strip()], **options)
 
 
 @click.command("ps", cls=Command, epilog=PS_EXAMPLES)

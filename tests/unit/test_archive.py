@@ -705,7 +705,7 @@ def test_what_is_there_is_not_overwritten(small: bytes, tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_written_whole_is_gone(tmp_path: Path) -> None:
     def fill() -> None:
-        with Extraction(tmp_path).create("a/b", 0o644, 0) as file:
+        with Extraction(tmp_path).create("a/b", 8, 0o644, 0) as file:
             file.write(b"half")
             raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -128,7 +128,7 @@ def test_a_file_that_grows_while_it_is_copied_is_kept_as_it_was(
 
 def meanwhile(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> None:
     """Do something after a large file was opened and before it is copied."""
-    monkeypatch.setattr(_snapshot, "_set_space_aside", lambda *_: action())
+    monkeypatch.setattr(_snapshot, "set_space_aside", lambda *_: action())
 
 
 class Failing(io.FileIO):
@@ -215,7 +215,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_snapshot, "_set_space_aside", interrupt)
+    monkeypatch.setattr(_snapshot, "set_space_aside", interrupt)
     with pytest.raises(KeyboardInterrupt):
         freeze(tmp_path / "project", ".", tmp_path / "spool/pack")
     assert list((tmp_path / "spool").iterdir()) == []
