@@ -16,7 +16,7 @@ from keepsake._console import warn
 from keepsake._heartbeat import heart
 from keepsake._mover import recover
 from keepsake._saver import saver, say_pending
-from keepsake.exceptions import KeepsakeError
+from keepsake.exceptions import KeepsakeError, WriteError
 from keepsake.metadata import time_text
 
 if TYPE_CHECKING:
@@ -89,9 +89,12 @@ def end(entry: Entry, reason: str) -> KeepsakeError | None:
 def _say_goodbye(experiment_id: str, reason: str) -> None:
     entry, repository = _running.pop(experiment_id)
     heart().stop(experiment_id)
-    entry.append({"experiment": {"ended": time_text(), "end_reason": reason}})
+    try:
+        entry.append({"experiment": {"ended": time_text(), "end_reason": reason}})
+    except WriteError as error:  # a full disk: what waits is to be saved all the same
+        warn(str(error))
     if not is_offline():
-        saver().notify(entry, repository)
+        saver().notify(entry, repository, task=lambda: repository.end_heartbeat(experiment_id))
 
 
 def _end_all(reason: str, seconds: float | None) -> bool:

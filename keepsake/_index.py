@@ -28,7 +28,7 @@ from keepsake.metadata import (
 )
 
 _CHECKPOINT_ID_LENGTH = 12  # enough to tell candidates from the rest; the record itself decides
-_FORMAT = "keepsake index 1\n"
+_FORMAT = "keepsake index 2\n"
 
 
 class Line(NamedTuple):
@@ -60,6 +60,8 @@ def _summarize(record: Record) -> Record:
     latest, best = latest_checkpoint(checkpoints), best_checkpoint(checkpoints)
     return {
         **{name: record.get(name) for name in ("id", "created", "params", "command", "user", "host", "path")},
+        "key": time_key(record["created"]),
+        "seconds": time_seconds(record["created"]),
         "version": record.get("keepsake_version") or "",
         "num_checkpoints": len(checkpoints),
         "latest": latest and with_every_field(latest, CHECKPOINT_FIELDS),
@@ -93,7 +95,7 @@ class Summary:
     @property
     def created(self) -> float:
         """Unix seconds."""
-        return time_seconds(self._data["created"])
+        return float(self._data["seconds"])
 
     @property
     def created_text(self) -> str:
@@ -103,7 +105,7 @@ class Summary:
     @property
     def created_key(self) -> str:
         """To sort by, to the nanosecond."""
-        return time_key(self._data["created"])
+        return str(self._data["key"])
 
     @property
     def user(self) -> str:

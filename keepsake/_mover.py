@@ -27,9 +27,11 @@ def publish(entry: Entry, repository: Repository, *, others: bool = False) -> No
     changes, taken = entry.take(others=others)
     if changes or not entry.in_repository:
         entry.sync()
+        if not entry.in_repository:
+            repository.ensure()
         repository.merge(entry.record, changes, create=not entry.in_repository)
         if "ended" in changes.fields:
-            repository.end_heartbeat(entry.id)
+            repository.end_heartbeat(entry.id)  # of a run whose process could not do so
         if not entry.in_repository:
             entry.in_repository = True
             entry.write_record()
@@ -96,6 +98,7 @@ def pending(root: Path, *, of_others: bool = True) -> list[Pending]:
 
 def recover(root: Path, open_repository: Callable[[str], Repository]) -> Iterator[tuple[Entry, KeepsakeError | None]]:
     """Finish what earlier runs left in a spool; yield each entry, and what went wrong: then it is still there."""
+    _spool.sweep(root)
     for entry in _spool.entries(root):
         if not entry.is_alive():
             yield entry, try_to_finish(entry, open_repository)

@@ -66,7 +66,7 @@ def _gather_later(
     if _ending.is_offline():
         entry.append({"experiment": {"python_packages": get_imported_packages(modules)}})
     else:
-        saver().notify(entry, repository, files=files, gather=gather)
+        saver().notify(entry, repository, files=files, task=gather)
         _ending.recover_in_background(entry.directory.parent, project._open_repository)
 
 

@@ -39,7 +39,7 @@ class _Job:
         self.error: KeepsakeError | None = None
         self.resting = 0.0  # no publishing before this time
         self.others = False  # also what other processes left, at the end
-        self.gather: Callable[[], None] | None = None
+        self.task: Callable[[], None] | None = None
 
     def is_idle(self) -> bool:
         return not self.due and not self.active
@@ -65,17 +65,17 @@ class Saver:
         repository: Repository,
         *,
         files: bool = False,
-        gather: Callable[[], None] | None = None,
+        task: Callable[[], None] | None = None,
     ) -> None:
-        """Say that an entry has something new: `files`, a pack among it. `gather` adds to the entry what takes a
-        while to find out, and is called in the background.
+        """Say that an entry has something new: `files`, a pack among it. `task` is called in the background first,
+        and again until it does not raise.
         """
         with self._changed:
             job = self._jobs.get(entry.id)
             if job is None:
                 job = self._jobs[entry.id] = _Job(entry, repository)
-            if gather is not None:
-                job.gather = gather
+            if task is not None:
+                job.task = task
                 job.due["upload"] = time.monotonic()
             job.due.setdefault("publish", max(job.resting, time.monotonic()))
             self._start(files=files)
@@ -173,9 +173,9 @@ class Saver:
                 self._changed.notify_all()
 
     def _upload(self, job: _Job) -> None:
-        if job.gather is not None:
-            gather, job.gather = job.gather, None
-            gather()
+        if job.task is not None:
+            job.task()
+            job.task = None
         upload(job.entry, job.repository, self._workers, self._moved)
 
     def _moved(self, count: int) -> None:

@@ -121,7 +121,11 @@ class Entry:
         """Begin the entry of `record`, an experiment of the repository at that URL."""
         content = {"repository": repository, "in_repository": in_repository, "experiment": record, "owner": _owner()}
         entry = cls(root / record["id"], content)
-        entry.write_record()
+        try:
+            entry.write_record()
+        except WriteError:
+            _remove(entry.directory)
+            raise
         return entry
 
     @classmethod
@@ -240,7 +244,8 @@ class Entry:
         """Say that this process, if it is the owner, is done with what it leaves here."""
         if self.owner == _owner() and (self.directory / "record.json").exists():
             self.owner = ""
-            self.write_record()
+            with suppress(WriteError):  # a full disk: that the process is gone is seen without it
+                self.write_record()
 
     def close(self) -> bool:
         """Remove the entry if nothing waits in it, unless another process is at work; return whether nothing waits."""
@@ -252,15 +257,11 @@ class Entry:
         return True
 
     def discard(self) -> None:
-        """Remove the entry with all it holds, and the spool if it was the last."""
-        shutil.rmtree(self.directory, ignore_errors=True)
-        for parent in (self.directory.parent, self.directory.parent.parent):
-            if parent.name not in ("spool", ".keepsake"):
-                break
-            try:
-                parent.rmdir()
-            except OSError:
-                break  # not empty: other entries, or a repository in .keepsake
+        """Remove the entry with all it holds, its record last, and the spool if it was the last entry."""
+        for _, path, _ in self._files(""):
+            if path.name != "record.json":
+                path.unlink(missing_ok=True)
+        _remove(self.directory)
 
     def _files(self, suffix: str) -> list[tuple[int, Path, int]]:
         """Return (time, path, bytes) of the files whose name ends so, oldest first; they may vanish at any time."""
@@ -314,6 +315,26 @@ def _append(journal: str, data: bytes) -> bool:
             return False
     finally:
         os.close(descriptor)
+
+
+def _remove(directory: Path) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
+    for parent in (directory.parent, directory.parent.parent):
+        if parent.name not in ("spool", ".keepsake"):
+            break
+        try:
+            parent.rmdir()
+        except OSError:
+            break  # not empty: other entries, or a repository in .keepsake
+
+
+def sweep(root: Path) -> None:
+    """Remove the beginnings of entries that a crash left: without a record, they hold nothing that had returned."""
+    with suppress(FileNotFoundError):
+        for directory in root.iterdir():
+            is_old = time.time() - directory.stat().st_mtime > ALIVE_SECONDS
+            if is_old and valid_id(directory.name) and not any(directory.glob("[!.]*")):
+                _remove(directory)
 
 
 def entries(root: Path) -> Iterator[Entry]:

@@ -73,7 +73,9 @@ class Project:
         state = (os.getpid(), None if self.directory else os.getcwd(), self.repository, self.directory)
         if self._opened is None or self._opened[0] != state:
             config = self._configure()
-            repository = self._open_repository(config.repository, config.directory)
+            # A relative URL is relative to the file it stands in, or else to where the person is
+            base = config.directory if self.repository is None or self.directory else Path.cwd()
+            repository = self._open_repository(config.repository, base, spool_root(config.directory))
             self._opened = (state, config.directory, repository)
         return self._opened[1:]
 
@@ -89,10 +91,10 @@ class Project:
         return Config(self.repository, directory)
 
     @staticmethod
-    def _open_repository(url: str, directory: Path | None = None) -> Repository:
+    def _open_repository(url: str, base: Path | None = None, spool: Path | None = None) -> Repository:
         from keepsake.storage import open_storage
 
-        return Repository(open_storage(url, directory), spool_root(directory) if directory else None)
+        return Repository(open_storage(url, base), spool)
 
     def _excluded(self) -> Path | None:
         """Where the repository is, if that is on this disk: it is not packed into itself."""
@@ -145,13 +147,16 @@ class Project:
             if checkpoint is not None:
                 names = f"neither checkpoint {checkpoint.short_id()} nor its {names}"
             raise DoesNotExist(f"{names} {'has' if checkpoint else 'has no'} files: it was recorded without a path")
-        repository = self._repository
-        return [
-            Archive(
-                repository.storage, archive_key(experiment.id, owner.id), repository.frozen(experiment.id, owner.id)
-            )
-            for owner in owners
-        ]
+        repository, archives = self._repository, []
+        for owner in owners:
+            key = archive_key(experiment.id, owner.id)
+            archive = Archive(repository.storage, key, repository.frozen(experiment.id, owner.id))
+            try:
+                _ = archive.has_table
+            except DoesNotExist as error:
+                raise DoesNotExist(_missing_files(experiment, owner)) from error
+            archives.append(archive)
+        return archives
 
     def _open_file(self, experiment: Experiment, checkpoint: Checkpoint, path: str) -> BinaryIO:
         for archive in reversed(self._archives(experiment, checkpoint)):
@@ -204,6 +209,14 @@ class Project:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}
+
+
+def _missing_files(experiment: Experiment, owner: Experiment | Checkpoint) -> str:
+    what = "experiment" if owner is experiment else "checkpoint"
+    text = f"The files of {what} {owner.short_id()} ({owner.path}) are not in the repository"
+    if experiment.status == "running":
+        return f"{text} yet: the run on {experiment.host or 'another machine'} is still saving them. Try again later"
+    return f"{text}: they never came, or were removed. If they wait where it ran, `keepsake sync` there sends them"
 
 
 def undo_checkout(directory: Path) -> list[str]:

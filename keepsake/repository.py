@@ -325,8 +325,7 @@ class Repository:
         for key, data, _ in self.storage.get_many(recent):
             found[_id_of(key)] = self._is_fresh(data)
         for entry in self._entries().values():
-            if not entry.in_repository:
-                found[entry.id] = entry.is_alive()
+            found.update(_local_heartbeat(entry))
         return found
 
     def heartbeat(self, experiment_id: str) -> dict[str, bool]:
@@ -335,7 +334,7 @@ class Repository:
             return {experiment_id: self._is_fresh(self.storage.get(_heartbeat_key(experiment_id))[0])}
         except DoesNotExist:
             entry = self._entries().get(experiment_id)
-            return {experiment_id: entry.is_alive()} if entry and not entry.in_repository else {}
+            return _local_heartbeat(entry) if entry else {}
 
     def _is_fresh(self, data: bytes) -> bool:
         try:
@@ -413,6 +412,13 @@ class _Background:
         self._thread.join()
         if self._error is not None:
             raise self._error
+
+
+def _local_heartbeat(entry: _spool.Entry) -> dict[str, bool]:
+    """What an entry says of a run that only this machine knows of."""
+    if entry.in_repository or (not entry.is_alive() and "ended" in entry.pending().fields):
+        return {}
+    return {entry.id: entry.is_alive()}
 
 
 def _id_of(key: str) -> str:

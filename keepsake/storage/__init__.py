@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
+from keepsake.config import redact_url
 from keepsake.exceptions import MissingExtra, RepositoryConfigurationError
 from keepsake.storage.base import ObjectInfo, Storage
 
@@ -21,11 +22,11 @@ def open_storage(url: str, project_directory: str | os.PathLike[str] | None = No
     A relative `file://` path is relative to `project_directory` (default: the working directory). Percent escapes
     are decoded; `#` and `?` are ordinary characters. Raises RepositoryConfigurationError, or its MissingExtra.
     """
+    url = redact_url(url)
     scheme, separator, rest = url.partition("://")
     scheme = scheme.lower()
     if not separator or scheme not in ("file", "s3", "gs"):
-        shown = re.sub(r"://[^/]*@", "://", url)
-        raise RepositoryConfigurationError(f"Not a repository URL: {shown!r}. Use {_FORMS}.")
+        raise RepositoryConfigurationError(f"Not a repository URL: {url!r}. Use {_FORMS}.")
     try:
         path = unquote(rest, errors="strict")
     except UnicodeDecodeError as error:
@@ -46,8 +47,7 @@ def _open_disk(url: str, path: str, project_directory: str | os.PathLike[str] | 
 
 
 def _open_cloud(scheme: str, path: str) -> Storage:
-    authority, _, tail = path.partition("/")
-    bucket = authority.rpartition("@")[2]  # whatever stands before it would be a secret
+    bucket, _, tail = path.partition("/")
     root = "/".join(part for part in tail.split("/") if part not in ("", "."))
     if not bucket or ".." in root.split("/"):
         raise RepositoryConfigurationError(f"Not a repository URL: '{scheme}://{bucket}/{root}'. Use {_FORMS}.")

@@ -74,7 +74,7 @@ class GCSStorage(Storage):
     seconds_between_writes = 1.0
 
     def __init__(self, bucket: str, root: str) -> None:
-        self.url = f"gs://{bucket}/{root}".rstrip("/")
+        self.url = f"gs://{bucket}/{root}".rstrip("/").replace("%", "%25")
         self._root = root + "/" if root else ""
         self._clock = Clock()
         self._answer = threading.local()  # the headers of the thread's last answer, which the SDK keeps to itself

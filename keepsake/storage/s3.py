@@ -50,6 +50,8 @@ from keepsake.storage.base import (
 )
 from keepsake.version import __version__
 
+_CONNECT, _READ = 5, 20  # seconds to connect and to wait for bytes
+_ATTEMPTS = 6
 _READS = 3  # of one answer's body, which the SDK's own retries do not cover
 _PAGE = 1000  # objects, the most that one answer lists
 _BATCH = 1000  # keys, the most that one request deletes
@@ -105,15 +107,15 @@ class S3Storage(Storage):
     seconds_between_writes = 1.0
 
     def __init__(self, bucket: str, root: str) -> None:
-        self.url = f"s3://{bucket}/{root}".rstrip("/")
+        self.url = f"s3://{bucket}/{root}".rstrip("/").replace("%", "%25")
         self._bucket = bucket
         self._root = root + "/" if root else ""
         self._clock = Clock()
         threads.start()
         config = Config(
-            connect_timeout=5,
-            read_timeout=20,
-            retries={"mode": "standard", "total_max_attempts": 6},
+            connect_timeout=_CONNECT,
+            read_timeout=_READ,
+            retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
             max_pool_connections=32,
             tcp_keepalive=True,
             user_agent=f"keepsake/{__version__}",  # the usual one is put together anew for every request

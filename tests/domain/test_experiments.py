@@ -144,10 +144,35 @@ def test_what_still_waits_in_the_spool_can_be_read(project_directory: Path, tmp_
         assert (tmp_path / "out/model.pth").read_text() == "weights"
         experiment.stop()
         assert [e.id for e in keepsake.experiments.list()] == [experiment.id]
-        assert not keepsake.experiments.get(experiment.id).is_running()
+        assert keepsake.experiments.get(experiment.id).status == "stopped"
+        assert keepsake.experiments.list()[0].status == "stopped"
     another = keepsake.init()
     another.stop()
     assert {e.id for e in keepsake.experiments.list()} == {experiment.id, another.id}
+
+
+def test_files_that_are_not_there_are_told_from_those_on_their_way(
+    trained: Experiment, project_directory: Path, tmp_path: Path
+) -> None:
+    for archive in (project_directory / "repo/checkpoints").iterdir():
+        archive.unlink()
+    checkpoint = keepsake.experiments.get(trained.id).checkpoints[0]
+    with pytest.raises(exceptions.DoesNotExist, match="never came"):
+        checkpoint.checkout(tmp_path / "out")
+    trained._project._repository.beat(trained.id)
+    with pytest.raises(exceptions.DoesNotExist, match="still saving"):
+        checkpoint.open("model.pth")
+
+
+def test_a_relative_repository_is_relative_to_the_file_it_stands_in_or_else_to_where_one_is(
+    trained: Experiment, project_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below = project_directory / "below"
+    below.mkdir()
+    monkeypatch.chdir(below)
+    assert len(keepsake.Project().experiments.list()) == 1
+    assert len(keepsake.Project(repository="file://../repo").experiments.list()) == 1
+    assert len(keepsake.Project(repository="file://repo", directory="..").experiments.list()) == 1
 
 
 def test_a_running_experiment_shows_as_running_at_once(project_directory: Path) -> None:
@@ -218,7 +243,7 @@ def test_values_of_the_frameworks_are_recorded(project_directory: Path) -> None:
             "nested": {"infinite": [float("inf"), -float("inf")]},
             "large": 2**70,
         },
-        step=numpy.int64(7),  # type: ignore[arg-type]
+        step=numpy.int64(7),
     )
     experiment.stop()
     found = keepsake.experiments.get(experiment.id)

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
+import stat
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from keepsake.storage import open_storage
-from tests.storage.contract import StorageContract
+from keepsake.exceptions import DoesNotExist, PreconditionFailed, ReadError, WriteError
+from keepsake.storage import disk, open_storage
+from tests.storage.contract import Bench, StorageContract
+
+needs_posix = pytest.mark.skipif(os.name == "nt", reason="needs a POSIX system")
 
 
 class DiskBench:
@@ -15,7 +26,7 @@ class DiskBench:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.storage = open_storage(f"file://{root}")
+        self.storage = open_storage(f"file://{str(root).replace('%', '%25')}")
 
     def seed(self, objects: dict[str, bytes]) -> None:
         for key, data in objects.items():
@@ -28,7 +39,341 @@ class DiskBench:
         return {path.relative_to(self.root).as_posix(): path.read_bytes() for path in files}
 
 
+@pytest.fixture
+def bench(tmp_path: Path) -> DiskBench:
+    return DiskBench(tmp_path / "re po%")
+
+
 class TestDisk(StorageContract):
     @pytest.fixture
-    def bench(self, tmp_path: Path) -> DiskBench:
-        return DiskBench(tmp_path / "repo")
+    def bench(self, bench: DiskBench) -> DiskBench:
+        return bench
+
+
+class TestDiskWithoutHardLinks(StorageContract):
+    """As on exFAT and many network file systems."""
+
+    @pytest.fixture
+    def bench(self, bench: DiskBench, monkeypatch: pytest.MonkeyPatch) -> DiskBench:
+        def link(source: str, target: str) -> None:
+            raise OSError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", link)
+        return bench
+
+
+# What lies in the folder
+
+
+def test_temporary_files_lie_at_the_top(bench: DiskBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not among the metadata, where 0.4.2 would read them; and with names that no listing shows."""
+    bench.seed({"metadata/experiments/x.json": b"old"})
+    seen: list[set[str]] = []
+
+    def fsync(fd: int) -> None:
+        seen.append(set(bench.contents()))
+        assert [info.key for info in bench.storage.list("")] == ["metadata/experiments/x.json"]
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    etag = bench.storage.put("metadata/experiments/x.json", b"new")
+    bench.storage.put("metadata/experiments/x.json", b"newer", if_match=etag)
+    assert seen
+    assert {name for names in seen for name in names if "/" in name} == {"metadata/experiments/x.json"}
+    assert bench.contents() == {"metadata/experiments/x.json": b"newer"}
+
+
+@needs_posix
+def test_files_are_as_open_to_others_as_any_new_file(bench: DiskBench) -> None:
+    """The umask decides, as for a file that an editor saves: a team shares the folder by it."""
+    before = os.umask(0o027)
+    try:
+        bench.storage.put("a/k", b"x")
+        bench.storage.upload("a/u", io.BytesIO(b"x"))
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE((bench.root / name).stat().st_mode) for name in ("a", "a/k", "a/u")]
+    assert modes == [0o750, 0o640, 0o640]
+
+
+@needs_posix
+def test_what_is_no_object_is_not_listed(bench: DiskBench) -> None:
+    """Pipes, dangling links, names that are no text, links that lead in a circle; a linked folder is listed."""
+    bench.seed({"a/good": b"x"})
+    os.mkfifo(bench.root / "a" / "pipe")
+    (bench.root / "a" / "dangling").symlink_to("nowhere")
+    (bench.root / "a" / "circle").symlink_to(bench.root)
+    Path(os.fsdecode(os.fsencode(bench.root / "a") + b"/\xff")).write_bytes(b"x")
+    (bench.root / "a" / "back\\slash").write_bytes(b"x")
+    elsewhere = bench.root.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "linked").write_bytes(b"x")
+    (bench.root / "b").symlink_to(elsewhere)
+    assert [info.key for info in bench.storage.list("")] == ["a/good", "b/linked"]
+
+
+@needs_posix
+def test_a_folder_on_another_disk_works(bench: DiskBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of the repository that is a link to another file system, to which nothing can be renamed."""
+    bench.seed({"a/x": b"", "b/x": b""})
+    real = os.stat
+
+    def other_device(path: str, **options: bool) -> os.stat_result:
+        found = real(path, **options)
+        fields = list(found)
+        fields[stat.ST_DEV] += str(path).endswith("/b")
+        return os.stat_result(fields, {"st_mtime_ns": found.st_mtime_ns})
+
+    def replace(source: str, target: str) -> None:
+        assert Path(source).parent == (bench.root / "b" if target.endswith("b/x") else bench.root)
+        Path(source).rename(target)
+
+    monkeypatch.setattr(os, "stat", other_device)
+    monkeypatch.setattr(os, "replace", replace)
+    bench.storage.put("a/x", b"1")
+    bench.storage.put("b/x", b"2")
+    assert (bench.contents()["a/x"], bench.contents()["b/x"]) == (b"1", b"2")
+
+
+# Failures
+
+
+@pytest.mark.parametrize("name", ["open", "write", "utime", "fsync", "replace"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS, errno.EDQUOT])
+def test_a_write_that_fails_leaves_what_was_there(
+    bench: DiskBench, monkeypatch: pytest.MonkeyPatch, name: str, code: int
+) -> None:
+    """Whichever call of the system fails, and however: one error of ours, naming the object and the reason."""
+    bench.seed({"a/k": b"before"})
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    for write in (
+        lambda: bench.storage.put("a/k", b"after"),
+        lambda: bench.storage.upload("a/k", io.BytesIO(b"after")),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, fail)
+            with pytest.raises(WriteError) as caught:
+                write()
+        assert f"{bench.storage.url}/a/k" in str(caught.value)
+        assert os.strerror(code) in str(caught.value)
+        assert isinstance(caught.value.__cause__, OSError)
+        assert bench.contents() == {"a/k": b"before"}
+
+
+def test_short_writes_are_carried_on(bench: DiskBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system that takes fewer bytes than it was given gets the rest."""
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[:7]))
+    bench.storage.put("k", bytes(range(256)))
+    assert bench.contents() == {"k": bytes(range(256))}
+
+
+@needs_posix
+@pytest.mark.skipif(os.name != "nt" and os.geteuid() == 0, reason="root may do everything")
+def test_no_permission_is_told(bench: DiskBench) -> None:
+    bench.seed({"a/k": b"x"})
+    (bench.root / "a" / "k").chmod(0)
+    bench.root.chmod(0o500)
+    try:
+        with pytest.raises(ReadError, match="whether you may read"):
+            bench.storage.get("a/k")
+        for write in (lambda: bench.storage.put("k", b""), bench.storage.ensure_writable):
+            with pytest.raises(WriteError, match="whether you may write"):
+                write()
+    finally:
+        bench.root.chmod(0o700)
+
+
+def test_delete_tries_everything_and_lists_what_failed(bench: DiskBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.seed({"a": b"", "b": b"", "c": b""})
+    real = os.unlink
+
+    def unlink(path: str) -> None:
+        if path.endswith("b"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        real(path)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    with pytest.raises(WriteError, match=r"(?s)1 files.*/b: Permission denied"):
+        bench.storage.delete(["a", "b", "c"])
+    assert bench.contents() == {"b": b""}
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.EACCES])
+def test_a_read_that_fails_is_an_error_of_ours(bench: DiskBench, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    bench.seed({"a/k": b"x"})
+
+    def fail(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    for name, read in (("read", lambda: bench.storage.get("a/k")), ("scandir", lambda: list(bench.storage.list("a")))):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, fail)
+            with pytest.raises(ReadError, match="a") as caught:
+                read()
+        assert not isinstance(caught.value, DoesNotExist)
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_an_error(bench: DiskBench) -> None:
+    """As after a write in place by 0.4.2: never a short read that looks whole."""
+    bench.seed({"k": bytes(5_000_000)})
+    with bench.storage.open("k") as stream:
+        assert len(stream.read(1000)) == 1000
+        (bench.root / "k").write_bytes(b"short")
+        with pytest.raises(ReadError, match="cut short"):
+            stream.read()
+
+
+# Conditions, and their lock
+
+
+def put_if_match(bench: DiskBench, data: bytes) -> str:
+    return bench.storage.put("k", data, if_match=bench.storage.get("k")[1])
+
+
+def lock_of(bench: DiskBench, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The lock that a conditional write of "k" makes."""
+    made: list[str] = []
+    real = disk._acquire
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "_acquire", lambda path: made.append(path) or real(path))  # type: ignore[func-returns-value]
+        put_if_match(bench, b"1")
+    assert not Path(made[0]).exists()
+    return Path(made[0])
+
+
+def test_a_writer_waits_for_the_lock(bench: DiskBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.seed({"k": b"0"})
+    lock = lock_of(bench, monkeypatch)
+    lock.write_bytes(b"somebody")
+    writer = threading.Thread(target=put_if_match, args=(bench, b"2"))
+    writer.start()
+    time.sleep(0.1)
+    assert bench.contents()["k"] == b"1"
+    lock.unlink()
+    writer.join()
+    assert bench.contents() == {"k": b"2"}
+
+
+def test_a_lock_left_by_a_crash_is_taken_over(bench: DiskBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if it is empty, and by one of several who wait for it at a time."""
+    bench.seed({"k": b"0"})
+    lock = lock_of(bench, monkeypatch)
+    monkeypatch.setattr(disk, "_LOCK_EXPIRY", 0.1)
+    lock.write_bytes(b"")
+    etag = bench.storage.get("k")[1]
+    outcomes: list[str] = []
+
+    def write(number: int) -> None:
+        try:
+            bench.storage.put("k", b"by %d" % number, if_match=etag)
+            outcomes.append("written")
+        except PreconditionFailed:
+            outcomes.append("refused")
+
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert sorted(outcomes) == ["refused"] * 3 + ["written"]
+    assert list(bench.contents()) == ["k"]
+
+
+def test_who_lost_the_lock_does_not_write(bench: DiskBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that slept so long that its lock was taken over must not write over the one that took it."""
+    bench.seed({"k": b"0"})
+    lock = lock_of(bench, monkeypatch)
+    real = disk._current_etag
+
+    def slow(path: str) -> str | None:
+        lock.write_bytes(b"the next one's")
+        return real(path)
+
+    monkeypatch.setattr(disk, "_current_etag", slow)
+    with pytest.raises(PreconditionFailed):
+        put_if_match(bench, b"2")
+    assert bench.contents()["k"] == b"1"
+    assert lock.read_bytes() == b"the next one's"
+
+
+def test_a_link_whose_answer_was_lost_counts(bench: DiskBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over NFS link() can say that the name exists because the first of its two requests made it."""
+    real = os.link
+
+    def link(source: str, target: str) -> None:
+        real(source, target)
+        raise FileExistsError(errno.EEXIST, "File exists")
+
+    monkeypatch.setattr(os, "link", link)
+    etag = bench.storage.put("k", b"x", if_absent=True)
+    assert bench.storage.get("k") == (b"x", etag)
+    with pytest.raises(FileExistsError):
+        real(bench.root / "k", bench.root / "k")
+
+
+PROGRAM = """
+import sys
+from keepsake.exceptions import PreconditionFailed
+from keepsake.storage import open_storage
+storage = open_storage(sys.argv[1])
+for _ in range(25):
+    while True:
+        data, etag = storage.get("k")
+        try:
+            storage.put("k", b"%d" % (int(data) + 1), if_match=etag)
+            break
+        except PreconditionFailed:
+            pass
+"""
+
+
+def test_processes_lose_no_update(bench: DiskBench) -> None:
+    """Four processes that each add one 25 times, by reading and writing if nothing changed."""
+    bench.seed({"k": b"0"})
+    program = [sys.executable, "-c", PROGRAM, bench.storage.url]
+    processes = [subprocess.Popen(program) for _ in range(4)]
+    assert [process.wait(120) for process in processes] == [0] * 4
+    assert bench.contents() == {"k": b"100"}
+
+
+def test_a_process_killed_while_it_writes_leaves_whole_objects(bench: DiskBench) -> None:
+    """kill -9 at moments of chance: the object is one version or the other, and what is left over is not listed."""
+    program = (
+        "import sys; from keepsake.storage import open_storage; s = open_storage(sys.argv[1])\nfor n in range(10**6):"
+    )
+    program += " s.put('k', b'%d ' % (n % 10) * 300_000)"
+    for turn in range(6):
+        process = subprocess.Popen([sys.executable, "-c", program, bench.storage.url])
+        deadline = time.monotonic() + 60
+        while "k" not in bench_keys(bench) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(0.013 * turn)
+        process.kill()
+        process.wait()
+        data, _ = bench.storage.get("k")
+        assert data == data[:2] * 300_000
+        assert bench_keys(bench) == ["k"]
+
+
+def bench_keys(bench: Bench) -> list[str]:
+    return [info.key for info in bench.storage.list("")]
+
+
+def test_windows_readers_are_waited_for(bench: DiskBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There a file that is being read cannot be replaced for a moment."""
+    bench.seed({"k": b"0"})
+    monkeypatch.setattr(disk, "_WINDOWS", True)
+    real, refusals = os.replace, [1, 2, 3]
+
+    def replace(source: str, target: str) -> None:
+        if refusals:
+            refusals.pop()
+            raise PermissionError(errno.EACCES, "The process cannot access the file")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    bench.storage.put("k", b"1")
+    assert bench.contents() == {"k": b"1"}

@@ -1,0 +1,323 @@
+"""Differences by intent, each shown to be real on both sides: what a program records, and how."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.interop import records
+from tests.interop.compare import Both
+from tests.interop.differences import shows
+from tests.interop.sides import Failed, Side
+
+
+class Projects:
+    """A fresh project for each side, and programs that run in it."""
+
+    def __init__(self, both: Both, directory: Path) -> None:
+        self._sides = {side: directory / side.name for side in (both.original, both.ours)}
+        for place in self._sides.values():
+            place.mkdir()
+            (place / "keepsake.yaml").write_text("repository: file://.keepsake\n")
+            (place / "train.py").write_text("print('training')\n")
+
+    def run(self, source: str) -> list[Any]:
+        """Return what a program calls `result` on each side, or how the error is called that it raises."""
+        return [self._run(side, source) for side in self._sides]
+
+    def _run(self, side: Side, source: str) -> Any:
+        self.said = ""
+        begin = f"directory = {str(self._sides[side])!r}\nproject = keepsake.Project(directory=directory)\n"
+        try:
+            return side.call("program", source=begin + source)
+        except Failed as failed:
+            return failed.kind
+
+    def records(self) -> list[list[dict[str, Any]]]:
+        """Return the experiments on disk, of each side."""
+        found = []
+        for place in self._sides.values():
+            files = sorted((place / ".keepsake/metadata/experiments").glob("*.json"))
+            found.append([records.read(place, file.stem) for file in files])
+        return found
+
+
+@pytest.fixture
+def projects(both: Both, tmp_path: Path) -> Projects:
+    """For programs that both sides run."""
+    return Projects(both, tmp_path)
+
+
+CREATE = "experiment = project.experiments.create(params={'n': 1}, quiet=True, disable_heartbeat=True)\n"
+
+
+@shows("status-at-once")
+def test_status_at_once(both: Both, project: Path) -> None:
+    """Theirs: stopped, running after 5 s, and still running when it has ended. Ours: running, stopped."""
+    (project / "train.py").write_text(
+        "import keepsake, sys, time\n"
+        "experiment = keepsake.init()\n"
+        "print(experiment.id, flush=True)\n"
+        "time.sleep(float(sys.argv[1]))\n"
+    )
+    for side, seconds in ((both.original, 6.0), (both.ours, 0.0)):
+        identifier = side.script(project / "train.py", str(seconds)).stdout.strip()
+        shown = both.ours.run("ls", "-q", "-f", "status = running", cwd=project).stdout.split()
+        assert (identifier in shown) == (side is both.original)
+    for side in (both.original, both.ours):
+        source = f"""
+import builtins
+builtins.held = keepsake.Project(directory={str(project)!r}).experiments.create(quiet=True)
+result = held.id
+"""
+        identifier = side.call("program", source=source)
+        shown = both.ours.run("ps", "-q", cwd=project).stdout.split()
+        assert (identifier in shown) == (side is both.ours)
+        side.call("program", source="held.stop()")
+
+
+@shows("lost-status")
+def test_lost_status(both: Both, project: Path) -> None:
+    """A run of ours whose last heartbeat is old; and one of 0.4.2, which always ends so."""
+    records.write(project, records.experiment(1, keepsake_version="1.0.0"), records.experiment(2))
+    for identifier in ("e0000001", "e0000002"):
+        records.write_heartbeat(project, identifier, 100)
+    found = {}
+    for status in ("lost", "stopped", "running"):
+        done = both.run("ls", "-q", "-f", f"status = {status}", cwd=project)
+        found[status] = [each.stdout.split() for each in done]
+    assert found == {
+        "lost": [[], ["e0000001"]],
+        "stopped": [["e0000001", "e0000002"], ["e0000001", "e0000002"]],
+        "running": [[], []],
+    }
+    theirs, ours = both.run("show", "e0000001", cwd=project)
+    assert "stopped" in theirs.stdout
+    assert "lost" in ours.stdout
+
+
+@shows("host-name")
+def test_host_name(projects: Projects) -> None:
+    """Of this machine."""
+    projects.run(CREATE)
+    assert [[record["host"] for record in found] for found in projects.records()] == [[""], [os.uname().nodename]]
+
+
+@shows("package-names")
+def test_package_names(both: Both, project: Path) -> None:
+    """Two packages in a directory of their own: one whose module has another name."""
+    for name, module in (("some-thing", "other_name"), ("plain", "plain")):
+        (project / f"{module}.py").write_text("")
+        about = project / f"{name.replace('-', '_')}-1.5.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.5\n")
+        (about / "RECORD").write_text(f"{module}.py,,\n")
+    (project / "train.py").write_text("import other_name, plain, keepsake\nkeepsake.init()\n")
+    packages = []
+    for side in (both.original, both.ours):
+        before = records.keys(project)
+        assert side.script(project / "train.py").status == 0
+        new = next(key for key in records.keys(project) - before if key.startswith("metadata/experiments/"))
+        packages.append(records.read(project, Path(new).stem)["python_packages"])
+    assert [each.get("plain") for each in packages] == ["1.5", "1.5"]
+    assert [each.get("some-thing") for each in packages] == [None, "1.5"]
+
+
+@shows("keyword-metrics")
+def test_keyword_metrics(projects: Projects) -> None:
+    """checkpoint(loss=0.5)."""
+    source = f"{CREATE}checkpoint = experiment.checkpoint(step=3, loss=0.5)\nresult = checkpoint and checkpoint.metrics"
+    assert projects.run(source) == [None, {"loss": 0.5}]
+
+
+TYPES = {
+    "experiment.checkpoint(metrics={'x': (1, 2)})": [1, 2],
+    "experiment.checkpoint(metrics={'x': {2, 1}})": [1, 2],
+    "experiment.checkpoint(metrics={'x': pathlib.PurePosixPath('a/b')})": "a/b",
+    "project.experiments.create(params=argparse.Namespace(x=1), quiet=True)": 1,
+    "project.experiments.create(params=Config(1), quiet=True)": 1,
+    "project.experiments.create(params={'x': {1: 2}}, quiet=True)": {"1": 2},
+    "project.experiments.create(params={'x': 1}, path=pathlib.Path('train.py'), quiet=True)": 1,
+}
+
+
+@shows("more-types")
+def test_more_types(projects: Projects) -> None:
+    """What 0.4.2 cannot record."""
+    begin = f"""
+import argparse, dataclasses, pathlib
+@dataclasses.dataclass
+class Config:
+    x: int
+{CREATE}
+"""
+    for call, recorded in TYPES.items():
+        source = f"{begin}made = {call}\nresult = (getattr(made, 'params', None) or made.metrics)['x']"
+        theirs, ours = projects.run(source)
+        assert ours == recorded
+        assert theirs in ("TypeError", "ValueError", "AttributeError", {"1": 2}) and theirs != ours or call.count("{1: 2}")
+
+
+@shows("integral-floats", "nested-nonfinite")
+def test_floats_that_come_back(projects: Projects) -> None:
+    """1.0, and NaN in a list."""
+    source = f"""
+import math
+made = project.experiments.create(params={{'one': 1.0, 'list': [math.nan, math.inf]}}, quiet=True)
+params = keepsake.Project(directory=directory).experiments.get(made.id).params
+result = [type(params['one']).__name__, repr(params['list'])]
+"""
+    theirs, ours = projects.run(source)
+    assert theirs == ["int", "['[NaN]', '[+Infinity]']"]
+    assert ours == ["float", "[nan, inf]"]
+
+
+@shows("big-integers")
+def test_big_integers(projects: Projects) -> None:
+    """A seed of 70 bits."""
+    source = """
+made = project.experiments.create(params={'seed': 2 ** 70}, quiet=True)
+result = keepsake.Project(directory=directory).experiments.get(made.id).params['seed']
+"""
+    assert projects.run(source) == ["ValueError", 2**70]
+
+
+@shows("no-validation")
+def test_no_validation(projects: Projects) -> None:
+    """A primary metric that is not there; a goal that is none."""
+    for primary in ("('accuracy', 'maximize')", "('loss', 'maximise')"):
+        call = f"made = experiment.checkpoint(metrics={{'loss': 1}}, primary_metric={primary})"
+        theirs, ours = projects.run(f"{CREATE}{call}\nresult = made and made.primary_metric['goal']")
+        assert theirs in ("maximize", "minimize")
+        assert ours is None
+
+
+@shows("failed-init")
+def test_failed_init(projects: Projects) -> None:
+    """An experiment is left behind, or not."""
+    failed = projects.run("project.experiments.create(path='nothing', quiet=True)")
+    assert failed == ["Exception", "DoesNotExist"]
+    assert [len(found) for found in projects.records()] == [1, 0]
+
+
+@shows("failed-checkpoint")
+def test_failed_checkpoint(projects: Projects, both: Both) -> None:
+    """The step that comes after it, and what is said."""
+    source = f"""
+{CREATE}
+experiment.checkpoint(path='nothing')
+result = experiment.checkpoint(quiet=True).step
+"""
+    assert projects.run(source) == [1, 0]
+    assert ["Creating checkpoint" in side.said() for side in (both.original, both.ours)] == [True, False]
+    source = f"""
+{CREATE}
+experiment.checkpoint(step='first')
+made = experiment.checkpoint(quiet=True)
+result = made and made.step
+"""
+    assert projects.run(source) == [None, 0]
+
+
+@shows("stale-project-cache")
+def test_stale_project_cache(projects: Projects) -> None:
+    """What another Project adds."""
+    source = f"""
+{CREATE}
+other = keepsake.Project(directory=directory)
+mirror = other.experiments.get(experiment.id)
+experiment.checkpoint(metrics={{'loss': 1}}, quiet=True)
+mirror.refresh()
+project.experiments.create(quiet=True, disable_heartbeat=True)
+result = [len(mirror.checkpoints), len(other.experiments.list())]
+"""
+    assert projects.run(source) == [[0, 1], [1, 2]]
+
+
+@shows("two-writers")
+def test_two_writers(projects: Projects) -> None:
+    """Both have the experiment, and each adds a checkpoint."""
+    source = f"""
+{CREATE}
+other = keepsake.Project(directory=directory).experiments.get(experiment.id)
+experiment.checkpoint(step=1, quiet=True)
+other.checkpoint(step=2, quiet=True)
+experiment.checkpoint(step=3, quiet=True)
+experiment.stop()
+other.stop()
+result = sorted(keepsake.Project(directory=directory).experiments.get(experiment.id).checkpoints.step)
+"""
+    assert projects.run(source) == [[1, 3], [1, 2, 3]]
+
+
+@shows("deleted-comes-back")
+def test_deleted_comes_back(projects: Projects) -> None:
+    """A checkpoint of an experiment that is gone."""
+    source = f"""
+{CREATE}
+experiment.checkpoint(quiet=True)
+keepsake.Project(directory=directory).experiments.list().delete()
+experiment.checkpoint(quiet=True)
+experiment.stop()
+result = len(keepsake.Project(directory=directory).experiments.list())
+"""
+    assert projects.run(source) == [1, 0]
+
+
+@shows("times-kept", "added-fields")
+def test_times_kept(both: Both, project: Path) -> None:
+    """Nanoseconds, and a field that is not known."""
+    created = "2022-03-14T09:41:07.123456789Z"
+    for side in (both.original, both.ours):
+        records.write(project, records.experiment(1, created=created, ended="x"))
+        side.record("add_checkpoints", experiment="e0000001", checkpoints=[{"step": 1}], directory=str(project))
+        after = records.read(project, "e0000001")
+        assert len(after["checkpoints"]) == 1
+        assert (after["created"] == created) == (side is both.ours)
+        assert ("ended" in after) == (side is both.ours)
+
+
+@shows("added-fields")
+def test_added_fields(projects: Projects, both: Both) -> None:
+    """On disk, and in `show --json`."""
+    projects.run(f"{CREATE}experiment.stop()")
+    (theirs,), (ours,) = projects.records()
+    assert ours.keys() - theirs.keys() == {"ended", "end_reason"}
+    assert theirs.keys() <= ours.keys()
+
+
+@shows("python-packages-type")
+def test_python_packages_type(projects: Projects) -> None:
+    """As JSON."""
+    source = f"""
+import json
+{CREATE}
+found = keepsake.Project(directory=directory).experiments.get(experiment.id)
+result = type(json.loads(json.dumps(found.python_packages or {{}}))).__name__
+"""
+    assert projects.run(source) == ["TypeError", "dict"]
+
+
+@shows("large-metadata")
+def test_large_metadata(both: Both, project: Path) -> None:
+    """5 MB of params."""
+    records.write(project, *(records.experiment(number, params={"text": "x" * 500_000}) for number in range(10)))
+    source = f"result = len(keepsake.Project(directory={str(project)!r}).experiments.list())"
+    with pytest.raises(Failed):
+        both.original.call("program", source=source)
+    assert both.ours.call("program", source=source) == 10
+
+
+@shows("empty-prefix")
+def test_empty_prefix(both: Both, project: Path) -> None:
+    """`rm ""` with one experiment."""
+    for side in (both.original, both.ours):
+        records.write(project, records.experiment(1))
+        done = side.run("rm", "-f", "", cwd=project)
+        assert done.status == (1 if side is both.ours else 0)
+        assert ("metadata/experiments/e0000001.json" in records.keys(project)) == (side is both.ours)

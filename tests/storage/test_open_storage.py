@@ -1,0 +1,122 @@
+"""What a repository URL means, and what is said of one that means nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from keepsake.exceptions import MissingExtra, RepositoryConfigurationError
+from keepsake.storage import Storage, open_storage
+
+
+def directory_of(storage: Storage) -> Path:
+    assert storage.directory is not None
+    return storage.directory
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("file://repo", "repo"),
+        ("FILE://repo", "repo"),
+        ("file://repo/", "repo"),
+        ("file://./a/../repo", "repo"),
+        ("file://.", "."),
+        ("file://re%70o", "repo"),
+        ("file://50%25", "50%"),
+        ("file://100%", "100%"),
+        ("file://a#b?c", "a#b?c"),
+        ("file://me@home", "me@home"),
+        ("file://my repo+1", "my repo+1"),
+        ("file://%C3%BC", "ü"),
+    ],
+)
+def test_a_relative_path_is_in_the_project_directory(tmp_path: Path, url: str, name: str) -> None:
+    storage = open_storage(url, tmp_path)
+    assert directory_of(storage) == tmp_path / name
+    assert directory_of(open_storage(storage.url, "/elsewhere")) == tmp_path / name
+
+
+def test_an_absolute_path_is_itself(tmp_path: Path) -> None:
+    assert directory_of(open_storage(f"file://{tmp_path}/x", "/elsewhere")) == tmp_path / "x"
+
+
+def test_without_a_project_paths_are_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the one of the moment: changing it later moves nothing."""
+    monkeypatch.chdir(tmp_path)
+    storage = open_storage("file://repo")
+    monkeypatch.chdir("/")
+    storage.put("k", b"x")
+    assert (tmp_path / "repo" / "k").read_bytes() == b"x"
+
+
+def test_opening_touches_nothing(tmp_path: Path) -> None:
+    assert list(open_storage("file://repo", tmp_path).list("")) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "url", ["", "repo", "/repo", "ftp://host/x", "file:/repo", "s3:/x", "://x", "https://user:pw@host/x"]
+)
+def test_other_schemes_are_refused_by_naming_the_three(url: str) -> None:
+    with pytest.raises(RepositoryConfigurationError) as caught:
+        open_storage(url)
+    assert all(form in str(caught.value) for form in ("file://PATH", "s3://BUCKET", "gs://BUCKET"))
+    assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["file://", "file://a%00b", "file://%ff", "s3://", "gs:///root", "s3://bucket/a/../b"])
+def test_urls_that_name_no_place_are_refused(url: str) -> None:
+    with pytest.raises(RepositoryConfigurationError, match="repository URL"):
+        open_storage(url)
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+@pytest.mark.parametrize(
+    ("rest", "canonical"),
+    [
+        ("bucket", "bucket"),
+        ("bucket/", "bucket"),
+        ("bucket//a/./b/", "bucket/a/b"),
+        ("KEY:SECRET@bucket/a", "bucket/a"),
+        ("KEY:SEC/RET@bucket/a", "bucket/a"),
+        ("bucket/a%20b#c?d", "bucket/a b#c?d"),
+        ("bucket/50%", "bucket/50%25"),
+    ],
+)
+def test_a_bucket_has_one_url_without_secrets(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, rest: str, canonical: str
+) -> None:
+    """However it is written, so that what is kept under the URL is found again."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:1")
+    storage = open_storage(f"{scheme.upper()}://{rest}")
+    assert storage.url == open_storage(storage.url).url == f"{scheme}://{canonical}"
+    assert storage.directory is None
+
+
+@pytest.mark.parametrize(("url", "package", "extra"), [("s3://b", "boto3", "s3"), ("gs://b", "google.cloud", "gcs")])
+def test_a_missing_package_is_told_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, url: str, package: str, extra: str
+) -> None:
+    for name in [name for name in sys.modules if name.startswith(("keepsake.storage.", package))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtra, match=rf"pip install 'keepsake\[{extra}\]'") as caught:
+        open_storage(url)
+    assert isinstance(caught.value, ImportError)
+
+
+def test_a_local_repository_loads_no_cloud(run_python: Callable[[str], str]) -> None:
+    """Nor does the other cloud when one is used."""
+    program = """
+import sys
+from keepsake.storage import open_storage
+open_storage("file://x")
+print(sorted({"boto3", "botocore", "google", "requests", "urllib3"} & set(sys.modules)))
+open_storage("s3://x")
+print(sorted({"google", "requests", "boto3"} & set(sys.modules)))
+"""
+    assert run_python(program).splitlines() == ["[]", "['boto3']"]
