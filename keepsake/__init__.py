@@ -1,9 +1,9 @@
 """Version control for machine learning: code, hyperparameters, metrics and weights of every run, as plain files.
 
-    import keepsake
+import keepsake
 
-    experiment = keepsake.init(path=".", params={"learning_rate": 0.01})
-    experiment.checkpoint(path="model.pth", metrics={"loss": 0.5}, primary_metric=("loss", "minimize"))
+experiment = keepsake.init(path=".", params={"learning_rate": 0.01})
+experiment.checkpoint(path="model.pth", metrics={"loss": 0.5}, primary_metric=("loss", "minimize"))
 """
 
 from keepsake import exceptions

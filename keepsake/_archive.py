@@ -12,6 +12,7 @@ decompressed in parallel. Archives without a table, such as those by Keepsake 0.
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 import tempfile
 from collections import deque
@@ -24,10 +25,10 @@ from typing import BinaryIO, cast
 
 from keepsake import _tar, _toc
 from keepsake._extract import Extraction
-from keepsake._gzip import Parts, as_stream, inflate, inflate_all, member
+from keepsake._gzip import Parts, as_stream, crc32, inflate, inflate_all, member
 from keepsake._snapshot import FileEntry, FrozenFiles
 from keepsake._toc import ArchiveEntry
-from keepsake._workers import OrderedHash, Workers, in_order
+from keepsake._workers import Turns, Workers, in_order
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, WriteError
 from keepsake.storage.base import Storage
 
@@ -65,32 +66,45 @@ def _write(archive_id: str, frozen: FrozenFiles, workers: Workers | None) -> Ite
     results = in_order(workers, _packing_jobs(frozen, headers))
     for entry in frozen.entries:
         lengths = []
-        sha256 = ""
-        for parts, sha256 in islice(results, _toc.chunks(entry.size, CHUNK)):  # noqa: B007 (the last one is the file's)
+        sums = _Checksums()
+        for parts, sums in islice(results, _toc.chunks(entry.size, CHUNK)):  # noqa: B007 (the same each time)
             lengths.append(sum(map(len, parts)))
             yield from parts
-        written = ArchiveEntry(
-            entry.name, entry.size, entry.mode, entry.mtime_ns, sha256, offset, tuple(lengths), CHUNK
-        )
-        offset = written.end
-        entries.append(written)
+        about = (entry.name, entry.size, entry.mode, entry.mtime_ns, sums.crc32, sums.sha256.hexdigest())
+        entries.append(ArchiveEntry(*about, offset, tuple(lengths), CHUNK))
+        offset = entries[-1].end
     yield _toc.encode(len(start), CHUNK, entries)
 
 
-def _packing_jobs(frozen: FrozenFiles, headers: Iterator[bytes]) -> Iterator[Callable[[], tuple[Parts, str]]]:
+class _Checksums:
+    """Those of a file's content."""
+
+    def __init__(self) -> None:
+        self.crc32 = 0
+        self.sha256 = hashlib.sha256()
+
+    def take(self, part: bytes) -> None:
+        self.crc32 = crc32(part, self.crc32)
+        self.sha256.update(part)
+
+
+def _packing_jobs(frozen: FrozenFiles, headers: Iterator[bytes]) -> Iterator[Callable[[], tuple[Parts, _Checksums]]]:
     """Yield a job for each chunk; `headers` has those of the second file and so on."""
     for entry in frozen.entries:
-        sha256 = OrderedHash()
+        sums = _Checksums()
+        turns = Turns(sums.take)
         tail = _tar.padding(entry.size) + next(headers, _tar.END)
         for index in range(_toc.chunks(entry.size, CHUNK)):
             is_last = (index + 1) * CHUNK >= entry.size
-            yield partial(_pack, frozen, entry, index, tail if is_last else b"", sha256)
+            yield partial(_pack, frozen, entry, index, tail if is_last else b"", turns, sums)
 
 
-def _pack(frozen: FrozenFiles, entry: FileEntry, index: int, tail: bytes, sha256: OrderedHash) -> tuple[Parts, str]:
+def _pack(
+    frozen: FrozenFiles, entry: FileEntry, index: int, tail: bytes, turns: Turns, sums: _Checksums
+) -> tuple[Parts, _Checksums]:
     start = index * CHUNK
-    data = sha256.add(index, partial(frozen.read, entry, start, min(CHUNK, entry.size - start)))
-    return member(data, tail), sha256.hexdigest() if tail else ""
+    data = turns.add(index, partial(frozen.read, entry, start, min(CHUNK, entry.size - start)))
+    return member(data, tail), sums
 
 
 # Reading
@@ -164,6 +178,18 @@ class Archive:
                 entries.append(entry)
         return entries
 
+    def verify(self, progress: Callable[[int], object] | None = None) -> None:
+        """Read all of it and compare every checksum, SHA-256 included; `progress` is called with numbers of bytes."""
+        with self._naming_errors():
+            for entry, parts in self._contents(None):
+                sha256 = hashlib.sha256()
+                for part in parts:
+                    sha256.update(part)
+                    if progress:
+                        progress(len(part))
+                if entry.sha256 not in (None, sha256.hexdigest()):
+                    raise ValueError(f"{entry.name}: its content does not fit its SHA-256")
+
     def _contents(self, wanted: Wanted | None) -> Contents:
         """Yield the wanted files with their content in parts, which are to be read before going on."""
         if (frozen := self._open_pack()) is not None:
@@ -174,7 +200,7 @@ class Archive:
             with Workers() if sum(entry.size for entry in entries) > CHUNK else nullcontext() as workers:
                 parts = in_order(workers, self._unpacking_jobs(entries))
                 for entry in entries:
-                    yield entry, islice(parts, len(entry.members))
+                    yield entry, _checked(entry, islice(parts, len(entry.members)))
         else:
             yield from _only(wanted, self._stream())
 
@@ -204,9 +230,8 @@ class Archive:
             length = run[-1].end - run[0].offset
             with self._storage.open(self._key, start=run[0].offset, length=length) as stream:
                 for entry in run:
-                    sha256 = OrderedHash()
                     for index, size in enumerate(entry.members):
-                        yield partial(_unpack, _tar.read_exactly(stream, size), entry, index, sha256)
+                        yield partial(_unpack, _tar.read_exactly(stream, size), entry, index)
 
     def _open_pack(self) -> FrozenFiles | None:
         if self._pack is not None:
@@ -263,24 +288,30 @@ def _runs(entries: list[ArchiveEntry]) -> Iterator[list[ArchiveEntry]]:
         yield run
 
 
-def _unpack(data: bytes, entry: ArchiveEntry, index: int, sha256: OrderedHash) -> bytes:
+def _unpack(data: bytes, entry: ArchiveEntry, index: int) -> bytes:
     """Return the part of a file that member number `index` of it holds."""
     is_last = index == len(entry.members) - 1
     size = entry.size - index * entry.chunk if is_last else entry.chunk
-
-    def content() -> bytes:
-        inflated = inflate(data, size + (_MAX_HEADER if is_last else 0))
-        if len(inflated) < size:
-            raise ValueError("a part of it is too short")
-        return inflated[:size]
-
     try:
-        part = sha256.add(index, content)
-        if is_last and sha256.hexdigest() != entry.sha256:
-            raise ValueError("its content does not fit its SHA-256")
+        content = inflate(data, size + (_MAX_HEADER if is_last else 0))
+        if len(content) < size:
+            raise ValueError("a part of it is too short")
+        return content[:size]
     except ValueError as error:
         raise ValueError(f"{entry.name}: {error}") from error
-    return part
+
+
+def _checked(entry: ArchiveEntry, parts: Iterator[bytes]) -> Iterator[bytes]:
+    """Pass on the parts of a file; an error instead of the end if they are not what was saved.
+
+    The CRC-32 of all of it does for that, after that of each member: its SHA-256 would take longer than all the rest.
+    """
+    checksum = 0
+    for part in parts:
+        checksum = crc32(part, checksum)
+        yield part
+    if checksum != entry.crc32:
+        raise ValueError(f"{entry.name}: it does not fit its checksum")
 
 
 @contextmanager

@@ -170,16 +170,15 @@ def _compare(files: dict[str, _File], directory: Path, is_empty: bool) -> Plan:
 
 def _look(directory: Path, name: str) -> os.stat_result | None:
     """Return what is at a name; None if nothing is. Raises WriteError if no file can safely be put there."""
-    path = directory
-    parts = name.split("/")
-    for part in parts:
-        path = path / part
+    for ancestor in [*reversed(PurePosixPath(name).parents), PurePosixPath(name)][1:]:
+        path = directory / ancestor
         try:
             status = path.lstat()
         except FileNotFoundError:
             return None
-        if stat.S_ISDIR(status.st_mode) == (part is parts[-1]):
-            what = "a directory" if part is parts[-1] else "a link" if stat.S_ISLNK(status.st_mode) else "a file"
+        is_directory, is_last = stat.S_ISDIR(status.st_mode), str(ancestor) == name
+        if is_directory == is_last:
+            what = "a directory" if is_directory else "a link" if stat.S_ISLNK(status.st_mode) else "a file"
             raise WriteError(f"Cannot put {name} into {directory}: {path} is {what}. Move it away and try again.")
     return status
 
@@ -253,13 +252,13 @@ def _stage(put: dict[str, _File], workspace: Path) -> dict[str, Path]:
 
 def _apply(directory: Path, workspace: Path, put: dict[str, Path], remove: Iterable[str] = ()) -> None:
     """Move files into place and others away: all or none, and what was there before is kept for `undo`."""
-    existing = [name for name in (*put, *remove) if _look(directory, name) is not None]
+    existing = {name: None for name in (*put, *remove) if _look(directory, name) is not None}
     parents = sorted({parent for name in put for parent in map(str, PurePosixPath(name).parents)} - {"."})
     made = [name for name in parents if not (directory / name).exists()]
     added = {name: _stamp(staged) for name, staged in put.items() if name not in existing}
     with ExitStack() as rollback:
         if existing:
-            _keep(directory, workspace, existing, {"added": added, "directories": made}, rollback)
+            _keep(directory, workspace, list(existing), {"added": added, "directories": made}, rollback)
         for name in made:
             (directory / name).mkdir()
             rollback.callback(os.rmdir, directory / name)

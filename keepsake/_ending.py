@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -79,6 +80,7 @@ def end(entry: Entry, reason: str) -> KeepsakeError | None:
     It says so in its record, and lets its heartbeat go.
     """
     if entry.id in _running:
+        heart().stop([entry.id])
         _say_goodbye(entry.id, reason)
     error = None if is_offline() else saver().finish(entry)
     if entry.directory.exists():
@@ -88,7 +90,6 @@ def end(entry: Entry, reason: str) -> KeepsakeError | None:
 
 def _say_goodbye(experiment_id: str, reason: str) -> None:
     entry, repository = _running.pop(experiment_id)
-    heart().stop(experiment_id)
     try:
         entry.append({"experiment": {"ended": time_text(), "end_reason": reason}})
     except WriteError as error:  # a full disk: what waits is to be saved all the same
@@ -98,13 +99,15 @@ def _say_goodbye(experiment_id: str, reason: str) -> None:
 
 
 def _end_all(reason: str, seconds: float | None) -> bool:
-    """End all runs and save what waits; return whether all is saved."""
+    """End all runs and save what waits, in all within `seconds` if given; return whether all is saved."""
+    deadline = None if seconds is None else time.monotonic() + seconds
+    heart().stop(list(_running))
     entries = [entry for entry, _ in _running.values()]
     for experiment_id in list(_running):
         _say_goodbye(experiment_id, reason)
-    left = saver().finish_all(seconds=seconds)
+    left = saver().finish_all(seconds=None if deadline is None else max(0.0, deadline - time.monotonic()))
     if _recovery is not None:
-        _recovery.join(_HURRY_SECONDS if seconds is not None else _RECOVERY_SECONDS)
+        _recovery.join(_RECOVERY_SECONDS if deadline is None else max(0.0, deadline - time.monotonic()))
     for entry in entries:
         if entry.directory.exists():
             entry.release()
@@ -119,6 +122,9 @@ def _at_exit() -> None:
     except KeyboardInterrupt:
         say_pending(saver().finish_all(seconds=0))
         return
+    except OSError as error:  # of the spool's disk
+        warn(f"Not all may be saved: {error}. What waits is safe; `keepsake sync`, or the next run here, goes on.")
+        saved = False
     if not saved and is_strict():
         sys.stdout.flush()
         sys.stderr.flush()

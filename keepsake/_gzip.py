@@ -38,8 +38,11 @@ EXTRA_OVERHEAD = len(_EXTRA_HEADER) + _FIELD.size + len(_EMPTY)
 
 def member(data: bytes, tail: bytes = b"") -> Parts:
     """Return a gzip member of `data` and `tail` in parts to be written one after another."""
-    checksum = _library.crc32(tail, _library.crc32(data))
-    return [_HEADER, *_deflate(data, tail), _TRAILER.pack(checksum, (len(data) + len(tail)) & 0xFFFFFFFF)]
+    return [
+        _HEADER,
+        *_deflate(data, tail),
+        _TRAILER.pack(crc32(tail, crc32(data)), (len(data) + len(tail)) & 0xFFFFFFFF),
+    ]
 
 
 def _deflate(data: bytes, tail: bytes) -> Parts:
@@ -84,6 +87,11 @@ def read_extra_member(data: bytes, start: int, name: bytes) -> tuple[bytes, int]
     if found != name or size != length + 4 or data[payload + length : end] != _EMPTY:
         raise ValueError("no extra member of that name")
     return data[payload : payload + length], end
+
+
+def crc32(data: bytes, before: int = 0) -> int:
+    """Return the CRC-32 of `data`, going on from that of what comes before it."""
+    return int(_library.crc32(data, before))
 
 
 def inflate(data: bytes, limit: int) -> bytes:

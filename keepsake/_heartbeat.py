@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from keepsake.exceptions import KeepsakeError
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from keepsake.repository import Repository
 
 BEAT_SECONDS = 5.0
-_PATIENCE_SECONDS = 2.0
+_PATIENCE_SECONDS = 0.5
 
 
 class Heart:
@@ -33,10 +34,11 @@ class Heart:
                 self._thread = threading.Thread(target=self._run, name="keepsake-heartbeat", daemon=True)
                 self._thread.start()
 
-    def stop(self, experiment_id: str) -> None:
-        """Beat no more for an experiment; one that is being written is waited for, but not for long."""
+    def stop(self, experiment_ids: Iterable[str]) -> None:
+        """Beat no more for experiments; a beat that is being written is waited for, but not for long."""
         with self._changed:
-            self._beating.pop(experiment_id, None)
+            for experiment_id in experiment_ids:
+                self._beating.pop(experiment_id, None)
         if self._beat.acquire(timeout=_PATIENCE_SECONDS):
             self._beat.release()
 

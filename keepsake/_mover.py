@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from keepsake import _spool
 from keepsake._console import warn
-from keepsake.exceptions import DoesNotExist, KeepsakeError
+from keepsake.exceptions import DoesNotExist, KeepsakeError, WriteError
 
 if TYPE_CHECKING:
     from keepsake._spool import Entry
@@ -71,8 +71,7 @@ def finish(entry: Entry, repository: Repository, moved: Callable[[int], None] | 
         entry.discard()
         return
     if not entry.is_alive():
-        for pack in entry.packs():
-            pack.unlink(missing_ok=True)  # no record names it: the checkpoint() that froze it never returned
+        entry.drop_old_packs()  # no record names them: the checkpoint() that froze them never returned
         entry.close()
 
 
@@ -112,6 +111,8 @@ def try_to_finish(
         finish(entry, open_repository(entry.repository), moved)
     except KeepsakeError as error:
         return error
+    except OSError as error:
+        return WriteError(f"{error.filename or entry.directory}: {error.strerror or error}")
     return None
 
 

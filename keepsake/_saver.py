@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from keepsake._console import Progress, say, warn
 from keepsake._mover import publish, upload
-from keepsake.exceptions import DoesNotExist, KeepsakeError
+from keepsake.exceptions import DoesNotExist, KeepsakeError, WriteError
 
 if TYPE_CHECKING:
     from keepsake._archive import Workers
@@ -144,6 +144,9 @@ class Saver:
                 self._gone(job)
             except KeepsakeError as error:
                 self._failed(job, name, error)
+            except OSError as error:
+                where = error.filename or job.entry.directory
+                self._failed(job, name, WriteError(f"{where}: {error.strerror or error}"))
             except Exception as error:  # noqa: BLE001 - a bug of ours must not end the thread that saves
                 self._failed(job, name, KeepsakeError(f"unexpected {type(error).__name__}: {error}"))
             else:

@@ -68,7 +68,10 @@ def spool_root(directory: Path) -> Path:
 
 def check_room(directory: Path) -> None:
     """Raise WriteError if the disk of `directory` is too full to take more files."""
-    usage = shutil.disk_usage(directory)
+    try:
+        usage = shutil.disk_usage(directory)
+    except OSError as error:
+        raise WriteError(f"cannot look at {directory}: {error.strerror or error}") from error
     reserve = min(_RESERVE_BYTES, int(usage.total * _RESERVE_SHARE))
     if usage.free < reserve:
         raise WriteError(
@@ -93,7 +96,7 @@ class Changes:
         for line in data.split(b"\n"):
             try:
                 entry = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if "checkpoint" in entry:
                 self.checkpoints.append(entry["checkpoint"])
@@ -124,7 +127,7 @@ class Entry:
         try:
             entry.write_record()
         except WriteError:
-            _remove(entry.directory)
+            _prune(entry.directory)
             raise
         return entry
 
@@ -153,6 +156,11 @@ class Entry:
         except OSError as error:
             raise WriteError(f"cannot write to {self.directory}: {error.strerror or error}") from error
 
+    def ensure(self) -> None:
+        """Begin the entry again if it was closed, because all was saved, or removed."""
+        if not os.path.exists(os.path.join(self.directory, "record.json")):
+            self.write_record()
+
     def append(self, line: dict[str, Any]) -> None:
         """Add a line to this process's journal; once this returns, the line survives the process."""
         data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
@@ -161,8 +169,9 @@ class Entry:
             with _lock:
                 while not _append(journal, data):
                     pass
-        except FileNotFoundError:  # all was saved and the entry closed: begin it again
-            self.write_record()
+                self.ensure()  # whoever closes an entry removes its record first, and then looks again
+        except FileNotFoundError:
+            self.ensure()
             self.append(line)
         except OSError as error:
             raise WriteError(f"cannot write to {journal}: {error.strerror or error}") from error
@@ -216,6 +225,12 @@ class Entry:
                 except FileNotFoundError:
                     pass  # another recovery had the same lines
 
+    def drop_old_packs(self) -> None:
+        """Remove packs that have waited for longer than a checkpoint() takes to name what it froze."""
+        for age, pack, _ in self._files(".pack"):
+            if time.time_ns() - age > ALIVE_SECONDS * 1e9:
+                pack.unlink(missing_ok=True)
+
     def sync(self) -> None:
         """Make this process's journal safe against a power cut."""
         try:
@@ -238,6 +253,8 @@ class Entry:
             age = time.time() - (self.directory / "record.json").stat().st_mtime
         except FileNotFoundError:
             return False
+        except OSError:
+            return True  # the disk's trouble
         return age < ALIVE_SECONDS and not _is_dead(self.owner)
 
     def release(self) -> None:
@@ -253,7 +270,14 @@ class Entry:
             if self.journals() or self.packs():
                 return False
             if self.owner == _owner() or not self.is_alive():
-                self.discard()
+                (self.directory / "record.json").unlink(missing_ok=True)
+                if self.journals() or self.packs():  # came just now
+                    self.write_record()
+                    return False
+                for age, path, _ in self._files(".tmp", hidden=True):
+                    if time.time_ns() - age > ALIVE_SECONDS * 1e9 or self.owner == _owner():
+                        path.unlink(missing_ok=True)
+                _prune(self.directory)
         return True
 
     def discard(self) -> None:
@@ -261,15 +285,16 @@ class Entry:
         for _, path, _ in self._files(""):
             if path.name != "record.json":
                 path.unlink(missing_ok=True)
-        _remove(self.directory)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        _prune(self.directory)
 
-    def _files(self, suffix: str) -> list[tuple[int, Path, int]]:
-        """Return (time, path, bytes) of the files whose name ends so, oldest first; they may vanish at any time."""
+    def _files(self, suffix: str, *, hidden: bool = False) -> list[tuple[int, Path, int]]:
+        """Return (time in ns, path, bytes) of files whose name ends so, oldest first; they may vanish at any time."""
         found = []
         with suppress(FileNotFoundError), os.scandir(self.directory) as entries:
             for entry in entries:
-                if entry.name.endswith(suffix) and not entry.name.startswith("."):
-                    with suppress(FileNotFoundError):
+                if entry.name.endswith(suffix) and entry.name.startswith(".") == hidden:
+                    with suppress(OSError):
                         status = entry.stat()
                         found.append((status.st_mtime_ns, Path(entry.path), status.st_size))
         return sorted(found)
@@ -317,15 +342,17 @@ def _append(journal: str, data: bytes) -> bool:
         os.close(descriptor)
 
 
-def _remove(directory: Path) -> None:
-    shutil.rmtree(directory, ignore_errors=True)
-    for parent in (directory.parent, directory.parent.parent):
-        if parent.name not in ("spool", ".keepsake"):
+def _prune(directory: Path) -> None:
+    """Remove an entry's directory, the spool and .keepsake, as far as they are empty."""
+    for path in (directory, directory.parent, directory.parent.parent):
+        if path != directory and path.name not in ("spool", ".keepsake"):
             break
         try:
-            parent.rmdir()
+            path.rmdir()
+        except FileNotFoundError:
+            continue
         except OSError:
-            break  # not empty: other entries, or a repository in .keepsake
+            break  # something just came; other entries; a repository in .keepsake
 
 
 def sweep(root: Path) -> None:
@@ -334,7 +361,8 @@ def sweep(root: Path) -> None:
         for directory in root.iterdir():
             is_old = time.time() - directory.stat().st_mtime > ALIVE_SECONDS
             if is_old and valid_id(directory.name) and not any(directory.glob("[!.]*")):
-                _remove(directory)
+                shutil.rmtree(directory, ignore_errors=True)
+                _prune(directory)
 
 
 def entries(root: Path) -> Iterator[Entry]:

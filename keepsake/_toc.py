@@ -20,7 +20,7 @@ _TABLE, _FOOTER = b"KT", b"KF"  # names of the extra fields
 _FOOTER_CONTENT = struct.Struct("<8sQQI")  # magic, offset and length of the table's members, CRC-32 of the JSON
 _MAGIC = b"KSTOC1\n\0"
 _MAX_TABLE = 256 << 20  # bytes, compressed
-_MAX_CHUNK = 64 << 20  # bytes
+_MAX_CHUNK = 16 << 20  # bytes
 
 FOOTER_SIZE = EXTRA_OVERHEAD + _FOOTER_CONTENT.size
 
@@ -33,6 +33,7 @@ class ArchiveEntry:
     size: int  # bytes
     mode: int  # permission bits
     mtime_ns: int
+    crc32: int = 0  # of its content, as is the next
     sha256: str | None = None  # hex; None if the archive has no table of contents
     offset: int = 0  # where its members start
     members: tuple[int, ...] = ()  # their lengths in bytes
@@ -61,14 +62,8 @@ def chunks(size: int, chunk: int) -> int:
 def encode(start: int, chunk: int, entries: list[ArchiveEntry]) -> bytes:
     """Return the members that end an archive whose first file starts at `start`."""
     files = [
-        {
-            "name": e.name,
-            "size": e.size,
-            "mode": e.mode,
-            "mtime_ns": e.mtime_ns,
-            "sha256": e.sha256,
-            "members": e.members,
-        }
+        {"name": e.name, "size": e.size, "mode": e.mode, "mtime_ns": e.mtime_ns}
+        | {"crc32": e.crc32, "sha256": e.sha256, "members": e.members}
         for e in entries
     ]
     text = json.dumps({"start": start, "chunk": chunk, "files": files}, separators=(",", ":")).encode()
@@ -121,13 +116,17 @@ def decode(members: bytes, footer: Footer) -> list[ArchiveEntry]:
 
 def _entries(files: list[dict[str, Any]], offset: int, chunk: int) -> Iterator[ArchiveEntry]:
     for file in files:
-        size, mode, mtime_ns, members = file["size"], file["mode"], file["mtime_ns"], tuple(file["members"])
-        if not all(type(number) is int for number in (size, mode, mtime_ns, offset, chunk, *members)):
+        size, mode, mtime_ns, crc32 = (file[key] for key in ("size", "mode", "mtime_ns", "crc32"))
+        members = tuple(file["members"])
+        if not all(type(number) is int for number in (size, mode, mtime_ns, crc32, offset, chunk, *members)):
             raise ValueError("its table of contents holds something else than numbers")
-        if not 0 < chunk <= _MAX_CHUNK or size < 0 or len(members) != chunks(size, chunk) or min(members) <= 0:
+        if not 0 < chunk <= _MAX_CHUNK or size < 0 or len(members) != chunks(size, chunk):
             raise ValueError("its table of contents contradicts itself")
+        if min(members) <= 0 or max(members) > 2 * _MAX_CHUNK:  # which are read into memory
+            raise ValueError("its table of contents has members of impossible lengths")
         check_name(file["name"])
-        yield ArchiveEntry(file["name"], size, mode & 0o777, mtime_ns, str(file["sha256"]), offset, members, chunk)
+        sha256 = str(file["sha256"])
+        yield ArchiveEntry(file["name"], size, mode & 0o777, mtime_ns, crc32, sha256, offset, members, chunk)
         offset += sum(members)
 
 

@@ -5,7 +5,6 @@ An executor's would not do: it refuses work while the interpreter exits, which i
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from collections import deque
@@ -77,14 +76,14 @@ def in_order(workers: Workers | None, jobs: Iterator[Callable[[], T]]) -> Iterat
         yield running.popleft().result()
 
 
-class OrderedHash:
-    """The SHA-256 of a file whose parts are in the hands of several threads: each part waits for its turn.
+class Turns:
+    """Hands the parts of a file, which several threads have, to `take` in their order: each part waits for its turn.
 
     With jobs taken first in, first out no thread waits for ever: the part before was taken before.
     """
 
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
+    def __init__(self, take: Callable[[bytes], object]) -> None:
+        self._take = take
         self._turn = 0
         self._changed = threading.Condition()
 
@@ -97,10 +96,6 @@ class OrderedHash:
         finally:  # even if that failed: the parts after it must not wait
             with self._changed:
                 self._changed.wait_for(lambda: self._turn == index)
-                self._hash.update(part)
+                self._take(part)
                 self._turn += 1
                 self._changed.notify_all()
-
-    def hexdigest(self) -> str:
-        """The hash of the parts so far, in hex."""
-        return self._hash.hexdigest()

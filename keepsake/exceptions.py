@@ -1,19 +1,19 @@
 """Every error that Keepsake raises on purpose.
 
-    KeepsakeError
-    ├── DoesNotExist                    no such experiment, checkpoint, file or object
-    │   └── AmbiguousID                 an ID prefix that fits more than one
-    ├── ValidationError                 an argument that cannot be recorded; also a ValueError
-    │   └── InvalidFilter               a filter or sort key that cannot be parsed
-    ├── ReadError                       the repository cannot be read
-    │   ├── CorruptedRepositorySpec     `repository.json` is not what it should be
-    │   ├── CorruptedArchive            an archive is truncated, damaged or hostile
-    │   └── IncompatibleRepositoryVersion   the repository is newer than this package
-    ├── WriteError                      the repository or a local directory cannot be written
-    ├── PreconditionFailed              somebody else wrote the object first (`if_absent`, `if_match`)
-    ├── RepositoryConfigurationError    a repository URL, its server or its credentials are wrong
-    │   └── MissingExtra                an optional package is needed; also an ImportError
-    └── ConfigNotFound                  no `keepsake.yaml` in this directory or above
+KeepsakeError
+├── DoesNotExist                    no such experiment, checkpoint, file or object
+│   └── AmbiguousID                 an ID prefix that fits more than one
+├── ValidationError                 an argument that cannot be recorded; also a ValueError
+│   └── InvalidFilter               a filter or sort key that cannot be parsed
+├── ReadError                       the repository cannot be read
+│   ├── CorruptedRepositorySpec     `repository.json` is not what it should be
+│   ├── CorruptedArchive            an archive is truncated, damaged or hostile
+│   └── IncompatibleRepositoryVersion   the repository is newer than this package
+├── WriteError                      the repository or a local directory cannot be written
+├── PreconditionFailed              somebody else wrote the object first (`if_absent`, `if_match`)
+├── RepositoryConfigurationError    a repository URL, its server or its credentials are wrong
+│   └── MissingExtra                an optional package is needed; also an ImportError
+└── ConfigNotFound                  no `keepsake.yaml` in this directory or above
 """
 
 from __future__ import annotations

@@ -184,6 +184,7 @@ class Experiment:
         from keepsake._snapshot import freeze
         from keepsake._spool import check_room
 
+        self._open_entry().ensure()
         try:
             check_room(pack.parent)
         except WriteError as error:
@@ -191,7 +192,14 @@ class Experiment:
             return False
         if not quiet:
             _say_copying("checkpoint", record, self._project.repository_url)
-        freeze(self._project._directory, record["path"], pack, self._project._excluded())
+        arguments = (self._project._directory, record["path"], pack, self._project._excluded())
+        try:
+            freeze(*arguments)
+        except WriteError:
+            if pack.parent.exists():
+                raise
+            self._open_entry().ensure()  # another process has just closed it
+            freeze(*arguments)
         return True
 
     def _next_step(self) -> int:

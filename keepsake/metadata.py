@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from keepsake._values import comparable, decode
 from keepsake.exceptions import ReadError
+from keepsake.storage.base import is_key
 
 Record = dict[str, Any]
 
@@ -42,9 +43,10 @@ CHECKPOINT_FIELDS: Record = {
     "primary_metric": None,
 }
 _RFC3339 = re.compile(
-    r"(\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01]))[Tt ]"
+    r"((?!0000|9999)\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01]))[Tt ]"
     r"((?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-]\d\d:\d\d))"
 )
+_USUAL_ID = re.compile("[0-9a-f]{64}")
 _MIN_ID = 7
 
 
@@ -65,6 +67,8 @@ def time_key(text: str) -> str:
     if day > day[:8] + "28":
         datetime.fromisoformat(day)  # the 30th of February
     if offset is not None:
+        if day < "0002":
+            raise ValueError(f"out of range: {text!r}")
         shifted = datetime.fromisoformat(f"{day}T{clock}{offset}").astimezone(timezone.utc)
         day, clock = shifted.strftime("%Y-%m-%d"), shifted.strftime("%H:%M:%S")
     return f"{day}T{clock}.{fraction}".rstrip("0") if fraction else f"{day}T{clock}."
@@ -107,12 +111,11 @@ def parse_rfc3339(text: str) -> datetime:
 
 def valid_id(value: object) -> bool:
     """Whether `value` can be an ID: at least 7 characters, and nothing in it that could leave its folder."""
-    return (
-        isinstance(value, str)
-        and len(value) >= _MIN_ID
-        and not any(character in value for character in "/\\\0\n\t ")
-        and ".." not in value
-    )
+    if not isinstance(value, str):
+        return False
+    if _USUAL_ID.fullmatch(value):
+        return True
+    return len(value) >= _MIN_ID and is_key(value) and not re.search(r"[/\s]|\.\.", value)
 
 
 # Records
@@ -125,7 +128,7 @@ def parse_experiment(data: bytes, experiment_id: str) -> Record:
     """
     try:
         record = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ReadError(f"it is not JSON: {error}") from error
     if not isinstance(record, dict):
         raise ReadError("it is not a JSON object")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
@@ -20,6 +20,7 @@ from keepsake.repository import Repository, archive_key
 if TYPE_CHECKING:
     from keepsake._archive import Archive
     from keepsake._checkout import Plan
+    from keepsake._doctor import Problem
     from keepsake._filters import Filter
     from keepsake._index import Summary
 
@@ -206,6 +207,12 @@ class Project:
     def _send(self, waiting: Pending, moved: Callable[[int], None]) -> KeepsakeError | None:
         """Bring what waits into its repository; return what went wrong."""
         return try_to_finish(waiting.entry, self._open_repository, moved)
+
+    def _examine(self, *, thorough: bool, advance: Callable[[int], None] = lambda count: None) -> Iterator[Problem]:
+        """Yield what is wrong in the repository; `thorough`: read every archive whole."""
+        from keepsake._doctor import Examination
+
+        return Examination(self._repository, thorough=thorough, advance=advance).problems()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}

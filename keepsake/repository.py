@@ -33,22 +33,29 @@ VERSION = 1
 RUNNING_SECONDS = 30.0  # a heartbeat comes every 5 s; one that is older than this is stale
 _SKEW_SECONDS = 600.0  # an object not written for this long holds no fresh heartbeat, whatever a writer's clock says
 _SPEC = "repository.json"
-_EXPERIMENTS = "metadata/experiments"
-_HEARTBEATS = "metadata/heartbeats"
+_SPEC_CONTENT = b'{"version":%d}' % VERSION
+EXPERIMENTS = "metadata/experiments"
+HEARTBEATS = "metadata/heartbeats"
+ARCHIVES = ("experiments", "checkpoints")
 _WRITE_ATTEMPTS = 20
 
 
 def archive_key(experiment_id: str, archive_id: str) -> str:
     """Return the key of the archive of an experiment (both IDs the same) or of one of its checkpoints."""
-    return f"{'experiments' if archive_id == experiment_id else 'checkpoints'}/{archive_id}.tar.gz"
+    return f"{ARCHIVES[archive_id != experiment_id]}/{archive_id}.tar.gz"
+
+
+def leaves_word(version: str) -> bool:
+    """Whether runs recorded by that version of Keepsake take their heartbeat away when they end."""
+    return bool(version) and not version.startswith("0.")
 
 
 def _record_key(experiment_id: str) -> str:
-    return f"{_EXPERIMENTS}/{experiment_id}.json"
+    return f"{EXPERIMENTS}/{experiment_id}.json"
 
 
 def _heartbeat_key(experiment_id: str) -> str:
-    return f"{_HEARTBEATS}/{experiment_id}.json"
+    return f"{HEARTBEATS}/{experiment_id}.json"
 
 
 @dataclass
@@ -89,10 +96,10 @@ class Repository:
             return
         try:
             version = json.loads(data)["version"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise CorruptedRepositorySpec(
-                f"{_SPEC} in {self.url} is not a repository's; if nothing else uses that place, replace its content by "
-                f'{{"version":{VERSION}}}'
+                f"{_SPEC} in {self.url} is not a repository's. If nothing else uses that place, "
+                f"`keepsake doctor --fix` writes it anew ({_SPEC_CONTENT.decode()})"
             ) from error
         if not isinstance(version, int) or version > VERSION:
             raise IncompatibleRepositoryVersion(
@@ -101,15 +108,23 @@ class Repository:
             )
         self._spec_found = True
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is a repository, as far as `check` has seen."""
+        return bool(self._spec_found)
+
+    def write_spec(self) -> None:
+        """Write what makes a place a repository, over whatever stands there."""
+        self.storage.put(_SPEC, _SPEC_CONTENT)
+        self._spec_found = True
+
     def ensure(self) -> None:
         """Make the repository if it is not there yet."""
         self.check()
         if not self._spec_found:
             self.storage.ensure_writable()
             try:
-                self.storage.put(
-                    _SPEC, json.dumps({"version": VERSION}, separators=(",", ":")).encode(), if_absent=True
-                )
+                self.storage.put(_SPEC, _SPEC_CONTENT, if_absent=True)
             except PreconditionFailed:
                 self._spec_found = None
                 self.check()  # somebody else was quicker
@@ -121,6 +136,7 @@ class Repository:
         """Return a record with what the spool adds to it. Raises DoesNotExist, or ReadError if it is broken."""
         self.check()
         entry = self._entries().get(experiment_id)
+        changes = entry.pending() if entry else _spool.Changes()  # first: what is published meanwhile is then in both
         try:
             data, _ = self.storage.get(_record_key(experiment_id))
             record = _parse(data, experiment_id, self.url)
@@ -128,24 +144,24 @@ class Repository:
             if entry is None or entry.in_repository:
                 raise DoesNotExist(f"there is no experiment {experiment_id} in {self.url}") from None
             record = dict(entry.record)
-        return _overlaid(record, entry.pending()) if entry else record
+        return _overlaid(record, changes) if changes else record
 
     def records(self) -> Iterator[Record]:
         """Yield all records, in no order; a broken one is a warning."""
         self.check()
-        entries = self._entries()
+        entries = {entry.id: (entry, entry.pending()) for entry in self._entries().values()}
         for key, data, _ in self._fetch([_record_key(experiment_id) for experiment_id in self._etags()]):
             experiment_id = _id_of(key)
-            entry = entries.pop(experiment_id, None)
+            _, changes = entries.pop(experiment_id, (None, _spool.Changes()))
             try:
                 record = parse_experiment(data, experiment_id)
             except ReadError as error:
                 _warn_broken(self.url, experiment_id, str(error))
                 continue
-            yield _overlaid(record, entry.pending()) if entry else record
-        for entry in entries.values():
+            yield _overlaid(record, changes) if changes else record
+        for entry, changes in entries.values():
             if not entry.in_repository:
-                yield _overlaid(dict(entry.record), entry.pending())
+                yield _overlaid(dict(entry.record), changes)
 
     def summaries(self, wanted: Callable[[Summary], bool] = lambda summary: True) -> list[Summary]:
         """Return the wanted experiments, the oldest first."""
@@ -214,7 +230,7 @@ class Repository:
             yield Line.make(record, "")
 
     def _etags(self) -> dict[str, str]:
-        listed = self.storage.list(_EXPERIMENTS)
+        listed = self.storage.list(EXPERIMENTS)
         return {_id_of(info.key): info.etag for info in listed if info.key.endswith(".json")}
 
     def _fetch(self, keys: list[str]) -> Iterator[tuple[str, bytes, str]]:
@@ -318,7 +334,7 @@ class Repository:
         """Return the experiments that have a heartbeat, and whether it is fresh."""
         found, recent = {}, []
         now = self.storage.now()
-        for info in self.storage.list(_HEARTBEATS):
+        for info in self.storage.list(HEARTBEATS):
             found[_id_of(info.key)] = False
             if now - info.modified < _SKEW_SECONDS:
                 recent.append(info.key)
@@ -339,7 +355,7 @@ class Repository:
     def _is_fresh(self, data: bytes) -> bool:
         try:
             return self.storage.now() - time_seconds(json.loads(data)["last_heartbeat"]) < RUNNING_SECONDS
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return False
 
     @staticmethod
@@ -348,8 +364,7 @@ class Repository:
         fresh = heartbeats.get(experiment_id)
         if fresh:
             return "running"
-        leaves_heartbeats = version.startswith("0.") or not version
-        return "stopped" if fresh is None or leaves_heartbeats else "lost"
+        return "lost" if fresh is False and leaves_word(version) else "stopped"
 
     # Deleting
 

@@ -38,6 +38,7 @@ COMMANDS = {
     "checkout": Lazy("checkout", "Copy files from an experiment or checkpoint into the project directory"),
     "completion": Lazy("extra", "Print the script that completes commands and IDs with the Tab key"),
     "diff": Lazy("diff", "Compare two experiments or checkpoints"),
+    "doctor": Lazy("doctor", "Look for what is wrong in the repository, and repair it"),
     "ls": Lazy("ls", "List experiments in this project", ("list",)),
     "ps": Lazy("ls", "List running experiments in this project", ("processes",)),
     "rm": Lazy("rm", "Remove experiments or checkpoints", ("delete",)),

@@ -122,6 +122,13 @@ class Storage(ABC):
         """Yield (key, content, etag) of many small objects as they come; what has vanished is skipped."""
         return (found for found in map(self._get_if_there, keys) if found)
 
+    def leftovers(self) -> Iterator[ObjectInfo]:
+        """Yield what crashes left of unfinished writes, under names that are no keys; only for `remove_leftover`."""
+        return iter(())
+
+    def remove_leftover(self, leftover: ObjectInfo) -> None:
+        """Remove what `leftovers` yielded."""
+
     def _get_if_there(self, key: str) -> tuple[str, bytes, str] | None:
         try:
             return (key, *self.get(key))

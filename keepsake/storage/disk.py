@@ -104,6 +104,20 @@ class DiskStorage(Storage):
             os.close(fd)
             _unlink(temporary)
 
+    def leftovers(self) -> Iterator[ObjectInfo]:
+        for directory, _, names in os.walk(self._root):
+            for name in names:
+                if TEMPORARY in name:
+                    path = os.path.join(directory, name)
+                    with suppress(FileNotFoundError):  # finished meanwhile
+                        status = os.stat(path)
+                        relative = os.path.relpath(path, self._root)
+                        yield ObjectInfo(relative, status.st_size, _etag(status), status.st_mtime)
+
+    def remove_leftover(self, leftover: ObjectInfo) -> None:
+        with self._errors("write", leftover.key), suppress(FileNotFoundError):
+            os.unlink(os.path.join(self._root, leftover.key))
+
     def _path(self, key: str) -> str:
         return f"{self._root}/{check_key(key)}"
 

@@ -223,6 +223,18 @@ class S3Storage(Storage):
         jobs = (partial(self._get_if_there, key) for key in keys)
         return (found for found in in_parallel(jobs, 2 * workers) if found)
 
+    def leftovers(self) -> Iterator[ObjectInfo]:
+        with self._errors("list"):
+            pages = self._client.get_paginator("list_multipart_uploads")
+            for page in pages.paginate(Bucket=self._bucket, Prefix=self._root):
+                for upload in page.get("Uploads", []):
+                    key = upload["Key"][len(self._root) :]
+                    yield ObjectInfo(key, 0, upload["UploadId"], upload["Initiated"].timestamp())
+
+    def remove_leftover(self, leftover: ObjectInfo) -> None:
+        with self._errors("write", leftover.key):
+            self._client.abort_multipart_upload(**self._name(leftover.key), UploadId=leftover.etag)
+
     def _name(self, key: str) -> dict[str, Any]:
         return {"Bucket": self._bucket, "Key": self._root + check_key(key)}
 

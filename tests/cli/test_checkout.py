@@ -178,7 +178,7 @@ def test_what_is_not_there_is_an_error(three_runs: World, run: Run) -> None:
     three_runs.add(experiment("e100000000", 0))
     assert "'nope'" in run("checkout", "a37", "--path", "nope", "-o", "out", status=1).stderr
     assert "e100000" in run("checkout", "e10", "-o", "out", status=1).stderr
-    assert "c90d1f4e55.tar.gz" in run("checkout", "c90", "-o", "out", status=1).stderr
+    assert "experiment c90d1f4 (.) are not in the repository" in run("checkout", "c90", "-o", "out", status=1).stderr
     assert not Path("out").exists()
 
 

@@ -28,6 +28,7 @@ OPTIONS = {
     "diff": "-R --repository",
     "checkout": "-o --output-directory -f --force --path --undo -R --repository",
     "rm": "-f --force -R --repository",
+    "doctor": "--fix --json --thorough -R --repository",
     "sync": "-n --dry-run -R --repository",
     "completion": "",
     "analytics": "",
@@ -63,6 +64,7 @@ Commands:
               directory
   completion  Print the script that completes commands and IDs with the Tab key
   diff        Compare two experiments or checkpoints
+  doctor      Look for what is wrong in the repository, and repair it
   ls          List experiments in this project
   ps          List running experiments in this project
   rm          Remove experiments or checkpoints

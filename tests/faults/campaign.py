@@ -15,18 +15,21 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from keepsake import _archive, _checkout, _gzip, _recording, _saver, _snapshot  # noqa: F401 - before it forks
+from keepsake import _archive, _checkout, _gzip, _index, _recording, _saver, _snapshot  # noqa: F401 - before it forks
 from tests.faults.injector import Action, Point, fail_at, full_from, kill_at, short_writes
+from tests.faults.restoring import check_checkout, check_out, check_removal, prepare, remove
 from tests.faults.sandbox import ChildDone, Sandbox, Work, sandboxes, wait
 from tests.faults.workload import check, next_run, quickly, returned_by, train, train_until_killed
 
 T = TypeVar("T")
+Check = Callable[[Sandbox], list[str]]
+Fault = tuple[object, Action, "Point | None"]  # what to call it, what it does, and where; None: everywhere
 
 _TRIALS = 3  # unharmed runs that tell which points there are: threads take different ways
 _ERRORS = (errno.EIO, errno.ENOSPC, errno.EACCES)
@@ -41,39 +44,41 @@ class Report:
     returned: int = 0  # checkpoints that had returned
     problems: list[str] = field(default_factory=list)
 
-    def add(self, sandbox: Sandbox, status: int, allowed: tuple[int, ...], fault: object, *, hit: bool) -> None:
-        """Count a run, check its sandbox, and keep that only if there is a problem."""
+    def add(self, sandbox: Sandbox, problems: list[str], fault: object, *, hit: bool) -> None:
+        """Count a run, and keep its sandbox only if there is a problem."""
         self.runs += 1
         self.hits += hit
-        problems = [] if status in allowed else [f"exit status {status}"]
-        problems += check(sandbox)
         self.returned += len(returned_by(sandbox)[1])
         self.problems += [f"{sandbox.directory} {fault}: {problem}" for problem in problems]
         if not problems:
             shutil.rmtree(sandbox.directory)
 
 
+# Kills
+
+
 def kills_at_each_step(base: Path, count: int) -> Report:
     """Kill a run before each call that changes something, and in the middle of each write."""
-    points = _points(base, train)
-    return _kill(base, points, count, train)
+    return _harm(base, _kills(_points(base, train), count), train)
 
 
 def kills_of_recoveries(base: Path, count: int) -> Report:
     """Kill a run, then the recovery at each of its steps, then recover."""
     points = _points(base, next_run, before=train_until_killed)
-    return _kill(base, points, count, next_run, before=train_until_killed)
+    return _harm(base, _kills(points, count), next_run, before=train_until_killed)
 
 
-def _kill(base: Path, points: list[Point], count: int, work: Work, before: Work | None = None) -> Report:
-    report = Report()
-    targets = [(point, False) for point in points if point.changes] + [(point, True) for point in points if point.is_write]
-    for (point, torn), sandbox in zip(_chosen(targets, count), sandboxes(base)):
-        if before is not None:
-            sandbox.run(before)
-        status = sandbox.run(work, kill_at(point, torn=torn))
-        report.add(sandbox, status, (0, -signal.SIGKILL), (*point, torn), hit=status == -signal.SIGKILL)
-    return report
+def kills_of_checkouts(base: Path, count: int) -> Report:
+    """Kill a checkout over other files at each step."""
+    points = _points(base, check_out, before=prepare, everywhere=True)
+    faults = _kills(points, count)
+    return _harm(base, faults, check_out, before=prepare, check=check_checkout, everywhere=True)
+
+
+def kills_of_removals(base: Path, count: int) -> Report:
+    """Kill the deletion of an experiment at each step."""
+    points = _points(base, remove, before=prepare)
+    return _harm(base, _kills(points, count), remove, before=prepare, check=check_removal)
 
 
 def kills_at_random(base: Path, count: int) -> Report:
@@ -91,6 +96,20 @@ def interrupts_at_random(base: Path, count: int) -> Report:
     return _send(base, count, signal.SIGINT)
 
 
+def recoveries_at_once(base: Path, count: int) -> Report:
+    """Let four recoveries of a killed run go on at the same time, and kill one of them."""
+    generator = random.Random(4)
+    report = Report()
+    for sandbox in islice(sandboxes(base), count or 100):
+        sandbox.run(train_until_killed)
+        running = [sandbox.start(next_run) for _ in range(4)]
+        time.sleep(generator.uniform(0, 0.3))
+        os.kill(running[0], signal.SIGKILL)
+        failed = [status for status in map(wait, running) if status not in (0, -signal.SIGKILL)]
+        report.add(sandbox, [*(f"exit status {status}" for status in failed), *check(sandbox)], "", hit=True)
+    return report
+
+
 def _send(base: Path, count: int, number: int) -> Report:
     started = time.monotonic()
     Sandbox(base / "trial").run(train)
@@ -103,75 +122,109 @@ def _send(base: Path, count: int, number: int) -> Report:
         time.sleep(moment)
         os.kill(pid, number)
         status = wait(pid)
-        report.add(sandbox, status, (0, -number), f"after {moment:.3f} s", hit=status == -number)
+        problems = [] if status in (0, -number, 1 if number == signal.SIGINT else 0) else [f"exit status {status}"]
+        report.add(sandbox, problems + check(sandbox), f"after {moment:.3f} s", hit=status == -number)
     return report
+
+
+# Errors
 
 
 def errors_at_each_step(base: Path, count: int) -> Report:
     """Let each call fail once, with the errors that disks know; the run goes on."""
-    points = _points(base, train)
-    targets = [(point, code) for code in _ERRORS for point in points]
-    return _fail(base, _chosen(targets, count), lambda target: fail_at(*target), lambda target: target[0])
+    return _harm(base, _errors(_points(base, train), count), quickly(train))
+
+
+def errors_of_checkouts(base: Path, count: int) -> Report:
+    """Let each call of a checkout fail once."""
+    points = _points(base, check_out, before=prepare, everywhere=True)
+    faults = _errors(points, count)
+    return _harm(base, faults, check_out, before=prepare, check=check_checkout, everywhere=True)
 
 
 def full_disks(base: Path, count: int) -> Report:
     """Let the disk be full from each step to the end of the run."""
     points = [point for point in _points(base, train) if point.changes]
-    return _fail(base, _chosen(points, count), full_from, lambda point: point)
+    return _harm(base, [(point, full_from(point), point) for point in _chosen(points, count)], quickly(train))
 
 
 def short_writes_of(base: Path, count: int) -> Report:
     """Let every write take only some of what it is given."""
-    sizes = _chosen([1 << 20, 65_537, 4_000, 1_000, 100], count)
-    return _fail(base, sizes, short_writes, lambda size: None)
+    sizes = _chosen([100, 65_537, 1_000, 4_000, 1 << 20], count)
+    return _harm(base, [(size, short_writes(size), None) for size in sizes], train)
 
 
-def _fail(base: Path, faults: list[T], action: Callable[[T], Action], point: Callable[[T], Point | None]) -> Report:
+# How it is done
+
+
+def _kills(points: list[Point], count: int) -> list[Fault]:
+    changing = [(point, False) for point in points if point.changes]
+    torn = [(point, True) for point in points if point.is_write]
+    chosen = _chosen(changing + torn, count)
+    return [((*point, "torn" if torn else ""), kill_at(point, torn=torn), point) for point, torn in chosen]
+
+
+def _errors(points: list[Point], count: int) -> list[Fault]:
+    chosen = _chosen([(point, code) for code in _ERRORS for point in points], count)
+    return [((*point, errno.errorcode[code]), fail_at(point, code), point) for point, code in chosen]
+
+
+def _harm(
+    base: Path,
+    faults: Sequence[Fault],
+    work: Work,
+    *,
+    before: Work | None = None,
+    check: Check = check,
+    everywhere: bool = False,
+) -> Report:
+    """Do `work` in a new sandbox for each fault, after `before`, and check it."""
     report = Report()
-    for fault, sandbox in zip(faults, sandboxes(base)):
-        status = sandbox.run(quickly(train), action(fault))
-        hit = point(fault) is None or point(fault) in sandbox.reached()
-        report.add(sandbox, status, (0,), fault, hit=hit)
+    for (name, action, point), sandbox in zip(faults, sandboxes(base)):
+        if before is not None:
+            sandbox.run(before)
+        status = sandbox.run(work, action, everywhere=everywhere)
+        hit = status == -signal.SIGKILL or point is None or point in sandbox.reached()
+        problems = [] if status in (0, -signal.SIGKILL) else [f"exit status {status}"]
+        report.add(sandbox, problems + check(sandbox), name, hit=hit)
     return report
 
 
-def _points(base: Path, work: Work, before: Work | None = None) -> list[Point]:
+def _points(base: Path, work: Work, before: Work | None = None, *, everywhere: bool = False) -> list[Point]:
     """Return the points that `work` comes by."""
     found: set[Point] = set()
     for number in range(_TRIALS):
         trial = Sandbox(base / f"trial-{number}")
         if before is not None:
             trial.run(before)
-        status = trial.run(work, lambda point: None)
+        status = trial.run(work, lambda point: None, everywhere=everywhere)
         if status:
             raise AssertionError(f"status {status} without any fault: {trial.said()}")
         found.update(trial.reached())
     return sorted(found)
 
 
-def _chosen(targets: list[T], count: int) -> list[T]:
+def _chosen(targets: Sequence[T], count: int) -> list[T]:
     """Return `count` of the targets, evenly spread; 0: all."""
     count = min(count or len(targets), len(targets))
     return [targets[position * len(targets) // count] for position in range(count)]
 
 
-CAMPAIGNS = (
-    kills_at_each_step,
-    kills_of_recoveries,
-    kills_at_random,
-    terminations_at_random,
-    interrupts_at_random,
-    errors_at_each_step,
-    full_disks,
-    short_writes_of,
-)
+CAMPAIGNS = {
+    campaign.__name__: campaign
+    for campaign in (
+        *(kills_at_each_step, kills_of_recoveries, kills_of_checkouts, kills_of_removals),
+        *(kills_at_random, terminations_at_random, interrupts_at_random, recoveries_at_once),
+        *(errors_at_each_step, errors_of_checkouts, full_disks, short_writes_of),
+    )
+}
 
 
 def main() -> None:
     """Run the campaign that the arguments name."""
     name, count = sys.argv[1], int(sys.argv[2])
     base = Path(tempfile.mkdtemp(prefix="keepsake-faults-", dir=sys.argv[3] if len(sys.argv) > 3 else None))
-    report = next(campaign for campaign in CAMPAIGNS if campaign.__name__ == name)(base, count)
+    report = CAMPAIGNS[name](base, count)
     if not report.problems:
         shutil.rmtree(base)
     print(json.dumps(asdict(report), indent=1))

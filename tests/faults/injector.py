@@ -8,7 +8,6 @@ path below one of the `base` directories is a point, named by the call and the p
 from __future__ import annotations
 
 import builtins
-import contextlib
 import errno
 import io
 import os
@@ -17,7 +16,7 @@ import shutil
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,8 +81,9 @@ class Injector:
 
     def opened(self, descriptor: int, path: object) -> None:
         """Remember what a descriptor stands for."""
-        if self._name(path) is not None:
-            self._files[descriptor] = os.path.abspath(os.fsdecode(os.fspath(path)))  # type: ignore[call-overload]
+        self.closed(descriptor)
+        if isinstance(path, (str, bytes, os.PathLike)) and self._name(path) is not None:
+            self._files[descriptor] = os.path.join(self.directory, os.fsdecode(path))
 
     def closed(self, descriptor: int) -> None:
         """Forget it."""
@@ -161,6 +161,11 @@ def _wrap_open(injector: Injector) -> None:
             if opener is None:  # one that is given calls os.open
                 injector.at("open" if mode.startswith("r") and "+" not in mode else "create", file)
             super().__init__(file, mode, closefd, opener)
+
+        def close(self) -> None:
+            if not self.closed:
+                injector.closed(self.fileno())
+            super().close()
 
         def write(self, data: Any) -> int:
             allowed = injector.at("write", self._path)
@@ -260,13 +265,3 @@ def full_from(target: Point) -> Action:
 def short_writes(size: int) -> Action:
     """Let every write take at most `size` bytes, as an interrupted one or a network file system may."""
     return lambda point: size if point.is_write else None
-
-
-@contextlib.contextmanager
-def unwatched(injector: Injector) -> Iterator[None]:
-    """Do something without being at any point."""
-    injector._inside.busy = True
-    try:
-        yield
-    finally:
-        injector._inside.busy = False

@@ -59,22 +59,26 @@ class Sandbox:
 
     # In the process that tests
 
-    def start(self, work: Work, action: Action | None = None) -> int:
-        """Fork a process that does `work` in the project and then ends as a program does; return its number."""
+    def start(self, work: Work, action: Action | None = None, *, everywhere: bool = False) -> int:
+        """Fork a process that does `work` in the project and then ends as a program does; return its number.
+
+        With an `action`, there are points in the repository and the spool; `everywhere`: in all of the project.
+        """
         sys.stdout.flush()
         pid = os.fork()
         if pid:
             return pid
         self._enter()
         if action is not None:
-            injector = install([self.repository, self.project / ".keepsake", self.home], action)
+            bases = [self.project] if everywhere else [self.repository, self.project / ".keepsake"]
+            injector = install([*bases, self.home], action)
             atexit.register(self._dump, injector)  # the first to be registered is the last to be called
         work(self)
         raise ChildDone
 
-    def run(self, work: Work, action: Action | None = None) -> int:
+    def run(self, work: Work, action: Action | None = None, *, everywhere: bool = False) -> int:
         """Do the same and wait for its end; return its exit status, negative for a signal."""
-        return wait(self.start(work, action))
+        return wait(self.start(work, action, everywhere=everywhere))
 
     def reached(self) -> list[Point]:
         """Return the points that the last process with an action came by, unless it was killed."""
@@ -84,11 +88,19 @@ class Sandbox:
         """What all processes have written to stderr."""
         return self.messages.read_text() if self.messages.exists() else ""
 
+    def complaints(self) -> list[str]:
+        """Say what should never be said, whatever happens."""
+        said = self.said()
+        interrupts = said.count("\nKeyboardInterrupt\n")  # which Python says itself
+        return [f"said {word!r}" for word in ("Traceback", "unexpected") if said.count(word) > interrupts]
+
     def _enter(self) -> None:
         descriptor = os.open(self.messages, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         for stream in (1, 2):
             os.dup2(descriptor, stream)
         os.chdir(self.project)
+        for name in [name for name in os.environ if name.startswith("KEEPSAKE_")]:
+            del os.environ[name]
         os.environ.update(HOME=str(self.home), XDG_CACHE_HOME=str(self.home / ".cache"), TZ="UTC")
 
     def _dump(self, injector: Injector) -> None:

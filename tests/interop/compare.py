@@ -8,10 +8,10 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tests.interop.differences import listed
 from tests.interop.sides import Done, Side
 
 _ATTEMPTS = 4
@@ -47,10 +47,11 @@ def _without_added_fields(value: Any) -> Any:
 
 _IN_TEXT: dict[str, Callable[[str], str]] = {"show-alignment": _without_alignment}
 _IN_JSON: dict[str, Callable[[Any], Any]] = {"ls-json-null": _without_nulls, "added-fields": _without_added_fields}
+TOLERATED = {*_IN_TEXT, *_IN_JSON, "created-microseconds"}
 
 
 def _comparable(text: str, tolerating: tuple[str, ...], *, is_json: bool) -> Any:
-    assert set(tolerating) <= listed().keys()
+    assert set(tolerating) <= TOLERATED
     for tolerance in tolerating:
         text = _IN_TEXT.get(tolerance, str)(text)
     if not is_json:
@@ -88,16 +89,39 @@ class Both:
         return self.original.run(*args, cwd=cwd, answer=answer), self.ours.run(*args, cwd=our_cwd or cwd, answer=answer)
 
     def call(self, function: str, **arguments: Any) -> Any:
-        """Call a function of driver.py on both sides, assert that both return the same, and return it."""
+        """Call a function of driver.py on both sides, assert that both return the same, and return it.
+
+        Tolerates created-microseconds.
+        """
         theirs, ours = (side.call(function, **arguments) for side in (self.original, self.ours))
-        assert ours == theirs
+        assert_same(ours, theirs, function)
         return ours
 
 
+def assert_same(ours: Any, theirs: Any, where: str) -> None:
+    """Assert that what the libraries say is the same, but for created-microseconds."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        assert ours.keys() == theirs.keys(), where
+        for name in ours:
+            assert_same(ours[name], theirs[name], f"{where}, {name}")
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        for number, pair in enumerate(zip(ours, theirs, strict=True)):
+            assert_same(*pair, f"{where}, {number}")
+    elif where.endswith((", created", ", duration")) and ours and theirs:
+        assert abs(_seconds(ours) - _seconds(theirs)) < 2.5e-6, where
+    else:
+        assert (type(ours), repr(ours)) == (type(theirs), repr(theirs)), where  # NaN is NaN, and 1 is not 1.0
+
+
+def _seconds(value: str | float) -> float:
+    return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else value
+
+
 def _explain(args: tuple[str, ...], done: tuple[Done, Done], found: list[tuple[int, Any]]) -> str:
-    texts = [value if isinstance(value, list) else json.dumps(value, indent=1).splitlines() for _, value in found]
-    shown = [list(map(str, text)) for text in texts]
-    change = difflib.unified_diff(*shown, f"0.4.2: exit {done[0].status}", f"ours: exit {done[1].status}", lineterm="")
+    texts = [json.dumps(value, indent=1).splitlines() if "--json" in args else value for _, value in found]
+    theirs, ours = (list(map(str, text)) for text in texts)
+    names = f"0.4.2: exit {done[0].status}", f"ours: exit {done[1].status}"
+    change = difflib.unified_diff(theirs, ours, *names, lineterm="")
     return "\n".join([f"keepsake {' '.join(args)}", *change, "stderr:", *(each.stderr[-2000:] for each in done)])
 
 

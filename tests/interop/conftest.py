@@ -9,9 +9,9 @@ import pytest
 
 pytest.register_assert_rewrite("tests.interop.compare")
 
-from tests.interop import oracle, sides
-from tests.interop.compare import Both
-from tests.interop.sides import Side
+from tests.interop import oracle, sides  # noqa: E402
+from tests.interop.compare import Both  # noqa: E402
+from tests.interop.sides import Side  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -21,10 +21,30 @@ SUFFIXES = ["", ".py", ".txt", ".bin", ".tar.gz", ".h5", ".log"]
 WORDS = ["adam", "sgd", "relu", "cosine", "a longer text of more than twenty characters", "x=1", "été", "", " padded "]
 MINUTE, HOUR, DAY = 60, 3600, 86400
 # Where a word does not change while both look; the last ones are shown as dates
-AGES = [70, 5 * MINUTE, 40 * MINUTE, HOUR + MINUTE, 5 * HOUR, 20 * HOUR, 30 * HOUR, 2 * DAY, 3.02 * DAY, 4 * DAY, 900 * DAY]
+AGES = [
+    70,
+    5 * MINUTE,
+    40 * MINUTE,
+    HOUR + MINUTE,
+    5 * HOUR,
+    20 * HOUR,
+    30 * HOUR,
+    2 * DAY,
+    3 * DAY,
+    4 * DAY,
+    900 * DAY,
+]
 KINDS = {
-    **{"lr": "float", "layers": "int", "opt": "string", "debug": "bool", "extra": "object", "nothing": "none"},
-    **{"with-dash": "float", "under_score": "int", "naïve": "string", "with blank": "float"},
+    "lr": "float",
+    "with-dash": "float",
+    "with blank": "float",
+    "layers": "int",
+    "under_score": "int",
+    "opt": "string",
+    "naïve": "string",
+    "debug": "bool",
+    "extra": "object",
+    "nothing": "none",
 }
 METRIC_KINDS = {"loss": "float", "accuracy": "float", "epochs": "int", "note": "string"}
 COUNTS = [0, 1, 2, 3, 6]  # of checkpoints: with more, which of equals is best is chance in 0.4.2
@@ -166,7 +186,8 @@ class Generator:
             f"loss {self._operator()} 0.25",
             f"with blank {self._operator()} 0.1",
             f"step {self._operator()} 200",
-            f"{self.random.choice(['lr', 'nothing', 'missing'])} {self._operator()} {self.random.choice(['null', 'None'])}",
+            f"{self.random.choice(['lr', 'nothing', 'missing'])} {self._operator()} null",
+            f"opt {self._operator()} None",
             self.random.choice(["user = kim", "host != 10.1.1.1", "command = train.py", "host = node-7"]),
             self.random.choice(["status = running", "status = stopped", "status != running"]),
             f"created {self.random.choice(['<', '>'])} 2024-05-06",

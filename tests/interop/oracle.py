@@ -57,12 +57,12 @@ def _marker() -> str:
 
 def _works(programs: Path) -> bool:
     environment = {**os.environ, "KEEPSAKE_NO_ANALYTICS": "1"}
-    command = [programs / "python", "-c", "import keepsake; print(keepsake.__version__)"]
+    command = [str(programs / "python"), "-c", "import keepsake; print(keepsake.__version__)"]
     try:
         shown = subprocess.run(command, capture_output=True, text=True, env=environment, cwd="/", timeout=60)
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return shown.stdout.strip() == VERSION
+    return bool(shown.stdout.strip() == VERSION)
 
 
 def _find_python() -> str:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path(__file__).parents[2]
 DRIVER = Path(__file__).with_name("driver.py")
@@ -37,7 +37,11 @@ class Done:
     stderr: str
 
 
-@dataclass
+def _temporary_file() -> IO[str]:
+    return tempfile.TemporaryFile("w+")
+
+
+@dataclass(eq=False)
 class Side:
     """One of the two: 0.4.2, or ours."""
 
@@ -47,7 +51,7 @@ class Side:
     environment: dict[str, str]
     in_process: bool = False  # whether the driver runs the commands itself
     _driver: subprocess.Popen[str] | None = field(default=None, repr=False)
-    _said: Any = field(default_factory=lambda: tempfile.TemporaryFile("w+"), repr=False)
+    _said: IO[str] = field(default_factory=_temporary_file, repr=False)
 
     def __str__(self) -> str:
         return self.name
@@ -79,7 +83,7 @@ class Side:
 
     def record(self, function: str = "record", **arguments: Any) -> Any:
         """Call a function of driver.py in a process of its own, at the end of which everything has been saved."""
-        side = dataclasses.replace(self, _driver=None, _said=tempfile.TemporaryFile("w+"))
+        side = dataclasses.replace(self, _driver=None, _said=_temporary_file())
         try:
             return side.call(function, **arguments)
         finally:
@@ -137,12 +141,24 @@ class Side:
 
 def environment(home: Path) -> dict[str, str]:
     """Return what both run with: none of the person's settings, no colour, UTC."""
-    personal = ("AWS_", "BOTO", "GOOGLE_", "KEEPSAKE_", "STORAGE_EMULATOR_HOST", "PYTEST_", "PYTHON", "XDG_", "COVERAGE_")
-    home.mkdir(parents=True, exist_ok=True)
+    personal = (
+        "AWS_",
+        "BOTO",
+        "GOOGLE_",
+        "STORAGE_EMULATOR_HOST",
+        "KEEPSAKE_",
+        "PYTHON",
+        "PYTEST_",
+        "COVERAGE_",
+        "XDG_",
+    )
+    temporary = home / "tmp"  # 0.4.2 has a fixed folder there
+    temporary.mkdir(parents=True, exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(personal)}
     return {
         **kept,
         "HOME": str(home),
+        "TMPDIR": str(temporary),
         "TZ": "UTC",
         "NO_COLOR": "1",
         "PYTHONUTF8": "1",

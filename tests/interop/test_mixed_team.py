@@ -23,9 +23,9 @@ SCRIPTS = {
     "exception": "experiment.checkpoint(path='train.py'); raise ValueError('no more memory')",
     "exit": "experiment.checkpoint(path='train.py'); raise SystemExit(3)",
     "two": "experiment.checkpoint(path='train.py'); keepsake.init(path='train.py').checkpoint(path='.')",
-    "deleted": "experiment.checkpoint(path='train.py'); experiment.stop(); import time; time.sleep(1); experiment.delete()",
+    "deleted": "experiment.checkpoint(path='train.py'); experiment.stop(); time.sleep(1); experiment.delete()",
 }
-BEGIN = "import keepsake\nexperiment = keepsake.init(path='.', params={'learning_rate': 0.01})\n"
+BEGIN = "import time\nimport keepsake\nexperiment = keepsake.init(path='.', params={'learning_rate': 0.01})\n"
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -102,7 +102,8 @@ def test_a_rewrite_by_0_4_2_does_us_no_harm(both: Both, project: Path) -> None:
 
 def test_what_others_added_survives_our_rewrite(ours: Side, project: Path) -> None:
     """Fields we do not know, and the text of every time."""
-    record = records.experiment(1, records.checkpoint(1, note={"by": "a tool"}), tags=["a"], created="2022-03-14T09:41:07.120Z")
+    created = "2022-03-14T09:41:07.120Z"
+    record = records.experiment(1, records.checkpoint(1, note={"by": "a tool"}), tags=["a"], created=created)
     records.write(project, record)
     ours.record("add_checkpoints", experiment="e0000001", checkpoints=checkpoints(0.5), directory=str(project))
     after = records.read(project, "e0000001")

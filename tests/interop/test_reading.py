@@ -106,8 +106,8 @@ def test_values_that_are_not_finite(both: Both, project: Path) -> None:
     both.agree("ls", "--all", cwd=project)
     both.agree("ls", "-q", "-f", "x = null", cwd=project)
     for number in range(3):
-        shown = both.run("show", f"e{number:07d}", cwd=project)
-        assert [_tables(done.stdout) for done in shown][0] == [_tables(done.stdout) for done in shown][1]
+        theirs, ours = both.run("show", f"e{number:07d}", cwd=project)
+        assert _tables(ours.stdout) == _tables(theirs.stdout)
 
 
 def _tables(text: str) -> list[str]:
@@ -117,8 +117,8 @@ def _tables(text: str) -> list[str]:
 def test_the_best_of_many_checkpoints(both: Both, project: Path) -> None:
     """Greatest or smallest, ints and floats."""
     for number, goal in enumerate(["maximize", "minimize"]):
-        values = [((place * 7) % 30) / 4 for place in range(30)]
-        made = [records.checkpoint(100 * number + place, **records.metric(each, goal=goal)) for place, each in enumerate(values)]
+        metrics = [records.metric(((place * 7) % 30) / 4, goal=goal) for place in range(30)]
+        made = [records.checkpoint(100 * number + place, **each) for place, each in enumerate(metrics)]
         records.write(project, records.experiment(number, *made))
         both.agree("show", f"e{number:07d}", cwd=project)
     both.agree("ls", cwd=project)

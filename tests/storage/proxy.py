@@ -88,8 +88,9 @@ class Proxy:
             pass  # one of the two ended, or the test did
         finally:
             for end in (writer, *([upstream[1]] if upstream else [])):
-                with suppress(OSError, RuntimeError):
-                    end.close()
+                end.close()
+                with suppress(OSError):
+                    await end.wait_closed()
 
 
 def reply(status: str, body: str = "", **headers: str) -> bytes:

@@ -2,62 +2,328 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import json
-import urllib.parse
-import urllib.request
+import random
+import time
+import urllib.error
 import uuid
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from google.cloud.storage.retry import DEFAULT_RETRY
 
-from keepsake.storage import gcs, open_storage
+from keepsake.exceptions import (
+    DoesNotExist,
+    KeepsakeError,
+    PreconditionFailed,
+    ReadError,
+    RepositoryConfigurationError,
+    WriteError,
+)
+from keepsake.storage import Storage, gcs, open_storage
 from tests.storage import servers
-from tests.storage.contract import StorageContract
-
-
-class GCSBench:
-    """Sees the bucket through plain HTTP."""
-
-    def __init__(self, endpoint: str, root: str = "team/ünit test") -> None:
-        self.endpoint = endpoint
-        self.bucket = f"keepsake-{uuid.uuid4().hex}"
-        self.root = root
-        self._call("POST", "/storage/v1/b?project=test", json.dumps({"name": self.bucket}).encode())
-        self._put(f"{root}x/neighbour", b"not ours")
-        self.storage = open_storage(f"gs://{self.bucket}/{root}")
-
-    def seed(self, objects: dict[str, bytes]) -> None:
-        for key, data in objects.items():
-            self._put(f"{self.root}/{key}", data)
-
-    def contents(self) -> dict[str, bytes]:
-        query = urllib.parse.urlencode({"prefix": f"{self.root}/", "maxResults": 5000})
-        listed = json.loads(self._call("GET", f"/storage/v1/b/{self.bucket}/o?{query}"))
-        names = [item["name"] for item in listed.get("items", [])]
-        return {name[len(self.root) + 1 :]: self._get(name) for name in names}
-
-    def _put(self, name: str, data: bytes) -> None:
-        query = urllib.parse.urlencode({"uploadType": "media", "name": name})
-        self._call("POST", f"/upload/storage/v1/b/{self.bucket}/o?{query}", data)
-
-    def _get(self, name: str) -> bytes:
-        return self._call("GET", f"/storage/v1/b/{self.bucket}/o/{urllib.parse.quote(name, safe='')}?alt=media")
-
-    def _call(self, method: str, path: str, data: bytes | None = None) -> bytes:
-        headers = {"Content-Type": "application/octet-stream"}
-        request = urllib.request.Request(self.endpoint + path, data, headers, method=method)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return bytes(answer.read())
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> GCSBench:
-    endpoint = servers.fake_gcs()
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", endpoint)
-    monkeypatch.setattr(gcs, "_PAGE", 100)
-    return GCSBench(endpoint)
+from tests.storage.benches import GCSBench
+from tests.storage.contract import MIB, StorageContract, noise
+from tests.storage.proxy import Proxy, Request, reply
 
 
 class TestFakeGCS(StorageContract):
     @pytest.fixture
-    def bench(self, bench: GCSBench) -> GCSBench:
-        return bench
+    def bench(self, gcs_bench: GCSBench) -> GCSBench:
+        return gcs_bench
+
+
+@pytest.fixture
+def proxy(gcs_bench: GCSBench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """Stands before fake-gcs-server."""
+    with Proxy(servers.fake_gcs()).running() as proxy:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.address)
+        yield proxy
+
+
+@pytest.fixture
+def proxied(proxy: Proxy, gcs_bench: GCSBench) -> Storage:
+    """The bench's bucket through the proxy."""
+    return open_storage(gcs_bench.storage.url)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up at once, so that a test of giving up takes no time."""
+    monkeypatch.setattr(gcs, "_PATIENCE", {"timeout": (1, 0.5), "retry": DEFAULT_RETRY.with_timeout(0.1)})
+
+
+# Buckets
+
+
+def test_a_missing_bucket_is_an_error_and_stays_missing(gcs_bench: GCSBench) -> None:
+    """A mistyped name in `ls` must not make a bucket; nor does a write, unless ensure_writable was called."""
+    name = f"missing-{uuid.uuid4().hex}"
+    storage = open_storage(f"gs://{name}/root")
+    attempts = [
+        lambda: list(storage.list("")),
+        lambda: storage.put("k", b""),
+        lambda: storage.upload("k", io.BytesIO(bytes(9 * MIB))),
+    ]
+    for attempt in attempts:
+        with pytest.raises(RepositoryConfigurationError, match=rf"(?s){name}.*spelling"):
+            attempt()
+    with pytest.raises(DoesNotExist):
+        storage.get("k")
+    with pytest.raises(urllib.error.HTTPError):
+        gcs_bench._call("GET", f"/storage/v1/b/{name}")
+
+
+def test_a_missing_bucket_is_told_from_a_missing_object(proxy: Proxy, proxied: Storage) -> None:
+    """By the text that Google's own servers send."""
+    proxy.fault = lambda request: reply("404 Not Found", "The specified bucket does not exist.")
+    with pytest.raises(RepositoryConfigurationError, match="spelling"):
+        proxied.get("k")
+    proxy.fault = lambda request: reply("404 Not Found", "No such object: bucket/k")
+    with pytest.raises(DoesNotExist):
+        proxied.get("k")
+
+
+def test_ensure_writable_makes_the_bucket(gcs_bench: GCSBench) -> None:
+    name = f"new-{uuid.uuid4().hex}"
+    storage = open_storage(f"gs://{name}")
+    storage.ensure_writable()
+    storage.ensure_writable()
+    storage.put("k", b"x")
+    assert gcs_bench._call("GET", f"/storage/v1/b/{name}/o/k?alt=media") == b"x"
+
+
+def test_ensure_writable_needs_no_right_to_see_the_bucket(proxy: Proxy, proxied: Storage) -> None:
+    """And somebody else may make it at the same time."""
+    proxy.fault = lambda request: reply("403 Forbidden", "{}")
+    proxied.ensure_writable()
+    proxy.fault = lambda request: reply("404 Not Found" if request.method == "GET" else "409 Conflict", "{}")
+    proxied.ensure_writable()
+    assert [request.method for request in proxy.requests] == ["GET", "GET", "POST"]
+
+
+# What goes over the line
+
+
+def test_nothing_is_asked_for_behind_our_back(proxy: Proxy, proxied: Storage) -> None:
+    """One request per operation: the SDK would look the bucket up too, which needs more rights."""
+    proxied.put("k", b"x")
+    proxied.get("k")
+    list(proxied.list(""))
+    with pytest.raises(DoesNotExist):
+        proxied.get("nope")
+    time.sleep(0.2)
+    assert [request.method for request in proxy.requests] == ["POST", "GET", "GET", "GET"]
+
+
+def test_deleting_many_is_a_handful_of_requests(proxy: Proxy, proxied: Storage) -> None:
+    """By batches of a hundred; what the answers say of each is heeded."""
+
+    def fault(request: Request) -> bytes | None:
+        if not request.target.startswith("/batch/"):
+            return None
+        count = request.body.count(b"DELETE /storage/v1/b/")
+        refused = b"%2F7 HTTP" in request.body or b"/d%2F7 " in request.body
+        statuses = ["503 Busy" if refused and number == 7 else "204 No Content" for number in range(count)]
+        parts = [f"--x\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 {status}\r\n\r\n\r\n" for status in statuses]
+        return reply("200 OK", "".join(parts) + "--x--", Content_Type="multipart/mixed; boundary=x")
+
+    proxy.fault = fault
+    proxied.delete(f"d/{number}" for number in range(250))
+    print(proxy.requests[0].body[:900].decode())
+    batches = [request for request in proxy.requests if request.target.startswith("/batch/")]
+    singles = [request for request in proxy.requests if request.method == "DELETE"]
+    assert sorted(request.body.count(b"DELETE /storage") for request in batches) == [50, 100, 100]
+    assert [request.target.rpartition("%2F")[2] for request in singles] == ["7?prettyPrint=false"]
+
+
+def test_a_range_transfers_little_more_than_itself(proxy: Proxy, proxied: Storage, gcs_bench: GCSBench) -> None:
+    """A small file out of a large archive is one small request, from within or from the end."""
+    gcs_bench.seed({"k": noise(30 * MIB)})
+    for start, length in ((20 * MIB, 1000), (-1000, None)):
+        with proxied.open("k", start=start, length=length) as stream:
+            assert len(stream.read()) == 1000
+    assert [request.headers["range"] for request in proxy.requests] == [
+        f"bytes={20 * MIB}-{20 * MIB + 999}",
+        "bytes=-1000",
+    ]
+
+
+@pytest.mark.parametrize("size", [16 * MIB, 32 * MIB, 16 * MIB + 1])
+def test_uploads_of_whole_parts_end(gcs_bench: GCSBench, size: int) -> None:
+    """A resumable upload of unknown length whose last part is empty."""
+    data = noise(size)
+    gcs_bench.storage.upload("k", io.BytesIO(data))
+    assert gcs_bench.contents() == {"k": data}
+
+
+# Servers that fail
+
+
+def test_a_third_of_requests_refused_is_no_loss(proxy: Proxy, proxied: Storage, gcs_bench: GCSBench) -> None:
+    chance = random.Random(4)
+    proxy.fault = lambda request: reply("503 Busy", "{}") if chance.random() < 0.3 else None
+    objects = {f"k{number}": noise(100, number) for number in range(20)} | {"large": noise(40 * MIB)}
+    for key, data in objects.items():
+        proxied.upload(key, io.BytesIO(data))
+    assert {key: data for key, data, _ in proxied.get_many(objects)} == objects
+    assert gcs_bench.contents() == objects
+    assert len(proxy.requests) > 50
+
+
+def test_a_cut_connection_is_made_up_for(proxy: Proxy, proxied: Storage, gcs_bench: GCSBench) -> None:
+    data = noise(20 * MIB)
+    gcs_bench.seed({"k": data})
+    count = itertools.count()
+    proxy.fault = lambda request: "cut" if next(count) % 2 == 0 else None
+    assert proxied.get("k")[0] == data
+    with proxied.open("k") as stream:
+        assert stream.read() == data
+
+
+@pytest.mark.usefixtures("impatient")
+def test_servers_that_cut_or_hang_are_given_up(proxy: Proxy, proxied: Storage, gcs_bench: GCSBench) -> None:
+    """Never a short read that looks whole."""
+    gcs_bench.seed({"k": noise(20 * MIB)})
+    for fault in ("cut", "hang"):
+        proxy.fault = lambda request, fault=fault: fault  # type: ignore[misc]
+        for read in (lambda: proxied.get("k"), lambda: proxied.open("k")):
+            with pytest.raises(ReadError, match="/k"):
+                read()
+    with pytest.raises(WriteError, match="network"):
+        proxied.put("k", b"")
+
+
+def test_an_object_replaced_while_it_is_read_is_an_error(gcs_bench: GCSBench) -> None:
+    """Never the beginning of one version and the end of another."""
+    gcs_bench.seed({"k": noise(20 * MIB, 1)})
+    with gcs_bench.storage.open("k") as stream:
+        stream.read(MIB)
+        gcs_bench.seed({"k": noise(20 * MIB, 2)})
+        with pytest.raises(ReadError, match="replaced or deleted"):
+            stream.read()
+
+
+def test_an_upload_that_fails_on_the_way_is_not_published(proxy: Proxy, proxied: Storage, gcs_bench: GCSBench) -> None:
+    """A rejected part ends it, and what was there stays."""
+    gcs_bench.seed({"k": b"before"})
+    puts = itertools.count()
+    proxy.fault = lambda request: reply("400 Bad Request", "{}") if request.method == "PUT" and next(puts) else None
+    with pytest.raises(WriteError, match="/k"):
+        proxied.upload("k", io.BytesIO(noise(50 * MIB)))
+    assert gcs_bench.contents() == {"k": b"before"}
+
+
+# Errors say what to do
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    ("status", "advice"), [("403 Forbidden", "storage.objectUser"), ("401 Unauthorized", "gcloud auth")]
+)
+def test_the_servers_refusals_say_what_to_do(proxy: Proxy, proxied: Storage, status: str, advice: str) -> None:
+    """Each names the URL and the way out, whatever was asked for."""
+    proxy.fault = lambda request: reply(status, '{"error": {"message": "No."}}', Content_Type="application/json")
+    attempts = [
+        lambda: proxied.get("k"),
+        lambda: list(proxied.list("")),
+        lambda: proxied.put("k", b""),
+        lambda: proxied.upload("k", io.BytesIO(bytes(9 * MIB))),
+    ]
+    for attempt in attempts:
+        with pytest.raises(RepositoryConfigurationError, match=advice) as caught:
+            attempt()
+        assert proxied.url in str(caught.value)
+        assert caught.value.__cause__ is not None
+    with pytest.raises(WriteError, match="Could not delete 2 objects"):
+        proxied.delete(["a", "b"])
+
+
+def test_without_credentials_the_ways_to_log_in_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RepositoryConfigurationError, match="gcloud auth application-default login"):
+        open_storage("gs://bucket")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '"x"', '{"type": "service_account"}'])
+def test_a_key_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS_JSON", text)
+    with pytest.raises(RepositoryConfigurationError, match="GOOGLE_APPLICATION_CREDENTIALS_JSON"):
+        open_storage("gs://bucket")
+
+
+@pytest.mark.usefixtures("impatient", "gcs_bench")
+@pytest.mark.parametrize(("address", "advice"), [("http://127.0.0.1:9", "network"), ("https", "REQUESTS_CA_BUNDLE")])
+def test_a_server_that_cannot_be_reached_is_told(monkeypatch: pytest.MonkeyPatch, address: str, advice: str) -> None:
+    monkeypatch.setenv(
+        "STORAGE_EMULATOR_HOST", servers.fake_gcs().replace("http", address) if "9" not in address else address
+    )
+    with pytest.raises(KeepsakeError, match=advice):
+        open_storage("gs://bucket").get("k")
+
+
+@pytest.mark.parametrize("bucket", ["-x-", "a b", "é"])
+def test_an_impossible_bucket_is_told(gcs_bench: GCSBench, bucket: str) -> None:
+    with pytest.raises(KeepsakeError, match="gs://"):
+        open_storage(f"gs://{bucket}").put("k", b"")
+
+
+# Credentials
+
+
+def test_an_emulator_may_be_named_without_scheme(gcs_bench: GCSBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the tools of Google's in other languages have it."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", servers.fake_gcs().removeprefix("http://"))
+    open_storage(gcs_bench.storage.url).put("k", b"x")
+    assert gcs_bench.contents() == {"k": b"x"}
+
+
+@pytest.mark.parametrize("way", ["text", "file"])
+def test_a_service_accounts_key_signs_in(
+    gcs_bench: GCSBench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, way: str
+) -> None:
+    """Its text or its file; what it is exchanged for comes with every request."""
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+    def fault(request: Request) -> bytes | None:
+        token = json.dumps({"access_token": "the-token", "expires_in": 3600, "token_type": "Bearer"})
+        return reply("200 OK", token, Content_Type="application/json") if request.target == "/token" else None
+
+    with Proxy(servers.fake_gcs(), fault=fault).running() as proxy:
+        key = {"type": "service_account", "client_email": "me@example.com", "project_id": "project"}
+        key |= {"private_key": private.decode(), "token_uri": f"{proxy.address}/token"}
+        monkeypatch.delenv("STORAGE_EMULATOR_HOST")
+        monkeypatch.setenv("API_ENDPOINT_OVERRIDE", proxy.address)
+        if way == "text":
+            monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS_JSON", json.dumps(key))
+        else:
+            (tmp_path / "key.json").write_text(json.dumps(key))
+            monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
+        open_storage(gcs_bench.storage.url).put("k", b"x")
+    assert gcs_bench.contents() == {"k": b"x"}
+    assert proxy.requests[0].target == "/token"
+    assert proxy.requests[1].headers["authorization"] == "Bearer the-token"
+
+
+# The clock
+
+
+def test_the_clock_is_the_servers(proxy: Proxy, proxied: Storage) -> None:
+    """Known from the date of any answer, a refusal included."""
+    proxy.fault = lambda request: reply("403 Forbidden", "{}", Date="Sun, 06 Nov 2044 08:49:37 GMT")
+    for _ in range(2):
+        assert abs(proxied.now() - 2_362_034_977) < 5
+    assert len(proxy.requests) == 1
+
+
+def test_a_wrong_etag_is_a_failed_condition(gcs_bench: GCSBench) -> None:
+    """One that no generation can be, as from another storage."""
+    gcs_bench.seed({"k": b"x"})
+    with pytest.raises(PreconditionFailed):
+        gcs_bench.storage.put("k", b"y", if_match="not a number")

@@ -4,22 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.storage.benches import MemoryBench
 from tests.storage.contract import StorageContract
-from tests.storage.memory import MemoryStorage
-
-
-class MemoryBench:
-    """Sees the dict itself."""
-
-    def __init__(self) -> None:
-        self.storage = MemoryStorage()
-
-    def seed(self, objects: dict[str, bytes]) -> None:
-        for key, data in objects.items():
-            self.storage.seed(key, data)
-
-    def contents(self) -> dict[str, bytes]:
-        return {key: found.data for key, found in self.storage.objects.items()}
 
 
 class TestMemory(StorageContract):

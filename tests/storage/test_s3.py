@@ -1,82 +1,383 @@
-"""S3 keeps the contract on two servers that have nothing in common, and what only S3 can get wrong."""
+"""S3 keeps the contract, and what only S3 can get wrong."""
 
 from __future__ import annotations
 
-import functools
+import io
+import itertools
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
 import uuid
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
 
-import boto3
 import pytest
-from botocore.config import Config
 
-from keepsake.storage import open_storage, s3
+from keepsake.exceptions import (
+    DoesNotExist,
+    KeepsakeError,
+    PreconditionFailed,
+    ReadError,
+    RepositoryConfigurationError,
+    WriteError,
+)
+from keepsake.storage import Storage, open_storage, s3
 from tests.storage import servers
-from tests.storage.contract import StorageContract
-
-
-@functools.cache
-def _back_door(endpoint: str) -> Any:
-    return boto3.session.Session().client(
-        "s3",
-        endpoint_url=endpoint,
-        region_name="us-east-1",
-        aws_access_key_id=servers.KEY,
-        aws_secret_access_key=servers.KEY,
-        config=Config(s3={"addressing_style": "path"}, signature_version="s3v4", max_pool_connections=32),
-    )
-
-
-class S3Bench:
-    """Sees the bucket through a client of its own, set up otherwise than the one under test."""
-
-    def __init__(self, endpoint: str, root: str = "team/ünit test") -> None:
-        self.bucket = f"keepsake-{uuid.uuid4().hex}"
-        self.root = root
-        self.client = _back_door(endpoint)
-        self.client.create_bucket(Bucket=self.bucket)
-        self.client.put_object(Bucket=self.bucket, Key=f"{root}x/neighbour", Body=b"not ours")
-        self.storage = open_storage(f"s3://{self.bucket}/{root}")
-
-    def seed(self, objects: dict[str, bytes]) -> None:
-        for key, data in objects.items():
-            self.client.put_object(Bucket=self.bucket, Key=f"{self.root}/{key}", Body=data)
-
-    def contents(self) -> dict[str, bytes]:
-        found = {}
-        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=f"{self.root}/"):
-            for item in page.get("Contents", []):
-                body = self.client.get_object(Bucket=self.bucket, Key=item["Key"])["Body"]
-                found[item["Key"][len(self.root) + 1 :]] = body.read()
-        return found
-
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in servers.S3_ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture
-def bench(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> S3Bench:
-    endpoint = getattr(request.cls, "server", servers.moto)()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    monkeypatch.setattr(s3, "_PAGE", 100)
-    monkeypatch.setattr(s3, "_BATCH", 100)
-    return S3Bench(endpoint)
+from tests.storage.benches import S3Bench
+from tests.storage.contract import MIB, Broken, StorageContract, noise
+from tests.storage.proxy import Proxy, Request, reply
 
 
 class TestMoto(StorageContract):
     @pytest.fixture
-    def bench(self, bench: S3Bench) -> S3Bench:
-        return bench
+    def bench(self, s3_bench: S3Bench) -> S3Bench:
+        return s3_bench
 
 
-class TestLocalBucket(StorageContract):
-    server: Callable[[], str] = staticmethod(servers.localbucket)
-    has_if_match = False
+@pytest.fixture
+def proxy(s3_bench: S3Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """Stands before moto."""
+    with Proxy(servers.moto()).running() as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.address)
+        yield proxy
 
-    @pytest.fixture
-    def bench(self, bench: S3Bench) -> S3Bench:
-        return bench
+
+@pytest.fixture
+def proxied(proxy: Proxy, s3_bench: S3Bench) -> Storage:
+    """The bench's bucket through the proxy."""
+    return open_storage(s3_bench.storage.url)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up at once, so that a test of giving up takes no time."""
+    monkeypatch.setattr(s3, "_ATTEMPTS", 1)
+    monkeypatch.setattr(s3, "_READ", 0.5)
+
+
+def error_reply(status: str, code: str) -> bytes:
+    return reply(status, f"<Error><Code>{code}</Code><Message>No.</Message></Error>", Content_Type="application/xml")
+
+
+# Buckets
+
+
+def test_a_missing_bucket_is_an_error_and_stays_missing(s3_bench: S3Bench) -> None:
+    """A mistyped name in `ls` must not make a bucket; nor does a write, unless ensure_writable was called."""
+    name = f"missing-{uuid.uuid4().hex}"
+    storage = open_storage(f"s3://{name}/root")
+    attempts = [
+        lambda: list(storage.list("")),
+        lambda: storage.get("k"),
+        lambda: storage.open("k"),
+        lambda: storage.put("k", b""),
+        lambda: storage.upload("k", io.BytesIO(bytes(9 * MIB))),
+    ]
+    for attempt in attempts:
+        with pytest.raises(RepositoryConfigurationError, match=rf"(?s){name}.*spelling") as caught:
+            attempt()
+        assert not isinstance(caught.value, DoesNotExist)
+    with pytest.raises(WriteError, match="spelling"):
+        storage.delete(["k"])
+    assert name not in [bucket["Name"] for bucket in s3_bench.client.list_buckets()["Buckets"]]
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-central-1"])
+def test_ensure_writable_makes_the_bucket(s3_bench: S3Bench, monkeypatch: pytest.MonkeyPatch, region: str) -> None:
+    monkeypatch.setenv("AWS_REGION", region)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+    name = f"new-{uuid.uuid4().hex}"
+    storage = open_storage(f"s3://{name}")
+    storage.ensure_writable()
+    storage.ensure_writable()
+    storage.put("k", b"x")
+    assert s3_bench.client.get_object(Bucket=name, Key="k")["Body"].read() == b"x"
+    assert s3_bench.client.get_bucket_location(Bucket=name)["LocationConstraint"] in (region, None)
+
+
+def test_ensure_writable_needs_no_right_to_see_the_bucket(proxy: Proxy, proxied: Storage) -> None:
+    """Rights below a prefix are enough."""
+    proxy.fault = lambda request: reply("403 Forbidden") if request.method == "HEAD" else None
+    proxied.ensure_writable()
+    assert [request.method for request in proxy.requests] == ["HEAD"]
+
+
+def test_a_bucket_that_somebody_else_makes_at_the_same_time_is_fine(proxy: Proxy, proxied: Storage) -> None:
+    def fault(request: Request) -> bytes:
+        return (
+            reply("404 Not Found")
+            if request.method == "HEAD"
+            else error_reply("409 Conflict", "BucketAlreadyOwnedByYou")
+        )
+
+    proxy.fault = fault
+    proxied.ensure_writable()
+    assert [request.method for request in proxy.requests] == ["HEAD", "PUT"]
+
+
+# What goes over the line
+
+
+def test_deleting_many_is_a_handful_of_requests(proxy: Proxy, proxied: Storage) -> None:
+    keys = [f"d/{number}" for number in range(250)]
+    proxied.delete(keys)
+    assert [request.method for request in proxy.requests] == ["POST"] * 3
+
+
+def test_a_range_transfers_little_more_than_itself(proxy: Proxy, proxied: Storage, s3_bench: S3Bench) -> None:
+    """A small file out of a large archive is one small request, from within or from the end."""
+    s3_bench.seed({"k": noise(30 * MIB)})
+    for start, length in ((20 * MIB, 1000), (-1000, None)):
+        with proxied.open("k", start=start, length=length) as stream:
+            assert len(stream.read()) == 1000
+    assert [request.headers["range"] for request in proxy.requests] == [
+        f"bytes={20 * MIB}-{20 * MIB + 999}",
+        "bytes=-1000",
+    ]
+
+
+def test_a_stream_left_early_fetches_only_its_beginning(proxy: Proxy, proxied: Storage, s3_bench: S3Bench) -> None:
+    s3_bench.seed({"k": noise(30 * MIB)})
+    with proxied.open("k") as stream:
+        stream.read(10)
+    assert [request.headers["range"] for request in proxy.requests] == [f"bytes=0-{MIB - 1}"]
+
+
+def test_an_upload_holds_little_in_memory(s3_bench: S3Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the server: no more is read from the source than 64 MiB ahead of what was sent."""
+    source = Broken(1 << 30, RuntimeError("stopped by the test"))
+    release = threading.Event()
+    storage = s3_bench.storage
+    real = storage._client.upload_part  # type: ignore[attr-defined]
+
+    def slow(**request: object) -> object:
+        release.wait(60)
+        return real(**request)
+
+    monkeypatch.setattr(storage._client, "upload_part", slow)  # type: ignore[attr-defined]
+    outcome: list[BaseException] = []
+
+    def upload() -> None:
+        try:
+            storage.upload("k", io.BufferedReader(source, 65536))
+        except BaseException as error:  # noqa: BLE001
+            outcome.append(error)
+
+    thread = threading.Thread(target=upload)
+    thread.start()
+    before = -1
+    while source.left != before:
+        before = source.left
+        time.sleep(0.5)
+    assert 8 * MIB < (1 << 30) - source.left <= 64 * MIB
+    source.left = 0
+    release.set()
+    thread.join()
+    assert [str(error) for error in outcome] == ["stopped by the test"]
+
+
+def test_a_failed_upload_leaves_no_parts(s3_bench: S3Bench) -> None:
+    """They would be paid for, and nobody sees them."""
+    for size, error in itertools.product((9 * MIB, 40 * MIB), (RuntimeError("x"), KeyboardInterrupt())):
+        with pytest.raises(type(error)):
+            s3_bench.storage.upload("k", io.BufferedReader(Broken(size, error)))
+    assert "Uploads" not in s3_bench.client.list_multipart_uploads(Bucket=s3_bench.bucket)
+
+
+AT_EXIT = """
+import atexit, io, sys, threading
+from keepsake.storage import open_storage
+storage = open_storage(sys.argv[1])
+def last_words():
+    storage.upload("late", io.BytesIO(bytes(range(256)) * 80_000))
+    with storage.open("late") as stream:
+        assert stream.read() == bytes(range(256)) * 80_000
+    assert len(list(storage.get_many(["late"]))) == 1
+    storage.delete(["late"])
+    storage.put("done", b"yes")
+atexit.register(last_words)
+thread = threading.Thread(target=lambda: (threading.main_thread().join(), last_words()))
+thread.start()
+"""
+
+
+@pytest.mark.filterwarnings("default")
+def test_everything_works_while_the_interpreter_exits(s3_bench: S3Bench) -> None:
+    """In an exit handler and in a thread that outlives the main one, where no thread can be started any more."""
+    done = subprocess.run(
+        [sys.executable, "-c", AT_EXIT, s3_bench.storage.url],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert s3_bench.contents() == {"done": b"yes"}
+
+
+# Servers that fail
+
+
+def test_a_third_of_requests_refused_is_no_loss(proxy: Proxy, proxied: Storage, s3_bench: S3Bench) -> None:
+    chance = random.Random(4)
+    proxy.fault = lambda request: reply("503 Slow Down") if chance.random() < 0.3 else None
+    objects = {f"k{number}": noise(100, number) for number in range(20)} | {"large": noise(18 * MIB)}
+    for key, data in objects.items():
+        proxied.upload(key, io.BytesIO(data))
+    assert {key: data for key, data, _ in proxied.get_many(objects)} == objects
+    assert s3_bench.contents() == objects
+    assert len(proxy.requests) > 50
+
+
+def test_a_cut_connection_is_made_up_for(proxy: Proxy, proxied: Storage, s3_bench: S3Bench) -> None:
+    """Every other answer ends in its middle: what comes out is whole all the same."""
+    data = noise(20 * MIB)
+    s3_bench.seed({"k": data})
+    count = itertools.count()
+    proxy.fault = lambda request: "cut" if next(count) % 2 == 0 else None
+    assert proxied.get("k")[0] == data
+    with proxied.open("k") as stream:
+        assert stream.read() == data
+
+
+def test_connections_that_are_always_cut_are_an_error(proxy: Proxy, proxied: Storage, s3_bench: S3Bench) -> None:
+    """Never a short read that looks whole."""
+    s3_bench.seed({"k": noise(20 * MIB)})
+    with proxied.open("k") as stream:
+        proxy.fault = lambda request: "cut"
+        stream.read(MIB)
+        with pytest.raises(ReadError, match="/k"):
+            stream.read()
+    for read in (lambda: proxied.get("k"), lambda: proxied.open("k")):
+        with pytest.raises(ReadError, match="/k"):
+            read()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_server_that_hangs_is_given_up(proxy: Proxy, s3_bench: S3Bench) -> None:
+    storage = open_storage(s3_bench.storage.url)
+    proxy.fault = lambda request: "hang"
+    with pytest.raises(ReadError, match=r"(?s)timeout.*network"):
+        storage.get("k")
+    with pytest.raises(WriteError, match=r"(?s)timeout.*network"):
+        storage.put("k", b"")
+
+
+def test_a_write_whose_answer_is_lost_is_there(proxy: Proxy, proxied: Storage, s3_bench: S3Bench) -> None:
+    """The SDK tries again; the condition then fails on our own write, which reading again shows."""
+    answers = iter(["lost"])
+    proxy.fault = lambda request: next(answers, None) if request.method == "PUT" else None
+    proxied.put("k", b"x")
+    assert s3_bench.contents() == {"k": b"x"}
+    answers = iter(["lost"])
+    with pytest.raises(PreconditionFailed):
+        proxied.put("new", b"y", if_absent=True)
+    assert proxied.get("new")[0] == b"y"
+
+
+def test_an_object_replaced_while_it_is_read_is_an_error(s3_bench: S3Bench) -> None:
+    """Never the beginning of one version and the end of another."""
+    s3_bench.seed({"k": noise(20 * MIB, 1)})
+    with s3_bench.storage.open("k") as stream:
+        stream.read(MIB)
+        s3_bench.seed({"k": noise(20 * MIB, 2)})
+        with pytest.raises(ReadError, match="replaced or deleted"):
+            stream.read()
+
+
+# Servers without conditions
+
+
+def test_a_server_that_refuses_conditions_gets_none(proxy: Proxy, proxied: Storage) -> None:
+    """The condition is then looked at beforehand only."""
+
+    def fault(request: Request) -> bytes | None:
+        conditional = {"if-match", "if-none-match"} & request.headers.keys()
+        return error_reply("501 Not Implemented", "NotImplemented") if conditional and request.method == "PUT" else None
+
+    proxy.fault = fault
+    etag = proxied.put("k", b"1", if_absent=True)
+    etag = proxied.put("k", b"2", if_match=etag)
+    assert proxied.get("k") == (b"2", etag)
+    for condition in ({"if_absent": True}, {"if_match": "old"}):
+        with pytest.raises(PreconditionFailed):
+            proxied.put("k", b"3", **condition)  # type: ignore[arg-type]
+    assert proxied.get("k") == (b"2", etag)
+
+
+# Errors say what to do
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    ("status", "code", "advice"),
+    [
+        ("403 Forbidden", "AccessDenied", "s3:PutObject"),
+        ("403 Forbidden", "InvalidAccessKeyId", "AWS_PROFILE"),
+        ("403 Forbidden", "SignatureDoesNotMatch", "AWS_ACCESS_KEY_ID"),
+        ("400 Bad Request", "ExpiredToken", "aws sso login"),
+        ("403 Forbidden", "RequestTimeTooSkewed", "clock"),
+        ("404 Not Found", "NoSuchBucket", "spelling"),
+        ("400 Bad Request", "AuthorizationHeaderMalformed", "AWS_REGION"),
+    ],
+)
+def test_the_servers_refusals_say_what_to_do(
+    proxy: Proxy, s3_bench: S3Bench, status: str, code: str, advice: str
+) -> None:
+    """Each names the URL, the server's word, and the way out; whatever was asked for."""
+    storage = open_storage(s3_bench.storage.url)
+    proxy.fault = lambda request: error_reply(status, code)
+    attempts = [
+        lambda: storage.get("k"),
+        lambda: list(storage.list("")),
+        lambda: storage.put("k", b""),
+        lambda: storage.upload("k", io.BytesIO(bytes(9 * MIB))),
+    ]
+    for attempt in attempts:
+        with pytest.raises(RepositoryConfigurationError, match=rf"(?s){code}.*{advice}") as caught:
+            attempt()
+        assert storage.url in str(caught.value)
+        assert caught.value.__cause__ is not None
+    with pytest.raises(WriteError, match=rf"(?s){advice}.*{code}"):
+        storage.delete(["a", "b"])
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    ("variable", "value", "advice"),
+    [
+        ("AWS_ACCESS_KEY_ID", None, "aws configure"),
+        ("AWS_PROFILE", "nope", "AWS_PROFILE"),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:9", "http://127.0.0.1:9 is the right server"),
+        ("AWS_ENDPOINT_URL", "moto as https", "AWS_CA_BUNDLE"),
+    ],
+)
+def test_a_wrong_environment_is_told(
+    s3_bench: S3Bench, monkeypatch: pytest.MonkeyPatch, variable: str, value: str | None, advice: str
+) -> None:
+    if value is None:
+        monkeypatch.delenv(variable)
+    else:
+        monkeypatch.setenv(variable, servers.moto().replace("http:", "https:") if "moto" in value else value)
+    with pytest.raises(KeepsakeError, match=advice) as caught:
+        open_storage(s3_bench.storage.url).get("k")
+    assert s3_bench.storage.url in str(caught.value)
+
+
+@pytest.mark.parametrize("bucket", ["UPPER_case", "a b", "x"])
+def test_an_impossible_bucket_is_told(s3_bench: S3Bench, bucket: str) -> None:
+    with pytest.raises(RepositoryConfigurationError, match="spelling"):
+        open_storage(f"s3://{bucket}").put("k", b"")
+
+
+# The clock
+
+
+def test_the_clock_is_the_servers(proxy: Proxy, proxied: Storage) -> None:
+    """Known from the date of any answer, a refusal included."""
+    proxy.fault = lambda request: reply("403 Forbidden", Date="Sun, 06 Nov 2044 08:49:37 GMT")
+    for _ in range(2):
+        assert abs(proxied.now() - 2_362_034_977) < 5
+    assert len(proxy.requests) == 1

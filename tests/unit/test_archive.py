@@ -29,7 +29,7 @@ from keepsake import _archive, _gzip, _tar, _toc
 from keepsake._archive import Archive, ArchiveEntry, Workers, write_archive
 from keepsake._extract import Extraction
 from keepsake._snapshot import FrozenFiles, freeze
-from keepsake._workers import OrderedHash, in_order
+from keepsake._workers import Turns, in_order
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, ReadError, WriteError
 from tests.storage.memory import MemoryStorage
 from tests.unit.archives import (
@@ -420,6 +420,30 @@ def test_the_damaged_file_is_named_and_the_others_can_be_read(data: bytes) -> No
     assert read(archive, "data/text.csv") == FILES["data/text.csv"]
 
 
+def test_verify_compares_every_checksum(data: bytes, small: bytes) -> None:
+    for whole in (data, without_table(data)):
+        moved: list[int] = []
+        stored(whole).verify(moved.append)
+        assert sum(moved) == sum(map(len, FILES.values()))
+    entries = stored(small).entries()
+    with corrupted() as caught:
+        stored(with_entries(small, [entries[0], replace(entries[1], sha256="0" * 64), entries[2]])).verify()
+    assert "b/c" in str(caught.value)
+
+
+def test_members_that_changed_places_are_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them fits its own checksum."""
+    monkeypatch.setattr(_archive, "CHUNK", 1000)
+    data = archive_bytes(freeze_files(tmp_path, {"a": RANDOM.randbytes(3000)}))
+    entry = stored(data).entries()[0]
+    first, second = entry.offset, entry.offset + entry.members[0]
+    end = second + entry.members[1]
+    swapped = data[:first] + data[second:end] + data[first:second] + data[end:]
+    assert len(swapped) == len(data)
+    with corrupted():
+        stored(swapped).open("a")
+
+
 def test_garbage_is_no_archive() -> None:
     for garbage in (b"", b"x", b"not an archive" * 100, gzip.compress(b""), gzip.compress(b"x" * 5000), bytes(10_000)):
         archive = stored(garbage)
@@ -545,7 +569,7 @@ def test_a_table_that_was_exchanged_for_itself_is_the_same(small: bytes) -> None
     "change",
     [
         {"size": 12}, {"size": 10}, {"size": -1}, {"size": 10**15}, {"size": 1.5}, {"size": "11"}, {"size": True},
-        {"mode": None}, {"mode": "x"}, {"mtime_ns": 1e300}, {"mtime_ns": []}, {"sha256": "0" * 64}, {"sha256": 5},
+        {"mode": None}, {"mode": "x"}, {"mtime_ns": 1e300}, {"mtime_ns": []}, {"crc32": 5}, {"crc32": None},
         {"members": ()}, {"members": (0,)}, {"members": (-1,)}, {"members": (1, 1)}, {"members": (10**12,)},
         {"members": ("x",)}, {"name": 5}, {"name": None}, {"name": ["a"]},
     ],
@@ -785,23 +809,24 @@ def test_a_forked_child_does_the_work_itself() -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
 
 
-def test_a_hash_takes_parts_in_their_order_from_any_thread() -> None:
-    sha256 = OrderedHash()
+def test_parts_take_their_turn_in_whatever_thread_they_are() -> None:
+    taken: list[bytes] = []
+    turns = Turns(taken.append)
     threads = [
-        threading.Thread(target=sha256.add, args=(index, lambda index=index: b"%d" % index)) for index in range(9)
+        threading.Thread(target=turns.add, args=(index, lambda index=index: b"%d" % index)) for index in range(9)
     ]
     for thread in reversed(threads):
         thread.start()
     for thread in threads:
         thread.join(10)
-    assert sha256.hexdigest() == hashlib.sha256(b"012345678").hexdigest()
+    assert b"".join(taken) == b"012345678"
 
 
 def test_a_part_that_fails_holds_up_no_other() -> None:
-    sha256 = OrderedHash()
+    turns = Turns(lambda _: None)
     with pytest.raises(ZeroDivisionError):
-        sha256.add(0, lambda: bytes(1 // 0))
-    assert sha256.add(1, lambda: b"x") == b"x"
+        turns.add(0, lambda: bytes(1 // 0))
+    assert turns.add(1, lambda: b"x") == b"x"
 
 
 def test_archives_can_be_made_while_the_interpreter_exits(pack: Path, run_python: Callable[[str], str]) -> None:
@@ -830,4 +855,4 @@ def test_the_table_is_json_that_anybody_can_read(small: bytes) -> None:
     payload, _ = _gzip.read_extra_member(small, footer.offset, b"KT")
     table = json.loads(zlib.decompress(payload))
     assert sorted(table) == ["chunk", "files", "start"]
-    assert sorted(table["files"][0]) == ["members", "mode", "mtime_ns", "name", "sha256", "size"]
+    assert sorted(table["files"][0]) == ["crc32", "members", "mode", "mtime_ns", "name", "sha256", "size"]

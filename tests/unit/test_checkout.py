@@ -70,9 +70,10 @@ def plan_of(archives: list[Archive], directory: Path, path: str | None = None) -
 
 
 def test_files_are_put_into_a_new_directory_and_nothing_else(make: Make, tmp_path: Path) -> None:
-    files = {"a": b"1", "b/c/d": b"2", "empty": b"", "large": bytes(3 << 20)}
+    files = {"a": b"1", "b/c/d": b"2", "e/e/e": b"e", "empty": b"", "large": bytes(3 << 20)}
     assert checkout([make(files)], tmp_path / "deep/er/out")
     assert read_files(tmp_path) == {f"deep/er/out/{name}": content for name, content in files.items()}
+    assert plan_of([make(files)], tmp_path / "deep/er/out").same == sorted(files)
 
 
 def test_the_checkpoints_files_are_put_over_the_experiments(make: Make, make_one: Make, tmp_path: Path) -> None:
