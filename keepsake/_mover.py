@@ -54,7 +54,7 @@ def upload(
         if named.get(pack.stem):
             try:
                 with FrozenFiles(pack) as frozen, write_archive(pack.stem, frozen, workers) as archive:
-                    repository.put_archive(entry.id, pack.stem, cast(BinaryIO, _Watched(archive, moved)))
+                    repository.put_archive(entry.id, pack.stem, cast(BinaryIO, Watched(archive, moved)))
             except FileNotFoundError:
                 continue  # another recovery has stored it
         if pack.stem in named:  # without a path: its files were removed
@@ -116,7 +116,7 @@ def try_to_finish(
     return None
 
 
-class _Watched(io.RawIOBase):
+class Watched(io.RawIOBase):
     """A stream that tells how much was read of it."""
 
     def __init__(self, source: BinaryIO, moved: Callable[[int], None] | None) -> None:

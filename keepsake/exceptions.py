@@ -31,6 +31,10 @@ class AmbiguousID(DoesNotExist):
     """An ID prefix that fits more than one experiment or checkpoint."""
 
 
+class FileDoesNotExist(DoesNotExist, FileNotFoundError):
+    """No such file in a checkpoint or its experiment."""
+
+
 class ValidationError(KeepsakeError, ValueError):
     """An argument that cannot be recorded; the text names it and says what is accepted."""
 

@@ -190,8 +190,6 @@ class Experiment:
         except WriteError as error:
             warn(f"Checkpoint {record['id'][:7]} is saved without its files: {error}")
             return False
-        if not quiet:
-            _say_copying("checkpoint", record, self._project.repository_url)
         arguments = (self._project._directory, record["path"], pack, self._project._excluded())
         try:
             freeze(*arguments)
@@ -200,6 +198,8 @@ class Experiment:
                 raise
             self._open_entry().ensure()  # another process has just closed it
             freeze(*arguments)
+        if not quiet:
+            _say_copying("checkpoint", record, self._project.repository_url)
         return True
 
     def _next_step(self) -> int:

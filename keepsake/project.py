@@ -12,7 +12,14 @@ from keepsake._mover import Pending, pending, try_to_finish
 from keepsake._spool import spool_root
 from keepsake.checkpoint import Checkpoint
 from keepsake.config import Config, find_project
-from keepsake.exceptions import AmbiguousID, ConfigNotFound, DoesNotExist, KeepsakeError
+from keepsake.exceptions import (
+    AmbiguousID,
+    ConfigNotFound,
+    DoesNotExist,
+    FileDoesNotExist,
+    KeepsakeError,
+    ValidationError,
+)
 from keepsake.experiment import Experiment, ExperimentCollection
 from keepsake.metadata import Record
 from keepsake.repository import Repository, archive_key
@@ -20,6 +27,7 @@ from keepsake.repository import Repository, archive_key
 if TYPE_CHECKING:
     from keepsake._archive import Archive
     from keepsake._checkout import Plan
+    from keepsake._copying import Copy
     from keepsake._doctor import Problem
     from keepsake._filters import Filter
     from keepsake._index import Summary
@@ -165,7 +173,7 @@ class Project:
                 return archive.open(path)
             except DoesNotExist:
                 continue
-        raise DoesNotExist(f"There is no file {path!r} in checkpoint {checkpoint.short_id()} or its experiment")
+        raise FileDoesNotExist(f"There is no file {path!r} in checkpoint {checkpoint.short_id()} or its experiment")
 
     def _checkout(
         self,
@@ -207,6 +215,20 @@ class Project:
     def _send(self, waiting: Pending, moved: Callable[[int], None]) -> KeepsakeError | None:
         """Bring what waits into its repository; return what went wrong."""
         return try_to_finish(waiting.entry, self._open_repository, moved)
+
+    # Other repositories
+
+    def _copy(self, url: str, prefixes: Iterable[str], *, pull: bool) -> Copy:
+        """Prepare to copy experiments (none named: all) to another repository; or, to pull, from it."""
+        from keepsake._copying import Copy
+
+        directory = self._directory if self.repository is None else Path.cwd()
+        other = Project(repository=url, directory=directory)
+        source, target = (other, self) if pull else (self, other)
+        if source.repository_url == target.repository_url:
+            raise ValidationError(f"{url} is the project's own repository: name another one")
+        records = [source.experiments.get(prefix)._record for prefix in prefixes]
+        return Copy(source._repository, target._repository, records or list(source._repository.records()))
 
     def _examine(self, *, thorough: bool, advance: Callable[[int], None] = lambda count: None) -> Iterator[Problem]:
         """Yield what is wrong in the repository; `thorough`: read every archive whole."""

@@ -45,6 +45,12 @@ def archive_key(experiment_id: str, archive_id: str) -> str:
     return f"{ARCHIVES[archive_id != experiment_id]}/{archive_id}.tar.gz"
 
 
+def archive_keys(record: Record) -> list[str]:
+    """Return the keys of the archives that an experiment's record names."""
+    owners = [record, *(record.get("checkpoints") or [])]
+    return [archive_key(record["id"], owner["id"]) for owner in owners if owner.get("path")]
+
+
 def leaves_word(version: str) -> bool:
     """Whether runs recorded by that version of Keepsake take their heartbeat away when they end."""
     return bool(version) and not version.startswith("0.")
@@ -379,7 +385,7 @@ class Repository:
             if experiment_id in entries:
                 entries[experiment_id].discard()
         keys = [_heartbeat_key(experiment_id) for experiment_id in ids]
-        keys += [key for record in experiments for key in _archives(record)]
+        keys += [key for record in experiments for key in archive_keys(record)]
         for start in range(0, len(keys), 1000):
             self.storage.delete(keys[start : start + 1000])
             advance(len(keys[start : start + 1000]))
@@ -455,8 +461,3 @@ def _overlaid(record: Record, changes: _spool.Changes) -> Record:
     have = {c["id"] for c in record.get("checkpoints") or []}
     new = {c["id"]: c for c in changes.checkpoints if c["id"] not in have}
     return {**record, **changes.fields, "checkpoints": [*(record.get("checkpoints") or []), *new.values()]}
-
-
-def _archives(record: Record) -> list[str]:
-    owners = [record, *(record.get("checkpoints") or [])]
-    return [archive_key(record["id"], owner["id"]) for owner in owners if owner.get("path")]

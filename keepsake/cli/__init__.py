@@ -41,6 +41,8 @@ COMMANDS = {
     "doctor": Lazy("doctor", "Look for what is wrong in the repository, and repair it"),
     "ls": Lazy("ls", "List experiments in this project", ("list",)),
     "ps": Lazy("ls", "List running experiments in this project", ("processes",)),
+    "pull": Lazy("copying", "Copy experiments from another repository"),
+    "push": Lazy("copying", "Copy experiments to another repository"),
     "rm": Lazy("rm", "Remove experiments or checkpoints", ("delete",)),
     "show": Lazy("show", "View information about an experiment or checkpoint"),
     "sync": Lazy("sync", "Send to the repository what is only on this machine yet"),

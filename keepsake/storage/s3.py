@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -245,8 +245,10 @@ class S3Storage(Storage):
                 try:
                     answer = self._client.get_object(**request)
                     total = int(answer.get("ContentRange", "/0").rpartition("/")[2])
-                    data = b"" if "Range" in condition and not total else answer["Body"].read()
-                    return Fetched(data, total, answer["ETag"])
+                    with closing(answer["Body"]) as body:
+                        return Fetched(
+                            b"" if "Range" in condition and not total else body.read(), total, answer["ETag"]
+                        )
                 except sdk.ClientError as error:
                     if _code(error) in ("InvalidRange", "416"):
                         return Fetched(b"", 0, "")

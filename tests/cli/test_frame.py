@@ -29,6 +29,8 @@ OPTIONS = {
     "checkout": "-o --output-directory -f --force --path --undo -R --repository",
     "rm": "-f --force -R --repository",
     "doctor": "--fix --json --thorough -R --repository",
+    "pull": "-R --repository",
+    "push": "-R --repository",
     "sync": "-n --dry-run -R --repository",
     "completion": "",
     "analytics": "",
@@ -67,6 +69,8 @@ Commands:
   doctor      Look for what is wrong in the repository, and repair it
   ls          List experiments in this project
   ps          List running experiments in this project
+  pull        Copy experiments from another repository
+  push        Copy experiments to another repository
   rm          Remove experiments or checkpoints
   show        View information about an experiment or checkpoint
   sync        Send to the repository what is only on this machine yet

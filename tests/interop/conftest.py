@@ -15,15 +15,20 @@ from tests.interop.sides import Side  # noqa: E402
 
 
 @pytest.fixture(scope="session")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
-    """The real Keepsake 0.4.2. Where it cannot be installed, what needs it is skipped; in CI that is a failure."""
+def programs() -> Path:
+    """Where 0.4.2 is. Where it cannot be installed, what needs it is skipped; in CI that is a failure."""
     try:
-        programs = oracle.install()
+        return oracle.install()
     except oracle.CannotInstall as error:
         message = f"Keepsake {oracle.VERSION} cannot be installed here: {error}"
         if oracle.must_be_there():
             pytest.fail(message)
         pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def original(programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
+    """The real Keepsake 0.4.2."""
     side = sides.original(programs, tmp_path_factory.mktemp("home-of-0.4.2"))
     yield side
     side.close()
@@ -61,5 +66,5 @@ def project(tmp_path: Path) -> Path:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "original" in getattr(item, "fixturenames", ()):
+        if "programs" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.interop)

@@ -57,17 +57,17 @@ def add_checkpoints(keepsake: Any, experiment: str, checkpoints: list[dict[str, 
     return [checkpoint.id for checkpoint in made]
 
 
-def _settle(keepsake: Any, made: list[Any], directory: str, repository: str = "file://.keepsake") -> None:
+def _settle(keepsake: Any, made: list[Any], directory: str, repository: str | None = None) -> None:
     """Wait until 0.4.2 has begun to save files: on a busy machine it forgets them if the program ends before."""
     if not keepsake.__version__.startswith("0."):
         return
     archives = [f"{type(owner).__name__.lower()}s/{owner.id}.tar.gz" for owner in made if owner.path]
-    if not repository.startswith("file://"):
-        time.sleep(0.5)
-        return
-    root = os.path.join(directory, repository[len("file://") :])
-    for _ in range(1000):
-        if all(os.path.exists(os.path.join(root, archive)) for archive in archives):
+    if repository is None:
+        with open(os.path.join(directory, "keepsake.yaml"), encoding="utf-8") as file:
+            repository = file.read().split()[1]
+    scheme, _, root = repository.partition("://")
+    for _ in range(1000 if scheme == "file" else 50):
+        if all(os.path.exists(os.path.join(directory, root, archive)) for archive in archives):
             return
         time.sleep(0.01)
 
@@ -175,6 +175,7 @@ def _serve() -> None:
     requests, sys.stdin = sys.stdin, io.StringIO()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever else prints must not get among the answers
+    sys.argv = ["train.py", "--lr", "0.1"]  # what is recorded as the command
     import keepsake
 
     for line in requests:

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 ROOT = Path(__file__).parents[2]
@@ -139,19 +140,10 @@ class Side:
         self._said.close()
 
 
-def environment(home: Path) -> dict[str, str]:
+def environment(home: Path, more: Mapping[str, str]) -> dict[str, str]:
     """Return what both run with: none of the person's settings, no colour, UTC."""
-    personal = (
-        "AWS_",
-        "BOTO",
-        "GOOGLE_",
-        "STORAGE_EMULATOR_HOST",
-        "KEEPSAKE_",
-        "PYTHON",
-        "PYTEST_",
-        "COVERAGE_",
-        "XDG_",
-    )
+    clouds = ("AWS_", "BOTO", "CLOUDSDK_", "GCLOUD_", "GOOGLE_", "STORAGE_EMULATOR_HOST", "HTTP_PROXY", "HTTPS_PROXY")
+    personal = (*clouds, "KEEPSAKE_", "PYTHON", "PYTEST_", "COVERAGE_", "XDG_")
     temporary = home / "tmp"  # 0.4.2 has a fixed folder there
     temporary.mkdir(parents=True, exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(personal)}
@@ -163,16 +155,17 @@ def environment(home: Path) -> dict[str, str]:
         "NO_COLOR": "1",
         "PYTHONUTF8": "1",
         "KEEPSAKE_NO_ANALYTICS": "1",
+        **more,
     }
 
 
-def original(programs: Path, home: Path) -> Side:
-    """The real 0.4.2, installed with its programs in a directory."""
-    return Side("0.4.2", str(programs / "python"), [str(programs / "keepsake")], environment(home))
+def original(programs: Path, home: Path, more: Mapping[str, str] = MappingProxyType({})) -> Side:
+    """The real 0.4.2, installed with its programs in a directory; `more` environment variables."""
+    return Side("0.4.2", str(programs / "python"), [str(programs / "keepsake")], environment(home, more))
 
 
-def ours(home: Path) -> Side:
+def ours(home: Path, more: Mapping[str, str] = MappingProxyType({})) -> Side:
     """This project."""
     path = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "keepsake"]
-    return Side("ours", sys.executable, command, {**environment(home), **path}, in_process=True)
+    return Side("ours", sys.executable, command, {**environment(home, more), **path}, in_process=True)

@@ -268,7 +268,9 @@ result = len(keepsake.Project(directory=directory).experiments.list())
 def test_created_microseconds(both: Both, project: Path) -> None:
     """Just below a half."""
     records.write(project, records.experiment(1, created="2026-11-22T06:43:00.322771488Z"))
-    created = [side.call("got", prefix="e0000001", directory=str(project))["created"] for side in (both.original, both.ours)]
+    created = [
+        side.call("got", prefix="e0000001", directory=str(project))["created"] for side in (both.original, both.ours)
+    ]
     assert created == ["2026-11-22T06:43:00.322772", "2026-11-22T06:43:00.322771"]
 
 

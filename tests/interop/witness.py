@@ -57,7 +57,7 @@ RUNS: list[dict[str, Any]] = [
             for step, loss in ((0, 0.75), (10, 0.25), (20, 0.5))
         ],
     },
-    {"path": None, "params": None, "checkpoints": [{"metrics": {"loss": value}} for value in (0.5, VALUES["inf"])]},
+    {"path": None, "params": None, "checkpoints": [{"metrics": {"loss": value}} for value in (0.5, 1e-7)]},
     {"path": None, "params": {"lr": 0.02, "opt": "sgd"}, "checkpoints": [{"path": "empty", "primary_metric": None}]},
 ]
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 from asyncio import StreamReader, StreamWriter
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -98,6 +100,22 @@ def reply(status: str, body: str = "", **headers: str) -> bytes:
     lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     head = "\r\n".join([f"HTTP/1.1 {status}", f"Content-Length: {len(body.encode())}", *lines])
     return f"{head}\r\n\r\n{body}".encode()
+
+
+def refusing(rate: float, seed: int = 0, in_a_row: int = 3) -> Fault:
+    """Answer a share of all requests by 503, but no request more often than `in_a_row` times one after the other."""
+    chance = random.Random(seed)
+    refused: Counter[str] = Counter()
+
+    def fault(request: Request) -> bytes | None:
+        name = f"{request.method} {request.target}"
+        if chance.random() >= rate or refused[name] == in_a_row:
+            refused[name] = 0
+            return None
+        refused[name] += 1
+        return reply("503 Slow Down", "{}")
+
+    return fault
 
 
 async def _read_request(reader: StreamReader, writer: StreamWriter) -> Request | None:

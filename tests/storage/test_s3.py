@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import itertools
 import os
-import random
 import subprocess
 import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -27,7 +26,7 @@ from keepsake.storage import Storage, open_storage, s3
 from tests.storage import servers
 from tests.storage.benches import S3Bench
 from tests.storage.contract import MIB, Broken, StorageContract, noise
-from tests.storage.proxy import Proxy, Request, reply
+from tests.storage.proxy import Proxy, Request, refusing, reply
 
 
 class TestMoto(StorageContract):
@@ -68,7 +67,7 @@ def test_a_missing_bucket_is_an_error_and_stays_missing(s3_bench: S3Bench) -> No
     """A mistyped name in `ls` must not make a bucket; nor does a write, unless ensure_writable was called."""
     name = f"missing-{uuid.uuid4().hex}"
     storage = open_storage(f"s3://{name}/root")
-    attempts = [
+    attempts: list[Callable[[], object]] = [
         lambda: list(storage.list("")),
         lambda: storage.get("k"),
         lambda: storage.open("k"),
@@ -221,8 +220,7 @@ def test_everything_works_while_the_interpreter_exits(s3_bench: S3Bench) -> None
 
 
 def test_a_third_of_requests_refused_is_no_loss(proxy: Proxy, proxied: Storage, s3_bench: S3Bench) -> None:
-    chance = random.Random(4)
-    proxy.fault = lambda request: reply("503 Slow Down") if chance.random() < 0.3 else None
+    proxy.fault = refusing(0.3)
     objects = {f"k{number}": noise(100, number) for number in range(20)} | {"large": noise(18 * MIB)}
     for key, data in objects.items():
         proxied.upload(key, io.BytesIO(data))
@@ -303,7 +301,7 @@ def test_a_server_that_refuses_conditions_gets_none(proxy: Proxy, proxied: Stora
     assert proxied.get("k") == (b"2", etag)
     for condition in ({"if_absent": True}, {"if_match": "old"}):
         with pytest.raises(PreconditionFailed):
-            proxied.put("k", b"3", **condition)  # type: ignore[arg-type]
+            proxied.put("k", b"3", **condition)
     assert proxied.get("k") == (b"2", etag)
 
 
@@ -329,7 +327,7 @@ def test_the_servers_refusals_say_what_to_do(
     """Each names the URL, the server's word, and the way out; whatever was asked for."""
     storage = open_storage(s3_bench.storage.url)
     proxy.fault = lambda request: error_reply(status, code)
-    attempts = [
+    attempts: list[Callable[[], object]] = [
         lambda: storage.get("k"),
         lambda: list(storage.list("")),
         lambda: storage.put("k", b""),

@@ -1,0 +1,48 @@
+"""Where the fault tests do their harm, and how much of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+_MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Iterator[Path]:
+    """A directory in memory, where there is such a thing: flushing to the disk is not what most campaigns test."""
+    if not os.access(_MEMORY, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="keepsake-", dir=_MEMORY, ignore_cleanup_errors=True) as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
+def campaign() -> Callable[[str, int, Path], dict[str, Any]]:
+    """Runs a campaign of tests/faults/campaign.py and returns its report; fails if it found a problem."""
+
+    def run(name: str, count: int, directory: Path) -> dict[str, Any]:
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.faults.campaign", name, str(count), str(directory)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        report: dict[str, Any] = json.loads(done.stdout)
+        assert report["problems"] == [], "\n".join(report["problems"])
+        assert report["runs"] >= count
+        assert report["hits"] > report["runs"] / 4  # else it has tested little
+        return report
+
+    return run

@@ -1,0 +1,90 @@
+"""The same promise in the clouds: s3:// and gs://, each against a local server."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.interop import clouds, sides
+from tests.interop.clouds import Cloud
+from tests.interop.compare import Both, check_out, contents, tree
+from tests.interop.generate import Generator
+from tests.interop.test_recording import ask_command_lines, ask_libraries, compare_files
+
+
+class Place(NamedTuple):
+    """A cloud, and both sides led to it."""
+
+    cloud: Cloud
+    both: Both
+
+
+@pytest.fixture(scope="module", params=["s3", "gs"])
+def place(request: pytest.FixtureRequest, programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Each cloud."""
+    with getattr(clouds, request.param)() as cloud:
+        home = tmp_path_factory.mktemp(cloud.scheme)
+        original = sides.original(programs, home / "0.4.2", cloud.for_original)
+        ours = sides.ours(home / "ours", cloud.for_ours)
+        yield Place(cloud, Both(original, ours))
+        original.close()
+        ours.close()
+
+
+@pytest.fixture
+def bucket(place: Place, project: Path) -> str:
+    """A bucket, where the project's repository is."""
+    name = f"bucket-{uuid.uuid4()}"
+    place.cloud.make_bucket(name)
+    (project / "keepsake.yaml").write_text(f"repository: {place.cloud.scheme}://{name}/some/root\n")
+    return name
+
+
+@pytest.mark.parametrize("writer", ["0.4.2", "ours"])
+def test_made_up_runs(place: Place, project: Path, bucket: str, tmp_path: Path, writer: str) -> None:
+    """As in test_recording.py."""
+    generator = Generator(5)
+    files = generator.project(project, 4)
+    before = tree(project)
+    side = place.both.original if writer == "0.4.2" else place.both.ours
+    ids = side.record(runs=generator.runs(3, files), directory=str(project))
+    ask_command_lines(place.both, project, ids)
+    compare_files(place.both, project, tmp_path, ask_libraries(place.both, project, ids), before)
+    assert all(key.startswith("some/root/") for key in place.cloud.keys(bucket))
+
+
+def run(*losses: float) -> dict[str, Any]:
+    primary = ["loss", "minimize"]
+    made = [{"path": "train.py", "metrics": {"loss": loss}, "primary_metric": primary} for loss in losses]
+    return {"path": "train.py", "params": {"lr": 0.5}, "checkpoints": made}
+
+
+def test_a_mixed_team(place: Place, project: Path, bucket: str, tmp_path: Path) -> None:
+    """Turns with one experiment; the same objects; what one wrote, the other deletes."""
+    original, ours = place.both.original, place.both.ours
+    where = {"directory": str(project)}
+    first, second = (side.record(runs=[run(0.9)], **where)[0] for side in (ours, original))
+    keys = place.cloud.keys(bucket)
+    assert len({re.sub(r"[0-9a-f]{64}", "*", key) for key in keys}) == 4
+    assert keys == {f"some/root/{key}" for made in (first, second) for key in keys_of(*made)}
+    made = [first[1]]
+    for side, loss in ((original, 0.8), (ours, 0.7)):
+        (project / "train.py").write_text(f"loss {loss}")
+        made += side.record("add_checkpoints", experiment=first[0], checkpoints=run(loss)["checkpoints"], **where)
+    found = place.both.call("got", prefix=first[0], fresh=True, **where)
+    assert ([checkpoint["id"] for checkpoint in found["checkpoints"]], found["best"]) == (made, made[2])
+    assert contents(check_out(place.both, project, tmp_path / "out", made[1])) == {"train.py": b"loss 0.8"}
+    assert original.run("rm", "-f", first[0], cwd=project).status == 0
+    assert place.both.agree("ls", "-q", cwd=project).stdout.split() == [second[0]]
+    assert ours.run("rm", "-f", second[0], cwd=project).status == 0
+    assert place.cloud.keys(bucket) == {"some/root/repository.json"}
+
+
+def keys_of(experiment: str, *checkpoints: str) -> set[str]:
+    archives = {f"experiments/{experiment}.tar.gz", *(f"checkpoints/{checkpoint}.tar.gz" for checkpoint in checkpoints)}
+    return {"repository.json", f"metadata/experiments/{experiment}.json", *archives}
