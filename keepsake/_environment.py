@@ -6,14 +6,22 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Iterable
 
-_PRIVATE = (
-    r"[\w.-]*(?:password|passwd|passphrase|secret|token|credential|api[-_]?key|access[-_]?key|private[-_]?key)[\w.-]*"
+from keepsake._console import warn
+
+# In ML, `--tokenizer` and `--max-tokens` are no secrets: only a name that ends in the word `token` is
+_PRIVATE = re.compile(
+    r"-{0,2}(?:.+[-_.])?"
+    r"(?:(?:password|passwd|passphrase|secret|credentials?|apikey|(?:api|access|private|secret)[-_]?key)(?:[-_.].+)?|token)",
+    re.IGNORECASE,
 )
-_SECRET_OPTION = re.compile(rf"-{{0,2}}{_PRIVATE}", re.IGNORECASE)
-_SECRET_VALUE = re.compile(rf"(-{{0,2}}{_PRIVATE}=).+", re.IGNORECASE | re.DOTALL)
 _USER_IN_URL = re.compile(r"(\w+://)[^/@\s]+@")
 _HIDDEN = "***"
+_SECRET_FILE = re.compile(
+    r"\.env(\..+)?|\.netrc|\.pypirc|\.git-credentials|credentials(\.json)?|id_(rsa|dsa|ecdsa|ed25519)|.+\.(pem|p12|pfx)"
+)
+_warned = False
 
 
 def user_name() -> str:
@@ -43,11 +51,24 @@ def python_version() -> str:
     return ".".join(map(str, sys.version_info[:3]))
 
 
+def warn_of_secret_files(names: Iterable[str]) -> None:
+    """Warn, once per process, if files that usually hold secrets are being saved."""
+    global _warned
+    found = [name for name in names if not _warned and _SECRET_FILE.fullmatch(name.rpartition("/")[2])]
+    if found:
+        _warned = True
+        shown = ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
+        warn(f"Saved among the files: {shown}. If that holds secrets, name it in .keepsakeignore.")
+
+
 def _without_secrets(arguments: list[str]) -> list[str]:
     shown, hide_next = [], False
     for argument in arguments:
+        name, equals, value = argument.partition("=")
         if hide_next and not argument.startswith("-"):
             argument = _HIDDEN
-        hide_next = argument.startswith("-") and bool(_SECRET_OPTION.fullmatch(argument))
-        shown.append(_USER_IN_URL.sub(rf"\1{_HIDDEN}@", _SECRET_VALUE.sub(rf"\1{_HIDDEN}", os.fspath(argument))))
+        elif value and _PRIVATE.fullmatch(name):
+            argument = name + equals + _HIDDEN
+        hide_next = argument.startswith("-") and bool(_PRIVATE.fullmatch(argument))
+        shown.append(_USER_IN_URL.sub(rf"\1{_HIDDEN}@", argument))
     return shown

@@ -26,7 +26,7 @@ _FIELD = struct.Struct("<H2sH")  # length of the extra field, name and length of
 _TRAILER = struct.Struct("<II")  # CRC-32, size modulo 2**32
 _STORED_SIZE = 65535  # bytes in a stored block at most
 _STORED_FULL = b"\x00\xff\xff\x00\x00"
-_SAMPLE = 16384  # bytes, thrice
+_SAMPLE = 4096  # bytes, thrice
 _WORTH_IT = (
     0.9  # a chunk that shrinks less than to this is stored: model weights shrink to 0.92 and take 5 times as long
 )

@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from keepsake import _ending, _spool
+from keepsake._environment import warn_of_secret_files
 from keepsake._heartbeat import heart
 from keepsake._saver import saver
 from keepsake._snapshot import freeze
@@ -30,7 +31,8 @@ def begin_experiment(project: Project, record: Record, modules: list[str], *, di
     try:
         if record["path"]:
             _spool.check_room(entry.directory)
-            freeze(directory, record["path"], entry.pack(record["id"]), project._excluded())
+            entries = freeze(directory, record["path"], entry.pack(record["id"]), project._excluded())
+            warn_of_secret_files(entry.name for entry in entries)
         if not _ending.is_offline():
             _publish_within_deadline(repository, record, beat=not disable_heartbeat)
             entry.in_repository = True

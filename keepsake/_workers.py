@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_UNDER_WAY = 6  # jobs a worker, so that none waits for the one who takes the results
+
 
 class Workers:
     """Daemon threads that take jobs first in, first out. To be made early: at exit no thread can be started.
@@ -70,7 +72,7 @@ def in_order(workers: Workers | None, jobs: Iterator[Callable[[], T]]) -> Iterat
     running: deque[Future[T]] = deque()
     for job in jobs:
         running.append(workers.submit(job))
-        if len(running) > workers.count + 2:
+        if len(running) > _UNDER_WAY * workers.count:
             yield running.popleft().result()
     while running:
         yield running.popleft().result()

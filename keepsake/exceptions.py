@@ -2,7 +2,8 @@
 
 KeepsakeError
 ├── DoesNotExist                    no such experiment, checkpoint, file or object
-│   └── AmbiguousID                 an ID prefix that fits more than one
+│   ├── AmbiguousID                 an ID prefix that fits more than one
+│   └── FileDoesNotExist            no such file in a checkpoint; also a FileNotFoundError
 ├── ValidationError                 an argument that cannot be recorded; also a ValueError
 │   └── InvalidFilter               a filter or sort key that cannot be parsed
 ├── ReadError                       the repository cannot be read

@@ -192,12 +192,13 @@ class Experiment:
             return False
         arguments = (self._project._directory, record["path"], pack, self._project._excluded())
         try:
-            freeze(*arguments)
+            entries = freeze(*arguments)
         except WriteError:
             if pack.parent.exists():
                 raise
             self._open_entry().ensure()  # another process has just closed it
-            freeze(*arguments)
+            entries = freeze(*arguments)
+        _environment.warn_of_secret_files(entry.name for entry in entries)
         if not quiet:
             _say_copying("checkpoint", record, self._project.repository_url)
         return True

@@ -28,7 +28,7 @@ $ keepsake pull gs://our-bucket/vision 5ffb0f6
 AGAIN = "\n\nWhat is there already is not copied again, so a copy that was interrupted goes on where it was."
 
 
-@click.command("push", cls=Command, epilog=PUSH_EXAMPLES, help="Copy experiments to the repository at URL." + AGAIN)
+@click.command("push", cls=Command, epilog=PUSH_EXAMPLES, help="Copy experiments to another repository." + AGAIN)
 @click.argument("url", metavar="URL")
 @id_argument("ids", "[ID...]", nargs=-1)
 @click.pass_context
@@ -37,7 +37,7 @@ def push(ctx: click.Context, /, url: str, ids: Sequence[str]) -> None:
     _copy(ctx, url, ids, is_pull=False)
 
 
-@click.command("pull", cls=Command, epilog=PULL_EXAMPLES, help="Copy experiments from the repository at URL." + AGAIN)
+@click.command("pull", cls=Command, epilog=PULL_EXAMPLES, help="Copy experiments from another repository." + AGAIN)
 @click.argument("url", metavar="URL")
 @click.argument("ids", metavar="[ID...]", nargs=-1)
 @click.pass_context

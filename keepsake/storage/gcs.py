@@ -220,6 +220,8 @@ class GCSStorage(Storage):
 
     def _note(self, response: Any, *_: object, **__: object) -> None:
         self._answer.headers = response.headers
+        if response.status_code >= 400:
+            _ = response.content  # which the SDK leaves unread, so that the connection would be lost
         self._clock.note(response.headers.get("Date"))
 
     def _changed(self, key: str) -> PreconditionFailed:

@@ -153,6 +153,14 @@ def test_without_a_primary_metric_there_is_no_best_but_all_metrics(project: Proj
     assert page.tables[0][2][3:] == ["1000000", "1", "0.25"]
 
 
+def test_the_metrics_are_the_primary_ones_of_the_best_checkpoints(project: Project) -> None:
+    experiment = make(project, 1, [0.5, 0.25])
+    experiment.checkpoints[1].metrics, experiment.checkpoints[1].primary_metric = {"accuracy": 1}, None
+    header, row = shown(ExperimentList([experiment])).tables[0][1:]
+    assert header[3:] == ["ID", "Step", "loss"] * 2
+    assert row[3:] == ["0000000", "0", "0.5", "1000000", "1", ""]
+
+
 def test_an_empty_list_says_so(project: Project) -> None:
     page = shown(ExperimentList())
     assert page.text == "Experiments: 0"
@@ -183,8 +191,8 @@ def test_status_is_shown_after_one_look_at_the_heartbeats(project: Project, monk
 def test_a_list_of_several_projects_asks_each_repository(tmp_path: Any) -> None:
     projects = [Project(repository=f"file://{tmp_path}/{name}", directory=tmp_path) for name in "ab"]
     experiments = ExperimentList(make(project, number) for number, project in enumerate(projects, 1))
-    projects[1]._repository.beat(experiments[1].id)
-    assert [row[2] for row in shown(experiments).tables[0][2:]] == ["stopped", "running"]
+    projects[0]._repository.beat(experiments[0].id)
+    assert [row[2] for row in shown(experiments).tables[0][2:]] == ["running", "stopped"]
 
 
 def test_an_unreachable_repository_hides_nothing_but_the_status(
@@ -321,6 +329,7 @@ def test_huge_values_make_no_huge_page(project: Project) -> None:
     experiments = ExperimentList([make(project, 1, params=params), make(project, 2, params=dict.fromkeys(params, ""))])
     assert len(experiments[0]._repr_html_()) < 500_000
     assert len(experiments._repr_html_()) < 50_000
+    assert {len(name) for name in shown(experiments).tables[0][1][3:-2]} == {60}
 
 
 MARKUP = [

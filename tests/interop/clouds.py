@@ -13,7 +13,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -24,15 +24,21 @@ from tests.storage import servers
 _HOST = "storage.googleapis.com"
 
 
+BUCKET = "keepsake-test"
+
+
 @dataclass
 class Cloud:
-    """What leads each side to a server, and what looks into a bucket by another way than either."""
+    """What leads each side to a bucket, and what looks into it by another way than either."""
 
-    scheme: str
-    keys: Callable[[str], set[str]]  # of a bucket
-    make_bucket: Callable[[str], None] = lambda bucket: None
-    for_original: dict[str, str] = field(default_factory=dict)
-    for_ours: dict[str, str] = field(default_factory=dict)
+    url: str
+    all_keys: Callable[[], set[str]]
+    for_original: dict[str, str]
+    for_ours: dict[str, str]
+
+    def keys(self, root: str) -> set[str]:
+        """Return the keys below a root within the bucket, without the root."""
+        return {key.removeprefix(f"{root}/") for key in self.all_keys() if key.startswith(f"{root}/")}
 
 
 @contextmanager
@@ -50,7 +56,8 @@ def s3() -> Iterator[Cloud]:
         leading = {**servers.S3_ENVIRONMENT, "AWS_EC2_METADATA_DISABLED": "true", "AWS_CA_BUNDLE": certificate}
         leading |= {"HTTPS_PROXY": address, "NO_PROXY": ""}
         client = _s3_client(address, certificate)
-        yield Cloud("s3", lambda bucket: _s3_keys(client, bucket), for_original=leading, for_ours=leading)
+        client.create_bucket(Bucket=BUCKET)
+        yield Cloud(f"s3://{BUCKET}", lambda: _s3_keys(client), leading, leading)
     finally:
         process.kill()
         process.wait()
@@ -77,8 +84,8 @@ def _s3_client(proxy: str, certificate: str) -> Any:
     return boto3.client("s3", region_name="us-east-1", config=config, verify=certificate, **credentials)
 
 
-def _s3_keys(client: Any, bucket: str) -> set[str]:
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+def _s3_keys(client: Any) -> set[str]:
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
     return {item["Key"] for page in pages for item in page.get("Contents", ())}
 
 
@@ -95,10 +102,10 @@ def gs() -> Iterator[Cloud]:
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{proxy.server_address[1]}"
         project = {"GOOGLE_CLOUD_PROJECT": "test", "NO_GCE_CHECK": "true", "NO_PROXY": ""}
+        _ask(f"{server}/storage/v1/b?project=test", name=BUCKET)
         yield Cloud(
-            "gs",
-            keys=lambda bucket: {item["name"] for item in _ask(f"{server}/storage/v1/b/{bucket}/o").get("items", ())},
-            make_bucket=lambda bucket: _ask(f"{server}/storage/v1/b?project=test", name=bucket),
+            f"gs://{BUCKET}",
+            lambda: {item["name"] for item in _ask(f"{server}/storage/v1/b/{BUCKET}/o").get("items", ())},
             for_original={**project, "STORAGE_EMULATOR_HOST": "http://gcs.test", "HTTP_PROXY": address},
             for_ours={**project, "STORAGE_EMULATOR_HOST": server},
         )

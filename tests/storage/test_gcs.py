@@ -227,6 +227,7 @@ def test_the_servers_refusals_say_what_to_do(proxy: Proxy, proxied: Storage, sta
     """Each names the URL and the way out, whatever was asked for."""
     proxy.fault = lambda request: reply(status, '{"error": {"message": "No."}}', Content_Type="application/json")
     attempts: list[Callable[[], object]] = [
+        lambda: proxied.get("k"),
         lambda: list(proxied.list("")),
         lambda: proxied.put("k", b""),
         lambda: proxied.upload("k", io.BytesIO(bytes(9 * MIB))),

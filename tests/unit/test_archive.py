@@ -769,7 +769,7 @@ def test_results_come_in_order_and_few_jobs_are_under_way() -> None:
 
     def jobs() -> Iterator[Callable[[], int]]:
         nonlocal started
-        for number in range(50):
+        for number in range(100):
             started += 1
             yield lambda number=number: number  # type: ignore[misc]
 
@@ -777,7 +777,7 @@ def test_results_come_in_order_and_few_jobs_are_under_way() -> None:
         for done, result in enumerate(in_order(workers, jobs())):
             assert result == done
             under_way.append(started - done)
-    assert max(under_way) <= 3 + 3
+    assert 3 < max(under_way) <= 3 * 7
 
 
 def test_a_jobs_error_comes_out_in_its_place() -> None:

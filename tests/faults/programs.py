@@ -1,0 +1,69 @@
+"""Training scripts that are run as a person runs them: by Python, in the project directory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+# From here on `hang()` makes every operation of the storage wait for ever, and `hang(verb=…, key=…)` some of them
+HANGING = """
+import threading
+import keepsake.storage
+from tests.storage.faults import FaultyStorage
+
+_wanted = []
+
+def hang(verb="", key=""):
+    _wanted.append((verb, key))
+
+def _fault(moment, verb, key):
+    if moment == "before" and any(v in verb and k in key for v, k in _wanted):
+        threading.Event().wait()
+
+_open_storage = keepsake.storage.open_storage
+keepsake.storage.open_storage = lambda *arguments: FaultyStorage(_open_storage(*arguments), _fault)
+"""
+
+
+def start(program: str, *, prefix: tuple[str, ...] = (), **environment: str) -> subprocess.Popen[str]:
+    """Start a script in the working directory. `prefix` is a command that is to run it."""
+    file = Path("script.py")
+    file.write_text(textwrap.dedent(program))
+    variables = {name: value for name, value in os.environ.items() if name != "KEEPSAKE_STRICT"}
+    return subprocess.Popen(
+        [*prefix, sys.executable, str(file)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**variables, "PYTHONPATH": str(ROOT), **environment},
+    )
+
+
+def run(
+    program: str, *, status: int = 0, prefix: tuple[str, ...] = (), seconds: float = 120, **environment: str
+) -> tuple[str, str]:
+    """Run a script to its end and return what it wrote to stdout and stderr; fail unless its exit status is `status`."""
+    process = start(program, prefix=prefix, **environment)
+    try:
+        output, errors = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        output, errors = process.communicate()
+        raise AssertionError(f"did not end within {seconds} s:\n{output}\n{errors}") from None
+    assert process.returncode == status, f"exit status {process.returncode}:\n{output}\n{errors}"
+    return output, errors
+
+
+def keepsake(*arguments: str, status: int = 0) -> tuple[str, str]:
+    """Run the command line and return what it wrote to stdout and stderr."""
+    done = subprocess.run(
+        [sys.executable, "-m", "keepsake", *arguments], capture_output=True, text=True, timeout=120, cwd=os.getcwd()
+    )
+    assert done.returncode == status, f"exit status {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return done.stdout, done.stderr

@@ -1,0 +1,50 @@
+"""Who runs what and where, without secrets."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from keepsake import _environment
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["train.py", "--lr=0.1", "-q"], "train.py --lr=0.1 -q"),
+        (["train.py", "a b", "it's"], "train.py 'a b' 'it'\"'\"'s'"),
+        (["train.py", "--password", "hunter2", "--lr", "1"], "train.py --password '***' --lr 1"),
+        (["train.py", "--api-key=hunter2"], "train.py '--api-key=***'"),
+        (["train.py", "AWS_SECRET_ACCESS_KEY=hunter2"], "train.py 'AWS_SECRET_ACCESS_KEY=***'"),
+        (["train.py", "--hf_token", "hunter2"], "train.py --hf_token '***'"),
+        (["train.py", "--token", "--verbose"], "train.py --token --verbose"),
+        (["train.py", "--db", "postgres://kim:hunter2@host/db"], "train.py --db 'postgres://***@host/db'"),
+        (["train.py", "--tokenizer", "bpe", "--max-tokens=9"], "train.py --tokenizer bpe --max-tokens=9"),
+    ],
+)
+def test_what_looks_like_a_secret_is_not_recorded(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], expected: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert _environment.command() == expected
+
+
+def test_a_user_without_a_name_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> str:
+        raise KeyError("uid not found: 1000")
+
+    monkeypatch.setattr("getpass.getuser", unknown)
+    assert _environment.user_name() == ""
+
+
+def test_files_that_usually_hold_secrets_are_warned_about_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_environment, "_warned", False)
+    _environment.warn_of_secret_files(["train.py", "environment.yml", "keys.py"])
+    assert capsys.readouterr().err == ""
+    _environment.warn_of_secret_files(["a/.env", "b/key.pem", "train.py"])
+    assert "a/.env, b/key.pem" in capsys.readouterr().err
+    _environment.warn_of_secret_files([".env.local"])
+    assert capsys.readouterr().err == ""
