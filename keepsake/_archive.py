@@ -34,7 +34,7 @@ from keepsake.storage.base import Storage
 
 __all__ = ["Archive", "ArchiveEntry", "Workers", "write_archive"]
 
-CHUNK = 256 << 10  # bytes; the C library gives larger ones back to the system each time, which costs more than the work
+CHUNK = 256 << 10  # bytes; buffers that are larger go back to the system each time, which costs more than the work
 _TAIL = 64 << 10  # bytes read at first: the table of about a thousand files
 _MAX_HEADER = 1 << 20  # bytes of tar headers between two files
 _REGULAR = (b"0", b"\0", b"7")  # types of tar members

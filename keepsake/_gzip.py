@@ -30,7 +30,7 @@ _SAMPLE = 4096  # bytes, thrice
 _WORTH_IT = (
     0.9  # a chunk that shrinks less than to this is stored: model weights shrink to 0.92 and take 5 times as long
 )
-_BLOCK = 1 << 20
+_BLOCK = 256 << 10  # bytes
 
 EXTRA_SIZE = 65535 - 4  # bytes that an extra member can hold
 EXTRA_OVERHEAD = len(_EXTRA_HEADER) + _FIELD.size + len(_EMPTY)

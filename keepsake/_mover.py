@@ -26,7 +26,7 @@ def publish(entry: Entry, repository: Repository, *, others: bool = False) -> No
     """Merge what the journals say into the experiment's record; `others`: also those of other processes."""
     changes, taken = entry.take(others=others)
     if changes or not entry.in_repository:
-        entry.sync()
+        entry.sync(packs=repository.storage.directory is None)
         if not entry.in_repository:
             repository.ensure()
         repository.merge(entry.record, changes, create=not entry.in_repository)

@@ -61,9 +61,11 @@ def scatter_experiments(
     best = pick_best(((y, index, index) for index, y in enumerate(ys)), maximize=goal == "maximize") if goal else None
     if best is not None:
         axes.plot(xs[best], ys[best], "*", color=color, markersize=14, markeredgecolor=axes.get_facecolor())
-    for index in range(len(ids)) if len(ids) <= _MAX_LABELS else [] if best is None else [best]:
-        text, place = ids[index] + (" (best)" if index == best else ""), (6, 5 if index % 2 else -12)
-        axes.annotate(text, (xs[index], ys[index]), place, textcoords="offset points", fontsize="small")
+    for index, label in enumerate(ids):
+        if len(ids) <= _MAX_LABELS or index == best:
+            text, below = f"{label} (best)" if index == best else label, index % 2 == 0  # keeps neighbours' IDs apart
+            place = (6, -12 if below else 5)
+            axes.annotate(text, (xs[index], ys[index]), place, textcoords="offset points", fontsize="small")
     if categories:
         axes.set_xticks(categories[:: math.ceil(len(categories) / _MAX_TICKS)])
         axes.tick_params(axis="x", labelrotation=90 if sum(map(len, categories)) > 60 else 0)

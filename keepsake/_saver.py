@@ -6,10 +6,11 @@ started while the interpreter ends; safety rests on the spool, never on a handle
 
 from __future__ import annotations
 
+import operator
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from keepsake._console import Progress, say, warn
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
 _STALL_SECONDS = 20.0  # the end of the program waits as long as bytes move
 _LAST_TRIES = 3
+_SYNC_SECONDS = 0.5  # a power cut costs no more than the last second
 _DUTY = 20  # publishing takes at most a twentieth of the time, however long a run's history
 
 
@@ -35,14 +37,20 @@ class _Job:
         self.repository = repository
         self.due: dict[str, float] = {}  # step → monotonic time
         self.active: set[str] = set()
-        self.failures = 0
-        self.error: KeepsakeError | None = None
+        self.failures: dict[str, int] = {}  # step → how often it has failed in a row
+        self.errors: dict[str, KeepsakeError] = {}  # step → why it failed last
         self.resting = 0.0  # no publishing before this time
+        self.draining = False  # somebody waits
         self.others = False  # also what other processes left, at the end
         self.task: Callable[[], None] | None = None
 
     def is_idle(self) -> bool:
         return not self.due and not self.active
+
+    @property
+    def error(self) -> KeepsakeError | None:
+        """What hinders it now."""
+        return next(iter(self.errors.values()), None)
 
 
 class Saver:
@@ -52,7 +60,6 @@ class Saver:
         self._jobs: dict[str, _Job] = {}
         self._changed = threading.Condition()
         self._threads: list[threading.Thread] = []
-        self._draining = False
         self._last_move = time.monotonic()
         self._progress: Progress | None = None
         self._workers: Workers | None = None
@@ -67,17 +74,21 @@ class Saver:
         files: bool = False,
         task: Callable[[], None] | None = None,
     ) -> None:
-        """Say that an entry has something new: `files`, a pack among it. `task` is called in the background first,
-        and again until it does not raise.
+        """Say that an entry has something new: `files`, a pack among it.
+
+        `task` is called in the background first, and again until it does not raise.
         """
+        now = time.monotonic()
         with self._changed:
             job = self._jobs.get(entry.id)
             if job is None:
                 job = self._jobs[entry.id] = _Job(entry, repository)
             if task is not None:
                 job.task = task
-                job.due["upload"] = time.monotonic()
-            job.due.setdefault("publish", max(job.resting, time.monotonic()))
+                job.due["upload"] = now
+            job.due.setdefault("publish", max(job.resting, now))
+            if job.resting > now + _SYNC_SECONDS:
+                job.due.setdefault("sync", now + _SYNC_SECONDS)
             self._start(files=files)
             self._changed.notify_all()
 
@@ -103,10 +114,11 @@ class Saver:
         started = self._last_move = time.monotonic()
         pending = sum(job.entry.size() for job in jobs)
         with Progress("Saving", pending or None) as progress, self._changed:
-            self._progress, self._draining = progress, True
+            self._progress = progress
             try:
                 for job in jobs:
-                    job.failures, job.resting, job.others = 0, 0.0, True
+                    job.draining, job.others, job.resting = True, True, 0.0
+                    job.failures.clear()
                     job.due = {"publish": 0.0, **dict.fromkeys(job.due, 0.0)}
                 self._changed.notify_all()
                 while not all(job.is_idle() for job in jobs):
@@ -116,7 +128,9 @@ class Saver:
                         break
                     self._changed.wait(min(left, 0.5))
             finally:
-                self._progress, self._draining = None, False
+                self._progress = None
+                for job in jobs:
+                    job.draining = False
 
     # In the background
 
@@ -126,20 +140,19 @@ class Saver:
 
             self._workers = Workers()
         if not self._threads:
-            for step in (self._publish, self._upload):
-                thread = threading.Thread(target=self._run, args=(step,), name=f"keepsake{step.__name__}", daemon=True)
+            for steps in ({"publish": self._publish, "sync": self._sync}, {"upload": self._upload}):
+                thread = threading.Thread(target=self._run, args=(steps,), name=f"keepsake-{min(steps)}", daemon=True)
                 thread.start()
                 self._threads.append(thread)
 
-    def _run(self, step: Callable[[_Job], None]) -> None:
-        name = step.__name__.strip("_")
+    def _run(self, steps: dict[str, Callable[[_Job], None]]) -> None:
         while True:
             with self._changed:
-                job = self._next(name)
+                job, name = self._next(steps)
                 del job.due[name]
                 job.active.add(name)
             try:
-                step(job)
+                steps[name](job)
             except DoesNotExist:
                 self._gone(job)
             except KeepsakeError as error:
@@ -150,20 +163,24 @@ class Saver:
             except Exception as error:  # noqa: BLE001 - a bug of ours must not end the thread that saves
                 self._failed(job, name, KeepsakeError(f"unexpected {type(error).__name__}: {error}"))
             else:
-                job.failures, job.error = 0, None
+                job.failures.pop(name, None)
+                job.errors.pop(name, None)
             with self._changed:
                 job.active.discard(name)
                 self._changed.notify_all()
 
-    def _next(self, name: str) -> _Job:
-        """Wait for the next job of that step."""
+    def _next(self, steps: Iterable[str]) -> tuple[_Job, str]:
+        """Wait for the next job of these steps, and which it is."""
         while True:
-            due = [(job.due[name], job) for job in self._jobs.values() if name in job.due]
-            moment, job = min(due, key=lambda item: item[0], default=(None, None))
+            due = [(job.due[name], job, name) for job in self._jobs.values() for name in steps if name in job.due]
+            if not due:
+                self._changed.wait()
+                continue
+            moment, job, name = min(due, key=operator.itemgetter(0))
             now = time.monotonic()
-            if job is not None and moment is not None and moment <= now:
-                return job
-            self._changed.wait(None if moment is None else moment - now)
+            if moment <= now:
+                return job, name
+            self._changed.wait(moment - now)
 
     def _publish(self, job: _Job) -> None:
         started = time.monotonic()
@@ -174,6 +191,10 @@ class Saver:
             with self._changed:
                 job.due.setdefault("upload", now)
                 self._changed.notify_all()
+
+    @staticmethod
+    def _sync(job: _Job) -> None:
+        job.entry.sync(packs=job.repository.storage.directory is None)
 
     def _upload(self, job: _Job) -> None:
         if job.task is not None:
@@ -194,14 +215,14 @@ class Saver:
         job.entry.discard()
 
     def _failed(self, job: _Job, name: str, error: KeepsakeError) -> None:
-        if str(error) != str(job.error):
+        if str(error) != str(job.errors.get(name)):
             warn(f"{error}\nIt is kept in {job.entry.directory} and tried again.")
         with self._changed:
-            job.error = error
-            job.failures += 1
-            if self._draining and job.failures >= _LAST_TRIES:
+            job.errors[name] = error
+            failures = job.failures[name] = job.failures.get(name, 0) + 1
+            if job.draining and failures >= _LAST_TRIES:
                 return
-            pause = _RETRY_SECONDS[min(job.failures, len(_RETRY_SECONDS)) - 1]
+            pause = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS)) - 1]
             job.due.setdefault(name, time.monotonic() + pause)
 
 

@@ -27,6 +27,7 @@ from keepsake.exceptions import CorruptedArchive, DoesNotExist, WriteError
 
 _BLOCK = 4096  # bytes; what file systems want the parts they share to be aligned to
 _LARGE = 1 << 20  # bytes; from here on a file is copied by itself instead of through the buffer
+_PART = 256 << 10  # bytes that are read at once
 _FICLONERANGE = 0x4020940D  # Linux: share the blocks of another file
 _FOOTER = struct.Struct("<QQI8s")  # offset, length and CRC-32 of the table
 _MAGIC = b"KSPACK1\n"
@@ -217,8 +218,8 @@ class FrozenFiles:
 
     def parts(self, entry: FileEntry) -> Iterator[bytes]:
         """Yield the content of a file in parts."""
-        for start in range(0, entry.size, _LARGE):
-            yield self.read(entry, start, min(_LARGE, entry.size - start))
+        for start in range(0, entry.size, _PART):
+            yield self.read(entry, start, min(_PART, entry.size - start))
 
     def _read_table(self) -> list[FileEntry]:
         end = self._file.seek(0, os.SEEK_END) - _FOOTER.size

@@ -117,6 +117,7 @@ class Entry:
         self.record: Record = content["experiment"]
         self.in_repository: bool = content["in_repository"]
         self.owner: str = content["owner"]
+        self._synced: set[Path] = set()  # packs that are safe against a power cut
         self.gone = False  # deleted from the repository meanwhile
 
     @classmethod
@@ -231,16 +232,17 @@ class Entry:
             if time.time_ns() - age > ALIVE_SECONDS * 1e9:
                 pack.unlink(missing_ok=True)
 
-    def sync(self) -> None:
-        """Make this process's journal safe against a power cut."""
-        try:
-            descriptor = os.open(self.directory / f"{_process}.jsonl", os.O_RDWR)
-        except FileNotFoundError:
-            return
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    def sync(self, *, packs: bool) -> None:
+        """Make this process's journal safe against a power cut, and `packs`, which are to wait for a network."""
+        self._synced &= set(waiting := self.packs() if packs else [])
+        for path in [*(pack for pack in waiting if pack not in self._synced), self.directory / f"{_process}.jsonl"]:
+            with suppress(FileNotFoundError):
+                descriptor = os.open(path, os.O_RDWR)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+        self._synced.update(waiting)
 
     def touch(self) -> None:
         """Say that the owner is alive."""

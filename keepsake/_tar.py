@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 BLOCK = 512  # bytes
 END = bytes(2 * BLOCK)
-_PART = 1 << 20  # bytes
+_PART = 256 << 10  # bytes
 _MAX_EXTENSION = 1 << 20  # bytes of a header that extends the next one
 
 

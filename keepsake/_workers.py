@@ -15,8 +15,6 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_UNDER_WAY = 6  # jobs a worker, so that none waits for the one who takes the results
-
 
 class Workers:
     """Daemon threads that take jobs first in, first out. To be made early: at exit no thread can be started.
@@ -72,7 +70,7 @@ def in_order(workers: Workers | None, jobs: Iterator[Callable[[], T]]) -> Iterat
     running: deque[Future[T]] = deque()
     for job in jobs:
         running.append(workers.submit(job))
-        if len(running) > _UNDER_WAY * workers.count:
+        if len(running) > workers.count + 2:  # more would only cost memory, which is slower to get than to use
             yield running.popleft().result()
     while running:
         yield running.popleft().result()

@@ -149,7 +149,7 @@ class CheckpointList(list[Checkpoint]):
             return None
         name = primary["name"]
         candidates = (((c.metrics or {}).get(name), c.created, c) for c in self)
-        return pick_best(candidates, maximize=primary["goal"] == "maximize")
+        return pick_best(candidates, maximize=primary.get("goal") == "maximize")
 
     def latest(self) -> Checkpoint | None:
         """Return the checkpoint that was created last; None if there is none."""

@@ -247,7 +247,7 @@ class Experiment:
         Of equals, the latest. NaN, None and what is no number do not qualify.
         """
         primaries = [c.primary_metric for c in self.checkpoints if c.primary_metric]
-        declared = sorted({(primary["name"], primary["goal"]) for primary in primaries})
+        declared = sorted({(primary["name"], str(primary.get("goal"))) for primary in primaries})
         if len(declared) > 1:
             warn(
                 f"The checkpoints of experiment {self.short_id()} have different primary metrics "

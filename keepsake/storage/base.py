@@ -290,13 +290,13 @@ def open_ranges(fetch: Fetch, name: str, start: int, length: int | None) -> Abst
     """Return a stream of an object's bytes that fetches ahead what is long, several ranges at once."""
     if start < -PART:
         start = max(0, fetch(0, 1, None).total + start)
+    size = -start if start < 0 else FIRST if length is None else max(1, min(length, PART))
+    part = fetch(start, start + size if start >= 0 else None, None)
     if start < 0:
-        part = fetch(start, None, None)
         start = max(0, part.total + start)
-    else:
-        size = FIRST if length is None else min(length, PART)
-        part = fetch(start, start + max(size, 1), None)
     end = part.total if length is None else min(part.total, start + length)
+    if len(part.data) < min(end - start, size):
+        raise ReadError(f"{name} ended early. Try again.")
     return cast(BinaryIO, io.BufferedReader(_Ranges(fetch, name, start, end, part)))
 
 

@@ -105,7 +105,7 @@ class GCSStorage(Storage):
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
         blob = self._blob(key)
-        if if_match is not None and not if_match.isdigit():
+        if if_match is not None and not (if_match.isdigit() and int(if_match)):  # 0 would mean: if absent
             raise self._changed(key)
         condition = 0 if if_absent else int(if_match) if if_match is not None else None
         with self._errors("write", key):

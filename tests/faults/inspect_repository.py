@@ -85,6 +85,7 @@ def missing(project: Path, returned: dict[str, Contents], experiment_id: str) ->
             continue
         if wanted and (not path.exists() or by_tarfile(path) != wanted):
             problems.append(f"the files of checkpoint {checkpoint.id} are missing or wrong")
+            continue
         for name, content in wanted.items():
             with checkpoint.open(name) as found:
                 if found.read() != content:

@@ -22,19 +22,25 @@ def test_made_up_runs(writer: Side, both: Both, project: Path, tmp_path: Path, s
     files = generator.project(project)
     before = tree(project)
     ids = writer.record(runs=generator.runs(4, files), directory=str(project))
-    ask_command_lines(both, project, ids)
+    ask_for_tables(both, project, ids)
+    ask_for_values(both, project, ids)
     found = ask_libraries(both, project, ids)
     compare_files(both, project, tmp_path, found, before)
 
 
-def ask_command_lines(both: Both, project: Path, ids: list[list[str]]) -> None:
-    tolerating = ("ls-json-null", "added-fields")
-    for options in ([], ["--all"], ["-q"], ["--sort", "created-desc"]):
+def ask_for_tables(both: Both, project: Path, ids: list[list[str]]) -> None:
+    for options in ([], ["--all"], ["--sort", "created-desc"]):
         both.agree("ls", *options, cwd=project)
-    both.agree("ls", "--json", cwd=project, tolerating=tolerating)
-    both.agree("ps", cwd=project)
     for identifier in (identifier for experiment in ids[:2] for identifier in experiment[:3]):
         both.agree("show", identifier[:10], cwd=project, tolerating=("show-alignment",))
+
+
+def ask_for_values(both: Both, project: Path, ids: list[list[str]]) -> None:
+    tolerating = ("ls-json-null", "added-fields")
+    both.agree("ls", "--json", cwd=project, tolerating=tolerating)
+    for command in ("ls", "ps"):
+        both.agree(command, "-q", cwd=project)
+    for identifier in (identifier for experiment in ids[:2] for identifier in experiment[:3]):
         both.agree("show", identifier, "--json", cwd=project, tolerating=tolerating)
     having = [experiment[0] for experiment in ids if experiment[1:]]
     both.agree("diff", having[0], having[-1], cwd=project)

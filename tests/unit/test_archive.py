@@ -777,7 +777,7 @@ def test_results_come_in_order_and_few_jobs_are_under_way() -> None:
         for done, result in enumerate(in_order(workers, jobs())):
             assert result == done
             under_way.append(started - done)
-    assert 3 < max(under_way) <= 3 * 7
+    assert 3 < max(under_way) <= 3 + 3
 
 
 def test_a_jobs_error_comes_out_in_its_place() -> None:

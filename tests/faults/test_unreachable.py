@@ -1,0 +1,159 @@
+"""A repository that goes away while a script runs, or is never there: all that was recorded arrives when it is back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+import keepsake
+from tests.faults import inspect_repository as inspect
+from tests.faults.programs import keepsake as command
+from tests.faults.programs import run
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+
+_CHECKPOINTS = 20
+_TRAIN = """
+import os, sys, time, keepsake
+{before}
+experiment = keepsake.init(path="train.py")
+print(experiment.id, flush=True)
+for number in range({count}):
+    {during}
+    open("model.pth", "wb").write(b"weights %d" % number * 5000)
+    checkpoint = experiment.checkpoint(path="model.pth", metrics={{"number": number}}, quiet=True)
+    print(checkpoint.id, number, flush=True)
+    open("model.pth", "wb").write(b"overwritten")
+"""
+_AWAY = {
+    "moved away": "os.rename('repo', '../away')",
+    "not mounted": "os.rename('repo', '../away'); os.mkdir('repo')",
+    "a file in its place": "os.rename('repo', '../away'); open('repo', 'w').close()",
+    "without permission": "os.chmod('repo', 0)",
+    "read-only": "[os.chmod(name, 0o500) for name, _, _ in os.walk('repo')]",
+}
+
+
+@pytest.fixture(autouse=True)
+def project(project_directory: Path) -> Path:
+    (project_directory / "train.py").write_text("code")
+    return project_directory
+
+
+@pytest.fixture
+def without_privileges() -> tuple[str, ...]:
+    """A command that runs another one without root's right to ignore permissions."""
+    if os.geteuid() != 0:
+        return ()
+    if shutil.which("setpriv") is None:
+        pytest.skip("root, and no setpriv")
+    lost = "-dac_override,-dac_read_search"
+    return ("setpriv", f"--inh-caps={lost}", f"--bounding-set={lost}")
+
+
+def train(before: str = "", during: str = "pass") -> str:
+    """Return a training script."""
+    return _TRAIN.format(before=before, during=during, count=_CHECKPOINTS)
+
+
+def bring_back(project: Path) -> None:
+    """Let the repository be there again."""
+    repository, away = project / "repo", project.parent / "away"
+    if away.exists():
+        if repository.is_dir():
+            shutil.rmtree(repository)
+        repository.unlink(missing_ok=True)
+        away.rename(repository)
+    repository.chmod(0o700)
+    for directory in repository.rglob("*/"):
+        directory.chmod(0o700)
+
+
+def check_all_is_there(project: Path, output: str) -> None:
+    """Every checkpoint that had returned is in the repository, byte for byte."""
+    experiment_id, *lines = output.splitlines()
+    returned: dict[str, inspect.Contents] = {}
+    for line in lines:
+        checkpoint_id, number = line.split()
+        returned[checkpoint_id] = {"model.pth": b"weights %d" % int(number) * 5000}
+    assert len(returned) == _CHECKPOINTS
+    assert inspect.broken(project / "repo") == []
+    assert inspect.missing(project, returned, experiment_id) == []
+    assert not (project / ".keepsake").exists()
+    experiment = keepsake.experiments.get(experiment_id)
+    assert inspect.by_tarfile(project / f"repo/experiments/{experiment_id}.tar.gz") == {"train.py": b"code"}
+    assert experiment.status == "stopped"
+
+
+@pytest.mark.parametrize("moment", [0, 10])
+@pytest.mark.parametrize("how", _AWAY)
+def test_a_repository_that_goes_away_costs_nothing(
+    project: Path, without_privileges: tuple[str, ...], how: str, moment: int
+) -> None:
+    """For the whole run or from its middle on; the next run sends what was left."""
+    wait = "time.sleep(0.5 if number else 0)"  # so that something was saved already
+    during = f"if number == {moment}: {wait}; {_AWAY[how]}"
+    output, messages = run(train(during=during), prefix=without_privileges)
+    assert "tried again" in messages
+    assert "keepsake sync" in messages
+    assert "Traceback" not in messages
+    bring_back(project)
+    run("import keepsake\nkeepsake.init()", prefix=without_privileges)
+    check_all_is_there(project, output)
+
+
+def test_sync_sends_what_was_left(project: Path) -> None:
+    """And tells before, on request, what that is; a second time it has nothing to do."""
+    output, _ = run(train(during="if number == 1: os.rename('repo', '../away')"))
+    bring_back(project)
+    told, _ = command("sync", "--dry-run")
+    assert output[:7] in told
+    listed, said = command("ls")
+    assert output[:7] in listed
+    assert "sync" in said
+    command("sync")
+    check_all_is_there(project, output)
+    assert "Everything is in the repository" in command("sync")[1]
+
+
+def test_a_node_without_network_records_everything_locally(project: Path) -> None:
+    """With KEEPSAKE_OFFLINE=1 the repository is not touched; sync, without it, sends all."""
+    (project / "repo").write_text("out of reach")
+    output, messages = run(train(), KEEPSAKE_OFFLINE="1")
+    assert "Traceback" not in messages
+    assert (project / "repo").read_text() == "out of reach"
+    (project / "repo").unlink()
+    command("sync")
+    check_all_is_there(project, output)
+
+
+def test_sync_while_the_repository_is_away_fails_and_keeps_everything(project: Path) -> None:
+    """Exit status 1, one clear message, and the next attempt succeeds."""
+    output, _ = run(train(during="if number == 1: os.rename('repo', '../away'); open('repo', 'w').close()"))
+    _, said = command("sync", status=1)
+    assert "not wholly sent" in said
+    bring_back(project)
+    command("sync")
+    check_all_is_there(project, output)
+
+
+def test_init_without_a_repository_says_so_at_the_start(project: Path, without_privileges: tuple[str, ...]) -> None:
+    """A run that cannot be recorded fails on its first line, and leaves nothing behind."""
+    program = """
+    import keepsake
+    try:
+        keepsake.init(path="train.py")
+    except keepsake.exceptions.KeepsakeError as error:
+        print(error)
+    """
+    (project / "repo").write_text("a file")
+    assert "repo" in run(program)[0]
+    (project / "repo").unlink()
+    (project / "repo").mkdir(mode=0o500)
+    assert "Check who owns it" in run(program, prefix=without_privileges)[0]
+    assert not (project / ".keepsake").exists()
+    assert list((project / "repo").iterdir()) == []
