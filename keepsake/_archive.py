@@ -26,7 +26,7 @@ from typing import BinaryIO, cast
 from keepsake import _tar, _toc
 from keepsake._extract import Extraction
 from keepsake._gzip import Parts, as_stream, crc32, inflate, inflate_all, member
-from keepsake._snapshot import FileEntry, FrozenFiles
+from keepsake._snapshot import FileEntry, FrozenFiles, set_space_aside
 from keepsake._toc import ArchiveEntry
 from keepsake._workers import Turns, Workers, in_order
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, WriteError
@@ -149,14 +149,15 @@ class Archive:
         name = posixpath.normpath(name)
         with ExitStack() as on_failure, self._naming_errors(), _explaining_temporary_files(name):
             found = None
-            for _, parts in self._contents(name.__eq__):
-                found = on_failure.enter_context(tempfile.TemporaryFile(prefix="keepsake-"))
+            for entry, parts in self._contents(name.__eq__):
+                found = cast(BinaryIO, on_failure.enter_context(tempfile.TemporaryFile(prefix="keepsake-")))
+                set_space_aside(found, 0, entry.size)
                 found.writelines(parts)
             if found is None:
                 raise DoesNotExist(f"There is no file {name!r} in {self.name}.")
             found.seek(0)
             on_failure.pop_all()
-            return cast(BinaryIO, found)
+            return found
 
     def extract(
         self, directory: Path, wanted: Wanted | None = None, progress: Callable[[int], object] | None = None

@@ -8,7 +8,6 @@ fetched again.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
@@ -147,6 +146,8 @@ class Index:
     """The file of one repository."""
 
     def __init__(self, url: str) -> None:
+        import hashlib
+
         self._path = cache_directory() / "index" / hashlib.sha256(url.encode()).hexdigest()[:32]
         self._lines = 0
 

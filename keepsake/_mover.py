@@ -42,12 +42,12 @@ def upload(
     entry: Entry, repository: Repository, workers: Workers | None = None, moved: Callable[[int], None] | None = None
 ) -> None:
     """Store the archives of all packs that the experiment's record names; `moved` is told of bytes as they go."""
-    from keepsake._archive import write_archive
-    from keepsake._snapshot import FrozenFiles
-
     packs = entry.packs()
     if not packs:
         return
+    from keepsake._archive import write_archive
+    from keepsake._snapshot import FrozenFiles
+
     record = repository.merge(entry.record, _spool.Changes(), create=False)
     named = {owner["id"]: owner.get("path") for owner in (record, *(record.get("checkpoints") or []))}
     for pack in packs:

@@ -192,7 +192,7 @@ def _choose(lists: list[CheckpointList], metric: str | None) -> tuple[str, str |
         raise ValidationError(f"no primary metric is declared: name one of the metrics ({_some(sorted(names))})")
     metric = primaries[0]["name"] if metric is None else metric
     _check_name("metric", metric, names)
-    return metric, next((primary["goal"] for primary in primaries if primary["name"] == metric), None)
+    return metric, next((primary.get("goal") for primary in primaries if primary["name"] == metric), None)
 
 
 def _check_name(what: str, name: str, known: set[str]) -> None:

@@ -9,7 +9,6 @@ from keepsake import _ending, _spool
 from keepsake._environment import warn_of_secret_files
 from keepsake._heartbeat import heart
 from keepsake._saver import saver
-from keepsake._snapshot import freeze
 from keepsake.exceptions import KeepsakeError, WriteError
 from keepsake.metadata import Record
 from keepsake.packages import get_imported_packages
@@ -30,6 +29,8 @@ def begin_experiment(project: Project, record: Record, modules: list[str], *, di
     entry = _spool.Entry.create(_spool.spool_root(directory), record, repository.url, in_repository=False)
     try:
         if record["path"]:
+            from keepsake._snapshot import freeze
+
             _spool.check_room(entry.directory)
             entries = freeze(directory, record["path"], entry.pack(record["id"]), project._excluded())
             warn_of_secret_files(entry.name for entry in entries)

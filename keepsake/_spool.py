@@ -14,10 +14,8 @@ it is not. A line may so arrive twice, which merging by ID forgives.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
 import sys
 import threading
 import time
@@ -63,11 +61,15 @@ def spool_root(directory: Path) -> Path:
         state = Path(os.environ.get("LOCALAPPDATA", "~")).expanduser()
     else:
         state = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
+    import hashlib
+
     return state / "keepsake" / "spool" / hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
 
 
 def check_room(directory: Path) -> None:
     """Raise WriteError if the disk of `directory` is too full to take more files."""
+    import shutil
+
     try:
         usage = shutil.disk_usage(directory)
     except OSError as error:
@@ -287,8 +289,7 @@ class Entry:
         for _, path, _ in self._files(""):
             if path.name != "record.json":
                 path.unlink(missing_ok=True)
-        shutil.rmtree(self.directory, ignore_errors=True)
-        _prune(self.directory)
+        _remove(self.directory)
 
     def _files(self, suffix: str, *, hidden: bool = False) -> list[tuple[int, Path, int]]:
         """Return (time in ns, path, bytes) of files whose name ends so, oldest first; they may vanish at any time."""
@@ -357,14 +358,20 @@ def _prune(directory: Path) -> None:
             break  # something just came; other entries; a repository in .keepsake
 
 
+def _remove(directory: Path) -> None:
+    import shutil
+
+    shutil.rmtree(directory, ignore_errors=True)
+    _prune(directory)
+
+
 def sweep(root: Path) -> None:
     """Remove the beginnings of entries that a crash left: without a record, they hold nothing that had returned."""
     with suppress(FileNotFoundError):
         for directory in root.iterdir():
             is_old = time.time() - directory.stat().st_mtime > ALIVE_SECONDS
             if is_old and valid_id(directory.name) and not any(directory.glob("[!.]*")):
-                shutil.rmtree(directory, ignore_errors=True)
-                _prune(directory)
+                _remove(directory)
 
 
 def entries(root: Path) -> Iterator[Entry]:

@@ -24,6 +24,7 @@ DEPRECATED_NAMES = ("replicate.yaml", "replicate.yml")
 DEPRECATED_REPOSITORY = Path(".replicate", "storage")  # of projects older than the configuration file
 MAX_LEVELS = 100  # how far up a configuration file is looked for
 EXAMPLE = "repository: file://.keepsake"
+_USUAL = re.compile(rb"""(?:[ \t]*(?:#[^\n]*)?\n)*repository:[ ]+(["']?)(\w+://[\w./@+=~-]+)\1[ \t]*(?:\n\s*)?""", re.A)
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,14 @@ def _error(path: Path, problem: str, mark: yaml.error.Mark | None = None) -> Rep
 
 def _read(path: Path) -> dict[str, str]:
     """Return the keys and values of a configuration file: known keys once each, and texts only."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _error(path, f"cannot be read: {error.strerror}.") from error
+    if usual := _USUAL.fullmatch(content):
+        return {"repository": usual[2].decode()}
     values: dict[str, str] = {}
-    for key, value, mark in _parse(path):
+    for key, value, mark in _parse(path, content):
         if key not in ("repository", "storage"):
             raise _error(path, f"unknown key {key!r}. The only key is 'repository'.", mark)
         if key in values:
@@ -118,7 +125,7 @@ def _read(path: Path) -> dict[str, str]:
     return values
 
 
-def _parse(path: Path) -> list[tuple[str, str | None, yaml.error.Mark]]:
+def _parse(path: Path, content: bytes) -> list[tuple[str, str | None, yaml.error.Mark]]:
     """Return each key of a YAML mapping, its value if that is a text, and where it stands.
 
     Composes the nodes only: they know their lines, and nothing is built from what a stranger may have written.
@@ -126,9 +133,7 @@ def _parse(path: Path) -> list[tuple[str, str | None, yaml.error.Mark]]:
     import yaml
 
     try:
-        root = yaml.compose(path.read_bytes(), Loader=yaml.SafeLoader)
-    except OSError as error:
-        raise _error(path, f"cannot be read: {error.strerror}.") from error
+        root = yaml.compose(content, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         raise _error(path, f"not valid YAML: {error.problem}. Expected\n\n  {EXAMPLE}", error.problem_mark) from error
     except (yaml.YAMLError, RecursionError) as error:

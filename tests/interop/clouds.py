@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.interop.sides import ROOT
 from tests.storage import servers
 
 _HOST = "storage.googleapis.com"
@@ -47,8 +48,8 @@ def s3() -> Iterator[Cloud]:
     from moto import moto_proxy
 
     port = servers.free_port()
-    command = [str(Path(sys.executable).with_name("moto_proxy")), "-H", "127.0.0.1", "-p", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "tests.interop.s3_proxy", str(port)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait_for(port)
         certificate = str(Path(str(moto_proxy.__file__)).with_name("ca.crt"))

@@ -50,7 +50,7 @@ def test_made_up_runs(place: Place, project: Path, root: str, tmp_path: Path, wr
     files = generator.project(project, 4)
     before = tree(project)
     side = place.both.original if writer == "0.4.2" else place.both.ours
-    ids = side.record(runs=generator.runs(3, files), directory=str(project))
+    ids = side.record(runs=generator.runs(2, files), directory=str(project))
     ask_for_values(place.both, project, ids)
     compare_files(place.both, project, tmp_path, ask_libraries(place.both, project, ids), before)
     assert {experiment[0] for experiment in ids} <= {Path(key).stem for key in place.cloud.keys(root)}

@@ -6,9 +6,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from keepsake import config
 from keepsake.config import Config, find_config, find_project, load_config, redact_url
 from keepsake.exceptions import ConfigNotFound, RepositoryConfigurationError
 
@@ -250,3 +252,20 @@ def test_a_file_beats_the_old_repository_beside_it(tmp_path: Path, capsys: pytes
 )
 def test_user_names_and_passwords_are_not_shown(url: str, shown: str) -> None:
     assert redact_url(url) == shown
+
+
+@given(
+    st.text("abcz019_./:@+=~-#\"' \t\n\\&*!é", max_size=30),
+    st.sampled_from(["", "# where\n", "\n", "---\n", "  "]),
+    st.sampled_from(["", "\n", "\n\n", " # here\n", "\nstorage: x\n"]),
+)
+def test_what_is_read_without_yaml_is_what_yaml_reads(value: str, before: str, after: str) -> None:
+    content = f"{before}repository: file://{value}{after}".encode()
+    usual = config._USUAL.fullmatch(content)
+    if usual:
+        assert yaml.safe_load(content) == {"repository": usual[2].decode()}
+
+
+def test_the_usual_file_is_read_without_yaml() -> None:
+    for content in (b"repository: file://.keepsake\n", b"# ours\n\nrepository: 's3://bucket/team-a'\n"):
+        assert config._USUAL.fullmatch(content)

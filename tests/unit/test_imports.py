@@ -18,10 +18,10 @@ RunPython = Callable[[str], str]
 ROOMS = [
     "exceptions config packages version _console _environment _filters _ignore _values",
     "storage",
-    (
-        "metadata repository _archive _checkout _copying _doctor _ending _extract _gzip _heartbeat _index _mover _saver _snapshot "
-        "_spool _tar _toc _workers"
-    ),
+    """
+    metadata repository _archive _checkout _copying _doctor _ending _extract _gzip _heartbeat _index
+    _mover _saver _snapshot _spool _tar _toc _workers
+    """,
     "project experiment checkpoint _notebook _plot _recording",
     "cli __init__ __main__",
 ]

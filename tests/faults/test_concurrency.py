@@ -1,0 +1,211 @@
+"""Many at once: processes, threads and forks that write, and others that read meanwhile."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import keepsake
+from tests.faults import inspect_repository as inspect
+from tests.faults.programs import run, start
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks")
+
+# `checkpoint` prints the ID of a checkpoint when it has returned, and the name of its file, which tells what it holds
+_BEGIN = """
+import os, sys, threading, time
+import keepsake
+
+def checkpoint(experiment, who, number):
+    name = f"weights-{who}-{number}-{os.getpid()}"
+    with open(name, "w") as file:
+        file.write(name * 100)
+    made = experiment.checkpoint(path=name, metrics={"who": who, "number": number}, quiet=True)
+    os.remove(name)
+    os.write(1, f"{made.id} {name}\\n".encode())
+"""
+
+
+@pytest.fixture(autouse=True)
+def project(project_directory: Path) -> Path:
+    (project_directory / "train.py").write_text("code")
+    return project_directory
+
+
+def check_all_is_there(project: Path, output: str, count: int) -> None:
+    """All checkpoints that printed their ID are in the one experiment, with their files, and nothing else is."""
+    lines = [line.split() for line in output.splitlines()]
+    returned: dict[str, inspect.Contents] = {checkpoint: {name: (name * 100).encode()} for checkpoint, name in lines}
+    (experiment,) = keepsake.experiments.list()
+    assert len(returned) == count
+    assert inspect.broken(project / "repo") == []
+    assert inspect.missing(project, returned, experiment.id) == []
+    assert len(experiment.checkpoints) == count
+    assert not (project / ".keepsake").exists()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_and_threads_of_multiprocessing_can_checkpoint(project: Path, method: str) -> None:
+    """Four processes with two threads each, on the experiment of their parent."""
+    output, messages = run(
+        _BEGIN
+        + f"""
+import multiprocessing
+
+def work(experiment, who):
+    threads = [threading.Thread(target=several, args=(experiment, f"{{who}}.{{n}}")) for n in range(2)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+
+def several(experiment, who):
+    for number in range(5):
+        checkpoint(experiment, who, number)
+
+if __name__ == "__main__":
+    experiment = keepsake.init()
+    context = multiprocessing.get_context("{method}")
+    processes = [context.Process(target=work, args=(experiment, who)) for who in range(4)]
+    [process.start() for process in processes]
+    several(experiment, "parent")
+    [process.join() for process in processes]
+    assert [process.exitcode for process in processes] == [0] * 4
+"""
+    )
+    assert "Traceback" not in messages
+    check_all_is_there(project, output, 45)
+
+
+def test_processes_that_know_of_nothing_but_the_id_can_checkpoint(project: Path) -> None:
+    """Six processes, started one by one, on an experiment that has ended."""
+    experiment_id = run("import keepsake\nprint(keepsake.init().id)")[0].strip()
+    program = f"{_BEGIN}\nexperiment = keepsake.experiments.get('{experiment_id}')\nfor number in range(5):\n"
+    running = [start(f"{program}    checkpoint(experiment, {who}, number)\n") for who in range(6)]
+    outputs = [process.communicate(timeout=120) for process in running]
+    assert [process.returncode for process in running] == [0] * 6
+    output = "".join(text for text, _ in outputs)
+    if (project / ".keepsake").exists():  # the last to leave may not have been the last to be done
+        run("import keepsake\nkeepsake.init().stop()\nkeepsake.experiments.list()[-1].delete()")
+    check_all_is_there(project, output, 30)
+
+
+def test_forks_while_threads_save_neither_hang_nor_lose_anything(project: Path) -> None:
+    """Children end in every way there is, at any moment of their parent's work; some record something themselves."""
+    output, messages = run(
+        _BEGIN
+        + """
+experiment = keepsake.init()
+children = []
+for number in range(24):
+    checkpoint(experiment, "parent", number)
+    pid = os.fork()
+    if pid == 0:
+        kind = number % 6
+        if kind == 0:
+            os._exit(0)
+        if kind == 1:
+            sys.exit(0)
+        if kind == 2:
+            os.execv(sys.executable, [sys.executable, "-c", ""])
+        checkpoint(experiment, "child", number)
+        if kind == 3:
+            os._exit(0)
+        if kind == 4:
+            sys.exit(0)
+        experiment.stop()
+        os._exit(0)
+    children.append(pid)
+for pid in children:
+    assert os.waitpid(pid, 0)[1] == 0
+assert experiment.is_running()
+"""
+    )
+    assert "Traceback" not in messages
+    check_all_is_there(project, output, 24 + 12)
+
+
+def test_children_that_outlive_their_parent_lose_nothing(project: Path) -> None:
+    """The parent is killed, and a recovery goes on while its children record."""
+    process = start(
+        _BEGIN
+        + """
+import signal
+experiment = keepsake.init()
+for who in range(3):
+    if os.fork() == 0:
+        for number in range(20):
+            checkpoint(experiment, who, number)
+            time.sleep(0.02)
+        sys.exit(0)
+time.sleep(0.1)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    )
+    for _ in range(4):
+        run("import keepsake\nkeepsake.init()")
+    output, messages = process.communicate(timeout=60)
+    assert "Traceback" not in messages
+    run("import keepsake\nkeepsake.init()")
+    experiment = keepsake.experiments.list()[0]
+    for other in keepsake.experiments.list()[1:]:
+        other.delete()
+    assert experiment.id in {e.id for e in keepsake.experiments.list()}
+    check_all_is_there(project, output, 60)
+
+
+@pytest.mark.parametrize(
+    "seconds",
+    [4, pytest.param(60, marks=[pytest.mark.exhaustive, pytest.mark.timeout(600)])],
+)
+def test_a_listing_is_right_at_every_moment_while_sixteen_processes_write(project: Path, seconds: int) -> None:
+    """No error and no warning; what was there stays there; and in the end the count is exact."""
+    writers = start(
+        f"""
+        import os, sys, time, keepsake
+        writers = []
+        for who in range(16):
+            if (pid := os.fork()) == 0:
+                end = time.monotonic() + {seconds}
+                while time.monotonic() < end:
+                    experiment = keepsake.default_project.experiments.create(params={{"who": who}}, quiet=True)
+                    for number in range(3):
+                        experiment.checkpoint(metrics={{"loss": number}}, primary_metric=("loss", "minimize"), quiet=True)
+                    experiment.stop()
+                    sys.stdout.write(experiment.id + "\\n")
+                    sys.stdout.flush()
+                sys.exit(0)
+            writers.append(pid)
+        assert all(os.waitpid(pid, 0)[1] == 0 for pid in writers)
+        """
+    )
+    seen: set[str] = set()
+    listings = 0
+    while writers.poll() is None:
+        listed = _list()
+        assert seen <= listed.keys(), "an experiment was listed once, and then it was not"
+        seen, listings = set(listed), listings + 1
+    output, messages = writers.communicate()
+    assert (writers.returncode, messages) == (0, "")
+    made = output.split()
+    listed = _list()
+    assert sorted(listed) == sorted(made)
+    assert {entry["num_checkpoints"] for entry in listed.values()} == {3}
+    assert {entry["running"] for entry in listed.values()} == {False}
+    assert listings > 1
+    assert len(made) >= 16
+    print(f"{listings} listings, {len(made)} experiments")
+
+
+def _list() -> dict[str, dict[str, object]]:
+    """Return what `keepsake ls --json` lists, each experiment once; fail if it says anything on stderr."""
+    done = subprocess.run([sys.executable, "-m", "keepsake", "ls", "--json"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr.replace("No experiments found", "")) == (0, "") or "no experiments" in (
+        done.stderr.lower()
+    ), done.stderr
+    entries = json.loads(done.stdout or "[]")
+    listed = {entry["id"]: entry for entry in entries}
+    assert len(listed) == len(entries)
+    return listed
