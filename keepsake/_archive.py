@@ -25,7 +25,7 @@ from typing import BinaryIO, cast
 
 from keepsake import _tar, _toc
 from keepsake._extract import Extraction
-from keepsake._gzip import Parts, as_stream, crc32, inflate, inflate_all, member
+from keepsake._gzip import Content, Parts, as_stream, crc32, inflate, inflate_all, member
 from keepsake._snapshot import FileEntry, FrozenFiles, set_space_aside
 from keepsake._toc import ArchiveEntry
 from keepsake._workers import Turns, Workers, in_order
@@ -35,10 +35,13 @@ from keepsake.storage.base import Storage
 __all__ = ["Archive", "ArchiveEntry", "Workers", "write_archive"]
 
 CHUNK = 256 << 10  # bytes; buffers that are larger go back to the system each time, which costs more than the work
+_AT_ONCE = 8  # members that a thread makes in one go
+_MUCH = 4 << 20  # bytes from which threads pay
 _TAIL = 64 << 10  # bytes read at first: the table of about a thousand files
 _MAX_HEADER = 1 << 20  # bytes of tar headers between two files
 _REGULAR = (b"0", b"\0", b"7")  # types of tar members
 
+Packed = tuple[list[Parts], bytearray, "_Checksums"]
 Wanted = Callable[[str], bool]
 Contents = Iterator[tuple[ArchiveEntry, Iterator[bytes]]]
 
@@ -63,13 +66,16 @@ def _write(archive_id: str, frozen: FrozenFiles, workers: Workers | None) -> Ite
     yield start
     offset = len(start)
     entries = []
-    results = in_order(workers, _packing_jobs(frozen, headers))
+    free: list[bytearray] = []
+    results = in_order(workers, _packing_jobs(frozen, headers, free))
     for entry in frozen.entries:
         lengths = []
         sums = _Checksums()
-        for parts, sums in islice(results, _toc.chunks(entry.size, CHUNK)):  # noqa: B007 (the same each time)
-            lengths.append(sum(map(len, parts)))
-            yield from parts
+        for members, buffer, sums in islice(results, _toc.chunks(entry.size, CHUNK * _AT_ONCE)):  # noqa: B007
+            for parts in members:
+                lengths.append(sum(map(len, parts)))
+                yield from parts
+            free.append(buffer)
         about = (entry.name, entry.size, entry.mode, entry.mtime_ns, sums.crc32, sums.sha256.hexdigest())
         entries.append(ArchiveEntry(*about, offset, tuple(lengths), CHUNK))
         offset = entries[-1].end
@@ -83,28 +89,37 @@ class _Checksums:
         self.crc32 = 0
         self.sha256 = hashlib.sha256()
 
-    def take(self, part: bytes) -> None:
+    def take(self, part: Content) -> None:
         self.crc32 = crc32(part, self.crc32)
         self.sha256.update(part)
 
 
-def _packing_jobs(frozen: FrozenFiles, headers: Iterator[bytes]) -> Iterator[Callable[[], tuple[Parts, _Checksums]]]:
-    """Yield a job for each chunk; `headers` has those of the second file and so on."""
+def _packing_jobs(
+    frozen: FrozenFiles, headers: Iterator[bytes], free: list[bytearray]
+) -> Iterator[Callable[[], Packed]]:
+    """Yield jobs that make the members of all files, a few in each.
+
+    `headers` has those of the second file and so on, `free` the buffers of jobs whose members were written.
+    """
     for entry in frozen.entries:
         sums = _Checksums()
         turns = Turns(sums.take)
         tail = _tar.padding(entry.size) + next(headers, _tar.END)
-        for index in range(_toc.chunks(entry.size, CHUNK)):
-            is_last = (index + 1) * CHUNK >= entry.size
-            yield partial(_pack, frozen, entry, index, tail if is_last else b"", turns, sums)
+        for index in range(_toc.chunks(entry.size, CHUNK * _AT_ONCE)):
+            buffer = free.pop() if free else bytearray(CHUNK * _AT_ONCE)
+            yield partial(_pack, frozen, entry, index, buffer, tail, turns, sums)
 
 
 def _pack(
-    frozen: FrozenFiles, entry: FileEntry, index: int, tail: bytes, turns: Turns, sums: _Checksums
-) -> tuple[Parts, _Checksums]:
-    start = index * CHUNK
-    data = turns.add(index, partial(frozen.read, entry, start, min(CHUNK, entry.size - start)))
-    return member(data, tail), sums
+    frozen: FrozenFiles, entry: FileEntry, index: int, buffer: bytearray, tail: bytes, turns: Turns, sums: _Checksums
+) -> Packed:
+    start = index * len(buffer)
+    data = memoryview(buffer)[: entry.size - start]
+    turns.add(index, partial(frozen.read_into, entry, start, data))
+    is_last = start + len(data) == entry.size
+    chunks = [data[at : at + CHUNK] for at in range(0, len(data), CHUNK)] or [data]
+    tails = [b""] * (len(chunks) - 1) + [tail if is_last else b""]
+    return [member(*both) for both in zip(chunks, tails, strict=True)], buffer, sums
 
 
 # Reading
@@ -180,16 +195,25 @@ class Archive:
         return entries
 
     def verify(self, progress: Callable[[int], object] | None = None) -> None:
-        """Read all of it and compare every checksum, SHA-256 included; `progress` is called with numbers of bytes."""
+        """Read all that is stored, as any tar reader does, and compare it with the table and every checksum.
+
+        `progress` is called with numbers of bytes.
+        """
         with self._naming_errors():
-            for entry, parts in self._contents(None):
+            table = self._find_table()
+            expected = None if table is None else {entry.name: (entry.size, entry.sha256) for entry in table}
+            found = {}
+            for entry, parts in self._stream():
                 sha256 = hashlib.sha256()
                 for part in parts:
                     sha256.update(part)
                     if progress:
                         progress(len(part))
-                if entry.sha256 not in (None, sha256.hexdigest()):
-                    raise ValueError(f"{entry.name}: its content does not fit its SHA-256")
+                found[entry.name] = (entry.size, sha256.hexdigest())
+                if expected is not None and expected.get(entry.name) != found[entry.name]:
+                    raise ValueError(f"{entry.name}: its content does not fit its SHA-256 in the table of contents")
+            if expected is not None and len(expected) != len(found):
+                raise ValueError("its table of contents has files that the tar lacks")
 
     def _contents(self, wanted: Wanted | None) -> Contents:
         """Yield the wanted files with their content in parts, which are to be read before going on."""
@@ -198,7 +222,7 @@ class Archive:
                 yield from _only(wanted, _frozen_contents(frozen))
         elif (table := self._find_table()) is not None:
             entries = [entry for entry in table if wanted is None or wanted(entry.name)]
-            with Workers() if sum(entry.size for entry in entries) > CHUNK else nullcontext() as workers:
+            with Workers() if sum(entry.size for entry in entries) > _MUCH else nullcontext() as workers:
                 parts = in_order(workers, self._unpacking_jobs(entries))
                 for entry in entries:
                     yield entry, _checked(entry, islice(parts, len(entry.members)))

@@ -17,7 +17,8 @@ except ImportError:  # there is no wheel for this system
 _ERRORS: tuple[type[Exception], ...] = (_library.error, zlib.error)
 _LEVEL = 1  # of both: higher ones take much longer for a few percent
 
-Parts = list[bytes | memoryview]
+Content = bytes | memoryview
+Parts = list[Content]
 
 _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # deflate, no name, no time, unknown system
 _EXTRA_HEADER = b"\x1f\x8b\x08\x04\x00\x00\x00\x00\x00\xff"
@@ -36,7 +37,7 @@ EXTRA_SIZE = 65535 - 4  # bytes that an extra member can hold
 EXTRA_OVERHEAD = len(_EXTRA_HEADER) + _FIELD.size + len(_EMPTY)
 
 
-def member(data: bytes, tail: bytes = b"") -> Parts:
+def member(data: Content, tail: bytes = b"") -> Parts:
     """Return a gzip member of `data` and `tail` in parts to be written one after another."""
     return [
         _HEADER,
@@ -45,21 +46,21 @@ def member(data: bytes, tail: bytes = b"") -> Parts:
     ]
 
 
-def _deflate(data: bytes, tail: bytes) -> Parts:
+def _deflate(data: Content, tail: bytes) -> Parts:
     if len(data) > 4 * _SAMPLE:
         middle = len(data) // 2
-        sample = data[:_SAMPLE] + data[middle : middle + _SAMPLE] + data[-_SAMPLE:]
-        if len(_compress(sample)) > _WORTH_IT * len(sample):
+        sample = (data[:_SAMPLE], data[middle : middle + _SAMPLE], data[-_SAMPLE:])
+        if len(_compress(*sample)) > _WORTH_IT * 3 * _SAMPLE:
             return [*_stored(data, last=not tail), *([_compress(tail)] if tail else [])]
-    return [_compress(data + tail)]
+    return [_compress(data, tail)]
 
 
-def _compress(data: bytes) -> bytes:
+def _compress(*parts: Content) -> bytes:
     compressor = _library.compressobj(_LEVEL, wbits=-15)
-    return bytes(compressor.compress(data) + compressor.flush())
+    return b"".join([*map(compressor.compress, parts), compressor.flush()])
 
 
-def _stored(data: bytes, last: bool) -> Iterator[bytes | memoryview]:
+def _stored(data: Content, last: bool) -> Iterator[Content]:
     """Yield `data` as deflate blocks that hold it as it is."""
     view = memoryview(data)
     full = (len(data) - 1) // _STORED_SIZE
@@ -89,7 +90,7 @@ def read_extra_member(data: bytes, start: int, name: bytes) -> tuple[bytes, int]
     return data[payload : payload + length], end
 
 
-def crc32(data: bytes, before: int = 0) -> int:
+def crc32(data: Content, before: int = 0) -> int:
     """Return the CRC-32 of `data`, going on from that of what comes before it."""
     return int(_library.crc32(data, before))
 
@@ -124,13 +125,13 @@ def inflate_all(source: BinaryIO) -> Iterator[bytes]:
             data = data or source.read(_BLOCK)
 
 
-def as_stream(parts: Iterator[bytes | memoryview]) -> BinaryIO:
+def as_stream(parts: Iterator[Content]) -> BinaryIO:
     """Return a stream that pulls `parts` as it is read; their exceptions come out of its `read`."""
     return cast(BinaryIO, io.BufferedReader(_Pulled(parts), _BLOCK))
 
 
 class _Pulled(io.RawIOBase):
-    def __init__(self, parts: Iterator[bytes | memoryview]) -> None:
+    def __init__(self, parts: Iterator[Content]) -> None:
         self._parts = parts
         self._rest = memoryview(b"")
 

@@ -213,8 +213,11 @@ class FrozenFiles:
 
     def read(self, entry: FileEntry, start: int, length: int) -> bytes:
         """Return `length` bytes of a file from `start`. Raises CorruptedArchive if the pack ends before."""
-        with self._lock:
-            return self._read_at(entry.offset + start, length)
+        return bytes(self.read_into(entry, start, memoryview(bytearray(length))))
+
+    def read_into(self, entry: FileEntry, start: int, buffer: memoryview) -> memoryview:
+        """Fill `buffer` with a file's content from `start`, and return it. Raises CorruptedArchive as `read` does."""
+        return self._read_at(entry.offset + start, buffer)
 
     def parts(self, entry: FileEntry) -> Iterator[bytes]:
         """Yield the content of a file in parts."""
@@ -223,20 +226,22 @@ class FrozenFiles:
 
     def _read_table(self) -> list[FileEntry]:
         end = self._file.seek(0, os.SEEK_END) - _FOOTER.size
-        offset, length, checksum, magic = _FOOTER.unpack(self._read_at(max(end, 0), _FOOTER.size))
+        footer = self._read_at(max(end, 0), memoryview(bytearray(_FOOTER.size)))
+        offset, length, checksum, magic = _FOOTER.unpack(footer)
         if magic != _MAGIC or offset + length != end:
             raise ValueError("it has no table of contents")
-        table = self._read_at(offset, length)
+        table = bytes(self._read_at(offset, memoryview(bytearray(length))))
         if zlib.crc32(table) != checksum:
             raise ValueError("its table of contents does not fit its checksum")
         return [FileEntry(*row) for row in json.loads(table)]
 
-    def _read_at(self, offset: int, length: int) -> bytes:
-        self._file.seek(offset)
-        data = self._file.read(length)
-        while len(data) < length:
-            more = self._file.read(length - len(data))
-            if not more:
-                raise CorruptedArchive(f"{self.target} was cut off at {offset + len(data)} bytes")
-            data += more
-        return data
+    def _read_at(self, offset: int, buffer: memoryview) -> memoryview:
+        filled = 0
+        with self._lock:
+            self._file.seek(offset)
+            while filled < len(buffer):
+                count = self._file.readinto(buffer[filled:])
+                if not count:
+                    raise CorruptedArchive(f"{self.target} was cut off at {offset + filled} bytes")
+                filled += count
+        return buffer

@@ -14,6 +14,7 @@ it is not. A line may so arrive twice, which merging by ID forgives.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -166,7 +167,8 @@ class Entry:
 
     def append(self, line: dict[str, Any]) -> None:
         """Add a line to this process's journal; once this returns, the line survives the process."""
-        data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+        # The line feed before it ends what a full disk may have left of another
+        data = b"\n" + json.dumps(line, separators=(",", ":")).encode() + b"\n"
         journal = os.path.join(self.directory, _process + ".jsonl")
         try:
             with _lock:
@@ -332,11 +334,8 @@ def _append(journal: str, data: bytes) -> bool:
     """Append to the file at that path; False if it was renamed away meanwhile, and the line may not be seen."""
     descriptor = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
     try:
-        start = os.fstat(descriptor).st_size
-        written = os.write(descriptor, data)
-        if written != len(data):  # a full disk: leave no half line for the next one to join
-            os.ftruncate(descriptor, start)
-            raise OSError(28, "no space left on device")
+        if os.write(descriptor, data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         try:
             return os.path.samestat(os.stat(journal), os.fstat(descriptor))
         except FileNotFoundError:

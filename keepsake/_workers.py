@@ -14,6 +14,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+Part = bytes | memoryview
 
 
 class Workers:
@@ -82,14 +83,14 @@ class Turns:
     With jobs taken first in, first out no thread waits for ever: the part before was taken before.
     """
 
-    def __init__(self, take: Callable[[bytes], object]) -> None:
+    def __init__(self, take: Callable[[Part], object]) -> None:
         self._take = take
         self._turn = 0
         self._changed = threading.Condition()
 
-    def add(self, index: int, produce: Callable[[], bytes]) -> bytes:
+    def add(self, index: int, produce: Callable[[], Part]) -> Part:
         """Return what `produce` returns, which is part number `index` (from 0) of the file."""
-        part = b""
+        part: Part = b""
         try:
             part = produce()
             return part

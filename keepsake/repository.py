@@ -302,12 +302,18 @@ class Repository:
             return latest.record
         raise WriteError(f"{_record_key(experiment_id)} in {self.url} is being rewritten by others all the time")
 
-    def _deleted(self, experiment_id: str) -> KeepsakeError:
-        """Return the error for an experiment that was there; but a disk that is not mounted deletes nothing."""
+    def check_there(self) -> None:
+        """Raise WriteError if the repository is gone, as one is whose disk is not mounted any more."""
         try:
             self.storage.get(_SPEC)
-        except DoesNotExist:
-            return WriteError(f"There is no repository at {self.url} any more: is its disk mounted, the bucket there?")
+        except DoesNotExist as error:
+            raise WriteError(
+                f"There is no repository at {self.url} any more: is its disk mounted, the bucket there?"
+            ) from error
+
+    def _deleted(self, experiment_id: str) -> KeepsakeError:
+        """Return the error for an experiment that was there; but a disk that is not mounted deletes nothing."""
+        self.check_there()
         return DoesNotExist(f"there is no experiment {experiment_id} in {self.url}")
 
     def forget(self, experiment_id: str) -> None:

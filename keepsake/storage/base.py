@@ -162,7 +162,7 @@ class Clock:
 
 
 class _Threads:
-    """Daemon threads that take jobs first in, first out; one set serves all storages of the process.
+    """Daemon threads that take jobs first in, first out; the same serve all storages of the process.
 
     An executor's would not do: it refuses work while the interpreter exits, which is when the last checkpoints are
     saved. At exit no thread can be started either, so a backend starts them when it is made.
@@ -213,7 +213,8 @@ def _run(future: Future[T], job: Callable[[], T]) -> None:
             future.set_exception(error)
 
 
-threads = _Threads(limit=16)
+threads = _Threads(limit=16)  # for what is small
+movers = _Threads(limit=6)  # for the parts of what is large: each thread that ever held one keeps some memory
 
 
 def in_parallel(jobs: Iterable[Callable[[], T]], limit: int) -> Iterator[T]:
@@ -278,6 +279,13 @@ class Fetched(NamedTuple):
     version: str  # what tells that the next part is of the same object
 
 
+def total_of(content_range: str | None, name: str) -> int:
+    """Return the size of the whole object that an answer with a part of it tells."""
+    if content_range is None:
+        raise ReadError(f"Could not read {name}: the server sends no parts of objects, as S3 and Cloud Storage do.")
+    return int(content_range.rpartition("/")[2])
+
+
 # Return content[start:stop], cut to what is there, of the version asked for; a negative start counts from the end
 Fetch = Callable[[int, "int | None", "str | None"], Fetched]
 
@@ -324,7 +332,7 @@ class _Ranges(io.RawIOBase):
         while self._next < self._end and len(self._ahead) < PARALLEL:
             start, stop = self._next, min(self._next + PART, self._end)
             job = partial(self._fetch, start, stop, self._version)
-            self._ahead.append((stop - start, threads.submit(job)))
+            self._ahead.append((stop - start, movers.submit(job)))
             self._next = stop
         size, future = self._ahead.popleft()
         try:

@@ -100,6 +100,7 @@ class DiskStorage(Storage):
 
     def ensure_writable(self) -> None:
         with self._errors("write", ""):
+            os.makedirs(self._root, exist_ok=True)
             fd, temporary = self._create(f"{self._root}/repository.json")
             os.close(fd)
             _unlink(temporary)
@@ -143,15 +144,19 @@ class DiskStorage(Storage):
         return etag
 
     def _create(self, target: str) -> tuple[int, str]:
-        """Open a new temporary file that can be renamed to `target`."""
+        """Open a new temporary file that can be renamed to `target`.
+
+        The root must be there: a disk that is not mounted is not made up for by a directory in its place.
+        """
         parent = os.path.dirname(target)
+        root_device = os.stat(self._root).st_dev
         try:
             device = os.stat(parent).st_dev
         except FileNotFoundError:
             os.makedirs(parent, exist_ok=True)
             device = os.stat(parent).st_dev
         # A folder of the repository may be a link to another disk
-        directory = self._root if os.stat(self._root).st_dev == device else parent
+        directory = self._root if root_device == device else parent
         path = f"{directory}/.{os.urandom(8).hex()}{TEMPORARY}"
         return os.open(path, _CREATE, 0o666), path
 
@@ -218,6 +223,8 @@ class DiskStorage(Storage):
         hint = ""
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             hint = " Free some space and try again; what was saved before is untouched."
+        elif isinstance(error, FileNotFoundError):
+            hint = " The repository's directory is not there: is its disk mounted?"
         elif isinstance(error, PermissionError):
             hint = f" Check who owns it and whether you may {verb} there."
         return kind(f"Could not {verb} {name}: {error.strerror or error}.{hint}")

@@ -32,19 +32,8 @@ from keepsake.exceptions import (
     RepositoryConfigurationError,
     WriteError,
 )
-from keepsake.storage.base import (
-    PART,
-    Clock,
-    Fetched,
-    ObjectInfo,
-    Storage,
-    check_key,
-    in_parallel,
-    list_pages,
-    open_ranges,
-    read_part,
-    threads,
-)
+from keepsake.storage import base
+from keepsake.storage.base import ObjectInfo, Storage, check_key
 
 _BATCH = 100  # deletions, the most that one request may hold
 _PAGE = 1000  # objects, the most that one answer lists
@@ -76,9 +65,10 @@ class GCSStorage(Storage):
     def __init__(self, bucket: str, root: str) -> None:
         self.url = f"gs://{bucket}/{root}".rstrip("/").replace("%", "%25")
         self._root = root + "/" if root else ""
-        self._clock = Clock()
+        self._clock = base.Clock()
         self._answer = threading.local()  # the headers of the thread's last answer, which the SDK keeps to itself
-        threads.start()
+        base.threads.start()
+        base.movers.start()
         with self._errors("open"):
             self._client: Any = _client()
             self._bucket: Any = self._client.bucket(bucket)
@@ -95,7 +85,7 @@ class GCSStorage(Storage):
 
     def open(self, key: str, *, start: int = 0, length: int | None = None) -> AbstractContextManager[BinaryIO]:
         check_key(key)
-        return open_ranges(partial(self._fetch, key), f"{self.url}/{key}", start, length)
+        return base.open_ranges(partial(self._fetch, key), f"{self.url}/{key}", start, length)
 
     def get(self, key: str) -> tuple[bytes, str]:
         blob = self._blob(key)
@@ -114,11 +104,11 @@ class GCSStorage(Storage):
 
     def upload(self, key: str, source: BinaryIO) -> None:
         blob = self._blob(key)
-        first = read_part(source)
-        if len(first) < PART:
+        first = base.read_part(source)
+        if len(first) < base.PART:
             self.put(key, first)
             return
-        blob.chunk_size = 2 * PART  # of a resumable upload, whose parts cannot be sent in parallel
+        blob.chunk_size = 2 * base.PART  # of a resumable upload, whose parts cannot be sent in parallel
         body = _Body(first, source)
         try:
             with self._errors("write", key):
@@ -130,13 +120,15 @@ class GCSStorage(Storage):
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         start = check_key(prefix) + "/" if prefix else ""
-        return list_pages(partial(self._page, start), start)
+        return base.list_pages(partial(self._page, start), start)
 
     def delete(self, keys: Iterable[str]) -> None:
         names = [self._root + check_key(key) for key in keys]
         batches = (partial(self._delete_batch, names[n : n + _BATCH]) for n in range(0, len(names), _BATCH))
-        left = [name for names in in_parallel(batches, 16) for name in names]
-        failed = [failure for failure in in_parallel((partial(self._delete_one, name) for name in left), 16) if failure]
+        left = [name for names in base.in_parallel(batches, 16) for name in names]
+        failed = [
+            failure for failure in base.in_parallel((partial(self._delete_one, name) for name in left), 16) if failure
+        ]
         if failed:
             lines = [f"gs://{self._bucket.name}/{name}: {error}" for name, error in failed]
             hint = _RIGHTS if isinstance(failed[0][1], api.Forbidden) else "Try again."
@@ -158,21 +150,22 @@ class GCSStorage(Storage):
 
     def get_many(self, keys: Iterable[str], workers: int = 16) -> Iterator[tuple[str, bytes, str]]:
         jobs = (partial(self._get_if_there, key) for key in keys)
-        return (found for found in in_parallel(jobs, 2 * workers) if found)
+        return (found for found in base.in_parallel(jobs, 2 * workers) if found)
 
     def _blob(self, key: str, generation: str | None = None) -> Any:
         return self._bucket.blob(self._root + check_key(key), generation=generation)
 
-    def _fetch(self, key: str, start: int, stop: int | None, generation: str | None) -> Fetched:
+    def _fetch(self, key: str, start: int, stop: int | None, generation: str | None) -> base.Fetched:
         end = stop - 1 if stop is not None else None
         with self._errors("read", key):
             try:
                 blob = self._blob(key, generation)
                 data = blob.download_as_bytes(start=start, end=end, raw_download=True, **_PATIENCE)
             except api.RequestRangeNotSatisfiable:
-                return Fetched(b"", 0, "")
+                return base.Fetched(b"", 0, "")
         headers = self._answer.headers
-        return Fetched(data, int(headers["Content-Range"].rpartition("/")[2]), headers["X-Goog-Generation"])
+        total = base.total_of(headers.get("Content-Range"), f"{self.url}/{key}")
+        return base.Fetched(data, total, headers["X-Goog-Generation"])
 
     def _page(self, start: str, after: str, until: str | None) -> Found:
         found: list[ObjectInfo] = []
@@ -260,7 +253,7 @@ class _Body:
 
     def read(self, size: int) -> bytes:
         try:
-            data = self._first + read_part(self._source, size - len(self._first))
+            data = self._first + base.read_part(self._source, size - len(self._first))
         except BaseException as error:
             self.error = error
             raise

@@ -34,20 +34,8 @@ from keepsake.exceptions import (
     RepositoryConfigurationError,
     WriteError,
 )
-from keepsake.storage.base import (
-    PARALLEL,
-    PART,
-    Clock,
-    Fetched,
-    ObjectInfo,
-    Storage,
-    check_key,
-    in_parallel,
-    list_pages,
-    open_ranges,
-    read_part,
-    threads,
-)
+from keepsake.storage import base
+from keepsake.storage.base import ObjectInfo, Storage, check_key
 from keepsake.version import __version__
 
 _CONNECT, _READ = 5, 20  # seconds to connect and to wait for bytes
@@ -76,7 +64,7 @@ _HINTS = {
         "NoSuchBucket InvalidBucketName"
     ),
 }
-_NO_BATCHES = {"NotImplemented", "MethodNotAllowed", "MissingContentMD5", "InvalidRequest", "MalformedXML"}
+_UNKNOWN = {"NotImplemented", "MethodNotAllowed", "MissingContentMD5", "InvalidRequest", "MalformedXML"}
 _HINT_OF_CODE = {code: hint for hint, codes in _HINTS.items() for code in codes.split()}
 _HINT_OF_TYPE: list[tuple[type[Exception] | tuple[type[Exception], ...], str]] = [
     (
@@ -110,8 +98,9 @@ class S3Storage(Storage):
         self.url = f"s3://{bucket}/{root}".rstrip("/").replace("%", "%25")
         self._bucket = bucket
         self._root = root + "/" if root else ""
-        self._clock = Clock()
-        threads.start()
+        self._clock = base.Clock()
+        base.threads.start()
+        base.movers.start()
         config = Config(
             connect_timeout=_CONNECT,
             read_timeout=_READ,
@@ -132,12 +121,12 @@ class S3Storage(Storage):
         self._is_amazon = host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
     def open(self, key: str, *, start: int = 0, length: int | None = None) -> AbstractContextManager[BinaryIO]:
-        def fetch(first: int, stop: int | None, version: str | None) -> Fetched:
+        def fetch(first: int, stop: int | None, version: str | None) -> base.Fetched:
             span = f"bytes={first}-{'' if stop is None else stop - 1}" if first >= 0 else f"bytes={first}"
             return self._fetch(key, Range=span, **({"IfMatch": version} if version else {}))
 
         self._name(key)
-        return open_ranges(fetch, f"{self.url}/{key}", start, length)
+        return base.open_ranges(fetch, f"{self.url}/{key}", start, length)
 
     def get(self, key: str) -> tuple[bytes, str]:
         data, _, etag = self._fetch(key)
@@ -162,8 +151,8 @@ class S3Storage(Storage):
 
     def upload(self, key: str, source: BinaryIO) -> None:
         name = self._name(key)
-        first = read_part(source)
-        if len(first) < PART:
+        first = base.read_part(source)
+        if len(first) < base.PART:
             self.put(key, first)
             return
         with self._errors("write", key):
@@ -190,13 +179,13 @@ class S3Storage(Storage):
             kept = [info for info in found if until is None or info.key <= until]
             return kept, answer["IsTruncated"] and len(kept) == len(found) > 0
 
-        return list_pages(page, start)
+        return base.list_pages(page, start)
 
     def delete(self, keys: Iterable[str]) -> None:
         names = [self._name(key)["Key"] for key in keys]
         batches = (names[start : start + _BATCH] for start in range(0, len(names), _BATCH))
         failed = self._delete_by(self._delete_batch, batches)
-        if any(_code(error) in _NO_BATCHES for _, error in failed):
+        if any(_code(error) in _UNKNOWN for _, error in failed):
             failed = self._delete_by(self._delete_one, (name for name, _ in failed))
         if failed:
             lines = [f"s3://{self._bucket}/{name}: {error}" for name, error in failed]
@@ -221,15 +210,19 @@ class S3Storage(Storage):
 
     def get_many(self, keys: Iterable[str], workers: int = 16) -> Iterator[tuple[str, bytes, str]]:
         jobs = (partial(self._get_if_there, key) for key in keys)
-        return (found for found in in_parallel(jobs, 2 * workers) if found)
+        return (found for found in base.in_parallel(jobs, 2 * workers) if found)
 
     def leftovers(self) -> Iterator[ObjectInfo]:
+        pages = self._client.get_paginator("list_multipart_uploads")
         with self._errors("list"):
-            pages = self._client.get_paginator("list_multipart_uploads")
-            for page in pages.paginate(Bucket=self._bucket, Prefix=self._root):
-                for upload in page.get("Uploads", []):
-                    key = upload["Key"][len(self._root) :]
-                    yield ObjectInfo(key, 0, upload["UploadId"], upload["Initiated"].timestamp())
+            try:
+                for page in pages.paginate(Bucket=self._bucket, Prefix=self._root):
+                    for upload in page.get("Uploads", []):
+                        key = upload["Key"][len(self._root) :]
+                        yield ObjectInfo(key, 0, upload["UploadId"], upload["Initiated"].timestamp())
+            except sdk.ClientError as error:
+                if _code(error) not in _UNKNOWN:
+                    raise
 
     def remove_leftover(self, leftover: ObjectInfo) -> None:
         with self._errors("write", leftover.key):
@@ -238,20 +231,20 @@ class S3Storage(Storage):
     def _name(self, key: str) -> dict[str, Any]:
         return {"Bucket": self._bucket, "Key": self._root + check_key(key)}
 
-    def _fetch(self, key: str, **condition: str) -> Fetched:
+    def _fetch(self, key: str, **condition: str) -> base.Fetched:
         request = {**self._name(key), **condition}
         with self._errors("read", key):
             for attempt in range(1, _READS + 1):
                 try:
                     answer = self._client.get_object(**request)
-                    total = int(answer.get("ContentRange", "/0").rpartition("/")[2])
                     with closing(answer["Body"]) as body:
-                        return Fetched(
-                            b"" if "Range" in condition and not total else body.read(), total, answer["ETag"]
-                        )
+                        if "Range" not in condition or not answer["ContentLength"]:
+                            return base.Fetched(body.read(), answer["ContentLength"], answer["ETag"])
+                        total = base.total_of(answer.get("ContentRange"), f"{self.url}/{key}")
+                        return base.Fetched(body.read(), total, answer["ETag"])
                 except sdk.ClientError as error:
                     if _code(error) in ("InvalidRange", "416"):
-                        return Fetched(b"", 0, "")
+                        return base.Fetched(b"", 0, "")
                     raise
                 except (sdk.IncompleteReadError, sdk.ResponseStreamingError, sdk.ReadTimeoutError):
                     if attempt == _READS:
@@ -278,11 +271,11 @@ class S3Storage(Storage):
         """Send `block` and the rest of `source` as the parts of an upload; yield what completes it, in order."""
         number = 1
         while block:
-            running.append(threads.submit(partial(self._send_part, {**name, "PartNumber": number, "Body": block})))
-            if len(running) > PARALLEL:
+            running.append(base.movers.submit(partial(self._send_part, {**name, "PartNumber": number, "Body": block})))
+            if len(running) > base.PARALLEL:
                 yield running.popleft().result()
             number += 1
-            block = read_part(source, PART if number <= _EQUAL_PARTS else 4 * PART)
+            block = base.read_part(source, base.PART if number <= _EQUAL_PARTS else 4 * base.PART)
         while running:
             yield running.popleft().result()
 
@@ -297,7 +290,9 @@ class S3Storage(Storage):
     @staticmethod
     def _delete_by(delete: Callable[[T], Failures], what: Iterable[T]) -> Failures:
         return [
-            failure for failures in in_parallel((partial(delete, item) for item in what), 16) for failure in failures
+            failure
+            for failures in base.in_parallel((partial(delete, item) for item in what), 16)
+            for failure in failures
         ]
 
     def _delete_batch(self, names: Sequence[str]) -> Failures:

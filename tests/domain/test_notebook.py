@@ -170,6 +170,7 @@ def test_an_empty_list_says_so(project: Project) -> None:
 def test_status_is_shown_after_one_look_at_the_heartbeats(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     experiments = ExperimentList(make(project, number) for number in (1, 2, 3))
     repository = project._repository
+    repository.ensure()
     repository.beat(experiments[0].id)
     stale = {"experiment_id": experiments[1].id, "last_heartbeat": "2020-01-01T00:00:00Z"}
     repository.storage.put(f"metadata/heartbeats/{experiments[1].id}.json", json.dumps(stale).encode())
@@ -191,6 +192,7 @@ def test_status_is_shown_after_one_look_at_the_heartbeats(project: Project, monk
 def test_a_list_of_several_projects_asks_each_repository(tmp_path: Any) -> None:
     projects = [Project(repository=f"file://{tmp_path}/{name}", directory=tmp_path) for name in "ab"]
     experiments = ExperimentList(make(project, number) for number, project in enumerate(projects, 1))
+    projects[0]._repository.ensure()
     projects[0]._repository.beat(experiments[0].id)
     assert [row[2] for row in shown(experiments).tables[0][2:]] == ["running", "stopped"]
 

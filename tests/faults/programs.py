@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+_numbers = itertools.count()
 
 # From here on `hang()` makes every operation of the storage wait for ever, and `hang(verb=…, key=…)` some of them
 HANGING = """
@@ -32,7 +34,7 @@ keepsake.storage.open_storage = lambda *arguments: FaultyStorage(_open_storage(*
 
 def start(program: str, *, prefix: tuple[str, ...] = (), **environment: str) -> subprocess.Popen[str]:
     """Start a script in the working directory. `prefix` is a command that is to run it."""
-    file = Path("script.py")
+    file = Path(f"script-{next(_numbers)}.py")
     file.write_text(textwrap.dedent(program))
     variables = {name: value for name, value in os.environ.items() if name != "KEEPSAKE_STRICT"}
     return subprocess.Popen(

@@ -37,6 +37,7 @@ class DiskBench:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        root.mkdir(parents=True)
         self.storage = open_storage(f"file://{str(root).replace('%', '%25')}")
 
     def seed(self, objects: dict[str, bytes]) -> None:

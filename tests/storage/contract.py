@@ -403,6 +403,14 @@ class StorageContract:
         storage.ensure_writable()
         assert bench.contents() == {"k": b"x"}
 
+    def test_nothing_is_left_over(self, storage: Storage) -> None:
+        """What ended, well or badly, leaves nothing to clean up."""
+        storage.put("a/k", b"x")
+        storage.upload("a/u", io.BytesIO(noise(self.large)))
+        with pytest.raises(RuntimeError):
+            storage.upload("a/u", io.BufferedReader(Broken(self.large, RuntimeError("x"))))
+        assert list(storage.leftovers()) == []
+
     def test_now_is_the_time(self, storage: Storage) -> None:
         """The storage's clock runs like ours on a machine whose clock is right."""
         assert abs(storage.now() - time.time()) < 5

@@ -55,6 +55,12 @@ class FaultyStorage(Storage):
     def now(self) -> float:
         return self.inner.now()
 
+    def leftovers(self) -> Iterator[ObjectInfo]:
+        return self.inner.leftovers()
+
+    def remove_leftover(self, leftover: ObjectInfo) -> None:
+        self._call("remove_leftover", leftover.key, lambda: self.inner.remove_leftover(leftover))
+
     def _call(self, verb: str, key: str, operation: Callable[[], T]) -> T:
         self.calls[verb] += 1
         self.fault("before", verb, key)

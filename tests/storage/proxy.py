@@ -62,6 +62,7 @@ class Proxy:
             loop.close()
 
     async def _end(self) -> None:
+        await asyncio.sleep(0.01)  # a task that has not begun would not close its connection
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()

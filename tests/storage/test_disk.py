@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from keepsake.exceptions import DoesNotExist, PreconditionFailed, ReadError, WriteError
-from keepsake.storage import disk
+from keepsake.storage import disk, open_storage
 from tests.storage.benches import DiskBench
 from tests.storage.contract import Bench, StorageContract
 
@@ -115,6 +115,31 @@ def test_a_folder_on_another_disk_works(bench: DiskBench, monkeypatch: pytest.Mo
     bench.storage.put("a/x", b"1")
     bench.storage.put("b/x", b"2")
     assert (bench.contents()["a/x"], bench.contents()["b/x"]) == (b"1", b"2")
+
+
+def test_files_that_a_crash_left_are_found_and_removed(bench: DiskBench) -> None:
+    """Never an object; removing one that is gone is fine."""
+    bench.seed({"a/k": b"x", ".0123.keepsake-tmp": b"12345", "a/.4567.keepsake-tmp": b""})
+    found = sorted(bench.storage.leftovers())
+    assert [(info.key, info.size) for info in found] == [(".0123.keepsake-tmp", 5), ("a/.4567.keepsake-tmp", 0)]
+    for info in found + found:
+        bench.storage.remove_leftover(info)
+    assert bench.contents() == {"a/k": b"x"}
+
+
+def test_a_missing_repository_is_an_error_and_stays_missing(tmp_path: Path) -> None:
+    """As when its disk is not mounted: only ensure_writable makes it, and reading finds nothing in it."""
+    storage = open_storage("file://missing/repo", tmp_path)
+    assert list(storage.list("")) == []
+    with pytest.raises(DoesNotExist):
+        storage.get("k")
+    for write in (lambda: storage.put("a/k", b"x"), lambda: storage.upload("k", io.BytesIO(b"x"))):
+        with pytest.raises(WriteError, match="mounted"):
+            write()
+    assert list(tmp_path.iterdir()) == []
+    storage.ensure_writable()
+    storage.put("a/k", b"x")
+    assert (tmp_path / "missing" / "repo" / "a" / "k").read_bytes() == b"x"
 
 
 # Failures
@@ -351,3 +376,18 @@ def test_windows_readers_are_waited_for(bench: DiskBench, monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "replace", replace)
     bench.storage.put("k", b"1")
     assert bench.contents() == {"k": b"1"}
+
+
+def test_only_ensure_writable_makes_the_repositorys_directory(tmp_path: Path) -> None:
+    """A disk that is not mounted is not made up for by a directory in its place, where files would vanish later."""
+    storage = open_storage(f"file://{tmp_path}/repo")
+    for write in (
+        lambda: storage.put("k", b""),
+        lambda: storage.put("a/k", b"", if_absent=True),
+        lambda: storage.upload("a/k", io.BytesIO()),
+    ):
+        with pytest.raises(WriteError, match="is its disk mounted"):
+            write()
+    assert not (tmp_path / "repo").exists()
+    storage.ensure_writable()
+    storage.put("k", b"")

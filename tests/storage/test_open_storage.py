@@ -49,6 +49,7 @@ def test_without_a_project_paths_are_in_the_working_directory(tmp_path: Path, mo
     monkeypatch.chdir(tmp_path)
     storage = open_storage("file://repo")
     monkeypatch.chdir("/")
+    storage.ensure_writable()
     storage.put("k", b"x")
     assert (tmp_path / "repo" / "k").read_bytes() == b"x"
 

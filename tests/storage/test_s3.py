@@ -185,6 +185,18 @@ def test_a_failed_upload_leaves_no_parts(s3_bench: S3Bench) -> None:
     assert "Uploads" not in s3_bench.client.list_multipart_uploads(Bucket=s3_bench.bucket)
 
 
+def test_uploads_that_a_crash_left_are_found_and_removed(s3_bench: S3Bench) -> None:
+    """Below this root only."""
+    for key in (f"{s3_bench.root}/a/k", f"{s3_bench.root}x/other"):
+        s3_bench.client.create_multipart_upload(Bucket=s3_bench.bucket, Key=key)
+    (found,) = s3_bench.storage.leftovers()
+    assert found.key == "a/k"
+    s3_bench.storage.remove_leftover(found)
+    assert list(s3_bench.storage.leftovers()) == []
+    left = s3_bench.client.list_multipart_uploads(Bucket=s3_bench.bucket)["Uploads"]
+    assert [upload["Key"] for upload in left] == [f"{s3_bench.root}x/other"]
+
+
 AT_EXIT = """
 import atexit, io, sys, threading
 from keepsake.storage import open_storage
@@ -286,6 +298,14 @@ def test_an_object_replaced_while_it_is_read_is_an_error(s3_bench: S3Bench) -> N
 
 
 # Servers without conditions
+
+
+def test_a_server_that_knows_no_ranges_is_an_error(proxy: Proxy, proxied: Storage) -> None:
+    """It sends the whole object: to take that for the part asked for would be silent damage."""
+    proxy.fault = lambda request: reply("200 OK", "whole", ETag='"x"')
+    with pytest.raises(ReadError, match="no parts"):
+        proxied.open("k", start=2)
+    assert proxied.get("k") == (b"whole", "x")
 
 
 def test_a_server_that_refuses_conditions_gets_none(proxy: Proxy, proxied: Storage) -> None:

@@ -21,6 +21,7 @@ from keepsake.storage.base import (
     ObjectInfo,
     in_parallel,
     list_pages,
+    movers,
     open_ranges,
     read_part,
     threads,
@@ -72,6 +73,7 @@ def test_jobs_run_without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(threading.Thread, "start", start)
     monkeypatch.setattr(base, "threads", fresh)
+    monkeypatch.setattr(base, "movers", fresh)
     caller = threading.get_ident()
     assert list(in_parallel([threading.get_ident] * 3, 2)) == [caller] * 3
     with open_ranges(fetch_from(bytes(3 * PART)), "k", 0, None) as stream:
@@ -138,7 +140,7 @@ def test_little_is_fetched_ahead() -> None:
     requests: list[tuple[int, int | None]] = []
     with open_ranges(fetch_from(bytes(20 * PART), requests), "k", 0, None) as stream:
         stream.read(base.FIRST + 1)
-        threads.submit(int).result()
+        movers.submit(int).result()
         assert 1 < len(requests) <= 1 + base.PARALLEL
     assert len(requests) <= 1 + base.PARALLEL
 

@@ -425,10 +425,24 @@ def test_verify_compares_every_checksum(data: bytes, small: bytes) -> None:
         moved: list[int] = []
         stored(whole).verify(moved.append)
         assert sum(moved) == sum(map(len, FILES.values()))
+
+
+def test_verify_finds_what_only_another_reader_would_stumble_on(small: bytes) -> None:
+    """Such as a bit in the first tar header, or a hash that is wrong, or a file that only the table has."""
     entries = stored(small).entries()
-    with corrupted() as caught:
-        stored(with_entries(small, [entries[0], replace(entries[1], sha256="0" * 64), entries[2]])).verify()
-    assert "b/c" in str(caught.value)
+    start = entries[0].offset
+    extra = replace(entries[-1], name="z", offset=0, members=(start,), size=0, crc32=0)
+    wrong = {
+        "a tar header": small[: start - 20] + bytes([small[start - 20] ^ 1]) + small[start - 19 :],
+        "a hash": with_entries(small, [entries[0], replace(entries[1], sha256="0" * 64), entries[2]]),
+        "a size": with_entries(small, [entries[0], replace(entries[1], size=99), entries[2]]),
+        "a name": with_entries(small, [entries[0], replace(entries[1], name="b/d"), entries[2]]),
+        "one more": with_entries(small, [extra, replace(entries[0], offset=start), *entries[1:]], start=0),
+    }
+    for what, data in wrong.items():
+        assert stored(data).has_table, what
+        with corrupted():
+            stored(data).verify()
 
 
 def test_members_that_changed_places_are_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
