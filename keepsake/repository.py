@@ -6,7 +6,7 @@ The layout is version 1 of docs/repository-format.md, shared with Keepsake 0.4.2
 from __future__ import annotations
 
 import json
-import random
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -294,7 +294,7 @@ class Repository:
                 try:
                     changed.etag = self.storage.put(key, data, if_match=changed.etag, if_absent=changed.etag is None)
                 except PreconditionFailed:
-                    time.sleep(random.random() * 0.02 * attempt)  # noqa: S311
+                    time.sleep(os.urandom(1)[0] / 255 * 0.02 * attempt)  # a script may have seeded `random`
                     continue
             latest = changed or known
             assert latest is not None  # noqa: S101 - change() raises where there is nothing

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -43,6 +44,7 @@ def start(program: str, *, prefix: tuple[str, ...] = (), **environment: str) -> 
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
         env={**variables, "PYTHONPATH": str(ROOT), **environment},
     )
 
@@ -51,13 +53,13 @@ def run(
     program: str, *, status: int = 0, prefix: tuple[str, ...] = (), seconds: float = 120, **environment: str
 ) -> tuple[str, str]:
     """Run a script to its end and return what it wrote to stdout and stderr; fail unless its exit status is `status`."""
-    process = start(program, prefix=prefix, **environment)
-    try:
-        output, errors = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        output, errors = process.communicate()
-        raise AssertionError(f"did not end within {seconds} s:\n{output}\n{errors}") from None
+    with start(program, prefix=prefix, **environment) as process:
+        try:
+            output, errors = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # with its children
+            output, errors = process.communicate()
+            raise AssertionError(f"did not end within {seconds} s:\n{output}\n{errors}") from None
     assert process.returncode == status, f"exit status {process.returncode}:\n{output}\n{errors}"
     return output, errors
 

@@ -125,6 +125,37 @@ assert experiment.is_running()
     check_all_is_there(project, output, 24 + 12)
 
 
+def test_a_fork_waits_for_imports_that_go_on_in_the_background(project: Path) -> None:
+    """A child forked in the middle of one would wait for ever when it imports the same module."""
+    output, _ = run(
+        _BEGIN
+        + """
+import importlib.abc
+
+class Slow(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if threading.current_thread() is not threading.main_thread():
+            time.sleep(0.05)
+
+sys.meta_path.insert(0, Slow())
+experiment = keepsake.init(path="train.py")
+children = []
+for number in range(20):
+    pid = os.fork()
+    if pid == 0:
+        import email, hashlib, importlib.metadata, shutil, tarfile, tempfile, zipfile
+        checkpoint(experiment, "child", number)
+        os._exit(0)
+    children.append(pid)
+    time.sleep(0.02)
+for pid in children:
+    assert os.waitpid(pid, 0)[1] == 0
+""",
+        seconds=30,
+    )
+    check_all_is_there(project, output, 20)
+
+
 def test_children_that_outlive_their_parent_lose_nothing(project: Path) -> None:
     """The parent is killed, and a recovery goes on while its children record."""
     process = start(
@@ -147,7 +178,8 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert process.stdout.readline() == "begun\n"
     for _ in range(4):
         run("import keepsake\nkeepsake.init()")
-    output, messages = process.communicate(timeout=60)
+    with process:
+        output, messages = process.communicate(timeout=60)
     assert "Traceback" not in messages
     run("import keepsake\nkeepsake.init()")
     check_all_is_there(project, output, 60)

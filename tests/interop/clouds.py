@@ -80,7 +80,7 @@ def _s3_client(proxy: str, certificate: str) -> Any:
     import boto3
     from botocore.config import Config
 
-    credentials = {"aws_access_key_id": servers.KEY, "aws_secret_access_key": servers.KEY}
+    credentials: Any = {"aws_access_key_id": servers.KEY, "aws_secret_access_key": servers.KEY}
     config = Config(proxies={"https": proxy})
     return boto3.client("s3", region_name="us-east-1", config=config, verify=certificate, **credentials)
 

@@ -19,6 +19,7 @@ REQUIREMENTS = [
     "googleapis-common-protos<1.58",
     "grpcio<1.60",
     "setuptools<80",
+    "numpy",  # only for tests of its values
 ]
 OLDEST, NEWEST = (3, 8), (3, 12)
 DIRECTORY = Path(__file__).parents[2] / ".cache" / f"keepsake-{VERSION}"

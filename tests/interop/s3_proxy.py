@@ -8,7 +8,7 @@ from http.server import ThreadingHTTPServer
 from moto.moto_proxy.proxy3 import ProxyRequestHandler
 
 
-class Handler(ProxyRequestHandler):  # type: ignore[misc]
+class Handler(ProxyRequestHandler):
     """Moto's closes each connection and does not say so: 0.4.2 then sends its next request into nowhere."""
 
     def end_headers(self) -> None:

@@ -161,6 +161,17 @@ def test_ignore_file_in_subdirectory(both: Both, project: Path) -> None:
 # Checking out
 
 
+@shows("times-of-files")
+def test_times_of_files(both: Both, project: Path, tmp_path: Path) -> None:
+    """Changed long ago, saved by ours."""
+    os.utime(project / "train.py", (1_000_000_000, 1_000_000_000))
+    identifier = both.ours.record(runs=[{**RUN, "path": "train.py"}], directory=str(project))[0][0]
+    for side in (both.original, both.ours):
+        assert side.run("checkout", identifier, "-o", str(tmp_path / side.name), cwd=project).status == 0
+        kept = (tmp_path / side.name / "train.py").stat().st_mtime == 1_000_000_000
+        assert kept == (side is both.ours)
+
+
 @shows("path-of-a-directory")
 def test_path_of_a_directory(both: Both, project: Path, tmp_path: Path) -> None:
     """--path src."""
@@ -290,4 +301,4 @@ def test_open_missing_file(both: Both, project: Path) -> None:
             side.call("opened", paths=["nothing"], **where)
         kinds.append(failed.value.kind)
         assert ("c000000" in failed.value.message) == (side is both.ours)
-    assert kinds == ["FileNotFoundError", "DoesNotExist"]
+    assert kinds == ["FileNotFoundError", "FileDoesNotExist"]

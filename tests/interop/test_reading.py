@@ -49,6 +49,30 @@ def test_filters(both: Both, project: Path, seed: int) -> None:
     both.agree("ps", "-q", "-f", filters[1], "-f", "status = stopped", cwd=project)
 
 
+DATES = [
+    *["2021-02-04", "2021-02-04 09:00", "2021-02-04 09:00:30", "2021-02-04T09:00:00Z", "2021-02-04T09:00:00+02:00"],
+    *["02/04/2021", "2021/02/04", "20210204", "2021-02", "2021", "1612396800", "1612396800000"],
+    *["Feb 4 2021", "Feb 4, 2021", "4 Feb 2021", "February 4, 2021", "Thu, 04 Feb 2021 09:00:00 GMT"],
+]
+
+
+def test_dates_in_filters(both: Both, project: Path) -> None:
+    """In any common form, the month first."""
+    moments = ["2020-12-31T23:59:59", "2021-01-20T00:00:00", "2021-02-03T23:59:59", "2021-02-04T00:00:00"]
+    moments += [
+        "2021-02-04T07:00:00",
+        "2021-02-04T09:00:00",
+        "2021-02-04T09:00:30",
+        "2021-02-05T00:00:00",
+        "2021-04-02T12:00:00",
+    ]
+    records.write(project, *(records.experiment(n, created=f"{moment}Z") for n, moment in enumerate(moments)))
+    for date in DATES:
+        both.agree("ls", "-q", "-f", f"created >= {date}", cwd=project)
+    both.agree("ls", "-q", "-f", "created = 2021-02-04", cwd=project)
+    both.agree("ls", "-q", "-f", "started < 2021-02-04", cwd=project)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_sorting(both: Both, project: Path, seed: int) -> None:
     """By what every experiment has."""

@@ -824,7 +824,7 @@ def test_a_forked_child_does_the_work_itself() -> None:
 
 
 def test_parts_take_their_turn_in_whatever_thread_they_are() -> None:
-    taken: list[bytes] = []
+    taken: list[bytes | memoryview] = []
     turns = Turns(taken.append)
     threads = [
         threading.Thread(target=turns.add, args=(index, lambda index=index: b"%d" % index)) for index in range(9)
