@@ -1,4 +1,4 @@
-"""Running programs as children and measuring them: time, processor time and memory, of all their processes."""
+"""Running programs as children, and measuring them with all processes that they start."""
 
 from __future__ import annotations
 
@@ -15,17 +15,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 
 OURS, ORIGINAL, FLOOR = "1.0", "0.4.2", "floor"
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / ".cache" / "benchmarks"
-_PROGRAMS = Path(__file__).with_name("programs.py")
 _PR_SET_CHILD_SUBREAPER = 36
-# ru_maxrss is in bytes on macOS only
-_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+_RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
 
 
 @dataclass(frozen=True)
@@ -35,32 +33,24 @@ class Run:
     seconds: float  # until the program ended
     ended: float  # when it did, by the monotonic clock
     settled: float  # when the last of its processes did
-    cpu: float  # seconds, of all
-    memory: int  # bytes, at most at a time in one process
+    cpu: float  # seconds, of all of them
+    memory: int  # bytes at most, in the largest of them
     output: str
 
     @cached_property
     def said(self) -> dict[str, float]:
-        """What the program has measured itself."""
+        """What it measured itself."""
         return json.loads(self.output)  # type: ignore[no-any-return]
 
 
 def run(command: list[str], directory: Path, environment: Mapping[str, str]) -> Run:
     """Run a program to its end, and that of all its processes. Raises RuntimeError if it fails."""
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        streams = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": errors}
         start = time.monotonic()
-        child = subprocess.Popen(
-            command,
-            cwd=directory,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=errors,
-            start_new_session=True,
-        )
-        ended = cpu = 0.0
-        memory = 0
-        with suppress(ChildProcessError):  # there is none any more
+        child = subprocess.Popen(command, cwd=directory, env=environment, start_new_session=True, **streams)  # type: ignore[call-overload]
+        ended, cpu, memory = 0.0, 0.0, 0
+        with suppress(ChildProcessError):  # none is left
             while True:
                 pid, status, used = os.wait4(-child.pid, 0)
                 cpu += used.ru_utime + used.ru_stime
@@ -89,34 +79,23 @@ class Keepsake:
 
     def program(self, directory: Path, *arguments: str) -> Run:
         """Run one of programs.py."""
-        return run([str(self.programs / "python"), str(_PROGRAMS), *arguments], directory, self.environment)
+        script = Path(__file__).with_name("programs.py")
+        return run([str(self.programs / "python"), str(script), *arguments], directory, self.environment)
 
 
 class Bench:
-    """What workloads work with. A context manager.
-
-    Args:
-        original: the directory of the programs of Keepsake 0.4.2; None: ours is measured alone.
-        full: at full size.
-        rounds: how often, if not as often as each workload wants.
-    """
+    """What workloads work with; a context manager. `original` is where the programs of Keepsake 0.4.2 are, if at all."""
 
     def __init__(self, original: Path | None, *, full: bool = False, rounds: int | None = None) -> None:
         CACHE.mkdir(parents=True, exist_ok=True)
         self.work = Path(tempfile.mkdtemp(prefix="run-", dir=CACHE))
-        self.full = full
-        self._rounds = rounds
-        self.index = self.work / "cache"
-        environment = {
-            "PATH": os.defpath,
-            "HOME": str(self.work),
-            "LANG": "C.UTF-8",
-            "KEEPSAKE_CACHE": str(self.index),
-            "KEEPSAKE_NO_ANALYTICS": "1",
-        }
+        self.index = self.work / "index"
+        self.full, self._rounds = full, rounds
+        environment = {"PATH": os.defpath, "HOME": str(self.work), "LANG": "C.UTF-8", "KEEPSAKE_NO_ANALYTICS": "1"}
+        environment["KEEPSAKE_CACHE"] = str(self.index)
         self.ours = Keepsake(OURS, Path(sys.executable).parent, environment)
         self.both = [self.ours] + ([Keepsake(ORIGINAL, original, environment)] if original else [])
-        if sys.platform == "linux":  # what outlives its parent becomes our child
+        if sys.platform == "linux":  # a process that outlives its parent becomes our child
             ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     def __enter__(self) -> Bench:
@@ -125,37 +104,34 @@ class Bench:
     def __exit__(self, *error: object) -> None:
         shutil.rmtree(self.work)
 
-    def project(self) -> Path:
-        """Make an empty project; its repository is its directory `repo`."""
+    def project(self, files: Mapping[str, Path] | None = None) -> Path:
+        """Make a project of copies of `files`, name → where; its repository is its directory `repo`."""
         directory = Path(tempfile.mkdtemp(dir=self.work))
         (directory / "keepsake.yaml").write_text("repository: file://repo\n")
+        (directory / ".keepsakeignore").write_text("repo/\n")
+        for name, source in (files or {}).items():
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, directory / name)
+        os.sync()  # no writes of what was before
         return directory
 
-    def in_project(self, measured: Callable[[Path], T]) -> T:
-        """Do something in a fresh project, with no writes left over from before."""
-        directory = self.project()
-        os.sync()
+    def in_project(self, measured: Callable[[Path], T], files: Mapping[str, Path] | None = None) -> T:
+        """Return what `measured` does of a project that is made for it."""
+        directory = self.project(files)
         try:
             return measured(directory)
         finally:
             shutil.rmtree(directory)
 
     def interleave(
-        self,
-        rounds: int,
-        measured: Callable[[Keepsake], T],
-        floor: Callable[[], T] | None = None,
-        *,
-        warm: bool = True,
+        self, rounds: int, measured: Callable[[Keepsake], T], floor: Callable[[], T] | None = None, *, warm: bool = True
     ) -> dict[str, list[T]]:
-        """Measure both in turns, and the floor with them; `warm`: each once before that."""
+        """Measure both in turns, and the floor with them; `warm`: all of them once before that."""
         turns = {each.name: partial(measured, each) for each in self.both}
         if floor is not None:
             turns[FLOOR] = partial(floor)
-        samples: dict[str, list[Any]] = {name: [] for name in turns}
-        for count in range(-1 if warm else 0, self._rounds or rounds):
+        samples: dict[str, list[T]] = {name: [] for name in turns}
+        rounds = self._rounds or rounds
+        for _ in range(rounds + warm):
             for name, turn in turns.items():
-                sample = turn()
-                if count >= 0:
-                    samples[name].append(sample)
-        return samples
+                samples[name].append(turn())
+        return {name: each[-rounds:] for name, each in samples.items()}

@@ -1,6 +1,6 @@
-"""The measured programs, which the original and ours run alike: `python programs.py NAME ARGUMENT…`.
+"""The measured programs, which Keepsake 0.4.2 and ours run alike: `python programs.py NAME ARGUMENT…`.
 
-Each prints its own measurements as JSON: seconds; moments by the machine's monotonic clock, the same in all processes.
+Each prints what it measured itself as JSON: seconds, and moments by the monotonic clock, which all processes share.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ def init(path: str = "") -> dict[str, float]:
 
     start = monotonic()
     keepsake.init(path=path or None, params={"learning_rate": 0.01, "optimizer": "adam"})
-    return {"seconds": monotonic() - start}
+    return {"blocked": monotonic() - start}
 
 
 def idle() -> dict[str, float]:
-    """A run whose last checkpoint has been saved for a while when it ends."""
+    """A run whose last checkpoint was saved a while before its end."""
     import keepsake
 
     keepsake.init().checkpoint(metrics={"loss": 0.5})
@@ -40,45 +40,38 @@ def idle() -> dict[str, float]:
 
 
 def metrics(calls: str, pause: str) -> dict[str, float]:
-    """Checkpoints with metrics only, `pause` seconds of work between them."""
+    """Checkpoints without files, with `pause` seconds of work between them."""
     import keepsake
 
-    experiment = keepsake.init()
-    seconds = []
+    experiment, seconds = keepsake.init(), []
     for step in range(int(calls)):
         values = {"loss": 1 / (step + 1), "accuracy": 0.5 + step * 1e-6, "epoch": step // 10}
         start = monotonic()
         experiment.checkpoint(step=step, metrics=values, primary_metric=("loss", "minimize"))
         seconds.append(monotonic() - start)
-        until = monotonic() + float(pause)
-        while monotonic() < until:
+        while monotonic() < start + seconds[-1] + float(pause):
             pass
-    ranked = sorted(seconds)
-    first, last = sorted(seconds[5:55]), sorted(seconds[-50:])
-    return {
-        "median": ranked[len(ranked) // 2],
-        "p99": ranked[len(ranked) * 99 // 100],
-        "growth": last[25] / first[25],
-    }
+    ranked, first, last = sorted(seconds), sorted(seconds[5:55]), sorted(seconds[-50:])
+    return {"median": ranked[len(ranked) // 2], "p99": ranked[len(ranked) * 99 // 100], "growth": last[25] / first[25]}
 
 
 def checkpoint(path: str) -> dict[str, float]:
     import keepsake
 
     experiment = keepsake.init()
-    time.sleep(1)  # what init() does in the background is done
+    time.sleep(1)  # what init() does in the background is done by then
     start = monotonic()
     experiment.checkpoint(path=path, metrics={"loss": 0.5}, primary_metric=("loss", "minimize"))
-    return {"seconds": monotonic() - start, "start": start}
+    return {"blocked": monotonic() - start, "start": start}
 
 
-def read(experiment_id: str, name: str) -> dict[str, float]:
+def read(experiment_id: str, name: str, content: str) -> dict[str, float]:
     import keepsake
 
-    latest = keepsake.experiments.get(experiment_id).checkpoints[0]
+    saved = keepsake.experiments.get(experiment_id).checkpoints[0]
     start = monotonic()
-    with latest.open(name) as file:
-        assert file.read() == b"a small file...", "it is not what was saved"
+    with saved.open(name) as file:
+        assert file.read().decode() == content, "it is not what was saved"
     return {"seconds": monotonic() - start}
 
 
@@ -91,8 +84,7 @@ def experiments() -> dict[str, float]:
 
 
 def parse(directory: str) -> dict[str, float]:
-    start = monotonic()
-    found = []
+    start, found = monotonic(), []
     for entry in os.scandir(directory):
         with open(entry.path, "rb") as file:
             found.append(json.load(file))

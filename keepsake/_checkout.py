@@ -68,8 +68,8 @@ def checkout(
     archives = list(archives)
     wanted = _selection(path)
     directory = directory.absolute()
-    is_empty = not directory.is_dir() or set(os.listdir(directory)) <= {_AREA}
     with _workspace(directory) as workspace:
+        is_empty = set(os.listdir(directory)) <= {_AREA}
         files = _collect(archives, wanted, workspace)
         if not files:
             raise _missing(path, archives)
@@ -216,8 +216,9 @@ def _warn_of_other_repository(put: dict[str, Path], directory: Path) -> None:
 def _workspace(directory: Path) -> Iterator[Path]:
     """Make a private directory on the same file system as `directory`; it goes, and so does what is empty then."""
     area = directory / _AREA
-    made = [path for path in (area, directory, *directory.parents) if not path.exists()]
+    made: list[Path] = []
     try:
+        made += [path for path in (area, directory, *directory.parents) if not path.exists()]
         area.mkdir(parents=True, exist_ok=True)
         if area.stat().st_dev != directory.stat().st_dev:
             raise WriteError(f"{area} is on another disk than {directory}. Check out into another directory with -o.")

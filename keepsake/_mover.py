@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from keepsake import _spool
 from keepsake._console import warn
+from keepsake._imports import importing
 from keepsake.exceptions import DoesNotExist, KeepsakeError, WriteError
 
 if TYPE_CHECKING:
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
 def publish(entry: Entry, repository: Repository, *, others: bool = False) -> None:
     """Merge what the journals say into the experiment's record; `others`: also those of other processes."""
+    entry.sync(packs=repository.storage.directory is None)
     changes, taken = entry.take(others=others)
     if changes or not entry.in_repository:
-        entry.sync(packs=repository.storage.directory is None)
         if not entry.in_repository:
             repository.ensure()
         repository.merge(entry.record, changes, create=not entry.in_repository)
@@ -45,8 +46,9 @@ def upload(
     packs = entry.packs()
     if not packs:
         return
-    from keepsake._archive import write_archive
-    from keepsake._snapshot import FrozenFiles
+    with importing:
+        from keepsake._archive import write_archive
+        from keepsake._snapshot import FrozenFiles
 
     record = repository.merge(entry.record, _spool.Changes(), create=False)
     named = {owner["id"]: owner.get("path") for owner in (record, *(record.get("checkpoints") or []))}
@@ -114,6 +116,8 @@ def try_to_finish(
         return error
     except OSError as error:
         return WriteError(f"{error.filename or entry.directory}: {error.strerror or error}")
+    except Exception as error:  # noqa: BLE001 - one entry must not keep the next from being finished
+        return KeepsakeError(f"unexpected {type(error).__name__}: {error}")
     return None
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from keepsake import _ending, _spool
 from keepsake._environment import warn_of_secret_files
 from keepsake._heartbeat import heart
+from keepsake._imports import importing
 from keepsake._saver import saver
 from keepsake.exceptions import KeepsakeError, WriteError
 from keepsake.metadata import Record
@@ -29,9 +30,9 @@ def begin_experiment(project: Project, record: Record, modules: list[str], *, di
     entry = _spool.Entry.create(_spool.spool_root(directory), record, repository.url, in_repository=False)
     try:
         if record["path"]:
-            from keepsake._snapshot import freeze
+            from keepsake._snapshot import check_room, freeze
 
-            _spool.check_room(entry.directory)
+            check_room(entry.directory)
             entries = freeze(directory, record["path"], entry.pack(record["id"]), project._excluded())
             warn_of_secret_files(entry.name for entry in entries)
         if not _ending.is_offline():
@@ -63,7 +64,9 @@ def _gather_later(
     project: Project, entry: _spool.Entry, repository: Repository, modules: list[str], *, files: bool
 ) -> None:
     def gather() -> None:
-        entry.append({"experiment": {"python_packages": get_imported_packages(modules)}})
+        with importing:
+            packages = get_imported_packages(modules)
+        entry.append({"experiment": {"python_packages": packages}})
         saver().notify(entry, repository)
 
     if _ending.is_offline():

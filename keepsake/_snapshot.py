@@ -12,6 +12,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import stat
 import struct
 import threading
@@ -30,6 +31,8 @@ _LARGE = 1 << 20  # bytes; from here on a file is copied by itself instead of th
 _PART = 256 << 10  # bytes that are read at once
 _FICLONERANGE = 0x4020940D  # Linux: share the blocks of another file
 _FOOTER = struct.Struct("<QQI8s")  # offset, length and CRC-32 of the table
+_RESERVE_BYTES = 1 << 30  # never fill the disk to the brim: leave 1 GB, or 5 % of a small one
+_RESERVE_SHARE = 0.05
 _MAGIC = b"KSPACK1\n"
 
 
@@ -42,6 +45,20 @@ class FileEntry:
     mode: int  # permission bits
     mtime_ns: int
     offset: int  # where its content starts in the pack
+
+
+def check_room(directory: Path) -> None:
+    """Raise WriteError if the disk of `directory` is too full to take more files."""
+    try:
+        usage = shutil.disk_usage(directory)
+    except OSError as error:
+        raise WriteError(f"cannot look at {directory}: {error.strerror or error}") from error
+    reserve = min(_RESERVE_BYTES, int(usage.total * _RESERVE_SHARE))
+    if usage.free < reserve:
+        raise WriteError(
+            f"the disk of {directory} is nearly full: {usage.free / 1e6:,.0f} MB are free, "
+            f"of which {reserve / 1e6:,.0f} MB are left alone"
+        )
 
 
 def freeze(project_dir: Path, path: str, target: Path, exclude: Path | None = None) -> list[FileEntry]:

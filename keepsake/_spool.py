@@ -31,8 +31,6 @@ from keepsake.exceptions import WriteError
 from keepsake.metadata import Record, valid_id
 
 ALIVE_SECONDS = 30.0  # an owner touches its record every few seconds; older than this, it is taken to be gone
-_RESERVE_BYTES = 1 << 30  # never fill the disk to the brim: leave 1 GB, or 5 % of a small one
-_RESERVE_SHARE = 0.05
 
 _lock = threading.RLock()  # reentrant: a signal handler may append while the main thread does
 _process = os.urandom(8).hex()  # names this process's journals
@@ -67,22 +65,6 @@ def spool_root(directory: Path) -> Path:
     return state / "keepsake" / "spool" / hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
 
 
-def check_room(directory: Path) -> None:
-    """Raise WriteError if the disk of `directory` is too full to take more files."""
-    import shutil
-
-    try:
-        usage = shutil.disk_usage(directory)
-    except OSError as error:
-        raise WriteError(f"cannot look at {directory}: {error.strerror or error}") from error
-    reserve = min(_RESERVE_BYTES, int(usage.total * _RESERVE_SHARE))
-    if usage.free < reserve:
-        raise WriteError(
-            f"the disk of {directory} is nearly full: {usage.free / 1e6:,.0f} MB are free, "
-            f"of which {reserve / 1e6:,.0f} MB are left alone"
-        )
-
-
 @dataclass
 class Changes:
     """What journals say: fields of the experiment that changed, and checkpoints, oldest first."""
@@ -90,21 +72,16 @@ class Changes:
     fields: Record = field(default_factory=dict)
     checkpoints: list[Record] = field(default_factory=list)
 
-    def read(self, journal: Path) -> int:
-        """Add a journal's lines and return its size in bytes; a torn last line is one that had not returned."""
-        try:
-            data = journal.read_bytes()
-        except FileNotFoundError:
-            return 0
-        for line in data.split(b"\n"):
+    def read(self, journal: Path) -> None:
+        """Add a journal's lines; what is not whole had not returned."""
+        for line in journal.read_bytes().split(b"\n"):
             try:
                 entry = json.loads(line)
-            except (ValueError, RecursionError):
+                if "checkpoint" in entry and valid_id(entry["checkpoint"]["id"]):
+                    self.checkpoints.append(entry["checkpoint"])
+                self.fields.update(entry.get("experiment", {}))
+            except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
                 continue
-            if "checkpoint" in entry:
-                self.checkpoints.append(entry["checkpoint"])
-            self.fields.update(entry.get("experiment", {}))
-        return len(data)
 
     def __bool__(self) -> bool:
         return bool(self.fields or self.checkpoints)
@@ -199,36 +176,35 @@ class Entry:
 
     def pending(self) -> Changes:
         """Return what all journals say, without taking anything."""
-        changes = Changes()
-        for journal in self.journals():
-            changes.read(journal)
-        return changes
+        while True:
+            changes = Changes()
+            try:
+                for journal in self.journals():
+                    changes.read(journal)
+                return changes
+            except FileNotFoundError:
+                continue  # somebody has just taken one: it has another name now, or its lines are in the repository
 
-    def take(self, *, others: bool) -> tuple[Changes, list[tuple[Path, int]]]:
-        """Return what this process's journal says, and with `others` those of all processes, for `drop`."""
+    def take(self, *, others: bool) -> tuple[Changes, list[Path]]:
+        """Return what this process's journals say, and with `others` those of all processes, for `drop`.
+
+        Each gets a name that no other ever has, so that what is dropped later is what was read here.
+        """
         changes, taken = Changes(), []
         for journal in self.journals():
-            if journal.stem != _process:
-                if not others:
-                    continue
-                claimed = journal.with_name(f"{os.urandom(8).hex()}.jsonl")
-                try:
+            if others or journal.name.startswith(_process):
+                claimed = journal.with_name(f"{_process}-{os.urandom(8).hex()}.jsonl")
+                with suppress(OSError):  # another recovery has it, or (on Windows) its owner is writing
                     os.rename(journal, claimed)
-                except OSError:
-                    continue  # another recovery has it, or (on Windows) its owner is writing
-                journal = claimed
-            taken.append((journal, changes.read(journal)))
+                    changes.read(claimed)
+                    taken.append(claimed)
         return changes, taken
 
-    def drop(self, taken: list[tuple[Path, int]]) -> None:
-        """Remove journals whose lines are in the repository, but for what has grown since it was taken."""
-        with _lock:
-            for journal, size in taken:
-                try:
-                    if journal.stat().st_size == size:
-                        journal.unlink()
-                except FileNotFoundError:
-                    pass  # another recovery had the same lines
+    @staticmethod
+    def drop(taken: list[Path]) -> None:
+        """Remove journals whose lines are in the repository."""
+        for journal in taken:
+            journal.unlink(missing_ok=True)
 
     def drop_old_packs(self) -> None:
         """Remove packs that have waited for longer than a checkpoint() takes to name what it froze."""
@@ -255,13 +231,15 @@ class Entry:
 
     def is_alive(self) -> bool:
         """Whether a process seems to be at work on this entry; it only saves work to know."""
+        record = self.directory / "record.json"
         try:
-            age = time.time() - (self.directory / "record.json").stat().st_mtime
-        except FileNotFoundError:
+            age = time.time() - record.stat().st_mtime
+            owner = json.loads(record.read_bytes())["owner"]
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return False
         except OSError:
             return True  # the disk's trouble
-        return age < ALIVE_SECONDS and not _is_dead(self.owner)
+        return age < ALIVE_SECONDS and not _is_dead(owner)
 
     def release(self) -> None:
         """Say that this process, if it is the owner, is done with what it leaves here."""
@@ -269,6 +247,7 @@ class Entry:
             self.owner = ""
             with suppress(WriteError):  # a full disk: that the process is gone is seen without it
                 self.write_record()
+            self.close()  # others who were done before may have left that to the owner
 
     def close(self) -> bool:
         """Remove the entry if nothing waits in it, unless another process is at work; return whether nothing waits."""
@@ -288,10 +267,12 @@ class Entry:
 
     def discard(self) -> None:
         """Remove the entry with all it holds, its record last, and the spool if it was the last entry."""
-        for _, path, _ in self._files(""):
-            if path.name != "record.json":
+        record = self.directory / "record.json"
+        for _, path, _ in self._files("") + self._files("", hidden=True):
+            if path != record:
                 path.unlink(missing_ok=True)
-        _remove(self.directory)
+        record.unlink(missing_ok=True)
+        _prune(self.directory)
 
     def _files(self, suffix: str, *, hidden: bool = False) -> list[tuple[int, Path, int]]:
         """Return (time in ns, path, bytes) of files whose name ends so, oldest first; they may vanish at any time."""
@@ -357,20 +338,15 @@ def _prune(directory: Path) -> None:
             break  # something just came; other entries; a repository in .keepsake
 
 
-def _remove(directory: Path) -> None:
-    import shutil
-
-    shutil.rmtree(directory, ignore_errors=True)
-    _prune(directory)
-
-
 def sweep(root: Path) -> None:
     """Remove the beginnings of entries that a crash left: without a record, they hold nothing that had returned."""
     with suppress(FileNotFoundError):
         for directory in root.iterdir():
             is_old = time.time() - directory.stat().st_mtime > ALIVE_SECONDS
             if is_old and valid_id(directory.name) and not any(directory.glob("[!.]*")):
-                _remove(directory)
+                for path in directory.iterdir():
+                    path.unlink(missing_ok=True)
+                _prune(directory)
 
 
 def entries(root: Path) -> Iterator[Entry]:

@@ -21,7 +21,7 @@ _FLOATS = {"[NaN]": math.nan, "[+Infinity]": math.inf, "[-Infinity]": -math.inf}
 _NONES = {"null", "None"}
 _DECODED = {str, list, dict}
 _ARRAY_PACKAGES = {"numpy", "torch", "tensorflow", "jax", "jaxlib", "ml_dtypes"}
-_MAX_DEPTH = 100
+MAX_DEPTH = 100
 # Python refuses to read JSON integers of more than 4,300 digits.
 _MAX_INT_BITS = 10_000
 _ACCEPTED = (
@@ -110,8 +110,8 @@ def _encode(value: object, name: str, depth: int) -> Any:
         return int(value)
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else _nonfinite(value)
-    if depth > _MAX_DEPTH:
-        raise ValidationError(f"{name:.100} cannot be recorded: nested more than {_MAX_DEPTH} deep, or contains itself")
+    if depth > MAX_DEPTH:
+        raise ValidationError(f"{name:.100} cannot be recorded: nested more than {MAX_DEPTH} deep, or contains itself")
     if isinstance(value, (list, tuple)):
         return _encode_list(value, name, depth)
     return _encode_other(value, name, depth)

@@ -181,8 +181,7 @@ class Experiment:
 
     def _freeze(self, record: Record, pack: Path, *, quiet: bool) -> bool:
         """Copy the files of a new checkpoint; False if the disk is too full for them, which is said."""
-        from keepsake._snapshot import freeze
-        from keepsake._spool import check_room
+        from keepsake._snapshot import check_room, freeze
 
         self._open_entry().ensure()
         try:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
-from keepsake._values import comparable, decode
+from keepsake._values import MAX_DEPTH, comparable, decode
 from keepsake.exceptions import ReadError
 from keepsake.storage.base import is_key
 
@@ -48,6 +48,7 @@ _RFC3339 = re.compile(
 )
 _USUAL_ID = re.compile("[0-9a-f]{64}")
 _MIN_ID = 7
+_MAY_BE_DEEP = re.compile(rb"(?:[\[{][^\[\]{}]*){50}")  # opened so often without one being closed
 
 
 # Times
@@ -132,6 +133,8 @@ def parse_experiment(data: bytes, experiment_id: str) -> Record:
         raise ReadError(f"it is not JSON: {error}") from error
     if not isinstance(record, dict):
         raise ReadError("it is not a JSON object")
+    if _MAY_BE_DEEP.search(data) and _is_deep(record):
+        raise ReadError(f"it is nested more than {MAX_DEPTH} deep")
     if record.get("id") != experiment_id or not valid_id(experiment_id):
         raise ReadError(f"its id {record.get('id')!r} is not what its name says")
     _check(record, EXPERIMENT_FIELDS)
@@ -145,6 +148,12 @@ def parse_experiment(data: bytes, experiment_id: str) -> Record:
     if not record.get("keepsake_version") and record.get("replicate_version"):
         record["keepsake_version"] = record["replicate_version"]
     return record
+
+
+def _is_deep(value: object, left: int = MAX_DEPTH + 5) -> bool:
+    if isinstance(value, dict):
+        value = list(value.values())
+    return isinstance(value, list) and (not left or any(_is_deep(item, left - 1) for item in value))
 
 
 _KINDS: dict[str, tuple[type, ...]] = {

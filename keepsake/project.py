@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from keepsake._console import Progress
+from keepsake._imports import importing
 from keepsake._mover import Pending, pending, try_to_finish
 from keepsake._spool import spool_root
 from keepsake.checkpoint import Checkpoint
@@ -101,9 +102,10 @@ class Project:
 
     @staticmethod
     def _open_repository(url: str, base: Path | None = None, spool: Path | None = None) -> Repository:
-        from keepsake.storage import open_storage
+        with importing:  # recovery does it in the background
+            from keepsake.storage import open_storage
 
-        return Repository(open_storage(url, base), spool)
+            return Repository(open_storage(url, base), spool)
 
     def _excluded(self) -> Path | None:
         """Where the repository is, if that is on this disk: it is not packed into itself."""

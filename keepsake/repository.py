@@ -345,8 +345,9 @@ class Repository:
     def heartbeats(self) -> dict[str, bool]:
         """Return the experiments that have a heartbeat, and whether it is fresh."""
         found, recent = {}, []
-        now = self.storage.now()
-        for info in self.storage.list(HEARTBEATS):
+        listed = list(self.storage.list(HEARTBEATS))
+        now = self.storage.now() if listed else 0.0
+        for info in listed:
             found[_id_of(info.key)] = False
             if now - info.modified < _SKEW_SECONDS:
                 recent.append(info.key)
@@ -366,7 +367,8 @@ class Repository:
 
     def _is_fresh(self, data: bytes) -> bool:
         try:
-            return self.storage.now() - time_seconds(json.loads(data)["last_heartbeat"]) < RUNNING_SECONDS
+            age = self.storage.now() - time_seconds(json.loads(data)["last_heartbeat"])
+            return -_SKEW_SECONDS < age < RUNNING_SECONDS
         except (ValueError, KeyError, TypeError, RecursionError):
             return False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +27,8 @@ def write(text: str, newline: bool = True) -> None:
 
 def write_json(value: object) -> None:
     """Print `value` as indented JSON, with characters as they are."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    click.echo(re.sub(r"[\x7f-\x9f]", lambda match: f"\\u{ord(match[0]):04x}", text))  # U+009B drives a terminal
 
 
 def faint(text: str) -> str:

@@ -39,6 +39,7 @@ class DiskStorage(Storage):
     def __init__(self, root: Path) -> None:
         self._root = os.path.abspath(root)
         self.directory = Path(self._root)
+        self._clock_offset: float | None = None  # seconds that the disk's clock is ahead of ours
         self.url = "file://" + self._root.replace("%", "%25")
 
     def open(self, key: str, *, start: int = 0, length: int | None = None) -> AbstractContextManager[BinaryIO]:
@@ -104,6 +105,18 @@ class DiskStorage(Storage):
             fd, temporary = self._create(f"{self._root}/repository.json")
             os.close(fd)
             _unlink(temporary)
+
+    def now(self) -> float:
+        """The clock by which the disk's system, or its file server, stamps files: those of all machines compare."""
+        if self._clock_offset is None:
+            self._clock_offset = 0.0
+            with suppress(OSError):  # who may only read goes by the local clock
+                fd, temporary = self._create(f"{self._root}/repository.json")
+                os.close(fd)
+                offset = os.stat(temporary).st_mtime - time.time()
+                _unlink(temporary)
+                self._clock_offset = offset if abs(offset) > 1 else 0.0
+        return time.time() + self._clock_offset
 
     def leftovers(self) -> Iterator[ObjectInfo]:
         for directory, _, names in os.walk(self._root):
@@ -191,7 +204,7 @@ class DiskStorage(Storage):
             try:
                 with os.scandir(directory) as found:
                     # A directory sorts as its keys do, with the slash
-                    entries = sorted((f"{e.name}/" if e.is_dir() else e.name, e) for e in found if is_key(e.name))
+                    entries = sorted((f"{e.name}/" if _is_directory(e) else e.name, e) for e in found if is_key(e.name))
             except _ABSENT:
                 return
         for name, entry in entries:
@@ -204,6 +217,8 @@ class DiskStorage(Storage):
             except FileNotFoundError:
                 continue  # deleted meanwhile, or a dangling link
             except OSError as error:
+                if error.errno == errno.ELOOP:
+                    continue
                 raise self._error("list", prefix + name, error) from error
             if stat.S_ISREG(status.st_mode):
                 yield ObjectInfo(prefix + name, status.st_size, _etag(status), status.st_mtime)
@@ -302,6 +317,13 @@ def _replace(source: str, target: str) -> None:
 def _unlink(path: str) -> None:
     with suppress(OSError):
         os.unlink(path)
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads round in a circle
+        return False
 
 
 def _is_loop(entry: os.DirEntry[str], directory: str) -> bool:

@@ -185,7 +185,7 @@ def _harm(
 ) -> Report:
     """Do `work` in a new sandbox for each fault, after `before`, and check it."""
     report = Report()
-    for (name, action, point), sandbox in zip(faults, sandboxes(base)):
+    for (name, action, point), sandbox in zip(faults, sandboxes(base), strict=False):
         if before is not None:
             sandbox.run(before)
         status = sandbox.run(work, action, everywhere=everywhere)

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from unittest import mock
 
 from keepsake import _archive, _gzip, _toc
@@ -29,7 +29,19 @@ CONTENT = {
 }
 _NAMES = [
     *("../x", "../../x", "a/../../x", "/tmp/x", "//x", "x/", "", ".", "..", "./x", "a//b", "a/./b", "a\\..\\..\\x"),
-    *("C:/x", "C:\\x", "\\\\server\\x", "x\0y", "~/x", "$HOME/x", "link/x", "link", "linked.txt", "a/b/c", "train.py/x"),
+    *(
+        "C:/x",
+        "C:\\x",
+        "\\\\server\\x",
+        "x\0y",
+        "~/x",
+        "$HOME/x",
+        "link/x",
+        "link",
+        "linked.txt",
+        "a/b/c",
+        "train.py/x",
+    ),
     *(".git/hooks/post-checkout", ".GIT/config", ".keepsake/undo/manifest.json", ".Keepsake/x", "keepsake.yaml"),
     *("n" * 300, "d/" * 600 + "x", "ü/日本", "\udcff", "a\nb", "\x1b[31mred", "-rf", "CON", "a b", "a:b", "outside/x"),
 ]
@@ -37,8 +49,28 @@ _TYPES = [
     *(tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE),
     *(tarfile.CONTTYPE, tarfile.GNUTYPE_SPARSE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGLINK, b"V", b"D", b"Z", b"\0"),
 ]
-_ODD = [
-    *(None, True, -1, 0, 1, 2**31, 2**63, 2**64, 10**40, 1.5, float("nan"), "", "x", "1", [], {}, [[]], [None], {"a": 1}),
+_ODD: list[Any] = [
+    *(
+        None,
+        True,
+        -1,
+        0,
+        1,
+        2**31,
+        2**63,
+        2**64,
+        10**40,
+        1.5,
+        float("nan"),
+        "",
+        "x",
+        "1",
+        [],
+        {},
+        [[]],
+        [None],
+        {"a": 1},
+    ),
     *([-1], [0], [2**63], [1] * 1000, "../x", "/x", "\ud800"),
 ]
 
@@ -111,10 +143,14 @@ def _made_up_tar(generator: random.Random) -> Hostile:
         info.mtime = generator.choice([0, -1, 1 << 40, 1.5, 2**62])
         if generator.random() < 0.25:
             info.type = generator.choice(_TYPES)
-            info.linkname = generator.choice(["../outside", "/etc/passwd", "train.py", f"{_ID}/train.py", ".", "x" * 200])
+            info.linkname = generator.choice(
+                ["../outside", "/etc/passwd", "train.py", f"{_ID}/train.py", ".", "x" * 200]
+            )
         if generator.random() < 0.1:
             keys = ["path", "size", "mtime", "linkpath", "GNU.sparse.major", "GNU.sparse.name", "x" * 90]
-            info.pax_headers = {generator.choice(keys): generator.choice(["../x", "-1", "nan", "1e999", "9" * 60, "", "/x"])}
+            info.pax_headers = {
+                generator.choice(keys): generator.choice(["../x", "-1", "nan", "1e999", "9" * 60, "", "/x"])
+            }
         members.append((info, generator.choice([b"", b"evil", b"evil" * 1_000])))
     data = _tar(members, generator.choice([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]))
     return Hostile(f"tar of {[(info.name[-20:], info.type) for info, _ in members]}", data, damaged=False)
@@ -135,7 +171,9 @@ def _made_up_table(generator: random.Random) -> Hostile:
     )
     end = _footer(data).offset
     offset = generator.choice([end, end, end, 0, 2**63, len(data)])
-    footer = struct.pack("<8sQQI", b"KSTOC1\n\0", offset, generator.choice([len(members)] * 4 + [0, 2**40]), zlib.crc32(text))
+    footer = struct.pack(
+        "<8sQQI", b"KSTOC1\n\0", offset, generator.choice([len(members)] * 4 + [0, 2**40]), zlib.crc32(text)
+    )
     return Hostile("table " + str(text[:80]), data[:end] + members + _gzip.extra_member(b"KF", footer), damaged=False)
 
 
@@ -200,7 +238,7 @@ def _info(name: str) -> tarfile.TarInfo:
     return info
 
 
-def _tar(members: list[tuple[tarfile.TarInfo, bytes]], format: int = tarfile.PAX_FORMAT) -> bytes:
+def _tar(members: list[tuple[tarfile.TarInfo, bytes]], format: Literal[1, 2] = tarfile.PAX_FORMAT) -> bytes:
     buffer = io.BytesIO()
     for info, content in members:
         info.size = len(content)

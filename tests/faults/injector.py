@@ -151,9 +151,9 @@ def _wrap_open(injector: Injector) -> None:
         injector.opened(descriptor, path)
         return descriptor
 
-    def os_close(descriptor: int) -> None:
-        injector.closed(descriptor)
-        real_close(descriptor)
+    def os_close(fd: int) -> None:
+        injector.closed(fd)
+        real_close(fd)
 
     class FileIO(io.FileIO):
         def __init__(self, file: Any, mode: str = "r", closefd: bool = True, opener: Any = None) -> None:
@@ -207,7 +207,7 @@ def _wrap_open(injector: Injector) -> None:
 
     os.open, os.close = os_open, os_close
     io.FileIO = FileIO  # type: ignore[misc]
-    builtins.open = io.open = builtin_open  # type: ignore[assignment]
+    builtins.open = io.open = builtin_open
 
 
 # What to do at a point

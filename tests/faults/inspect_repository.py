@@ -28,7 +28,9 @@ def objects(repository: Path) -> dict[str, Path]:
 
 def broken(repository: Path) -> list[str]:
     """Say what is unreadable under a final name, or should not be there."""
-    return [f"{key}: {problem}" for key, path in objects(repository).items() for problem in _broken(repository, key, path)]
+    return [
+        f"{key}: {problem}" for key, path in objects(repository).items() for problem in _broken(repository, key, path)
+    ]
 
 
 def _broken(repository: Path, key: str, path: Path) -> Iterator[str]:

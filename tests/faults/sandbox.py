@@ -23,7 +23,7 @@ Work = Callable[["Sandbox"], None]
 _PATIENCE_SECONDS = 120.0
 
 
-class ChildDone(BaseException):  # noqa: N818
+class ChildDone(BaseException):
     """Brings a child to the end of the program, so that it ends as any program does."""
 
 

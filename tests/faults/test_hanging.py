@@ -1,4 +1,4 @@
-"""A storage that hangs never holds up training, and the end of the program only for a moment; it says what is pending."""
+"""A storage that hangs never holds up training, and the end of the program only briefly; it says what is pending."""
 
 from __future__ import annotations
 
@@ -85,9 +85,16 @@ def test_whatever_ends_the_program_it_ends_and_says_what_is_pending(end: str, st
     check_nothing_is_lost(output)
 
 
-@pytest.mark.parametrize("which", ['verb="put", key="heartbeats"', 'verb="upload"', 'verb="put"', 'verb="delete"'])
+@pytest.mark.parametrize(
+    "which",
+    [
+        'verb="put", key="heartbeats"',
+        'verb="upload"',
+        *(pytest.param(f'verb="{verb}"', marks=pytest.mark.exhaustive) for verb in ("put", "delete", "get", "list")),
+    ],
+)
 def test_one_kind_of_request_that_hangs_holds_up_nothing_either(which: str) -> None:
-    """The heartbeats', the archives', the records' or the deletions'."""
+    """Only heartbeats, only archives, …: all that had returned arrives, and training is not held up."""
     output, _ = run(train("os.kill(os.getpid(), signal.SIGTERM)", f"hang({which})"), status=-15)
     check_nothing_is_lost(output)
 

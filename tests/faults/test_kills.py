@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks, and send
 Campaign = Callable[[str, int, Path], dict[str, Any]]
 
 
-@amounts(20, 0)
+@amounts(16, 0)
 def test_a_run_can_be_killed_before_any_call_and_within_any_write(
     campaign: Campaign, scratch: Path, count: int
 ) -> None:
@@ -24,7 +24,7 @@ def test_a_run_can_be_killed_before_any_call_and_within_any_write(
     assert campaign("kills_at_each_step", count, scratch)["returned"] > 0
 
 
-@amounts(10, 0)
+@amounts(8, 0)
 def test_a_recovery_can_be_killed_before_any_call_and_within_any_write(
     campaign: Campaign, scratch: Path, count: int
 ) -> None:

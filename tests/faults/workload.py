@@ -49,7 +49,7 @@ def quickly(work: Work) -> Work:
     """Let `work` try again soon after an error, so that a campaign does not take days."""
 
     def run(sandbox: Sandbox) -> None:
-        _saver._RETRY_SECONDS = (0.01, 0.05, 0.05)
+        _saver._RETRY_SECONDS = (0.01, 0.05, 0.05, 0.05, 0.05)
         _recording._DEADLINE_SECONDS = 5.0
         disk._LOCK_EXPIRY = 0.2
         work(sandbox)

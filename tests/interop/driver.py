@@ -116,9 +116,9 @@ def _primary_metric(experiment: Experiment) -> str | None:
 
 
 def _metric_names(experiment: Experiment) -> list[str]:
-    """The metrics that all checkpoints have."""
-    names = [set(checkpoint.metrics or {}) for checkpoint in experiment.checkpoints]
-    return sorted(set.intersection(*names)) if names else []
+    """The metrics that some checkpoint has, and which are not None."""
+    metrics = [checkpoint.metrics or {} for checkpoint in experiment.checkpoints]
+    return sorted({name for each in metrics for name, value in each.items() if value is not None})
 
 
 def checked_out(keepsake: Any, experiment: str, checkpoint: str, into: str, **where: Any) -> None:

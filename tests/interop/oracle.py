@@ -89,6 +89,6 @@ def _run(command: list[str]) -> None:
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=INSTALL_SECONDS)
     except subprocess.CalledProcessError as error:
-        raise CannotInstall(f"{command[0]}: {error.stderr.strip()[-500:]}") from error
+        raise CannotInstall(f"{command[0]}: {error.stderr.strip().splitlines()[-1]}") from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise CannotInstall(str(error)) from error

@@ -46,12 +46,12 @@ def root(place: Place, project: Path) -> str:
 @pytest.mark.parametrize("writer", ["0.4.2", "ours"])
 def test_made_up_runs(place: Place, project: Path, root: str, tmp_path: Path, writer: str) -> None:
     """As in test_recording.py; but for tables, whose "2 seconds ago" changes too quickly here."""
-    generator = Generator(5)
+    generator = Generator(3)
     files = generator.project(project, 4)
     before = tree(project)
     side = place.both.original if writer == "0.4.2" else place.both.ours
     ids = side.record(runs=generator.runs(2, files), directory=str(project))
-    ask_for_values(place.both, project, ids)
+    ask_for_values(place.both, project, ids[:1])
     compare_files(place.both, project, tmp_path, ask_libraries(place.both, project, ids), before)
     assert {experiment[0] for experiment in ids} <= {Path(key).stem for key in place.cloud.keys(root)}
 

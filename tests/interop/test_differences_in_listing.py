@@ -84,6 +84,17 @@ def test_filter_dates_in_words(both: Both, project: Path) -> None:
     assert (ours.status, ours.stdout.split()) == (0, [B])
 
 
+@shows("filter-date-precision")
+def test_filter_date_precision(both: Both, project: Path) -> None:
+    """A day, and a run in its morning."""
+    records.write(project, records.experiment(1, created="2021-02-04T09:00:00Z"), records.experiment(2))
+    found = [
+        [done.stdout.split() for done in both.run("ls", "-q", "-f", f"created {operator} 2021-02-04", cwd=project)]
+        for operator in ("=", "!=")
+    ]
+    assert found == [[[], [A]], [[B, A], [B]]]
+
+
 @shows("sort-ties")
 def test_sort_ties(both: Both, project: Path) -> None:
     """Theirs turns them around with -desc, and mixes them from seven on."""
@@ -200,6 +211,20 @@ except ValueError:
     result = "ValueError"
 """
     assert [side.call("program", source=source) for side in (both.original, both.ours)] == ["ValueError", None]
+
+
+@shows("metrics-of-none")
+def test_metrics_of_none(both: Both, project: Path) -> None:
+    """In all checkpoints."""
+    write_metrics(project, {"x": None}, {"x": None}, primary=None)
+    source = f"""
+experiment = keepsake.Project(directory={str(project)!r}).experiments.get({A!r})
+try:
+    result = experiment.checkpoints.metrics["x"]
+except KeyError:
+    result = "KeyError"
+"""
+    assert [side.call("program", source=source) for side in (both.original, both.ours)] == ["KeyError", [None, None]]
 
 
 # Tables and values

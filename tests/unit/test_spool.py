@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from keepsake import _spool
+from keepsake import _snapshot, _spool
 from keepsake._spool import Entry
 from keepsake.exceptions import WriteError
 
@@ -63,12 +63,28 @@ def test_what_is_no_entry_is_passed_over(root: Path, entry: Entry) -> None:
     assert [found.id for found in _spool.entries(root)] == [entry.id]
 
 
-def test_a_journal_that_grew_after_it_was_taken_is_kept(entry: Entry) -> None:
+def test_what_comes_after_a_journal_was_taken_is_kept(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if another process takes the same journal meanwhile, and the new line is as long as the old one."""
     entry.append({"checkpoint": checkpoint(1)})
     _, taken = entry.take(others=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(_spool, "_process", "another")
+        other = Entry.load(entry.directory)
+        assert other is not None
+        other.drop(other.take(others=True)[1])
     entry.append({"checkpoint": checkpoint(2)})
     entry.drop(taken)
-    assert [c["id"] for c in entry.pending().checkpoints] == [checkpoint(1)["id"], checkpoint(2)["id"]]
+    assert entry.pending().checkpoints == [checkpoint(2)]
+
+
+def test_what_was_taken_and_could_not_be_saved_is_taken_again(entry: Entry) -> None:
+    entry.append({"checkpoint": checkpoint(1)})
+    entry.take(others=False)
+    entry.append({"checkpoint": checkpoint(2)})
+    changes, taken = entry.take(others=False)
+    assert sorted(c["id"] for c in changes.checkpoints) == [checkpoint(1)["id"], checkpoint(2)["id"]]
+    entry.drop(taken)
+    assert entry.close()
 
 
 def test_a_line_written_while_another_process_takes_the_journal_is_not_lost(
@@ -156,6 +172,7 @@ def test_many_threads_append_whole_lines(entry: Entry) -> None:
 
 
 def test_an_owner_is_alive_until_it_says_otherwise(entry: Entry) -> None:
+    entry.append({"checkpoint": checkpoint(1)})
     assert entry.is_alive()
     entry.release()
     assert not entry.is_alive()
@@ -167,6 +184,7 @@ def test_the_owner_that_is_gone_is_not_alive_however_fresh_its_record(entry: Ent
         pytest.skip("needs processes that leave a number behind")
     os.waitpid(pid, 0)
     entry.owner = entry.owner.replace(str(os.getpid()), str(pid), 1)
+    entry.write_record()
     assert not entry.is_alive()
 
 
@@ -190,8 +208,8 @@ def test_the_spool_is_in_the_project_directory_or_where_it_is_told(
 
 
 def test_a_nearly_full_disk_takes_no_more_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _spool.check_room(tmp_path)
-    monkeypatch.setattr(_spool, "_RESERVE_BYTES", 1 << 62)
-    monkeypatch.setattr(_spool, "_RESERVE_SHARE", 1.0)
+    _snapshot.check_room(tmp_path)
+    monkeypatch.setattr(_snapshot, "_RESERVE_BYTES", 1 << 62)
+    monkeypatch.setattr(_snapshot, "_RESERVE_SHARE", 1.0)
     with pytest.raises(WriteError, match="nearly full"):
-        _spool.check_room(tmp_path)
+        _snapshot.check_room(tmp_path)

@@ -1,0 +1,237 @@
+"""The workloads. Each yields its figures, with what they may be at most."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from benchmarks import material
+from benchmarks.measure import FLOOR, ORIGINAL, OURS, Bench, Keepsake, Run, run
+from benchmarks.results import Figure, Limit, figure
+
+MB = 10**6
+_SMALL = "a small file..."
+_FILTER = ("--filter", "loss < 0.001")
+
+
+def import_time(bench: Bench) -> Iterator[Figure]:
+    """import keepsake"""
+
+    def beyond(keepsake: Keepsake) -> float:
+        loaded, bare = (keepsake.program(bench.work, name).seconds for name in ("load", "bare"))
+        return loaded - bare
+
+    runs = bench.interleave(21, beyond, lambda: bench.ours.program(bench.work, "bare").seconds)
+    yield figure("import: beyond bare Python", runs, float, Limit(0.2, ORIGINAL))
+
+
+def init(bench: Bench) -> Iterator[Figure]:
+    """init() without files"""
+    runs = bench.interleave(15, lambda keepsake: bench.in_project(lambda project: keepsake.program(project, "init")))
+    if ORIGINAL in runs:  # by a race it takes far less than half a second, or more than one
+        runs[ORIGINAL] = [done for done in runs[ORIGINAL] if done.said["blocked"] < 0.5] or runs[ORIGINAL]
+    yield figure("init(): blocks", runs, _said("blocked"), Limit(0.15, ORIGINAL), Limit(plus=0.02))
+
+
+def init_files(bench: Bench) -> Iterator[Figure]:
+    """init(path=".") with 1,000 small files"""
+    runs = bench.interleave(5, partial(_save, bench, "init", ".", {"code": material.sources()}))
+    yield figure("init(path='.'), 1,000 files: blocks", runs, _said("blocked"), Limit(0.1, ORIGINAL))
+    yield figure(": CPU", runs, lambda done: done.cpu)
+
+
+def metrics(bench: Bench) -> Iterator[Figure]:
+    """checkpoint() with metrics only, call upon call, and with 5 ms of work between"""
+    for title, pause, calls in (("back to back", 0.0, 10_000), ("every 5 ms", 0.005, 10_000 if bench.full else 2_000)):
+
+        def measured(keepsake: Keepsake, calls: int = calls, pause: float = pause) -> Run:
+            count = calls if keepsake is bench.ours else 1_000 if bench.full else 300
+            return bench.in_project(lambda project: keepsake.program(project, "metrics", str(count), str(pause)))
+
+        runs = bench.interleave(5, measured, warm=False)
+        yield figure(f"metrics-only, {title}: median", runs, _said("median"), Limit(plus=1e-4))
+        yield figure(": 99th percentile", runs, _said("p99"), Limit(plus=1e-3))
+        yield figure(": last calls to first", runs, _said("growth"), Limit(plus=1.5), unit="×")
+
+
+def checkpoint(bench: Bench, size: int) -> Iterator[Figure]:
+    """checkpoint() of a file of weights, and cp of it"""
+    files = {"model.bin": material.weights(size)}
+    runs = bench.interleave(
+        9 if size <= MB else 5,
+        partial(_save, bench, "checkpoint", "model.bin", files),
+        lambda: bench.in_project(lambda project: run(["cp", "model.bin", "copy.bin"], project, {}), files),
+        warm=size <= MB,
+    )
+    title = f"checkpoint() of {size // MB:,} MB"
+    blocked = {who: [done.said["blocked"] if done.output else done.seconds for done in runs[who]] for who in runs}
+    yield figure(f"{title}: blocks", blocked, float, Limit(1.2, FLOOR, 0.002))
+    yield from _saving("", {who: each for who, each in runs.items() if who != FLOOR})
+
+
+def compressible(bench: Bench) -> Iterator[Figure]:
+    """checkpoint() of 100 MB of text"""
+    files = {"table.csv": material.text(100 * MB)}
+    runs = bench.interleave(5, partial(_save, bench, "checkpoint", "table.csv", files), warm=False)
+    yield from _saving("checkpoint() of 100 MB of text", runs)
+    yield figure(": archive", runs, _said("archive"), Limit(1.2, ORIGINAL), unit="B")
+
+
+def leave(bench: Bench) -> Iterator[Figure]:
+    """The end of a program with nothing left to save"""
+    idle = partial(bench.interleave, 7, floor=lambda: bench.ours.program(bench.work, "bare"), warm=False)
+    runs = idle(lambda keepsake: bench.in_project(lambda project: keepsake.program(project, "idle")))
+    yield figure("exit: nothing pending", runs, lambda done: done.ended - done.said["end"], Limit(0.4, ORIGINAL))
+
+
+def usage(bench: Bench) -> Iterator[Figure]:
+    """keepsake --help"""
+    bare = partial(bench.ours.program, bench.work, "bare")
+    runs = bench.interleave(15, lambda keepsake: keepsake.command(bench.work, "--help"), bare)
+    yield figure("--help: ", runs, _seconds, Limit(plus=0.12))
+
+
+def listing(bench: Bench) -> Iterator[Figure]:
+    """keepsake ls of 1,000 × 100, ls -q and ls --filter of 10,000 × 10, the whole table of 10,000"""
+    deep, wide = material.repository(1_000, 100), material.repository(10_000, 10)
+    for title, project, arguments in (
+        ("ls, 1,000 × 100", deep, ()),
+        ("ls -q, 10,000 × 10", wide, ("-q",)),
+        ("ls --filter, 10,000 × 10", wide, _FILTER),
+    ):
+        cold = _same(bench.interleave(5, partial(_command, bench, project, "ls", *arguments, cold=True), warm=False))
+        yield figure(f"{title}: cold", cold, _seconds, Limit(0.2, ORIGINAL))
+        warm = _same(bench.interleave(7, partial(_command, bench, project, "ls", *arguments)))
+        yield figure(": warm", warm, _seconds, Limit(0.08, ORIGINAL))
+    whole = _same(bench.interleave(5, partial(_command, bench, wide, "ls")))
+    yield figure("ls, 10,000 × 10: warm", whole, _seconds, Limit(0.35, ORIGINAL))
+
+
+def show(bench: Bench) -> Iterator[Figure]:
+    """keepsake show of a full ID, and of a short one with the index warm"""
+    for size in ((1_000, 100), (10_000, 10)):
+        project = material.repository(*size)
+        experiment_id = material.ids(project)[500]
+        full = bench.interleave(5, partial(_command, bench, project, "show", experiment_id, cold=True))
+        yield figure(f"show, {size[0]:,} × {size[1]}: full ID, cold", full, _seconds, Limit(0.08, ORIGINAL))
+        short = bench.interleave(5, partial(_command, bench, project, "show", experiment_id[:7]))
+        yield figure(": short ID, warm", short, _seconds, Limit(0.08, ORIGINAL))
+
+
+def experiments(bench: Bench) -> Iterator[Figure]:
+    """experiments.list() of 1,000 × 100, and reading all of it with json; the original fails"""
+    project = material.repository(1_000, 100)
+    parse = ("parse", "repo/metadata/experiments")
+    runs: dict[str, list[Run]] = {OURS: [], FLOOR: []}
+    for _ in range(7):
+        runs[OURS].append(bench.ours.program(project, "experiments"))
+        runs[FLOOR].append(bench.ours.program(project, *parse))
+    yield figure("experiments.list(), 1,000 × 100: ", runs, _said("seconds"), Limit(1.5, FLOOR))
+
+
+def checkout(bench: Bench) -> Iterator[Figure]:
+    """keepsake checkout of a 1 GB archive, and checkpoint.open() of a small file in it"""
+    projects = {}
+    for keepsake in bench.both:
+        project = projects[keepsake] = bench.project({"model.bin": material.weights(1000 * MB)})
+        (project / "small.txt").write_text(_SMALL)
+        keepsake.program(project, "checkpoint", ".")
+
+    def restored(keepsake: Keepsake, target: Path) -> Run:
+        arguments = (material.ids(projects[keepsake])[0], "--force", "--output-directory", str(target / "out"))
+        done = keepsake.command(projects[keepsake], "checkout", *arguments)
+        return _checked(done, (target / "out/model.bin").stat().st_size == 1000 * MB)
+
+    def read(keepsake: Keepsake) -> Run:
+        project = projects[keepsake]
+        return keepsake.program(project, "read", material.ids(project)[0], "small.txt", _SMALL)
+
+    whole = bench.interleave(5, lambda keepsake: bench.in_project(partial(restored, keepsake)), warm=False)
+    yield figure("checkout of 1 GB: ", whole, _seconds, Limit(0.7, ORIGINAL))
+    yield figure(": memory", whole, _memory, unit="B")
+    small = bench.interleave(5, read)
+    yield figure("open() of 15 bytes in 1 GB: ", small, _said("seconds"), Limit(0.03, ORIGINAL))
+    yield figure(": memory", small, _memory, Limit(plus=50 * MB), unit="B")
+
+
+def many(bench: Bench) -> Iterator[Figure]:
+    """keepsake ls --filter of 100,000 × 10, ours alone; with --full, or if named"""
+    project = material.repository(100_000, 10)
+    cold = {OURS: [_command(bench, project, "ls", *_FILTER, keepsake=bench.ours, cold=True)]}
+    warm = {OURS: [_command(bench, project, "ls", *_FILTER, keepsake=bench.ours) for _ in range(5)]}
+    yield figure("ls --filter, 100,000 × 10: cold", cold, _seconds)
+    yield figure(": warm", warm, _seconds, Limit(plus=2))
+    yield figure(": memory", warm, _memory, Limit(plus=300 * MB), unit="B")
+
+
+WORKLOADS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
+    "import": import_time,
+    "init": init,
+    "init-files": init_files,
+    "metrics": metrics,
+    "checkpoint-1MB": partial(checkpoint, size=MB),
+    "checkpoint-100MB": partial(checkpoint, size=100 * MB),
+    "checkpoint-1GB": partial(checkpoint, size=1000 * MB),
+    "text": compressible,
+    "exit": leave,
+    "help": usage,
+    "ls": listing,
+    "show": show,
+    "experiments": experiments,
+    "checkout": checkout,
+    "100k": many,
+}
+
+
+def _save(bench: Bench, program: str, path: str, files: dict[str, Path], keepsake: Keepsake) -> Run:
+    """Run a program that saves files; an archive that is not there, or next to empty, is no result."""
+
+    def measured(project: Path) -> Run:
+        done = keepsake.program(project, program, path)
+        (archive,) = (project / "repo" / ("experiments" if program == "init" else "checkpoints")).iterdir()
+        done.said["archive"] = archive.stat().st_size
+        return _checked(done, done.said["archive"] > 20_000)
+
+    return bench.in_project(measured, files)
+
+
+def _saving(title: str, runs: dict[str, list[Run]]) -> Iterator[Figure]:
+    """From the call of checkpoint() to the end of the last process, and what all of it takes."""
+    yield figure(f"{title}: durable", runs, lambda done: done.settled - done.said["start"], Limit(0.5, ORIGINAL))
+    yield figure(": CPU", runs, lambda done: done.cpu, Limit(0.6, ORIGINAL))
+    yield figure(": memory", runs, _memory, Limit(plus=100 * MB), unit="B")
+
+
+def _command(bench: Bench, project: Path, *arguments: str, keepsake: Keepsake, cold: bool = False) -> Run:
+    if cold:
+        shutil.rmtree(bench.index, ignore_errors=True)
+    return keepsake.command(project, *arguments)
+
+
+def _same(runs: dict[str, list[Run]]) -> dict[str, list[Run]]:
+    """Return `runs` if all have listed the same experiments."""
+    listed = [re.findall(r"^[0-9a-f]{7}", run.output, re.MULTILINE) for each in runs.values() for run in each]
+    if any(ids != listed[0] for ids in listed):
+        raise RuntimeError("the listings differ")
+    return runs
+
+
+def _checked(done: Run, is_right: bool) -> Run:
+    if not is_right:
+        raise RuntimeError("it did not do what was measured")
+    return done
+
+
+def _said(name: str) -> Callable[[Run], float]:
+    return lambda done: done.said[name]
+
+
+def _seconds(done: Run) -> float:
+    return done.seconds
+
+
+def _memory(done: Run) -> float:
+    return done.memory

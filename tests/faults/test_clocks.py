@@ -1,0 +1,133 @@
+"""Clocks that are wrong by minutes do not make a running experiment look lost, nor a dead one look alive."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import keepsake
+from keepsake.exceptions import KeepsakeError
+from keepsake.metadata import time_text
+from keepsake.repository import Repository
+from keepsake.storage import open_storage
+from tests.faults.programs import run
+from tests.storage.faults import FaultyStorage
+
+EXPERIMENT = "e" * 64
+NOW = 1_700_000_000.0
+SKEWS = [-3_600.0, -300.0, -40.0, 0.0, 40.0, 300.0, 3_600.0]  # seconds
+
+
+class SharedStorage(FaultyStorage):
+    """A storage with a clock of its own, which tells it to every machine, as the answers of S3 and GCS do."""
+
+    def now(self) -> float:
+        return NOW
+
+
+def repository(project: Path) -> Repository:
+    """The repository as a machine sees it that asks the storage for the time."""
+    seen = Repository(SharedStorage(open_storage("file://repo", project)))
+    seen.ensure()
+    return seen
+
+
+@pytest.mark.parametrize("writer", SKEWS)
+def test_where_the_storage_tells_the_time_the_machines_clocks_do_not_matter(
+    project_directory: Path, monkeypatch: pytest.MonkeyPatch, writer: float
+) -> None:
+    """A heartbeat counts by the storage's clock, for who writes it and for who reads it."""
+    monkeypatch.setattr("time.time", lambda: NOW + writer)
+    repository(project_directory).beat(EXPERIMENT)
+    for reader in SKEWS:
+        monkeypatch.setattr("time.time", lambda reader=reader: NOW + reader)
+        reading = repository(project_directory)
+        assert reading.status(EXPERIMENT, "1.0.0", reading.heartbeat(EXPERIMENT)) == "running"
+
+
+@pytest.mark.parametrize(
+    ("age", "status"),
+    [(0.0, "running"), (20.0, "running"), (29.0, "running"), (31.0, "lost"), (300.0, "lost"), (-20.0, "running")],
+)
+def test_a_heartbeat_counts_for_half_a_minute(project_directory: Path, age: float, status: str) -> None:
+    """0.4.2 beats every 5 s; one that is older than 30 s is stale, and was lost by a run of ours."""
+    heartbeat = f'{{"experiment_id": "{EXPERIMENT}", "last_heartbeat": "{time_text(NOW - age)}"}}'
+    reading = repository(project_directory)
+    reading.storage.put(f"metadata/heartbeats/{EXPERIMENT}.json", heartbeat.encode())
+    assert reading.status(EXPERIMENT, "1.0.0", reading.heartbeat(EXPERIMENT)) == status
+    assert reading.status(EXPERIMENT, "0.4.2", reading.heartbeat(EXPERIMENT)) in (status, "stopped")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+@pytest.mark.parametrize("skew", [-300, -120, 120, 300])
+def test_on_a_shared_disk_a_machine_whose_clock_is_wrong_shows_as_running(project_directory: Path, skew: int) -> None:
+    """Its heartbeats carry the time of the disk, as the kernel or the file server stamps files."""
+    run(
+        f"""
+        import time
+        real, real_ns = time.time, time.time_ns
+        time.time = lambda: real() + {skew}
+        time.time_ns = lambda: real_ns() + {skew} * 10**9
+        import os, signal, keepsake
+        keepsake.init()
+        os.kill(os.getpid(), signal.SIGKILL)
+        """,
+        status=-9,
+    )
+    (experiment,) = keepsake.experiments.list()
+    assert experiment.status == "running"
+    assert keepsake.default_project._summaries()[0].status == "running"
+
+
+def test_a_heart_that_was_forgotten_in_the_future_does_not_beat_for_ever(project_directory: Path) -> None:
+    """A run whose clock was an hour ahead and that was killed is not running for that hour."""
+    reading = repository(project_directory)
+    heartbeat = f'{{"experiment_id": "{EXPERIMENT}", "last_heartbeat": "{time_text(NOW + 3_600)}"}}'
+    reading.storage.put(f"metadata/heartbeats/{EXPERIMENT}.json", heartbeat.encode())
+    assert reading.status(EXPERIMENT, "1.0.0", reading.heartbeat(EXPERIMENT)) != "running"
+
+
+@pytest.mark.parametrize("jump", [-86_400, 86_400])
+def test_a_clock_that_is_set_while_training_costs_nothing(project_directory: Path, jump: int) -> None:
+    """Checkpoints before and after are saved, in the order they were made; the latest is the last one."""
+    output, _ = run(
+        f"""
+        import time, keepsake
+        experiment = keepsake.init()
+        experiment.checkpoint(metrics={{"number": 0}}, quiet=True)
+        real, real_ns = time.time, time.time_ns
+        time.time = lambda: real() + {jump}
+        time.time_ns = lambda: real_ns() + {jump} * 10**9
+        experiment.checkpoint(metrics={{"number": 1}}, quiet=True)
+        print(experiment.id)
+        """
+    )
+    experiment = keepsake.experiments.get(output.strip())
+    assert experiment.checkpoints.metrics["number"] == [0, 1]
+    assert experiment.checkpoints.step == [0, 1]
+    assert experiment.status == "stopped"
+    assert not (project_directory / ".keepsake").exists()
+
+
+def test_an_entry_from_the_future_is_recovered(project_directory: Path) -> None:
+    """A spool that was touched when the clock was a day ahead is not taken to be somebody's work for a day."""
+    output, _ = run(
+        """
+        import os, signal, keepsake
+        experiment = keepsake.init()
+        experiment.checkpoint(metrics={"number": 0}, quiet=True)
+        print(experiment.id, flush=True)
+        (record,) = experiment._entry.directory.glob("record.json")
+        os.utime(record, (4_000_000_000, 4_000_000_000))
+        os.kill(os.getpid(), signal.SIGKILL)
+        """,
+        status=-9,
+    )
+    run("import keepsake\nkeepsake.init()")
+    try:
+        assert len(keepsake.experiments.get(output.strip()).checkpoints) == 1
+    except KeepsakeError as error:
+        raise AssertionError(error) from error
+    assert not (project_directory / ".keepsake").exists()

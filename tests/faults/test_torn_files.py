@@ -1,0 +1,220 @@
+"""Files that were cut off, emptied, filled with zeros or removed under a run: what is left of them is used, no more."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import keepsake
+from keepsake import Project, _mover, _spool
+from keepsake._snapshot import freeze
+from keepsake._spool import Entry
+from keepsake.exceptions import KeepsakeError
+from keepsake.metadata import EXPERIMENT_FIELDS
+from keepsake.project import undo_checkout
+from keepsake.repository import Repository
+from keepsake.storage import open_storage
+from tests.faults import inspect_repository as inspect
+from tests.faults.programs import run
+
+EXPERIMENT = "e" * 64
+CREATED = "2021-02-03T04:05:06Z"
+RECORD = {**EXPERIMENT_FIELDS, "id": EXPERIMENT, "created": CREATED}
+
+
+def checkpoint(number: int, path: str = "") -> dict[str, object]:
+    """The record of a checkpoint."""
+    return {"id": f"{number:064x}", "created": CREATED, "metrics": None, "step": number, "path": path}
+
+
+def tears(data: bytes) -> Iterator[bytes]:
+    """Yield what may be left of a file: its beginning, of any length; zeros in place of its end; or garbage."""
+    for length in {0, 1, *range(2, len(data), max(1, len(data) // 25)), len(data) - 1}:
+        yield data[:length]
+        yield data[:length] + bytes(len(data) - length)
+    yield b"\xff" * len(data)
+    yield b'null\n[]\n1\n"x"\n{}\n{"checkpoint": 1}\n{"checkpoint": {}}\n{"experiment": []}\n' + b"[" * 100_000
+
+
+@pytest.fixture
+def repository(project_directory: Path) -> Repository:
+    return Repository(open_storage("file://repo", project_directory), _spool.spool_root(project_directory))
+
+
+@pytest.fixture
+def entry(project_directory: Path, repository: Repository) -> Entry:
+    """What a killed run left: a checkpoint with a file, and one without."""
+    entry = Entry.create(_spool.spool_root(project_directory), RECORD, repository.url, in_repository=False)
+    (project_directory / "model.pth").write_text("weights")
+    freeze(project_directory, "model.pth", entry.pack(checkpoint(1)["id"]))  # type: ignore[arg-type]
+    entry.append({"checkpoint": checkpoint(1, "model.pth")})
+    entry.append({"checkpoint": checkpoint(2)})
+    entry.release()
+    return entry
+
+
+def recover(repository: Repository) -> list[str]:
+    """Do what the next run does; return the IDs that are in the repository then."""
+    assert repository.spool is not None
+    for _ in _mover.recover(repository.spool, lambda url: repository):
+        pass
+    repository.forget(EXPERIMENT)
+    return [c["id"] for record in repository.records() for c in record["checkpoints"] or []]
+
+
+def test_of_a_torn_journal_every_whole_line_counts(entry: Entry, repository: Repository) -> None:
+    """And the rest neither stops a recovery nor a listing."""
+    (journal,) = entry.journals()
+    whole = journal.read_bytes()
+    assert recover(repository) == [checkpoint(1)["id"], checkpoint(2)["id"]]
+    for data in tears(whole):
+        entry.directory.mkdir(parents=True, exist_ok=True)
+        entry.in_repository = True
+        entry.write_record()
+        journal.write_bytes(whole[: whole.index(b"\n") + 1] + data)
+        assert recover(repository) == [checkpoint(1)["id"], checkpoint(2)["id"]], data
+        assert not entry.directory.exists(), data
+
+
+def test_a_torn_record_of_the_spool_stops_nothing(entry: Entry, repository: Repository) -> None:
+    """An entry that is not whole is passed over; its checkpoints stay where they are."""
+    record = entry.directory / "record.json"
+    whole = record.read_bytes()
+    for data in tears(whole):
+        record.write_bytes(data)
+        recover(repository)
+        assert entry.journals()
+        assert entry.packs()
+    record.write_bytes(whole)
+    assert recover(repository) == [checkpoint(1)["id"], checkpoint(2)["id"]]
+
+
+def test_a_torn_pack_is_never_published(entry: Entry, repository: Repository, project_directory: Path) -> None:
+    """The metrics arrive, the archive does not, and the error names the pack, which is kept."""
+    (pack,) = entry.packs()
+    whole = pack.read_bytes()
+    for data in tears(whole):
+        pack.write_bytes(data)
+        assert recover(repository) == [checkpoint(1)["id"], checkpoint(2)["id"]]
+        assert list((project_directory / "repo").glob("checkpoints/*")) == []
+        assert pack.exists()
+        with pytest.raises(KeepsakeError, match=pack.name):
+            Project(directory=project_directory).experiments.get(EXPERIMENT).checkpoints[0].open("model.pth")
+    pack.write_bytes(whole)
+    recover(repository)
+    assert inspect.broken(project_directory / "repo") == []
+    assert len(list((project_directory / "repo").glob("checkpoints/*"))) == 1
+
+
+def test_a_torn_index_is_made_anew(entry: Entry, repository: Repository) -> None:
+    """It holds nothing that is not in the repository, and is never believed against it."""
+    recover(repository)
+    (summary,) = repository.summaries()
+    (index,) = Path(os.environ["XDG_CACHE_HOME"], "keepsake/index").iterdir()
+    whole = index.read_bytes()
+    for data in tears(whole):
+        index.write_bytes(data)
+        (again,) = repository.summaries()
+        assert again.id == summary.id
+        assert again.num_checkpoints == summary.num_checkpoints
+
+
+def test_torn_archives_and_records_of_the_repository_are_told(
+    entry: Entry, repository: Repository, project_directory: Path
+) -> None:
+    """What 0.4.2 left when it was killed: an error, and no wrong data. (All that it lacks may be its table.)"""
+    recover(repository)
+    (archive,) = (project_directory / "repo/checkpoints").iterdir()
+    whole = archive.read_bytes()
+    saved = Project(directory=project_directory).experiments.get(EXPERIMENT).checkpoints[0]
+    out = project_directory / "out"
+    told = 0
+    for data in tears(whole):
+        archive.write_bytes(data)
+        try:
+            with saved.open("model.pth") as file:
+                assert file.read() == b"weights"
+            saved.checkout(out, quiet=True)
+            assert (out / "model.pth").read_bytes() == b"weights"
+            shutil.rmtree(out)
+        except KeepsakeError:
+            told += 1
+            assert not out.exists()
+    assert told > 20
+
+
+def test_a_torn_undo_area_is_told_and_kept(project_directory: Path) -> None:
+    """Whatever became of its list, the overwritten files are where the error says."""
+    (project_directory / "model.pth").write_text("theirs")
+    experiment = keepsake.init()
+    saved = experiment.checkpoint(path="model.pth", quiet=True)
+    assert saved is not None
+    experiment.stop()
+    (project_directory / "model.pth").write_text("mine")
+    saved.checkout(project_directory, quiet=True)
+    manifest = project_directory / ".keepsake/undo/manifest.json"
+    whole = manifest.read_bytes()
+    for data in tears(whole):
+        manifest.write_bytes(data)
+        with pytest.raises(KeepsakeError):
+            undo_checkout(project_directory)
+        assert (project_directory / "model.pth").read_text() == "theirs"
+    manifest.write_bytes(whole)
+    undo_checkout(project_directory)
+    assert (project_directory / "model.pth").read_text() == "mine"
+
+
+@pytest.mark.parametrize("hostile", ["../../outside", "/outside", "link/outside", ".git/config", ""])
+def test_a_hostile_undo_area_leads_nowhere(project_directory: Path, tmp_path: Path, hostile: str) -> None:
+    """Its list is only a file that somebody may have put there: no name in it leaves the directory."""
+    (tmp_path / "outside").write_text("precious")
+    (project_directory / "link").symlink_to(tmp_path)
+    for part in ("added", "overwritten", "directories"):
+        kept = project_directory / ".keepsake/undo"
+        shutil.rmtree(kept, ignore_errors=True)
+        (kept / "files").mkdir(parents=True)
+        (kept / "files/outside").write_text("evil")
+        stamp = (tmp_path / "outside").lstat()
+        manifest: dict[str, object] = {"added": {}, "overwritten": [], "directories": []}
+        value = {hostile: [stamp.st_size, stamp.st_mtime_ns]} if part == "added" else [hostile]
+        (kept / "manifest.json").write_text(json.dumps({**manifest, part: value}))
+        try:
+            undo_checkout(project_directory)
+        except KeepsakeError:
+            pass
+        assert (tmp_path / "outside").read_text() == "precious"
+        assert not (project_directory / ".git").exists()
+
+
+def test_a_run_goes_on_when_its_spool_is_removed(project_directory: Path) -> None:
+    """By somebody who tidies up, while it runs, or after stop(): what is recorded from then on is saved."""
+    output, messages = run(
+        """
+        import shutil, time
+        import keepsake
+        experiment = keepsake.init()
+        open("model.pth", "w").write("weights")
+        for number in range(6):
+            if number == 2:
+                time.sleep(0.3)
+                shutil.rmtree(".keepsake")
+            if number == 4:
+                experiment.stop()
+            path = "model.pth" if number % 2 else None
+            assert experiment.checkpoint(path=path, metrics={"number": number}, quiet=True)
+        print(experiment.id)
+        """
+    )
+    assert "Traceback" not in messages
+    experiment = keepsake.experiments.get(output.strip())
+    assert experiment.checkpoints.metrics["number"][-4:] == [2, 3, 4, 5]
+    for saved in experiment.checkpoints[-4:]:
+        if saved.path:
+            with saved.open("model.pth") as file:
+                assert file.read() == b"weights"
+    assert not (project_directory / ".keepsake").exists()

@@ -1,0 +1,99 @@
+"""The surface of the library that existing scripts use: the same names, arguments and results on both sides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.interop.compare import Both
+
+IMPORTS = """
+from keepsake import Project, default_project, experiments, init, __version__
+from keepsake.project import Project, init
+from keepsake.experiment import Experiment, ExperimentCollection, ExperimentList
+from keepsake.checkpoint import Checkpoint, CheckpointList, PrimaryMetric
+from keepsake.exceptions import DoesNotExist, ReadError, WriteError, RepositoryConfigurationError
+from keepsake.exceptions import IncompatibleRepositoryVersion, CorruptedRepositorySpec, ConfigNotFound
+from keepsake.metadata import parse_rfc3339, rfc3339_datetime
+from keepsake.packages import get_imported_packages
+import dataclasses, datetime, inspect
+"""
+
+
+def answers(both: Both, expression: str) -> list[Any]:
+    """What an expression is on each side."""
+    source = f"{IMPORTS}\nresult = {expression}"
+    return [side.call("program", source=source) for side in (both.original, both.ours)]
+
+
+FUNCTIONS = [
+    *["init", "Project", "ExperimentCollection.create", "ExperimentCollection.get", "ExperimentCollection.list"],
+    *["Experiment.stop", "Experiment.refresh", "Experiment.delete", "Experiment.latest", "Experiment.best"],
+    *["Experiment.is_running", "Experiment.primary_metric", "Experiment.short_id", "Experiment.plot"],
+    *["Checkpoint.checkout", "Checkpoint.open", "Checkpoint.short_id", "Checkpoint.validate", "CheckpointList.plot"],
+    *["ExperimentList.plot", "ExperimentList.scatter", "ExperimentList.delete", "ExperimentList.primary_metric"],
+]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_arguments(both: Both, function: str) -> None:
+    """Their names, order and defaults; 0.4.2's plot() has a last one that its reference does not know."""
+    shown = f"[[p.name, repr(p.default)] for p in inspect.signature({function}).parameters.values()]"
+    theirs, ours = answers(both, shown)
+    assert ours == [argument for argument in theirs if argument[0] != "plot_only"]
+
+
+def test_arguments_of_checkpoint(both: Both) -> None:
+    """Ours takes further metrics: keyword-metrics."""
+    theirs, ours = answers(both, "list(inspect.signature(Experiment.checkpoint).parameters)")
+    assert ours == [*theirs, "more_metrics"]
+
+
+@pytest.mark.parametrize("name", ["Experiment", "Checkpoint"])
+def test_fields(both: Both, name: str) -> None:
+    """Of the dataclasses, in their order."""
+    theirs, ours = answers(both, f"[field.name for field in dataclasses.fields({name})]")
+    assert ours == theirs
+
+
+CHECKPOINT = "Checkpoint(id='c' * 64, created=datetime.datetime(2021, 5, 6, 7, 8, 9, 123456), {})"
+SAME = [
+    "parse_rfc3339('2021-05-06T07:08:09.123456Z').isoformat()",
+    "rfc3339_datetime(datetime.datetime(2021, 5, 6, 7, 8, 9, 123456))",
+    "type(get_imported_packages()).__name__",
+    CHECKPOINT.format("") + ".to_json()['created']",
+    CHECKPOINT.format("step=3, metrics={'loss': 0.5}") + ".short_id()",
+    "Checkpoint.from_json(" + CHECKPOINT.format("path='a', step=3, metrics={'l': 0.5}") + ".to_json()).step",
+    "CheckpointList([" + CHECKPOINT.format("step=3, metrics={'l': 0.5}") + "]).metrics['l']",
+    "type(CheckpointList([" + CHECKPOINT.format("step=3") + "])[:1]).__name__",
+    "type(ExperimentList([])[:1]).__name__",
+    "[issubclass(each, Exception) for each in (DoesNotExist, ReadError, WriteError, ConfigNotFound)]",
+]
+
+
+@pytest.mark.parametrize("expression", SAME)
+def test_results(both: Both, expression: str) -> None:
+    """Of what needs no repository."""
+    theirs, ours = answers(both, expression)
+    assert ours == theirs
+
+
+VALIDATED = {  # whether there is a problem
+    "step=3, metrics={'loss': 0.5}, primary_metric={'name': 'loss', 'goal': 'minimize'}": False,
+    "metrics=[1]": True,
+    "metrics={'x': object()}": True,
+    "path=5": True,
+    "path='/a'": True,
+    "path='../a'": True,
+    "step='x'": True,
+    "metrics={'a': 1}, primary_metric={'name': 'b', 'goal': 'minimize'}": True,
+    "metrics={'a': 1}, primary_metric={'name': 'a', 'goal': 'minimise'}": True,
+}
+
+
+@pytest.mark.parametrize("arguments", VALIDATED)
+def test_validation(both: Both, arguments: str) -> None:
+    """The same is wrong."""
+    theirs, ours = answers(both, f"bool({CHECKPOINT.format(arguments)}.validate())")
+    assert ours == theirs == VALIDATED[arguments]
