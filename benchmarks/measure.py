@@ -15,13 +15,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 OURS, ORIGINAL, FLOOR = "1.0", "0.4.2", "floor"
-ROOT = Path(__file__).parents[1]
-CACHE = ROOT / ".cache" / "benchmarks"
+CACHE = Path(__file__).parents[1] / ".cache" / "benchmarks"
+_PROGRAMS = Path(__file__).with_name("programs.py")
 _PR_SET_CHILD_SUBREAPER = 36
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
 
@@ -38,17 +38,18 @@ class Run:
     output: str
 
     @cached_property
-    def said(self) -> dict[str, float]:
+    def said(self) -> dict[str, Any]:
         """What it measured itself."""
         return json.loads(self.output)  # type: ignore[no-any-return]
 
 
-def run(command: list[str], directory: Path, environment: Mapping[str, str]) -> Run:
+def run(command: list[str], directory: Path, environment: Mapping[str, str] | None = None) -> Run:
     """Run a program to its end, and that of all its processes. Raises RuntimeError if it fails."""
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        streams = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": errors}
         start = time.monotonic()
-        child = subprocess.Popen(command, cwd=directory, env=environment, start_new_session=True, **streams)  # type: ignore[call-overload]
+        child = subprocess.Popen(
+            command, cwd=directory, env=environment, stdin=-3, stdout=output, stderr=errors, start_new_session=True
+        )
         ended, cpu, memory = 0.0, 0.0, 0
         with suppress(ChildProcessError):  # none is left
             while True:
@@ -71,16 +72,20 @@ class Keepsake:
 
     name: str
     programs: Path  # the directory with its `python` and `keepsake`
-    environment: Mapping[str, str]
+    home: Path  # for the person's files
 
     def command(self, directory: Path, *arguments: str) -> Run:
         """Run its command line."""
-        return run([str(self.programs / "keepsake"), *arguments], directory, self.environment)
+        return self._run("keepsake", directory, *arguments)
 
     def program(self, directory: Path, *arguments: str) -> Run:
         """Run one of programs.py."""
-        script = Path(__file__).with_name("programs.py")
-        return run([str(self.programs / "python"), str(script), *arguments], directory, self.environment)
+        return self._run("python", directory, str(_PROGRAMS), *arguments)
+
+    def _run(self, program: str, directory: Path, *arguments: str) -> Run:
+        own = {"HOME": str(self.home), "KEEPSAKE_CACHE": str(self.home / "index"), "KEEPSAKE_NO_ANALYTICS": "1"}
+        environment = {"PATH": os.defpath, "LANG": "C.UTF-8", **own}
+        return run([str(self.programs / program), *arguments], directory, environment)
 
 
 class Bench:
@@ -89,12 +94,9 @@ class Bench:
     def __init__(self, original: Path | None, *, full: bool = False, rounds: int | None = None) -> None:
         CACHE.mkdir(parents=True, exist_ok=True)
         self.work = Path(tempfile.mkdtemp(prefix="run-", dir=CACHE))
-        self.index = self.work / "index"
         self.full, self._rounds = full, rounds
-        environment = {"PATH": os.defpath, "HOME": str(self.work), "LANG": "C.UTF-8", "KEEPSAKE_NO_ANALYTICS": "1"}
-        environment["KEEPSAKE_CACHE"] = str(self.index)
-        self.ours = Keepsake(OURS, Path(sys.executable).parent, environment)
-        self.both = [self.ours] + ([Keepsake(ORIGINAL, original, environment)] if original else [])
+        self.ours = Keepsake(OURS, Path(sys.executable).parent, self.work)
+        self.both = [self.ours] + ([Keepsake(ORIGINAL, original, self.work)] if original else [])
         if sys.platform == "linux":  # a process that outlives its parent becomes our child
             ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
@@ -111,7 +113,7 @@ class Bench:
         (directory / ".keepsakeignore").write_text("repo/\n")
         for name, source in (files or {}).items():
             (shutil.copytree if source.is_dir() else shutil.copy)(source, directory / name)
-        os.sync()  # no writes of what was before
+        os.sync()  # what was written before is none of its business
         return directory
 
     def in_project(self, measured: Callable[[Path], T], files: Mapping[str, Path] | None = None) -> T:
@@ -125,7 +127,7 @@ class Bench:
     def interleave(
         self, rounds: int, measured: Callable[[Keepsake], T], floor: Callable[[], T] | None = None, *, warm: bool = True
     ) -> dict[str, list[T]]:
-        """Measure both in turns, and the floor with them; `warm`: all of them once before that."""
+        """Measure both in turns, and the floor with them; `warm`: once more, before it counts."""
         turns = {each.name: partial(measured, each) for each in self.both}
         if floor is not None:
             turns[FLOOR] = partial(floor)

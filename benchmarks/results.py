@@ -23,15 +23,15 @@ _MARKERS = ("<!-- figures -->", "<!-- end of figures -->")
 
 
 class Limit(NamedTuple):
-    """At most `times` the figure `of` another, and `plus`."""
+    """At most `times` the figure `of` another, and `plus`, in the unit of the figure."""
 
     times: float = 0.0
     of: str = ""
-    plus: float = 0.0  # in the unit of the figure
+    plus: float = 0.0
 
     def text(self, unit: str) -> str:
-        parts = (f"{self.times:g} × {self.of}" if self.of else "", show(self.plus, unit) if self.plus else "")
-        return " + ".join(filter(None, parts))
+        share = f"{self.times:g} × {self.of}" if self.of else ""
+        return " + ".join(filter(None, (share, _show(self.plus, unit) if self.plus else "")))
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,11 @@ class Figure:
         return kept if known else None
 
     def row(self) -> list[str]:
-        medians, limits = self.medians, ", ".join(limit.text(self.unit) for limit in self.limits)
+        medians = self.medians
+        shown = [_show(medians[who], self.unit) if who in medians else "" for who in (OURS, ORIGINAL, FLOOR)]
         other = next((who for who in (*(limit.of for limit in self.limits), ORIGINAL, FLOOR) if medians.get(who)), "")
         ratio = f"{medians[OURS] / medians[other]:.2g} × {other}" if other else ""
-        shown = [show(medians[who], self.unit) if who in medians else "" for who in (OURS, ORIGINAL, FLOOR)]
+        limits = ", ".join(limit.text(self.unit) for limit in self.limits)
         met = {None: "", True: "yes", False: "**no**"}[self.is_met]
         return [self.workload, self.name, *shown, ratio, limits, met]
 
@@ -73,12 +74,9 @@ def figure(
     return Figure(workload, name, unit, {who: [pick(run) for run in each] for who, each in runs.items()}, limits)
 
 
-def show(value: float, unit: str) -> str:
-    """Return a figure as a person wants to read it."""
-    if unit == "B":
-        return f"{value / 1e6:,.0f} MB"
-    if unit == "×":
-        return f"{value:.2f} ×"
+def _show(value: float, unit: str) -> str:
+    if unit != "s":
+        return f"{value / 1e6:,.0f} MB" if unit == "B" else f"{value:.2f} ×"
     return f"{value:.2f} s" if value >= 1 else f"{value * 1e3:.3g} ms"
 
 
@@ -90,14 +88,16 @@ def table(figures: Sequence[Figure], form: str = "simple") -> str:
 def write_json(path: Path, figures: Sequence[Figure]) -> None:
     """Write every sample, in seconds and bytes."""
     rows = [{**vars(each), "medians": each.medians, "met": each.is_met} for each in figures]
-    machine = {"date": str(date.today()), "system": platform.platform(), "load": os.getloadavg()}
-    path.write_text(json.dumps({**machine, "figures": rows}, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps({"machine": _machine(), "figures": rows}, indent=1) + "\n", encoding="utf-8")
 
 
 def write_markdown(path: Path, figures: Sequence[Figure]) -> None:
     """Put the table into a page, between its markers."""
     before, _, rest = path.read_text(encoding="utf-8").partition(_MARKERS[0])
-    load = ", ".join(f"{load:.1f}" for load in os.getloadavg())
-    caption = f"{date.today()}, {platform.platform()}, {os.cpu_count()} cores (load {load}), Python {platform.python_version()}"
-    parts = (before + _MARKERS[0], caption, table(figures, "github"), _MARKERS[1] + rest.partition(_MARKERS[1])[2])
-    path.write_text("\n\n".join(parts), encoding="utf-8")
+    end = _MARKERS[1] + rest.partition(_MARKERS[1])[2]
+    path.write_text("\n\n".join((before + _MARKERS[0], _machine(), table(figures, "github"), end)), encoding="utf-8")
+
+
+def _machine() -> str:
+    system, load = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores", os.getloadavg()[2]
+    return f"{date.today()}, {system}, Python {platform.python_version()}, load of the last 15 minutes {load:.1f}"

@@ -21,7 +21,7 @@ def import_time(bench: Bench) -> Iterator[Figure]:
     """import keepsake"""
 
     def beyond(keepsake: Keepsake) -> float:
-        loaded, bare = (keepsake.program(bench.work, name).seconds for name in ("load", "bare"))
+        loaded, bare = (keepsake.program(bench.work, name).seconds for name in ("_", "bare"))
         return loaded - bare
 
     runs = bench.interleave(21, beyond, lambda: bench.ours.program(bench.work, "bare").seconds)
@@ -102,11 +102,11 @@ def listing(bench: Bench) -> Iterator[Figure]:
         ("ls -q, 10,000 × 10", wide, ("-q",)),
         ("ls --filter, 10,000 × 10", wide, _FILTER),
     ):
-        cold = _same(bench.interleave(5, partial(_command, bench, project, "ls", *arguments, cold=True), warm=False))
-        yield figure(f"{title}: cold", cold, _seconds, Limit(0.2, ORIGINAL))
-        warm = _same(bench.interleave(7, partial(_command, bench, project, "ls", *arguments)))
-        yield figure(": warm", warm, _seconds, Limit(0.08, ORIGINAL))
-    whole = _same(bench.interleave(5, partial(_command, bench, wide, "ls")))
+        cold = bench.interleave(5, partial(_command, True, project, "ls", arguments), warm=False)
+        yield figure(f"{title}: cold", _same(cold), _seconds, Limit(0.2, ORIGINAL))
+        warm = bench.interleave(7, partial(_command, False, project, "ls", arguments))
+        yield figure(": warm", _same(warm), _seconds, Limit(0.08, ORIGINAL))
+    whole = _same(bench.interleave(5, partial(_command, False, wide, "ls", ())))
     yield figure("ls, 10,000 × 10: warm", whole, _seconds, Limit(0.35, ORIGINAL))
 
 
@@ -115,9 +115,9 @@ def show(bench: Bench) -> Iterator[Figure]:
     for size in ((1_000, 100), (10_000, 10)):
         project = material.repository(*size)
         experiment_id = material.ids(project)[500]
-        full = bench.interleave(5, partial(_command, bench, project, "show", experiment_id, cold=True))
+        full = bench.interleave(5, partial(_command, True, project, "show", (experiment_id,)))
         yield figure(f"show, {size[0]:,} × {size[1]}: full ID, cold", full, _seconds, Limit(0.08, ORIGINAL))
-        short = bench.interleave(5, partial(_command, bench, project, "show", experiment_id[:7]))
+        short = bench.interleave(5, partial(_command, False, project, "show", (experiment_id[:7],)))
         yield figure(": short ID, warm", short, _seconds, Limit(0.08, ORIGINAL))
 
 
@@ -160,8 +160,8 @@ def checkout(bench: Bench) -> Iterator[Figure]:
 def many(bench: Bench) -> Iterator[Figure]:
     """keepsake ls --filter of 100,000 × 10, ours alone; with --full, or if named"""
     project = material.repository(100_000, 10)
-    cold = {OURS: [_command(bench, project, "ls", *_FILTER, keepsake=bench.ours, cold=True)]}
-    warm = {OURS: [_command(bench, project, "ls", *_FILTER, keepsake=bench.ours) for _ in range(5)]}
+    cold = {OURS: [_command(True, project, "ls", _FILTER, bench.ours)]}
+    warm = {OURS: [_command(False, project, "ls", _FILTER, bench.ours) for _ in range(5)]}
     yield figure("ls --filter, 100,000 × 10: cold", cold, _seconds)
     yield figure(": warm", warm, _seconds, Limit(plus=2))
     yield figure(": memory", warm, _memory, Limit(plus=300 * MB), unit="B")
@@ -205,10 +205,10 @@ def _saving(title: str, runs: dict[str, list[Run]]) -> Iterator[Figure]:
     yield figure(": memory", runs, _memory, Limit(plus=100 * MB), unit="B")
 
 
-def _command(bench: Bench, project: Path, *arguments: str, keepsake: Keepsake, cold: bool = False) -> Run:
-    if cold:
-        shutil.rmtree(bench.index, ignore_errors=True)
-    return keepsake.command(project, *arguments)
+def _command(cold: bool, project: Path, command: str, arguments: tuple[str, ...], keepsake: Keepsake) -> Run:
+    if cold:  # without our index; the files' content is in memory all the same
+        shutil.rmtree(keepsake.home / "index", ignore_errors=True)
+    return keepsake.command(project, command, *arguments)
 
 
 def _same(runs: dict[str, list[Run]]) -> dict[str, list[Run]]:

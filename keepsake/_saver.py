@@ -86,11 +86,14 @@ class Saver:
             if task is not None:
                 job.task = task
                 job.due["upload"] = now
-            job.due.setdefault("publish", max(job.resting, now))
-            if job.resting > now + _SYNC_SECONDS:
-                job.due.setdefault("sync", now + _SYNC_SECONDS)
             self._start(files=files)
-            self._changed.notify_all()
+            if (
+                task is not None or "publish" not in job.due
+            ):  # else the threads know: waking them costs the caller 0.1 ms
+                job.due["publish"] = max(job.resting, now)
+                if job.resting > now + _SYNC_SECONDS:
+                    job.due.setdefault("sync", now + _SYNC_SECONDS)
+                self._changed.notify_all()
 
     def finish(self, entry: Entry, *, seconds: float | None = None) -> KeepsakeError | None:
         """Wait until an entry is saved, as long as bytes move or for `seconds`; return what hindered it."""

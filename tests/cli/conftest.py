@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from keepsake import _console
 from keepsake.cli import cli
+from keepsake.storage.disk import DiskStorage
 
 NOW = datetime(2022, 3, 14, 9, 51, 7, tzinfo=timezone.utc).timestamp()
 
@@ -89,6 +90,7 @@ class World:
 def world(project_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """An empty repository at NOW."""
     monkeypatch.setattr(time, "time", lambda: NOW)
+    monkeypatch.setattr(DiskStorage, "now", lambda self: NOW)
     monkeypatch.setenv("KEEPSAKE_CACHE", str(project_directory.parent / "cache"))
     yield World(project_directory)
     _console.set_color(None)
