@@ -9,8 +9,8 @@ from typing import Any
 
 from keepsake._archive import Archive
 from keepsake.exceptions import CorruptedRepositorySpec, DoesNotExist, KeepsakeError, ReadError
-from keepsake.metadata import Record, parse_experiment
-from keepsake.repository import ARCHIVES, EXPERIMENTS, HEARTBEATS, Repository, archive_key, leaves_word
+from keepsake.metadata import Record, leaves_word, parse_experiment
+from keepsake.repository import ARCHIVES, EXPERIMENTS, HEARTBEATS, Repository, archive_key
 from keepsake.storage.base import ObjectInfo
 
 _UNDER_WAY_SECONDS = 3600.0  # what is younger may belong to something that is just being written

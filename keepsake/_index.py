@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,51 +22,57 @@ from keepsake.metadata import (
     Record,
     best_checkpoint,
     latest_checkpoint,
+    leaves_word,
     time_key,
     time_seconds,
     with_every_field,
 )
 
 _CHECKPOINT_ID_LENGTH = 12  # enough to tell candidates from the rest; the record itself decides
-_FORMAT = "keepsake index 2\n"
+_FORMAT = "keepsake index 3\n"
 
 
 class Line(NamedTuple):
-    """What the index says of one experiment."""
+    """What the index says of one experiment; `best` and `rest` are JSON, parsed only if asked for."""
 
     id: str
     etag: str
     checkpoint_ids: str  # the beginnings, each after a blank
-    summary: str  # JSON of `summarize`, or {"broken": reason}
+    created: str  # to sort by, to the nanosecond; "" if the record cannot be read
+    seconds: str  # when that was, in Unix time
+    best: str  # the best checkpoint
+    rest: str  # what else a Summary has, or why the record cannot be read
 
     @classmethod
     def make(cls, record: Record, etag: str) -> Line:
         """Return the line of a record."""
-        ids = "".join(" " + c["id"][:_CHECKPOINT_ID_LENGTH] for c in record.get("checkpoints") or [])
-        return cls(record["id"], etag, ids, json.dumps(_summarize(record), separators=(",", ":")))
+        checkpoints, created = record.get("checkpoints") or [], record["created"]
+        ids = "".join(" " + c["id"][:_CHECKPOINT_ID_LENGTH] for c in checkpoints)
+        rest = {
+            **{name: record.get(name) for name in ("created", "params", "command", "user", "host", "path")},
+            "version": record.get("keepsake_version") or "",
+            "num_checkpoints": len(checkpoints),
+            "latest": _whole(latest_checkpoint(checkpoints)),
+        }
+        best = _dumps(_whole(best_checkpoint(checkpoints)))
+        return cls(record["id"], etag, ids, time_key(created), repr(time_seconds(created)), best, _dumps(rest))
 
     @classmethod
     def broken(cls, experiment_id: str, etag: str, reason: str) -> Line:
         """Return the line of a record that cannot be read."""
-        return cls(experiment_id, etag, "", json.dumps({"broken": reason}))
+        return cls(experiment_id, etag, "", "", "", "", _dumps(reason))
 
     def may_hold_checkpoint(self, prefix: str) -> bool:
         """Whether a checkpoint of this experiment can have an ID that begins with `prefix`."""
         return " " + prefix[:_CHECKPOINT_ID_LENGTH] in self.checkpoint_ids
 
 
-def _summarize(record: Record) -> Record:
-    checkpoints = record.get("checkpoints") or []
-    latest, best = latest_checkpoint(checkpoints), best_checkpoint(checkpoints)
-    return {
-        **{name: record.get(name) for name in ("id", "created", "params", "command", "user", "host", "path")},
-        "key": time_key(record["created"]),
-        "seconds": time_seconds(record["created"]),
-        "version": record.get("keepsake_version") or "",
-        "num_checkpoints": len(checkpoints),
-        "latest": latest and with_every_field(latest, CHECKPOINT_FIELDS),
-        "best": best and with_every_field(best, CHECKPOINT_FIELDS),
-    }
+def _whole(checkpoint: Record | None) -> Record | None:
+    return checkpoint and with_every_field(checkpoint, CHECKPOINT_FIELDS)
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 class Summary:
@@ -74,17 +81,32 @@ class Summary:
     `latest` and `best` are checkpoints as on disk, every field present, or None.
     """
 
-    __slots__ = ("_data", "status")
+    def __init__(self, line: Line, fresh: bool | None) -> None:
+        """`fresh`: whether its heartbeat is; None if there is none."""
+        self.id = line.id
+        self._line = line
+        self._fresh = fresh
 
-    def __init__(self, data: Record, status: str) -> None:
-        self._data = data
-        self.status = status  # "running", "stopped" or "lost"
+    @cached_property
+    def best(self) -> Record | None:
+        return json.loads(self._line.best)  # type: ignore[no-any-return]
+
+    @cached_property
+    def _rest(self) -> Record:
+        return json.loads(self._line.rest)  # type: ignore[no-any-return]
 
     def __getattr__(self, name: str) -> Any:
         try:
-            return self._data[name]
+            return self._rest[name]
         except KeyError:
             raise AttributeError(name) from None
+
+    @property
+    def status(self) -> str:
+        """ "running", "stopped", or "lost": went out without a goodbye, which 0.4.2 never says."""
+        if self._fresh:
+            return "running"
+        return "lost" if self._fresh is False and leaves_word(self.version) else "stopped"
 
     @property
     def running(self) -> bool:
@@ -94,52 +116,52 @@ class Summary:
     @property
     def created(self) -> float:
         """Unix seconds."""
-        return float(self._data["seconds"])
+        return float(self._line.seconds)
 
     @property
     def created_text(self) -> str:
         """As on disk."""
-        return str(self._data["created"])
+        return str(self._rest["created"])
 
     @property
     def created_key(self) -> str:
         """To sort by, to the nanosecond."""
-        return str(self._data["key"])
+        return self._line.created
 
     @property
     def user(self) -> str:
         """The login name, "" if unknown."""
-        return self._data["user"] or ""
+        return self._rest["user"] or ""
 
     @property
     def host(self) -> str:
         """The machine's name, "" if unknown."""
-        return self._data["host"] or ""
+        return self._rest["host"] or ""
 
     @property
     def command(self) -> str:
         """The command line, "" if unknown."""
-        return self._data["command"] or ""
+        return self._rest["command"] or ""
 
     @property
     def params(self) -> Mapping[str, Any]:
         """Python values."""
-        return decode(self._data["params"] or {})  # type: ignore[no-any-return]
+        return decode(self._rest["params"] or {})  # type: ignore[no-any-return]
 
     @property
     def raw_params(self) -> Record | None:
         """As on disk."""
-        return self._data["params"]  # type: ignore[no-any-return]
+        return self._rest["params"]  # type: ignore[no-any-return]
 
     @property
     def latest_step(self) -> int:
         """The step of the latest checkpoint, 0 if there is none."""
-        return self._data["latest"]["step"] if self._data["latest"] else 0
+        return self._rest["latest"]["step"] if self._rest["latest"] else 0
 
     @property
     def best_metrics(self) -> Mapping[str, Any]:
         """Python values; empty if there is no best checkpoint."""
-        return decode((self._data["best"] or {}).get("metrics") or {})  # type: ignore[no-any-return]
+        return decode((self.best or {}).get("metrics") or {})  # type: ignore[no-any-return]
 
 
 class Index:
@@ -181,7 +203,7 @@ class Index:
                 for text in file:
                     self._lines += 1
                     parts = text.split("\t")
-                    if len(parts) == len(Line._fields) and text.endswith("}\n"):
+                    if len(parts) == len(Line._fields) and text.endswith("\n"):
                         yield Line(*parts)
         except (OSError, ValueError):
             return  # what is left is fetched again

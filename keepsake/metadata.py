@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from keepsake._values import MAX_DEPTH, comparable, decode
@@ -59,6 +60,7 @@ def time_text(seconds: float | None = None) -> str:
     return rfc3339_datetime(datetime.fromtimestamp(time.time() if seconds is None else seconds, timezone.utc))
 
 
+@lru_cache(maxsize=1 << 12)  # a record is checked, then its latest and its best checkpoint are sought
 def time_key(text: str) -> str:
     """Return a text by which times compare as they passed, to the nanosecond; ValueError if `text` is no RFC 3339."""
     match = _RFC3339.fullmatch(text)
@@ -137,14 +139,14 @@ def parse_experiment(data: bytes, experiment_id: str) -> Record:
         raise ReadError(f"it is nested more than {MAX_DEPTH} deep")
     if record.get("id") != experiment_id or not valid_id(experiment_id):
         raise ReadError(f"its id {record.get('id')!r} is not what its name says")
-    _check(record, EXPERIMENT_FIELDS)
+    _check(record, _EXPERIMENT_KINDS)
     checkpoints = record.get("checkpoints")
     if not isinstance(checkpoints, (list, type(None))):
         raise ReadError("its checkpoints are not a list")
     for checkpoint in checkpoints or []:
         if not isinstance(checkpoint, dict) or not valid_id(checkpoint.get("id")):
             raise ReadError("one of its checkpoints has no valid id")
-        _check(checkpoint, CHECKPOINT_FIELDS)
+        _check(checkpoint, _CHECKPOINT_KINDS)
     if not record.get("keepsake_version") and record.get("replicate_version"):
         record["keepsake_version"] = record["replicate_version"]
     return record
@@ -156,21 +158,23 @@ def _is_deep(value: object, left: int = MAX_DEPTH + 5) -> bool:
     return isinstance(value, list) and (not left or any(_is_deep(item, left - 1) for item in value))
 
 
-_KINDS: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("params", "config", "python_packages", "metrics", "primary_metric"), (dict, type(None))),
-    **dict.fromkeys(("host", "user", "command", "path", "python_version", "keepsake_version"), (str, type(None))),
-    "step": (int, type(None)),
+_Kinds = dict[str, tuple[type, ...]]
+_DICT, _TEXT = (dict, type(None)), (str, type(None))
+_EXPERIMENT_KINDS: _Kinds = {
+    **dict.fromkeys(("params", "config", "python_packages"), _DICT),
+    **dict.fromkeys(("host", "user", "command", "path", "python_version", "keepsake_version"), _TEXT),
 }
+_CHECKPOINT_KINDS: _Kinds = {"metrics": _DICT, "primary_metric": _DICT, "path": _TEXT, "step": (int, type(None))}
 
 
-def _check(record: Record, fields: Record) -> None:
+def _check(record: Record, kinds: _Kinds) -> None:
     try:
         time_key(record["created"])
     except (KeyError, TypeError, ValueError):
         raise ReadError(f"its time of creation is {record.get('created')!r}") from None
-    for name, value in record.items():
-        if name in _KINDS and not isinstance(value, _KINDS[name]) and name in fields:
-            raise ReadError(f"its {name} is {type(value).__name__}")
+    for name, kind in kinds.items():
+        if not isinstance(record.get(name), kind):
+            raise ReadError(f"its {name} is {type(record[name]).__name__}")
     primary = record.get("primary_metric")
     if primary is not None and not isinstance(primary.get("name"), str):
         raise ReadError("a primary metric has no name")
@@ -199,6 +203,11 @@ def render_checkpoint(record: Record) -> str:
     """Return the JSON of a checkpoint, indented as it stands in its experiment's."""
     text = json.dumps(with_every_field(record, CHECKPOINT_FIELDS), indent=1, ensure_ascii=False)
     return text.replace("\n", "\n  ")
+
+
+def leaves_word(version: str) -> bool:
+    """Whether runs recorded by that version of Keepsake take their heartbeat away when they end."""
+    return bool(version) and not version.startswith("0.")
 
 
 # Which checkpoint

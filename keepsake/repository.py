@@ -26,7 +26,15 @@ from keepsake.exceptions import (
     ReadError,
     WriteError,
 )
-from keepsake.metadata import Record, parse_experiment, render_checkpoint, render_experiment, time_seconds, time_text
+from keepsake.metadata import (
+    Record,
+    leaves_word,
+    parse_experiment,
+    render_checkpoint,
+    render_experiment,
+    time_seconds,
+    time_text,
+)
 from keepsake.storage import Storage
 
 VERSION = 1
@@ -49,11 +57,6 @@ def archive_keys(record: Record) -> list[str]:
     """Return the keys of the archives that an experiment's record names."""
     owners = [record, *(record.get("checkpoints") or [])]
     return [archive_key(record["id"], owner["id"]) for owner in owners if owner.get("path")]
-
-
-def leaves_word(version: str) -> bool:
-    """Whether runs recorded by that version of Keepsake take their heartbeat away when they end."""
-    return bool(version) and not version.startswith("0.")
 
 
 def _record_key(experiment_id: str) -> str:
@@ -177,11 +180,10 @@ class Repository:
         found = []
         lister.result()
         for line in lines:
-            data = json.loads(line.summary)
-            if "broken" in data:
-                _warn_broken(self.url, line.id, data["broken"])
+            if not line.created:
+                _warn_broken(self.url, line.id, json.loads(line.rest))
                 continue
-            summary = Summary(data, self.status(line.id, data["version"], heartbeats))
+            summary = Summary(line, heartbeats.get(line.id))
             if wanted(summary):
                 found.append(summary)
         return sorted(found, key=lambda summary: summary.created_key)
