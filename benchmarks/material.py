@@ -13,19 +13,19 @@ from typing import Any
 
 from benchmarks.measure import CACHE
 
-_PACKAGES = {f"package-{number}": f"{number}.{number % 7}.2" for number in range(15)}
+_source = random.Random(42)
 
 
 def repository(experiments: int, checkpoints: int) -> Path:
     """Return a project whose repository has so many experiments with so many checkpoints each."""
 
     def make(path: Path) -> None:
-        metadata, source = path / "repo/metadata/experiments", random.Random(42)
+        metadata, created = path / "repo/metadata/experiments", datetime(2024, 1, 1)
         metadata.mkdir(parents=True)
         (path / "keepsake.yaml").write_text("repository: file://repo\n")
         (path / "repo/repository.json").write_text('{"version":1}')
         for number in range(experiments):
-            record = _experiment(source, datetime(2024, 1, 1) + timedelta(minutes=7 * number), checkpoints)
+            record = _experiment(created + timedelta(minutes=7 * number), checkpoints)
             (metadata / f"{record['id']}.json").write_text(json.dumps(record, indent=1))
 
     return _once(f"{experiments}x{checkpoints}", make)
@@ -38,14 +38,13 @@ def ids(project: Path) -> list[str]:
 
 def weights(size: int) -> Path:
     """Return a file like the weights of a model: normally distributed 32-bit floats, `size` bytes of them."""
-    numbers = map(random.Random(42).gauss, [0.0] * 10**6, [0.02] * 10**6)
-    return _once(f"weights-{size}", lambda path: _fill(path, size, array("f", numbers).tobytes()))
+    return _file(f"weights-{size}", size, lambda: array("f", (_source.gauss(0, 0.02) for _ in range(10**6))).tobytes())
 
 
 def text(size: int) -> Path:
     """Return a file of `size` bytes that shrinks well: a table of numbers."""
-    lines = (f"{n},{random.Random(n).random():.6f},cat\n" for n in range(10**5))
-    return _once(f"text-{size}", lambda path: _fill(path, size, "".join(lines).encode()))
+    lines = (f"{number},{_source.random():.6f},cat\n" for number in range(10**6))
+    return _file(f"text-{size}", size, lambda: "".join(lines).encode())
 
 
 def sources() -> Path:
@@ -60,6 +59,16 @@ def sources() -> Path:
     return _once("sources", make)
 
 
+def _file(name: str, size: int, content: Callable[[], bytes]) -> Path:
+    def make(path: Path) -> None:
+        block = content()
+        with open(path, "wb") as file:
+            while left := size - file.tell():
+                file.write(block[:left])
+
+    return _once(name, make)
+
+
 def _once(name: str, make: Callable[[Path], None]) -> Path:
     path, making = CACHE / name, CACHE / f"{name}.making"
     if not path.exists():
@@ -69,36 +78,24 @@ def _once(name: str, make: Callable[[Path], None]) -> Path:
     return path
 
 
-def _fill(path: Path, size: int, content: bytes) -> None:
-    with open(path, "wb") as file:
-        while left := size - file.tell():
-            file.write(content[:left])
-
-
-def _experiment(source: random.Random, created: datetime, checkpoints: int) -> dict[str, Any]:
-    return {
-        "id": f"{source.getrandbits(256):064x}",
-        "created": created.strftime("%Y-%m-%dT%H:%M:%S.123456789Z"),
-        "params": {
-            "learning_rate": 10 ** -source.uniform(1, 5),
-            "optimizer": source.choice(["adam", "sgd", "rmsprop"]),
-            "layers": source.randint(1, 9),
-        },
-        "user": source.choice(["ana", "ben", "cho"]),
+def _experiment(created: datetime, checkpoints: int) -> dict[str, Any]:
+    return _dated(created) | {
+        "params": {"learning_rate": 10 ** -_source.uniform(1, 5), "layers": _source.randint(1, 9), "optimizer": "adam"},
+        "user": _source.choice(["ana", "ben", "cho"]),
         "config": {"repository": "file://repo", "storage": ""},
         "command": "train.py --alpha=0.3 --epochs 10",
         "python_version": "3.11.7",
-        "python_packages": _PACKAGES,
-        "checkpoints": [
-            {
-                "id": f"{source.getrandbits(256):064x}",
-                "created": (created + timedelta(seconds=step)).strftime("%Y-%m-%dT%H:%M:%S.987654321Z"),
-                "metrics": {"loss": source.random() / (step + 1), "accuracy": source.random(), "epoch": step},
-                "step": step,
-                "path": "",
-                "primary_metric": {"name": "loss", "goal": "minimize"},
-            }
-            for step in range(checkpoints)
-        ],
+        "python_packages": {f"package-{number}": f"{number}.{number % 7}.2" for number in range(15)},
+        "checkpoints": [_checkpoint(created + timedelta(seconds=step), step) for step in range(checkpoints)],
         "keepsake_version": "0.4.2",
     }
+
+
+def _checkpoint(created: datetime, step: int) -> dict[str, Any]:
+    metrics = {"loss": _source.random() / (step + 1), "accuracy": _source.random(), "epoch": step}
+    primary = {"name": "loss", "goal": "minimize"}
+    return _dated(created) | {"metrics": metrics, "step": step, "path": "", "primary_metric": primary}
+
+
+def _dated(created: datetime) -> dict[str, Any]:
+    return {"id": f"{_source.getrandbits(256):064x}", "created": created.isoformat() + ".123456789Z"}

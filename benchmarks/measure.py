@@ -12,8 +12,8 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property, partial
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,49 +21,46 @@ T = TypeVar("T")
 
 OURS, ORIGINAL, FLOOR = "1.0", "0.4.2", "floor"
 CACHE = Path(__file__).parents[1] / ".cache" / "benchmarks"
-_PROGRAMS = Path(__file__).with_name("programs.py")
+_PROGRAMS = str(Path(__file__).with_name("programs.py"))
 _PR_SET_CHILD_SUBREAPER = 36
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
-    """A program that has run, with all processes that it started."""
+    """A program that has run, with all processes that it started; moments are by the monotonic clock."""
 
-    seconds: float  # until the program ended
-    ended: float  # when it did, by the monotonic clock
-    settled: float  # when the last of its processes did
-    cpu: float  # seconds, of all of them
-    memory: int  # bytes at most, in the largest of them
     output: str
-
-    @cached_property
-    def said(self) -> dict[str, Any]:
-        """What it measured itself."""
-        return json.loads(self.output)  # type: ignore[no-any-return]
+    seconds: float  # until the program ended
+    ended: float  # when it did
+    settled: float  # when the last of its processes did
+    cpu: float = 0.0  # seconds, of all of them
+    memory: int = 0  # bytes at most, in the largest of them
+    said: dict[str, Any] = field(default_factory=dict)  # what it measured itself
 
 
 def run(command: list[str], directory: Path, environment: Mapping[str, str] | None = None) -> Run:
     """Run a program to its end, and that of all its processes. Raises RuntimeError if it fails."""
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        streams = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": errors}
         start = time.monotonic()
-        child = subprocess.Popen(
-            command, cwd=directory, env=environment, stdin=-3, stdout=output, stderr=errors, start_new_session=True
-        )
-        ended, cpu, memory = 0.0, 0.0, 0
+        child = subprocess.Popen(command, cwd=directory, env=environment, start_new_session=True, **streams)  # type: ignore[call-overload]
+        done = Run("", 0.0, 0.0, 0.0)
         with suppress(ChildProcessError):  # none is left
             while True:
                 pid, status, used = os.wait4(-child.pid, 0)
-                cpu += used.ru_utime + used.ru_stime
-                memory = max(memory, used.ru_maxrss * _RSS_UNIT)
+                done.settled = time.monotonic()
+                done.cpu += used.ru_utime + used.ru_stime
+                done.memory = max(done.memory, used.ru_maxrss * _RSS_UNIT)
                 if pid == child.pid:
-                    ended, child.returncode = time.monotonic(), os.waitstatus_to_exitcode(status)
-        settled = time.monotonic()
+                    done.ended, done.seconds = done.settled, done.settled - start
+                    child.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
         errors.seek(0)
         if child.returncode:
             raise RuntimeError(f"{' '.join(command)} failed: {errors.read().decode()}")
-        return Run(ended - start, ended, settled, cpu, memory, output.read().decode())
+        done.output = output.read().decode()
+        return done
 
 
 @dataclass(frozen=True)
@@ -74,22 +71,21 @@ class Keepsake:
     programs: Path  # the directory with its `python` and `keepsake`
     home: Path  # for the person's files
 
-    def command(self, directory: Path, *arguments: str) -> Run:
+    def command(self, directory: Path, *arguments: str, program: str = "keepsake") -> Run:
         """Run its command line."""
-        return self._run("keepsake", directory, *arguments)
-
-    def program(self, directory: Path, *arguments: str) -> Run:
-        """Run one of programs.py."""
-        return self._run("python", directory, str(_PROGRAMS), *arguments)
-
-    def _run(self, program: str, directory: Path, *arguments: str) -> Run:
         own = {"HOME": str(self.home), "KEEPSAKE_CACHE": str(self.home / "index"), "KEEPSAKE_NO_ANALYTICS": "1"}
         environment = {"PATH": os.defpath, "LANG": "C.UTF-8", **own}
         return run([str(self.programs / program), *arguments], directory, environment)
 
+    def program(self, directory: Path, *arguments: str) -> Run:
+        """Run one of programs.py."""
+        done = self.command(directory, _PROGRAMS, *arguments, program="python")
+        done.said = json.loads(done.output)
+        return done
+
 
 class Bench:
-    """What workloads work with; a context manager. `original` is where the programs of Keepsake 0.4.2 are, if at all."""
+    """What workloads work with; a context manager. `original`: where the programs of Keepsake 0.4.2 are, if at all."""
 
     def __init__(self, original: Path | None, *, full: bool = False, rounds: int | None = None) -> None:
         CACHE.mkdir(parents=True, exist_ok=True)
@@ -128,12 +124,7 @@ class Bench:
         self, rounds: int, measured: Callable[[Keepsake], T], floor: Callable[[], T] | None = None, *, warm: bool = True
     ) -> dict[str, list[T]]:
         """Measure both in turns, and the floor with them; `warm`: once more, before it counts."""
-        turns = {each.name: partial(measured, each) for each in self.both}
-        if floor is not None:
-            turns[FLOOR] = partial(floor)
-        samples: dict[str, list[T]] = {name: [] for name in turns}
+        turns = {each.name: partial(measured, each) for each in self.both} | ({FLOOR: partial(floor)} if floor else {})
         rounds = self._rounds or rounds
-        for _ in range(rounds + warm):
-            for name, turn in turns.items():
-                samples[name].append(turn())
-        return {name: each[-rounds:] for name, each in samples.items()}
+        samples = [{name: turn() for name, turn in turns.items()} for _ in range(rounds + warm)][-rounds:]
+        return {name: [each[name] for each in samples] for name in turns}

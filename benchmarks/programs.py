@@ -19,6 +19,9 @@ def bare() -> dict[str, float]:
     return {"end": monotonic()}
 
 
+load = bare
+
+
 def init(path: str = "") -> dict[str, float]:
     start = monotonic()
     keepsake.init(path=path or None, params={"learning_rate": 0.01, "optimizer": "adam"})

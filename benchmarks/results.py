@@ -6,7 +6,6 @@ import json
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from statistics import median
@@ -34,8 +33,7 @@ class Limit(NamedTuple):
         return " + ".join(filter(None, (share, _show(self.plus, unit) if self.plus else "")))
 
 
-@dataclass(frozen=True)
-class Figure:
+class Figure(NamedTuple):
     """One row of the table: a quantity of a workload, measured several times."""
 
     workload: str
@@ -57,13 +55,11 @@ class Figure:
         return kept if known else None
 
     def row(self) -> list[str]:
-        medians = self.medians
+        medians, limits = self.medians, ", ".join(limit.text(self.unit) for limit in self.limits)
         shown = [_show(medians[who], self.unit) if who in medians else "" for who in (OURS, ORIGINAL, FLOOR)]
         other = next((who for who in (*(limit.of for limit in self.limits), ORIGINAL, FLOOR) if medians.get(who)), "")
         ratio = f"{medians[OURS] / medians[other]:.2g} × {other}" if other else ""
-        limits = ", ".join(limit.text(self.unit) for limit in self.limits)
-        met = {None: "", True: "yes", False: "**no**"}[self.is_met]
-        return [self.workload, self.name, *shown, ratio, limits, met]
+        return [self.workload, self.name, *shown, ratio, limits, {None: "", True: "yes", False: "**no**"}[self.is_met]]
 
 
 def figure(
@@ -74,12 +70,6 @@ def figure(
     return Figure(workload, name, unit, {who: [pick(run) for run in each] for who, each in runs.items()}, limits)
 
 
-def _show(value: float, unit: str) -> str:
-    if unit != "s":
-        return f"{value / 1e6:,.0f} MB" if unit == "B" else f"{value:.2f} ×"
-    return f"{value:.2f} s" if value >= 1 else f"{value * 1e3:.3g} ms"
-
-
 def table(figures: Sequence[Figure], form: str = "simple") -> str:
     """Return the table of the medians."""
     return tabulate([each.row() for each in figures], _HEADER, form, disable_numparse=True)
@@ -87,7 +77,7 @@ def table(figures: Sequence[Figure], form: str = "simple") -> str:
 
 def write_json(path: Path, figures: Sequence[Figure]) -> None:
     """Write every sample, in seconds and bytes."""
-    rows = [{**vars(each), "medians": each.medians, "met": each.is_met} for each in figures]
+    rows = [{**each._asdict(), "medians": each.medians, "met": each.is_met} for each in figures]
     path.write_text(json.dumps({"machine": _machine(), "figures": rows}, indent=1) + "\n", encoding="utf-8")
 
 
@@ -96,6 +86,12 @@ def write_markdown(path: Path, figures: Sequence[Figure]) -> None:
     before, _, rest = path.read_text(encoding="utf-8").partition(_MARKERS[0])
     end = _MARKERS[1] + rest.partition(_MARKERS[1])[2]
     path.write_text("\n\n".join((before + _MARKERS[0], _machine(), table(figures, "github"), end)), encoding="utf-8")
+
+
+def _show(value: float, unit: str) -> str:
+    if unit != "s":
+        return f"{value / 1e6:,.0f} MB" if unit == "B" else f"{value:.2f} ×"
+    return f"{value:.2f} s" if value >= 1 else f"{value * 1e3:.3g} ms"
 
 
 def _machine() -> str:

@@ -1,4 +1,4 @@
-"""The workloads. Each yields its figures, with what they may be at most."""
+"""The workloads: each public function is one. They yield their figures, with what those may be at most."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from benchmarks import material
 from benchmarks.measure import FLOOR, ORIGINAL, OURS, Bench, Keepsake, Run, run
 from benchmarks.results import Figure, Limit, figure
 
-MB = 10**6
+_MB = 10**6
 _SMALL = "a small file..."
-_FILTER = ("--filter", "loss < 0.001")
+_FILTER = ["ls", "--filter", "loss < 0.001"]
 
 
-def import_time(bench: Bench) -> Iterator[Figure]:
+def load(bench: Bench) -> Iterator[Figure]:
     """import keepsake"""
 
     def beyond(keepsake: Keepsake) -> float:
-        loaded, bare = (keepsake.program(bench.work, name).seconds for name in ("_", "bare"))
+        loaded, bare = (keepsake.program(bench.work, name).seconds for name in ("load", "bare"))
         return loaded - bare
 
     runs = bench.interleave(21, beyond, lambda: bench.ours.program(bench.work, "bare").seconds)
@@ -57,33 +57,34 @@ def metrics(bench: Bench) -> Iterator[Figure]:
         yield figure(": last calls to first", runs, _said("growth"), Limit(plus=1.5), unit="×")
 
 
-def checkpoint(bench: Bench, size: int) -> Iterator[Figure]:
-    """checkpoint() of a file of weights, and cp of it"""
-    files = {"model.bin": material.weights(size)}
-    runs = bench.interleave(
-        9 if size <= MB else 5,
-        partial(_save, bench, "checkpoint", "model.bin", files),
-        lambda: bench.in_project(lambda project: run(["cp", "model.bin", "copy.bin"], project, {}), files),
-        warm=size <= MB,
-    )
-    title = f"checkpoint() of {size // MB:,} MB"
-    blocked = {who: [done.said["blocked"] if done.output else done.seconds for done in runs[who]] for who in runs}
-    yield figure(f"{title}: blocks", blocked, float, Limit(1.2, FLOOR, 0.002))
-    yield from _saving("", {who: each for who, each in runs.items() if who != FLOOR})
+def checkpoint(bench: Bench) -> Iterator[Figure]:
+    """checkpoint() of 1 MB, 100 MB and 1 GB of weights, and cp of them"""
+    for size in (_MB, 100 * _MB, 1000 * _MB):
+        files = {"model.bin": material.weights(size)}
+        saving = partial(_save, bench, "checkpoint", "model.bin", files)
+        copying = partial(bench.in_project, lambda project: run(["cp", "model.bin", "copy.bin"], project), files)
+        runs = bench.interleave(9 if size == _MB else 5, saving, copying, warm=size == _MB)
+        blocked = {who: [done.said.get("blocked", done.seconds) for done in runs[who]] for who in runs}
+        yield figure(f"checkpoint() of {size // _MB:,} MB: blocks", blocked, float, Limit(1.2, FLOOR, 0.002))
+        runs.pop(FLOOR)
+        yield from _saving("", runs)
 
 
 def compressible(bench: Bench) -> Iterator[Figure]:
     """checkpoint() of 100 MB of text"""
-    files = {"table.csv": material.text(100 * MB)}
-    runs = bench.interleave(5, partial(_save, bench, "checkpoint", "table.csv", files), warm=False)
+    saving = partial(_save, bench, "checkpoint", "table.csv", {"table.csv": material.text(100 * _MB)})
+    runs = bench.interleave(5, saving, warm=False)
     yield from _saving("checkpoint() of 100 MB of text", runs)
     yield figure(": archive", runs, _said("archive"), Limit(1.2, ORIGINAL), unit="B")
 
 
 def leave(bench: Bench) -> Iterator[Figure]:
     """The end of a program with nothing left to save"""
-    idle = partial(bench.interleave, 7, floor=lambda: bench.ours.program(bench.work, "bare"), warm=False)
-    runs = idle(lambda keepsake: bench.in_project(lambda project: keepsake.program(project, "idle")))
+
+    def measured(keepsake: Keepsake) -> Run:
+        return bench.in_project(lambda project: keepsake.program(project, "idle"))
+
+    runs = bench.interleave(7, measured, lambda: bench.ours.program(bench.work, "bare"), warm=False)
     yield figure("exit: nothing pending", runs, lambda done: done.ended - done.said["end"], Limit(0.4, ORIGINAL))
 
 
@@ -91,23 +92,23 @@ def usage(bench: Bench) -> Iterator[Figure]:
     """keepsake --help"""
     bare = partial(bench.ours.program, bench.work, "bare")
     runs = bench.interleave(15, lambda keepsake: keepsake.command(bench.work, "--help"), bare)
-    yield figure("--help: ", runs, _seconds, Limit(plus=0.12))
+    yield figure("keepsake --help", runs, _seconds, Limit(plus=0.12))
 
 
 def listing(bench: Bench) -> Iterator[Figure]:
     """keepsake ls of 1,000 × 100, ls -q and ls --filter of 10,000 × 10, the whole table of 10,000"""
     deep, wide = material.repository(1_000, 100), material.repository(10_000, 10)
     for title, project, arguments in (
-        ("ls, 1,000 × 100", deep, ()),
-        ("ls -q, 10,000 × 10", wide, ("-q",)),
+        ("ls, 1,000 × 100", deep, ["ls"]),
+        ("ls -q, 10,000 × 10", wide, ["ls", "-q"]),
         ("ls --filter, 10,000 × 10", wide, _FILTER),
     ):
-        cold = bench.interleave(5, partial(_command, True, project, "ls", arguments), warm=False)
+        cold = bench.interleave(5, partial(_command, arguments, project, True), warm=False)
         yield figure(f"{title}: cold", _same(cold), _seconds, Limit(0.2, ORIGINAL))
-        warm = bench.interleave(7, partial(_command, False, project, "ls", arguments))
+        warm = bench.interleave(7, partial(_command, arguments, project, False))
         yield figure(": warm", _same(warm), _seconds, Limit(0.08, ORIGINAL))
-    whole = _same(bench.interleave(5, partial(_command, False, wide, "ls", ())))
-    yield figure("ls, 10,000 × 10: warm", whole, _seconds, Limit(0.35, ORIGINAL))
+    whole = bench.interleave(5, partial(_command, ["ls"], wide, False))
+    yield figure("ls, 10,000 × 10: warm", _same(whole), _seconds, Limit(0.35, ORIGINAL))
 
 
 def show(bench: Bench) -> Iterator[Figure]:
@@ -115,75 +116,53 @@ def show(bench: Bench) -> Iterator[Figure]:
     for size in ((1_000, 100), (10_000, 10)):
         project = material.repository(*size)
         experiment_id = material.ids(project)[500]
-        full = bench.interleave(5, partial(_command, True, project, "show", (experiment_id,)))
-        yield figure(f"show, {size[0]:,} × {size[1]}: full ID, cold", full, _seconds, Limit(0.08, ORIGINAL))
-        short = bench.interleave(5, partial(_command, False, project, "show", (experiment_id[:7],)))
-        yield figure(": short ID, warm", short, _seconds, Limit(0.08, ORIGINAL))
+        for title, cold, given in (
+            ("full ID, cold", True, experiment_id),
+            ("short ID, warm", False, experiment_id[:7]),
+        ):
+            runs = bench.interleave(5, partial(_command, ["show", given], project, cold))
+            yield figure(f"show, {size[0]:,} × {size[1]}: {title}", runs, _seconds, Limit(0.08, ORIGINAL))
 
 
 def experiments(bench: Bench) -> Iterator[Figure]:
     """experiments.list() of 1,000 × 100, and reading all of it with json; the original fails"""
     project = material.repository(1_000, 100)
-    parse = ("parse", "repo/metadata/experiments")
-    runs: dict[str, list[Run]] = {OURS: [], FLOOR: []}
-    for _ in range(7):
-        runs[OURS].append(bench.ours.program(project, "experiments"))
-        runs[FLOOR].append(bench.ours.program(project, *parse))
-    yield figure("experiments.list(), 1,000 × 100: ", runs, _said("seconds"), Limit(1.5, FLOOR))
+    programs = {OURS: ("experiments",), FLOOR: ("parse", "repo/metadata/experiments")}
+    rounds = [{who: bench.ours.program(project, *program) for who, program in programs.items()} for _ in range(7)]
+    runs = {who: [done[who] for done in rounds] for who in programs}
+    yield figure("experiments.list(), 1,000 × 100", runs, _said("seconds"), Limit(1.5, FLOOR))
 
 
 def checkout(bench: Bench) -> Iterator[Figure]:
     """keepsake checkout of a 1 GB archive, and checkpoint.open() of a small file in it"""
-    projects = {}
-    for keepsake in bench.both:
-        project = projects[keepsake] = bench.project({"model.bin": material.weights(1000 * MB)})
+    projects = {keepsake: bench.project({"model.bin": material.weights(1000 * _MB)}) for keepsake in bench.both}
+    for keepsake, project in projects.items():
         (project / "small.txt").write_text(_SMALL)
         keepsake.program(project, "checkpoint", ".")
 
     def restored(keepsake: Keepsake, target: Path) -> Run:
-        arguments = (material.ids(projects[keepsake])[0], "--force", "--output-directory", str(target / "out"))
-        done = keepsake.command(projects[keepsake], "checkout", *arguments)
-        return _checked(done, (target / "out/model.bin").stat().st_size == 1000 * MB)
+        given = (material.ids(projects[keepsake])[0], "--force", "--output-directory", str(target / "out"))
+        done = keepsake.command(projects[keepsake], "checkout", *given)
+        return _checked(done, (target / "out/model.bin").stat().st_size == 1000 * _MB)
 
     def read(keepsake: Keepsake) -> Run:
         project = projects[keepsake]
         return keepsake.program(project, "read", material.ids(project)[0], "small.txt", _SMALL)
 
     whole = bench.interleave(5, lambda keepsake: bench.in_project(partial(restored, keepsake)), warm=False)
-    yield figure("checkout of 1 GB: ", whole, _seconds, Limit(0.7, ORIGINAL))
-    yield figure(": memory", whole, _memory, unit="B")
+    yield figure("checkout of 1 GB", whole, _seconds, Limit(0.7, ORIGINAL))
     small = bench.interleave(5, read)
-    yield figure("open() of 15 bytes in 1 GB: ", small, _said("seconds"), Limit(0.03, ORIGINAL))
-    yield figure(": memory", small, _memory, Limit(plus=50 * MB), unit="B")
+    yield figure("open() of 15 bytes in 1 GB", small, _said("seconds"), Limit(0.03, ORIGINAL))
+    yield figure(": memory", small, _memory, Limit(plus=50 * _MB), unit="B")
 
 
 def many(bench: Bench) -> Iterator[Figure]:
-    """keepsake ls --filter of 100,000 × 10, ours alone; with --full, or if named"""
+    """keepsake ls --filter of 100,000 × 10, ours alone; only with --full, or if named"""
     project = material.repository(100_000, 10)
-    cold = {OURS: [_command(True, project, "ls", _FILTER, bench.ours)]}
-    warm = {OURS: [_command(False, project, "ls", _FILTER, bench.ours) for _ in range(5)]}
-    yield figure("ls --filter, 100,000 × 10: cold", cold, _seconds)
-    yield figure(": warm", warm, _seconds, Limit(plus=2))
-    yield figure(": memory", warm, _memory, Limit(plus=300 * MB), unit="B")
-
-
-WORKLOADS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
-    "import": import_time,
-    "init": init,
-    "init-files": init_files,
-    "metrics": metrics,
-    "checkpoint-1MB": partial(checkpoint, size=MB),
-    "checkpoint-100MB": partial(checkpoint, size=100 * MB),
-    "checkpoint-1GB": partial(checkpoint, size=1000 * MB),
-    "text": compressible,
-    "exit": leave,
-    "help": usage,
-    "ls": listing,
-    "show": show,
-    "experiments": experiments,
-    "checkout": checkout,
-    "100k": many,
-}
+    first, *warm = (_command(_FILTER, project, not number, bench.ours) for number in range(6))
+    yield figure("ls --filter, 100,000 × 10: cold", {OURS: [first]}, _seconds)
+    yield figure(": warm", {OURS: warm}, _seconds, Limit(plus=2))
+    yield figure(": memory", {OURS: warm}, _memory, Limit(plus=300 * _MB), unit="B")
 
 
 def _save(bench: Bench, program: str, path: str, files: dict[str, Path], keepsake: Keepsake) -> Run:
@@ -202,13 +181,13 @@ def _saving(title: str, runs: dict[str, list[Run]]) -> Iterator[Figure]:
     """From the call of checkpoint() to the end of the last process, and what all of it takes."""
     yield figure(f"{title}: durable", runs, lambda done: done.settled - done.said["start"], Limit(0.5, ORIGINAL))
     yield figure(": CPU", runs, lambda done: done.cpu, Limit(0.6, ORIGINAL))
-    yield figure(": memory", runs, _memory, Limit(plus=100 * MB), unit="B")
+    yield figure(": memory", runs, _memory, Limit(plus=100 * _MB), unit="B")
 
 
-def _command(cold: bool, project: Path, command: str, arguments: tuple[str, ...], keepsake: Keepsake) -> Run:
+def _command(arguments: list[str], project: Path, cold: bool, keepsake: Keepsake) -> Run:
     if cold:  # without our index; the files' content is in memory all the same
         shutil.rmtree(keepsake.home / "index", ignore_errors=True)
-    return keepsake.command(project, command, *arguments)
+    return keepsake.command(project, *arguments)
 
 
 def _same(runs: dict[str, list[Run]]) -> dict[str, list[Run]]:
@@ -226,7 +205,7 @@ def _checked(done: Run, is_right: bool) -> Run:
 
 
 def _said(name: str) -> Callable[[Run], float]:
-    return lambda done: done.said[name]
+    return lambda done: float(done.said[name])
 
 
 def _seconds(done: Run) -> float:

@@ -131,6 +131,7 @@ def test_summaries_hold_what_ls_shows(storage: CountingStorage, repository: Repo
     put(storage, make_record(1, params={"lr": "[NaN]", "opt": "adam"}, checkpoints=checkpoints, host=None))
     (summary,) = repository.summaries()
     assert summary.num_checkpoints == 3
+    assert summary.best is not None
     assert summary.best["step"] == 2
     assert summary.latest == {**make_checkpoint(3, metrics={"loss": 0.75}, primary_metric=primary, step=3), "path": ""}
     assert summary.latest_step == 3

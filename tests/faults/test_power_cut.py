@@ -1,0 +1,121 @@
+"""A power cut: what was flushed to the disk is there afterwards, and no more than the last second is not.
+
+No test can pull the plug. Instead, the script notes what each file held when it was last flushed (fsync), and is then
+killed: what its files hold now, and were not flushed with, is what a power cut could take.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.faults.programs import HANGING, run
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads open files by their descriptor")
+
+_FLUSHED = """
+import hashlib, json, os, signal, stat, sys, threading, time
+_flushed = {}
+_fsync = os.fsync
+
+def _noting(descriptor):
+    # What is written from now on may or may not be flushed with the rest: what is there before counts
+    with open(f"/proc/self/fd/{descriptor}", "rb") if stat.S_ISREG(os.fstat(descriptor).st_mode) else open(os.devnull, "rb") as file:
+        content = file.read()
+    _fsync(descriptor)
+    _flushed[os.fstat(descriptor).st_ino] = hashlib.sha256(content).hexdigest()
+
+os.fsync = _noting
+
+def cut():
+    print(json.dumps(_flushed), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+import keepsake
+"""
+
+
+@pytest.fixture(autouse=True)
+def project(project_directory: Path) -> Path:
+    (project_directory / "train.py").write_text("code")
+    return project_directory
+
+
+def not_flushed(directory: Path, output: str) -> list[str]:
+    """Return which files hold something else than when they were last flushed."""
+    flushed = json.loads(output.splitlines()[-1])
+    lost = []
+    for path in directory.rglob("*"):
+        if path.is_file() and ".tmp" not in path.name and "keepsake-tmp" not in path.name:
+            if flushed.get(str(path.stat().st_ino)) != hashlib.sha256(path.read_bytes()).hexdigest():
+                lost.append(path.relative_to(directory).as_posix())
+    return lost
+
+
+def test_every_object_is_flushed_before_it_gets_its_name(project: Path) -> None:
+    """Records, heartbeats, archives: whatever is under a final name is whole after a power cut."""
+    output, _ = run(
+        _FLUSHED
+        + """
+experiment = keepsake.init(path="train.py")
+for number in range(20):
+    open("model.pth", "w").write(f"weights {number}" * 1000)
+    experiment.checkpoint(path="model.pth", metrics={"number": number}, quiet=True)
+experiment.stop()
+cut()
+""",
+        status=-9,
+    )
+    assert not_flushed(project / "repo", output) == []
+    assert len(list((project / "repo").rglob("*.tar.gz"))) == 21
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        pytest.param("pass", id="none"),
+        pytest.param("hang()", id="hanging"),
+        pytest.param("os.rename('repo', 'away'); open('repo', 'w').close()", id="unreachable"),
+        pytest.param("hang('upload')", id="slow upload"),
+    ],
+)
+def test_what_waits_is_flushed_within_a_second(project: Path, trouble: str) -> None:
+    """The journal, and the record without which nobody could read it, whatever keeps them from being sent."""
+    output, _ = run(
+        HANGING
+        + _FLUSHED
+        + f"""
+experiment = keepsake.init()
+time.sleep(0.5)
+{trouble}
+for number in range(200):
+    experiment.checkpoint(metrics={{"number": number}}, quiet=True)
+    time.sleep(0.002)
+time.sleep(3)
+cut()
+""",
+        status=-9,
+    )
+    assert not_flushed(project / ".keepsake", output) == []
+
+
+def test_what_is_recorded_offline_is_flushed_within_a_second(project: Path) -> None:
+    """A compute node may not see its repository for days: files are flushed as well."""
+    output, _ = run(
+        _FLUSHED
+        + """
+experiment = keepsake.init(path="train.py")
+for number in range(20):
+    open("model.pth", "w").write(f"weights {number}" * 1000)
+    experiment.checkpoint(path="model.pth", metrics={"number": number}, quiet=True)
+time.sleep(3)
+cut()
+""",
+        status=-9,
+        KEEPSAKE_OFFLINE="1",
+    )
+    assert not_flushed(project / ".keepsake", output) == []
