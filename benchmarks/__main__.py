@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     about = "\n".join(f"  {name:13}{workload.__doc__}" for name, workload in known.items())
     parser = argparse.ArgumentParser("python -m benchmarks", formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.epilog = f"workloads (default: all of them):\n{about}"
-    parser.add_argument("workload", nargs="*", choices=[[], *known])
+    parser.add_argument("workload", nargs="*", metavar="WORKLOAD", choices=[[], *known], help="one of those below")
     parser.add_argument("--full", action="store_true", help="more calls, and 100,000 experiments")
     parser.add_argument("--alone", action="store_true", help="without Keepsake 0.4.2")
     parser.add_argument("--original", type=Path, metavar="DIR", help="where the programs of Keepsake 0.4.2 are")

@@ -11,7 +11,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import CACHE
+from benchmarks.measure import CACHE, REPOSITORY
+
+METADATA = f"{REPOSITORY}/metadata/experiments"
 
 _source = random.Random(42)
 
@@ -20,10 +22,10 @@ def repository(experiments: int, checkpoints: int) -> Path:
     """Return a project whose repository has so many experiments with so many checkpoints each."""
 
     def make(path: Path) -> None:
-        metadata, created = path / "repo/metadata/experiments", datetime(2024, 1, 1)
+        metadata, created = path / METADATA, datetime(2024, 1, 1)
         metadata.mkdir(parents=True)
-        (path / "keepsake.yaml").write_text("repository: file://repo\n")
-        (path / "repo/repository.json").write_text('{"version":1}')
+        (path / "keepsake.yaml").write_text(f"repository: file://{REPOSITORY}\n")
+        (path / REPOSITORY / "repository.json").write_text('{"version":1}')
         for number in range(experiments):
             record = _experiment(created + timedelta(minutes=7 * number), checkpoints)
             (metadata / f"{record['id']}.json").write_text(json.dumps(record, indent=1))
@@ -33,7 +35,7 @@ def repository(experiments: int, checkpoints: int) -> Path:
 
 def ids(project: Path) -> list[str]:
     """Return the IDs of the experiments of a project."""
-    return sorted(path.stem for path in (project / "repo/metadata/experiments").iterdir())
+    return sorted(path.stem for path in (project / METADATA).iterdir())
 
 
 def weights(size: int) -> Path:
@@ -82,7 +84,7 @@ def _experiment(created: datetime, checkpoints: int) -> dict[str, Any]:
     return _dated(created) | {
         "params": {"learning_rate": 10 ** -_source.uniform(1, 5), "layers": _source.randint(1, 9), "optimizer": "adam"},
         "user": _source.choice(["ana", "ben", "cho"]),
-        "config": {"repository": "file://repo", "storage": ""},
+        "config": {"repository": f"file://{REPOSITORY}", "storage": ""},
         "command": "train.py --alpha=0.3 --epochs 10",
         "python_version": "3.11.7",
         "python_packages": {f"package-{number}": f"{number}.{number % 7}.2" for number in range(15)},

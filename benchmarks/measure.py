@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 OURS, ORIGINAL, FLOOR = "1.0", "0.4.2", "floor"
 CACHE = Path(__file__).parents[1] / ".cache" / "benchmarks"
+REPOSITORY = ".keepsake"  # of each project, below its directory; never packed into itself, by either
 _PROGRAMS = str(Path(__file__).with_name("programs.py"))
 _PR_SET_CHILD_SUBREAPER = 36
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
@@ -103,10 +104,9 @@ class Bench:
         shutil.rmtree(self.work)
 
     def project(self, files: Mapping[str, Path] | None = None) -> Path:
-        """Make a project of copies of `files`, name → where; its repository is its directory `repo`."""
+        """Make a project of copies of `files`, name → where, with an empty repository."""
         directory = Path(tempfile.mkdtemp(dir=self.work))
-        (directory / "keepsake.yaml").write_text("repository: file://repo\n")
-        (directory / ".keepsakeignore").write_text("repo/\n")
+        (directory / "keepsake.yaml").write_text(f"repository: file://{REPOSITORY}\n")
         for name, source in (files or {}).items():
             (shutil.copytree if source.is_dir() else shutil.copy)(source, directory / name)
         os.sync()  # what was written before is none of its business
@@ -123,8 +123,11 @@ class Bench:
     def interleave(
         self, rounds: int, measured: Callable[[Keepsake], T], floor: Callable[[], T] | None = None, *, warm: bool = True
     ) -> dict[str, list[T]]:
-        """Measure both in turns, and the floor with them; `warm`: once more, before it counts."""
+        """Measure both in turns, and the floor with them, `rounds` times; `warm`: once more, before it counts.
+
+        But half as often without `full`.
+        """
         turns = {each.name: partial(measured, each) for each in self.both} | ({FLOOR: partial(floor)} if floor else {})
-        rounds = self._rounds or rounds
+        rounds = self._rounds or (rounds if self.full else rounds // 2)
         samples = [{name: turn() for name, turn in turns.items()} for _ in range(rounds + warm)][-rounds:]
         return {name: [each[name] for each in samples] for name in turns}

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import material
-from benchmarks.measure import FLOOR, ORIGINAL, OURS, Bench, Keepsake, Run, run
+from benchmarks.measure import FLOOR, ORIGINAL, OURS, REPOSITORY, Bench, Keepsake, Run, run
 from benchmarks.results import Figure, Limit, figure
 
 _MB = 10**6
@@ -38,7 +38,7 @@ def init(bench: Bench) -> Iterator[Figure]:
 
 def init_files(bench: Bench) -> Iterator[Figure]:
     """init(path=".") with 1,000 small files"""
-    runs = bench.interleave(5, partial(_save, bench, "init", ".", {"code": material.sources()}))
+    runs = bench.interleave(9, partial(_save, bench, "init", ".", {"code": material.sources()}))
     yield figure("init(path='.'), 1,000 files: blocks", runs, _said("blocked"), Limit(0.1, ORIGINAL))
     yield figure(": CPU", runs, lambda done: done.cpu)
 
@@ -51,7 +51,7 @@ def metrics(bench: Bench) -> Iterator[Figure]:
             count = calls if keepsake is bench.ours else 1_000 if bench.full else 300
             return bench.in_project(lambda project: keepsake.program(project, "metrics", str(count), str(pause)))
 
-        runs = bench.interleave(5, measured, warm=False)
+        runs = bench.interleave(7, measured, warm=False)
         yield figure(f"metrics-only, {title}: median", runs, _said("median"), Limit(plus=1e-4))
         yield figure(": 99th percentile", runs, _said("p99"), Limit(plus=1e-3))
         yield figure(": last calls to first", runs, _said("growth"), Limit(plus=1.5), unit="×")
@@ -63,7 +63,7 @@ def checkpoint(bench: Bench) -> Iterator[Figure]:
         files = {"model.bin": material.weights(size)}
         saving = partial(_save, bench, "checkpoint", "model.bin", files)
         copying = partial(bench.in_project, lambda project: run(["cp", "model.bin", "copy.bin"], project), files)
-        runs = bench.interleave(9 if size == _MB else 5, saving, copying, warm=size == _MB)
+        runs = bench.interleave(15 if size == _MB else 9, saving, copying, warm=size == _MB)
         blocked = {who: [done.said.get("blocked", done.seconds) for done in runs[who]] for who in runs}
         yield figure(f"checkpoint() of {size // _MB:,} MB: blocks", blocked, float, Limit(1.2, FLOOR, 0.002))
         runs.pop(FLOOR)
@@ -73,7 +73,7 @@ def checkpoint(bench: Bench) -> Iterator[Figure]:
 def compressible(bench: Bench) -> Iterator[Figure]:
     """checkpoint() of 100 MB of text"""
     saving = partial(_save, bench, "checkpoint", "table.csv", {"table.csv": material.text(100 * _MB)})
-    runs = bench.interleave(5, saving, warm=False)
+    runs = bench.interleave(7, saving, warm=False)
     yield from _saving("checkpoint() of 100 MB of text", runs)
     yield figure(": archive", runs, _said("archive"), Limit(1.2, ORIGINAL), unit="B")
 
@@ -84,7 +84,7 @@ def leave(bench: Bench) -> Iterator[Figure]:
     def measured(keepsake: Keepsake) -> Run:
         return bench.in_project(lambda project: keepsake.program(project, "idle"))
 
-    runs = bench.interleave(7, measured, lambda: bench.ours.program(bench.work, "bare"), warm=False)
+    runs = bench.interleave(11, measured, lambda: bench.ours.program(bench.work, "bare"), warm=False)
     yield figure("exit: nothing pending", runs, lambda done: done.ended - done.said["end"], Limit(0.4, ORIGINAL))
 
 
@@ -103,11 +103,11 @@ def listing(bench: Bench) -> Iterator[Figure]:
         ("ls -q, 10,000 × 10", wide, ["ls", "-q"]),
         ("ls --filter, 10,000 × 10", wide, _FILTER),
     ):
-        cold = bench.interleave(5, partial(_command, arguments, project, True), warm=False)
+        cold = bench.interleave(7, partial(_command, arguments, project, True), warm=False)
         yield figure(f"{title}: cold", _same(cold), _seconds, Limit(0.2, ORIGINAL))
-        warm = bench.interleave(7, partial(_command, arguments, project, False))
+        warm = bench.interleave(11, partial(_command, arguments, project, False))
         yield figure(": warm", _same(warm), _seconds, Limit(0.08, ORIGINAL))
-    whole = bench.interleave(5, partial(_command, ["ls"], wide, False))
+    whole = bench.interleave(7, partial(_command, ["ls"], wide, False))
     yield figure("ls, 10,000 × 10: warm", _same(whole), _seconds, Limit(0.35, ORIGINAL))
 
 
@@ -120,14 +120,14 @@ def show(bench: Bench) -> Iterator[Figure]:
             ("full ID, cold", True, experiment_id),
             ("short ID, warm", False, experiment_id[:7]),
         ):
-            runs = bench.interleave(5, partial(_command, ["show", given], project, cold))
+            runs = bench.interleave(11, partial(_command, ["show", given], project, cold))
             yield figure(f"show, {size[0]:,} × {size[1]}: {title}", runs, _seconds, Limit(0.08, ORIGINAL))
 
 
 def experiments(bench: Bench) -> Iterator[Figure]:
     """experiments.list() of 1,000 × 100, and reading all of it with json; the original fails"""
     project = material.repository(1_000, 100)
-    programs = {OURS: ("experiments",), FLOOR: ("parse", "repo/metadata/experiments")}
+    programs = {OURS: ("experiments",), FLOOR: ("parse", material.METADATA)}
     rounds = [{who: bench.ours.program(project, *program) for who, program in programs.items()} for _ in range(7)]
     runs = {who: [done[who] for done in rounds] for who in programs}
     yield figure("experiments.list(), 1,000 × 100", runs, _said("seconds"), Limit(1.5, FLOOR))
@@ -149,9 +149,9 @@ def checkout(bench: Bench) -> Iterator[Figure]:
         project = projects[keepsake]
         return keepsake.program(project, "read", material.ids(project)[0], "small.txt", _SMALL)
 
-    whole = bench.interleave(5, lambda keepsake: bench.in_project(partial(restored, keepsake)), warm=False)
+    whole = bench.interleave(9, lambda keepsake: bench.in_project(partial(restored, keepsake)), warm=False)
     yield figure("checkout of 1 GB", whole, _seconds, Limit(0.7, ORIGINAL))
-    small = bench.interleave(5, read)
+    small = bench.interleave(11, read)
     yield figure("open() of 15 bytes in 1 GB", small, _said("seconds"), Limit(0.03, ORIGINAL))
     yield figure(": memory", small, _memory, Limit(plus=50 * _MB), unit="B")
 
@@ -170,7 +170,7 @@ def _save(bench: Bench, program: str, path: str, files: dict[str, Path], keepsak
 
     def measured(project: Path) -> Run:
         done = keepsake.program(project, program, path)
-        (archive,) = (project / "repo" / ("experiments" if program == "init" else "checkpoints")).iterdir()
+        (archive,) = (project / REPOSITORY / ("experiments" if program == "init" else "checkpoints")).iterdir()
         done.said["archive"] = archive.stat().st_size
         return _checked(done, done.said["archive"] > 20_000)
 

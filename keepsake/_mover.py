@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 def publish(entry: Entry, repository: Repository, *, others: bool = False) -> None:
     """Merge what the journals say into the experiment's record; `others`: also those of other processes."""
-    entry.sync(packs=repository.storage.directory is None)
     changes, taken = entry.take(others=others)
     if changes or not entry.in_repository:
         if not entry.in_repository:

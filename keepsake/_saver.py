@@ -1,7 +1,8 @@
 """The threads that bring what a program records into the repository, while it runs and at its end.
 
-Two of them, so that metrics do not wait for gigabytes. Both are daemons that start early, because no thread can be
-started while the interpreter ends; safety rests on the spool, never on a handler.
+Three of them: metrics do not wait for gigabytes, and making what waits safe against a power cut waits for no network.
+All are daemons that start early, because no thread can be started while the interpreter ends; safety rests on the
+spool, never on a handler.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import operator
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from keepsake._console import Progress, say, warn
@@ -41,11 +42,12 @@ class _Job:
         self.errors: dict[str, KeepsakeError] = {}  # step → why it failed last
         self.resting = 0.0  # no publishing before this time
         self.draining = False  # somebody waits
+        self.offline = False  # only made safe against a power cut
         self.others = False  # also what other processes left, at the end
-        self.task: Callable[[], None] | None = None
+        self.tasks: list[Callable[[], None]] = []
 
     def is_idle(self) -> bool:
-        return not self.due and not self.active
+        return not (self.due.keys() | self.active) - {"sync"}
 
     @property
     def error(self) -> KeepsakeError | None:
@@ -73,10 +75,11 @@ class Saver:
         *,
         files: bool = False,
         task: Callable[[], None] | None = None,
+        offline: bool = False,
     ) -> None:
         """Say that an entry has something new: `files`, a pack among it.
 
-        `task` is called in the background first, and again until it does not raise.
+        `task` is called in the background first, and again until it does not raise. `offline`: it is not to be sent.
         """
         now = time.monotonic()
         with self._changed:
@@ -84,15 +87,16 @@ class Saver:
             if job is None:
                 job = self._jobs[entry.id] = _Job(entry, repository)
             if task is not None:
-                job.task = task
+                job.tasks.append(task)
                 job.due["upload"] = now
             self._start(files=files)
-            if (
-                task is not None or "publish" not in job.due
-            ):  # else the threads know: waking them costs the caller 0.1 ms
-                job.due["publish"] = max(job.resting, now)
-                if job.resting > now + _SYNC_SECONDS:
-                    job.due.setdefault("sync", now + _SYNC_SECONDS)
+            # What is due already, the threads know: waking them costs the caller 0.1 ms
+            is_news = task is not None or not job.due.keys() >= {"publish", "sync"}
+            job.offline = offline
+            if not offline:
+                job.due.setdefault("publish", max(job.resting, now))
+            job.due.setdefault("sync", now + _SYNC_SECONDS)
+            if is_news:
                 self._changed.notify_all()
 
     def finish(self, entry: Entry, *, seconds: float | None = None) -> KeepsakeError | None:
@@ -109,7 +113,7 @@ class Saver:
 
     def finish_all(self, *, seconds: float | None = None) -> list[_Job]:
         """Wait for all entries; return those that still hold something."""
-        jobs = list(self._jobs.values())
+        jobs = [job for job in self._jobs.values() if not job.offline]
         self._wait(jobs, seconds)
         return [job for job in jobs if job.error or not job.is_idle() or not job.entry.close()]
 
@@ -143,19 +147,20 @@ class Saver:
 
             self._workers = Workers()
         if not self._threads:
-            for steps in ({"publish": self._publish, "sync": self._sync}, {"upload": self._upload}):
-                thread = threading.Thread(target=self._run, args=(steps,), name=f"keepsake-{min(steps)}", daemon=True)
+            for step in (self._publish, self._upload, self._sync):
+                thread = threading.Thread(target=self._run, args=(step,), name=f"keepsake{step.__name__}", daemon=True)
                 thread.start()
                 self._threads.append(thread)
 
-    def _run(self, steps: dict[str, Callable[[_Job], None]]) -> None:
+    def _run(self, step: Callable[[_Job], None]) -> None:
+        name = step.__name__.strip("_")
         while True:
             with self._changed:
-                job, name = self._next(steps)
+                job = self._next(name)
                 del job.due[name]
                 job.active.add(name)
             try:
-                steps[name](job)
+                step(job)
             except DoesNotExist:
                 self._gone(job)
             except KeepsakeError as error:
@@ -172,17 +177,17 @@ class Saver:
                 job.active.discard(name)
                 self._changed.notify_all()
 
-    def _next(self, steps: Iterable[str]) -> tuple[_Job, str]:
-        """Wait for the next job of these steps, and which it is."""
+    def _next(self, name: str) -> _Job:
+        """Wait for the next job of that step."""
         while True:
-            due = [(job.due[name], job, name) for job in self._jobs.values() for name in steps if name in job.due]
+            due = [(job.due[name], job) for job in self._jobs.values() if name in job.due]
             if not due:
                 self._changed.wait()
                 continue
-            moment, job, name = min(due, key=operator.itemgetter(0))
+            moment, job = min(due, key=operator.itemgetter(0))
             now = time.monotonic()
             if moment <= now:
-                return job, name
+                return job
             self._changed.wait(moment - now)
 
     def _publish(self, job: _Job) -> None:
@@ -197,12 +202,12 @@ class Saver:
 
     @staticmethod
     def _sync(job: _Job) -> None:
-        job.entry.sync(packs=job.repository.storage.directory is None)
+        job.entry.sync(packs=job.offline or job.repository.storage.directory is None)
 
     def _upload(self, job: _Job) -> None:
-        if job.task is not None:
-            job.task()
-            job.task = None
+        while job.tasks:
+            job.tasks[0]()
+            del job.tasks[0]
         upload(job.entry, job.repository, self._workers, self._moved)
 
     def _moved(self, count: int) -> None:

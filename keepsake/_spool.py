@@ -97,7 +97,7 @@ class Entry:
         self.record: Record = content["experiment"]
         self.in_repository: bool = content["in_repository"]
         self.owner: str = content["owner"]
-        self._synced: set[Path] = set()  # packs that are safe against a power cut
+        self._synced: set[tuple[int, Path, int]] = set()  # what is safe against a power cut
         self.gone = False  # deleted from the repository meanwhile
 
     @classmethod
@@ -129,11 +129,16 @@ class Entry:
             "experiment": self.record,
             "owner": self.owner,
         }
-        temporary = self.directory / f".{_process}.tmp"
+        temporary = self.directory / f".{_process}-{os.urandom(4).hex()}.tmp"
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(content))
+            with open(temporary, "w", encoding="utf-8") as file:
+                json.dump(content, file)
+                file.flush()
+                os.fsync(file.fileno())
             os.replace(temporary, self.directory / "record.json")
+        except FileNotFoundError:  # it was just being closed or discarded
+            self.write_record()
         except OSError as error:
             raise WriteError(f"cannot write to {self.directory}: {error.strerror or error}") from error
 
@@ -213,16 +218,17 @@ class Entry:
                 pack.unlink(missing_ok=True)
 
     def sync(self, *, packs: bool) -> None:
-        """Make this process's journal safe against a power cut, and `packs`, which are to wait for a network."""
-        self._synced &= set(waiting := self.packs() if packs else [])
-        for path in [*(pack for pack in waiting if pack not in self._synced), self.directory / f"{_process}.jsonl"]:
+        """Make what this process has in its journals safe against a power cut, and `packs` that wait for a network."""
+        waiting = {file for file in self._files(".jsonl") if file[1].name.startswith(_process)}
+        waiting |= set(self._files(".pack") if packs else [])
+        for _, path, _ in waiting - self._synced:
             with suppress(FileNotFoundError):
                 descriptor = os.open(path, os.O_RDWR)
                 try:
                     os.fsync(descriptor)
                 finally:
                     os.close(descriptor)
-        self._synced.update(waiting)
+        self._synced = waiting
 
     def touch(self) -> None:
         """Say that the owner is alive."""

@@ -85,6 +85,8 @@ class Checkpoint:
     def validate(self) -> list[str]:
         """Return what is wrong with this checkpoint, one sentence each; empty if nothing is."""
         problems = [*check_path(self.path), *check_step(self.step)]
+        if isinstance(self.path, str) and not os.path.exists(self.path):
+            problems.append(f"there is no file or directory {self.path!r}")
         try:
             metrics = encode_mapping(self.metrics or {}, "metrics")
         except ValidationError as error:

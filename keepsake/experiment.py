@@ -173,10 +173,9 @@ class Experiment:
             if pack is not None:
                 pack.unlink(missing_ok=True)
             raise
-        if not _ending.is_offline():
-            from keepsake._saver import saver
+        from keepsake._saver import saver
 
-            saver().notify(entry, repository, files=pack is not None)
+        saver().notify(entry, repository, files=pack is not None, offline=_ending.is_offline())
         return checkpoint
 
     def _freeze(self, record: Record, pack: Path, *, quiet: bool) -> bool:

@@ -99,7 +99,7 @@ def rfc3339_datetime(moment: datetime) -> str:
     """Return a naive UTC (or an aware) datetime as RFC 3339, as 0.4.2's function of this name does."""
     if moment.tzinfo is not None:
         moment = moment.astimezone(timezone.utc)
-    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return moment.replace(tzinfo=None).isoformat() + "Z"
 
 
 def parse_rfc3339(text: str) -> datetime:

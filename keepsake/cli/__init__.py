@@ -100,6 +100,7 @@ class LazyGroup(Command, click.Group):
                 sys.stdout.flush()
         except Exception as error:  # noqa: BLE001 - whatever it is, a person gets one message
             status = report(error, settings.verbose)
+            _drop_output()
         sys.exit(status)
 
 
@@ -119,15 +120,21 @@ def translate(args: Sequence[str]) -> list[str]:
     return [*result[1:], "--help"] if result[:1] == ["help"] else result
 
 
+def _drop_output() -> None:
+    """Let go of output that cannot be written: the interpreter's last flush would complain, and exit with 120."""
+    try:
+        sys.stdout.flush()
+    except Exception:  # noqa: BLE001 - a full disk, a reader that has gone
+        with contextlib.suppress(Exception):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def report(error: Exception, verbose: bool) -> int:
     """Say what went wrong on stderr; return the exit status."""
     if isinstance(error, click.Abort):
         return 130
     if isinstance(error, BrokenPipeError):
-        # Who read our output has gone; the interpreter's last flush must not complain.
-        with contextlib.suppress(Exception):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 1  # who read our output has gone
     if verbose:
         traceback.print_exception(error)
     if isinstance(error, click.ClickException):

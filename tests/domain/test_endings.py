@@ -83,6 +83,11 @@ def test_whatever_ends_the_program_all_is_saved_and_it_shows_as_stopped(
     assert spool_is_empty(project)
 
 
+def test_a_program_that_ends_at_once_has_its_packages_recorded() -> None:
+    experiment_id, _ = run("", prelude="import yaml, keepsake\nprint(keepsake.init().id)")
+    assert "pyyaml" in (keepsake.experiments.get(experiment_id).python_packages or {})
+
+
 def test_a_handler_of_the_scripts_own_is_left_alone() -> None:
     experiment_id, _ = run(
         "os.kill(os.getpid(), signal.SIGTERM); time.sleep(0.1)",

@@ -485,7 +485,7 @@ def test_experiments_and_checkpoints_can_be_built_by_hand() -> None:
         step="one",  # type: ignore[arg-type]
         metrics={"loss": object()},
     )
-    assert len(bad.validate()) == 3
+    assert len(bad.validate()) == 4
     wrong = keepsake.Checkpoint(id="e" * 64, created=created, metrics={}, primary_metric={"name": "loss", "goal": "x"})
     assert len(wrong.validate()) == 2
     experiment = Experiment(project=keepsake.Project(), id="a" * 64, created=created, params={"lr": 0.5})

@@ -1,5 +1,5 @@
 """Campaigns of faults: `python -m tests.faults.campaign NAME COUNT` does COUNT runs (0: one for each point at which the
-fault can happen) and prints what it found as JSON.
+fault can happen, and each kind of it) and prints what it found as JSON.
 
 A process of its own, because it forks, for which it must have no threads.
 """
@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -150,7 +150,8 @@ def errors_of_checkouts(base: Path, count: int) -> Report:
 def full_disks(base: Path, count: int) -> Report:
     """Let the disk be full from each step to the end of the run."""
     points = [point for point in _points(base, train) if point.changes]
-    return _harm(base, [(point, full_from(point), point) for point in _chosen(points, count)], quickly(train))
+    points = _chosen(_one_of_each(points) if count else points, count)
+    return _harm(base, [(point, full_from(point), point) for point in points], quickly(train))
 
 
 def short_writes_of(base: Path, count: int) -> Report:
@@ -163,6 +164,7 @@ def short_writes_of(base: Path, count: int) -> Report:
 
 
 def _kills(points: list[Point], count: int) -> list[Fault]:
+    points = _one_of_each(points) if count else points
     changing = [(point, False) for point in points if point.changes]
     torn = [(point, True) for point in points if point.is_write]
     chosen = _chosen(changing + torn, count)
@@ -170,7 +172,11 @@ def _kills(points: list[Point], count: int) -> list[Fault]:
 
 
 def _errors(points: list[Point], count: int) -> list[Fault]:
-    chosen = _chosen([(point, code) for code in _ERRORS for point in points], count)
+    if count:
+        targets = list(zip(_one_of_each(points), cycle(_ERRORS), strict=False))
+    else:
+        targets = [(point, code) for point in points for code in _ERRORS]
+    chosen = _chosen(targets, count)
     return [((*point, errno.errorcode[code]), fail_at(point, code), point) for point, code in chosen]
 
 
@@ -207,6 +213,14 @@ def _points(base: Path, work: Work, before: Work | None = None, *, everywhere: b
             raise AssertionError(f"status {status} without any fault: {trial.said()}")
         found.update(trial.reached())
     return sorted(found)
+
+
+def _one_of_each(points: list[Point]) -> list[Point]:
+    """Return one point, a middle one, of each call on each path."""
+    kinds: dict[tuple[str, str], list[Point]] = {}
+    for point in points:
+        kinds.setdefault(point[:2], []).append(point)
+    return [same[len(same) // 2] for same in kinds.values()]
 
 
 def _chosen(targets: Sequence[T], count: int) -> list[T]:

@@ -41,8 +41,7 @@ def campaign() -> Callable[[str, int, Path], dict[str, Any]]:
         assert done.returncode == 0, done.stderr
         report: dict[str, Any] = json.loads(done.stdout)
         assert report["problems"] == [], "\n".join(report["problems"])
-        assert report["runs"] >= count
-        assert report["hits"] > report["runs"] / 4  # else it has tested little
+        assert report["hits"] > min(count, report["runs"]) / 3  # else it has tested little
         return report
 
     return run

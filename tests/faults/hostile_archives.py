@@ -20,6 +20,7 @@ from keepsake import _archive, _gzip, _toc
 from keepsake._snapshot import FrozenFiles, freeze
 
 _ID = "a" * 64
+_MAGIC = b"KSTOC1\n\0"  # of a footer
 _CHUNK = 1_000  # bytes: several members even in small files
 CONTENT = {
     "train.py": b"print('training')\n" * 100,
@@ -27,7 +28,10 @@ CONTENT = {
     "data/empty": b"",
     "a/b/c/d.txt": b"deep" * 300,
 }
+OUTSIDE = "OUTSIDE"  # stands for the absolute path of a directory that is none of the archive's business
 _NAMES = [
+    *(f"{'../' * depth}outside/evil" for depth in range(1, 7)),
+    *(f"{OUTSIDE}/evil", f"a/{OUTSIDE}/evil", f"{OUTSIDE}/secret", "link/evil", "a/../link/evil"),
     *("../x", "../../x", "a/../../x", "/tmp/x", "//x", "x/", "", ".", "..", "./x", "a//b", "a/./b", "a\\..\\..\\x"),
     *(
         "C:/x",
@@ -83,11 +87,17 @@ class Hostile(NamedTuple):
     damaged: bool
 
 
-def generate(seed: int) -> Hostile:
-    """Return the archive of a seed."""
+def generate(seed: int, outside: str = "/outside") -> Hostile:
+    """Return the archive of a seed, made for somebody who would like to have files in the directory `outside`."""
     generator = random.Random(seed)
-    kinds: list[Callable[[random.Random], Hostile]] = [_damaged, _damaged, _made_up_tar, _made_up_table, _bomb]
-    return kinds[seed % len(kinds)](generator)
+    makers: list[Callable[[], Hostile]] = [
+        lambda: _damaged(generator),
+        lambda: _damaged(generator),
+        lambda: _made_up_tar(generator, outside),
+        lambda: _made_up_table(generator, outside),
+        lambda: _bomb(generator),
+    ]
+    return makers[seed % len(makers)]()
 
 
 @lru_cache(maxsize=2)
@@ -134,10 +144,10 @@ def _damaged(generator: random.Random) -> Hostile:
 # Lies: whole archives with content of their maker's choice
 
 
-def _made_up_tar(generator: random.Random) -> Hostile:
+def _made_up_tar(generator: random.Random, outside: str) -> Hostile:
     members = [(_info(f"{_ID}/train.py"), b"new")]
     for number in range(generator.randint(1, 3)):
-        name = generator.choice([generator.choice(_NAMES), f"harmless/{number}"])
+        name = generator.choice([generator.choice(_NAMES).replace(OUTSIDE, outside), f"harmless/{number}"])
         info = _info(generator.choice([f"{_ID}/{name}"] * 4 + [name, f"../{name}", f"/{name}"]))
         info.mode = generator.choice([0o644, 0o4777, 0o6755, 0o1777, 0, 0o7777777])
         info.mtime = generator.choice([0, -1, 1 << 40, 1.5, 2**62])
@@ -156,28 +166,22 @@ def _made_up_tar(generator: random.Random) -> Hostile:
     return Hostile(f"tar of {[(info.name[-20:], info.type) for info, _ in members]}", data, damaged=False)
 
 
-def _made_up_table(generator: random.Random) -> Hostile:
+def _made_up_table(generator: random.Random, outside: str) -> Hostile:
     """The table of contents lies, but its checksum is right."""
     data = valid(True)
     table = _table_of(data)
     for _ in range(generator.choice([0, 1, 1, 2, 3])):
-        _spoil(generator, table)
+        _spoil(generator, table, outside)
     text = json.dumps(table).encode()
     if generator.random() < 0.1:
         text = generator.choice([b"[" * 100_000, b"null", b"[]", b"{}", b'"x"', b"1e999", b"", b"\xff", b"{" * 9])
-    packed = zlib.compress(text)
-    members = b"".join(
-        _gzip.extra_member(b"KT", packed[at : at + _gzip.EXTRA_SIZE]) for at in range(0, len(packed), _gzip.EXTRA_SIZE)
-    )
     end = _footer(data).offset
     offset = generator.choice([end, end, end, 0, 2**63, len(data)])
-    footer = struct.pack(
-        "<8sQQI", b"KSTOC1\n\0", offset, generator.choice([len(members)] * 4 + [0, 2**40]), zlib.crc32(text)
-    )
-    return Hostile("table " + str(text[:80]), data[:end] + members + _gzip.extra_member(b"KF", footer), damaged=False)
+    length = generator.choice([None, None, None, None, 0, 2**40])
+    return Hostile("table " + str(text[:80]), data[:end] + _table(text, offset, length), damaged=False)
 
 
-def _spoil(generator: random.Random, table: dict[str, Any]) -> None:
+def _spoil(generator: random.Random, table: dict[str, Any], outside: str) -> None:
     what = generator.random()
     if what < 0.2:
         table[generator.choice(["start", "chunk", "files", "more"])] = generator.choice(_ODD)
@@ -189,13 +193,18 @@ def _spoil(generator: random.Random, table: dict[str, Any]) -> None:
     if not isinstance(file, dict):
         return
     if what < 0.5:
-        file["name"] = generator.choice(_NAMES)
+        file["name"] = generator.choice(_NAMES).replace(OUTSIDE, outside)
     elif what < 0.8:
         file[generator.choice(["name", "size", "mode", "mtime_ns", "sha256", "members"])] = generator.choice(_ODD)
     elif what < 0.9:
         files.append(file)
     else:
         generator.shuffle(files)
+
+
+def large_bomb() -> bytes:
+    """Return an archive, a member of which inflates to 400 MB instead of the 1 kB that its table says."""
+    return _with_zeros(_packed(0, 400_000_000))
 
 
 def _bomb(generator: random.Random) -> Hostile:
@@ -217,14 +226,31 @@ def _bomb(generator: random.Random) -> Hostile:
         data = _packed(0, 0) * 3_000 + valid(False)
     elif how == "table":
         packed = _packed(32, generator.choice([10**6, 10**8]))
-        footer = struct.pack("<8sQQI", b"KSTOC1\n\0", 0, len(packed), 0)
+        footer = struct.pack("<8sQQI", _MAGIC, 0, len(packed), 0)
         data = _gzip.extra_member(b"KT", packed[: _gzip.EXTRA_SIZE]) + _gzip.extra_member(b"KF", footer)
     else:
-        whole = valid(True)
-        table = _table_of(whole)
-        members = table["files"][0]["members"]
-        data = whole[: table["start"]] + zeros + whole[table["start"] + members[0] :]
+        data = _with_zeros(zeros)
     return Hostile(how, data, damaged=False)
+
+
+def _with_zeros(zeros: bytes) -> bytes:
+    """Put a member in the place of the first file's, and tell the table how long it is."""
+    whole = valid(True)
+    table = _table_of(whole)
+    start, first = table["start"], table["files"][0]["members"]
+    end = _footer(whole).offset
+    moved = whole[:start] + zeros + whole[start + first[0] : end]
+    first[0] = len(zeros)
+    return moved + _table(json.dumps(table).encode(), len(moved))
+
+
+def _table(text: bytes, offset: int, length: int | None = None) -> bytes:
+    """Return the members that end an archive: a table of contents and its footer."""
+    packed = zlib.compress(text)
+    parts = range(0, len(packed), _gzip.EXTRA_SIZE)
+    members = b"".join(_gzip.extra_member(b"KT", packed[at : at + _gzip.EXTRA_SIZE]) for at in parts)
+    length = len(members) if length is None else length
+    return members + _gzip.extra_member(b"KF", struct.pack("<8sQQI", _MAGIC, offset, length, zlib.crc32(text)))
 
 
 @lru_cache

@@ -23,11 +23,11 @@ _flushed = {}
 _fsync = os.fsync
 
 def _noting(descriptor):
-    # What is written from now on may or may not be flushed with the rest: what is there before counts
-    with open(f"/proc/self/fd/{descriptor}", "rb") if stat.S_ISREG(os.fstat(descriptor).st_mode) else open(os.devnull, "rb") as file:
-        content = file.read()
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode):  # what is there before counts: what is written meanwhile may be left out
+        with open(f"/proc/self/fd/{descriptor}", "rb") as file:
+            _flushed[status.st_ino] = hashlib.sha256(file.read()).hexdigest()
     _fsync(descriptor)
-    _flushed[os.fstat(descriptor).st_ino] = hashlib.sha256(content).hexdigest()
 
 os.fsync = _noting
 
@@ -48,12 +48,12 @@ def project(project_directory: Path) -> Path:
 def not_flushed(directory: Path, output: str) -> list[str]:
     """Return which files hold something else than when they were last flushed."""
     flushed = json.loads(output.splitlines()[-1])
-    lost = []
-    for path in directory.rglob("*"):
-        if path.is_file() and ".tmp" not in path.name and "keepsake-tmp" not in path.name:
-            if flushed.get(str(path.stat().st_ino)) != hashlib.sha256(path.read_bytes()).hexdigest():
-                lost.append(path.relative_to(directory).as_posix())
-    return lost
+    files = [path for path in directory.rglob("*") if path.is_file() and "tmp" not in path.suffix]
+    return [
+        path.relative_to(directory).as_posix()
+        for path in files
+        if flushed.get(str(path.stat().st_ino)) != hashlib.sha256(path.read_bytes()).hexdigest()
+    ]
 
 
 def test_every_object_is_flushed_before_it_gets_its_name(project: Path) -> None:

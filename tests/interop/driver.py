@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gzip
 import hashlib
 import io
 import json
 import os
+import subprocess
 import sys
 import time
 import traceback
@@ -20,7 +22,7 @@ from typing import Any
 Project = Any
 Experiment = Any
 
-_projects: dict[tuple[str, str | None], Project] = {}  # keeping them saves what starting one costs 0.4.2: a second
+_projects: dict[tuple[str, str | None], Project] = {}  # keeping them saves what starting one costs 0.4.2
 
 
 def _project(keepsake: Any, directory: str, repository: str | None = None, fresh: bool = False) -> Project:
@@ -58,7 +60,7 @@ def add_checkpoints(keepsake: Any, experiment: str, checkpoints: list[dict[str, 
 
 
 def _settle(keepsake: Any, made: list[Any], directory: str, repository: str | None = None) -> None:
-    """Wait until 0.4.2 has begun to save files: on a busy machine it forgets them if the program ends before."""
+    """Wait until 0.4.2 has saved the files: it does so later, and on a busy machine forgets it if the program ends."""
     if not keepsake.__version__.startswith("0."):
         return
     archives = [f"{type(owner).__name__.lower()}s/{owner.id}.tar.gz" for owner in made if owner.path]
@@ -67,9 +69,20 @@ def _settle(keepsake: Any, made: list[Any], directory: str, repository: str | No
             repository = file.read().split()[1]
     scheme, _, root = repository.partition("://")
     for _ in range(1000 if scheme == "file" else 50):
-        if all(os.path.exists(os.path.join(directory, root, archive)) for archive in archives):
+        if all(_is_whole(os.path.join(directory, root, archive)) for archive in archives):
             return
         time.sleep(0.01)
+
+
+def _is_whole(archive: str) -> bool:
+    size = 0
+    try:
+        with gzip.open(archive) as file:
+            while block := file.read(1 << 20):
+                size += len(block)
+    except (OSError, EOFError):
+        return False
+    return size > 0  # an empty file is no error
 
 
 def _checkpoint(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -165,10 +178,20 @@ def command_line(keepsake: Any, args: list[str], cwd: str, answer: str) -> dict[
 
 
 def program(keepsake: Any, source: str, **names: Any) -> Any:
-    """A program of the test's own; what it calls `result` is returned."""
+    """A program of the test's own; what it calls `result` is returned. Given a `directory`, it has its `project`."""
     names["keepsake"] = keepsake
+    if "directory" in names:
+        names["project"] = _project(keepsake, names["directory"])
     exec(source, names)
     return names.get("result")
+
+
+class _Patient(subprocess.Popen):  # type: ignore[type-arg]
+    """Waits a moment for what it starts: 0.4.2 asks its daemon too early, and then tries again after a second."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        time.sleep(0.1)
 
 
 def _serve() -> None:
@@ -178,6 +201,8 @@ def _serve() -> None:
     sys.argv = ["train.py", "--lr", "0.1"]  # what is recorded as the command
     import keepsake
 
+    if keepsake.__version__.startswith("0."):
+        subprocess.Popen = _Patient  # type: ignore[misc]
     for line in requests:
         function, arguments = json.loads(line)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import socket
 import stat
 import tarfile
@@ -23,10 +24,27 @@ RUN: dict[str, Any] = {"path": ".", "params": None, "checkpoints": []}
 Member = tuple[str, bytes, dict[str, Any]]  # name, content, more attributes
 
 
+@pytest.fixture(scope="module")
+def _workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One project for all tests that save files, as 0.4.2 is slow to begin."""
+    return tmp_path_factory.mktemp("workshop")
+
+
+@pytest.fixture
+def workshop(_workshop: Path) -> Path:
+    """A project with one file; whatever an earlier test put there is gone, but for the repository."""
+    for path in _workshop.iterdir():
+        if path.name != ".keepsake":
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    (_workshop / "keepsake.yaml").write_text("repository: file://.keepsake\n")
+    (_workshop / "train.py").write_text("print('training')\n")
+    return _workshop
+
+
 def saved(side: Side, project: Path, path: str = ".", **files: str) -> list[str] | str:
     """The names in the archive of a run that saves a path; or what was raised."""
     try:
-        identifier = side.record(runs=[{**RUN, "path": path, "files": files}], directory=str(project))[0][0]
+        identifier = side.call("record", runs=[{**RUN, "path": path, "files": files}], directory=str(project))[0][0]
     except Failed as failed:
         return failed.kind
     with tarfile.open(project / f".keepsake/experiments/{identifier}.tar.gz") as archive:
@@ -67,35 +85,35 @@ def check_out(both: Both, project: Path, out: Path, *args: str) -> list[tuple[in
 
 
 @shows("exec-bits-lost")
-def test_exec_bits_lost(both: Both, project: Path) -> None:
+def test_exec_bits_lost(both: Both, workshop: Path) -> None:
     """A script."""
-    (project / "train.py").chmod(0o755)
+    (workshop / "train.py").chmod(0o755)
     modes = []
     for side in (both.original, both.ours):
-        identifier = side.record(runs=[{**RUN, "path": "train.py"}], directory=str(project))[0][0]
-        with tarfile.open(project / f".keepsake/experiments/{identifier}.tar.gz") as archive:
+        identifier = side.call("record", runs=[{**RUN, "path": "train.py"}], directory=str(workshop))[0][0]
+        with tarfile.open(workshop / f".keepsake/experiments/{identifier}.tar.gz") as archive:
             modes.append(archive.getmember(f"{identifier}/train.py").mode & 0o111)
     assert modes == [0, 0o111]
 
 
 @shows("symlinks")
 @pytest.mark.parametrize("target", ["nowhere", "folder"])
-def test_symlinks(both: Both, project: Path, target: str) -> None:
+def test_symlinks(both: Both, workshop: Path, target: str) -> None:
     """A dangling one, and one to a directory."""
-    (project / "folder").mkdir()
-    (project / "link").symlink_to(target)
-    assert saved(both.original, project) == "Exception"
-    assert saved(both.ours, project) == ["keepsake.yaml", "train.py"]
+    (workshop / "folder").mkdir()
+    (workshop / "link").symlink_to(target)
+    assert saved(both.original, workshop) == "Exception"
+    assert saved(both.ours, workshop) == ["keepsake.yaml", "train.py"]
 
 
 @shows("unreadable-files")
-def test_unreadable_files(both: Both, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_files(both: Both, workshop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A socket."""
-    monkeypatch.chdir(project)  # the path of a socket must be short
+    monkeypatch.chdir(workshop)  # the path of a socket must be short
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("socket")
-        assert saved(both.original, project) == "Exception"
-        assert saved(both.ours, project) == ["keepsake.yaml", "train.py"]
+        assert saved(both.original, workshop) == "Exception"
+        assert saved(both.ours, workshop) == ["keepsake.yaml", "train.py"]
 
 
 @shows("repository-in-itself")
@@ -112,12 +130,12 @@ def test_repository_in_itself(both: Both, project: Path) -> None:
 
 
 @shows("ignored-but-named")
-def test_ignored_but_named(both: Both, project: Path) -> None:
+def test_ignored_but_named(both: Both, workshop: Path) -> None:
     """checkpoint(path="model.pth") while *.pth is ignored."""
-    (project / "model.pth").write_text("weights")
+    (workshop / "model.pth").write_text("weights")
     rules = {".keepsakeignore": "*.pth\n"}
-    assert saved(both.original, project, "model.pth", **rules) == "Exception"
-    assert saved(both.ours, project, "model.pth", **rules) == ["model.pth"]
+    assert saved(both.original, workshop, "model.pth", **rules) == "Exception"
+    assert saved(both.ours, workshop, "model.pth", **rules) == ["model.pth"]
 
 
 IGNORABLE = ["1.c", "a.c", "blank ", "deep/er/c.log", "er/c.log"]
@@ -132,42 +150,42 @@ IGNORE = {  # the difference → the rule, and which of these it ignores: theirs
 
 @shows(*IGNORE)
 @pytest.mark.parametrize("difference", IGNORE)
-def test_ignore_rules(both: Both, project: Path, difference: str) -> None:
+def test_ignore_rules(both: Both, workshop: Path, difference: str) -> None:
     """Where 0.4.2 does not do as .gitignore does."""
     for name in IGNORABLE:
-        (project / name).parent.mkdir(parents=True, exist_ok=True)
-        (project / name).write_text("")
+        (workshop / name).parent.mkdir(parents=True, exist_ok=True)
+        (workshop / name).write_text("")
     pattern, *expected = IGNORE[difference]
     found = []
     for side in (both.original, both.ours):
-        names = saved(side, project, **{".keepsakeignore": pattern})
+        names = saved(side, workshop, **{".keepsakeignore": pattern})
         found.append([name for name in IGNORABLE if name not in names])
     assert found == expected
 
 
 @shows("ignore-file-in-subdirectory")
-def test_ignore_file_in_subdirectory(both: Both, project: Path) -> None:
+def test_ignore_file_in_subdirectory(both: Both, workshop: Path) -> None:
     """docs/.keepsakeignore."""
-    (project / "docs").mkdir()
+    (workshop / "docs").mkdir()
     for name in ("a.txt", "b.txt"):
-        (project / "docs" / name).write_text("")
+        (workshop / "docs" / name).write_text("")
     rules = {"docs/.keepsakeignore": "a.txt"}
-    assert saved(both.original, project, "docs", **rules) == ["docs/.keepsakeignore", "docs/b.txt"]
-    assert saved(both.ours, project, "docs", **rules) == ["docs/.keepsakeignore", "docs/a.txt", "docs/b.txt"]
+    assert saved(both.original, workshop, "docs", **rules) == ["docs/.keepsakeignore", "docs/b.txt"]
+    assert saved(both.ours, workshop, "docs", **rules) == ["docs/.keepsakeignore", "docs/a.txt", "docs/b.txt"]
     for side in (both.original, both.ours):
-        assert "docs/a.txt" in saved(side, project, ".", **rules)
+        assert "docs/a.txt" in saved(side, workshop, ".", **rules)
 
 
 # Checking out
 
 
 @shows("times-of-files")
-def test_times_of_files(both: Both, project: Path, tmp_path: Path) -> None:
+def test_times_of_files(both: Both, workshop: Path, tmp_path: Path) -> None:
     """Changed long ago, saved by ours."""
-    os.utime(project / "train.py", (1_000_000_000, 1_000_000_000))
-    identifier = both.ours.record(runs=[{**RUN, "path": "train.py"}], directory=str(project))[0][0]
+    os.utime(workshop / "train.py", (1_000_000_000, 1_000_000_000))
+    identifier = both.ours.call("record", runs=[{**RUN, "path": "train.py"}], directory=str(workshop))[0][0]
     for side in (both.original, both.ours):
-        assert side.run("checkout", identifier, "-o", str(tmp_path / side.name), cwd=project).status == 0
+        assert side.run("checkout", identifier, "-o", str(tmp_path / side.name), cwd=workshop).status == 0
         kept = (tmp_path / side.name / "train.py").stat().st_mtime == 1_000_000_000
         assert kept == (side is both.ours)
 

@@ -94,20 +94,20 @@ def test_paths(both: Both, littered: Path) -> None:
     assert saved[len(paths) :] == saved[: len(paths)]
 
 
-@pytest.mark.parametrize("path", ["nothing", "src/nothing", "/etc", "..", "../other", ".git", "venv", "void"])
-def test_paths_that_cannot_be_saved(both: Both, littered: Path, path: str) -> None:
+def test_paths_that_cannot_be_saved(both: Both, littered: Path) -> None:
     """init() raises on both sides."""
     (littered / "void").mkdir()
-    for side in (both.original, both.ours):
-        program = f"""
-project = keepsake.Project(directory={str(littered)!r})
-try:
-    project.experiments.create(path={path!r}, quiet=True)
-    result = "was saved"
-except Exception as error:
-    result = "raises"
+    program = """
+result = []
+for path in ["nothing", "src/nothing", "/etc", "..", "../other", ".git", "venv", "void"]:
+    try:
+        project.experiments.create(path=path, quiet=True)
+        result.append(path)
+    except Exception:
+        pass
 """
-        assert side.call("program", source=program) == "raises"
+    for side in (both.original, both.ours):
+        assert side.call("program", source=program, directory=str(littered)) == []
 
 
 # What comes back
