@@ -301,7 +301,7 @@ def test_what_a_terminal_cannot_show_is_escaped(world: World) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
 def test_ctrl_c_at_a_question(three_runs: World) -> None:
-    process = keepsake("rm", "c90")
+    process = keepsake("rm", "c90", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     assert process.stdout is not None
     while process.stdout.read(1) != b"?":
         pass

@@ -255,7 +255,11 @@ def _table(text: bytes, offset: int, length: int | None = None) -> bytes:
 
 @lru_cache
 def _packed(byte: int, count: int) -> bytes:
-    return gzip.compress(bytes([byte]) * count, 1) if not byte else zlib.compress(bytes([byte]) * count, 1)
+    """Compress `count` equal bytes, without ever holding them: zeros as gzip does, others as zlib does."""
+    compressor = zlib.compressobj(1, wbits=15 if byte else 31)
+    part = bytes([byte]) * min(count, 1_000_000)
+    parts = [compressor.compress(part) for _ in range(count // len(part) if part else 0)]
+    return b"".join(parts) + compressor.flush()
 
 
 def _info(name: str) -> tarfile.TarInfo:

@@ -137,7 +137,7 @@ def test_bombs_fill_neither_memory_nor_disk(project_directory: Path) -> None:
         from tests.faults.hostile_archives import generate, large_bomb
         from tests.storage.memory import MemoryStorage
 
-        large = large_bomb()  # what it takes to make it does not count
+        large = large_bomb()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         resource.setrlimit(resource.RLIMIT_FSIZE, (8_000_000, 8_000_000))
         for number, data in enumerate([large, *(generate(seed).data for seed in {bombs})]):

@@ -95,6 +95,15 @@ def test_filter_date_precision(both: Both, project: Path) -> None:
     assert found == [[[], [A]], [[B, A], [B]]]
 
 
+@shows("filter-dotted-dates")
+def test_filter_dotted_dates(both: Both, project: Path) -> None:
+    """04.02.2021, and a run in March."""
+    records.write(project, records.experiment(1, created="2021-03-01T00:00:00Z"))
+    theirs, ours = both.run("ls", "-q", "--filter", "created > 04.02.2021", cwd=project)
+    assert (theirs.status, theirs.stdout.split()) == (0, [])
+    assert (ours.status, ours.stdout.split()) == (0, [A])
+
+
 @shows("sort-ties")
 def test_sort_ties(both: Both, project: Path) -> None:
     """Theirs turns them around with -desc, and mixes them from seven on."""

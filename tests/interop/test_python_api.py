@@ -61,6 +61,7 @@ CHECKPOINT = "Checkpoint(id='c' * 64, created=datetime.datetime(2021, 5, 6, 7, 8
 SAME = [
     "parse_rfc3339('2021-05-06T07:08:09.123456Z').isoformat()",
     "rfc3339_datetime(datetime.datetime(2021, 5, 6, 7, 8, 9, 123456))",
+    "rfc3339_datetime(datetime.datetime(2021, 5, 6))",
     "type(get_imported_packages()).__name__",
     CHECKPOINT.format("") + ".to_json()['created']",
     CHECKPOINT.format("step=3, metrics={'loss': 0.5}") + ".short_id()",
@@ -79,21 +80,22 @@ def test_results(both: Both, expression: str) -> None:
     assert ours == theirs
 
 
-VALIDATED = {  # whether there is a problem
-    "step=3, metrics={'loss': 0.5}, primary_metric={'name': 'loss', 'goal': 'minimize'}": False,
-    "metrics=[1]": True,
-    "metrics={'x': object()}": True,
-    "path=5": True,
-    "path='/a'": True,
-    "path='../a'": True,
-    "step='x'": True,
-    "metrics={'a': 1}, primary_metric={'name': 'b', 'goal': 'minimize'}": True,
-    "metrics={'a': 1}, primary_metric={'name': 'a', 'goal': 'minimise'}": True,
-}
+VALIDATED = [
+    "step=3, metrics={'loss': 0.5}, primary_metric={'name': 'loss', 'goal': 'minimize'}",
+    "metrics=[1]",
+    "metrics={'x': object()}",
+    "path=5",
+    "path='nothing'",
+    "path='/nothing'",
+    "path='../nothing'",
+    "step='x'",
+    "metrics={'a': 1}, primary_metric={'name': 'b', 'goal': 'minimize'}",
+    "metrics={'a': 1}, primary_metric={'name': 'a', 'goal': 'minimise'}",
+]
 
 
 @pytest.mark.parametrize("arguments", VALIDATED)
 def test_validation(both: Both, arguments: str) -> None:
-    """The same is wrong."""
-    theirs, ours = answers(both, f"bool({CHECKPOINT.format(arguments)}.validate())")
-    assert ours == theirs == VALIDATED[arguments]
+    """As many problems are found."""
+    theirs, ours = answers(both, f"len({CHECKPOINT.format(arguments)}.validate())")
+    assert ours == theirs

@@ -47,6 +47,7 @@ def test_filters(both: Both, project: Path, seed: int) -> None:
         both.agree("ls", "-q", "--filter", text, cwd=project)
     both.agree("ls", "-f", filters[0], "-f", filters[4], cwd=project)
     both.agree("ps", "-q", "-f", filters[1], "-f", "status = stopped", cwd=project)
+    both.agree("ls", "-q", "-f", "", cwd=project)
 
 
 DATES = [
