@@ -45,7 +45,7 @@ def weights(size: int) -> Path:
 
 def text(size: int) -> Path:
     """Return a file of `size` bytes that shrinks well: a table of numbers."""
-    lines = (f"{number},{_source.random():.6f},cat\n" for number in range(10**6))
+    lines = (f"{number},{_source.random():.6f},cat\n" for number in range(10**5))
     return _file(f"text-{size}", size, lambda: "".join(lines).encode())
 
 

@@ -68,7 +68,7 @@ def _settle(keepsake: Any, made: list[Any], directory: str, repository: str | No
         with open(os.path.join(directory, "keepsake.yaml"), encoding="utf-8") as file:
             repository = file.read().split()[1]
     scheme, _, root = repository.partition("://")
-    for _ in range(1000 if scheme == "file" else 50):
+    for _ in range(1000 if scheme == "file" else 0):  # in the clouds, the test waits
         if all(_is_whole(os.path.join(directory, root, archive)) for archive in archives):
             return
         time.sleep(0.01)

@@ -8,7 +8,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +17,7 @@ from typing import IO, Any
 
 ROOT = Path(__file__).parents[2]
 DRIVER = Path(__file__).with_name("driver.py")
+ORIGINAL = "0.4.2"
 SECONDS = 120  # for one command
 
 
@@ -82,11 +84,19 @@ class Side:
         )
         return Done(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
 
-    def record(self, function: str = "record", **arguments: Any) -> Any:
-        """Call a function of driver.py in a process of its own, at the end of which everything has been saved."""
+    def record(self, function: str = "record", until: Callable[[], bool] = lambda: True, **arguments: Any) -> Any:
+        """Call a function of driver.py in a process of its own, at the end of which everything has been saved.
+
+        0.4.2 may forget what it has not begun to save: its process ends only when `until` says so.
+        """
         side = dataclasses.replace(self, _driver=None, _said=_temporary_file())
         try:
-            return side.call(function, **arguments)
+            result = side.call(function, **arguments)
+            deadline = time.monotonic() + SECONDS
+            while self.name == ORIGINAL and not until():
+                assert time.monotonic() < deadline, "0.4.2 does not save what it recorded"
+                time.sleep(0.05)
+            return result
         finally:
             side.close()
 
@@ -161,7 +171,7 @@ def environment(home: Path, more: Mapping[str, str]) -> dict[str, str]:
 
 def original(programs: Path, home: Path, more: Mapping[str, str] = MappingProxyType({})) -> Side:
     """The real 0.4.2, installed with its programs in a directory; `more` environment variables."""
-    return Side("0.4.2", str(programs / "python"), [str(programs / "keepsake")], environment(home, more))
+    return Side(ORIGINAL, str(programs / "python"), [str(programs / "keepsake")], environment(home, more))
 
 
 def ours(home: Path, more: Mapping[str, str] = MappingProxyType({})) -> Side:

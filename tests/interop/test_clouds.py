@@ -13,6 +13,7 @@ from tests.interop import clouds, sides
 from tests.interop.clouds import Cloud
 from tests.interop.compare import Both, check_out, contents, tree
 from tests.interop.generate import Generator
+from tests.interop.sides import Side
 from tests.interop.test_recording import ask_for_values, ask_libraries, compare_files
 
 
@@ -50,10 +51,28 @@ def test_made_up_runs(place: Place, project: Path, root: str, tmp_path: Path, wr
     files = generator.project(project, 4)
     before = tree(project)
     side = place.both.original if writer == "0.4.2" else place.both.ours
-    ids = side.record(runs=generator.runs(2, files), directory=str(project))
+    runs = generator.runs(2, files)
+    ids = record(place, root, side, runs=runs, directory=str(project))
     ask_for_values(place.both, project, ids[:1])
     compare_files(place.both, project, tmp_path, ask_libraries(place.both, project, ids), before)
     assert {experiment[0] for experiment in ids} <= {Path(key).stem for key in place.cloud.keys(root)}
+
+
+def record(place: Place, root: str, side: Side, function: str = "record", **arguments: Any) -> Any:
+    """Record with a side; return when all archives are in the bucket."""
+    owners = [
+        owner
+        for made in (*arguments.get("runs", ()), arguments)
+        for owner in (made, *made.get("checkpoints", ()))
+        if owner.get("path")
+    ]
+    before = archives(place, root)
+    return side.record(function, lambda: archives(place, root) == before + len(owners), **arguments)
+
+
+def archives(place: Place, root: str) -> int:
+    """How many there are in the bucket."""
+    return sum(key.endswith(".tar.gz") for key in place.cloud.keys(root))
 
 
 def run(*losses: float) -> dict[str, Any]:
@@ -66,12 +85,13 @@ def test_a_mixed_team(place: Place, project: Path, root: str, tmp_path: Path) ->
     """Turns with one experiment; the same objects; what one wrote, the other deletes."""
     original, ours = place.both.original, place.both.ours
     where = {"directory": str(project)}
-    first, second = (side.record(runs=[run(0.9)], **where)[0] for side in (ours, original))
+    first, second = (record(place, root, side, runs=[run(0.9)], **where)[0] for side in (ours, original))
     assert place.cloud.keys(root) == keys_of(*first) | keys_of(*second)
     made = [first[1]]
     for side, loss in ((original, 0.8), (ours, 0.7)):
         (project / "train.py").write_text(f"loss {loss}")
-        made += side.record("add_checkpoints", experiment=first[0], checkpoints=run(loss)["checkpoints"], **where)
+        checkpoints = run(loss)["checkpoints"]
+        made += record(place, root, side, "add_checkpoints", experiment=first[0], checkpoints=checkpoints, **where)
     found = place.both.call("got", prefix=first[0], fresh=True, **where)
     assert ([checkpoint["id"] for checkpoint in found["checkpoints"]], found["best"]) == (made, made[2])
     assert contents(check_out(place.both, project, tmp_path / "out", made[1])) == {"train.py": b"loss 0.8"}
