@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import BinaryIO, cast
@@ -57,8 +56,7 @@ class Copy:
         source, target = self._source.storage, self._target.storage
         try:
             with source.open(key) as stream:
-                counted = Watched(stream, moved)
-                target.upload(key, cast(BinaryIO, io.BufferedReader(counted, 1 << 20)))
+                target.upload(key, cast(BinaryIO, Watched(stream, moved)))
             if _tail(source, key) != _tail(target, key):
                 raise WriteError(f"{target.url}/{key} is not what was sent there. Try again")
         except KeepsakeError as error:

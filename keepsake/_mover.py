@@ -6,7 +6,6 @@ Saving in the background, draining at the end, recovering after a crash, offline
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,20 +119,16 @@ def try_to_finish(
     return None
 
 
-class Watched(io.RawIOBase):
+class Watched:
     """A stream that tells how much was read of it."""
 
     def __init__(self, source: BinaryIO, moved: Callable[[int], None] | None) -> None:
         self._source = source
         self._moved = moved
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        data = self._source.read(len(buffer))
-        count = len(data)
-        buffer[:count] = data
+    def read(self, size: int = -1) -> bytes:
+        """Read up to `size` bytes."""
+        data = self._source.read(size)
         if self._moved:
-            self._moved(count)
-        return count
+            self._moved(len(data))
+        return data

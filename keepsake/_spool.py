@@ -346,13 +346,14 @@ def _prune(directory: Path) -> None:
 
 def sweep(root: Path) -> None:
     """Remove the beginnings of entries that a crash left: without a record, they hold nothing that had returned."""
-    with suppress(FileNotFoundError):
+    with suppress(OSError):  # removed by another, or not ours to remove: a later sweep will see
         for directory in root.iterdir():
-            is_old = time.time() - directory.stat().st_mtime > ALIVE_SECONDS
-            if is_old and valid_id(directory.name) and not any(directory.glob("[!.]*")):
-                for path in directory.iterdir():
-                    path.unlink(missing_ok=True)
-                _prune(directory)
+            with suppress(OSError):
+                is_old = time.time() - directory.stat().st_mtime > ALIVE_SECONDS
+                if is_old and valid_id(directory.name) and not any(directory.glob("[!.]*")):
+                    for path in directory.iterdir():
+                        path.unlink(missing_ok=True)
+                    _prune(directory)
 
 
 def entries(root: Path) -> Iterator[Entry]:

@@ -40,6 +40,7 @@ def campaign() -> Callable[[str, int, Path], dict[str, Any]]:
         )
         assert done.returncode == 0, done.stderr
         report: dict[str, Any] = json.loads(done.stdout)
+        print(name, {key: value for key, value in report.items() if key != "problems"})
         assert report["problems"] == [], "\n".join(report["problems"])
         assert report["hits"] > min(count, report["runs"]) / 3  # else it has tested little
         return report

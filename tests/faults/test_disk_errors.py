@@ -16,13 +16,13 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks")
 Campaign = Callable[[str, int, Path], dict[str, Any]]
 
 
-@amounts(24, 0)
+@amounts(16, 0)
 def test_any_call_can_fail_once(campaign: Campaign, scratch: Path, count: int) -> None:
     """With an input/output error, a full disk or a missing permission: the run goes on, nothing it returned is lost."""
     campaign("errors_at_each_step", count, scratch)
 
 
-@amounts(8, 0)
+@amounts(6, 0)
 def test_the_disk_can_get_full_at_any_step(campaign: Campaign, scratch: Path, count: int) -> None:
     """And stay full: what had returned before is saved when there is room again."""
     campaign("full_disks", count, scratch)

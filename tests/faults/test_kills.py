@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks, and send
 Campaign = Callable[[str, int, Path], dict[str, Any]]
 
 
-@amounts(60, 0)
+@amounts(30, 0)
 def test_a_run_can_be_killed_before_any_call_and_within_any_write(
     campaign: Campaign, scratch: Path, count: int
 ) -> None:

@@ -16,19 +16,19 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks, and send
 Campaign = Callable[[str, int, Path], dict[str, Any]]
 
 
-@amounts(12, 0)
+@amounts(8, 0)
 def test_what_a_killed_checkout_overwrote_can_be_brought_back(campaign: Campaign, scratch: Path, count: int) -> None:
     """Undo restores every file, and the next checkout succeeds."""
     campaign("kills_of_checkouts", count, scratch)
 
 
-@amounts(12, 0)
+@amounts(8, 0)
 def test_a_checkout_that_fails_changes_nothing(campaign: Campaign, scratch: Path, count: int) -> None:
     """Whatever call fails, and with whatever error."""
     campaign("errors_of_checkouts", count, scratch)
 
 
-@amounts(4, 0)
+@amounts(3, 0)
 def test_after_a_killed_deletion_all_that_is_listed_is_there(campaign: Campaign, scratch: Path, count: int) -> None:
     """Metadata goes first: what is left over is garbage that nobody sees, and no recovery brings it back."""
     campaign("kills_of_removals", count, scratch)

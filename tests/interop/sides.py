@@ -84,7 +84,7 @@ class Side:
         )
         return Done(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
 
-    def record(self, function: str = "record", until: Callable[[], bool] = lambda: True, **arguments: Any) -> Any:
+    def record(self, function: str = "record", until: Callable[[], bool] = lambda: True, /, **arguments: Any) -> Any:
         """Call a function of driver.py in a process of its own, at the end of which everything has been saved.
 
         0.4.2 may forget what it has not begun to save: its process ends only when `until` says so.
