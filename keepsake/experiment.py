@@ -270,6 +270,14 @@ class Experiment:
         return repository.status(self.id, self.keepsake_version or "", repository.heartbeat(self.id))
 
     @property
+    def ended(self) -> datetime | None:
+        """When it ended, in local time; None if it has not, or that is not known (it was lost; 0.4.2 recorded it)."""
+        try:
+            return local_datetime(self._record["ended"])
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    @property
     def end_reason(self) -> str | None:
         """How it ended: "finished", "stopped", "interrupted", "terminated" or "exception: …"; None if not known."""
         return self._record.get("end_reason")

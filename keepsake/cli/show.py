@@ -73,9 +73,12 @@ def _show_checkpoint(experiment: Experiment, checkpoint: Checkpoint, everything:
 
 
 def _about(experiment: Experiment) -> dict[str, str]:
+    status, ended, reason = experiment.status, experiment.ended, experiment.end_reason
+    end = when(ended) + (f" ({reason})" if reason else "") if ended and status != "running" else ""
     return {
         "Created": when(experiment.created),
-        "Status": experiment.status,
+        "Status": status,
+        **({"Ended": end} if end else {}),
         "Host": experiment.host or "",
         "User": experiment.user or "",
         "Command": experiment.command or "",

@@ -221,6 +221,27 @@ def test_times_are_local(world: World, run: Run, monkeypatch: pytest.MonkeyPatch
     assert f"Created:         {text}\n" in run("show", "e10").stdout
 
 
+@pytest.mark.parametrize(
+    ("ended", "reason", "line"),
+    [
+        (at(60), "exception: ValueError", "Ended:           Mon, 14 Mar 2022 09:50:07 UTC (exception: ValueError)"),
+        (at(60), None, "Ended:           Mon, 14 Mar 2022 09:50:07 UTC"),
+        ("nonsense", "finished", None),
+        (None, None, None),
+    ],
+)
+def test_when_and_why_it_ended(world: World, run: Run, ended: str | None, reason: str | None, line: str | None) -> None:
+    world.add(experiment("e000000001", 600, ended=ended, end_reason=reason))
+    shown = run("show", "e0").stdout.splitlines()
+    assert [text for text in shown if text.startswith("Ended")] == ([line] if line else [])
+
+
+def test_what_was_taken_up_again_has_not_ended(world: World, run: Run) -> None:
+    world.add(experiment("e000000001", 600, ended=at(60), end_reason="interrupted"))
+    world.beat("e000000001")
+    assert "Ended" not in run("show", "e0").stdout
+
+
 def test_color_makes_titles_bold(three_runs: World, run: Run) -> None:
     """Colours change no column."""
     import click

@@ -350,6 +350,15 @@ def test_show_alignment(both: Both, project: Path) -> None:
     assert columns[1][0] == columns[1][1]
 
 
+@shows("show-ended")
+def test_show_ended(both: Both, project: Path) -> None:
+    """When, and why."""
+    records.write(project, records.experiment(1, ended="2022-03-14T09:51:07Z", end_reason="interrupted"))
+    texts = [done.stdout for done in both.run("show", "e0000001", cwd=project)]
+    assert ["Ended: " in text for text in texts] == [False, True]
+    assert "(interrupted)\n" in texts[1]
+
+
 def _columns(shown: str, *texts: str) -> list[int]:
     return [line.index(text) for text in texts for line in lines(shown) if text in line]
 
