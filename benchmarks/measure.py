@@ -71,11 +71,12 @@ class Keepsake:
     name: str
     programs: Path  # the directory with its `python` and `keepsake`
     home: Path  # for the person's files
+    environment: Mapping[str, str] = field(default_factory=dict)  # beyond what every program gets
 
     def command(self, directory: Path, *arguments: str, program: str = "keepsake") -> Run:
         """Run its command line."""
         own = {"HOME": str(self.home), "KEEPSAKE_CACHE": str(self.home / "index"), "KEEPSAKE_NO_ANALYTICS": "1"}
-        environment = {"PATH": os.defpath, "LANG": "C.UTF-8", **own}
+        environment = {"PATH": os.defpath, "LANG": "C.UTF-8", **own, **self.environment}
         return run([str(self.programs / program), *arguments], directory, environment)
 
     def program(self, directory: Path, *arguments: str) -> Run:

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -51,11 +52,37 @@ def begin(entry: Entry, repository: Repository) -> None:
 def watch() -> None:
     """See to it that the end of the program saves what waits."""
     global _installed
-    if not _installed:
-        _installed = True
-        atexit.register(_at_exit)
-        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, _on_sigterm)
+    if _installed:
+        return
+    _installed = True
+    atexit.register(_at_exit)
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _on_sigterm)
+    processes = sys.modules.get("multiprocessing.process")
+    if processes is not None and processes.parent_process() is not None:
+        from multiprocessing.util import Finalize
+
+        Finalize(None, _at_exit, exitpriority=0)  # forked ones end without what is registered with atexit
+        if processes.current_process().daemon and signal.getsignal(signal.SIGTERM) is _on_sigterm:
+            _hear_sigterm()
+
+
+def _hear_sigterm() -> None:
+    """Let SIGTERM end a worker of a Pool even if it comes just before the worker waits for its next task.
+
+    That waits in C for a lock that is never given back, and a handler in Python would wait until that is over.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+
+    def listen() -> None:
+        while os.read(reader, 1)[0] != signal.SIGTERM:
+            pass
+        time.sleep(0.1)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+
+    if signal.set_wakeup_fd(writer, warn_on_full_buffer=False) == -1:
+        threading.Thread(target=listen, name="keepsake-sigterm", daemon=True).start()
 
 
 def recover_in_background(root: Path, open_repository: Callable[[str], Repository]) -> None:
@@ -89,13 +116,14 @@ def end(entry: Entry, reason: str) -> KeepsakeError | None:
 
 
 def _say_goodbye(experiment_id: str, reason: str) -> None:
-    entry, repository = _running.pop(experiment_id)
+    entry, repository = _running[experiment_id]
     try:
         entry.append({"experiment": {"ended": time_text(), "end_reason": reason}})
     except WriteError as error:  # a full disk: what waits is to be saved all the same
         warn(str(error))
     if not is_offline():
         saver().notify(entry, repository, task=lambda: repository.end_heartbeat(experiment_id))
+    _running.pop(experiment_id, None)  # not before: a signal's handler may come between, and say it then
 
 
 def _end_all(reason: str, seconds: float | None) -> bool:
@@ -116,6 +144,7 @@ def _end_all(reason: str, seconds: float | None) -> bool:
 
 
 def _at_exit() -> None:
+    atexit.unregister(_at_exit)  # a forked child may have inherited one
     reason = _exit_reason()
     try:
         saved = _end_all(reason, _HURRY_SECONDS if reason == "interrupted" else None)
@@ -129,26 +158,35 @@ def _at_exit() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(1)  # nothing else can change the exit status of an interpreter that is ending
+    if reason == "interrupted":
+        with suppress(KeyboardInterrupt):
+            exec("raise KeyboardInterrupt")  # noqa: S102 - so CPython ends by SIGINT; what was imported made it forget
 
 
 def _exit_reason() -> str:
     """What brought the program to its end; an interactive one outlives its exceptions."""
-    last = getattr(sys, "last_type", None)
-    if last is None or hasattr(sys, "ps1") or "ipykernel" in sys.modules:
+    last = getattr(sys, "last_type", None) or sys.exc_info()[0]  # of a child of multiprocessing
+    if last in (None, SystemExit) or hasattr(sys, "ps1") or "ipykernel" in sys.modules:
         return "finished"
     return "interrupted" if issubclass(last, KeyboardInterrupt) else f"exception: {last.__name__}"
 
 
 def _on_sigterm(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # it is being done
     _end_all("terminated", _HURRY_SECONDS)
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
 
 
 def _after_fork() -> None:
-    global _recovery
+    global _recovery, _installed
     _running.clear()  # only the process that began a run ends it
     _recovery = None
+    _installed = False
+    if signal.getsignal(signal.SIGTERM) is _on_sigterm:
+        # A handler in Python waits for ever if the signal comes just before the child blocks in C, as the workers of
+        # multiprocessing do that Pool.terminate() ends. What they recorded is in the spool
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 if hasattr(os, "register_at_fork"):

@@ -19,6 +19,7 @@ _SYSTEM = os.name
 SKIPPED_DIRECTORIES = frozenset({".keepsake", ".replicate", ".git", ".mypy_cache"})
 IGNORE_FILES = (".keepsakeignore", ".replicateignore")  # the first that is there counts
 
+_ID = re.compile(r"[0-9a-f]{64}")
 # What a repository at `file://.` keeps among the project's own files
 _REPOSITORY_FILE = re.compile(
     r"repository\.json|(experiments|checkpoints)/[^/]+\.tar\.gz|metadata/(experiments|heartbeats)/[^/]+\.json"
@@ -36,11 +37,11 @@ def is_safe_name(name: str) -> bool:
     return not (_UNSAFE_NAME.search(name) or (_SYSTEM == "nt" and _UNSAFE_ON_WINDOWS.search(name)))
 
 
-def walk_files(project_dir: Path, path: str, exclude: Path | None = None) -> Iterator[tuple[str, Path]]:
+def walk_files(project_dir: Path, path: str) -> Iterator[tuple[str, Path]]:
     """Yield the files of `path`, a file or directory, in a fixed order: (POSIX name relative to `project_dir`, path).
 
-    Left out are `.git` and its like, virtual environments, the directory `exclude` (the repository), and what the
-    project's ignore file names by gitignore's rules; but a file that is itself `path` is taken: who names it wants it.
+    Left out are `.git` and its like, virtual environments, repositories, spools, and what the project's ignore file
+    names by gitignore's rules; but a file that is itself `path` is taken: who names it wants it.
     As in Keepsake 0.4.2, `!logs/keep.log` keeps that file even below an ignored `logs/`. A link to a file stands for
     its content. Dangling links, links to directories and special files are left out, with one warning each a process.
 
@@ -49,16 +50,16 @@ def walk_files(project_dir: Path, path: str, exclude: Path | None = None) -> Ite
     name = _relative_name(path)
     if not os.path.lexists(project_dir / name):
         raise DoesNotExist(f"No such file or directory: {path!r} (looked for in {project_dir})")
-    excluded = _name_below(project_dir, exclude)
     parts = name.split("/") if name else []
     parents = [Path(project_dir, *parts[:depth]) for depth in range(1, len(parts))]
-    if any(_is_skipped(parent) for parent in parents) or (excluded and f"{name}/".startswith(f"{excluded}/")):
+    if any(_is_skipped(parent) for parent in parents):
         return
     rules = _ignore_rules(project_dir) if (project_dir / name).is_dir() else None
-    for found, where in _walk(str(project_dir), name, rules, excluded):
+    is_repository = _is_keepsakes(project_dir)
+    for found, where in _walk(str(project_dir), name, rules):
         if not is_safe_name(found):
             leave_out(where, "a name that other systems take for another place")
-        elif not (excluded == "" and _REPOSITORY_FILE.fullmatch(found)):
+        elif not (is_repository and _REPOSITORY_FILE.fullmatch(found)):
             yield found, Path(where)
 
 
@@ -68,14 +69,6 @@ def _relative_name(path: str) -> str:
         raise ValidationError(f"path must be relative to the project directory, not absolute: {path!r}")
     if name.split("/")[0] == ".." or "\0" in path:
         raise ValidationError(f"path must lie inside the project directory: {path!r}")
-    return "" if name == "." else name
-
-
-def _name_below(project_dir: Path, exclude: Path | None) -> str | None:
-    """The name of `exclude` relative to the project: "" for the project itself, None if it lies elsewhere."""
-    if exclude is None or not exclude.resolve().is_relative_to(project_dir.resolve()):
-        return None
-    name = exclude.resolve().relative_to(project_dir.resolve()).as_posix()
     return "" if name == "." else name
 
 
@@ -94,10 +87,18 @@ def _ignore_rules(project_dir: Path) -> GitIgnoreSpec | None:
 
 
 def _is_skipped(directory: Path) -> bool:
-    return directory.name in SKIPPED_DIRECTORIES or os.path.lexists(directory / "pyvenv.cfg")
+    is_environment = os.path.lexists(directory / "pyvenv.cfg")
+    return directory.name in SKIPPED_DIRECTORIES or is_environment or _is_keepsakes(directory)
 
 
-def _walk(root: str, start: str, rules: GitIgnoreSpec | None, excluded: str | None) -> Iterator[tuple[str, str]]:
+def _is_keepsakes(directory: Path) -> bool:
+    """Whether a directory is a repository, or what a spool holds of an experiment."""
+    if _ID.fullmatch(directory.name) and os.path.lexists(directory / "record.json"):
+        return True
+    return os.path.lexists(directory / "repository.json") and os.path.isdir(directory / "metadata")
+
+
+def _walk(root: str, start: str, rules: GitIgnoreSpec | None) -> Iterator[tuple[str, str]]:
     # Below an ignored directory, only a pattern that takes files back (`!`) can make a difference
     prune = rules is not None and all(pattern.include is not False for pattern in rules.patterns)
     pending = [(start, os.path.join(root, start), _kind(Path(root, start), follow=True))]
@@ -110,7 +111,7 @@ def _walk(root: str, start: str, rules: GitIgnoreSpec | None, excluded: str | No
             yield name, path
         elif kind != "directory":
             leave_out(path, kind)
-        elif os.path.basename(name) not in SKIPPED_DIRECTORIES and (not name or name != excluded):
+        elif os.path.basename(name) not in SKIPPED_DIRECTORIES and not (name and _is_keepsakes(Path(path))):
             pending.extend(_entries(name + "/" if name else "", path))
 
 

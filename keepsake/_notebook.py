@@ -45,7 +45,7 @@ def checkpoint_html(checkpoint: Checkpoint) -> str:
         "Step": str(checkpoint.step or 0),
         "Path": checkpoint.path,
         "Experiment": experiment.id if experiment else None,
-        "Primary metric": f"{primary['name']} ({primary['goal']})" if primary else None,
+        "Primary metric": f"{primary['name']} ({primary.get('goal')})" if primary else None,
     }
     title = f"Checkpoint {checkpoint.id}{_BEST if best and best.id == checkpoint.id else ''}"
     return _page(_title(title), _facts(facts), _title("Metrics"), _fields(checkpoint.metrics))

@@ -58,7 +58,8 @@ def scatter_experiments(
         raise ValidationError(f"logx needs numbers, and not all values of param {param!r} are")
     axes = _axes(param, metric, logx=logx, logy=logy)
     color = axes.scatter(xs, ys, alpha=0.8).get_facecolor()
-    best = pick_best(((y, index, index) for index, y in enumerate(ys)), maximize=goal == "maximize") if goal else None
+    ties = pick_best(range(len(ys)), ys, maximize=goal == "maximize") if goal else []
+    best = ties[-1] if ties else None
     if best is not None:
         axes.plot(xs[best], ys[best], "*", color=color, markersize=14, markeredgecolor=axes.get_facecolor())
     for index, label in enumerate(ids):

@@ -33,12 +33,12 @@ def begin_experiment(project: Project, record: Record, modules: list[str], *, di
             from keepsake._snapshot import check_room, freeze
 
             check_room(entry.directory)
-            entries = freeze(directory, record["path"], entry.pack(record["id"]), project._excluded())
+            entries = freeze(directory, record["path"], entry.pack(record["id"]))
             warn_of_secret_files(entry.name for entry in entries)
         if not _ending.is_offline():
             _publish_within_deadline(repository, record, beat=not disable_heartbeat)
             entry.in_repository = True
-            entry.write_record()
+            entry.write_record(durable=False)
     except BaseException:
         entry.discard()
         raise
@@ -66,8 +66,9 @@ def _gather_later(
     def gather() -> None:
         with importing:
             packages = get_imported_packages(modules)
+            from keepsake import _archive, _snapshot  # noqa: F401 - the first checkpoint() need not wait for these
         entry.append({"experiment": {"python_packages": packages}})
-        saver().notify(entry, repository)
+        saver().notify(entry, repository, files=True)
 
     if _ending.is_offline():
         entry.append({"experiment": {"python_packages": get_imported_packages(modules)}})

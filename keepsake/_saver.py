@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from keepsake._console import Progress, say, warn
+from keepsake._imports import let_forks_wait
 from keepsake._mover import publish, upload
 from keepsake.exceptions import DoesNotExist, KeepsakeError, WriteError
 
@@ -42,6 +43,7 @@ class _Job:
         self.errors: dict[str, KeepsakeError] = {}  # step → why it failed last
         self.resting = 0.0  # no publishing before this time
         self.draining = False  # somebody waits
+        self.late = False  # something new came while somebody waited
         self.offline = False  # only made safe against a power cut
         self.others = False  # also what other processes left, at the end
         self.tasks: list[Callable[[], None]] = []
@@ -93,8 +95,10 @@ class Saver:
             # What is due already, the threads know: waking them costs the caller 0.1 ms
             is_news = task is not None or not job.due.keys() >= {"publish", "sync"}
             job.offline = offline
-            if not offline:
-                job.due.setdefault("publish", max(job.resting, now))
+            if job.draining and threading.current_thread() not in self._threads:
+                job.late = True  # nobody waits for what comes now: a thread may checkpoint without end
+            elif not offline:
+                job.due.setdefault("publish", now if job.draining else max(job.resting, now))
             job.due.setdefault("sync", now + _SYNC_SECONDS)
             if is_news:
                 self._changed.notify_all()
@@ -138,6 +142,10 @@ class Saver:
                 self._progress = None
                 for job in jobs:
                     job.draining = False
+                    if job.late:
+                        job.late = False
+                        job.due.setdefault("publish", time.monotonic())
+                self._changed.notify_all()
 
     # In the background
 
@@ -147,6 +155,7 @@ class Saver:
 
             self._workers = Workers()
         if not self._threads:
+            let_forks_wait()
             for step in (self._publish, self._upload, self._sync):
                 thread = threading.Thread(target=self._run, args=(step,), name=f"keepsake{step.__name__}", daemon=True)
                 thread.start()

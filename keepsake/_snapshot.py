@@ -61,11 +61,11 @@ def check_room(directory: Path) -> None:
         )
 
 
-def freeze(project_dir: Path, path: str, target: Path, exclude: Path | None = None) -> list[FileEntry]:
+def freeze(project_dir: Path, path: str, target: Path) -> list[FileEntry]:
     """Copy all files of `path` as they are now into the pack file `target`, which appears whole or not at all.
 
-    `exclude` is the repository's directory, if it is a local one. A file that cannot be read is left out with a
-    warning; of one that shrinks or grows meanwhile, what was there on opening it and still is on reading it is taken.
+    A file that cannot be read is left out with a warning; of one that shrinks or grows meanwhile, what was there on
+    opening it and still is on reading it is taken.
 
     Raises ValidationError and DoesNotExist for a `path` that is wrong, is missing or has no file that can be saved,
     WriteError if `target` cannot be written.
@@ -73,7 +73,7 @@ def freeze(project_dir: Path, path: str, target: Path, exclude: Path | None = No
     temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp")
     try:
         with open(temporary, "xb", buffering=_LARGE, opener=_open_private) as pack:
-            entries = _copy_files(project_dir, path, exclude, pack)
+            entries = _copy_files(project_dir, path, pack)
             table = json.dumps([astuple(entry) for entry in entries], separators=(",", ":")).encode()
             footer = _FOOTER.pack(pack.tell(), len(table), zlib.crc32(table), _MAGIC)
             pack.write(table + footer)
@@ -88,19 +88,10 @@ def freeze(project_dir: Path, path: str, target: Path, exclude: Path | None = No
     return entries
 
 
-def measure(project_dir: Path, path: str, exclude: Path | None = None) -> int:
-    """Return how many bytes `freeze` would copy. Raises ValidationError and DoesNotExist as it does."""
-    total = 0
-    for _, file in walk_files(project_dir, path, exclude):
-        with suppress(OSError):
-            total += file.stat().st_size
-    return total
-
-
-def _copy_files(project_dir: Path, path: str, exclude: Path | None, pack: BinaryIO) -> list[FileEntry]:
+def _copy_files(project_dir: Path, path: str, pack: BinaryIO) -> list[FileEntry]:
     entries = []
     buffer = memoryview(bytearray(_LARGE))
-    for name, file in walk_files(project_dir, path, exclude):
+    for name, file in walk_files(project_dir, path):
         try:
             source = io.FileIO(file, opener=_open_without_waiting)
         except OSError as error:

@@ -7,9 +7,10 @@
 `checkpoint()` returns when its pack and then its line are written, so kill -9 loses nothing that had returned. A
 journal goes when its lines are in the repository, a pack when its archive is, the directory when the run has ended.
 
-No file locks: they do not hold on network file systems. Whoever wants another process's journal renames it first and
-reads it then; the owner looks after each line whether its journal is still where it was, and writes the line again if
-it is not. A line may so arrive twice, which merging by ID forgives.
+No locks: those of files do not hold on network file systems, and those of threads may be held by what a signal handler
+interrupted, which then ends the run. Whoever wants another process's journal renames it first and reads it then; the
+owner looks after each line whether its journal is still where it was, and writes the line again if it is not. A line
+may so arrive twice, which merging by ID forgives.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import errno
 import json
 import os
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -32,13 +32,11 @@ from keepsake.metadata import Record, valid_id
 
 ALIVE_SECONDS = 30.0  # an owner touches its record every few seconds; older than this, it is taken to be gone
 
-_lock = threading.RLock()  # reentrant: a signal handler may append while the main thread does
 _process = os.urandom(8).hex()  # names this process's journals
 
 
 def _after_fork() -> None:
-    global _lock, _process
-    _lock = threading.RLock()
+    global _process
     _process = os.urandom(8).hex()
 
 
@@ -106,7 +104,7 @@ class Entry:
         content = {"repository": repository, "in_repository": in_repository, "experiment": record, "owner": _owner()}
         entry = cls(root / record["id"], content)
         try:
-            entry.write_record()
+            entry.write_record(durable=False)
         except WriteError:
             _prune(entry.directory)
             raise
@@ -121,8 +119,8 @@ class Entry:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def write_record(self) -> None:
-        """Write record.json whole, in a directory that only the user can read."""
+    def write_record(self, *, durable: bool = True) -> None:
+        """Write record.json whole, in a directory that only the user can read; not `durable`: `sync` comes soon."""
         content = {
             "repository": self.repository,
             "in_repository": self.in_repository,
@@ -135,7 +133,8 @@ class Entry:
             with open(temporary, "w", encoding="utf-8") as file:
                 json.dump(content, file)
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             os.replace(temporary, self.directory / "record.json")
         except FileNotFoundError:  # it was just being closed or discarded
             self.write_record()
@@ -153,10 +152,9 @@ class Entry:
         data = b"\n" + json.dumps(line, separators=(",", ":")).encode() + b"\n"
         journal = os.path.join(self.directory, _process + ".jsonl")
         try:
-            with _lock:
-                while not _append(journal, data):
-                    pass
-                self.ensure()  # whoever closes an entry removes its record first, and then looks again
+            while not _append(journal, data):
+                pass
+            self.ensure()  # whoever closes an entry removes its record first, and then looks again
         except FileNotFoundError:
             self.ensure()
             self.append(line)
@@ -220,7 +218,7 @@ class Entry:
     def sync(self, *, packs: bool) -> None:
         """Make what this process has in its journals safe against a power cut, and `packs` that wait for a network."""
         waiting = {file for file in self._files(".jsonl") if file[1].name.startswith(_process)}
-        waiting |= set(self._files(".pack") if packs else [])
+        waiting |= {*self._files("record.json"), *(self._files(".pack") if packs else [])}
         for _, path, _ in waiting - self._synced:
             with suppress(FileNotFoundError):
                 descriptor = os.open(path, os.O_RDWR)
@@ -257,18 +255,17 @@ class Entry:
 
     def close(self) -> bool:
         """Remove the entry if nothing waits in it, unless another process is at work; return whether nothing waits."""
-        with _lock:
-            if self.journals() or self.packs():
+        if self.journals() or self.packs():
+            return False
+        if self.owner == _owner() or not self.is_alive():
+            (self.directory / "record.json").unlink(missing_ok=True)
+            if self.journals() or self.packs():  # came just now
+                self.write_record()
                 return False
-            if self.owner == _owner() or not self.is_alive():
-                (self.directory / "record.json").unlink(missing_ok=True)
-                if self.journals() or self.packs():  # came just now
-                    self.write_record()
-                    return False
-                for age, path, _ in self._files(".tmp", hidden=True):
-                    if time.time_ns() - age > ALIVE_SECONDS * 1e9 or self.owner == _owner():
-                        path.unlink(missing_ok=True)
-                _prune(self.directory)
+            for age, path, _ in self._files(".tmp", hidden=True):
+                if time.time_ns() - age > ALIVE_SECONDS * 1e9 or self.owner == _owner():
+                    path.unlink(missing_ok=True)
+            _prune(self.directory)
         return True
 
     def discard(self) -> None:

@@ -208,14 +208,16 @@ def full_text(value: Any) -> str:
     return escape_controls(value if isinstance(value, str) else _json_text(value), keep_newlines=True)
 
 
-def short_text(value: Any, width: int, digits: int = 5) -> str:
+def short_text(value: Any, width: int) -> str:
     """Return the text of a decoded value in a table.
 
-    Floats are rounded to `digits` significant digits, unless they have more integer digits than that and their full
-    text fits; strings, lists and dicts are cut to `width` characters. Control characters are escaped, newlines not.
+    Floats are rounded to 5 significant digits, unless they have more integer digits than that and their full text
+    fits; strings, lists and dicts are cut to `width` characters. Control characters are escaped, newlines not.
     """
     if isinstance(value, float):
-        return _short_float(value, width, digits)
+        return _short_float(value, width)
+    if type(value) is int:
+        return str(value)
     text = full_text(value)
     return cut(text, width) if isinstance(value, (str, list, dict)) else text
 
@@ -262,13 +264,12 @@ def _full_float(value: float) -> str:
     return f"{mantissa}e{int(exponent):+}"
 
 
-def _short_float(value: float, width: int, digits: int) -> str:
-    # Exactly a power of ten is short as it is, e.g. 1e+05.
-    if 10**digits < abs(value) < math.inf:
-        text = _full_float(value)
-        if len(text) <= width and "e" not in text:
-            return text
-    return f"{value:.{digits}g}" if math.isfinite(value) else _full_float(value)
+def _short_float(value: float, width: int) -> str:
+    if abs(value) <= 1e5:  # which itself is short as it is
+        return f"{value:.5g}"
+    text = _full_float(value)
+    fits = len(text) <= width and "e" not in text
+    return text if fits or not math.isfinite(value) else f"{value:.5g}"
 
 
 # To compare

@@ -1,4 +1,4 @@
-"""A few threads of our own for hashing and compressing.
+"""A few threads of our own, for hashing and compressing and for many requests at once.
 
 An executor's would not do: it refuses work while the interpreter exits, which is when the last checkpoints are saved.
 """
@@ -10,25 +10,34 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 Part = bytes | memoryview
+_Queue = SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]
 
 
 class Workers:
-    """Daemon threads that take jobs first in, first out. To be made early: at exit no thread can be started.
+    """Daemon threads that take jobs first in, first out. A forked child, where they are gone, starts its own.
 
-    In a forked child, where the threads are gone, a job is done by whoever submits it.
+    To be made early: while the interpreter exits none can be started. Without any, a job is done by whoever submits it.
     """
 
     def __init__(self, count: int | None = None) -> None:
         self.count = count or min(4, max(2, os.cpu_count() or 2))
+        self._start()
+
+    def _start(self) -> None:
         self._process = os.getpid()
-        self._jobs: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
-        for number in range(self.count):
-            threading.Thread(target=self._work, name=f"keepsake-worker-{number}", daemon=True).start()
+        self._jobs: _Queue = SimpleQueue()
+        self._running = 0
+        with suppress(RuntimeError):  # the interpreter exits, or there is a limit
+            for number in range(self.count):
+                name = f"keepsake-worker-{number}"
+                threading.Thread(target=self._work, args=(self._jobs,), name=name, daemon=True).start()
+                self._running += 1
 
     def __enter__(self) -> Workers:
         return self
@@ -38,29 +47,33 @@ class Workers:
 
     def close(self) -> None:
         """Let the threads end when the jobs submitted so far are done."""
-        for _ in range(self.count):
+        for _ in range(self._running):
             self._jobs.put(None)
 
     def submit(self, job: Callable[[], T]) -> Future[T]:
         """Have a thread call `job`; the future holds what it returns or raises."""
+        if self._process != os.getpid():
+            self._start()
         future: Future[T] = Future()
-        if self._process == os.getpid():
+        if self._running:
             self._jobs.put((future, job))
         else:
             _run(future, job)
         return future
 
-    def _work(self) -> None:
-        while (work := self._jobs.get()) is not None:
+    @staticmethod
+    def _work(jobs: _Queue) -> None:
+        while (work := jobs.get()) is not None:
             _run(*work)
             del work  # what it holds would stay in memory until the next one comes
 
 
 def _run(future: Future[T], job: Callable[[], T]) -> None:
-    try:
-        future.set_result(job())
-    except BaseException as error:  # noqa: BLE001 (raised by the one who waits for it)
-        future.set_exception(error)
+    if future.set_running_or_notify_cancel():
+        try:
+            future.set_result(job())
+        except BaseException as error:  # noqa: BLE001 - the one who waits for it raises it
+            future.set_exception(error)
 
 
 def in_order(workers: Workers | None, jobs: Iterator[Callable[[], T]]) -> Iterator[T]:

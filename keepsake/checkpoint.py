@@ -150,8 +150,8 @@ class CheckpointList(list[Checkpoint]):
         if primary is None:
             return None
         name = primary["name"]
-        candidates = (((c.metrics or {}).get(name), c.created, c) for c in self)
-        return pick_best(candidates, maximize=primary.get("goal") == "maximize")
+        values = [(checkpoint.metrics or {}).get(name) for checkpoint in self]
+        return CheckpointList(pick_best(self, values, maximize=primary.get("goal") == "maximize")).latest()
 
     def latest(self) -> Checkpoint | None:
         """Return the checkpoint that was created last; None if there is none."""

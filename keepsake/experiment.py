@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import operator
 import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import InitVar, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -169,7 +171,7 @@ class Experiment:
                 checkpoint = Checkpoint.from_json(record)
                 checkpoint._experiment = self
                 self.checkpoints.append(checkpoint)
-        except BaseException:
+        except Exception:  # an interrupt may come when the line is written already
             if pack is not None:
                 pack.unlink(missing_ok=True)
             raise
@@ -188,7 +190,7 @@ class Experiment:
         except WriteError as error:
             warn(f"Checkpoint {record['id'][:7]} is saved without its files: {error}")
             return False
-        arguments = (self._project._directory, record["path"], pack, self._project._excluded())
+        arguments = (self._project._directory, record["path"], pack)
         try:
             entries = freeze(*arguments)
         except WriteError:
@@ -406,17 +408,18 @@ class ExperimentCollection:
         modules = list(sys.modules)  # before Keepsake imports what it needs itself
         from keepsake._recording import begin_experiment
 
-        record = _experiment_record(_text_path(path), params, self._project.repository_url)
-        entry = begin_experiment(self._project, record, modules, disable_heartbeat=disable_heartbeat)
-        experiment = Experiment._from_record(self._project, record)
+        project = self._project._here()
+        record = _experiment_record(_text_path(path), params, project.repository_url)
+        entry = begin_experiment(project, record, modules, disable_heartbeat=disable_heartbeat)
+        experiment = Experiment._from_record(project, record)
         experiment._entry = entry
         if not quiet:
-            _say_copying("experiment", record, self._project.repository_url)
+            _say_copying("experiment", record, project.repository_url)
         return experiment
 
     def get(self, experiment_id_prefix: str) -> Experiment:
         """Return the experiment with that ID, or whose ID alone begins so. Raises DoesNotExist, AmbiguousID."""
-        project = self._project
+        project = self._project._here()
         records = [record for record, checkpoint in project._find(experiment_id_prefix) if checkpoint is None]
         return Experiment._from_record(project, project._only(records, experiment_id_prefix, "experiment"))
 
@@ -427,14 +430,27 @@ class ExperimentCollection:
             filter: takes an Experiment and says whether to include it. If it raises, the experiment is left out, with
                 a warning.
         """
-        records = sorted(self._project._repository.records(), key=lambda record: time_key(record["created"]))
-        experiments = [Experiment._from_record(self._project, record) for record in records]
+        with _no_collection():
+            records = sorted(self._project._repository.records(), key=lambda record: time_key(record["created"]))
+            experiments = [Experiment._from_record(self._project, record) for record in records]
         if filter is None:
             return ExperimentList(experiments)
         return ExperimentList(experiment for experiment in experiments if _passes(filter, experiment))
 
     def _repr_html_(self) -> str:
         return self.list()._repr_html_()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Pause the garbage collector: among new objects by the hundred thousand, looking for garbage takes long."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _passes(wanted: Callable[[Experiment], object], experiment: Experiment) -> bool:

@@ -89,6 +89,10 @@ class Project:
             self._opened = (state, config.directory, repository)
         return self._opened[1:]
 
+    def _here(self) -> Project:
+        """Return this project as it is found now, for an experiment that is to stay in it wherever a script goes."""
+        return Project(self.repository_url, self._directory, self.debug)
+
     def _configure(self) -> Config:
         directory = None if self.directory is None else Path(self.directory).expanduser().absolute()
         if self.repository is None:
@@ -106,10 +110,6 @@ class Project:
             from keepsake.storage import open_storage
 
             return Repository(open_storage(url, base), spool)
-
-    def _excluded(self) -> Path | None:
-        """Where the repository is, if that is on this disk: it is not packed into itself."""
-        return self._repository.storage.directory
 
     # Finding
 

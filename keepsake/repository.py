@@ -214,9 +214,10 @@ class Repository:
 
     def _lines(self) -> Iterator[Line]:
         """Yield the index's line of every experiment, fetching only what changed."""
-        self.check()
+        checking = _Background(self.check)
         pending = self._pending_records()
         live = self._etags()
+        checking.result()
         etags = dict(live)
         index = Index(self.url)
         for line in index.current(etags):
@@ -242,7 +243,7 @@ class Repository:
         return {_id_of(info.key): info.etag for info in listed if info.key.endswith(".json")}
 
     def _fetch(self, keys: list[str]) -> Iterator[tuple[str, bytes, str]]:
-        with Progress(f"Reading experiments from {self.url}", len(keys), unit="items") as progress:
+        with Progress("Reading experiments", len(keys), unit="items") as progress:
             for item in self.storage.get_many(keys):
                 progress.advance(1)
                 yield item
@@ -284,12 +285,19 @@ class Repository:
             texts = known.texts + [render_checkpoint(checkpoint) for checkpoint in new.values()]
             return _Known(record, known.etag, texts, known.ids | new.keys())
 
-        return self._rewrite(base["id"], change)
+        return self._rewrite(base["id"], change, is_new=create and not changes.checkpoints)
 
-    def _rewrite(self, experiment_id: str, change: Callable[[_Known | None], _Known | None]) -> Record:
-        """Write what `change` makes of an experiment (None: nothing to do), again if somebody else was quicker."""
+    def _rewrite(
+        self, experiment_id: str, change: Callable[[_Known | None], _Known | None], *, is_new: bool = False
+    ) -> Record:
+        """Write what `change` makes of an experiment (None: nothing to do), again if somebody else was quicker.
+
+        `is_new`: that there is none yet is supposed, not looked up, at first.
+        """
         for attempt in range(_WRITE_ATTEMPTS):
-            known = self._known.pop(experiment_id, None) or self._read_known(experiment_id)
+            known = self._known.pop(experiment_id, None)
+            if known is None and (attempt or not is_new):
+                known = self._read_known(experiment_id)
             changed = change(known)
             if changed is not None:
                 data, key = render_experiment(changed.record, changed.texts), _record_key(experiment_id)
@@ -300,7 +308,10 @@ class Repository:
                     continue
             latest = changed or known
             assert latest is not None  # noqa: S101 - change() raises where there is nothing
-            self._known[experiment_id] = latest
+            if changed is None:
+                self._known.setdefault(experiment_id, latest)  # another thread may have written a newer one
+            else:
+                self._known[experiment_id] = latest
             return latest.record
         raise WriteError(f"{_record_key(experiment_id)} in {self.url} is being rewritten by others all the time")
 
@@ -338,7 +349,7 @@ class Repository:
     def beat(self, experiment_id: str) -> None:
         """Say that an experiment is running, by the storage's clock."""
         heartbeat = {"experiment_id": experiment_id, "last_heartbeat": time_text(self.storage.now())}
-        self.storage.put(_heartbeat_key(experiment_id), json.dumps(heartbeat).encode())
+        self.storage.put_for_now(_heartbeat_key(experiment_id), json.dumps(heartbeat).encode())
 
     def end_heartbeat(self, experiment_id: str) -> None:
         """Say that an experiment is not running any more."""
@@ -453,7 +464,7 @@ def _local_heartbeat(entry: _spool.Entry) -> dict[str, bool]:
 
 
 def _id_of(key: str) -> str:
-    return key.rpartition("/")[2].removesuffix(".json")
+    return key[key.rfind("/") + 1 : -len(".json")]
 
 
 def _parse(data: bytes, experiment_id: str, url: str) -> Record:

@@ -9,12 +9,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
 
 from keepsake import config
+
+if TYPE_CHECKING:
+    from tests.storage.benches import Bench
 
 # A noisy machine is no reason to fail
 hypothesis.settings.register_profile("keepsake", deadline=None, print_blob=True)
@@ -72,22 +75,36 @@ def _hermetic(
     assert _outside == []
 
 
+@pytest.fixture(params=["file", "s3", "gs"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """Where the project's repository is, each in turn, seen and changed by another way than Keepsake's.
+
+    A test, or a whole module by `usefixtures`, that asks for it proves the same over disk, S3 and Cloud Storage.
+    """
+    from tests.storage.places import make_place
+
+    return make_place(request.param, tmp_path / "project" / "repo", monkeypatch)
+
+
 @pytest.fixture
-def project_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty project, which is the working directory; its repository is its folder `repo`."""
+def project_directory(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project, which is the working directory; its repository is its folder `repo`, or at the `place`."""
+    place = request.getfixturevalue("place") if "place" in request.fixturenames else None
+    url = "file://repo" if place is None or place.url.startswith("file:") else place.url
     directory = tmp_path / "project"
     directory.mkdir()
-    (directory / "keepsake.yaml").write_text("repository: file://repo\n")
+    (directory / "keepsake.yaml").write_text(f"repository: {url}\n")
     monkeypatch.chdir(directory)
     return directory
 
 
 @pytest.fixture
-def run_python() -> Callable[[str], str]:
+def run_python() -> Callable[..., str]:
     """Runs a program in a fresh interpreter and returns what it prints; fails if it does."""
 
-    def run(program: str) -> str:
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    def run(program: str, *arguments: str) -> str:
+        command = [sys.executable, "-c", program, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from typing import Any
 
 import click
@@ -97,8 +98,11 @@ def labels(names: Iterable[str]) -> dict[str, str]:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows in aligned columns, two spaces apart, without trailing spaces; a cell may have several lines."""
-    from tabulate import tabulate  # takes some 30 ms to import
+    """Rows in aligned columns, two spaces apart, without trailing spaces; a cell may have several lines.
 
-    text = tabulate(rows, tablefmt="plain", disable_numparse=True, preserve_whitespace=True)
-    return "\n".join(line.rstrip() for line in text.split("\n"))
+    A row of one cell is a line by itself, such as a title, and may be styled.
+    """
+    lines = [line for row in rows for line in zip_longest(*(cell.split("\n") for cell in row), fillvalue="")]
+    columns = zip(*(line for line in lines if len(line) > 1), strict=True)
+    form = "  ".join(f"{{:{max(map(len, column))}}}" for column in columns)
+    return "\n".join((form.format(*line) if len(line) > 1 else line[0]).rstrip() for line in lines)

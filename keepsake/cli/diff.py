@@ -123,8 +123,8 @@ def _group(
         if name not in left or name not in right or not same(left[name], right[name])
     ]
     head = [("ID:", *ids)] if ids else []
-    none = [(faint("(no difference)"), "", "")] if nothing else []
-    return [(bold(title), "", ""), *head, *(rows or none), (" " * COLUMN_WIDTH, " " * COLUMN_WIDTH, "")]
+    none = [(faint("(no difference)"),)] if nothing else []
+    return [(bold(title),), *head, *(rows or none), (" " * COLUMN_WIDTH, " " * COLUMN_WIDTH, "")]
 
 
 def _texts(left: Any, right: Any) -> tuple[str, str]:

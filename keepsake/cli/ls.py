@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -93,28 +93,29 @@ def _json(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _rows(summaries: list[Summary], everything: bool) -> list[list[str]]:
+def _rows(summaries: list[Summary], everything: bool) -> list[Sequence[str]]:
     """The header, and a row per experiment, whose cells of several lines end in an empty one."""
-    params = _param_labels(summaries, everything)
+    scalars = [_scalars(summary.params) for summary in summaries]
+    params = _param_labels(scalars, everything)
     metrics = _metric_labels(summaries, everything)
-    columns: dict[str, Callable[[Summary], str]] = {
-        "EXPERIMENT": lambda summary: short_id(summary.id),
-        "STARTED": lambda summary: ago(summary.created),
-        "STATUS": lambda summary: summary.status,
+    columns = {
+        "EXPERIMENT": [short_id(summary.id) for summary in summaries],
+        "STARTED": [ago(summary.created) for summary in summaries],
+        "STATUS": [summary.status for summary in summaries],
     }
     if len({summary.host for summary in summaries}) > 1:
-        columns["HOST"] = lambda summary: escape_controls(summary.host)
+        columns["HOST"] = [escape_controls(summary.host) for summary in summaries]
     if len({summary.user for summary in summaries}) > 1:
-        columns["USER"] = lambda summary: escape_controls(summary.user)
-    columns["PARAMS"] = lambda summary: _cell(value_lines(_scalars(summary.params), params))
+        columns["USER"] = [escape_controls(summary.user) for summary in summaries]
+    columns["PARAMS"] = [_cell(value_lines(values, params)) for values in scalars]
     if any(summary.best for summary in summaries):
-        columns["BEST CHECKPOINT"] = lambda summary: _checkpoint_cell(summary.best, metrics)
-    columns["LATEST CHECKPOINT"] = lambda summary: _checkpoint_cell(summary.latest, metrics)
-    return [list(columns), *([cell(summary) for cell in columns.values()] for summary in summaries)]
+        columns["BEST CHECKPOINT"] = [_checkpoint_cell(summary.best, metrics) for summary in summaries]
+    columns["LATEST CHECKPOINT"] = [_checkpoint_cell(summary.latest, metrics) for summary in summaries]
+    return [list(columns), *zip(*columns.values(), strict=True)]
 
 
 def _cell(lines: list[str]) -> str:
-    return "\n".join([*(lines or [""]), " "])  # tabulate drops an empty last line
+    return "\n".join([*(lines or [""]), ""])
 
 
 def _checkpoint_cell(checkpoint: Mapping[str, Any] | None, metrics: Mapping[str, str]) -> str:
@@ -129,12 +130,12 @@ def _scalars(params: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in params.items() if not isinstance(value, (dict, list))}
 
 
-def _param_labels(summaries: list[Summary], everything: bool) -> dict[str, str]:
+def _param_labels(scalars: list[dict[str, Any]], everything: bool) -> dict[str, str]:
     """The params to show: those that differ among the experiments that have them, or all."""
     first: dict[str, Any] = {}
     differing: set[str] = set()
-    for summary in summaries:
-        for name, value in _scalars(summary.params).items():
+    for params in scalars:
+        for name, value in params.items():
             if name not in differing and not same(first.setdefault(name, value), value):
                 differing.add(name)
     return labels(first if everything else differing)

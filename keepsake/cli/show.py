@@ -108,7 +108,7 @@ def _metrics(checkpoint: Checkpoint) -> dict[str, str]:
     metrics = _texts(checkpoint.metrics)
     primary = checkpoint.primary_metric
     if primary and primary["name"] in metrics:
-        metrics[primary["name"]] += f" (primary, {primary['goal']})"
+        metrics[primary["name"]] += f" (primary, {primary.get('goal')})"
     return metrics
 
 
@@ -121,10 +121,9 @@ def _sheet(heading: str, groups: list[Group]) -> str:
     width = max(len(text) for title, rows, _ in groups for text in (title, *(f"{label}:" for label in rows)))
     parts = [click.style(escape_controls(heading), bold=True, underline=True)]
     for title, rows, note in groups:
-        titles = [(bold(title), "")] if title else []
-        body = [(f"{escape_controls(label)}:", full_text(text)) for label, text in rows.items()]
-        parts.append(table([(" " * width, ""), *titles, *(body or [(faint("(none)"), "")])]))
-        parts += [note] if note else []
+        body = [(f"{escape_controls(label)}:".ljust(width), full_text(text)) for label, text in rows.items()]
+        lines = ["", title and bold(title), table(body) or faint("(none)"), note]
+        parts += lines[:1] + [line for line in lines[1:] if line]
     return "\n".join(parts)
 
 

@@ -79,6 +79,9 @@ class DiskStorage(Storage):
 
         return self._write(key, (data,), publish)
 
+    def put_for_now(self, key: str, data: bytes) -> None:
+        self._write(key, (data,), _replace, durable=False)
+
     def upload(self, key: str, source: BinaryIO) -> None:
         self._write(key, iter(lambda: source.read(_BLOCK), b""), _replace)
 
@@ -135,7 +138,9 @@ class DiskStorage(Storage):
     def _path(self, key: str) -> str:
         return f"{self._root}/{check_key(key)}"
 
-    def _write(self, key: str, blocks: Iterable[bytes], publish: Callable[[str, str], None]) -> str:
+    def _write(
+        self, key: str, blocks: Iterable[bytes], publish: Callable[[str, str], None], *, durable: bool = True
+    ) -> str:
         """Write a temporary file, let `publish(temporary, target)` give it its name, and return its etag."""
         target = self._path(key)
         with self._errors("write", key):
@@ -146,12 +151,13 @@ class DiskStorage(Storage):
                     with self._errors("write", key):
                         _write_all(fd, block)
                 with self._errors("write", key):
-                    etag = _finish(fd, temporary)
+                    etag = _finish(fd, temporary, durable=durable)
             finally:
                 os.close(fd)
             with self._errors("write", key):
                 publish(temporary, target)
-                _sync_directory(target)
+                if durable:
+                    _sync_directory(target)
         finally:
             _unlink(temporary)
         return etag
@@ -204,10 +210,11 @@ class DiskStorage(Storage):
             try:
                 with os.scandir(directory) as found:
                     # A directory sorts as its keys do, with the slash
-                    entries = sorted((f"{e.name}/" if _is_directory(e) else e.name, e) for e in found if is_key(e.name))
+                    entries = {f"{e.name}/" if _is_directory(e) else e.name: e for e in found if is_key(e.name)}
             except _ABSENT:
                 return
-        for name, entry in entries:
+        for name in sorted(entries):
+            entry = entries[name]
             if name[-1] == "/":
                 if not _is_loop(entry, directory):
                     yield from self._walk(entry.path, prefix + name)
@@ -286,12 +293,13 @@ def _write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def _finish(fd: int, path: str) -> str:
-    """Bring a written file to the disk and return its etag."""
+def _finish(fd: int, path: str, *, durable: bool) -> str:
+    """Bring a written file to the disk, if it is to last, and return its etag."""
     # The kernel's own times tick every few ms, in which an inode can be used again: two versions with one etag
     now = time.time_ns()
     os.utime(path, ns=(now, now))
-    os.fsync(fd)
+    if durable:
+        os.fsync(fd)
     return _etag(os.fstat(fd))
 
 

@@ -1,5 +1,6 @@
 """Storage in a bucket of Amazon S3, or of any server that speaks its protocol.
 
+On botocore, the part of boto3 that talks to servers: what boto3 has above it would take 60 ms more to load.
 Credentials, region, endpoint and addressing are the AWS SDK's business: profiles, environment variables, instance
 roles, `AWS_ENDPOINT_URL`. The region of a bucket need not be known: the SDK finds it out from the first answer.
 
@@ -20,7 +21,6 @@ from functools import partial
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
-import boto3
 import botocore.exceptions as sdk
 import botocore.session
 from botocore.config import Config
@@ -34,7 +34,7 @@ from keepsake.exceptions import (
     RepositoryConfigurationError,
     WriteError,
 )
-from keepsake.storage import base
+from keepsake.storage import _transfer
 from keepsake.storage.base import ObjectInfo, Storage, check_key
 from keepsake.version import __version__
 
@@ -98,14 +98,12 @@ class S3Storage(Storage):
         self.url = f"s3://{bucket}/{root}".rstrip("/").replace("%", "%25")
         self._bucket = bucket
         self._root = root + "/" if root else ""
-        self._clock = base.Clock()
-        base.threads.start()
-        base.movers.start()
+        self._clock = _transfer.Clock()
         config = Config(
             connect_timeout=_CONNECT,
             read_timeout=_READ,
             retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
-            max_pool_connections=32,
+            max_pool_connections=_transfer.AT_ONCE,
             tcp_keepalive=True,
             user_agent=f"keepsake/{__version__}",  # the usual one is put together anew for every request
             # Servers other than Amazon's refuse the checksums that are "supported"; transport security is enough
@@ -115,18 +113,18 @@ class S3Storage(Storage):
         with self._errors("open"):
             session = botocore.session.Session()
             session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
-            self._client: Any = boto3.session.Session(botocore_session=session).client("s3", config=config)
+            self._client: Any = session.create_client("s3", config=config)
         self._client.meta.events.register("after-call.s3", self._note_date)
         host = urlsplit(self._client.meta.endpoint_url).hostname or ""
         self._is_amazon = host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
     def open(self, key: str, *, start: int = 0, length: int | None = None) -> AbstractContextManager[BinaryIO]:
-        def fetch(first: int, stop: int | None, version: str | None) -> base.Fetched:
+        def fetch(first: int, stop: int | None, version: str | None) -> _transfer.Fetched:
             span = f"bytes={first}-{'' if stop is None else stop - 1}" if first >= 0 else f"bytes={first}"
             return self._fetch(key, Range=span, **({"IfMatch": version} if version else {}))
 
         self._name(key)
-        return base.open_ranges(fetch, f"{self.url}/{key}", start, length)
+        return _transfer.open_ranges(fetch, f"{self.url}/{key}", start, length)
 
     def get(self, key: str) -> tuple[bytes, str]:
         data, _, etag = self._fetch(key)
@@ -151,8 +149,8 @@ class S3Storage(Storage):
 
     def upload(self, key: str, source: BinaryIO) -> None:
         name = self._name(key)
-        first = base.read_part(source)
-        if len(first) < base.PART:
+        first = _transfer.read_part(source)
+        if len(first) < _transfer.PART:
             self.put(key, first)
             return
         with self._errors("write", key):
@@ -179,7 +177,7 @@ class S3Storage(Storage):
             kept = [info for info in found if until is None or info.key <= until]
             return kept, answer["IsTruncated"] and len(kept) == len(found) > 0
 
-        return base.list_pages(page, start)
+        return _transfer.list_pages(page, start)
 
     def delete(self, keys: Iterable[str]) -> None:
         names = [self._name(key)["Key"] for key in keys]
@@ -208,9 +206,9 @@ class S3Storage(Storage):
                 self._client.head_bucket(Bucket=self._bucket)
         return self._clock.now()
 
-    def get_many(self, keys: Iterable[str], workers: int = 16) -> Iterator[tuple[str, bytes, str]]:
+    def get_many(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes, str]]:
         jobs = (partial(self._get_if_there, key) for key in keys)
-        return (found for found in base.in_parallel(jobs, 2 * workers) if found)
+        return (found for found in _transfer.in_parallel(jobs) if found)
 
     def leftovers(self) -> Iterator[ObjectInfo]:
         pages = self._client.get_paginator("list_multipart_uploads")
@@ -231,7 +229,7 @@ class S3Storage(Storage):
     def _name(self, key: str) -> dict[str, Any]:
         return {"Bucket": self._bucket, "Key": self._root + check_key(key)}
 
-    def _fetch(self, key: str, **condition: str) -> base.Fetched:
+    def _fetch(self, key: str, **condition: str) -> _transfer.Fetched:
         request = {**self._name(key), **condition}
         with self._errors("read", key):
             for attempt in range(1, _READS + 1):
@@ -239,12 +237,12 @@ class S3Storage(Storage):
                     answer = self._client.get_object(**request)
                     with closing(answer["Body"]) as body:
                         if "Range" not in condition or not answer["ContentLength"]:
-                            return base.Fetched(body.read(), answer["ContentLength"], answer["ETag"])
-                        total = base.total_of(answer.get("ContentRange"), f"{self.url}/{key}")
-                        return base.Fetched(body.read(), total, answer["ETag"])
+                            return _transfer.Fetched(body.read(), answer["ContentLength"], answer["ETag"])
+                        total = _transfer.total_of(answer.get("ContentRange"), f"{self.url}/{key}")
+                        return _transfer.Fetched(body.read(), total, answer["ETag"])
                 except sdk.ClientError as error:
                     if _code(error) in ("InvalidRange", "416"):
-                        return base.Fetched(b"", 0, "")
+                        return _transfer.Fetched(b"", 0, "")
                     raise
                 except (sdk.IncompleteReadError, sdk.ResponseStreamingError, sdk.ReadTimeoutError):
                     if attempt == _READS:
@@ -271,11 +269,12 @@ class S3Storage(Storage):
         """Send `block` and the rest of `source` as the parts of an upload; yield what completes it, in order."""
         number = 1
         while block:
-            running.append(base.movers.submit(partial(self._send_part, {**name, "PartNumber": number, "Body": block})))
-            if len(running) > base.PARALLEL:
+            part = {**name, "PartNumber": number, "Body": block}
+            running.append(_transfer.movers.submit(partial(self._send_part, part)))
+            if len(running) > _transfer.PARALLEL:
                 yield running.popleft().result()
             number += 1
-            block = base.read_part(source, base.PART if number <= _EQUAL_PARTS else 4 * base.PART)
+            block = _transfer.read_part(source, _transfer.PART if number <= _EQUAL_PARTS else 4 * _transfer.PART)
         while running:
             yield running.popleft().result()
 
@@ -291,7 +290,7 @@ class S3Storage(Storage):
     def _delete_by(delete: Callable[[T], Failures], what: Iterable[T]) -> Failures:
         return [
             failure
-            for failures in base.in_parallel((partial(delete, item) for item in what), 16)
+            for failures in _transfer.in_parallel(partial(delete, item) for item in what)
             for failure in failures
         ]
 

@@ -16,9 +16,12 @@ from click.testing import CliRunner, Result
 
 from keepsake import _console
 from keepsake.cli import cli
-from keepsake.storage.disk import DiskStorage
+from tests.storage.benches import Bench
 
 NOW = datetime(2022, 3, 14, 9, 51, 7, tzinfo=timezone.utc).timestamp()
+
+# For a test that proves nothing of the repository: over one storage is enough
+on_disk = pytest.mark.parametrize("place", ["file"], indirect=True)
 
 Run = Callable[..., Result]
 
@@ -54,19 +57,14 @@ def experiment(id: str, ago: float, *checkpoints: dict[str, Any], **fields: Any)
 class World:
     """The repository of the project in the working directory."""
 
-    def __init__(self, project: Path) -> None:
+    def __init__(self, project: Path, repository: Bench) -> None:
         self.project = project
-        self.repository = project / "repo"
-        self._write("repository.json", b'{"version":1}')
-
-    def _write(self, key: str, data: bytes) -> None:
-        path = self.repository / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        self.repository = repository
+        repository.write("repository.json", b'{"version":1}')
 
     def add(self, *records: dict[str, Any]) -> None:
         for record in records:
-            self._write(f"metadata/experiments/{record['id']}.json", json.dumps(record, indent=1).encode())
+            self.repository.write(f"metadata/experiments/{record['id']}.json", json.dumps(record, indent=1).encode())
 
     def archive(self, key: str, **files: str) -> None:
         """An archive without a table of contents; `data__x` stands for the path `data/x`."""
@@ -76,23 +74,20 @@ class World:
                 member = tarfile.TarInfo(f"{key.split('/')[1]}/{name.replace('__', '/').replace('_py', '.py')}")
                 member.size = len(text)
                 tar.addfile(member, io.BytesIO(text.encode()))
-        self._write(f"{key}.tar.gz", buffer.getvalue())
+        self.repository.write(f"{key}.tar.gz", buffer.getvalue())
 
     def beat(self, id: str, seconds_ago: float = 2) -> None:
         heartbeat = {"experiment_id": id, "last_heartbeat": at(seconds_ago)}
-        self._write(f"metadata/heartbeats/{id}.json", json.dumps(heartbeat).encode())
-
-    def objects(self) -> set[str]:
-        return {p.relative_to(self.repository).as_posix() for p in self.repository.rglob("*") if p.is_file()}
+        self.repository.write(f"metadata/heartbeats/{id}.json", json.dumps(heartbeat).encode())
 
 
 @pytest.fixture
-def world(project_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """An empty repository at NOW."""
+def world(project_directory: Path, place: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """An empty repository at NOW, in each place."""
     monkeypatch.setattr(time, "time", lambda: NOW)
-    monkeypatch.setattr(DiskStorage, "now", lambda self: NOW)
+    monkeypatch.setattr(type(place.storage), "now", lambda self: NOW)
     monkeypatch.setenv("KEEPSAKE_CACHE", str(project_directory.parent / "cache"))
-    yield World(project_directory)
+    yield World(project_directory, place)
     _console.set_color(None)
 
 

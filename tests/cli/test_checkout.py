@@ -8,6 +8,7 @@ import pytest
 
 import keepsake
 from tests.cli.conftest import Run, World, experiment
+from tests.storage.benches import Bench
 
 COMMAND = """\
 ═══╡ If you want to run this experiment again, this is how it was run:
@@ -94,9 +95,9 @@ def test_without_a_project_the_directory_must_be_named(
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     assert "repository: file://" in run("checkout", "a37", status=1).stderr
-    assert "with -o" in run("checkout", "a37", "-R", "file://../project/repo", status=1).stderr
+    assert "with -o" in run("checkout", "a37", "-R", three_runs.repository.url, status=1).stderr
     assert contents(elsewhere) == {}
-    run("checkout", "a37", "-R", "file://../project/repo", "-o", ".")
+    run("checkout", "a37", "-R", three_runs.repository.url, "-o", ".")
     assert contents(elsewhere) == {"train.py": "print(1)\n", "data/x": "9f02c7d300"}
 
 
@@ -182,7 +183,7 @@ def test_what_is_not_there_is_an_error(three_runs: World, run: Run) -> None:
     assert not Path("out").exists()
 
 
-def test_what_the_library_saved(project_directory: Path, run: Run) -> None:
+def test_what_the_library_saved(place: Bench, project_directory: Path, run: Run) -> None:
     """From a run of this version, with its own kind of archive."""
     Path("train.py").write_text("print('training')")
     Path("model").write_text("untrained")
@@ -193,7 +194,7 @@ def test_what_the_library_saved(project_directory: Path, run: Run) -> None:
     recorded.stop()
     run("checkout", recorded.short_id(), "-o", "out")
     assert contents(Path("out")) == {
-        "keepsake.yaml": "repository: file://repo\n",
+        "keepsake.yaml": Path("keepsake.yaml").read_text(),
         "model": "weights 0.25",
         "train.py": "print('training')",
     }

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Run, World, at, checkpoint, experiment
+from keepsake import _console
+from tests.cli.conftest import Run, World, at, checkpoint, experiment, on_disk
 
 THREE = """\
 EXPERIMENT  STARTED             STATUS   HOST      USER     PARAMS       BEST CHECKPOINT    LATEST CHECKPOINT
@@ -170,6 +174,7 @@ e200000     in one day          stopped
     )
 
 
+@on_disk
 @pytest.mark.parametrize(
     ("values", "differ"),
     [
@@ -238,13 +243,34 @@ e200000     5 seconds ago  stopped                        p=two
     )
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_first_listing_of_a_large_repository_shows_how_far_it_is(
+    three_runs: World, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal, and if it takes longer than a second; not the next one, which fetches nothing."""
+    terminal, seconds = Terminal(), itertools.count()
+    monkeypatch.setattr(_console, "sys", SimpleNamespace(stderr=terminal))
+    monkeypatch.setattr(_console, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    monkeypatch.setenv("TERM", "xterm")
+    assert run("ls").stdout == THREE
+    assert "   │ Reading experiments  [########................]  33%  1 items of 3 items" in terminal.getvalue()
+    assert terminal.getvalue().endswith("\r\x1b[K")
+    assert run("ls").stdout == THREE
+    assert terminal.getvalue().count("Reading") == 3
+
+
 def test_a_broken_record_hides_no_other(three_runs: World, run: Run) -> None:
-    (three_runs.repository / "metadata/experiments/bad0000000.json").write_text("{")
+    three_runs.repository.write("metadata/experiments/bad0000000.json", b"{")
     result = run("ls")
     assert result.stdout == THREE
     assert "bad0000000.json" in result.stderr
 
 
+@on_disk
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [

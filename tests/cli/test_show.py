@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.cli.conftest import Run, World, at, checkpoint, experiment
+from tests.cli.conftest import Run, World, at, checkpoint, experiment, on_disk
 
 EXPERIMENT = """\
 Experiment: a37c2e9d04
@@ -88,9 +88,9 @@ def test_all_shows_every_package(three_runs: World, run: Run) -> None:
 
 
 def test_json_is_the_record_with_every_field(three_runs: World, run: Run) -> None:
-    path = three_runs.repository / "metadata/experiments/a37c2e9d04.json"
+    record = three_runs.repository.read("metadata/experiments/a37c2e9d04.json")
     shown = run("show", "--json", "a37c2e9d04").stdout
-    assert list(json.loads(shown).items()) == list(json.loads(path.read_text()).items())
+    assert list(json.loads(shown).items()) == list(json.loads(record).items())
     assert shown.startswith('{\n  "id": "a37c2e9d04",\n')
     assert json.loads(run("show", "--json", "5d8").stdout) == checkpoint(
         "5d8f0b6a12", 180, 20, {"metric-1": 0.02, "metric-2": 2}, path="data"
@@ -205,6 +205,7 @@ def test_the_first_five_of_unknown_packages(world: World, run: Run) -> None:
     assert packages("e30") == [*"vwxyz"]
 
 
+@on_disk
 @pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone of a process cannot be changed here")
 @pytest.mark.parametrize(
     ("zone", "text"),

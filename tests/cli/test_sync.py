@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
+from tests.storage.benches import Bench
 
 TRAINING = """
 import keepsake
@@ -20,46 +21,42 @@ experiment.checkpoint(metrics={"loss": 2})
 
 @pytest.fixture
 def recorded_offline(
-    project_directory: Path, run_python: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
-) -> Path:
+    place: Bench, project_directory: Path, run_python: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> Bench:
     with monkeypatch.context() as context:
         context.setenv("KEEPSAKE_OFFLINE", "1")
         run_python(TRAINING)
-    return project_directory / "repo"
+    return place
 
 
-def stored(repository: Path) -> list[str]:
-    return sorted({path.parent.name for path in repository.rglob("*") if path.is_file()})
-
-
-def test_it_sends_what_was_recorded_offline(recorded_offline: Path, run: Run) -> None:
-    assert stored(recorded_offline) == []
+def test_it_sends_what_was_recorded_offline(recorded_offline: Bench, run: Run) -> None:
+    assert recorded_offline.listed() == set()
     id = run("ls", "-q").stdout.strip()
     result = run("sync")
     assert result.stdout.startswith(f"* Experiment {id[:7]} (2 new checkpoints, ")
-    assert result.stdout.endswith(f" of files) → file://{recorded_offline}\n")
+    assert result.stdout.endswith(f" of files) → {recorded_offline.url}\n")
     assert result.stderr == "═══╡ Sent 1 experiment.\n"
-    assert {"checkpoints", "experiments"} <= set(stored(recorded_offline))
+    assert {key.split("/")[0] for key in recorded_offline.listed()} == {"checkpoints", "metadata", "repository.json"}
     assert run("sync").output == "═══╡ Everything is in the repository.\n"
 
 
 @pytest.mark.parametrize("option", ["-n", "--dry-run"])
-def test_a_dry_run_only_tells(recorded_offline: Path, run: Run, option: str) -> None:
+def test_a_dry_run_only_tells(recorded_offline: Bench, run: Run, option: str) -> None:
     assert "(2 new checkpoints, " in run("sync", option).stdout
-    assert stored(recorded_offline) == []
+    assert recorded_offline.listed() == set()
 
 
-def test_other_commands_say_that_something_waits(recorded_offline: Path, run: Run) -> None:
+def test_other_commands_say_that_something_waits(recorded_offline: Bench, run: Run) -> None:
     hint = "═══╡ Not wholly in the repository yet: 1 experiment. `keepsake sync` sends it.\n"
     assert run("ls").stderr == hint
     run("sync")
     assert run("ls").stderr == ""
 
 
-def test_what_cannot_be_sent_is_an_error_and_stays(recorded_offline: Path, run: Run) -> None:
-    recorded_offline.write_text("a file where the repository belongs")
+def test_what_cannot_be_sent_is_an_error_and_stays(recorded_offline: Bench, run: Run) -> None:
+    recorded_offline.write("repository.json", b"something else's")
     result = run("sync", status=1)
     assert "is not wholly sent: " in result.stderr
     assert "Sent" not in result.stderr
-    recorded_offline.unlink()
+    recorded_offline.remove("repository.json")
     assert run("sync").stderr == "═══╡ Sent 1 experiment.\n"

@@ -1,4 +1,4 @@
-"""The Python API on a local repository: recording, reading, comparing, restoring, deleting."""
+"""The Python API on a repository, in each place: recording, reading, comparing, restoring, deleting."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ import keepsake
 from keepsake import exceptions
 from keepsake.checkpoint import CheckpointList
 from keepsake.experiment import Experiment, ExperimentList
+from tests.storage.benches import Bench
 
 MINIMIZE = ("loss", "minimize")
 
 
-def keys(repository: Path) -> list[str]:
-    return sorted(path.relative_to(repository).as_posix() for path in repository.rglob("*") if path.is_file())
+pytestmark = pytest.mark.usefixtures("place")
+on_disk = pytest.mark.parametrize("place", ["file"], indirect=True)
 
 
-def stored(project: Path, experiment: Experiment) -> dict[str, Any]:
-    return json.loads((project / f"repo/metadata/experiments/{experiment.id}.json").read_bytes())  # type: ignore[no-any-return]
+def stored(place: Bench, experiment: Experiment) -> dict[str, Any]:
+    return json.loads(place.read(f"metadata/experiments/{experiment.id}.json"))  # type: ignore[no-any-return]
 
 
 @pytest.fixture
@@ -44,13 +45,13 @@ def trained(project_directory: Path) -> Experiment:
     return experiment
 
 
-def test_a_run_is_recorded_whole(trained: Experiment, project_directory: Path) -> None:
+def test_a_run_is_recorded_whole(trained: Experiment, project_directory: Path, place: Bench) -> None:
     """A finished run leaves in the repository what 0.4.2 would have put there, and nothing anywhere else."""
     checkpoints = [f"checkpoints/{c.id}.tar.gz" for c in trained.checkpoints]
     expected = ["repository.json", f"metadata/experiments/{trained.id}.json", f"experiments/{trained.id}.tar.gz"]
-    assert keys(project_directory / "repo") == sorted(expected + checkpoints)
+    assert place.listed() == {*expected, *checkpoints}
     assert not (project_directory / ".keepsake").exists()
-    assert (project_directory / "repo/repository.json").read_bytes() == b'{"version":1}'
+    assert place.read("repository.json") == b'{"version":1}'
 
 
 def test_what_was_recorded_is_read_back(trained: Experiment) -> None:
@@ -74,7 +75,9 @@ def test_what_was_recorded_is_read_back(trained: Experiment) -> None:
     assert found.duration == found.checkpoints[2].created - found.created
 
 
-def test_times_are_local_for_people_and_utc_on_disk(project_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_times_are_local_for_people_and_utc_in_the_repository(
+    project_directory: Path, place: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import time
 
     monkeypatch.setenv("TZ", "Asia/Tokyo")
@@ -82,7 +85,7 @@ def test_times_are_local_for_people_and_utc_on_disk(project_directory: Path, mon
     experiment = keepsake.init()
     experiment.stop()
     assert abs(datetime.now() - experiment.created) < timedelta(minutes=1)
-    assert stored(project_directory, experiment)["created"].endswith("Z")
+    assert stored(place, experiment)["created"].endswith("Z")
     assert keepsake.experiments.get(experiment.id).created == experiment.created
 
 
@@ -127,14 +130,14 @@ def test_checkout_brings_back_code_and_weights(trained: Experiment, tmp_path: Pa
     assert (tmp_path / "out/train.py").read_text() == "print('training')"
 
 
-def test_what_still_waits_in_the_spool_can_be_read(project_directory: Path, tmp_path: Path) -> None:
+def test_what_still_waits_in_the_spool_can_be_read(project_directory: Path, place: Bench, tmp_path: Path) -> None:
     """A notebook, or another terminal in the project, sees at once what was just saved; offline too."""
     (project_directory / "model.pth").write_text("weights")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KEEPSAKE_OFFLINE", "1")
         experiment = keepsake.init(path="model.pth", params={"a": 1})
         experiment.checkpoint(path="model.pth", metrics={"loss": 1.0}, primary_metric=MINIMIZE)
-        assert not (project_directory / "repo").exists()
+        assert place.listed() == set()
         found = keepsake.experiments.get(experiment.id)
         assert found.is_running()
         assert found.checkpoints.metrics["loss"] == [1.0]
@@ -152,10 +155,10 @@ def test_what_still_waits_in_the_spool_can_be_read(project_directory: Path, tmp_
 
 
 def test_files_that_are_not_there_are_told_from_those_on_their_way(
-    trained: Experiment, project_directory: Path, tmp_path: Path
+    trained: Experiment, place: Bench, tmp_path: Path
 ) -> None:
-    for archive in (project_directory / "repo/checkpoints").iterdir():
-        archive.unlink()
+    for checkpoint in trained.checkpoints:
+        place.remove(f"checkpoints/{checkpoint.id}.tar.gz")
     checkpoint = keepsake.experiments.get(trained.id).checkpoints[0]
     with pytest.raises(exceptions.DoesNotExist, match="never came"):
         checkpoint.checkout(tmp_path / "out")
@@ -164,6 +167,7 @@ def test_files_that_are_not_there_are_told_from_those_on_their_way(
         checkpoint.open("model.pth")
 
 
+@on_disk
 def test_a_relative_repository_is_relative_to_the_file_it_stands_in_or_else_to_where_one_is(
     trained: Experiment, project_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,6 +288,7 @@ def test_values_of_the_frameworks_are_recorded(project_directory: Path) -> None:
 )
 def test_a_checkpoint_that_cannot_be_recorded_never_raises_into_the_loop(
     project_directory: Path,
+    place: Bench,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     arguments: dict[str, Any],
@@ -300,7 +305,7 @@ def test_a_checkpoint_that_cannot_be_recorded_never_raises_into_the_loop(
     assert experiment.checkpoint() is not None
     experiment.stop()
     assert keepsake.experiments.get(experiment.id).checkpoints.step == [0]
-    assert len(keys(project_directory / "repo")) == 2
+    assert len(place.listed()) == 2
     assert not (project_directory / ".keepsake").exists()
 
 
@@ -316,12 +321,16 @@ def test_a_primary_metric_that_is_no_pair_is_ignored(
 
 
 @pytest.mark.parametrize("arguments", [{"path": "missing"}, {"path": "/"}, {"params": {"a": object()}}, {"params": 7}])
-def test_an_init_that_fails_raises_and_leaves_nothing(project_directory: Path, arguments: dict[str, Any]) -> None:
+def test_an_init_that_fails_raises_and_leaves_nothing(
+    project_directory: Path, place: Bench, arguments: dict[str, Any]
+) -> None:
     with pytest.raises(exceptions.KeepsakeError):
         keepsake.init(**arguments)
     assert [path.name for path in project_directory.iterdir()] == ["keepsake.yaml"]
+    assert place.listed() == set()
 
 
+@on_disk
 def test_an_init_without_rights_says_so_and_leaves_nothing(project_directory: Path) -> None:
     (project_directory / "repo").write_text("a file where the repository should be")
     with pytest.raises(exceptions.KeepsakeError, match="repo"):
@@ -329,6 +338,7 @@ def test_an_init_without_rights_says_so_and_leaves_nothing(project_directory: Pa
     assert not (project_directory / ".keepsake").exists()
 
 
+@on_disk
 def test_without_a_configuration_the_error_shows_the_file_to_create(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -339,13 +349,13 @@ def test_without_a_configuration_the_error_shows_the_file_to_create(
         keepsake.Project(directory=tmp_path).experiments.list()
 
 
-def test_a_project_needs_no_configuration_if_it_names_the_repository(tmp_path: Path) -> None:
-    project = keepsake.Project(repository=f"file://{tmp_path}/repo", directory=tmp_path)
+def test_a_project_needs_no_configuration_if_it_names_the_repository(place: Bench, tmp_path: Path) -> None:
+    project = keepsake.Project(repository=place.url, directory=tmp_path)
     (tmp_path / "train.py").write_text("code")
     experiment = project.experiments.create(path=".", params={"foo": "bar"})
     experiment.checkpoint(metrics={"a": 1})
     experiment.stop()
-    reader = keepsake.Project(repository=f"file://{tmp_path}/repo")
+    reader = keepsake.Project(repository=place.url)
     assert [e.params for e in reader.experiments.list()] == [{"foo": "bar"}]
 
 
@@ -377,7 +387,7 @@ def test_experiments_are_listed_oldest_first_and_filtered(
     assert "The filter failed" in capsys.readouterr().err
 
 
-def test_experiments_are_deleted_with_all_that_is_theirs(project_directory: Path) -> None:
+def test_experiments_are_deleted_with_all_that_is_theirs(project_directory: Path, place: Bench) -> None:
     (project_directory / "model.pth").write_text("weights")
     for number in range(3):
         experiment = keepsake.init(path="model.pth", params={"number": number})
@@ -387,9 +397,9 @@ def test_experiments_are_deleted_with_all_that_is_theirs(project_directory: Path
     assert len(bad) == 2
     bad.delete()
     (left,) = keepsake.experiments.list()
-    assert len(keys(project_directory / "repo")) == 4
+    assert len(place.listed()) == 4
     left.delete()
-    assert keys(project_directory / "repo") == ["repository.json"]
+    assert place.listed() == {"repository.json"}
 
 
 def test_ids_are_found_by_their_beginning(trained: Experiment) -> None:
@@ -408,33 +418,31 @@ def test_ids_are_found_by_their_beginning(trained: Experiment) -> None:
             keepsake.experiments.get(trained.id[: common - 1])
 
 
-def test_an_ambiguous_id_says_how_many_there_are(project_directory: Path) -> None:
+def test_an_ambiguous_id_says_how_many_there_are(project_directory: Path, place: Bench) -> None:
     for number in (1, 2, 3):
         experiment_id = "abcdef" + f"{number:058x}"
-        path = project_directory / f"repo/metadata/experiments/{experiment_id}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"id": experiment_id, "created": "2021-02-03T04:05:06Z"}))
+        record = {"id": experiment_id, "created": "2021-02-03T04:05:06Z"}
+        place.write(f"metadata/experiments/{experiment_id}.json", json.dumps(record).encode())
     with pytest.raises(exceptions.AmbiguousID, match="3 IDs"):
         keepsake.experiments.get("abcdef")
 
 
 def test_a_broken_record_among_good_ones_is_one_warning(
-    trained: Experiment, project_directory: Path, capsys: pytest.CaptureFixture[str]
+    trained: Experiment, place: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (project_directory / "repo/metadata/experiments" / ("b" * 64 + ".json")).write_text('{"id": ')
-    (project_directory / "repo/metadata/experiments/README.txt").write_text("not ours")
+    place.write(f"metadata/experiments/{'b' * 64}.json", b'{"id": ')
+    place.write("metadata/experiments/README.txt", b"not ours")
     assert [e.id for e in keepsake.experiments.list()] == [trained.id]
     assert capsys.readouterr().err.count("cannot be read and is left out") == 1
 
 
-def test_a_repository_of_a_later_version_is_refused(trained: Experiment, project_directory: Path) -> None:
-    spec = project_directory / "repo/repository.json"
+def test_a_repository_of_a_later_version_is_refused(trained: Experiment, place: Bench) -> None:
     for content, error in (
-        ('{"version":2}', exceptions.IncompatibleRepositoryVersion),
-        ("{}", exceptions.CorruptedRepositorySpec),
-        ("version 1", exceptions.CorruptedRepositorySpec),
+        (b'{"version":2}', exceptions.IncompatibleRepositoryVersion),
+        (b"{}", exceptions.CorruptedRepositorySpec),
+        (b"version 1", exceptions.CorruptedRepositorySpec),
     ):
-        spec.write_text(content)
+        place.write("repository.json", content)
         project = keepsake.Project()
         with pytest.raises(error):
             project.experiments.list()
@@ -466,14 +474,15 @@ def test_an_experiment_can_be_pickled_and_copied(trained: Experiment, duplicate:
         assert file.read() == b"weights of 0.25"
 
 
-def test_to_json_is_what_stands_on_disk(trained: Experiment, project_directory: Path) -> None:
+def test_to_json_is_what_stands_in_the_repository(trained: Experiment, place: Bench) -> None:
     found = keepsake.experiments.get(trained.id)
-    assert found.to_json() == stored(project_directory, trained)
+    assert found.to_json() == stored(place, trained)
     assert json.loads(json.dumps(found.to_json())) == found.to_json()
     checkpoint = keepsake.Checkpoint.from_json(found.to_json()["checkpoints"][0])
     assert checkpoint == found.checkpoints[0]
 
 
+@on_disk
 def test_experiments_and_checkpoints_can_be_built_by_hand() -> None:
     created = datetime(2021, 2, 3, 4, 5, 6)
     good = keepsake.Checkpoint(id="c" * 64, created=created, metrics={"loss": 0.5}, step=3)
@@ -536,7 +545,7 @@ def test_messages_say_what_is_being_saved_unless_quiet(
 
 
 def test_a_run_that_was_deleted_is_not_brought_back(
-    project_directory: Path, capsys: pytest.CaptureFixture[str]
+    project_directory: Path, place: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
     experiment = keepsake.init()
     experiment.checkpoint(metrics={"loss": 1.0})
@@ -545,11 +554,12 @@ def test_a_run_that_was_deleted_is_not_brought_back(
     experiment.checkpoint(metrics={"loss": 3.0})
     experiment.stop()
     assert keepsake.experiments.list() == []
-    assert keys(project_directory / "repo") == ["repository.json"]
+    assert place.listed() == {"repository.json"}
     assert not (project_directory / ".keepsake").exists()
     assert capsys.readouterr().err.count("was deleted") == 1
 
 
+@on_disk
 def test_import_paths_of_old_code_lead_somewhere() -> None:
     from keepsake.checkpoint import Checkpoint, PrimaryMetric
     from keepsake.experiment import ExperimentCollection

@@ -192,6 +192,23 @@ def test_merging_the_same_again_writes_nothing(storage: CountingStorage, reposit
     assert storage.get(f"metadata/experiments/{make_id(1)}.json")[1] == etag
 
 
+def test_what_a_thread_wrote_is_not_forgotten_by_one_that_only_looked(
+    storage: CountingStorage, repository: Repository
+) -> None:
+    """Or files of the new checkpoint would wait for ever: no record, as far as known, would name them."""
+    base = make_record(1)
+    repository.merge(base, Changes({}, [make_checkpoint(1)]), create=True)
+
+    class Meanwhile(dict[str, Any]):
+        def items(self) -> Any:
+            repository.merge(base, Changes({}, [make_checkpoint(2)]), create=False)
+            return super().items()
+
+    repository.merge(base, Changes(Meanwhile(), []), create=False)
+    known = repository.merge(base, Changes(), create=False)
+    assert [c["id"] for c in known["checkpoints"]] == [make_checkpoint(n)["id"] for n in (1, 2)]
+
+
 def test_unknown_fields_and_the_text_of_times_survive_a_rewrite(
     storage: CountingStorage, repository: Repository
 ) -> None:

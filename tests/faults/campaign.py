@@ -241,6 +241,7 @@ CAMPAIGNS = {
 
 def main() -> None:
     """Run the campaign that the arguments name."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     name, count = sys.argv[1], int(sys.argv[2])
     base = Path(tempfile.mkdtemp(prefix="keepsake-faults-", dir=sys.argv[3] if len(sys.argv) > 3 else None))
     report = CAMPAIGNS[name](base, count)

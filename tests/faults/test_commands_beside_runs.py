@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -37,6 +38,15 @@ def project(project_directory: Path) -> Path:
     return project_directory
 
 
+def _rest(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Wait for a script's end and return what it wrote since; communicate() forgets what was read ahead of a line."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    output, messages = process.stdout.read(), process.stderr.read()
+    process.wait()
+    return output, messages
+
+
 @pytest.mark.parametrize(
     "arguments",
     [("sync",), ("doctor", "--thorough", "--fix"), ("show",), ("checkout", "-f", "-o", "out"), ("push",)],
@@ -52,7 +62,7 @@ def test_a_command_beside_a_run_costs_it_nothing(project: Path, tmp_path: Path, 
         while process.poll() is None:
             command(*arguments, *extra.get(arguments[0], ()), status=None)
             calls += 1
-        output, messages = process.communicate()
+        output, messages = _rest(process)
     assert (process.returncode, calls > 0) == (0, True)
     assert "Traceback" not in messages
     lines = [line.split() for line in output.splitlines()]
@@ -78,7 +88,7 @@ def test_a_run_that_is_deleted_goes_on_and_does_not_come_back(project: Path) -> 
         experiment_id = process.stdout.readline().strip()
         process.stdout.readline()
         command("rm", "-f", experiment_id)
-        _, messages = process.communicate()
+        _, messages = _rest(process)
     assert process.returncode == 0
     assert "Traceback" not in messages
     assert messages.count("was deleted") == 1
@@ -98,7 +108,7 @@ def test_checkpoints_whose_files_are_deleted_stay_deleted(project: Path) -> None
             if int(line.split()[1]) % 20 == 5:
                 deleted.append(line.split()[0])
                 command("rm", "-f", deleted[-1])
-        process.communicate()
+        _rest(process)
     assert process.returncode == 0
     experiment = keepsake.experiments.get(experiment_id)
     there = {checkpoint.id: checkpoint for checkpoint in experiment.checkpoints}

@@ -126,19 +126,24 @@ assert experiment.is_running()
     check_all_is_there(project, output, 24 + 12)
 
 
-def test_a_fork_waits_for_imports_that_go_on_in_the_background(project: Path) -> None:
-    """A child forked in the middle of one would wait for ever when it imports the same module."""
-    output, _ = run(
-        _BEGIN
-        + """
-import importlib.abc
+_SLOW = """
+import importlib.abc, sys, threading, time
 
 class Slow(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
         if threading.current_thread() is not threading.main_thread():
-            time.sleep(0.05)
+            time.sleep(0.02)
 
 sys.meta_path.insert(0, Slow())
+"""
+
+
+def test_a_fork_waits_for_imports_that_go_on_in_the_background(project: Path) -> None:
+    """A child forked in the middle of one would wait for ever when it imports the same module."""
+    output, _ = run(
+        _SLOW
+        + _BEGIN
+        + """
 experiment = keepsake.init(path="train.py")
 children = []
 for number in range(20):
@@ -155,6 +160,60 @@ for pid in children:
         seconds=30,
     )
     check_all_is_there(project, output, 20)
+
+
+@pytest.mark.parametrize("also", ["", "import logging"])
+def test_forks_and_imports_in_the_background_take_the_lock_of_logging_in_the_same_order(also: str) -> None:
+    """Every fork takes it, and so does what makes a logger while it is imported, as a recovery comes to import."""
+    run("import keepsake\nkeepsake.init(path='train.py')", KEEPSAKE_OFFLINE="1")
+    _, messages = run(
+        f"""{_SLOW}
+import os, keepsake
+{also}
+keepsake.init()
+for _ in range(30):
+    if (pid := os.fork()) == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    time.sleep(0.001)
+""",
+        seconds=30,
+    )
+    assert "Exception ignored" not in messages
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_runs_that_children_of_multiprocessing_begin_end_with_them(project: Path, method: str) -> None:
+    """A search over hyperparameters: a process for each run, or a pool, whose end sends SIGTERM to its workers."""
+    _, messages = run(
+        f"""
+        import multiprocessing, sys, keepsake
+
+        def train(number):
+            experiment = keepsake.init(path="train.py", params={{"number": number}})
+            experiment.checkpoint(path="train.py", metrics={{"number": number}}, quiet=True)
+            if number == 1:
+                raise ValueError("diverged")
+
+        if __name__ == "__main__":
+            context = multiprocessing.get_context("{method}")
+            processes = [context.Process(target=train, args=(number,)) for number in range(2)]
+            [process.start() for process in processes]
+            [process.join() for process in processes]
+            assert [process.exitcode for process in processes] == [0, 1]
+            with context.Pool(2) as pool:
+                pool.map(train, range(2, 6), chunksize=1)
+        """
+    )
+    assert "not wholly saved" not in messages
+    assert not (project / ".keepsake").exists()
+    ends = {}
+    for experiment in keepsake.experiments.list():
+        assert experiment.params is not None
+        ends[experiment.params["number"]] = (experiment.status, experiment.end_reason)
+        assert len(experiment.checkpoints) == 1
+    assert [ends[number] for number in range(2)] == [("stopped", "finished"), ("stopped", "exception: ValueError")]
+    assert {ends[number][0] for number in range(2, 6)} == {"stopped"}
 
 
 def test_children_that_outlive_their_parent_lose_nothing(project: Path) -> None:
@@ -205,8 +264,8 @@ def test_a_listing_is_right_at_every_moment_while_sixteen_processes_write(projec
                         best = ("loss", "minimize")
                         experiment.checkpoint(metrics={{"loss": number}}, primary_metric=best, quiet=True)
                     experiment.stop()
-                    sys.stdout.write(experiment.id + "\\n")
-                    sys.stdout.flush()
+                    with open("made", "a") as made:  # a pipe that is read at the end would be full
+                        made.write(experiment.id + "\\n")
                 sys.exit(0)
             writers.append(pid)
         assert all(os.waitpid(pid, 0)[1] == 0 for pid in writers)
@@ -218,9 +277,9 @@ def test_a_listing_is_right_at_every_moment_while_sixteen_processes_write(projec
         listed = _list()
         assert seen <= listed.keys(), "an experiment was listed once, and then it was not"
         seen, listings = set(listed), listings + 1
-    output, messages = writers.communicate()
+    _, messages = writers.communicate()
     assert (writers.returncode, messages) == (0, "")
-    made = output.split()
+    made = Path("made").read_text().split()
     listed = _list()
     assert sorted(listed) == sorted(made)
     assert {entry["num_checkpoints"] for entry in listed.values()} == {3}

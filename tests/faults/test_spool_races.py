@@ -161,9 +161,9 @@ def test_what_is_published_while_it_is_read_is_seen(entry: Entry, storage: Fault
     assert seen == 1
 
 
-@pytest.mark.parametrize("place", ["nothing", "an empty mount point"])
+@pytest.mark.parametrize("instead", ["nothing", "an empty mount point"])
 def test_files_are_kept_until_they_are_in_the_repository_that_knows_them(
-    entry: Entry, repository: Repository, storage: FaultyStorage, project_directory: Path, place: str
+    entry: Entry, repository: Repository, storage: FaultyStorage, project_directory: Path, instead: str
 ) -> None:
     """The disk is unmounted between the record and the archive, and comes back later."""
     (project_directory / "model.pth").write_text("weights")
@@ -174,14 +174,14 @@ def test_files_are_kept_until_they_are_in_the_repository_that_knows_them(
     def unmount(moment: str, verb: str, key: str) -> None:
         if moment == "before" and verb == "upload":
             (project_directory / "repo").rename(project_directory / "away")
-            if place != "nothing":
+            if instead != "nothing":
                 (project_directory / "repo").mkdir()
 
     storage.fault = unmount
     with pytest.raises(KeepsakeError):
         _mover.upload(entry, repository)
     storage.fault = lambda moment, verb, key: None
-    if place != "nothing":
+    if instead != "nothing":
         (project_directory / "repo").rename(project_directory / "below the mount")
     (project_directory / "away").rename(project_directory / "repo")
     _mover.upload(entry, repository)

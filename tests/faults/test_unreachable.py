@@ -108,7 +108,7 @@ def test_a_repository_that_goes_away_costs_nothing(
 
 def test_sync_sends_what_was_left(project: Path) -> None:
     """And tells before, on request, what that is; a second time it has nothing to do."""
-    output, _ = run(train(during="if number == 1: os.rename('repo', '../away')"))
+    output, _ = run(train(during="if number == 0: os.rename('repo', '../away')"))
     bring_back(project)
     told, _ = command("sync", "--dry-run")
     assert output[:7] in told

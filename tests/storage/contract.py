@@ -13,28 +13,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
 
 import pytest
 
 from keepsake.exceptions import DoesNotExist, PreconditionFailed
 from keepsake.storage import Storage
+from tests.storage.benches import Bench
 
 MIB = 1 << 20
 ODD_KEYS = ["a/ü x+%20&=?#'\"~.json", "日本/語.json", "a b", "-", ".hidden/x", "a:b/c*?.json", "x/" + "n" * 200]
 BAD_KEYS = ["", "/", "a/", "/a", "a//b", ".", "..", "a/../b", "a/./b", "a\\b", "a\0b", "a\udc80b", "a/.x.keepsake-tmp"]
-
-
-class Bench(Protocol):
-    """One empty storage, with a back door."""
-
-    storage: Storage
-
-    def seed(self, objects: dict[str, bytes]) -> None:
-        """Put objects there by another way than the storage."""
-
-    def contents(self) -> dict[str, bytes]:
-        """Everything that is there, temporary objects included, read by another way than the storage."""
 
 
 class Broken(io.RawIOBase):
@@ -376,7 +364,7 @@ class StorageContract:
                 taken.append(f"m/{number % 100}")
                 yield taken[-1]
 
-        for _, data, _ in itertools.islice(storage.get_many(keys(), workers=2), 5):
+        for _, data, _ in itertools.islice(storage.get_many(keys()), 5):
             assert data == b"x"
         assert len(taken) < 100
 

@@ -29,7 +29,8 @@ class Request:
 
 
 class Proxy:
-    """Forwards HTTP/1.1 requests to `upstream`, each after `latency` seconds; `requests` remembers them.
+    """Forwards HTTP/1.1 requests to `upstream`, each after `latency` seconds; `requests` remembers them, and `sent` is
+    how many bytes the answers had.
 
     `fault` decides about each request: None forwards it; bytes are the whole answer, the request never arrives; "lost"
     lets it arrive and cuts the connection in place of an answer; "cut" ends the connection in the middle of the
@@ -41,6 +42,7 @@ class Proxy:
         self.latency = latency
         self.fault = fault
         self.requests: list[Request] = []
+        self.sent = 0
         self.address = ""
 
     @contextmanager
@@ -78,14 +80,13 @@ class Proxy:
                 if fault == "hang":
                     await asyncio.sleep(3600)
                 if isinstance(fault, bytes):
-                    writer.write(fault)
-                    await writer.drain()
+                    await self._send(writer, fault)
                     continue
                 if upstream is None:
                     upstream = await asyncio.open_connection(self.upstream.hostname, self.upstream.port, limit=LIMIT)
                 upstream[1].write(request.head + request.body)
                 await upstream[1].drain()
-                if not await _answer(request, upstream[0], writer, fault):
+                if not await self._answer(request, upstream[0], writer, fault):
                     break
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # one of the two ended, or the test did
@@ -94,6 +95,28 @@ class Proxy:
                 end.close()
                 with suppress(OSError):
                     await end.wait_closed()
+
+    async def _answer(self, request: Request, upstream: StreamReader, writer: StreamWriter, fault: str | None) -> bool:
+        """Pass an answer on; return whether the connection can serve another request."""
+        head = await upstream.readuntil(b"\r\n\r\n")
+        if fault == "lost":
+            return False
+        line, headers = _parse(head)
+        await self._send(writer, head)
+        if request.method == "HEAD" or line.split(" ")[1] in ("204", "304"):
+            return True
+        left = int(headers.get("content-length", LIMIT)) // 2
+        async for chunk in _body(upstream, headers, request=False):
+            await self._send(writer, chunk[:left] if fault == "cut" else chunk)
+            left -= len(chunk)
+            if fault == "cut" and left <= 0:
+                return False
+        return "content-length" in headers or "transfer-encoding" in headers
+
+    async def _send(self, writer: StreamWriter, data: bytes) -> None:
+        self.sent += len(data)
+        writer.write(data)
+        await writer.drain()
 
 
 def reply(status: str, body: str = "", **headers: str) -> bytes:
@@ -131,30 +154,6 @@ async def _read_request(reader: StreamReader, writer: StreamWriter) -> Request |
     method, target, _ = line.split(" ", 2)
     body = b"".join([chunk async for chunk in _body(reader, headers, request=True)])
     return Request(method, target, headers, head, body)
-
-
-async def _answer(request: Request, upstream: StreamReader, writer: StreamWriter, fault: str | None) -> bool:
-    """Pass an answer on; return whether the connection can serve another request."""
-    head = await upstream.readuntil(b"\r\n\r\n")
-    if fault == "lost":
-        return False
-    line, headers = _parse(head)
-    writer.write(head)
-    if request.method == "HEAD" or line.split(" ")[1] in ("204", "304"):
-        await writer.drain()
-        return True
-    left = int(headers.get("content-length", LIMIT)) // 2
-    async for chunk in _body(upstream, headers, request=False):
-        if fault == "cut":
-            writer.write(chunk[:left])
-            left -= len(chunk)
-            if left <= 0:
-                await writer.drain()
-                return False
-            continue
-        writer.write(chunk)
-        await writer.drain()
-    return "content-length" in headers or "transfer-encoding" in headers
 
 
 async def _body(reader: StreamReader, headers: dict[str, str], *, request: bool) -> AsyncIterator[bytes]:

@@ -11,84 +11,52 @@ from typing import Any
 
 import pytest
 
-from keepsake.storage import Storage, open_storage
+from tests.storage.benches import Bench, S3Bench
 from tests.storage.contract import StorageContract
 
 S3_URL = os.environ.get("KEEPSAKE_TEST_S3_URL")
 GCS_URL = os.environ.get("KEEPSAKE_TEST_GCS_URL")
 
 
-class CloudBench:
-    """A new root of its own in a real bucket, seen through the SDK; emptied in the end."""
+class RealS3Bench(S3Bench):
+    """A new root of its own in a real bucket."""
 
     def __init__(self, url: str) -> None:
-        self.storage: Storage = open_storage(f"{url.rstrip('/')}/{uuid.uuid4().hex}")
-        _, _, place = self.storage.url.partition("://")
-        self.bucket, _, self.root = place.partition("/")
-
-    def seed(self, objects: dict[str, bytes]) -> None:
-        for key, data in objects.items():
-            self._put(f"{self.root}/{key}", data)
-
-    def contents(self) -> dict[str, bytes]:
-        return {name[len(self.root) + 1 :]: self._get(name) for name in self._names(f"{self.root}/")}
-
-    def clean(self) -> None:
-        for name in self._names(f"{self.root}/"):
-            self._delete(name)
-
-    def _put(self, name: str, data: bytes) -> None:
-        raise NotImplementedError
-
-    def _get(self, name: str) -> bytes:
-        raise NotImplementedError
-
-    def _delete(self, name: str) -> None:
-        raise NotImplementedError
-
-    def _names(self, prefix: str) -> list[str]:
-        raise NotImplementedError
+        bucket, root = _new_root(url)
+        super().__init__(None, root, bucket)
 
 
-class RealS3Bench(CloudBench):
-    def __init__(self, url: str) -> None:
-        import boto3
+class RealGCSBench(Bench):
+    """The same, seen through the SDK."""
 
-        super().__init__(url)
-        self.client: Any = boto3.session.Session().client("s3")
-
-    def _put(self, name: str, data: bytes) -> None:
-        self.client.put_object(Bucket=self.bucket, Key=name, Body=data)
-
-    def _get(self, name: str) -> bytes:
-        return bytes(self.client.get_object(Bucket=self.bucket, Key=name)["Body"].read())
-
-    def _delete(self, name: str) -> None:
-        self.client.delete_object(Bucket=self.bucket, Key=name)
-
-    def _names(self, prefix: str) -> list[str]:
-        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
-        return [item["Key"] for page in pages for item in page.get("Contents", [])]
-
-
-class RealGCSBench(CloudBench):
     def __init__(self, url: str) -> None:
         from google.cloud import storage
 
-        super().__init__(url)
-        self.place: Any = storage.Client().bucket(self.bucket)
+        bucket, self.root = _new_root(url)
+        self.url = f"gs://{bucket}/{self.root}"
+        self.bucket: Any = storage.Client().bucket(bucket)
 
-    def _put(self, name: str, data: bytes) -> None:
-        self.place.blob(name).upload_from_string(data)
+    def listed(self) -> set[str]:
+        return {blob.name[len(self.root) + 1 :] for blob in self.bucket.list_blobs(prefix=f"{self.root}/")}
 
-    def _get(self, name: str) -> bytes:
-        return bytes(self.place.blob(name).download_as_bytes())
+    def read(self, key: str) -> bytes:
+        return bytes(self.bucket.blob(f"{self.root}/{key}").download_as_bytes())
 
-    def _delete(self, name: str) -> None:
-        self.place.blob(name).delete()
+    def write(self, key: str, data: bytes) -> None:
+        self.bucket.blob(f"{self.root}/{key}").upload_from_string(data)
 
-    def _names(self, prefix: str) -> list[str]:
-        return [blob.name for blob in self.place.list_blobs(prefix=prefix)]
+    def remove(self, key: str) -> None:
+        self.bucket.blob(f"{self.root}/{key}").delete()
+
+
+def _new_root(url: str) -> tuple[str, str]:
+    bucket, _, root = url.partition("://")[2].partition("/")
+    return bucket, f"{root.rstrip('/')}/{uuid.uuid4().hex}".lstrip("/")
+
+
+def _clean(bench: Bench) -> None:
+    for key in bench.listed():
+        bench.remove(key)
 
 
 @pytest.mark.cloud
@@ -101,7 +69,7 @@ class TestRealS3(StorageContract):
     def bench(self) -> Iterator[RealS3Bench]:
         bench = RealS3Bench(S3_URL or "")
         yield bench
-        bench.clean()
+        _clean(bench)
 
 
 @pytest.mark.cloud
@@ -114,4 +82,4 @@ class TestRealGCS(StorageContract):
     def bench(self) -> Iterator[RealGCSBench]:
         bench = RealGCSBench(GCS_URL or "")
         yield bench
-        bench.clean()
+        _clean(bench)

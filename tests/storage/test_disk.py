@@ -16,15 +16,17 @@ import pytest
 
 from keepsake.exceptions import DoesNotExist, PreconditionFailed, ReadError, WriteError
 from keepsake.storage import disk, open_storage
-from tests.storage.benches import DiskBench
-from tests.storage.contract import Bench, StorageContract
+from tests.storage.benches import Bench, DiskBench
+from tests.storage.contract import StorageContract
 
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="needs a POSIX system")
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> DiskBench:
-    return DiskBench(tmp_path / "re po%")
+    root = tmp_path / "re po%"
+    root.mkdir()
+    return DiskBench(root)
 
 
 class TestDisk(StorageContract):

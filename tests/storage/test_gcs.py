@@ -48,7 +48,7 @@ def proxy(gcs_bench: GCSBench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prox
 @pytest.fixture
 def proxied(proxy: Proxy, gcs_bench: GCSBench) -> Storage:
     """The bench's bucket through the proxy."""
-    return open_storage(gcs_bench.storage.url)
+    return open_storage(gcs_bench.url)
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_missing_bucket_is_an_error_and_stays_missing(gcs_bench: GCSBench) -> 
     with pytest.raises(DoesNotExist):
         storage.get("k")
     with pytest.raises(urllib.error.HTTPError):
-        gcs_bench._call("GET", f"/storage/v1/b/{name}")
+        gcs_bench.call("GET", f"/storage/v1/b/{name}")
 
 
 def test_a_missing_bucket_is_told_from_a_missing_object(proxy: Proxy, proxied: Storage) -> None:
@@ -94,7 +94,7 @@ def test_ensure_writable_makes_the_bucket(gcs_bench: GCSBench) -> None:
     storage.ensure_writable()
     storage.ensure_writable()
     storage.put("k", b"x")
-    assert gcs_bench._call("GET", f"/storage/v1/b/{name}/o/k?alt=media") == b"x"
+    assert gcs_bench.call("GET", f"/storage/v1/b/{name}/o/k?alt=media") == b"x"
 
 
 def test_ensure_writable_needs_no_right_to_see_the_bucket(proxy: Proxy, proxied: Storage) -> None:
@@ -275,7 +275,7 @@ def test_an_impossible_bucket_is_told(gcs_bench: GCSBench, bucket: str) -> None:
 def test_an_emulator_may_be_named_without_scheme(gcs_bench: GCSBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the tools of Google's in other languages have it."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", servers.fake_gcs().removeprefix("http://"))
-    open_storage(gcs_bench.storage.url).put("k", b"x")
+    open_storage(gcs_bench.url).put("k", b"x")
     assert gcs_bench.contents() == {"k": b"x"}
 
 
@@ -302,7 +302,7 @@ def test_a_service_accounts_key_signs_in(
         else:
             (tmp_path / "key.json").write_text(json.dumps(key))
             monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
-        open_storage(gcs_bench.storage.url).put("k", b"x")
+        open_storage(gcs_bench.url).put("k", b"x")
     assert gcs_bench.contents() == {"k": b"x"}
     assert proxy.requests[0].target == "/token"
     assert proxy.requests[1].headers["authorization"] == "Bearer the-token"

@@ -98,7 +98,7 @@ def test_a_bucket_has_one_url_without_secrets(
     assert storage.directory is None
 
 
-@pytest.mark.parametrize(("url", "package", "extra"), [("s3://b", "boto3", "s3"), ("gs://b", "google.cloud", "gcs")])
+@pytest.mark.parametrize(("url", "package", "extra"), [("s3://b", "botocore", "s3"), ("gs://b", "google.cloud", "gcs")])
 def test_a_missing_package_is_told_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, url: str, package: str, extra: str
 ) -> None:
@@ -118,6 +118,6 @@ from keepsake.storage import open_storage
 open_storage("file://x")
 print(sorted({"boto3", "botocore", "google", "requests", "urllib3"} & set(sys.modules)))
 open_storage("s3://x")
-print(sorted({"google", "requests", "boto3"} & set(sys.modules)))
+print(sorted({"google", "requests", "botocore"} & set(sys.modules)))
 """
-    assert run_python(program).splitlines() == ["[]", "['boto3']"]
+    assert run_python(program).splitlines() == ["[]", "['botocore']"]

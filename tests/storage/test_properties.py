@@ -21,8 +21,7 @@ from hypothesis.stateful import (
 )
 
 from keepsake.exceptions import DoesNotExist, PreconditionFailed
-from tests.storage.benches import DiskBench, GCSBench, MemoryBench, S3Bench
-from tests.storage.contract import Bench
+from tests.storage.benches import Bench, DiskBench, GCSBench, MemoryBench, S3Bench
 
 # Few and alike, so that they meet: files beside folders, prefixes of one another, signs below and above the slash
 KEYS = st.sampled_from(["a", "b/a", "b/a.json", "b/a-", "b/aé", "b/a0/c", "b0/x", "b-/x", "ü/%2F", "m/0/1/2"])
@@ -146,7 +145,7 @@ def test_memory_is_like_a_dict() -> None:
 
 
 def test_disk_is_like_a_dict(tmp_path: Path) -> None:
-    check(lambda: DiskBench(Path(tempfile.mkdtemp(dir=tmp_path)) / "repo"), 40)
+    check(lambda: DiskBench(Path(tempfile.mkdtemp(dir=tmp_path))), 40)
 
 
 def test_s3_is_like_a_dict(s3_bench: S3Bench) -> None:

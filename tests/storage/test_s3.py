@@ -46,7 +46,7 @@ def proxy(s3_bench: S3Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]
 @pytest.fixture
 def proxied(proxy: Proxy, s3_bench: S3Bench) -> Storage:
     """The bench's bucket through the proxy."""
-    return open_storage(s3_bench.storage.url)
+    return open_storage(s3_bench.url)
 
 
 @pytest.fixture
@@ -218,7 +218,7 @@ thread.start()
 def test_everything_works_while_the_interpreter_exits(s3_bench: S3Bench) -> None:
     """In an exit handler and in a thread that outlives the main one, where no thread can be started any more."""
     done = subprocess.run(
-        [sys.executable, "-c", AT_EXIT, s3_bench.storage.url],
+        [sys.executable, "-c", AT_EXIT, s3_bench.url],
         capture_output=True,
         text=True,
         timeout=120,
@@ -267,7 +267,7 @@ def test_connections_that_are_always_cut_are_an_error(proxy: Proxy, proxied: Sto
 
 @pytest.mark.usefixtures("impatient")
 def test_a_server_that_hangs_is_given_up(proxy: Proxy, s3_bench: S3Bench) -> None:
-    storage = open_storage(s3_bench.storage.url)
+    storage = open_storage(s3_bench.url)
     proxy.fault = lambda request: "hang"
     with pytest.raises(ReadError, match=r"(?s)timeout.*network"):
         storage.get("k")
@@ -345,7 +345,7 @@ def test_the_servers_refusals_say_what_to_do(
     proxy: Proxy, s3_bench: S3Bench, status: str, code: str, advice: str
 ) -> None:
     """Each names the URL, the server's word, and the way out; whatever was asked for."""
-    storage = open_storage(s3_bench.storage.url)
+    storage = open_storage(s3_bench.url)
     proxy.fault = lambda request: error_reply(status, code)
     attempts: list[Callable[[], object]] = [
         lambda: storage.get("k"),
@@ -380,8 +380,8 @@ def test_a_wrong_environment_is_told(
     else:
         monkeypatch.setenv(variable, servers.moto().replace("http:", "https:") if "moto" in value else value)
     with pytest.raises(KeepsakeError, match=advice) as caught:
-        open_storage(s3_bench.storage.url).get("k")
-    assert s3_bench.storage.url in str(caught.value)
+        open_storage(s3_bench.url).get("k")
+    assert s3_bench.url in str(caught.value)
 
 
 @pytest.mark.parametrize("bucket", ["UPPER_case", "a b", "x"])

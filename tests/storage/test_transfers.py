@@ -12,20 +12,21 @@ from functools import partial
 
 import pytest
 
+from keepsake._workers import Workers
 from keepsake.exceptions import ReadError
-from keepsake.storage import base
-from keepsake.storage.base import (
+from keepsake.storage import _transfer
+from keepsake.storage._transfer import (
+    AT_ONCE,
     PART,
     Clock,
     Fetched,
-    ObjectInfo,
     in_parallel,
     list_pages,
     movers,
     open_ranges,
     read_part,
-    threads,
 )
+from keepsake.storage.base import ObjectInfo
 
 # Jobs
 
@@ -34,7 +35,7 @@ def test_results_come_as_they_are_ready() -> None:
     """A slow job holds up nobody else."""
     release = threading.Event()
     jobs: list[Callable[[], str]] = [lambda: str(release.wait(30)), *(partial(str, number) for number in range(5))]
-    results = in_parallel(jobs, 6)
+    results = in_parallel(jobs)
     assert {next(results) for _ in range(5)} == set("01234")
     release.set()
     assert list(results) == ["True"]
@@ -45,15 +46,15 @@ def test_no_more_than_the_limit_is_under_way() -> None:
     taken: list[int] = []
 
     def jobs() -> Iterator[Callable[[], int]]:
-        for number in range(100):
+        for number in range(200):
             taken.append(number)
             yield partial(int, number)
 
-    results = in_parallel(jobs(), 4)
+    results = in_parallel(jobs())
     assert len(taken) == 0
     for count, _ in enumerate(results, 1):
-        assert len(taken) <= count + 4
-    assert len(taken) == 100
+        assert len(taken) <= count + AT_ONCE
+    assert len(taken) == 200
 
 
 def test_a_job_that_fails_fails_the_caller() -> None:
@@ -61,33 +62,32 @@ def test_a_job_that_fails_fails_the_caller() -> None:
         raise KeyError("x")
 
     with pytest.raises(KeyError, match="x"):
-        list(in_parallel([fail], 2))
+        list(in_parallel([fail]))
 
 
 def test_jobs_run_without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """As at the interpreter's exit, when none can be started: in the caller."""
-    fresh = base._Threads(limit=4)
 
     def start(self: threading.Thread) -> None:
         raise RuntimeError("can't create new thread at interpreter shutdown")
 
     monkeypatch.setattr(threading.Thread, "start", start)
-    monkeypatch.setattr(base, "threads", fresh)
-    monkeypatch.setattr(base, "movers", fresh)
+    for name in ("threads", "movers"):
+        monkeypatch.setattr(_transfer, name, Workers(4))
     caller = threading.get_ident()
-    assert list(in_parallel([threading.get_ident] * 3, 2)) == [caller] * 3
+    assert list(in_parallel([threading.get_ident] * 3)) == [caller] * 3
     with open_ranges(fetch_from(bytes(3 * PART)), "k", 0, None) as stream:
         assert stream.read() == bytes(3 * PART)
 
 
 def _in_child() -> None:
-    assert list(in_parallel([os.getpid] * 5, 3)) == [os.getpid()] * 5
+    met = threading.Barrier(3)
+    assert len(set(in_parallel([met.wait] * 3))) == 3
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_has_threads_of_its_own() -> None:
-    threads.start()
     child = multiprocessing.get_context("fork").Process(target=_in_child)
     child.start()
     child.join(30)
@@ -97,7 +97,7 @@ def test_a_forked_child_has_threads_of_its_own() -> None:
 # Pages
 
 
-def pages_of(names: list[str], size: int, requests: list[str]) -> base.Page:
+def pages_of(names: list[str], size: int, requests: list[str]) -> _transfer.Page:
     """A server that lists `size` names per answer."""
 
     def page(after: str, until: str | None) -> tuple[list[ObjectInfo], bool]:
@@ -126,7 +126,7 @@ def test_one_page_is_one_request() -> None:
 # Ranges and parts
 
 
-def fetch_from(data: bytes, requests: list[tuple[int, int | None]] | None = None) -> base.Fetch:
+def fetch_from(data: bytes, requests: list[tuple[int, int | None]] | None = None) -> _transfer.Fetch:
     def fetch(start: int, stop: int | None, version: str | None) -> Fetched:
         if requests is not None:
             requests.append((start, stop))
@@ -139,16 +139,16 @@ def test_little_is_fetched_ahead() -> None:
     """While the reader stands still, no more than a few parts wait for it."""
     requests: list[tuple[int, int | None]] = []
     with open_ranges(fetch_from(bytes(20 * PART), requests), "k", 0, None) as stream:
-        stream.read(base.FIRST + 1)
+        stream.read(_transfer.FIRST + 1)
         movers.submit(int).result()
-        assert 1 < len(requests) <= 1 + base.PARALLEL
-    assert len(requests) <= 1 + base.PARALLEL
+        assert 1 < len(requests) <= 1 + _transfer.PARALLEL
+    assert len(requests) <= 1 + _transfer.PARALLEL
 
 
 @pytest.mark.parametrize("short", [0, 1, PART - 1])
 def test_a_part_that_is_too_short_is_an_error(short: int) -> None:
     def fetch(start: int, stop: int | None, version: str | None) -> Fetched:
-        return Fetched(bytes(base.FIRST if start == 0 else short), 3 * PART, "1")
+        return Fetched(bytes(_transfer.FIRST if start == 0 else short), 3 * PART, "1")
 
     with (
         open_ranges(fetch, "s3://bucket/k", 0, None) as stream,

@@ -28,6 +28,14 @@ def test_a_workload_is_measured_and_written_down(tmp_path: Path) -> None:
     assert all(0 < seconds < 60 for seconds in figure["samples"][OURS])
 
 
+def test_the_clouds_are_measured() -> None:
+    """Both, by their stand-ins."""
+    command = [sys.executable, "-m", "benchmarks.clouds", "listing", "--experiments", "20", "--rounds", "1"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.count("ls, 20 × 10, cold") == 2
+
+
 @pytest.mark.parametrize(
     ("ours", "limits", "met"),
     [

@@ -40,8 +40,8 @@ def make(directory: Path, *names: str, ignore: str | None = None) -> Path:
     return directory
 
 
-def walk(directory: Path, path: str = ".", exclude: Path | None = None) -> list[str]:
-    found = list(walk_files(directory, path, exclude))
+def walk(directory: Path, path: str = ".") -> list[str]:
+    found = list(walk_files(directory, path))
     assert all(file == directory / name for name, file in found)
     return [name for name, _ in found if name != ".keepsakeignore"]
 
@@ -100,25 +100,24 @@ def test_a_project_that_is_a_virtual_environment_can_still_save_what_it_names(tm
     assert walk(tmp_path, "data") == ["data/x"]
 
 
-def test_the_repository_is_not_packed_into_itself(tmp_path: Path) -> None:
-    make(tmp_path, "repo/checkpoints/x.tar.gz", "repo2/file", "sub/repo/file")
-    assert walk(tmp_path, exclude=tmp_path / "repo") == ["repo2/file", "sub/repo/file"]
-    assert walk(tmp_path, "repo/checkpoints", exclude=tmp_path / "repo") == []
-    assert walk(tmp_path, exclude=tmp_path / "sub/repo") == ["repo/checkpoints/x.tar.gz", "repo2/file"]
-    assert len(walk(tmp_path, exclude=tmp_path.parent / "elsewhere")) == 3
+def test_repositories_and_spools_are_left_out_wherever_they_are(tmp_path: Path) -> None:
+    """The project's own, and what `push` or KEEPSAKE_SPOOL put there; but not what only looks similar."""
+    entry = "0123456789abcdef" * 4
+    make(tmp_path, "repo/repository.json", "repo/metadata/experiments/x.json", "repo/checkpoints/x.tar.gz")
+    make(tmp_path, "deep/er/copy/repository.json", "deep/er/copy/metadata/", "deep/er/copy/experiments/x.tar.gz")
+    make(tmp_path, f"spool/{entry}/record.json", f"spool/{entry}/{entry}.pack", "spool/mine")
+    make(tmp_path, f"blobs/{entry}/data", "other/repository.json", "records/record.json")
+    assert walk(tmp_path) == [f"blobs/{entry}/data", "other/repository.json", "records/record.json", "spool/mine"]
+    for path in ("repo", "repo/checkpoints", "deep/er/copy/experiments", f"spool/{entry}"):
+        assert walk(tmp_path, path) == []
+    assert walk(tmp_path, "spool") == ["spool/mine"]
 
 
 def test_a_repository_that_is_the_project_directory_itself(tmp_path: Path) -> None:
     """Only what it keeps is left out, not the project's files beside it."""
     make(tmp_path, "repository.json", "metadata/experiments/1.json", "metadata/heartbeats/1.json")
     make(tmp_path, "experiments/1.tar.gz", "checkpoints/1.tar.gz", "checkpoints/model.pth", "train.py")
-    assert walk(tmp_path, exclude=tmp_path) == ["checkpoints/model.pth", "train.py"]
-
-
-def test_a_project_reached_through_a_link(tmp_path: Path) -> None:
-    make(tmp_path / "real", "repo/x", "a")
-    (tmp_path / "link").symlink_to("real")
-    assert walk(tmp_path / "link", exclude=tmp_path / "real/repo") == ["a"]
+    assert walk(tmp_path) == ["checkpoints/model.pth", "train.py"]
 
 
 # Links and special files

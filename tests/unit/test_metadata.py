@@ -97,6 +97,48 @@ def test_what_cannot_be_an_experiment_is_a_read_error(data: bytes) -> None:
         metadata.parse_experiment(data, ID)
 
 
+_USUAL = {**checkpoint(1, 0.5, "2021-02-03T04:05:06.789Z"), "path": "", "step": 1}
+_ODD: dict[str, list[object]] = {
+    "id": ["f" * 63, "f" * 128, "F" * 64, "a/b" + "f" * 61, ["f"] * 64, None],
+    "created": [
+        "2021-02-03T04:05:06.5Z\n2021-02-03T04:05:06.5Z",
+        "2021-02-03T04:05:06.5Z2021-02-03T04:05:06.5Z",
+        *("2021-02-03T04", ":05:06.5Z", "2021-02-30T04:05:06.5Z", "2021-02-03T04:05:06Z", "٢021-02-03T04:05:06.5Z"),
+        *("2021-02-03T04:05:06.50Z", "2021-02-03T04:05:06.5+01:00", "", None, 5),
+    ],
+    "metrics": [None, {}, [], 1],
+    "primary_metric": [None, {}, {"name": "x"}, {"name": 1}, "loss"],
+    "path": [None, "model.pth", 1],
+    "step": [None, True, 1.5, "1", 10**30],
+}
+
+
+_STRANGE: list[Record] = [
+    *({**_USUAL, name: value} for name, values in _ODD.items() for value in values),
+    *({name: value for name, value in _USUAL.items() if name != left_out} for left_out in _USUAL),
+]
+
+
+@pytest.mark.parametrize("neighbours", [0, 1])
+@pytest.mark.parametrize("strange", _STRANGE, ids=range(len(_STRANGE)))
+def test_checkpoints_looked_at_together_are_judged_as_one_by_one(
+    monkeypatch: pytest.MonkeyPatch, strange: Record, neighbours: int
+) -> None:
+    def judge() -> object:
+        try:
+            return metadata.parse_experiment(record(checkpoints=[*[_USUAL] * neighbours, strange]), ID)
+        except ReadError as error:
+            return str(error)
+
+    together = judge()
+    monkeypatch.setattr(metadata, "_are_usual", lambda checkpoints: False)
+    assert judge() == together
+
+
+def test_usual_checkpoints_are_looked_at_together() -> None:
+    assert metadata._are_usual([_USUAL, {**_USUAL, "metrics": None, "primary_metric": None}])
+
+
 def test_an_old_version_field_is_used_where_the_new_one_is_empty() -> None:
     assert metadata.parse_experiment(record(replicate_version="0.1"), ID)["keepsake_version"] == "0.1"
 

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keepsake import _ignore, _snapshot
-from keepsake._snapshot import FrozenFiles, freeze, measure
+from keepsake._snapshot import FrozenFiles, freeze
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, ValidationError, WriteError
 from tests.unit.archives import freeze_files, write_files
 
@@ -76,9 +76,9 @@ def test_large_files_begin_where_a_file_system_can_share_their_blocks(tmp_path: 
     assert [entry.offset % 4096 for entry in entries if entry.size >= LARGE] == [0, 0]
 
 
-def test_only_the_path_is_frozen_and_the_repository_never(tmp_path: Path) -> None:
-    write_files(tmp_path / "p", {"a/b": b"1", "a/repo/x": b"2", "c": b"3"})
-    entries = freeze(tmp_path / "p", "a", tmp_path / "pack", tmp_path / "p/a/repo")
+def test_only_the_path_is_frozen(tmp_path: Path) -> None:
+    write_files(tmp_path / "p", {"a/b": b"1", "c": b"3"})
+    entries = freeze(tmp_path / "p", "a", tmp_path / "pack")
     assert [entry.name for entry in entries] == ["a/b"]
 
 
@@ -89,12 +89,6 @@ def test_a_pack_is_private(tmp_path: Path) -> None:
 def test_a_pack_replaces_what_has_its_name(tmp_path: Path) -> None:
     (tmp_path / "files.pack").write_bytes(b"old")
     assert contents(freeze_files(tmp_path, {"a": b"1"})) == {"a": b"1"}
-
-
-def test_measure_tells_how_much_there_is_to_copy(tmp_path: Path) -> None:
-    write_files(tmp_path / "p", {"a": bytes(10), "b/c": bytes(100), ".git/x": bytes(1000)})
-    assert measure(tmp_path / "p", ".") == 110
-    assert measure(tmp_path / "p", "b/c") == 100
 
 
 @given(

@@ -1,0 +1,151 @@
+"""What is wrong with a bucket, its rights or the way to it is one clear message, and exit status 1."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from google.cloud.storage.retry import DEFAULT_RETRY
+
+from keepsake.cli import cli
+from keepsake.exceptions import KeepsakeError
+from keepsake.project import Project
+from keepsake.storage import gcs, s3
+from tests.clouds.conftest import in_clouds
+from tests.storage.benches import Bench
+from tests.storage.proxy import Proxy, reply
+
+Break = Callable[[Proxy, pytest.MonkeyPatch, Path], None]
+
+on_s3 = pytest.mark.parametrize("place", ["s3"], indirect=True)
+on_gcs = pytest.mark.parametrize("place", ["gs"], indirect=True)
+
+
+def refused(status: str, code: str) -> Break:
+    def break_it(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
+        body = f"<Error><Code>{code}</Code><Message>No.</Message></Error>"
+        proxy.fault = lambda request: reply(status, body, Content_Type="application/xml")
+
+    return break_it
+
+
+def mistyped(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
+    file = project / "keepsake.yaml"
+    file.write_text(file.read_text().replace("://keepsake-", "://kepsake-"))
+
+
+def untrusted(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
+    for variable in ("AWS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST"):
+        monkeypatch.setenv(variable, f"https://{proxy.upstream.netloc}")
+
+
+def without(*names: str) -> Break:
+    def break_it(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
+        for name in names:
+            monkeypatch.delenv(name)
+
+    return break_it
+
+
+def signing_in_fails(answer: str) -> Break:
+    """With a service account's key, whose server refuses it."""
+
+    def break_it(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
+        private = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        key = {"type": "service_account", "client_email": "me@example.com", "project_id": "project"}
+        key |= {"private_key": private.decode(), "token_uri": f"{proxy.address}/token"}
+        monkeypatch.delenv("STORAGE_EMULATOR_HOST")
+        monkeypatch.setenv("API_ENDPOINT_OVERRIDE", proxy.address)
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS_JSON", json.dumps(key))
+        description = json.dumps({"error": "invalid_grant", "error_description": answer})
+        proxy.fault = lambda request: reply("400 Bad Request", description, Content_Type="application/json")
+
+    return break_it
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3, "_ATTEMPTS", 1)
+    monkeypatch.setattr(gcs, "_PATIENCE", {"timeout": (1, 5), "retry": DEFAULT_RETRY.with_timeout(0.1)})
+
+
+def check(project: Path, advice: str) -> None:
+    """`keepsake ls` and init() tell the same."""
+    done = CliRunner().invoke(cli, ["ls"])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.count("═══╡") == 1
+    assert "unexpected" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert advice in done.stderr
+    with pytest.raises(KeepsakeError) as caught:
+        Project().experiments.create()
+    assert advice in str(caught.value)
+    assert not (project / ".keepsake").exists()
+
+
+@on_s3
+@pytest.mark.parametrize(
+    ("break_it", "advice"),
+    [
+        (without("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "aws configure"),
+        (refused("403 Forbidden", "AccessDenied"), "s3:PutObject"),
+        (refused("403 Forbidden", "InvalidAccessKeyId"), "AWS_PROFILE"),
+        (refused("400 Bad Request", "AuthorizationHeaderMalformed"), "AWS_REGION"),
+        (refused("403 Forbidden", "RequestTimeTooSkewed"), "clock"),
+        (untrusted, "AWS_CA_BUNDLE"),
+    ],
+)
+def test_on_s3(
+    place: Bench,
+    project_directory: Path,
+    proxy: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+    break_it: Break,
+    advice: str,
+) -> None:
+    break_it(proxy, monkeypatch, project_directory)
+    check(project_directory, advice)
+
+
+@on_gcs
+@pytest.mark.parametrize(
+    ("break_it", "advice"),
+    [
+        (without("STORAGE_EMULATOR_HOST"), "gcloud auth application-default login"),
+        (refused("403 Forbidden", "forbidden"), "roles/storage.objectUser"),
+        (refused("401 Unauthorized", "required"), "gcloud auth application-default login"),
+        (signing_in_fails("Invalid JWT: Token must be a short-lived token (60 minutes)"), "clock"),
+        (signing_in_fails("Invalid grant: account not found"), "gcloud auth application-default login"),
+        (untrusted, "REQUESTS_CA_BUNDLE"),
+    ],
+)
+def test_on_cloud_storage(
+    place: Bench,
+    project_directory: Path,
+    proxy: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+    break_it: Break,
+    advice: str,
+) -> None:
+    break_it(proxy, monkeypatch, project_directory)
+    check(project_directory, advice)
+
+
+@in_clouds
+def test_a_mistyped_bucket(
+    place: Bench, project_directory: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`keepsake ls` tells, and makes none."""
+    mistyped(proxy, monkeypatch, project_directory)
+    for _ in range(2):
+        done = CliRunner().invoke(cli, ["ls"])
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert "spelling" in done.stderr
+        assert {request.method for request in proxy.requests} == {"GET"}
