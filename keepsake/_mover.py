@@ -55,7 +55,6 @@ def upload(
             try:
                 with FrozenFiles(pack) as frozen, write_archive(pack.stem, frozen, workers) as archive:
                     repository.put_archive(entry.id, pack.stem, cast(BinaryIO, Watched(archive, moved)))
-                repository.check_there()
             except FileNotFoundError:
                 continue  # another recovery has stored it
         if pack.stem in named:  # without a path: its files were removed

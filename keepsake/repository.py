@@ -315,18 +315,14 @@ class Repository:
             return latest.record
         raise WriteError(f"{_record_key(experiment_id)} in {self.url} is being rewritten by others all the time")
 
-    def check_there(self) -> None:
-        """Raise WriteError if the repository is gone, as one is whose disk is not mounted any more."""
+    def _deleted(self, experiment_id: str) -> KeepsakeError:
+        """Return the error for an experiment that was there; but a disk that is not mounted deletes nothing."""
         try:
             self.storage.get(_SPEC)
         except DoesNotExist as error:
             raise WriteError(
                 f"There is no repository at {self.url} any more: is its disk mounted, the bucket there?"
             ) from error
-
-    def _deleted(self, experiment_id: str) -> KeepsakeError:
-        """Return the error for an experiment that was there; but a disk that is not mounted deletes nothing."""
-        self.check_there()
         return DoesNotExist(f"there is no experiment {experiment_id} in {self.url}")
 
     def forget(self, experiment_id: str) -> None:
@@ -341,8 +337,16 @@ class Repository:
         return _Known.of(_parse(data, experiment_id, self.url), etag)
 
     def put_archive(self, experiment_id: str, archive_id: str, source: BinaryIO) -> None:
-        """Store the archive that `source` is read to make."""
-        self.storage.upload(archive_key(experiment_id, archive_id), source)
+        """Store the archive that `source` is read to make. Raises DoesNotExist if the experiment is deleted before."""
+        key = archive_key(experiment_id, archive_id)
+        self.storage.upload(key, source)
+        try:
+            with self.storage.open(_record_key(experiment_id), length=1):
+                pass
+        except DoesNotExist as error:
+            deleted = self._deleted(experiment_id)
+            self.storage.delete([key])
+            raise deleted from error
 
     # Heartbeats
 

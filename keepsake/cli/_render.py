@@ -51,7 +51,10 @@ def counted(things: Sequence[Any], word: str) -> str:
 
 def when(moment: datetime) -> str:
     """A naive local time as RFC 1123 with the zone's abbreviation, or its offset where it has none."""
-    local = moment.astimezone()
+    try:
+        local = moment.astimezone()
+    except (OverflowError, ValueError):  # in the first or the last days that there are
+        return moment.isoformat(" ")
     return local.strftime("%a, %d %b %Y %H:%M:%S ") + (local.strftime("%Z") or local.strftime("%z"))
 
 

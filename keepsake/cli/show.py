@@ -133,7 +133,7 @@ def _checkpoint_table(experiment: Experiment) -> str:
     best = experiment.best()
     for checkpoint in experiment.checkpoints:
         metrics = {name: short_text(value, METRIC_WIDTH) for name, value in (checkpoint.metrics or {}).items()}
-        if best is not None and checkpoint.id == best.id:
+        if checkpoint is best:
             metrics[experiment.primary_metric() or ""] += " (best)"
         cells = (metrics.get(name, "") for name in names)
         rows.append([short_id(checkpoint.id), str(checkpoint.step or 0), ago(checkpoint.created.timestamp()), *cells])

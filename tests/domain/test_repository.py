@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,22 @@ def test_unknown_fields_and_the_text_of_times_survive_a_rewrite(
 def test_an_experiment_that_was_deleted_is_not_brought_back(storage: CountingStorage, repository: Repository) -> None:
     with pytest.raises(DoesNotExist):
         repository.merge(make_record(1), Changes({}, [make_checkpoint(1)]), create=False)
+
+
+def test_an_archive_of_an_experiment_that_is_deleted_meanwhile_is_not_left(
+    storage: CountingStorage, repository: Repository
+) -> None:
+    record = make_record(1)
+    put(storage, record)
+
+    class Source(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            Repository(storage).delete([record])
+            return super().read(size)
+
+    with pytest.raises(DoesNotExist):
+        repository.put_archive(make_id(1), make_id(1), Source(b"archive"))
+    assert [info.key for info in storage.list("")] == ["repository.json"]
 
 
 def test_a_repository_that_is_away_has_deleted_nothing() -> None:

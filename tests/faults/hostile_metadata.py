@@ -138,7 +138,7 @@ def _spoil(generator: random.Random, record: dict[str, Any]) -> None:
     elif how < 0.85:
         container[key] = _deep(generator.choice([50, 400]))
     elif isinstance(container, list):
-        container.extend(copy.deepcopy(container) * generator.choice([1, 20]))
+        container.extend(list(container) * generator.choice([1, 20]))
     elif isinstance(container[key], str):
         container[key] += generator.choice(ESCAPES + MARKUP)
 
