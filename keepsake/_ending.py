@@ -63,7 +63,8 @@ def watch() -> None:
         from multiprocessing.util import Finalize
 
         Finalize(None, _at_exit, exitpriority=0)  # forked ones end without what is registered with atexit
-        if processes.current_process().daemon and signal.getsignal(signal.SIGTERM) is _on_sigterm:
+        is_ours = signal.getsignal(signal.SIGTERM) is _on_sigterm
+        if is_ours and processes.current_process().daemon and sys.platform != "win32":
             _hear_sigterm()
 
 
@@ -81,13 +82,22 @@ def _hear_sigterm() -> None:
         time.sleep(0.1)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
-    if signal.set_wakeup_fd(writer, warn_on_full_buffer=False) == -1:
+    other = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    if other == -1:
         threading.Thread(target=listen, name="keepsake-sigterm", daemon=True).start()
+    else:  # somebody listens already, such as asyncio
+        signal.set_wakeup_fd(other, warn_on_full_buffer=False)
+        os.close(reader)
+        os.close(writer)
 
 
-def recover_in_background(root: Path, open_repository: Callable[[str], Repository]) -> None:
-    """Finish what earlier runs left in a spool; the end of the program waits for that, but not for long."""
+def recover_in_background(entry: Entry, open_repository: Callable[[str], Repository]) -> None:
+    """Finish what others than `entry` left in its spool; the end of the program waits for that, but not for long."""
     global _recovery
+    root = entry.directory.parent
+    with suppress(OSError):
+        if os.listdir(root) == [entry.id]:
+            return
     if _recovery is None or not _recovery.is_alive():
         _recovery = threading.Thread(
             target=_recover, args=(root, open_repository), name="keepsake-recovery", daemon=True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import re
 import shlex
@@ -26,8 +27,6 @@ _warned = False
 
 def user_name() -> str:
     """Return the login name; "" if the system knows none, as in some containers."""
-    import getpass
-
     try:
         return getpass.getuser()
     except (ImportError, KeyError, OSError):

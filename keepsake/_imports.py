@@ -6,21 +6,13 @@ just importing a module when a DataLoader forks its workers, a worker that impor
 
 from __future__ import annotations
 
+# A fork takes logging's lock too, as do modules that make their loggers while they are imported. What was registered
+# last is called first: logging comes before us, so that the two locks are always taken in the same order
+import logging  # noqa: F401
 import os
 import threading
-from functools import cache
 
 importing = threading.RLock()  # held by what imports in a background thread, and by every fork
 
-
-@cache
-def let_forks_wait() -> None:
-    """Let forks wait for `importing`, from now on. To be called before the threads start that import."""
-    # Every fork takes logging's lock too, as do modules that make their loggers while they are imported. What was
-    # registered last is called first, so that the two locks are always taken in the same order
-    import logging  # noqa: F401
-
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(
-            before=importing.acquire, after_in_parent=importing.release, after_in_child=importing.release
-        )
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=importing.acquire, after_in_parent=importing.release, after_in_child=importing.release)

@@ -74,7 +74,7 @@ def _gather_later(
         entry.append({"experiment": {"python_packages": get_imported_packages(modules)}})
     else:
         saver().notify(entry, repository, files=files, task=gather)
-        _ending.recover_in_background(entry.directory.parent, project._open_repository)
+        _ending.recover_in_background(entry, project._open_repository)
 
 
 def _publish_within_deadline(repository: Repository, record: Record, *, beat: bool) -> None:

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from keepsake._console import Progress, say, warn
-from keepsake._imports import let_forks_wait
 from keepsake._mover import publish, upload
 from keepsake.exceptions import DoesNotExist, KeepsakeError, WriteError
 
@@ -155,7 +154,6 @@ class Saver:
 
             self._workers = Workers()
         if not self._threads:
-            let_forks_wait()
             for step in (self._publish, self._upload, self._sync):
                 thread = threading.Thread(target=self._run, args=(step,), name=f"keepsake{step.__name__}", daemon=True)
                 thread.start()

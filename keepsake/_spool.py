@@ -131,7 +131,7 @@ class Entry:
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             with open(temporary, "w", encoding="utf-8") as file:
-                json.dump(content, file)
+                file.write(json.dumps(content))
                 file.flush()
                 if durable:
                     os.fsync(file.fileno())

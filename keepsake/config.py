@@ -25,6 +25,7 @@ DEPRECATED_REPOSITORY = Path(".replicate", "storage")  # of projects older than 
 MAX_LEVELS = 100  # how far up a configuration file is looked for
 EXAMPLE = "repository: file://.keepsake"
 _USUAL = re.compile(rb"""(?:[ \t]*(?:#[^\n]*)?\n)*repository:[ ]+(["']?)(\w+://[\w./@+=~-]+)\1[ \t]*(?:\n\s*)?""", re.A)
+_USER = re.compile(r"^(?!file:)(\w+://)([^/]*:.*|[^/]*)@", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def load_config(path: Path) -> Config:
 def redact_url(url: str) -> str:
     """Return `url` without a user name and password, fit to be printed and stored."""
     # In a file URL an @ is part of a file name. A secret may hold a slash, so after a colon the last @ is what counts.
-    return re.sub(r"^(?!file:)(\w+://)([^/]*:.*|[^/]*)@", r"\1", url, flags=re.IGNORECASE)
+    return _USER.sub(r"\1", url)
 
 
 @cache

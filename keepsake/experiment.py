@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 from keepsake import _ending, _environment
 from keepsake._console import error as say_error
 from keepsake._console import say, warn
+from keepsake._recording import begin_experiment
 from keepsake._values import decode, encode_mapping
 from keepsake.checkpoint import (
     Checkpoint,
@@ -406,8 +407,6 @@ class ExperimentCollection:
                 recorded says so at its start, and leaves nothing behind.
         """
         modules = list(sys.modules)  # before Keepsake imports what it needs itself
-        from keepsake._recording import begin_experiment
-
         project = self._project._here()
         record = _experiment_record(_text_path(path), params, project.repository_url)
         entry = begin_experiment(project, record, modules, disable_heartbeat=disable_heartbeat)

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from keepsake.config import redact_url
 from keepsake.exceptions import MissingExtra, RepositoryConfigurationError
 from keepsake.storage.base import ObjectInfo, Storage
+from keepsake.storage.disk import DiskStorage
 
 __all__ = ["ObjectInfo", "Storage", "open_storage"]
 
@@ -37,8 +38,6 @@ def open_storage(url: str, project_directory: str | os.PathLike[str] | None = No
 
 
 def _open_disk(url: str, path: str, project_directory: str | os.PathLike[str] | None) -> Storage:
-    from keepsake.storage.disk import DiskStorage
-
     if not path or "\0" in path:
         raise RepositoryConfigurationError(f"The repository URL {url!r} names no folder. Write file://PATH.")
     if os.name == "nt" and re.match(r"/[A-Za-z]:", path):
