@@ -71,7 +71,7 @@ class Keepsake:
     name: str
     programs: Path  # the directory with its `python` and `keepsake`
     home: Path  # for the person's files
-    environment: Mapping[str, str] = field(default_factory=dict)  # beyond what every program gets
+    environment: Mapping[str, str] = field(default_factory=dict, hash=False)  # beyond what every program gets
 
     def command(self, directory: Path, *arguments: str, program: str = "keepsake") -> Run:
         """Run its command line."""

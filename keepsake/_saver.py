@@ -27,7 +27,8 @@ _RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
 _STALL_SECONDS = 20.0  # the end of the program waits as long as bytes move
 _LAST_TRIES = 3
 _SYNC_SECONDS = 0.5  # a power cut costs no more than the last second
-_DUTY = 20  # publishing takes at most a twentieth of the time, however long a run's history
+_DUTY = 200  # the pause after publishing, in times that it computed: so it slows less than a hundredth of the calls
+_LONGEST_PAUSE = 15.0  # seconds
 
 
 class _Job:
@@ -198,10 +199,11 @@ class Saver:
             self._changed.wait(moment - now)
 
     def _publish(self, job: _Job) -> None:
-        started = time.monotonic()
+        started = time.thread_time()  # waiting for a network slows nobody
         publish(job.entry, job.repository, others=job.others)
         now = self._last_move = time.monotonic()
-        job.resting = now + max(job.repository.storage.seconds_between_writes, _DUTY * (now - started))
+        pause = min(_DUTY * (time.thread_time() - started), _LONGEST_PAUSE)
+        job.resting = now + max(job.repository.storage.seconds_between_writes, pause)
         if job.entry.packs():
             with self._changed:
                 job.due.setdefault("upload", now)
