@@ -72,6 +72,10 @@ class RepositoryConfigurationError(KeepsakeError):
     """A repository URL, its server or its credentials are wrong."""
 
 
+class MissingBucket(RepositoryConfigurationError):
+    """The repository's bucket is not there; the first run makes it."""
+
+
 class MissingExtra(RepositoryConfigurationError, ImportError):
     """An optional package is not installed; the text is the pip command that installs it."""
 

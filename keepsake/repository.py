@@ -22,6 +22,7 @@ from keepsake.exceptions import (
     DoesNotExist,
     IncompatibleRepositoryVersion,
     KeepsakeError,
+    MissingBucket,
     PreconditionFailed,
     ReadError,
     WriteError,
@@ -129,7 +130,10 @@ class Repository:
 
     def ensure(self) -> None:
         """Make the repository if it is not there yet."""
-        self.check()
+        try:
+            self.check()
+        except MissingBucket:
+            self._spec_found = False
         if not self._spec_found:
             self.storage.ensure_writable()
             try:

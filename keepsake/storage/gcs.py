@@ -27,6 +27,7 @@ from google.oauth2 import service_account
 from keepsake.exceptions import (
     DoesNotExist,
     KeepsakeError,
+    MissingBucket,
     PreconditionFailed,
     ReadError,
     RepositoryConfigurationError,
@@ -237,9 +238,9 @@ class GCSStorage(Storage):
             return self._changed(key)
         hint = _hint(error, text)
         kind: type[KeepsakeError] = ReadError if verb in ("read", "list") else WriteError
-        return (RepositoryConfigurationError if hint else kind)(
-            f"Could not {verb} {name}: {text.rstrip('.')}. {hint or _NETWORK}"
-        )
+        if hint:
+            kind = MissingBucket if hint == _NO_BUCKET else RepositoryConfigurationError
+        return kind(f"Could not {verb} {name}: {text.rstrip('.')}. {hint or _NETWORK}")
 
 
 class _Body:

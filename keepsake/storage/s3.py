@@ -29,6 +29,7 @@ from botocore.utils import parse_timestamp
 from keepsake.exceptions import (
     DoesNotExist,
     KeepsakeError,
+    MissingBucket,
     PreconditionFailed,
     ReadError,
     RepositoryConfigurationError,
@@ -341,7 +342,7 @@ class S3Storage(Storage):
                 f"Check the network and whether {self._client.meta.endpoint_url} is the right server; then try again."
             )
         else:
-            kind = RepositoryConfigurationError
+            kind = MissingBucket if code == "NoSuchBucket" else RepositoryConfigurationError
         return kind(f"Could not {verb} {name}: {str(error).rstrip('.')}. {hint}")
 
 

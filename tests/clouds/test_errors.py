@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.cloud.storage.retry import DEFAULT_RETRY
 
+import keepsake
 from keepsake.cli import cli
 from keepsake.exceptions import KeepsakeError
 from keepsake.project import Project
@@ -136,6 +138,18 @@ def test_on_cloud_storage(
 ) -> None:
     break_it(proxy, monkeypatch, project_directory)
     check(project_directory, advice)
+
+
+@in_clouds
+def test_a_missing_bucket_is_made_by_the_first_run(project_directory: Path, place: Bench) -> None:
+    bucket = f"keepsake-{uuid.uuid4().hex}"
+    repository = f"{place.url.partition('://')[0]}://{bucket}/runs"
+    (project_directory / "keepsake.yaml").write_text(f"repository: {repository}\n")
+    experiment = keepsake.init()
+    experiment.checkpoint(metrics={"loss": 0.5})
+    experiment.stop()
+    done = CliRunner().invoke(cli, ["ls", "-q"])
+    assert (done.exit_code, done.stdout.split()) == (0, [experiment.id])
 
 
 @in_clouds
