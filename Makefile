@@ -11,7 +11,7 @@ JOBS ?= 2
 PYTEST := $(RUN) -m pytest --numprocesses $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format interop faults test-frameworks bench bench-full docs clean
+.PHONY: help install demo test check format interop faults test-frameworks bench bench-full bench-clouds docs clean
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ bench: install ## Measure against Keepsake 0.4.2, in a few minutes
 
 bench-full: install ## Measure against Keepsake 0.4.2, at full size
 	$(RUN) -m benchmarks --full
+
+bench-clouds: install ## Measure over S3 and Cloud Storage, from servers on this machine
+	$(RUN) -m benchmarks.clouds
 
 docs: install ## Generate the command-line and Python references in docs/
 	$(RUN) docs/generate.py
