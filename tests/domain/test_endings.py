@@ -19,7 +19,6 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and for
 
 PRELUDE = """
 import os, signal, sys, time
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 import keepsake
 experiment = keepsake.init(path="train.py")
 print(experiment.id, flush=True)
