@@ -30,9 +30,9 @@ class Copy:
         self._source = source
         self._target = target
         self._records = records
-        target.ensure()
         there = {info.key: info.size for prefix in ARCHIVES for info in target.storage.list(prefix)}
         sizes = {info.key: info.size for prefix in ARCHIVES for info in source.storage.list(prefix)}
+        target.ensure()  # only now: listing a mistyped bucket is an error, and only init() makes one
         named = {record["id"]: archive_keys(record) for record in records}
         self._missing = {i: [key for key in keys if key not in sizes] for i, keys in named.items()}
         self._to_do = {i: [k for k in keys if k in sizes and sizes[k] != there.get(k)] for i, keys in named.items()}

@@ -10,7 +10,7 @@ from typing import Any
 from keepsake._archive import Archive
 from keepsake.exceptions import CorruptedRepositorySpec, DoesNotExist, KeepsakeError, ReadError
 from keepsake.metadata import Record, leaves_word, parse_experiment
-from keepsake.repository import ARCHIVES, EXPERIMENTS, HEARTBEATS, Repository, archive_key
+from keepsake.repository import ARCHIVES, EXPERIMENTS, HEARTBEATS, Repository, archive_key, id_of
 from keepsake.storage.base import ObjectInfo
 
 _UNDER_WAY_SECONDS = 3600.0  # what is younger may belong to something that is just being written
@@ -82,7 +82,7 @@ class Examination:
     def _check_records(self) -> Iterator[Problem]:
         keys = [info.key for info in self._storage.list(EXPERIMENTS) if info.key.endswith(".json")]
         for key, data, _ in self._storage.get_many(keys):
-            experiment_id = key.rpartition("/")[2].removesuffix(".json")
+            experiment_id = id_of(key)
             try:
                 self._records[experiment_id] = parse_experiment(data, experiment_id)
             except ReadError as error:
@@ -125,7 +125,7 @@ class Examination:
 
     def _check_heartbeats(self) -> Iterator[Problem]:
         for info in self._storage.list(HEARTBEATS):
-            experiment_id = info.key.rpartition("/")[2].removesuffix(".json")
+            experiment_id = id_of(info.key)
             if not self._is_old(info) or experiment_id in self._unreadable:
                 continue
             record = self._records.get(experiment_id)

@@ -95,7 +95,7 @@ def _is_keepsakes(directory: Path) -> bool:
     """Whether a directory is a repository, or what a spool holds of an experiment."""
     if _ID.fullmatch(directory.name) and os.path.lexists(directory / "record.json"):
         return True
-    return os.path.lexists(directory / "repository.json") and os.path.isdir(directory / "metadata")
+    return os.path.lexists(directory / "repository.json") and os.path.isdir(directory / "metadata/experiments")
 
 
 def _walk(root: str, start: str, rules: GitIgnoreSpec | None) -> Iterator[tuple[str, str]]:

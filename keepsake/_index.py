@@ -30,7 +30,6 @@ from keepsake.metadata import (
 
 _CHECKPOINT_ID_LENGTH = 12  # enough to tell candidates from the rest; the record itself decides
 _FORMAT = "keepsake index 3\n"
-_FIELDS = 7  # of a line
 
 
 class Line(NamedTuple):
@@ -66,6 +65,9 @@ class Line(NamedTuple):
     def may_hold_checkpoint(self, prefix: str) -> bool:
         """Whether a checkpoint of this experiment can have an ID that begins with `prefix`."""
         return " " + prefix[:_CHECKPOINT_ID_LENGTH] in self.checkpoint_ids
+
+
+_FIELDS = len(Line._fields)
 
 
 def _whole(checkpoint: Record | None) -> Record | None:

@@ -19,8 +19,8 @@ from keepsake._mover import publish, upload
 from keepsake.exceptions import DoesNotExist, KeepsakeError, WriteError
 
 if TYPE_CHECKING:
-    from keepsake._archive import Workers
     from keepsake._spool import Entry
+    from keepsake._workers import Workers
     from keepsake.repository import Repository
 
 _RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
@@ -151,7 +151,7 @@ class Saver:
 
     def _start(self, *, files: bool) -> None:
         if files and self._workers is None:
-            from keepsake._archive import Workers
+            from keepsake._workers import Workers
 
             self._workers = Workers()
         if not self._threads:

@@ -183,8 +183,6 @@ def _explain(error: OSError, path: str, target: Path) -> str:
     where = target.parent
     text = f"Cannot save a copy of {path!r} in {where}: {error.strerror or error}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        import shutil
-
         with suppress(OSError):
             text += f" ({shutil.disk_usage(where).free / 1e6:,.0f} MB are free)"
         text += ". Make room, or set KEEPSAKE_SPOOL to a directory on a larger disk"

@@ -19,6 +19,8 @@ from keepsake import _ending, _environment
 from keepsake._console import error as say_error
 from keepsake._console import say, warn
 from keepsake._recording import begin_experiment
+from keepsake._saver import saver
+from keepsake._spool import Entry, spool_root
 from keepsake._values import decode, encode_mapping
 from keepsake.checkpoint import (
     Checkpoint,
@@ -33,7 +35,6 @@ from keepsake.metadata import EXPERIMENT_FIELDS, Record, from_local_datetime, lo
 from keepsake.version import __version__
 
 if TYPE_CHECKING:
-    from keepsake._spool import Entry
     from keepsake.project import Project
 
 _lock = threading.RLock()  # steps follow each other, whichever thread checkpoints
@@ -176,8 +177,6 @@ class Experiment:
             if pack is not None:
                 pack.unlink(missing_ok=True)
             raise
-        from keepsake._saver import saver
-
         saver().notify(entry, repository, files=pack is not None, offline=_ending.is_offline())
         return checkpoint
 
@@ -210,8 +209,6 @@ class Experiment:
     def _open_entry(self) -> Entry:
         """Return where this process records what is new of this experiment."""
         if self._entry is None:
-            from keepsake._spool import Entry, spool_root
-
             base = {**self.to_json(), "checkpoints": None}
             root = spool_root(self._project._directory)
             _ending.watch()
@@ -429,9 +426,10 @@ class ExperimentCollection:
             filter: takes an Experiment and says whether to include it. If it raises, the experiment is left out, with
                 a warning.
         """
+        project = self._project._here()
         with _no_collection():
-            records = sorted(self._project._repository.records(), key=lambda record: time_key(record["created"]))
-            experiments = [Experiment._from_record(self._project, record) for record in records]
+            records = sorted(project._repository.records(), key=lambda record: time_key(record["created"]))
+            experiments = [Experiment._from_record(project, record) for record in records]
         if filter is None:
             return ExperimentList(experiments)
         return ExperimentList(experiment for experiment in experiments if _passes(filter, experiment))

@@ -24,6 +24,7 @@ from keepsake.exceptions import (
 from keepsake.experiment import Experiment, ExperimentCollection
 from keepsake.metadata import Record
 from keepsake.repository import Repository, archive_key
+from keepsake.storage import open_storage
 
 if TYPE_CHECKING:
     from keepsake._archive import Archive
@@ -80,7 +81,7 @@ class Project:
 
     def _open(self) -> tuple[Path, Repository]:
         """Find the project and its repository; again in a forked process, or where the working directory changed."""
-        state = (os.getpid(), None if self.directory else os.getcwd(), self.repository, self.directory)
+        state = self._state()
         if self._opened is None or self._opened[0] != state:
             config = self._configure()
             # A relative URL is relative to the file it stands in, or else to where the person is
@@ -89,9 +90,16 @@ class Project:
             self._opened = (state, config.directory, repository)
         return self._opened[1:]
 
+    def _state(self) -> tuple[object, ...]:
+        """Return what decides where the project is, and whether its connections can be used."""
+        return os.getpid(), None if self.directory else os.getcwd(), self.repository, self.directory
+
     def _here(self) -> Project:
         """Return this project as it is found now, for an experiment that is to stay in it wherever a script goes."""
-        return Project(self.repository_url, self._directory, self.debug)
+        directory, repository = self._open()
+        project = Project(repository.url, directory, self.debug)
+        project._opened = (project._state(), directory, repository)
+        return project
 
     def _configure(self) -> Config:
         directory = None if self.directory is None else Path(self.directory).expanduser().absolute()
@@ -106,9 +114,7 @@ class Project:
 
     @staticmethod
     def _open_repository(url: str, base: Path | None = None, spool: Path | None = None) -> Repository:
-        with importing:  # recovery does it in the background
-            from keepsake.storage import open_storage
-
+        with importing:  # of an SDK; recovery does it in the background
             return Repository(open_storage(url, base), spool)
 
     # Finding

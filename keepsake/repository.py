@@ -60,6 +60,11 @@ def archive_keys(record: Record) -> list[str]:
     return [archive_key(record["id"], owner["id"]) for owner in owners if owner.get("path")]
 
 
+def id_of(key: str) -> str:
+    """Return the ID of the experiment whose record or heartbeat has that key."""
+    return key.rpartition("/")[2].removesuffix(".json")
+
+
 def _record_key(experiment_id: str) -> str:
     return f"{EXPERIMENTS}/{experiment_id}.json"
 
@@ -164,7 +169,7 @@ class Repository:
         self.check()
         entries = {entry.id: (entry, entry.pending()) for entry in self._entries().values()}
         for key, data, _ in self._fetch([_record_key(experiment_id) for experiment_id in self._etags()]):
-            experiment_id = _id_of(key)
+            experiment_id = id_of(key)
             _, changes = entries.pop(experiment_id, (None, _spool.Changes()))
             try:
                 record = parse_experiment(data, experiment_id)
@@ -229,7 +234,7 @@ class Repository:
                 yield line
         fetched = []
         for key, data, etag in self._fetch([_record_key(experiment_id) for experiment_id in etags]):
-            experiment_id = _id_of(key)
+            experiment_id = id_of(key)
             try:
                 line = Line.make(parse_experiment(data, experiment_id), etag)
             except ReadError as error:
@@ -244,7 +249,7 @@ class Repository:
 
     def _etags(self) -> dict[str, str]:
         listed = self.storage.list(EXPERIMENTS)
-        return {_id_of(info.key): info.etag for info in listed if info.key.endswith(".json")}
+        return {id_of(info.key): info.etag for info in listed if info.key.endswith(".json")}
 
     def _fetch(self, keys: list[str]) -> Iterator[tuple[str, bytes, str]]:
         with Progress("Reading experiments", len(keys), unit="items") as progress:
@@ -369,11 +374,11 @@ class Repository:
         listed = list(self.storage.list(HEARTBEATS))
         now = self.storage.now() if listed else 0.0
         for info in listed:
-            found[_id_of(info.key)] = False
+            found[id_of(info.key)] = False
             if now - info.modified < _SKEW_SECONDS:
                 recent.append(info.key)
         for key, data, _ in self.storage.get_many(recent):
-            found[_id_of(key)] = self._is_fresh(data)
+            found[id_of(key)] = self._is_fresh(data)
         for entry in self._entries().values():
             found.update(_local_heartbeat(entry))
         return found
@@ -469,10 +474,6 @@ def _local_heartbeat(entry: _spool.Entry) -> dict[str, bool]:
     if entry.in_repository or (not entry.is_alive() and "ended" in entry.pending().fields):
         return {}
     return {entry.id: entry.is_alive()}
-
-
-def _id_of(key: str) -> str:
-    return key[key.rfind("/") + 1 : -len(".json")]
 
 
 def _parse(data: bytes, experiment_id: str, url: str) -> Record:

@@ -24,9 +24,6 @@ from tests.storage.proxy import Proxy, reply
 
 Break = Callable[[Proxy, pytest.MonkeyPatch, Path], None]
 
-on_s3 = pytest.mark.parametrize("place", ["s3"], indirect=True)
-on_gcs = pytest.mark.parametrize("place", ["gs"], indirect=True)
-
 
 def refused(status: str, code: str) -> Break:
     def break_it(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
@@ -92,43 +89,25 @@ def check(project: Path, advice: str) -> None:
     assert not (project / ".keepsake").exists()
 
 
-@on_s3
 @pytest.mark.parametrize(
-    ("break_it", "advice"),
+    ("place", "break_it", "advice"),
     [
-        (without("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "aws configure"),
-        (refused("403 Forbidden", "AccessDenied"), "s3:PutObject"),
-        (refused("403 Forbidden", "InvalidAccessKeyId"), "AWS_PROFILE"),
-        (refused("400 Bad Request", "AuthorizationHeaderMalformed"), "AWS_REGION"),
-        (refused("403 Forbidden", "RequestTimeTooSkewed"), "clock"),
-        (untrusted, "AWS_CA_BUNDLE"),
+        ("s3", without("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "aws configure"),
+        ("s3", refused("403 Forbidden", "AccessDenied"), "s3:PutObject"),
+        ("s3", refused("403 Forbidden", "InvalidAccessKeyId"), "AWS_PROFILE"),
+        ("s3", refused("400 Bad Request", "AuthorizationHeaderMalformed"), "AWS_REGION"),
+        ("s3", refused("403 Forbidden", "RequestTimeTooSkewed"), "clock"),
+        ("s3", untrusted, "AWS_CA_BUNDLE"),
+        ("gs", without("STORAGE_EMULATOR_HOST"), "gcloud auth application-default login"),
+        ("gs", refused("403 Forbidden", "forbidden"), "roles/storage.objectUser"),
+        ("gs", refused("401 Unauthorized", "required"), "gcloud auth application-default login"),
+        ("gs", signing_in_fails("Invalid JWT: Token must be a short-lived token (60 minutes)"), "clock"),
+        ("gs", signing_in_fails("Invalid grant: account not found"), "gcloud auth application-default login"),
+        ("gs", untrusted, "REQUESTS_CA_BUNDLE"),
     ],
+    indirect=["place"],
 )
-def test_on_s3(
-    place: Bench,
-    project_directory: Path,
-    proxy: Proxy,
-    monkeypatch: pytest.MonkeyPatch,
-    break_it: Break,
-    advice: str,
-) -> None:
-    break_it(proxy, monkeypatch, project_directory)
-    check(project_directory, advice)
-
-
-@on_gcs
-@pytest.mark.parametrize(
-    ("break_it", "advice"),
-    [
-        (without("STORAGE_EMULATOR_HOST"), "gcloud auth application-default login"),
-        (refused("403 Forbidden", "forbidden"), "roles/storage.objectUser"),
-        (refused("401 Unauthorized", "required"), "gcloud auth application-default login"),
-        (signing_in_fails("Invalid JWT: Token must be a short-lived token (60 minutes)"), "clock"),
-        (signing_in_fails("Invalid grant: account not found"), "gcloud auth application-default login"),
-        (untrusted, "REQUESTS_CA_BUNDLE"),
-    ],
-)
-def test_on_cloud_storage(
+def test_what_is_wrong_is_said(
     place: Bench,
     project_directory: Path,
     proxy: Proxy,
@@ -163,3 +142,15 @@ def test_a_mistyped_bucket(
         assert (done.exit_code, done.stdout) == (1, "")
         assert "spelling" in done.stderr
         assert {request.method for request in proxy.requests} == {"GET"}
+
+
+@in_clouds
+@pytest.mark.parametrize("command", ["push", "pull"])
+def test_copying_makes_no_bucket(place: Bench, project_directory: Path, command: str) -> None:
+    (project_directory / "keepsake.yaml").write_text("repository: file://repo\n")
+    keepsake.init().stop()
+    url = f"{place.url.partition('://')[0]}://keepsake-{uuid.uuid4().hex}/runs"
+    for _ in range(2):
+        done = CliRunner().invoke(cli, [command, url])
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert "spelling" in done.stderr

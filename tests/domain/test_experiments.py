@@ -12,14 +12,16 @@ import pickle
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy
 import pytest
 
 import keepsake
-from keepsake import exceptions
+from keepsake import exceptions, project
 from keepsake.checkpoint import CheckpointList
 from keepsake.experiment import Experiment, ExperimentList
+from keepsake.storage import open_storage
 from tests.storage.benches import Bench
 
 MINIMIZE = ("loss", "minimize")
@@ -416,6 +418,17 @@ def test_ids_are_found_by_their_beginning(trained: Experiment) -> None:
     if common > 1:
         with pytest.raises(exceptions.AmbiguousID, match="2 IDs"):
             keepsake.experiments.get(trained.id[: common - 1])
+
+
+def test_the_repository_is_opened_once(trained: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To open one again means to sign in again: on S3, a quarter of a second."""
+    opening = Mock(side_effect=open_storage)
+    monkeypatch.setattr(project, "open_storage", opening)
+    here = keepsake.Project()
+    for experiment in (here.experiments.get(trained.id), *here.experiments.list()):
+        with experiment.latest().open("model.pth") as file:
+            assert file.read()
+    assert opening.call_count == 1
 
 
 def test_an_ambiguous_id_says_how_many_there_are(project_directory: Path, place: Bench) -> None:

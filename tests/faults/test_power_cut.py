@@ -57,7 +57,7 @@ def not_flushed(directory: Path, output: str) -> list[str]:
 
 
 def test_every_object_is_flushed_before_it_gets_its_name(project: Path) -> None:
-    """Records, heartbeats, archives: whatever is under a final name is whole after a power cut."""
+    """Records and archives are whole after a power cut. (A heartbeat need not be: it would be stale.)"""
     output, _ = run(
         _FLUSHED
         + """

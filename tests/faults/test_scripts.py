@@ -11,7 +11,9 @@ from tests.faults.programs import keepsake as command
 from tests.faults.programs import run
 
 
-def test_a_script_that_changes_its_directory_goes_on_recording(project_directory: Path, tmp_path: Path) -> None:
+def test_a_script_that_changes_its_directory_goes_on_recording(
+    project_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Out of the project, and into another one: paths are those of the project in which the run began."""
     other = tmp_path / "other"
     other.mkdir()
@@ -27,6 +29,7 @@ def test_a_script_that_changes_its_directory_goes_on_recording(project_directory
         """
     )
     checkpoints = keepsake.experiments.list()[0].checkpoints
+    monkeypatch.chdir(other)
     assert len(checkpoints) == 2
     for checkpoint in checkpoints:
         with checkpoint.open("model.pth") as file:
