@@ -104,7 +104,8 @@ def test_repositories_and_spools_are_left_out_wherever_they_are(tmp_path: Path) 
     """The project's own, and what `push` or KEEPSAKE_SPOOL put there; but not what only looks similar."""
     entry = "0123456789abcdef" * 4
     make(tmp_path, "repo/repository.json", "repo/metadata/experiments/x.json", "repo/checkpoints/x.tar.gz")
-    make(tmp_path, "deep/er/copy/repository.json", "deep/er/copy/metadata/experiments/", "deep/er/copy/experiments/x.tar.gz")
+    copied = ("repository.json", "metadata/experiments/", "experiments/x.tar.gz")
+    make(tmp_path, *(f"deep/er/copy/{name}" for name in copied))
     make(tmp_path, f"spool/{entry}/record.json", f"spool/{entry}/{entry}.pack", "spool/mine")
     make(tmp_path, f"blobs/{entry}/data", "other/repository.json", "records/record.json")
     assert walk(tmp_path) == [f"blobs/{entry}/data", "other/repository.json", "records/record.json", "spool/mine"]
