@@ -12,7 +12,6 @@ decompressed in parallel. Archives without a table, such as those by Keepsake 0.
 
 from __future__ import annotations
 
-import hashlib
 import posixpath
 import tempfile
 from collections import deque
@@ -25,9 +24,9 @@ from typing import BinaryIO, cast
 
 from keepsake import _tar, _toc
 from keepsake._extract import Extraction
-from keepsake._gzip import Content, Parts, as_stream, crc32, inflate, inflate_all, member
+from keepsake._gzip import Parts, as_stream, inflate, inflate_all, member
 from keepsake._snapshot import FileEntry, FrozenFiles, set_space_aside
-from keepsake._toc import ArchiveEntry
+from keepsake._toc import ArchiveEntry, ContentHash
 from keepsake._workers import Turns, Workers, in_order
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, WriteError
 from keepsake.storage.base import Storage
@@ -37,11 +36,11 @@ __all__ = ["Archive", "ArchiveEntry", "Workers", "write_archive"]
 CHUNK = 256 << 10  # bytes; buffers that are larger go back to the system each time, which costs more than the work
 _AT_ONCE = 8  # members that a thread makes in one go
 _MUCH = 4 << 20  # bytes from which threads pay
-_TAIL = 64 << 10  # bytes read at first: the table of about a thousand files
+_TAIL = 64 << 10  # bytes read at first: the table of about two thousand files
 _MAX_HEADER = 1 << 20  # bytes of tar headers between two files
 _REGULAR = (b"0", b"\0", b"7")  # types of tar members
 
-Packed = tuple[list[Parts], bytearray, "_Checksums"]
+Packed = tuple[list[Parts], bytearray, ContentHash]
 Wanted = Callable[[str], bool]
 Contents = Iterator[tuple[ArchiveEntry, Iterator[bytes]]]
 
@@ -70,28 +69,16 @@ def _write(archive_id: str, frozen: FrozenFiles, workers: Workers | None) -> Ite
     results = in_order(workers, _packing_jobs(frozen, headers, free))
     for entry in frozen.entries:
         lengths = []
-        sums = _Checksums()
-        for members, buffer, sums in islice(results, _toc.chunks(entry.size, CHUNK * _AT_ONCE)):  # noqa: B007
+        content = ContentHash()
+        for members, buffer, content in islice(results, _toc.chunks(entry.size, CHUNK * _AT_ONCE)):  # noqa: B007
             for parts in members:
                 lengths.append(sum(map(len, parts)))
                 yield from parts
             free.append(buffer)
-        about = (entry.name, entry.size, entry.mode, entry.mtime_ns, sums.crc32, sums.sha256.hexdigest())
+        about = (entry.name, entry.size, entry.mode, entry.mtime_ns, content.hexdigest())
         entries.append(ArchiveEntry(*about, offset, tuple(lengths), CHUNK))
         offset = entries[-1].end
     yield _toc.encode(len(start), CHUNK, entries)
-
-
-class _Checksums:
-    """Those of a file's content."""
-
-    def __init__(self) -> None:
-        self.crc32 = 0
-        self.sha256 = hashlib.sha256()
-
-    def take(self, part: Content) -> None:
-        self.crc32 = crc32(part, self.crc32)
-        self.sha256.update(part)
 
 
 def _packing_jobs(
@@ -102,16 +89,22 @@ def _packing_jobs(
     `headers` has those of the second file and so on, `free` the buffers of jobs whose members were written.
     """
     for entry in frozen.entries:
-        sums = _Checksums()
-        turns = Turns(sums.take)
+        content = ContentHash()
+        turns = Turns(content.update)
         tail = _tar.padding(entry.size) + next(headers, _tar.END)
         for index in range(_toc.chunks(entry.size, CHUNK * _AT_ONCE)):
             buffer = free.pop() if free else bytearray(CHUNK * _AT_ONCE)
-            yield partial(_pack, frozen, entry, index, buffer, tail, turns, sums)
+            yield partial(_pack, frozen, entry, index, buffer, tail, turns, content)
 
 
 def _pack(
-    frozen: FrozenFiles, entry: FileEntry, index: int, buffer: bytearray, tail: bytes, turns: Turns, sums: _Checksums
+    frozen: FrozenFiles,
+    entry: FileEntry,
+    index: int,
+    buffer: bytearray,
+    tail: bytes,
+    turns: Turns,
+    content: ContentHash,
 ) -> Packed:
     start = index * len(buffer)
     data = memoryview(buffer)[: entry.size - start]
@@ -119,7 +112,7 @@ def _pack(
     is_last = start + len(data) == entry.size
     chunks = [data[at : at + CHUNK] for at in range(0, len(data), CHUNK)] or [data]
     tails = [b""] * (len(chunks) - 1) + [tail if is_last else b""]
-    return [member(*both) for both in zip(chunks, tails, strict=True)], buffer, sums
+    return [member(*both) for both in zip(chunks, tails, strict=True)], buffer, content
 
 
 # Reading
@@ -201,17 +194,17 @@ class Archive:
         """
         with self._naming_errors():
             table = self._find_table()
-            expected = None if table is None else {entry.name: (entry.size, entry.sha256) for entry in table}
+            expected = None if table is None else {entry.name: (entry.size, entry.xxh128) for entry in table}
             found = {}
             for entry, parts in self._stream():
-                sha256 = hashlib.sha256()
+                content = ContentHash()
                 for part in parts:
-                    sha256.update(part)
+                    content.update(part)
                     if progress:
                         progress(len(part))
-                found[entry.name] = (entry.size, sha256.hexdigest())
+                found[entry.name] = (entry.size, content.hexdigest())
                 if expected is not None and expected.get(entry.name) != found[entry.name]:
-                    raise ValueError(f"{entry.name}: its content does not fit its SHA-256 in the table of contents")
+                    raise ValueError(f"{entry.name}: its content does not fit its hash in the table of contents")
             if expected is not None and len(expected) != len(found):
                 raise ValueError("its table of contents has files that the tar lacks")
 
@@ -327,16 +320,13 @@ def _unpack(data: bytes, entry: ArchiveEntry, index: int) -> bytes:
 
 
 def _checked(entry: ArchiveEntry, parts: Iterator[bytes]) -> Iterator[bytes]:
-    """Pass on the parts of a file; an error instead of the end if they are not what was saved.
-
-    The CRC-32 of all of it does for that, after that of each member: its SHA-256 would take longer than all the rest.
-    """
-    checksum = 0
+    """Pass on the parts of a file; an error instead of the end if they are not what was saved."""
+    content = ContentHash()
     for part in parts:
-        checksum = crc32(part, checksum)
+        content.update(part)
         yield part
-    if checksum != entry.crc32:
-        raise ValueError(f"{entry.name}: it does not fit its checksum")
+    if content.hexdigest() != entry.xxh128:
+        raise ValueError(f"{entry.name}: it does not fit its hash")
 
 
 @contextmanager

@@ -7,7 +7,6 @@ DIRECTORY/.keepsake/checkout-…/     files on their way; gone in the end
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
 import os
 import posixpath
@@ -22,10 +21,12 @@ from pathlib import Path, PurePosixPath
 
 from keepsake._archive import Archive, ArchiveEntry
 from keepsake._console import Progress, warn
+from keepsake._toc import ContentHash
 from keepsake.config import CONFIG_NAMES, load_config, redact_url
 from keepsake.exceptions import DoesNotExist, KeepsakeError, ReadError, ValidationError, WriteError
 
 _STALE = 24 * 3600.0  # seconds after which files on their way were left by a crash
+_BLOCK = 256 << 10  # bytes
 _AREA = ".keepsake"
 _RESERVED = (".keepsake", ".git")  # directories whose files could act by themselves; no snapshot holds them
 
@@ -186,15 +187,15 @@ def _look(directory: Path, name: str) -> os.stat_result | None:
 def _is_same(path: Path, status: os.stat_result, file: _File) -> bool:
     if not stat.S_ISREG(status.st_mode) or status.st_size != file.entry.size:
         return False
-    return _sha256(path) == (_sha256(file.staged) if file.staged else file.entry.sha256)
+    return _hash(path) == (_hash(file.staged) if file.staged else file.entry.xxh128)
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
+def _hash(path: Path) -> str:
+    content = ContentHash()
     with open(path, "rb", buffering=0) as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()
+        while part := file.read(_BLOCK):
+            content.update(part)
+    return content.hexdigest()
 
 
 def _warn_of_other_repository(put: dict[str, Path], directory: Path) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import xxhash
+
 from keepsake._gzip import EXTRA_OVERHEAD, EXTRA_SIZE, extra_member, read_extra_member
 from keepsake._ignore import is_safe_name
 
@@ -22,6 +24,7 @@ _MAGIC = b"KSTOC1\n\0"
 _MAX_TABLE = 256 << 20  # bytes, compressed
 _MAX_CHUNK = 16 << 20  # bytes
 
+ContentHash = xxhash.xxh3_128  # of a file's content
 FOOTER_SIZE = EXTRA_OVERHEAD + _FOOTER_CONTENT.size
 
 
@@ -33,8 +36,7 @@ class ArchiveEntry:
     size: int  # bytes
     mode: int  # permission bits
     mtime_ns: int
-    crc32: int = 0  # of its content, as is the next
-    sha256: str | None = None  # hex; None if the archive has no table of contents
+    xxh128: str | None = None  # of its content, hex; None if the archive has no table of contents
     offset: int = 0  # where its members start
     members: tuple[int, ...] = ()  # their lengths in bytes
     chunk: int = 0  # bytes of content in each but the last
@@ -63,7 +65,7 @@ def encode(start: int, chunk: int, entries: list[ArchiveEntry]) -> bytes:
     """Return the members that end an archive whose first file starts at `start`."""
     files = [
         {"name": e.name, "size": e.size, "mode": e.mode, "mtime_ns": e.mtime_ns}
-        | {"crc32": e.crc32, "sha256": e.sha256, "members": e.members}
+        | {"xxh128": e.xxh128, "members": e.members}
         for e in entries
     ]
     text = json.dumps({"start": start, "chunk": chunk, "files": files}, separators=(",", ":")).encode()
@@ -116,17 +118,16 @@ def decode(members: bytes, footer: Footer) -> list[ArchiveEntry]:
 
 def _entries(files: list[dict[str, Any]], offset: int, chunk: int) -> Iterator[ArchiveEntry]:
     for file in files:
-        size, mode, mtime_ns, crc32 = (file[key] for key in ("size", "mode", "mtime_ns", "crc32"))
+        size, mode, mtime_ns = (file[key] for key in ("size", "mode", "mtime_ns"))
         members = tuple(file["members"])
-        if not all(type(number) is int for number in (size, mode, mtime_ns, crc32, offset, chunk, *members)):
+        if not all(type(number) is int for number in (size, mode, mtime_ns, offset, chunk, *members)):
             raise ValueError("its table of contents holds something else than numbers")
         if not 0 < chunk <= _MAX_CHUNK or size < 0 or len(members) != chunks(size, chunk):
             raise ValueError("its table of contents contradicts itself")
         if min(members) <= 0 or max(members) > 2 * _MAX_CHUNK:  # which are read into memory
             raise ValueError("its table of contents has members of impossible lengths")
         check_name(file["name"])
-        sha256 = str(file["sha256"])
-        yield ArchiveEntry(file["name"], size, mode & 0o777, mtime_ns, crc32, sha256, offset, members, chunk)
+        yield ArchiveEntry(file["name"], size, mode & 0o777, mtime_ns, str(file["xxh128"]), offset, members, chunk)
         offset += sum(members)
 
 
