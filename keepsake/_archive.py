@@ -1,8 +1,8 @@
 """Archives: the files of an experiment or checkpoint as an ordinary .tar.gz, of which each file can be read by itself.
 
     member 0            the tar header of the first file
-    for each file:      its content, CHUNK bytes a member; the last one goes on with the tar padding and the next header
-                        (after the last file: the end of the tar)
+    for each file:      its content, `chunk` bytes a member; the last one goes on with the tar padding and the next
+                        header (after the last file: the end of the tar)
     table of contents   JSON, compressed, in the extra fields of empty members
     footer              an empty member of fixed size, whose extra field says where the table is
 
@@ -12,11 +12,12 @@ decompressed in parallel. Archives without a table, such as those by Keepsake 0.
 
 from __future__ import annotations
 
+import os
 import posixpath
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -24,98 +25,24 @@ from typing import BinaryIO, cast
 
 from keepsake import _tar, _toc
 from keepsake._extract import Extraction
-from keepsake._gzip import Parts, as_stream, inflate, inflate_all, member
-from keepsake._snapshot import FileEntry, FrozenFiles, set_space_aside
+from keepsake._gzip import as_stream, inflate, inflate_all
+from keepsake._snapshot import FrozenFiles, set_space_aside
 from keepsake._toc import ArchiveEntry, ContentHash
-from keepsake._workers import Turns, Workers, in_order
+from keepsake._workers import Workers, in_order
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, WriteError
 from keepsake.storage.base import Storage
+from keepsake.storage.disk import DiskStorage
 
-__all__ = ["Archive", "ArchiveEntry", "Workers", "write_archive"]
+__all__ = ["Archive", "ArchiveEntry"]
 
-CHUNK = 256 << 10  # bytes; buffers that are larger go back to the system each time, which costs more than the work
-_AT_ONCE = 8  # members that a thread makes in one go
+_BLOCK = 256 << 10  # bytes
 _MUCH = 4 << 20  # bytes from which threads pay
 _TAIL = 64 << 10  # bytes read at first: the table of about two thousand files
 _MAX_HEADER = 1 << 20  # bytes of tar headers between two files
 _REGULAR = (b"0", b"\0", b"7")  # types of tar members
 
-Packed = tuple[list[Parts], bytearray, ContentHash]
 Wanted = Callable[[str], bool]
 Contents = Iterator[tuple[ArchiveEntry, Iterator[bytes]]]
-
-
-# Writing
-
-
-def write_archive(archive_id: str, frozen: FrozenFiles, workers: Workers | None = None) -> BinaryIO:
-    """Return a stream of the archive of `frozen`, made as it is read: the same bytes each time.
-
-    Without `workers` the caller's thread does the work. Errors, such as a pack that is cut off, come out of `read`.
-    """
-    return as_stream(_write(archive_id, frozen, workers))
-
-
-def _write(archive_id: str, frozen: FrozenFiles, workers: Workers | None) -> Iterator[bytes | memoryview]:
-    headers = (
-        _tar.header(f"{archive_id}/{entry.name}", entry.size, entry.mode, entry.mtime_ns // 10**9)
-        for entry in frozen.entries
-    )
-    start = b"".join(member(next(headers, _tar.END)))
-    yield start
-    offset = len(start)
-    entries = []
-    free: list[bytearray] = []
-    results = in_order(workers, _packing_jobs(frozen, headers, free))
-    for entry in frozen.entries:
-        lengths = []
-        content = ContentHash()
-        for members, buffer, content in islice(results, _toc.chunks(entry.size, CHUNK * _AT_ONCE)):  # noqa: B007
-            for parts in members:
-                lengths.append(sum(map(len, parts)))
-                yield from parts
-            free.append(buffer)
-        about = (entry.name, entry.size, entry.mode, entry.mtime_ns, content.hexdigest())
-        entries.append(ArchiveEntry(*about, offset, tuple(lengths), CHUNK))
-        offset = entries[-1].end
-    yield _toc.encode(len(start), CHUNK, entries)
-
-
-def _packing_jobs(
-    frozen: FrozenFiles, headers: Iterator[bytes], free: list[bytearray]
-) -> Iterator[Callable[[], Packed]]:
-    """Yield jobs that make the members of all files, a few in each.
-
-    `headers` has those of the second file and so on, `free` the buffers of jobs whose members were written.
-    """
-    for entry in frozen.entries:
-        content = ContentHash()
-        turns = Turns(content.update)
-        tail = _tar.padding(entry.size) + next(headers, _tar.END)
-        for index in range(_toc.chunks(entry.size, CHUNK * _AT_ONCE)):
-            buffer = free.pop() if free else bytearray(CHUNK * _AT_ONCE)
-            yield partial(_pack, frozen, entry, index, buffer, tail, turns, content)
-
-
-def _pack(
-    frozen: FrozenFiles,
-    entry: FileEntry,
-    index: int,
-    buffer: bytearray,
-    tail: bytes,
-    turns: Turns,
-    content: ContentHash,
-) -> Packed:
-    start = index * len(buffer)
-    data = memoryview(buffer)[: entry.size - start]
-    turns.add(index, partial(frozen.read_into, entry, start, data))
-    is_last = start + len(data) == entry.size
-    chunks = [data[at : at + CHUNK] for at in range(0, len(data), CHUNK)] or [data]
-    tails = [b""] * (len(chunks) - 1) + [tail if is_last else b""]
-    return [member(*both) for both in zip(chunks, tails, strict=True)], buffer, content
-
-
-# Reading
 
 
 class Archive:
@@ -124,7 +51,7 @@ class Archive:
     Args:
         storage: where it is.
         key: what it is called there.
-        pack: frozen files that are read instead as long as they are there.
+        pack: frozen files that are read instead as long as they are there; they may be the archive already.
 
     What is read is what was saved: every method raises CorruptedArchive for an archive that is damaged, cut off or
     hostile, and DoesNotExist if there is none.
@@ -135,13 +62,17 @@ class Archive:
         self._storage = storage
         self._key = key
         self._pack = pack
+        self._spool: Storage | None = None  # where the pack is, if that is the archive
         self._table: list[ArchiveEntry] | None = None
         self._has_looked = False
 
     @property
     def has_table(self) -> bool:
         """Whether it has a table of contents, so that hashes are known and each file can be read by itself."""
-        return not (self._pack and self._pack.exists()) and self._find_table() is not None
+        if (frozen := self._open_pack()) is not None:
+            frozen.close()
+            return False
+        return self._find_table() is not None
 
     def entries(self) -> list[ArchiveEntry]:
         """List the files. Without a table of contents, all of the archive has to be read."""
@@ -225,7 +156,7 @@ class Archive:
     def _stream(self) -> Contents:
         """Yield the files of an archive without a table; what is not read of their content is skipped."""
         seen = set()
-        with self._storage.open(self._key) as source, as_stream(inflate_all(source)) as stream:
+        with self._open() as source, as_stream(inflate_all(source)) as stream:
             while (info := _tar.read_header(stream)) is not None:
                 if info.isdir():
                     continue
@@ -238,7 +169,7 @@ class Archive:
                 content = _tar.read_content(stream, info.size)
                 yield ArchiveEntry(name, info.size, info.mode & 0o777, int(info.mtime * 10**9)), content
                 deque(content, maxlen=0)
-            while rest := stream.read(CHUNK):  # to its end, where the checksum is
+            while rest := stream.read(_BLOCK):  # to its end, where the checksum is
                 if rest.strip(b"\0"):
                     raise ValueError("something follows the end of the tar")
 
@@ -246,17 +177,28 @@ class Archive:
         """Fetch the members of `entries`, neighbours in one request, and yield a job for each."""
         for run in _runs(entries):
             length = run[-1].end - run[0].offset
-            with self._storage.open(self._key, start=run[0].offset, length=length) as stream:
+            with self._open(start=run[0].offset, length=length) as stream:
                 for entry in run:
                     for index, size in enumerate(entry.members):
                         yield partial(_unpack, _tar.read_exactly(stream, size), entry, index)
 
     def _open_pack(self) -> FrozenFiles | None:
-        if self._pack is not None:
+        if self._pack is not None and self._spool is None:
             with suppress(FileNotFoundError):
-                return FrozenFiles(self._pack)
+                if not is_archive(self._pack):
+                    return FrozenFiles(self._pack)
+                self._spool = DiskStorage(self._pack.parent)
+                return None
             self._pack = None  # the archive is in the repository now
         return None
+
+    def _open(self, *, start: int = 0, length: int | None = None) -> AbstractContextManager[BinaryIO]:
+        """Open the archive, which may go from the spool to the repository at any time: the same bytes."""
+        if self._pack is not None and self._spool is not None:
+            with suppress(DoesNotExist):
+                return self._spool.open(self._pack.name, start=start, length=length)
+            self._pack = None
+        return self._storage.open(self._key, start=start, length=length)
 
     def _find_table(self) -> list[ArchiveEntry] | None:
         if not self._has_looked:
@@ -266,7 +208,7 @@ class Archive:
         return self._table
 
     def _read_table(self) -> list[ArchiveEntry] | None:
-        with self._storage.open(self._key, start=-_TAIL) as stream:
+        with self._open(start=-_TAIL) as stream:
             tail = stream.read()
         footer = _toc.decode_footer(tail)
         if footer is None:
@@ -274,7 +216,7 @@ class Archive:
         start = len(tail) - _toc.FOOTER_SIZE - footer.length
         if start >= 0:
             return _toc.decode(tail[start : -_toc.FOOTER_SIZE], footer)
-        with self._storage.open(self._key, start=footer.offset, length=footer.length) as stream:
+        with self._open(start=footer.offset, length=footer.length) as stream:
             return _toc.decode(_tar.read_exactly(stream, footer.length), footer)
 
     @contextmanager
@@ -283,6 +225,13 @@ class Archive:
             yield
         except (ValueError, ArithmeticError, RecursionError) as error:
             raise CorruptedArchive(f"{self.name} is damaged: {error}") from error
+
+
+def is_archive(pack: Path) -> bool:
+    """Whether a pack is an archive already. Raises FileNotFoundError if it is gone."""
+    with open(pack, "rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - _toc.FOOTER_SIZE))
+        return _toc.decode_footer(file.read()) is not None
 
 
 def _frozen_contents(frozen: FrozenFiles) -> Contents:

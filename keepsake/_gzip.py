@@ -27,32 +27,33 @@ _FIELD = struct.Struct("<H2sH")  # length of the extra field, name and length of
 _TRAILER = struct.Struct("<II")  # CRC-32, size modulo 2**32
 _STORED_SIZE = 65535  # bytes in a stored block at most
 _STORED_FULL = b"\x00\xff\xff\x00\x00"
-_SAMPLE = 4096  # bytes, thrice
-_WORTH_IT = (
-    0.9  # a chunk that shrinks less than to this is stored: model weights shrink to 0.92 and take 5 times as long
-)
+_WORTH_IT = 0.9  # what shrinks less than to this is stored: model weights shrink to 0.92 and take 5 times as long
 _BLOCK = 256 << 10  # bytes
 
+SAMPLE = 4096  # bytes
 EXTRA_SIZE = 65535 - 4  # bytes that an extra member can hold
 EXTRA_OVERHEAD = len(_EXTRA_HEADER) + _FIELD.size + len(_EMPTY)
 
 
-def member(data: Content, tail: bytes = b"") -> Parts:
-    """Return a gzip member of `data` and `tail` in parts to be written one after another."""
+def member(data: Content, tail: bytes = b"", *, store: bool = False) -> Parts:
+    """Return a gzip member of `data` and `tail` in parts to be written one after another; `store`: uncompressed."""
     return [
         _HEADER,
-        *_deflate(data, tail),
+        *_deflate(data, tail, store),
         _TRAILER.pack(crc32(tail, crc32(data)), (len(data) + len(tail)) & 0xFFFFFFFF),
     ]
 
 
-def _deflate(data: Content, tail: bytes) -> Parts:
-    if len(data) > 4 * _SAMPLE:
-        middle = len(data) // 2
-        sample = (data[:_SAMPLE], data[middle : middle + _SAMPLE], data[-_SAMPLE:])
-        if len(_compress(*sample)) > _WORTH_IT * 3 * _SAMPLE:
-            return [*_stored(data, last=not tail), *([_compress(tail)] if tail else [])]
+def _deflate(data: Content, tail: bytes, store: bool) -> Parts:
+    middle = len(data) // 2
+    if store or (len(data) > 4 * SAMPLE and not shrinks(data[:SAMPLE], data[middle : middle + SAMPLE], data[-SAMPLE:])):
+        return [*_stored(data, last=not tail), *([_compress(tail)] if tail else [])]
     return [_compress(data, tail)]
+
+
+def shrinks(*samples: Content) -> bool:
+    """Whether compressing is worth its time, by samples of SAMPLE bytes."""
+    return len(_compress(*samples)) <= _WORTH_IT * SAMPLE * len(samples)
 
 
 def _compress(*parts: Content) -> bytes:

@@ -45,16 +45,17 @@ def upload(
     if not packs:
         return
     with importing:
-        from keepsake._archive import write_archive
-        from keepsake._snapshot import FrozenFiles
+        from keepsake._archive import is_archive
+        from keepsake._archiver import open_archive
 
     record = repository.merge(entry.record, _spool.Changes(), create=False)
     named = {owner["id"]: owner.get("path") for owner in (record, *(record.get("checkpoints") or []))}
     for pack in packs:
         if named.get(pack.stem):
             try:
-                with FrozenFiles(pack) as frozen, write_archive(pack.stem, frozen, workers) as archive:
-                    repository.put_archive(entry.id, pack.stem, cast(BinaryIO, Watched(archive, moved)))
+                if not (is_archive(pack) and repository.take_archive(entry.id, pack)):
+                    with open_archive(pack, workers) as archive:
+                        repository.put_archive(entry.id, pack.stem, cast(BinaryIO, Watched(archive, moved)))
             except FileNotFoundError:
                 continue  # another recovery has stored it
         if pack.stem in named:  # without a path: its files were removed

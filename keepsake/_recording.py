@@ -30,7 +30,8 @@ def begin_experiment(project: Project, record: Record, modules: list[str], *, di
     entry = _spool.Entry.create(_spool.spool_root(directory), record, repository.url, in_repository=False)
     try:
         if record["path"]:
-            from keepsake._snapshot import check_room, freeze
+            from keepsake._archiver import freeze
+            from keepsake._snapshot import check_room
 
             check_room(entry.directory)
             entries = freeze(directory, record["path"], entry.pack(record["id"]))
@@ -66,7 +67,7 @@ def _gather_later(
     def gather() -> None:
         with importing:
             packages = get_imported_packages(modules)
-            from keepsake import _archive, _snapshot  # noqa: F401 - the first checkpoint() need not wait for these
+            from keepsake import _archive, _archiver  # noqa: F401 - the first checkpoint() need not wait for these
         entry.append({"experiment": {"python_packages": packages}})
         saver().notify(entry, repository, files=True)
 

@@ -17,8 +17,8 @@ import stat
 import struct
 import threading
 import zlib
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -27,7 +27,9 @@ from keepsake._ignore import leave_out, walk_files
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, WriteError
 
 _BLOCK = 4096  # bytes; what file systems want the parts they share to be aligned to
-_LARGE = 1 << 20  # bytes; from here on a file is copied by itself instead of through the buffer
+LARGE = 1 << 20  # bytes; from here on a file is copied by itself instead of through the buffer
+_MANY = 16  # files
+_WRITING_OUT_SECONDS = 0.01
 _PART = 256 << 10  # bytes that are read at once
 _FICLONERANGE = 0x4020940D  # Linux: share the blocks of another file
 _FOOTER = struct.Struct("<QQI8s")  # offset, length and CRC-32 of the table
@@ -61,8 +63,11 @@ def check_room(directory: Path) -> None:
         )
 
 
-def freeze(project_dir: Path, path: str, target: Path) -> list[FileEntry]:
-    """Copy all files of `path` as they are now into the pack file `target`, which appears whole or not at all.
+Files = Iterable[tuple[str, Path]]  # POSIX names relative to the project directory, and where they are
+
+
+def freeze(project_dir: Path, path: str, target: Path, files: Files | None = None) -> list[FileEntry]:
+    """Copy all `files` of `path` as they are now into the pack file `target`, which appears whole or not at all.
 
     A file that cannot be read is left out with a warning; of one that shrinks or grows meanwhile, what was there on
     opening it and still is on reading it is taken.
@@ -70,14 +75,27 @@ def freeze(project_dir: Path, path: str, target: Path) -> list[FileEntry]:
     Raises ValidationError and DoesNotExist for a `path` that is wrong, is missing or has no file that can be saved,
     WriteError if `target` cannot be written.
     """
+    with new_pack(target, path) as pack:
+        entries = _copy_files(walk_files(project_dir, path) if files is None else files, pack)
+        if not entries:
+            raise DoesNotExist(
+                f"No file to save in {path!r} (looked for in {project_dir}): none can be read, or all of "
+                "them are left out by .keepsakeignore or lie in a directory that is never saved (.git, a virtual "
+                "environment …)."
+            )
+        table = json.dumps([astuple(entry) for entry in entries], separators=(",", ":")).encode()
+        pack.write(table + _FOOTER.pack(pack.tell(), len(table), zlib.crc32(table), _MAGIC))
+    return entries
+
+
+@contextmanager
+def new_pack(target: Path, path: str) -> Iterator[BinaryIO]:
+    """Open a file that becomes the pack `target` unless the block raises. Raises WriteError for what the disk says."""
     temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp")
     try:
-        with open(temporary, "xb", buffering=_LARGE, opener=_open_private) as pack:
-            entries = _copy_files(project_dir, path, pack)
-            table = json.dumps([astuple(entry) for entry in entries], separators=(",", ":")).encode()
-            footer = _FOOTER.pack(pack.tell(), len(table), zlib.crc32(table), _MAGIC)
-            pack.write(table + footer)
-            pack.truncate()  # a file that shrank may have had more space set aside
+        with open(temporary, "xb", buffering=LARGE, opener=_open_private) as pack:
+            yield pack
+            pack.truncate()  # more space may have been set aside
         os.replace(temporary, target)
     except BaseException as error:
         with suppress(OSError):
@@ -85,13 +103,12 @@ def freeze(project_dir: Path, path: str, target: Path) -> list[FileEntry]:
         if isinstance(error, OSError):
             raise WriteError(_explain(error, path, target)) from error
         raise
-    return entries
 
 
-def _copy_files(project_dir: Path, path: str, pack: BinaryIO) -> list[FileEntry]:
+def _copy_files(files: Files, pack: BinaryIO) -> list[FileEntry]:
     entries = []
-    buffer = memoryview(bytearray(_LARGE))
-    for name, file in walk_files(project_dir, path):
+    buffer = memoryview(bytearray(LARGE))
+    for name, file in files:
         try:
             source = io.FileIO(file, opener=_open_without_waiting)
         except OSError as error:
@@ -102,7 +119,7 @@ def _copy_files(project_dir: Path, path: str, pack: BinaryIO) -> list[FileEntry]
             if not stat.S_ISREG(status.st_mode):
                 leave_out(str(file), "not a regular file")
                 continue
-            if status.st_size >= _LARGE:
+            if status.st_size >= LARGE:
                 pack.seek(-pack.tell() % _BLOCK, os.SEEK_CUR)
             start = pack.tell()
             try:
@@ -112,11 +129,6 @@ def _copy_files(project_dir: Path, path: str, pack: BinaryIO) -> list[FileEntry]
                 pack.seek(start)
                 continue
         entries.append(FileEntry(name, size, status.st_mode & 0o777, status.st_mtime_ns, start))
-    if not entries:
-        raise DoesNotExist(
-            f"No file to save in {path!r} (looked for in {project_dir}): none can be read, or all of them "
-            "are left out by .keepsakeignore or lie in a directory that is never saved (.git, a virtual environment …)."
-        )
     return entries
 
 
@@ -126,7 +138,7 @@ class _UnreadableError(Exception):
 
 def _copy(source: io.FileIO, size: int, pack: BinaryIO, buffer: memoryview) -> int:
     """Append up to `size` bytes of `source` and return how many there were."""
-    if size >= _LARGE:
+    if size >= LARGE:
         start = pack.tell()  # flushes, too
         if (shared := _share_blocks(source, pack, start)) is not None:
             pack.seek(start + shared)
@@ -162,7 +174,7 @@ def set_space_aside(file: BinaryIO, start: int, size: int) -> None:
 
     Raises OSError only if there is not enough room.
     """
-    if size < _LARGE or not hasattr(os, "posix_fallocate"):
+    if size < LARGE or not hasattr(os, "posix_fallocate"):
         return
     try:
         os.posix_fallocate(file.fileno(), start, size)
@@ -187,6 +199,94 @@ def _explain(error: OSError, path: str, target: Path) -> str:
             text += f" ({shutil.disk_usage(where).free / 1e6:,.0f} MB are free)"
         text += ". Make room, or set KEEPSAKE_SPOOL to a directory on a larger disk"
     return text
+
+
+def write_all(file: BinaryIO, parts: list[bytes | memoryview]) -> None:
+    """Write many parts, in one call where the system has one for that."""
+    if not hasattr(os, "writev"):
+        file.writelines(parts)
+        return
+    file.flush()
+    written = os.writev(file.fileno(), parts)
+    if written < sum(map(len, parts)):  # the disk is nearly full
+        file.write(b"".join(parts)[written:])
+
+
+@contextmanager
+def writing_out(file: BinaryIO) -> Iterator[None]:
+    """Let the disk begin with what the block writes, which never waits for that: it is then safe the sooner."""
+    ended = threading.Event()
+
+    def run(duplicate: io.FileIO) -> None:
+        begun = 0
+        with duplicate, suppress(OSError):
+            while not ended.wait(_WRITING_OUT_SECONDS):
+                position = duplicate.tell()  # which is shared
+                os.posix_fadvise(duplicate.fileno(), begun, position - begun, os.POSIX_FADV_DONTNEED)
+                begun = position
+
+    if hasattr(os, "posix_fadvise"):
+        duplicate = io.FileIO(os.dup(file.fileno()))
+        try:
+            threading.Thread(target=run, args=(duplicate,), name="keepsake-writing-out", daemon=True).start()
+        except RuntimeError:  # the interpreter exits, or there is a limit
+            duplicate.close()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+class UnsuitableError(Exception):
+    """Files are not what they should be for a way to save them: there is another."""
+
+
+class OpenFiles:
+    """A few files of a project, large ones among them, to be read by several threads as they are. A context manager.
+
+    Raises UnsuitableError, then or while one is read, for whatever `freeze` should deal with.
+    """
+
+    def __init__(self, files: list[tuple[str, Path]]) -> None:
+        self.entries: list[FileEntry] = []
+        self._files: dict[str, io.FileIO] = {}
+        self._lock = threading.Lock()  # one file position, several readers
+        if len(files) > _MANY:
+            raise UnsuitableError
+        with ExitStack() as opened:
+            for name, path in files:
+                try:
+                    file = opened.enter_context(io.FileIO(path, opener=_open_without_waiting))
+                    status = os.fstat(file.fileno())
+                except OSError as error:
+                    raise UnsuitableError from error
+                if not stat.S_ISREG(status.st_mode):
+                    raise UnsuitableError
+                self.entries.append(FileEntry(name, status.st_size, status.st_mode & 0o777, status.st_mtime_ns, 0))
+                self._files[name] = file
+            self.size = sum(entry.size for entry in self.entries)
+            if self.size < LARGE:
+                raise UnsuitableError
+            self._opened = opened.pop_all()
+
+    def __enter__(self) -> OpenFiles:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._opened.close()
+
+    def can_share_blocks_with(self, pack: BinaryIO) -> bool:
+        """Whether the file system lets files share blocks; tried with the largest one, so `pack` is then changed."""
+        largest = max(self.entries, key=lambda entry: entry.size)
+        return _share_blocks(self._files[largest.name], pack, 0) is not None
+
+    def read_into(self, entry: FileEntry, start: int, buffer: memoryview) -> memoryview:
+        """Fill `buffer` with a file's content from `start`, and return it. A file that shrank is unsuitable."""
+        try:
+            with self._lock:
+                return _fill(self._files[entry.name], start, buffer)
+        except (OSError, EOFError) as error:
+            raise UnsuitableError from error
 
 
 class FrozenFiles:
@@ -242,12 +342,20 @@ class FrozenFiles:
         return [FileEntry(*row) for row in json.loads(table)]
 
     def _read_at(self, offset: int, buffer: memoryview) -> memoryview:
-        filled = 0
-        with self._lock:
-            self._file.seek(offset)
-            while filled < len(buffer):
-                count = self._file.readinto(buffer[filled:])
-                if not count:
-                    raise CorruptedArchive(f"{self.target} was cut off at {offset + filled} bytes")
-                filled += count
-        return buffer
+        try:
+            with self._lock:
+                return _fill(self._file, offset, buffer)
+        except EOFError as error:
+            raise CorruptedArchive(f"{self.target} was cut off at {error} bytes") from error
+
+
+def _fill(file: io.FileIO, start: int, buffer: memoryview) -> memoryview:
+    """Fill `buffer` with what `file` has from `start`, and return it. Raises EOFError with the size of the file."""
+    filled = 0
+    file.seek(start)
+    while filled < len(buffer):
+        count = file.readinto(buffer[filled:])
+        if not count:
+            raise EOFError(start + filled)
+        filled += count
+    return buffer

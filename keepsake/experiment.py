@@ -182,7 +182,8 @@ class Experiment:
 
     def _freeze(self, record: Record, pack: Path, *, quiet: bool) -> bool:
         """Copy the files of a new checkpoint; False if the disk is too full for them, which is said."""
-        from keepsake._snapshot import check_room, freeze
+        from keepsake._archiver import freeze
+        from keepsake._snapshot import check_room
 
         self._open_entry().ensure()
         try:

@@ -347,14 +347,23 @@ class Repository:
 
     def put_archive(self, experiment_id: str, archive_id: str, source: BinaryIO) -> None:
         """Store the archive that `source` is read to make. Raises DoesNotExist if the experiment is deleted before."""
-        key = archive_key(experiment_id, archive_id)
-        self.storage.upload(key, source)
+        self.storage.upload(archive_key(experiment_id, archive_id), source)
+        self._remove_if_deleted(experiment_id, archive_id)
+
+    def take_archive(self, experiment_id: str, pack: Path) -> bool:
+        """Store a pack that is an archive by moving it, or return False if it must be copied. Raises as the other."""
+        if not self.storage.take(archive_key(experiment_id, pack.stem), pack):
+            return False
+        self._remove_if_deleted(experiment_id, pack.stem)
+        return True
+
+    def _remove_if_deleted(self, experiment_id: str, archive_id: str) -> None:
         try:
             with self.storage.open(_record_key(experiment_id), length=1):
                 pass
         except DoesNotExist as error:
             deleted = self._deleted(experiment_id)
-            self.storage.delete([key])
+            self.storage.delete([archive_key(experiment_id, archive_id)])
             raise deleted from error
 
     # Heartbeats

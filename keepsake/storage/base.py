@@ -88,6 +88,13 @@ class Storage(ABC):
         An exception from `source.read` aborts it and comes out as it is.
         """
 
+    def take(self, key: str, path: Path) -> bool:
+        """Make a file the object if moving it is all that takes, or return False; with the promises of `upload`.
+
+        Raises FileNotFoundError if there is no such file.
+        """
+        return False
+
     @abstractmethod
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield the objects below the directory `prefix` ("" for all), sorted by key; none if it is missing.

@@ -85,6 +85,24 @@ class DiskStorage(Storage):
     def upload(self, key: str, source: BinaryIO) -> None:
         self._write(key, iter(lambda: source.read(_BLOCK), b""), _replace)
 
+    def take(self, key: str, path: Path) -> bool:
+        target = self._path(key)
+        try:
+            if not _become_like(path, *self._create(target)):
+                return False
+            fd = os.open(path, _FLAGS | os.O_RDWR)
+            try:
+                _finish(fd, str(path), durable=True)
+            finally:
+                os.close(fd)
+            _replace(str(path), target)
+            _sync_directory(target)
+        except OSError as error:
+            if not path.exists():
+                raise
+            raise self._error("write", key, error) from error
+        return True
+
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         return self._walk(self._path(prefix), prefix + "/") if prefix else self._walk(self._root, "")
 
@@ -301,6 +319,20 @@ def _finish(fd: int, path: str, *, durable: bool) -> str:
     if durable:
         os.fsync(fd)
     return _etag(os.fstat(fd))
+
+
+def _become_like(path: Path, fd: int, temporary: str) -> bool:
+    """Give a file the permissions of a new one that is made for that; False if they or the disk differ too much."""
+    try:
+        new, now = os.fstat(fd), os.stat(path)
+        has_more = hasattr(os, "listxattr") and os.listxattr(temporary)  # such as access control lists
+    finally:
+        os.close(fd)
+        _unlink(temporary)
+    if has_more or (new.st_dev, new.st_uid, new.st_gid) != (now.st_dev, now.st_uid, now.st_gid):
+        return False
+    os.chmod(path, stat.S_IMODE(new.st_mode))
+    return True
 
 
 def _sync_directory(path: str) -> None:

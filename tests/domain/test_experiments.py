@@ -9,6 +9,7 @@ import enum
 import io
 import json
 import pickle
+import random
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from keepsake import exceptions, project
 from keepsake.checkpoint import CheckpointList
 from keepsake.experiment import Experiment, ExperimentList
 from keepsake.storage import open_storage
+from keepsake.storage.disk import DiskStorage
 from tests.storage.benches import Bench
 
 MINIMIZE = ("loss", "minimize")
@@ -132,9 +134,12 @@ def test_checkout_brings_back_code_and_weights(trained: Experiment, tmp_path: Pa
     assert (tmp_path / "out/train.py").read_text() == "print('training')"
 
 
-def test_what_still_waits_in_the_spool_can_be_read(project_directory: Path, place: Bench, tmp_path: Path) -> None:
+@pytest.mark.parametrize("weights", [b"weights", random.Random(1).randbytes(2_500_000)], ids=["little", "much"])
+def test_what_still_waits_in_the_spool_can_be_read(
+    project_directory: Path, place: Bench, tmp_path: Path, weights: bytes
+) -> None:
     """A notebook, or another terminal in the project, sees at once what was just saved; offline too."""
-    (project_directory / "model.pth").write_text("weights")
+    (project_directory / "model.pth").write_bytes(weights)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KEEPSAKE_OFFLINE", "1")
         experiment = keepsake.init(path="model.pth", params={"a": 1})
@@ -144,9 +149,9 @@ def test_what_still_waits_in_the_spool_can_be_read(project_directory: Path, plac
         assert found.is_running()
         assert found.checkpoints.metrics["loss"] == [1.0]
         with found.checkpoints[0].open("model.pth") as file:
-            assert file.read() == b"weights"
+            assert file.read() == weights
         found.checkpoints[0].checkout(tmp_path / "out")
-        assert (tmp_path / "out/model.pth").read_text() == "weights"
+        assert (tmp_path / "out/model.pth").read_bytes() == weights
         experiment.stop()
         assert [e.id for e in keepsake.experiments.list()] == [experiment.id]
         assert keepsake.experiments.get(experiment.id).status == "stopped"
@@ -154,6 +159,23 @@ def test_what_still_waits_in_the_spool_can_be_read(project_directory: Path, plac
     another = keepsake.init()
     another.stop()
     assert {e.id for e in keepsake.experiments.list()} == {experiment.id, another.id}
+    with keepsake.experiments.get(experiment.id).checkpoints[0].open("model.pth") as file:
+        assert file.read() == weights
+
+
+@on_disk
+def test_weights_are_copied_once(project_directory: Path, place: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their copy is their archive, which is only moved into a repository on the same disk."""
+    monkeypatch.setattr(DiskStorage, "upload", None)
+    weights = random.Random(2).randbytes(2_500_000)
+    (project_directory / "model.pth").write_bytes(weights)
+    experiment = keepsake.init()
+    checkpoint = experiment.checkpoint(path="model.pth")
+    assert checkpoint is not None
+    experiment.stop()
+    assert f"checkpoints/{checkpoint.id}.tar.gz" in place.listed()
+    with keepsake.experiments.get(experiment.id).checkpoints[0].open("model.pth") as file:
+        assert file.read() == weights
 
 
 def test_files_that_are_not_there_are_told_from_those_on_their_way(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from unittest import mock
 
-from keepsake import _archive, _gzip, _toc
+from keepsake import _archiver, _gzip, _toc
 from keepsake._snapshot import FrozenFiles, freeze
 
 _ID = "a" * 64
@@ -109,9 +109,9 @@ def valid(table: bool) -> bytes:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         freeze(Path(directory, "project"), ".", Path(directory, "pack"))
-        with mock.patch.object(_archive, "CHUNK", _CHUNK), FrozenFiles(Path(directory, "pack")) as frozen:
+        with mock.patch.object(_archiver, "CHUNK", _CHUNK), FrozenFiles(Path(directory, "pack")) as frozen:
             if table:
-                return _archive.write_archive(_ID, frozen).read()
+                return _archiver.write_archive(_ID, frozen).read()
     return _tar([(_info(f"{_ID}/{name}"), content) for name, content in CONTENT.items()])
 
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -280,6 +281,20 @@ class StorageContract:
         data = [noise(9 * MIB, seed) for seed in range(3)]
         together(3, lambda number: storage.upload(f"k{number}", io.BytesIO(data[number])))
         assert [storage.get(f"k{number}")[0] == data[number] for number in range(3)] == [True] * 3
+
+    def test_a_file_is_taken_or_left_as_it_is(self, bench: Bench, storage: Storage, tmp_path: Path) -> None:
+        """Moved there whole, over what was there; or else the caller uploads it."""
+        bench.seed({"a/old": b"before"})
+        file = tmp_path / "file"
+        for key in ("a/old", "b/new"):
+            file.write_bytes(noise(MIB))
+            if storage.take(key, file):
+                assert not file.exists()
+                assert bench.contents()[key] == noise(MIB)
+                assert storage.get(key)[0] == noise(MIB)
+            else:
+                assert file.read_bytes() == noise(MIB)
+                assert bench.contents() == {"a/old": b"before"}
 
     def test_no_reader_sees_half_an_object(self, storage: Storage) -> None:
         """While an object is rewritten again and again, every read is one whole version with its own etag."""

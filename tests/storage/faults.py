@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from keepsake.exceptions import ReadError, WriteError
@@ -41,6 +42,9 @@ class FaultyStorage(Storage):
 
     def upload(self, key: str, source: BinaryIO) -> None:
         self._call("upload", key, lambda: self.inner.upload(key, source))
+
+    def take(self, key: str, path: Path) -> bool:
+        return self._call("take", key, lambda: self.inner.take(key, path))
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         return self._call("list", prefix, lambda: self.inner.list(prefix))

@@ -70,14 +70,57 @@ def test_temporary_files_lie_at_the_top(bench: DiskBench, monkeypatch: pytest.Mo
 @needs_posix
 def test_files_are_as_open_to_others_as_any_new_file(bench: DiskBench) -> None:
     """The umask decides, as for a file that an editor saves: a team shares the folder by it."""
+    private = bench.root.parent / "private"
+    private.touch(0o600)
     before = os.umask(0o027)
     try:
         bench.storage.put("a/k", b"x")
         bench.storage.upload("a/u", io.BytesIO(b"x"))
+        assert bench.storage.take("a/t", private)
     finally:
         os.umask(before)
-    modes = [stat.S_IMODE((bench.root / name).stat().st_mode) for name in ("a", "a/k", "a/u")]
-    assert modes == [0o750, 0o640, 0o640]
+    modes = [stat.S_IMODE((bench.root / name).stat().st_mode) for name in ("a", "a/k", "a/u", "a/t")]
+    assert modes == [0o750, 0o640, 0o640, 0o640]
+
+
+@needs_posix
+def test_a_file_that_others_could_not_read_there_is_not_taken(
+    bench: DiskBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of another disk, of another group than the folder gives to its files, or with an access control list to come."""
+    file = bench.root.parent / "file"
+    file.write_bytes(b"x")
+    real = os.fstat
+    for field in (stat.ST_DEV, stat.ST_GID):
+
+        def other(fd: int, field: int = field) -> os.stat_result:
+            fields = list(real(fd))
+            fields[field] += 1
+            return os.stat_result(fields)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fstat", other)
+            assert not bench.storage.take("k", file)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listxattr", lambda path: ["system.posix_acl_access"], raising=False)
+        assert not bench.storage.take("k", file)
+    assert file.read_bytes() == b"x"
+    assert bench.contents() == {}
+    assert bench.storage.take("k", file)
+
+
+def test_a_file_that_is_gone_cannot_be_taken(bench: DiskBench) -> None:
+    """Another recovery has stored it; that is no error of the repository's."""
+    with pytest.raises(FileNotFoundError):
+        bench.storage.take("k", bench.root.parent / "gone")
+    assert bench.contents() == {}
+
+
+def test_nothing_is_taken_where_the_disk_is_not_mounted(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    with pytest.raises(WriteError, match="mounted"):
+        open_storage(f"file://{tmp_path / 'missing'}").take("k", tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == b"x"
 
 
 @needs_posix

@@ -25,11 +25,12 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keepsake import _archive, _gzip, _tar, _toc
-from keepsake._archive import Archive, ArchiveEntry, Workers, write_archive
+from keepsake import _archiver, _gzip, _tar, _toc
+from keepsake._archive import Archive, ArchiveEntry
+from keepsake._archiver import write_archive
 from keepsake._extract import Extraction
 from keepsake._snapshot import FrozenFiles, freeze
-from keepsake._workers import Turns, in_order
+from keepsake._workers import Turns, Workers, in_order
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, ReadError, WriteError
 from tests.storage.memory import MemoryStorage
 from tests.unit.archives import (
@@ -115,7 +116,7 @@ def test_what_does_not_shrink_is_stored_and_what_does_is_compressed(tmp_path: Pa
 
 
 def test_a_file_whose_parts_differ_is_compressed_where_it_pays(tmp_path: Path) -> None:
-    content = RANDOM.randbytes(_archive.CHUNK) + bytes(_archive.CHUNK) + RANDOM.randbytes(_archive.CHUNK)
+    content = RANDOM.randbytes(_archiver.CHUNK) + bytes(_archiver.CHUNK) + RANDOM.randbytes(_archiver.CHUNK)
     data = archive_bytes(freeze_files(tmp_path, {"mixed": content}))
     lengths = stored(data).entries()[0].members
     assert lengths[1] < lengths[0] / 50
@@ -269,7 +270,7 @@ def test_a_table_that_is_longer_than_the_first_request(tmp_path: Path) -> None:
 )
 def test_any_files_come_back_whatever_the_size_of_a_chunk(files: dict[str, bytes], chunk: int, parallel: bool) -> None:
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch, Workers(2) as workers:
-        patch.setattr(_archive, "CHUNK", chunk)
+        patch.setattr(_archiver, "CHUNK", chunk)
         data = archive_bytes(freeze_files(Path(directory), files), workers if parallel else None)
         assert extracted(stored(data)) == files
         assert extracted(stored(without_table(data))) == files
@@ -447,7 +448,7 @@ def test_verify_finds_what_only_another_reader_would_stumble_on(small: bytes) ->
 
 def test_members_that_changed_places_are_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of them fits its own checksum."""
-    monkeypatch.setattr(_archive, "CHUNK", 1000)
+    monkeypatch.setattr(_archiver, "CHUNK", 1000)
     data = archive_bytes(freeze_files(tmp_path, {"a": RANDOM.randbytes(3000)}))
     entry = stored(data).entries()[0]
     first, second = entry.offset, entry.offset + entry.members[0]
@@ -571,7 +572,7 @@ def with_entries(data: bytes, entries: list[ArchiveEntry], **table: int) -> byte
     """Exchange the table of contents of an archive."""
     tar = without_table(data)
     start = table.get("start", entries[0].offset)
-    return tar + _toc.encode(start, table.get("chunk", _archive.CHUNK), entries)
+    return tar + _toc.encode(start, table.get("chunk", _archiver.CHUNK), entries)
 
 
 def test_a_table_that_was_exchanged_for_itself_is_the_same(small: bytes) -> None:
@@ -658,7 +659,7 @@ def test_a_bomb_does_not_fill_the_memory(small: bytes, tmp_path: Path) -> None:
     bomb = gzip.compress(bytes(size), compresslevel=1)
     entry = replace(stored(small).entries()[0], members=(len(bomb),), offset=0)
     bombs = [
-        bomb + _toc.encode(0, _archive.CHUNK, [entry]),
+        bomb + _toc.encode(0, _archiver.CHUNK, [entry]),
         with_table_text(without_table(small), bytes(size)),
         gzip.compress(extension_header(size) + bytes(size), compresslevel=1),
     ]
@@ -848,7 +849,8 @@ def test_archives_can_be_made_while_the_interpreter_exits(pack: Path, run_python
     program = f"""
 import atexit, threading
 from pathlib import Path
-from keepsake._archive import Workers, write_archive
+from keepsake._archiver import write_archive
+from keepsake._workers import Workers
 from keepsake._snapshot import FrozenFiles
 workers = Workers()
 def finish():

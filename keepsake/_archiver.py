@@ -1,0 +1,147 @@
+"""Making archives, as _archive.py describes them: of packs in the background, or at once while files are copied.
+
+The latter is for what hardly shrinks, such as weights: their copy is their archive already, and is only moved later.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from keepsake import _snapshot, _tar, _toc
+from keepsake._archive import is_archive
+from keepsake._gzip import SAMPLE, Parts, as_stream, member, shrinks
+from keepsake._ignore import walk_files
+from keepsake._snapshot import FileEntry, FrozenFiles, OpenFiles, UnsuitableError
+from keepsake._toc import ArchiveEntry, ContentHash
+from keepsake._workers import Turns, Workers, in_order
+
+CHUNK = 256 << 10  # bytes; buffers that are larger go back to the system each time, which costs more than the work
+_AT_ONCE = 8  # members that a thread makes in one go
+_SAMPLES = 8  # of each large file
+_MOST = 0.9  # of all bytes
+
+Packed = tuple[list[Parts], bytearray]
+
+
+class Source(Protocol):
+    """Files that several threads can read."""
+
+    entries: list[FileEntry]
+
+    def read_into(self, entry: FileEntry, start: int, buffer: memoryview) -> memoryview:
+        """Fill `buffer` with a file's content from `start`, and return it."""
+
+
+def freeze(project_dir: Path, path: str, target: Path) -> list[FileEntry]:
+    """Copy all files of `path` into the pack `target`, as `_snapshot.freeze` does it and with its errors.
+
+    The pack of what hardly shrinks is an archive, whole, with the name of the pack for its ID. But blocks that the
+    file system can share are not copied for that.
+    """
+    files = list(walk_files(project_dir, path))
+    with suppress(UnsuitableError), OpenFiles(files) as source, _snapshot.new_pack(target, path) as pack:
+        if _shrinks(source) or source.can_share_blocks_with(pack):
+            raise UnsuitableError
+        _snapshot.set_space_aside(pack, 0, source.size)
+        with _snapshot.writing_out(pack):
+            for parts in _write(target.stem, source, store=True):
+                _snapshot.write_all(pack, parts)
+        return source.entries
+    return _snapshot.freeze(project_dir, path, target, files)
+
+
+def _shrinks(source: OpenFiles) -> bool:
+    """Whether compressing the files is worth its time."""
+    large = [entry for entry in source.entries if entry.size >= _snapshot.LARGE]
+    return sum(entry.size for entry in large if not _file_shrinks(source, entry)) < _MOST * source.size
+
+
+def _file_shrinks(source: OpenFiles, entry: FileEntry) -> bool:
+    """Go by a few samples, none of them from the header or directory that a file may begin and end with."""
+    step = entry.size // _SAMPLES
+    samples = (
+        source.read_into(entry, start, memoryview(bytearray(SAMPLE))) for start in range(step // 2, entry.size, step)
+    )
+    return sum(map(shrinks, samples)) > 1
+
+
+@contextmanager
+def open_archive(pack: Path, workers: Workers | None = None) -> Iterator[BinaryIO]:
+    """Open the archive that a pack is, or is to become. Raises FileNotFoundError if the pack is gone."""
+    if is_archive(pack):
+        with open(pack, "rb") as archive:
+            yield archive
+    else:
+        with FrozenFiles(pack) as frozen, write_archive(pack.stem, frozen, workers) as archive:
+            yield archive
+
+
+def write_archive(archive_id: str, source: Source, workers: Workers | None = None) -> BinaryIO:
+    """Return a stream of the archive of `source`, made as it is read: the same bytes each time.
+
+    Without `workers` the caller's thread does the work. Errors, such as a pack that is cut off, come out of `read`.
+    """
+    return as_stream(chain.from_iterable(_write(archive_id, source, workers)))
+
+
+def _write(archive_id: str, source: Source, workers: Workers | None = None, *, store: bool = False) -> Iterator[Parts]:
+    """Yield an archive, a few parts at a time: they are to be written before going on."""
+    headers = (
+        _tar.header(f"{archive_id}/{entry.name}", entry.size, entry.mode, entry.mtime_ns // 10**9)
+        for entry in source.entries
+    )
+    start = b"".join(member(next(headers, _tar.END)))
+    yield [start]
+    offset = len(start)
+    entries = []
+    free: list[bytearray] = []
+    begun: deque[_Packer] = deque()
+
+    def jobs() -> Iterator[Callable[[], Packed]]:
+        for entry in source.entries:
+            begun.append(_Packer(source, entry, next(headers, _tar.END), store))
+            yield from begun[-1].jobs(free)
+
+    results = in_order(workers, jobs())
+    for entry in source.entries:
+        lengths = []
+        for members, buffer in islice(results, _toc.chunks(entry.size, CHUNK * _AT_ONCE)):
+            lengths += [sum(map(len, parts)) for parts in members]
+            yield [*chain.from_iterable(members)]
+            free.append(buffer)
+        about = (entry.name, entry.size, entry.mode, entry.mtime_ns, begun.popleft().hash.hexdigest())
+        entries.append(ArchiveEntry(*about, offset, tuple(lengths), CHUNK))
+        offset = entries[-1].end
+    yield [_toc.encode(len(start), CHUNK, entries)]
+
+
+class _Packer:
+    """Makes the members of one file; `header` is the next one's, or the end of the tar."""
+
+    def __init__(self, source: Source, entry: FileEntry, header: bytes, store: bool) -> None:
+        self.hash = ContentHash()
+        self._source, self._entry, self._store = source, entry, store
+        self._tail = _tar.padding(entry.size) + header
+        self._turns = Turns(self.hash.update)
+
+    def jobs(self, free: list[bytearray]) -> Iterator[Callable[[], Packed]]:
+        """Yield jobs that make a few members each; `free` has the buffers of those that were written."""
+        for index in range(_toc.chunks(self._entry.size, CHUNK * _AT_ONCE)):
+            buffer = free.pop() if free else bytearray(CHUNK * _AT_ONCE)
+            yield partial(self._pack, index, buffer)
+
+    def _pack(self, index: int, buffer: bytearray) -> Packed:
+        start = index * len(buffer)
+        data = memoryview(buffer)[: self._entry.size - start]
+        self._turns.add(index, partial(self._source.read_into, self._entry, start, data))
+        is_last = start + len(data) == self._entry.size
+        chunks = [data[at : at + CHUNK] for at in range(0, len(data), CHUNK)] or [data]
+        tails = [b""] * (len(chunks) - 1) + [self._tail if is_last else b""]
+        members = [member(*both, store=self._store) for both in zip(chunks, tails, strict=True)]
+        return members, buffer

@@ -1,0 +1,192 @@
+"""Files that are archived while they are copied."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import tarfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from keepsake import _archiver, _ignore, _snapshot
+from keepsake._archive import Archive, is_archive
+from keepsake._archiver import freeze, open_archive
+from keepsake._snapshot import FileEntry, OpenFiles
+from keepsake.exceptions import DoesNotExist, WriteError
+from tests.storage.memory import MemoryStorage
+from tests.unit.archives import ID, KEY, read_files, write_files
+
+LARGE = 1 << 20
+NOISE = random.Random(5).randbytes(5 * LARGE + 17)
+HEADED = b"a header that shrinks" * 2_000 + NOISE[: 2 * LARGE]
+WEIGHTS = {"config.json": b"{}", "empty": b"", "model.pth": NOISE, "old/ünïcode.pth": HEADED}
+TEXT = b"epoch,loss\n" * (LARGE // 4)
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "spool" / f"{ID}.pack"
+
+
+@pytest.fixture
+def frozen(tmp_path: Path, target: Path) -> Callable[[dict[str, bytes]], Path]:
+    """Freezes files, and returns the pack, which is read back."""
+    target.parent.mkdir()
+
+    def freeze_files(files: dict[str, bytes]) -> Path:
+        entries = freeze(write_files(tmp_path / "project", files), ".", target)
+        assert {entry.name: entry.size for entry in entries} == {name: len(content) for name, content in files.items()}
+        out = tmp_path / f"out-{os.urandom(4).hex()}"
+        archive = Archive(MemoryStorage(), KEY, target)
+        assert archive.has_table == is_archive(target)
+        archive.extract(out)
+        assert read_files(out) == files
+        assert [path.name for path in target.parent.iterdir()] == [target.name]
+        return target
+
+    return freeze_files
+
+
+Frozen = Callable[[dict[str, bytes]], Path]
+
+
+def test_the_pack_of_weights_is_their_archive(frozen: Frozen, tmp_path: Path) -> None:
+    pack = frozen(WEIGHTS)
+    assert is_archive(pack)
+    with tarfile.open(pack) as tar:
+        found = {info.name: tar.extractfile(info).read() for info in tar}  # type: ignore[union-attr]
+    assert found == {f"{ID}/{name}": content for name, content in WEIGHTS.items()}
+    storage = MemoryStorage()
+    with open_archive(pack) as archive:
+        storage.upload(KEY, archive)
+    Archive(storage, KEY).verify()
+    entry = next(entry for entry in Archive(storage, KEY).entries() if entry.name == "model.pth")
+    status = (tmp_path / "project/model.pth").stat()
+    assert (entry.mode, entry.mtime_ns) == (status.st_mode & 0o777, status.st_mtime_ns)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"code.py": b"print()"},
+        {"table.csv": TEXT},
+        {"table.csv": TEXT, "model.pth": NOISE[:LARGE]},
+        {f"shard-{number}": NOISE[:LARGE] for number in range(17)},
+        {"sparse.pth": NOISE[:LARGE] + bytes(LARGE)},
+    ],
+    ids=["little", "text", "half of it text", "many files", "half of a file"],
+)
+def test_what_shrinks_is_left_to_the_background(frozen: Frozen, files: dict[str, bytes]) -> None:
+    assert not is_archive(frozen(files))
+
+
+def test_blocks_that_the_file_system_shares_are_not_copied(frozen: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
+    def share(source: io.FileIO, pack: io.BufferedWriter, start: int) -> int:
+        pack.flush()
+        source.seek(0)
+        return os.pwrite(pack.fileno(), source.read(), start)
+
+    monkeypatch.setattr(_snapshot, "_share_blocks", share)
+    assert not is_archive(frozen(WEIGHTS))
+
+
+@pytest.mark.parametrize("missing", [("writev",), ("posix_fadvise",), ("writev", "posix_fadvise", "posix_fallocate")])
+def test_systems_that_offer_less(frozen: Frozen, monkeypatch: pytest.MonkeyPatch, missing: tuple[str, ...]) -> None:
+    for name in missing:
+        monkeypatch.delattr(os, name)
+    assert is_archive(frozen(WEIGHTS))
+
+
+def test_writes_that_are_short_are_carried_on(frozen: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "writev", lambda file, parts: os.write(file, b"".join(parts)[:1000]))
+    assert is_archive(frozen(WEIGHTS))
+
+
+def test_no_thread_can_be_started_any_more(frozen: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert is_archive(frozen({"model.pth": NOISE[: 2 * LARGE]}))
+
+
+# Files that change, or cannot be read
+
+
+def test_a_file_that_shrinks_meanwhile_is_kept_as_far_as_it_went(
+    tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target.parent.mkdir()
+    write_files(tmp_path, {"model.pth": NOISE})
+    read = OpenFiles.read_into
+
+    def shrinking(self: OpenFiles, entry: FileEntry, start: int, buffer: memoryview) -> memoryview:
+        if len(buffer) > LARGE:
+            os.truncate(tmp_path / "model.pth", LARGE)
+        return read(self, entry, start, buffer)
+
+    monkeypatch.setattr(OpenFiles, "read_into", shrinking)
+    (entry,) = freeze(tmp_path, "model.pth", target)
+    assert entry.size == LARGE
+    with Archive(MemoryStorage(), KEY, target).open("model.pth") as file:
+        assert file.read() == NOISE[:LARGE]
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+def test_a_file_that_cannot_be_read_is_left_out_with_a_warning(
+    tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target.parent.mkdir()
+    write_files(tmp_path / "p", {"model.pth": NOISE, "other.pth": NOISE})
+    said: list[str] = []
+    monkeypatch.setattr(_ignore, "warn", said.append)
+    _ignore.leave_out.cache_clear()
+    os.mkfifo(tmp_path / "p/fifo")
+    files = [(name, tmp_path / "p" / name) for name in ("fifo", "missing", "model.pth")]
+    monkeypatch.setattr(_archiver, "walk_files", lambda *_: iter(files))
+    assert [entry.name for entry in freeze(tmp_path / "p", ".", target)] == ["model.pth"]
+    assert len(said) == 2
+
+
+def test_a_path_without_files_is_an_error(tmp_path: Path, target: Path) -> None:
+    target.parent.mkdir()
+    with pytest.raises(DoesNotExist, match="No file to save"):
+        freeze(tmp_path, "spool", target)
+    assert list(target.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failure_leaves_nothing(
+    tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    target.parent.mkdir()
+    write_files(tmp_path, {"model.pth": NOISE})
+
+    def fail(*_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(os, "writev", fail)
+    with pytest.raises((WriteError, KeyboardInterrupt)) as caught:
+        freeze(tmp_path, "model.pth", target)
+    assert isinstance(caught.value, KeyboardInterrupt) or "KEEPSAKE_SPOOL" in str(caught.value)
+    assert list(target.parent.iterdir()) == []
+
+
+# The way to the repository
+
+
+def test_an_archive_is_read_on_its_way_from_the_spool(frozen: Frozen) -> None:
+    """It may go at any moment, also between its table of contents and what stands in it."""
+    pack = frozen(WEIGHTS)
+    storage = MemoryStorage()
+    archive = Archive(storage, KEY, pack)
+    assert [entry.name for entry in archive.entries()] == sorted(WEIGHTS)
+    with open_archive(pack) as stream:
+        storage.upload(KEY, stream)
+    pack.unlink()
+    with archive.open("model.pth") as file:
+        assert file.read() == NOISE
