@@ -25,8 +25,8 @@ from typing import BinaryIO, cast
 
 from keepsake import _tar, _toc
 from keepsake._extract import Extraction
-from keepsake._gzip import as_stream, inflate, inflate_all
-from keepsake._snapshot import FrozenFiles, set_space_aside
+from keepsake._gzip import Parts, as_stream, inflate, inflate_all
+from keepsake._snapshot import FrozenFiles, set_space_aside, write_all
 from keepsake._toc import ArchiveEntry, ContentHash
 from keepsake._workers import Workers, in_order
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, WriteError
@@ -42,7 +42,7 @@ _MAX_HEADER = 1 << 20  # bytes of tar headers between two files
 _REGULAR = (b"0", b"\0", b"7")  # types of tar members
 
 Wanted = Callable[[str], bool]
-Contents = Iterator[tuple[ArchiveEntry, Iterator[bytes]]]
+Contents = Iterator[tuple[ArchiveEntry, Iterator[Parts]]]
 
 
 class Archive:
@@ -88,10 +88,11 @@ class Archive:
         name = posixpath.normpath(name)
         with ExitStack() as on_failure, self._naming_errors(), _explaining_temporary_files(name):
             found = None
-            for entry, parts in self._contents(name.__eq__):
+            for entry, content in self._contents(name.__eq__):
                 found = cast(BinaryIO, on_failure.enter_context(tempfile.TemporaryFile(prefix="keepsake-")))
                 set_space_aside(found, 0, entry.size)
-                found.writelines(parts)
+                for parts in content:
+                    write_all(found, parts)
             if found is None:
                 raise DoesNotExist(f"There is no file {name!r} in {self.name}.")
             found.seek(0)
@@ -109,12 +110,12 @@ class Archive:
         extraction = Extraction(directory)
         entries = []
         with self._naming_errors():
-            for entry, parts in self._contents(wanted):
+            for entry, content in self._contents(wanted):
                 with extraction.create(entry.name, entry.size, entry.mode, entry.mtime_ns) as file:
-                    for part in parts:
-                        file.write(part)
+                    for parts in content:
+                        write_all(file, parts)
                         if progress:
-                            progress(len(part))
+                            progress(sum(map(len, parts)))
                 entries.append(entry)
         return entries
 
@@ -127,29 +128,29 @@ class Archive:
             table = self._find_table()
             expected = None if table is None else {entry.name: (entry.size, entry.xxh128) for entry in table}
             found = {}
-            for entry, parts in self._stream():
-                content = ContentHash()
-                for part in parts:
-                    content.update(part)
+            for entry, content in self._stream():
+                digest = ContentHash()
+                for (part,) in content:
+                    digest.update(part)
                     if progress:
                         progress(len(part))
-                found[entry.name] = (entry.size, content.hexdigest())
+                found[entry.name] = (entry.size, digest.hexdigest())
                 if expected is not None and expected.get(entry.name) != found[entry.name]:
                     raise ValueError(f"{entry.name}: its content does not fit its hash in the table of contents")
             if expected is not None and len(expected) != len(found):
                 raise ValueError("its table of contents has files that the tar lacks")
 
     def _contents(self, wanted: Wanted | None) -> Contents:
-        """Yield the wanted files with their content in parts, which are to be read before going on."""
+        """Yield the wanted files with their content, a few parts at a time, all to be read before going on."""
         if (frozen := self._open_pack()) is not None:
             with frozen:
                 yield from _only(wanted, _frozen_contents(frozen))
         elif (table := self._find_table()) is not None:
             entries = [entry for entry in table if wanted is None or wanted(entry.name)]
-            with Workers() if sum(entry.size for entry in entries) > _MUCH else nullcontext() as workers:
-                parts = in_order(workers, self._unpacking_jobs(entries))
+            with Workers() if _pays(entries) else nullcontext() as workers:
+                unpacked = in_order(workers, self._unpacking_jobs(entries))
                 for entry in entries:
-                    yield entry, _checked(entry, islice(parts, len(entry.members)))
+                    yield entry, _checked(entry, islice(unpacked, len(entry.members)))
         else:
             yield from _only(wanted, self._stream())
 
@@ -167,13 +168,14 @@ class Archive:
                     raise ValueError(f"{name} {what}, which no archive of Keepsake has")
                 seen.add(name)
                 content = _tar.read_content(stream, info.size)
-                yield ArchiveEntry(name, info.size, info.mode & 0o777, int(info.mtime * 10**9)), content
+                about = (name, info.size, info.mode & 0o777, int(info.mtime * 10**9))
+                yield ArchiveEntry(*about), ([part] for part in content)
                 deque(content, maxlen=0)
             while rest := stream.read(_BLOCK):  # to its end, where the checksum is
                 if rest.strip(b"\0"):
                     raise ValueError("something follows the end of the tar")
 
-    def _unpacking_jobs(self, entries: list[ArchiveEntry]) -> Iterator[Callable[[], bytes]]:
+    def _unpacking_jobs(self, entries: list[ArchiveEntry]) -> Iterator[Callable[[], Parts]]:
         """Fetch the members of `entries`, neighbours in one request, and yield a job for each."""
         for run in _runs(entries):
             length = run[-1].end - run[0].offset
@@ -236,11 +238,12 @@ def is_archive(pack: Path) -> bool:
 
 def _frozen_contents(frozen: FrozenFiles) -> Contents:
     for entry in frozen.entries:
-        yield ArchiveEntry(entry.name, entry.size, entry.mode, entry.mtime_ns), frozen.parts(entry)
+        about = (entry.name, entry.size, entry.mode, entry.mtime_ns)
+        yield ArchiveEntry(*about), ([part] for part in frozen.parts(entry))
 
 
 def _only(wanted: Wanted | None, contents: Contents) -> Contents:
-    return ((entry, parts) for entry, parts in contents if wanted is None or wanted(entry.name))
+    return ((entry, content) for entry, content in contents if wanted is None or wanted(entry.name))
 
 
 def _runs(entries: list[ArchiveEntry]) -> Iterator[list[ArchiveEntry]]:
@@ -255,26 +258,33 @@ def _runs(entries: list[ArchiveEntry]) -> Iterator[list[ArchiveEntry]]:
         yield run
 
 
-def _unpack(data: bytes, entry: ArchiveEntry, index: int) -> bytes:
+def _pays(entries: list[ArchiveEntry]) -> bool:
+    """Whether to unpack in several threads: what was stored uncompressed takes longer to hand over than to check."""
+    size = sum(entry.size for entry in entries)
+    return size > _MUCH and sum(sum(entry.members) for entry in entries) < size
+
+
+def _unpack(data: bytes, entry: ArchiveEntry, index: int) -> Parts:
     """Return the part of a file that member number `index` of it holds."""
     is_last = index == len(entry.members) - 1
     size = entry.size - index * entry.chunk if is_last else entry.chunk
     try:
-        content = inflate(data, size + (_MAX_HEADER if is_last else 0))
-        if len(content) < size:
+        content = inflate(memoryview(data), size + (_MAX_HEADER if is_last else 0))
+        if sum(map(len, content)) < size:
             raise ValueError("a part of it is too short")
-        return content[:size]
     except ValueError as error:
         raise ValueError(f"{entry.name}: {error}") from error
+    return [b"".join(content)[:size]] if is_last else content  # what goes on after the file is the tar's
 
 
-def _checked(entry: ArchiveEntry, parts: Iterator[bytes]) -> Iterator[bytes]:
-    """Pass on the parts of a file; an error instead of the end if they are not what was saved."""
-    content = ContentHash()
-    for part in parts:
-        content.update(part)
-        yield part
-    if content.hexdigest() != entry.xxh128:
+def _checked(entry: ArchiveEntry, content: Iterator[Parts]) -> Iterator[Parts]:
+    """Pass on the content of a file; an error instead of its end if it is not what was saved."""
+    digest = ContentHash()
+    for parts in content:
+        for part in parts:
+            digest.update(part)
+        yield parts
+    if digest.hexdigest() != entry.xxh128:
         raise ValueError(f"{entry.name}: it does not fit its hash")
 
 

@@ -25,6 +25,7 @@ _EXTRA_HEADER = b"\x1f\x8b\x08\x04\x00\x00\x00\x00\x00\xff"
 _EMPTY = b"\x03\x00" + bytes(8)  # an empty deflate stream, its CRC-32 and its size
 _FIELD = struct.Struct("<H2sH")  # length of the extra field, name and length of its one part
 _TRAILER = struct.Struct("<II")  # CRC-32, size modulo 2**32
+_STORED = struct.Struct("<BHH")  # before a stored block: whether it is the last one, its length, and that complemented
 _STORED_SIZE = 65535  # bytes in a stored block at most
 _STORED_FULL = b"\x00\xff\xff\x00\x00"
 _WORTH_IT = 0.9  # what shrinks less than to this is stored: model weights shrink to 0.92 and take 5 times as long
@@ -69,7 +70,7 @@ def _stored(data: Content, last: bool) -> Iterator[Content]:
         yield _STORED_FULL
         yield view[start : start + _STORED_SIZE]
     rest = view[full * _STORED_SIZE :]
-    yield struct.pack("<BHH", last, len(rest), len(rest) ^ 0xFFFF)
+    yield _STORED.pack(last, len(rest), len(rest) ^ 0xFFFF)
     yield rest
 
 
@@ -96,8 +97,11 @@ def crc32(data: Content, before: int = 0) -> int:
     return int(_library.crc32(data, before))
 
 
-def inflate(data: bytes, limit: int) -> bytes:
+def inflate(data: memoryview, limit: int) -> Parts:
     """Return the content of one gzip member of at most `limit` bytes. Raises ValueError if it is not exactly that."""
+    stored = _stored_content(data)
+    if stored is not None and sum(map(len, stored)) <= limit:
+        return stored
     reader = _library.decompressobj(wbits=31)
     try:
         content: bytes = reader.decompress(data, limit + 1)
@@ -105,7 +109,23 @@ def inflate(data: bytes, limit: int) -> bytes:
         raise ValueError(f"a gzip member cannot be decompressed: {error}") from error
     if not reader.eof or reader.unused_data or len(content) > limit:
         raise ValueError("a gzip member is not as long as it should be")
-    return content
+    return [content]
+
+
+def _stored_content(data: memoryview) -> Parts | None:
+    """Return the content of a whole member that has only blocks as `_stored` makes them; None for any other."""
+    parts: Parts = []
+    checksum, size, end, is_last = 0, 0, len(_HEADER), 0
+    while not is_last and end + _STORED.size <= len(data) - _TRAILER.size:
+        is_last, length, complement = _STORED.unpack_from(data, end)
+        start = end + _STORED.size
+        end = start + length
+        if is_last > 1 or length ^ complement != 0xFFFF:
+            return None
+        parts.append(data[start:end])
+        checksum, size = crc32(parts[-1], checksum), size + length
+    is_whole = is_last and data[: len(_HEADER)] == _HEADER and data[end:] == _TRAILER.pack(checksum, size)
+    return parts if is_whole else None
 
 
 def inflate_all(source: BinaryIO) -> Iterator[bytes]:

@@ -16,9 +16,9 @@ from keepsake import _archiver, _ignore, _snapshot
 from keepsake._archive import Archive, is_archive
 from keepsake._archiver import freeze, open_archive
 from keepsake._snapshot import FileEntry, OpenFiles
-from keepsake.exceptions import DoesNotExist, WriteError
+from keepsake.exceptions import CorruptedArchive, DoesNotExist, WriteError
 from tests.storage.memory import MemoryStorage
-from tests.unit.archives import ID, KEY, read_files, write_files
+from tests.unit.archives import ID, KEY, read_files, stored, write_files
 
 LARGE = 1 << 20
 NOISE = random.Random(5).randbytes(5 * LARGE + 17)
@@ -190,3 +190,17 @@ def test_an_archive_is_read_on_its_way_from_the_spool(frozen: Frozen) -> None:
     pack.unlink()
     with archive.open("model.pth") as file:
         assert file.read() == NOISE
+
+
+def test_a_bit_that_flips_anywhere_is_found(frozen: Frozen) -> None:
+    """In the headers of members and blocks, in what they hold, in checksums and sizes."""
+    data = frozen({"model.pth": NOISE}).read_bytes()
+    (entry,) = stored(data).entries()
+    first, second = entry.offset, entry.offset + entry.members[0]
+    harmless = {member + byte for member in (first, second) for byte in range(3, 11)}  # flags, time, padding
+    positions = {*range(first, first + 20), *range(first + 65545, first + 65555), *range(second - 10, second + 20)}
+    for position in {*positions, *random.Random(6).sample(range(first, entry.end - 2000), 100)} - harmless:
+        damaged = bytearray(data)
+        damaged[position] ^= 1 << position % 8
+        with pytest.raises(CorruptedArchive), stored(bytes(damaged)).open("model.pth"):
+            pass
