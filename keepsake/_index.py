@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -171,9 +172,8 @@ class Index:
     """The file of one repository."""
 
     def __init__(self, url: str) -> None:
-        import hashlib
-
-        self._path = cache_directory() / "index" / hashlib.sha256(url.encode()).hexdigest()[:32]
+        # Two repositories that happen to share a file would only drop each other's lines: IDs are unique
+        self._path = cache_directory() / "index" / f"{zlib.crc32(url.encode()):08x}"
         self._lines = 0
 
     def current(self, etags: dict[str, str]) -> Iterator[Line]:

@@ -7,7 +7,6 @@ person to stderr.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import gc
 import importlib
 import os
@@ -78,6 +77,8 @@ class LazyGroup(Command, click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS and args[0] not in ALIASES and not ctx.resilient_parsing:
+            import difflib
+
             similar = difflib.get_close_matches(args[0], [*self.list_commands(ctx), *ALIASES], cutoff=0.5)
             hint = f" Did you mean {' or '.join(map(repr, similar))}?" if similar else ""
             raise click.UsageError(f"There is no command {args[0]!r}.{hint}", ctx)

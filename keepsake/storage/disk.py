@@ -92,7 +92,8 @@ class DiskStorage(Storage):
                 return False
             fd = os.open(path, _FLAGS | os.O_RDWR)
             try:
-                _finish(fd, str(path), durable=True)
+                _stamp(fd, str(path))
+                os.fsync(fd)
             finally:
                 os.close(fd)
             _replace(str(path), target)
@@ -123,9 +124,8 @@ class DiskStorage(Storage):
     def ensure_writable(self) -> None:
         with self._errors("write", ""):
             os.makedirs(self._root, exist_ok=True)
-            fd, temporary = self._create(f"{self._root}/repository.json")
-            os.close(fd)
-            _unlink(temporary)
+            if not os.access(self._root, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     def now(self) -> float:
         """The clock by which the disk's system, or its file server, stamps files: those of all machines compare."""
@@ -134,10 +134,14 @@ class DiskStorage(Storage):
             with suppress(OSError):  # who may only read goes by the local clock
                 fd, temporary = self._create(f"{self._root}/repository.json")
                 os.close(fd)
-                offset = os.stat(temporary).st_mtime - time.time()
+                self._look_at_clock(os.stat(temporary))
                 _unlink(temporary)
-                self._clock_offset = offset if abs(offset) > 1 else 0.0
         return time.time() + self._clock_offset
+
+    def _look_at_clock(self, status: os.stat_result) -> None:
+        """Learn the time from a file that was just changed; nobody but the system sets its ctime."""
+        offset = status.st_ctime - time.time()
+        self._clock_offset = offset if abs(offset) > 1 else 0.0
 
     def leftovers(self) -> Iterator[ObjectInfo]:
         for directory, _, names in os.walk(self._root):
@@ -169,7 +173,11 @@ class DiskStorage(Storage):
                     with self._errors("write", key):
                         _write_all(fd, block)
                 with self._errors("write", key):
-                    etag = _finish(fd, temporary, durable=durable)
+                    status = _stamp(fd, temporary)
+                    if self._clock_offset is None:
+                        self._look_at_clock(status)
+                    if durable:
+                        os.fsync(fd)
             finally:
                 os.close(fd)
             with self._errors("write", key):
@@ -178,7 +186,7 @@ class DiskStorage(Storage):
                     _sync_directory(target)
         finally:
             _unlink(temporary)
-        return etag
+        return _etag(status)
 
     def _create(self, target: str) -> tuple[int, str]:
         """Open a new temporary file that can be renamed to `target`.
@@ -311,14 +319,12 @@ def _write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def _finish(fd: int, path: str, *, durable: bool) -> str:
-    """Bring a written file to the disk, if it is to last, and return its etag."""
+def _stamp(fd: int, path: str) -> os.stat_result:
+    """Give a written file a time that no other version of it has, and return its status."""
     # The kernel's own times tick every few ms, in which an inode can be used again: two versions with one etag
     now = time.time_ns()
     os.utime(path, ns=(now, now))
-    if durable:
-        os.fsync(fd)
-    return _etag(os.fstat(fd))
+    return os.fstat(fd)
 
 
 def _become_like(path: Path, fd: int, temporary: str) -> bool:
