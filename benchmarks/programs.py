@@ -34,8 +34,14 @@ def idle() -> dict[str, float]:
     return {"end": monotonic()}
 
 
+def _ready() -> keepsake.Experiment:
+    experiment = keepsake.init()
+    time.sleep(1)  # what init() does in the background is done by then
+    return experiment
+
+
 def metrics(calls: str, pause: str) -> dict[str, float]:
-    experiment, seconds = keepsake.init(), []
+    experiment, seconds = _ready(), []
     for step in range(int(calls)):
         values = {"loss": 1 / (step + 1), "accuracy": 0.5 + step * 1e-6, "epoch": step // 10}
         start = monotonic()
@@ -48,8 +54,7 @@ def metrics(calls: str, pause: str) -> dict[str, float]:
 
 
 def checkpoint(path: str) -> dict[str, float]:
-    experiment = keepsake.init()
-    time.sleep(1)  # what init() does in the background is done by then
+    experiment = _ready()
     start = monotonic()
     experiment.checkpoint(path=path, metrics={"loss": 0.5}, primary_metric=("loss", "minimize"))
     return {"blocked": monotonic() - start, "start": start}

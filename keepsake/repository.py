@@ -389,7 +389,7 @@ class Repository:
         for key, data, _ in self.storage.get_many(recent):
             found[id_of(key)] = self._is_fresh(data)
         for entry in self._entries().values():
-            found.update(_local_heartbeat(entry))
+            found = {**_local_heartbeat(entry), **found}
         return found
 
     def heartbeat(self, experiment_id: str) -> dict[str, bool]:
