@@ -30,7 +30,7 @@ Packed = tuple[list[Parts], bytearray]
 
 
 class Source(Protocol):
-    """Files that several threads can read."""
+    """Files to be archived; with workers, several threads read them."""
 
     entries: list[FileEntry]
 

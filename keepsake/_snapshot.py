@@ -28,7 +28,7 @@ from keepsake.exceptions import CorruptedArchive, DoesNotExist, WriteError
 
 _BLOCK = 4096  # bytes; what file systems want the parts they share to be aligned to
 LARGE = 1 << 20  # bytes; from here on a file is copied by itself instead of through the buffer
-_MANY = 16  # files
+_MANY = 100  # files, all open at once
 _WRITING_OUT_SECONDS = 0.01
 _PART = 256 << 10  # bytes that are read at once
 _FICLONERANGE = 0x4020940D  # Linux: share the blocks of another file
@@ -242,7 +242,7 @@ class UnsuitableError(Exception):
 
 
 class OpenFiles:
-    """A few files of a project, large ones among them, to be read by several threads as they are. A context manager.
+    """A few files of a project, large ones among them, to be read as they are. A context manager.
 
     Raises UnsuitableError, then or while one is read, for whatever `freeze` should deal with.
     """
@@ -250,7 +250,6 @@ class OpenFiles:
     def __init__(self, files: list[tuple[str, Path]]) -> None:
         self.entries: list[FileEntry] = []
         self._files: dict[str, io.FileIO] = {}
-        self._lock = threading.Lock()  # one file position, several readers
         if len(files) > _MANY:
             raise UnsuitableError
         with ExitStack() as opened:
@@ -283,8 +282,7 @@ class OpenFiles:
     def read_into(self, entry: FileEntry, start: int, buffer: memoryview) -> memoryview:
         """Fill `buffer` with a file's content from `start`, and return it. A file that shrank is unsuitable."""
         try:
-            with self._lock:
-                return _fill(self._files[entry.name], start, buffer)
+            return _fill(self._files[entry.name], start, buffer)
         except (OSError, EOFError) as error:
             raise UnsuitableError from error
 

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 _RANDOM = re.compile(r"[0-9a-f]{64}|[0-9a-f]{16}|[0-9a-f]{8}(?=[./-])|(?<=checkout-)\w+|(?<=tmp)\w{8}")
 _TORN_BYTES = 20  # of a write that is torn
 _READING = ("open", "read", "scandir", "listdir", "stat", "lstat")
-_OF_DESCRIPTORS = ("write", "read", "fsync", "ftruncate", "posix_fallocate")
+_OF_DESCRIPTORS = ("write", "writev", "read", "fsync", "ftruncate", "posix_fallocate")
 _OF_PATHS = (
     *("mkdir", "rmdir", "unlink", "remove", "replace", "rename", "link", "utime", "chmod", "truncate"),
     *("stat", "lstat", "scandir", "listdir"),
@@ -40,7 +40,7 @@ class Point(NamedTuple):
     @property
     def is_write(self) -> bool:
         """Whether the call carries data, so that it can be torn."""
-        return self.call == "write"
+        return self.call in ("write", "writev")
 
     @property
     def changes(self) -> bool:
@@ -137,6 +137,8 @@ def _on_descriptor(injector: Injector, name: str, real: Callable[..., Any]) -> C
         allowed = injector.at(name, descriptor)
         if name == "write" and allowed is not None:
             return real(descriptor, rest[0][:allowed])
+        if name == "writev" and allowed is not None:
+            return real(descriptor, [b"".join(rest[0])[:allowed]])
         return real(descriptor, *rest)
 
     return call
@@ -252,7 +254,7 @@ def full_from(target: Point) -> Action:
 
     def action(point: Point) -> int | None:
         nonlocal full
-        if full and point.call in ("create", "mkdir", "link", "write", "posix_fallocate"):
+        if full and point.call in ("create", "mkdir", "link", "write", "writev", "posix_fallocate"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), point.path)
         if point == target:
             full = True

@@ -75,7 +75,7 @@ def test_the_pack_of_weights_is_their_archive(frozen: Frozen, tmp_path: Path) ->
         {"code.py": b"print()"},
         {"table.csv": TEXT},
         {"table.csv": TEXT, "model.pth": NOISE[:LARGE]},
-        {f"shard-{number}": NOISE[:LARGE] for number in range(17)},
+        {f"shard-{number}": NOISE[:LARGE] for number in range(101)},
         {"sparse.pth": NOISE[:LARGE] + bytes(LARGE)},
     ],
     ids=["little", "text", "half of it text", "many files", "half of a file"],
