@@ -94,7 +94,6 @@ def _publish_within_deadline(repository: Repository, record: Record, *, beat: bo
             repository.delete([record])  # init() has failed already
 
     threading.Thread(target=run, name="keepsake-init", daemon=True).start()
-    saver().start(files=bool(record["path"]))  # while that one waits for the disk
     if not finished.wait(_DEADLINE_SECONDS):
         late.set()
         raise WriteError(

@@ -91,7 +91,7 @@ class Saver:
             if task is not None:
                 job.tasks.append(task)
                 job.due["upload"] = now
-            self.start(files=files)
+            self._start(files=files)
             # What is due already, the threads know: waking them costs the caller 0.1 ms
             is_news = task is not None or not job.due.keys() >= {"publish", "sync"}
             job.offline = offline
@@ -149,8 +149,7 @@ class Saver:
 
     # In the background
 
-    def start(self, *, files: bool) -> None:
-        """Start the threads that are not yet: to be called early, as none can be started while the interpreter ends."""
+    def _start(self, *, files: bool) -> None:
         if files and self._workers is None:
             from keepsake._workers import Workers
 
