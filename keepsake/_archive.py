@@ -26,7 +26,7 @@ from typing import BinaryIO, cast
 from keepsake import _tar, _toc
 from keepsake._extract import Extraction
 from keepsake._gzip import Parts, as_stream, inflate, inflate_all
-from keepsake._snapshot import FrozenFiles, set_space_aside, write_all
+from keepsake._snapshot import FrozenFiles, set_space_aside
 from keepsake._toc import ArchiveEntry, ContentHash
 from keepsake._workers import Workers, in_order
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, WriteError
@@ -92,7 +92,7 @@ class Archive:
                 found = cast(BinaryIO, on_failure.enter_context(tempfile.TemporaryFile(prefix="keepsake-")))
                 set_space_aside(found, 0, entry.size)
                 for parts in content:
-                    write_all(found, parts)
+                    found.writelines(parts)
             if found is None:
                 raise DoesNotExist(f"There is no file {name!r} in {self.name}.")
             found.seek(0)
@@ -112,8 +112,8 @@ class Archive:
         with self._naming_errors():
             for entry, content in self._contents(wanted):
                 with extraction.create(entry.name, entry.size, entry.mode, entry.mtime_ns) as file:
-                    for parts in content:
-                        write_all(file, parts)
+                    for parts in content:  # not in one call: for much larger ones than of 64 KiB, Linux takes memory
+                        file.writelines(parts)  # that a virtual machine may have to get from its host first
                         if progress:
                             progress(sum(map(len, parts)))
                 entries.append(entry)
