@@ -64,7 +64,7 @@ def checkpoint(bench: Bench) -> Iterator[Figure]:
         files = {"model.bin": material.weights(size)}
         saving = partial(_save, bench, "checkpoint", "model.bin", files)
         copying = partial(bench.in_project, lambda project: run(["cp", "model.bin", "copy.bin"], project), files)
-        runs = bench.interleave(15 if size == _MB else 9, saving, copying, warm=size == _MB)
+        runs = bench.interleave(15 if size == _MB else 9, saving, copying)
         blocked = {who: [done.said.get("blocked", done.seconds) for done in runs[who]] for who in runs}
         yield figure(f"checkpoint() of {size // _MB:,} MB: blocks", blocked, float, Limit(1.2, FLOOR, 0.002))
         runs.pop(FLOOR)
@@ -151,7 +151,7 @@ def checkout(bench: Bench) -> Iterator[Figure]:
         project = projects[keepsake]
         return keepsake.program(project, "read", material.ids(project)[0], "small.txt", _SMALL)
 
-    whole = bench.interleave(9, lambda keepsake: bench.in_project(partial(restored, keepsake)), warm=False)
+    whole = bench.interleave(9, lambda keepsake: bench.in_project(partial(restored, keepsake)))
     yield figure("checkout of 1 GB", whole, _seconds, Limit(0.7, ORIGINAL))
     small = bench.interleave(11, read)
     yield figure("open() of 15 bytes in 1 GB", small, _said("seconds"), Limit(0.03, ORIGINAL))
