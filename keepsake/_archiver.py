@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from keepsake import _snapshot, _tar, _toc
-from keepsake._archive import is_archive
+from keepsake._archive import Archive, is_archive
 from keepsake._gzip import SAMPLE, Parts, as_stream, member, shrinks
 from keepsake._ignore import walk_files
 from keepsake._snapshot import FileEntry, FrozenFiles, OpenFiles, UnsuitableError
 from keepsake._toc import ArchiveEntry, ContentHash
 from keepsake._workers import Turns, Workers, in_order
+from keepsake.exceptions import DoesNotExist
+from keepsake.storage.disk import DiskStorage
 
 CHUNK = 256 << 10  # bytes; buffers that are larger go back to the system each time, which costs more than the work
 _AT_ONCE = 8  # members that a thread makes in one go
@@ -80,6 +82,15 @@ def open_archive(pack: Path, workers: Workers | None = None) -> Iterator[BinaryI
     else:
         with FrozenFiles(pack) as frozen, write_archive(pack.stem, frozen, workers) as archive:
             yield archive
+
+
+def verify(pack: Path) -> None:
+    """Compare a pack that is an archive with its checksums. Raises CorruptedArchive, and FileNotFoundError."""
+    if is_archive(pack):
+        try:
+            Archive(DiskStorage(pack.parent), pack.name).verify()
+        except DoesNotExist as error:
+            raise FileNotFoundError(pack) from error
 
 
 def write_archive(archive_id: str, source: Source, workers: Workers | None = None) -> BinaryIO:

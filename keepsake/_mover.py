@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from keepsake import _spool
 from keepsake._console import warn
 from keepsake._imports import importing
-from keepsake.exceptions import DoesNotExist, KeepsakeError, WriteError
+from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, WriteError
 
 if TYPE_CHECKING:
     from keepsake._spool import Entry
@@ -38,35 +38,66 @@ def publish(entry: Entry, repository: Repository, *, others: bool = False) -> No
 
 
 def upload(
-    entry: Entry, repository: Repository, workers: Workers | None = None, moved: Callable[[int], None] | None = None
+    entry: Entry,
+    repository: Repository,
+    workers: Workers | None = None,
+    moved: Callable[[int], None] | None = None,
+    *,
+    check: bool = False,
 ) -> None:
-    """Store the archives of all packs that the experiment's record names; `moved` is told of bytes as they go."""
+    """Store the archives of all packs that the experiment's record names.
+
+    Args:
+        moved: told of numbers of bytes as they go.
+        check: see first that packs are as they were written, which a power cut can prevent.
+
+    A damaged pack stays where it is; that CorruptedArchive is raised when all others are stored.
+    """
     packs = entry.packs()
     if not packs:
         return
-    with importing:
-        from keepsake._archive import is_archive
-        from keepsake._archiver import open_archive
-
     record = repository.merge(entry.record, _spool.Changes(), create=False)
     named = {owner["id"]: owner.get("path") for owner in (record, *(record.get("checkpoints") or []))}
+    damaged: CorruptedArchive | None = None
     for pack in packs:
-        if named.get(pack.stem):
-            try:
-                if not (is_archive(pack) and repository.take_archive(entry.id, pack)):
-                    with open_archive(pack, workers) as archive:
-                        repository.put_archive(entry.id, pack.stem, cast(BinaryIO, Watched(archive, moved)))
-            except FileNotFoundError:
-                continue  # another recovery has stored it
+        try:
+            if named.get(pack.stem):
+                _store(pack, entry, repository, workers, moved, check)
+        except FileNotFoundError:
+            continue  # another recovery has stored it
+        except CorruptedArchive as error:
+            damaged = error
+            continue
         if pack.stem in named:  # without a path: its files were removed
             pack.unlink(missing_ok=True)
+    if damaged is not None:
+        raise damaged
+
+
+def _store(
+    pack: Path,
+    entry: Entry,
+    repository: Repository,
+    workers: Workers | None,
+    moved: Callable[[int], None] | None,
+    check: bool,
+) -> None:
+    """Store the archive of one pack. Raises FileNotFoundError if the pack is gone."""
+    with importing:
+        from keepsake._archive import is_archive
+        from keepsake._archiver import open_archive, verify
+    if check:
+        verify(pack)
+    if not (is_archive(pack) and repository.take_archive(entry.id, pack)):
+        with open_archive(pack, workers) as archive:
+            repository.put_archive(entry.id, pack.stem, cast(BinaryIO, Watched(archive, moved)))
 
 
 def finish(entry: Entry, repository: Repository, moved: Callable[[int], None] | None = None) -> None:
     """Bring all that an entry holds into the repository, and remove it unless its owner is at work."""
     try:
         publish(entry, repository, others=True)
-        upload(entry, repository, moved=moved)
+        upload(entry, repository, moved=moved, check=True)
     except DoesNotExist:
         warn(f"Experiment {entry.id[:7]} was deleted from {repository.url}: what was left to save of it is dropped")
         entry.discard()

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 import keepsake
-from keepsake import Project, _mover, _spool
+from keepsake import Project, _archiver, _mover, _spool
 from keepsake._snapshot import freeze
 from keepsake._spool import Entry
-from keepsake.exceptions import KeepsakeError
+from keepsake.exceptions import CorruptedArchive, KeepsakeError
 from keepsake.metadata import EXPERIMENT_FIELDS
 from keepsake.project import undo_checkout
 from keepsake.repository import Repository
@@ -109,6 +109,32 @@ def test_a_torn_pack_is_never_published(entry: Entry, repository: Repository, pr
     recover(repository)
     assert inspect.broken(project_directory / "repo") == []
     assert len(list((project_directory / "repo").glob("checkpoints/*"))) == 1
+
+
+def test_weights_that_a_power_cut_damaged_are_never_published(
+    entry: Entry, repository: Repository, project_directory: Path
+) -> None:
+    """Their size was on the disk, a part of them was not. What else waits is saved; they stay, and are named."""
+    weights = os.urandom(3_000_000)
+    (project_directory / "model.pth").write_bytes(weights)
+    for number in (3, 4):
+        _archiver.freeze(project_directory, "model.pth", entry.pack(f"{number:064x}"))
+        entry.append({"checkpoint": checkpoint(number, "model.pth")})
+    damaged = entry.pack(f"{3:064x}")
+    with open(damaged, "r+b") as file:
+        file.seek(1_000_000)
+        file.write(bytes(4096))
+    error = _mover.try_to_finish(entry, lambda url: repository)
+    assert isinstance(error, CorruptedArchive)
+    assert damaged.name in str(error)
+    assert entry.packs() == [damaged]
+    assert inspect.broken(project_directory / "repo") == []
+    (saved,) = keepsake.experiments.list()
+    with saved.checkpoints[-1].open("model.pth") as found:
+        assert found.read() == weights
+    damaged.unlink()
+    assert _mover.try_to_finish(entry, lambda url: repository) is None
+    assert not entry.directory.exists()
 
 
 def test_a_torn_index_is_made_anew(entry: Entry, repository: Repository) -> None:
