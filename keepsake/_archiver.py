@@ -5,6 +5,9 @@ The latter is for what hardly shrinks, such as weights: their copy is their arch
 
 from __future__ import annotations
 
+import io
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -27,6 +30,7 @@ CHUNK = 256 << 10  # bytes; buffers that are larger go back to the system each t
 _AT_ONCE = 8  # members that a thread makes in one go
 _SAMPLES = 8  # of each large file
 _MOST = 0.9  # of all bytes
+_WRITING_OUT_SECONDS = 0.01
 
 Packed = tuple[list[Parts], bytearray]
 
@@ -51,9 +55,9 @@ def freeze(project_dir: Path, path: str, target: Path) -> list[FileEntry]:
         if _shrinks(source) or source.can_share_blocks_with(pack):
             raise UnsuitableError
         _snapshot.set_space_aside(pack, 0, source.size)
-        with _snapshot.writing_out(pack):
+        with _writing_out(pack):
             for parts in _write(target.stem, source, store=True):
-                _snapshot.write_all(pack, parts)
+                _write_all(pack, parts)
         return source.entries
     return _snapshot.freeze(project_dir, path, target, files)
 
@@ -71,6 +75,42 @@ def _file_shrinks(source: OpenFiles, entry: FileEntry) -> bool:
         source.read_into(entry, start, memoryview(bytearray(SAMPLE))) for start in range(step // 2, entry.size, step)
     )
     return sum(map(shrinks, samples)) > 1
+
+
+def _write_all(file: BinaryIO, parts: Parts) -> None:
+    """Write many parts, in one call where the system has one for that."""
+    if not hasattr(os, "writev"):
+        file.writelines(parts)
+        return
+    file.flush()
+    written = os.writev(file.fileno(), parts)
+    if written < sum(map(len, parts)):  # the disk is nearly full
+        file.write(b"".join(parts)[written:])
+
+
+@contextmanager
+def _writing_out(file: BinaryIO) -> Iterator[None]:
+    """Let the disk begin with what the block writes, which never waits for that: it is then safe the sooner."""
+    ended = threading.Event()
+
+    def run(duplicate: io.FileIO) -> None:
+        begun = 0
+        with duplicate, suppress(OSError):
+            while not ended.wait(_WRITING_OUT_SECONDS):
+                position = duplicate.tell()  # which is shared
+                os.posix_fadvise(duplicate.fileno(), begun, position - begun, os.POSIX_FADV_DONTNEED)
+                begun = position
+
+    if hasattr(os, "posix_fadvise"):
+        duplicate = io.FileIO(os.dup(file.fileno()))
+        try:
+            threading.Thread(target=run, args=(duplicate,), name="keepsake-writing-out", daemon=True).start()
+        except RuntimeError:  # the interpreter exits, or there is a limit
+            duplicate.close()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 @contextmanager

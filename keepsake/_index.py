@@ -195,7 +195,7 @@ class Index:
                 with open(self._path, "a", encoding="utf-8") as file:
                     file.write("".join(map(_text, lines)))
         except OSError:
-            pass
+            pass  # a full disk, or none that can be written: the next listing fetches again
 
     def _read(self) -> Iterator[list[str]]:
         """Yield the fields of each line."""

@@ -71,7 +71,7 @@ def upload(
         if pack.stem in named:  # without a path: its files were removed
             pack.unlink(missing_ok=True)
     if damaged is not None:
-        raise damaged
+        raise CorruptedArchive(f"{damaged}. All else is saved. Delete that file to give it up.") from damaged
 
 
 def _store(

@@ -38,7 +38,8 @@ def begin_experiment(project: Project, record: Record, modules: list[str], *, di
             warn_of_secret_files(entry.name for entry in entries)
         if not _ending.is_offline():
             _publish_within_deadline(repository, record, beat=not disable_heartbeat)
-            entry.in_repository = True  # written down with what is gathered later
+            entry.in_repository = True
+            entry.write_record(durable=False)
     except BaseException:
         entry.discard()
         raise
@@ -64,7 +65,6 @@ def _gather_later(
     project: Project, entry: _spool.Entry, repository: Repository, modules: list[str], *, files: bool
 ) -> None:
     def gather() -> None:
-        entry.write_record(durable=False)
         with importing:
             packages = get_imported_packages(modules)
             from keepsake import _archive, _archiver  # noqa: F401 - the first checkpoint() need not wait for these

@@ -29,7 +29,6 @@ from keepsake.exceptions import CorruptedArchive, DoesNotExist, WriteError
 _BLOCK = 4096  # bytes; what file systems want the parts they share to be aligned to
 LARGE = 1 << 20  # bytes; from here on a file is copied by itself instead of through the buffer
 _MANY = 100  # files, all open at once
-_WRITING_OUT_SECONDS = 0.01
 _PART = 256 << 10  # bytes that are read at once
 _FICLONERANGE = 0x4020940D  # Linux: share the blocks of another file
 _FOOTER = struct.Struct("<QQI8s")  # offset, length and CRC-32 of the table
@@ -199,42 +198,6 @@ def _explain(error: OSError, path: str, target: Path) -> str:
             text += f" ({shutil.disk_usage(where).free / 1e6:,.0f} MB are free)"
         text += ". Make room, or set KEEPSAKE_SPOOL to a directory on a larger disk"
     return text
-
-
-def write_all(file: BinaryIO, parts: list[bytes | memoryview]) -> None:
-    """Write many parts, in one call where the system has one for that."""
-    if not hasattr(os, "writev"):
-        file.writelines(parts)
-        return
-    file.flush()
-    written = os.writev(file.fileno(), parts)
-    if written < sum(map(len, parts)):  # the disk is nearly full
-        file.write(b"".join(parts)[written:])
-
-
-@contextmanager
-def writing_out(file: BinaryIO) -> Iterator[None]:
-    """Let the disk begin with what the block writes, which never waits for that: it is then safe the sooner."""
-    ended = threading.Event()
-
-    def run(duplicate: io.FileIO) -> None:
-        begun = 0
-        with duplicate, suppress(OSError):
-            while not ended.wait(_WRITING_OUT_SECONDS):
-                position = duplicate.tell()  # which is shared
-                os.posix_fadvise(duplicate.fileno(), begun, position - begun, os.POSIX_FADV_DONTNEED)
-                begun = position
-
-    if hasattr(os, "posix_fadvise"):
-        duplicate = io.FileIO(os.dup(file.fileno()))
-        try:
-            threading.Thread(target=run, args=(duplicate,), name="keepsake-writing-out", daemon=True).start()
-        except RuntimeError:  # the interpreter exits, or there is a limit
-            duplicate.close()
-    try:
-        yield
-    finally:
-        ended.set()
 
 
 class UnsuitableError(Exception):

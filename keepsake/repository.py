@@ -202,7 +202,7 @@ class Repository:
         try:
             return [(self.load(prefix), None)]  # a whole ID
         except (DoesNotExist, ValueError):
-            pass
+            pass  # or only its beginning
         found: list[tuple[Record, Record | None]] = []
         for line in self._lines():
             is_experiment = line.id.startswith(prefix)
@@ -389,7 +389,8 @@ class Repository:
         for key, data, _ in self.storage.get_many(recent):
             found[id_of(key)] = self._is_fresh(data)
         for entry in self._entries().values():
-            found = {**_local_heartbeat(entry), **found}
+            for experiment_id, fresh in _local_heartbeat(entry).items():
+                found.setdefault(experiment_id, fresh)
         return found
 
     def heartbeat(self, experiment_id: str) -> dict[str, bool]:

@@ -113,7 +113,7 @@ class DiskStorage(Storage):
             try:
                 os.unlink(path)
             except _ABSENT:
-                pass
+                pass  # which is what is wanted
             except OSError as error:
                 if not os.path.isdir(path):  # which macOS refuses with a PermissionError
                     failed.append((key, error))

@@ -127,6 +127,23 @@ def test_large_files(writer: Side, both: Both, project: Path, tmp_path: Path) ->
     assert list(check_out(both, project, tmp_path / "one", ids[1], "--path", "weights/text")) == ["weights/text"]
 
 
+def test_weights_alone(writer: Side, both: Both, project: Path, tmp_path: Path) -> None:
+    """Which ours archives while it copies them: several files, a small one among them, in a checkpoint and in a run."""
+    generator = random.Random(2)
+    (project / "weights").mkdir()
+    for shard in range(3):
+        (project / f"weights/{shard}.bin").write_bytes(generator.randbytes(3 * MB + shard))
+    (project / "weights/config.json").write_text('{"layers": 3}')
+    before = {name: content for name, content in contents(tree(project)).items() if name.startswith("weights/")}
+    for ids in (
+        writer.record(runs=[run(None, "weights")], directory=str(project))[0][1:],
+        writer.record(runs=[run("weights", None)], directory=str(project))[0][:1],
+    ):
+        assert contents(check_out(both, project, tmp_path / ids[0], ids[0])) == before
+        only = check_out(both, project, tmp_path / f"{ids[0]}-1", ids[0], "--path", "weights/1.bin")
+        assert contents(only) == {"weights/1.bin": before["weights/1.bin"]}
+
+
 @pytest.fixture(scope="module")
 def saved(writer: Side, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """A run whose checkpoint saved anew what the experiment had saved, and more."""
