@@ -24,7 +24,7 @@ DEPRECATED_NAMES = ("replicate.yaml", "replicate.yml")
 DEPRECATED_REPOSITORY = Path(".replicate", "storage")  # of projects older than the configuration file
 MAX_LEVELS = 100  # how far up a configuration file is looked for
 EXAMPLE = "repository: file://.keepsake"
-_USUAL = re.compile(rb"""(?:[ \t]*(?:#[^\n]*)?\n)*repository:[ ]+(["']?)(\w+://[\w./@+=~-]+)\1[ \t]*(?:\n\s*)?""", re.A)
+_USUAL = re.compile(rb"""(?:[ ]*(?:#[^\n]*)?\n)*repository:[ ]+(["']?)(\w+://[\w./@+=~-]+)\1[ ]*(?:\n[ \n]*)?""", re.A)
 _USER = re.compile(r"^(?!file:)(\w+://)([^/]*:.*|[^/]*)@", re.IGNORECASE)
 
 

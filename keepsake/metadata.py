@@ -7,10 +7,11 @@ rewrite, because nothing is converted that is not asked for.
 from __future__ import annotations
 
 import json
+import math
 import operator
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -47,10 +48,10 @@ _RFC3339 = re.compile(
     r"((?!0000|9999)\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01]))[Tt ]"
     r"((?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-]\d\d:\d\d))"
 )
-_USUAL_TIME = r"[12]\d{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{0,8}[1-9]Z"
+_USUAL_DAY = r"(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31"
+_USUAL_TIME = rf"[12]\d{{3}}-(?:{_USUAL_DAY})T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{{0,8}}[1-9]Z"
 _is_usual_time = re.compile(_USUAL_TIME, re.ASCII).fullmatch
-_are_usual_times = re.compile(f"(?:{_USUAL_TIME}\n)*", re.ASCII).fullmatch
-_are_usual_ids = re.compile("[0-9a-f]*").fullmatch
+_usual_times = re.compile(f"(?:{_USUAL_TIME}\n)*", re.ASCII).fullmatch
 _USUAL_ID = re.compile("[0-9a-f]{64}")
 _MIN_ID = 7
 _BRACKETS, _OTHERS = bytes.maketrans(b"[{", b"(("), bytes(set(range(256)) - set(b"[]{}"))
@@ -81,6 +82,12 @@ def time_key(text: str) -> str:
         shifted = datetime.fromisoformat(f"{day}T{clock}{offset}").astimezone(timezone.utc)
         day, clock = shifted.strftime("%Y-%m-%d"), shifted.strftime("%H:%M:%S")
     return f"{day}T{clock}.{fraction}".rstrip("0") if fraction else f"{day}T{clock}."
+
+
+def are_usual_times(times: Sequence[str]) -> bool:
+    """Whether all are as we write them; sooner told of all at once than of one after the other."""
+    lines = "\n".join([*times, ""])
+    return _usual_times(lines) is not None and lines.count("\n") == len(times)
 
 
 def time_seconds(text: str) -> float:
@@ -127,6 +134,15 @@ def valid_id(value: object) -> bool:
     return len(value) >= _MIN_ID and is_key(value) and not re.search(r"[/\s]|\.\.", value)
 
 
+def are_usual_ids(ids: Sequence[str]) -> bool:
+    """Whether all are as we make them: 64 lower-case hexadecimal digits."""
+    digits = "".join(ids)
+    try:
+        return set(map(len, ids)) == {64} and bytes.fromhex(digits).hex() == digits
+    except ValueError:
+        return False
+
+
 # Records
 
 
@@ -141,7 +157,7 @@ def parse_experiment(data: bytes, experiment_id: str) -> Record:
         raise ReadError(f"it is not JSON: {error}") from error
     if not isinstance(record, dict):
         raise ReadError("it is not a JSON object")
-    if b"(" * 50 in data.translate(_BRACKETS, _OTHERS) and _is_deep(record):
+    if b"(" * 50 in data.translate(_BRACKETS, _OTHERS) and is_deep(record):
         raise ReadError(f"it is nested more than {MAX_DEPTH} deep")
     if record.get("id") != experiment_id or not valid_id(experiment_id):
         raise ReadError(f"its id {record.get('id')!r} is not what its name says")
@@ -159,10 +175,11 @@ def parse_experiment(data: bytes, experiment_id: str) -> Record:
     return record
 
 
-def _is_deep(value: object, left: int = MAX_DEPTH + 5) -> bool:
+def is_deep(value: object, left: int = MAX_DEPTH + 5) -> bool:
+    """Whether lists and dicts in `value` lie more than `left` deep in each other."""
     if isinstance(value, dict):
         value = list(value.values())
-    return isinstance(value, list) and (not left or any(_is_deep(item, left - 1) for item in value))
+    return isinstance(value, list) and (not left or any(is_deep(item, left - 1) for item in value))
 
 
 _Kinds = dict[str, tuple[type, ...]]
@@ -183,10 +200,8 @@ def _are_usual(checkpoints: list[Any]) -> bool:
     try:
         ids, times, primary_metrics, *columns = zip(*map(_usual_fields, checkpoints), strict=True)
         return (
-            set(map(len, ids)) == {64}
-            and _are_usual_ids("".join(ids)) is not None
-            and _are_usual_times(lines := "\n".join([*times, ""])) is not None
-            and lines.count("\n") == len(times)
+            are_usual_ids(ids)
+            and are_usual_times(times)
             and all(kinds.issuperset(map(type, column)) for kinds, column in zip(_USUAL_KINDS, columns, strict=True))
             and all(isinstance(primary["name"], str) for primary in primary_metrics if primary is not None)
         )
@@ -245,7 +260,13 @@ C = TypeVar("C")
 
 def latest_checkpoint(checkpoints: list[Record]) -> Record | None:
     """Return the checkpoint that was created last, of equals the last in the list; None if there is none."""
-    return max(reversed(checkpoints), key=lambda checkpoint: time_key(checkpoint["created"]), default=None)
+    if len(checkpoints) < 2:
+        return checkpoints[0] if checkpoints else None
+    times = [checkpoint["created"] for checkpoint in reversed(checkpoints)]
+    text = "".join(times)
+    are_alike = len(set(map(len, times))) == 1 and text.count("T") == text.count("Z") == len(times)
+    keys = times if are_alike else list(map(time_key, times))
+    return checkpoints[-1 - keys.index(max(keys))]
 
 
 def primary_metric(checkpoints: Iterable[Record]) -> Record | None:
@@ -260,13 +281,15 @@ def best_checkpoint(checkpoints: Iterable[Record]) -> Record | None:
     if primary is None:
         return None
     name = primary["name"]
-    values = [(c.get("metrics") or {}).get(name) for c in checkpoints]
-    values = [value if type(value) is float else decode(value) for value in values]
+    values = [metrics.get(name) if (metrics := c.get("metrics")) else None for c in checkpoints]
+    if set(map(type, values)) != {float}:
+        values = list(map(decode, values))
     return latest_checkpoint(pick_best(checkpoints, values, maximize=primary.get("goal") == "maximize"))
 
 
 def pick_best(items: Iterable[C], values: list[Any], *, maximize: bool) -> list[C]:
     """Return the items that have the greatest or smallest of the comparable `values`, in their order."""
-    among = list(filter(comparable, values))
+    are_numbers = set(map(type, values)) == {float} and not math.isnan(sum(values))
+    among = values if are_numbers else list(filter(comparable, values))
     best = (max if maximize else min)(among, default=None)
     return [item for item, value in zip(items, values, strict=True) if among and value == best]

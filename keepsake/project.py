@@ -143,8 +143,7 @@ class Project:
         return found[0]
 
     def _summaries(self, filters: Iterable[Filter] = ()) -> list[Summary]:
-        wanted = list(filters)
-        return self._repository.summaries(lambda summary: all(f.matches(summary) for f in wanted))
+        return self._repository.summaries([each.matches for each in filters])
 
     def _previous(self, experiment: Experiment) -> Experiment | None:
         """Return the experiment that was created before another."""

@@ -6,17 +6,18 @@ The layout is version 1 of docs/repository-format.md, shared with Keepsake 0.4.2
 from __future__ import annotations
 
 import json
+import operator
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from keepsake import _spool
 from keepsake._console import Progress, warn
-from keepsake._index import Index, Line, Summary
+from keepsake._index import Index, Line, Summary, line_maker
 from keepsake.exceptions import (
     CorruptedRepositorySpec,
     DoesNotExist,
@@ -47,6 +48,7 @@ EXPERIMENTS = "metadata/experiments"
 HEARTBEATS = "metadata/heartbeats"
 ARCHIVES = ("experiments", "checkpoints")
 _WRITE_ATTEMPTS = 20
+_INDEXED_AT_ONCE = 1000  # a listing that is broken off has not fetched for nothing, and holds no more in memory
 
 
 def archive_key(experiment_id: str, archive_id: str) -> str:
@@ -181,8 +183,8 @@ class Repository:
             if not entry.in_repository:
                 yield _overlaid(dict(entry.record), changes)
 
-    def summaries(self, wanted: Callable[[Summary], bool] = lambda summary: True) -> list[Summary]:
-        """Return the wanted experiments, the oldest first."""
+    def summaries(self, tests: Sequence[Callable[[Summary], bool]] = ()) -> list[Summary]:
+        """Return the experiments that pass all `tests`, the oldest first."""
         heartbeats: dict[str, bool] = {}
         lister = _Background(lambda: heartbeats.update(self.heartbeats()))
         lines = self._lines()
@@ -193,9 +195,12 @@ class Repository:
                 _warn_broken(self.url, line.id, json.loads(line.rest))
                 continue
             summary = Summary(line, heartbeats.get(line.id))
-            if wanted(summary):
+            for test in tests:
+                if not test(summary):
+                    break
+            else:
                 found.append(summary)
-        return sorted(found, key=lambda summary: summary.created_key)
+        return sorted(found, key=operator.attrgetter("created_key"))
 
     def find(self, prefix: str) -> list[tuple[Record, Record | None]]:
         """Return every experiment, and every checkpoint with its experiment, whose ID begins with `prefix`."""
@@ -232,24 +237,25 @@ class Repository:
         for line in index.current(etags):
             if line.id not in pending:
                 yield line
-        fetched = []
+        fetched: list[Line] = []
+        make_line = line_maker(len(etags))
         for key, data, etag in self._fetch([_record_key(experiment_id) for experiment_id in etags]):
             experiment_id = id_of(key)
-            try:
-                line = Line.make(parse_experiment(data, experiment_id), etag)
-            except ReadError as error:
-                line = Line.broken(experiment_id, etag, str(error))
+            line = make_line(data, experiment_id, etag)
             fetched.append(line)
             live[experiment_id] = etag
             if experiment_id not in pending:
                 yield line
+            if len(fetched) == _INDEXED_AT_ONCE:
+                index.add(fetched, live)
+                fetched = []
         index.add(fetched, live)
         for record in pending.values():
             yield Line.make(record, "")
 
     def _etags(self) -> dict[str, str]:
-        listed = self.storage.list(EXPERIMENTS)
-        return {id_of(info.key): info.etag for info in listed if info.key.endswith(".json")}
+        listed, before = self.storage.list(EXPERIMENTS), len(f"{EXPERIMENTS}/")
+        return {key[before:-5]: etag for key, _, etag, _ in listed if key.endswith(".json")}
 
     def _fetch(self, keys: list[str]) -> Iterator[tuple[str, bytes, str]]:
         with Progress("Reading experiments", len(keys), unit="items") as progress:

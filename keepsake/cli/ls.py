@@ -66,10 +66,12 @@ def _list(
 ) -> None:
     if quiet and (as_json or everything):
         raise click.UsageError(f"Cannot use the --quiet flag in combination with {'--json' if as_json else '--all'}")
-    order = parse_sort(sort or "created")
-    summaries = order.apply(open_project(settings)._summaries(filters))
+    order = parse_sort(sort) if sort else None
+    summaries = open_project(settings)._summaries(filters)
+    if order:
+        summaries = order.apply(summaries)
     if quiet:
-        write("".join(escape_controls(summary.id) + "\n" for summary in summaries), newline=False)
+        write(escape_controls("".join([f"{summary.id}\n" for summary in summaries]), keep_newlines=True), newline=False)
     elif as_json:
         write_json([_json(summary) for summary in summaries])
     elif summaries:

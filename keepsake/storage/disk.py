@@ -232,29 +232,30 @@ class DiskStorage(Storage):
                 _unlink(lock)
 
     def _walk(self, directory: str, prefix: str) -> Iterator[ObjectInfo]:
-        with self._errors("list", prefix):
-            try:
-                with os.scandir(directory) as found:
-                    # A directory sorts as its keys do, with the slash
-                    entries = {f"{e.name}/" if _is_directory(e) else e.name: e for e in found if is_key(e.name)}
-            except _ABSENT:
-                return
-        for name in sorted(entries):
-            entry = entries[name]
-            if name[-1] == "/":
-                if not _is_loop(entry, directory):
-                    yield from self._walk(entry.path, prefix + name)
-                continue
-            try:
-                status = entry.stat()
-            except FileNotFoundError:
-                continue  # deleted meanwhile, or a dangling link
-            except OSError as error:
-                if error.errno == errno.ELOOP:
-                    continue
-                raise self._error("list", prefix + name, error) from error
-            if stat.S_ISREG(status.st_mode):
-                yield ObjectInfo(prefix + name, status.st_size, _etag(status), status.st_mtime)
+        found: list[ObjectInfo] = []
+        with self._errors("list", prefix), suppress(*_ABSENT), os.scandir(directory) as entries:
+            for entry in entries:
+                if is_key(entry.name):
+                    found += self._info(entry, prefix)
+        for info in sorted(found):
+            if info.key[-1] != "/":
+                yield info
+            elif not _is_loop(path := f"{directory}/{info.key[len(prefix) : -1]}"):
+                yield from self._walk(path, info.key)
+
+    def _info(self, entry: os.DirEntry[str], prefix: str) -> tuple[ObjectInfo, ...]:
+        """What to say of an entry, if anything; a directory's key ends in a slash, by which it sorts as its keys do."""
+        try:
+            status = entry.stat()
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) or error.errno == errno.ELOOP:
+                return ()  # deleted meanwhile, or a link that leads nowhere or round in a circle
+            raise self._error("list", prefix + entry.name, error) from error
+        if stat.S_ISDIR(status.st_mode):
+            return (ObjectInfo(f"{prefix}{entry.name}/", 0, "", 0.0),)
+        if not stat.S_ISREG(status.st_mode):
+            return ()
+        return (ObjectInfo(prefix + entry.name, status.st_size, _etag(status), status.st_mtime),)
 
     @contextmanager
     def _errors(self, verb: str, key: str) -> Iterator[None]:
@@ -365,16 +366,11 @@ def _unlink(path: str) -> None:
         os.unlink(path)
 
 
-def _is_directory(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads round in a circle
-        return False
-
-
-def _is_loop(entry: os.DirEntry[str], directory: str) -> bool:
+def _is_loop(directory: str) -> bool:
     """Whether a directory is a link to one that contains it."""
-    return entry.is_symlink() and f"{os.path.realpath(directory)}/".startswith(f"{os.path.realpath(entry)}/")
+    if not os.path.islink(directory):
+        return False
+    return f"{os.path.realpath(os.path.dirname(directory))}/".startswith(f"{os.path.realpath(directory)}/")
 
 
 def _content(path: str) -> bytes | None:

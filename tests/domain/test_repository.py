@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,18 @@ def make_record(number: int, **fields: object) -> Record:
 
 def make_checkpoint(number: int, **fields: object) -> Record:
     return {"id": f"c{number:06x}" + "0" * 57, "created": "2021-01-01T01:00:00Z", **fields}
+
+
+def fail_from(number: int, get: Callable[[str], tuple[bytes, str]]) -> Callable[[str], tuple[bytes, str]]:
+    """Return what does as `get`, until it is asked for the record of that number (from 1)."""
+    calls = itertools.count(1)
+
+    def failing(key: str) -> tuple[bytes, str]:
+        if "experiments" in key and next(calls) >= number:
+            raise ReadError("the connection was cut")
+        return get(key)
+
+    return failing
 
 
 class CountingStorage(MemoryStorage):
@@ -110,6 +124,21 @@ def test_an_index_that_is_damaged_or_gone_costs_only_time(storage: CountingStora
     assert [s.raw_params for s in repository.summaries()] == expected
 
 
+def test_a_listing_that_is_broken_off_has_not_fetched_for_nothing(
+    monkeypatch: pytest.MonkeyPatch, storage: CountingStorage, repository: Repository
+) -> None:
+    monkeypatch.setattr("keepsake.repository._INDEXED_AT_ONCE", 2)
+    for number in range(5):
+        put(storage, make_record(number))
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "get", fail_from(4, storage.get))
+        with pytest.raises(ReadError, match="cut"):
+            repository.summaries()
+    storage.fetched.clear()
+    assert [s.id for s in repository.summaries()] == [make_id(number) for number in range(5)]
+    assert len([key for key in storage.fetched if "experiments" in key]) == 3
+
+
 def test_the_index_is_written_anew_when_most_of_it_is_out_of_date(
     storage: CountingStorage, repository: Repository
 ) -> None:
@@ -140,14 +169,14 @@ def test_summaries_hold_what_ls_shows(storage: CountingStorage, repository: Repo
     assert summary.params["opt"] == "adam"
     assert summary.params["lr"] != summary.params["lr"]
     assert summary.raw_params == {"lr": "[NaN]", "opt": "adam"}
-    assert (summary.host, summary.path, summary.created) == ("", None, 1609459201.0)
+    assert (summary.host, summary.created) == ("", 1609459201.0)
 
 
 def test_filters_apply_to_summaries(storage: CountingStorage, repository: Repository) -> None:
     for number in range(4):
         put(storage, make_record(number, params={"val/loss": number / 4}))
     wanted = parse_filter("val/loss < 0.5")
-    assert [s.id for s in repository.summaries(wanted.matches)] == [make_id(0), make_id(1)]
+    assert [s.id for s in repository.summaries([wanted.matches])] == [make_id(0), make_id(1)]
 
 
 def test_a_broken_record_is_one_warning_each_time(

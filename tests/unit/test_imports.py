@@ -19,7 +19,7 @@ ROOMS = [
     "exceptions config packages version _console _environment _filters _imports _ignore _values _workers",
     "storage",
     """
-    metadata repository _archive _archiver _checkout _copying _doctor _ending _extract _gzip _heartbeat _index
+    metadata repository _archive _archiver _bulk _checkout _copying _doctor _ending _extract _gzip _heartbeat _index
     _mover _saver _snapshot _spool _tar _toc
     """,
     "project experiment checkpoint _notebook _plot _recording keras_callback pl_callback",
@@ -34,6 +34,7 @@ HOMES = {
     "isal": ["_gzip"],
     "keras": ["keras_callback"],
     "matplotlib": ["_plot"],
+    "msgspec": ["_bulk"],
     "pathspec": ["_ignore"],
     "requests": ["storage.gcs"],
     "tarfile": ["_tar"],

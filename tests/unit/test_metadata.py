@@ -97,7 +97,7 @@ def test_what_cannot_be_an_experiment_is_a_read_error(data: bytes) -> None:
         metadata.parse_experiment(data, ID)
 
 
-_USUAL = {**checkpoint(1, 0.5, "2021-02-03T04:05:06.789Z"), "path": "", "step": 1}
+USUAL = {**checkpoint(1, 0.5, "2021-02-03T04:05:06.789Z"), "path": "", "step": 1}
 _ODD: dict[str, list[object]] = {
     "id": ["f" * 63, "f" * 128, "F" * 64, "a/b" + "f" * 61, ["f"] * 64, None],
     "created": [
@@ -113,20 +113,20 @@ _ODD: dict[str, list[object]] = {
 }
 
 
-_STRANGE: list[Record] = [
-    *({**_USUAL, name: value} for name, values in _ODD.items() for value in values),
-    *({name: value for name, value in _USUAL.items() if name != left_out} for left_out in _USUAL),
+STRANGE: list[Record] = [
+    *({**USUAL, name: value} for name, values in _ODD.items() for value in values),
+    *({name: value for name, value in USUAL.items() if name != left_out} for left_out in USUAL),
 ]
 
 
 @pytest.mark.parametrize("neighbours", [0, 1])
-@pytest.mark.parametrize("strange", _STRANGE, ids=range(len(_STRANGE)))
+@pytest.mark.parametrize("strange", STRANGE, ids=range(len(STRANGE)))
 def test_checkpoints_looked_at_together_are_judged_as_one_by_one(
     monkeypatch: pytest.MonkeyPatch, strange: Record, neighbours: int
 ) -> None:
     def judge() -> object:
         try:
-            return metadata.parse_experiment(record(checkpoints=[*[_USUAL] * neighbours, strange]), ID)
+            return metadata.parse_experiment(record(checkpoints=[*[USUAL] * neighbours, strange]), ID)
         except ReadError as error:
             return str(error)
 
@@ -136,7 +136,7 @@ def test_checkpoints_looked_at_together_are_judged_as_one_by_one(
 
 
 def test_usual_checkpoints_are_looked_at_together() -> None:
-    assert metadata._are_usual([_USUAL, {**_USUAL, "metrics": None, "primary_metric": None}])
+    assert metadata._are_usual([USUAL, {**USUAL, "metrics": None, "primary_metric": None}])
 
 
 def test_an_old_version_field_is_used_where_the_new_one_is_empty() -> None:

@@ -1,0 +1,77 @@
+"""Records read by the thousand are judged, and make the same lines, as one by one."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+
+import pytest
+
+import keepsake
+from keepsake import _bulk, _index
+from keepsake.metadata import CHECKPOINT_FIELDS, EXPERIMENT_FIELDS
+from tests.unit.test_metadata import ID, STRANGE, USUAL, record
+
+STRANGE_FIELDS: dict[str, list[object]] = {
+    "created": ["yesterday", None, 5, "2021-02-03T04:05:06+01:00", "2024-02-29T01:02:03.5Z", "2023-02-29T01:02:03.5Z"],
+    "params": [None, [1], {}, {"deep": json.loads("[" * 120 + "]" * 120)}, {"half": "\ud800", "ü": 2**70}],
+    "config": [{"deep": json.loads("[" * 120 + "]" * 120)}],
+    "python_packages": [None, [], {"torch": {}}],
+    "host": [None, 5],
+    "keepsake_version": ["", None, "1.0.0", 1],
+    "replicate_version": ["0.1"],
+    "checkpoints": [None, {}, [], [None]],
+    "id": ["x", "../../../../etc"],
+    "later": [{"x": 1}],
+}
+STRANGE_VALUES = [b"NaN", b"1e400", b"0.5]", b"9" * 30, b"\xff", b"-0", rb'"\ud800"', b'"\xe2\x80\xa8"', b'"\t"', b"01"]
+RECORDS = [
+    record(checkpoints=[USUAL, USUAL]),
+    *(record(checkpoints=[USUAL, strange]) for strange in STRANGE),
+    *(record(**{name: value}) for name, values in STRANGE_FIELDS.items() for value in values),
+    *(record(params={"x": 0.5}).replace(b"0.5", value) for value in STRANGE_VALUES),
+    b"\xef\xbb\xbf" + record(),
+]
+
+
+def lines_of(data: bytes) -> list[object]:
+    """What both ways make of a record: the line, with its JSON parsed and without fields that are not the format's."""
+    seen: list[object] = []
+    for count in (1, 1000):
+        line = _index.line_maker(count)(data, ID, "etag")
+        rest = json.loads(line.rest)
+        best, latest = json.loads(line.best or "null"), rest.pop("latest", None) if isinstance(rest, dict) else None
+        kept = [
+            checkpoint and {name: repr(value) for name, value in checkpoint.items() if name in CHECKPOINT_FIELDS}
+            for checkpoint in (best, latest)
+        ]
+        seen.append((line._replace(best="", rest=""), repr(rest), kept))
+    return seen
+
+
+@pytest.mark.parametrize("data", RECORDS, ids=range(len(RECORDS)))
+def test_a_record_makes_the_same_line_either_way(data: bytes) -> None:
+    plain, quick = lines_of(data)
+    assert quick == plain
+
+
+def test_mutated_records_make_the_same_line_either_way() -> None:
+    source, content = random.Random(7), record(params={"lr": 0.5}, checkpoints=[USUAL, {**USUAL, "step": 2}])
+    tokens = [b"", b'"', b"\\", b"{", b"]", b",", b"-", b"e5", b".", b"\n", b"\xff", b"null", b"true", b"[[", b"'"]
+    for _ in range(3000):
+        place, token = source.randrange(len(content)), source.choice(tokens)
+        plain, quick = lines_of(content[:place] + token + content[place + source.randrange(3) :])
+        assert quick == plain
+
+
+def test_usual_records_are_read_quickly() -> None:
+    usual = {name: {} if name in ("params", "config", "python_packages") else "x" for name in EXPERIMENT_FIELDS}
+    data = record(**{**usual, "id": ID, "created": "2024-12-31T04:05:06.123456Z", "checkpoints": [USUAL]})
+    assert _bulk.usual_record(data, ID) == json.loads(data)
+
+
+def test_without_msgspec_the_lines_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(keepsake, "_bulk")
+    monkeypatch.setitem(sys.modules, "keepsake._bulk", None)
+    assert _index.line_maker(1000)(record(), ID, "etag") == _index.line_maker(1)(record(), ID, "etag")
