@@ -28,13 +28,12 @@ from keepsake.metadata import (
     parse_experiment,
     time_key,
     time_seconds,
-    with_every_field,
 )
 
 _dumps = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps makes one each time
 _CHECKPOINT_ID_LENGTH = 12  # enough to tell candidates from the rest; the record itself decides
 _MANY = 200  # records that are read quicker by _bulk, even with msgspec still to be loaded
-_FORMAT = "keepsake index 4\n"
+_FORMAT = "keepsake index 5\n"
 
 
 class Line(NamedTuple):
@@ -54,8 +53,9 @@ class Line(NamedTuple):
         ids = "".join([" " + checkpoint["id"][:_CHECKPOINT_ID_LENGTH] for checkpoint in checkpoints])
         rest = {name: record.get(name) for name in _REST}
         rest["num_checkpoints"] = len(checkpoints)
-        rest["latest"] = latest_checkpoint(checkpoints)
-        return cls(record["id"], etag, ids, time_key(created), dumps(best_checkpoint(checkpoints)), dumps(rest))
+        rest["latest"] = _whole(latest_checkpoint(checkpoints))
+        best = dumps(_whole(best_checkpoint(checkpoints)))
+        return cls(record["id"], etag, ids, time_key(created), best, dumps(rest))
 
     @classmethod
     def broken(cls, experiment_id: str, etag: str, reason: str) -> Line:
@@ -65,6 +65,14 @@ class Line(NamedTuple):
     def may_hold_checkpoint(self, prefix: str) -> bool:
         """Whether a checkpoint of this experiment can have an ID that begins with `prefix`."""
         return " " + prefix[:_CHECKPOINT_ID_LENGTH] in self.checkpoint_ids
+
+
+def _whole(checkpoint: Record | None) -> Record | None:
+    """Return a checkpoint with all fields of the format and no other."""
+    if checkpoint is None:
+        return None
+    fields = CHECKPOINT_FIELDS.items()
+    return {name: default if (value := checkpoint.get(name)) is None else value for name, default in fields}
 
 
 _FIELDS = len(Line._fields)
@@ -107,7 +115,8 @@ class Summary:
         self._fresh = fresh
 
     @cached_property
-    def _best(self) -> Record | None:
+    def best(self) -> Record | None:
+        """The best checkpoint as on disk, every field of the format and no other, or None."""
         return _loads(self._best_json)[0]  # type: ignore[no-any-return]
 
     @cached_property
@@ -115,14 +124,9 @@ class Summary:
         return _loads(self._rest_json)[0]  # type: ignore[no-any-return]
 
     @property
-    def best(self) -> Record | None:
-        """The best checkpoint as on disk, every field of the format and no other, or None."""
-        return _whole(self._best)
-
-    @property
     def latest(self) -> Record | None:
         """The latest checkpoint, likewise."""
-        return _whole(self._rest["latest"])
+        return self._rest["latest"]  # type: ignore[no-any-return]
 
     @property
     def num_checkpoints(self) -> int:
@@ -179,19 +183,12 @@ class Summary:
     @property
     def latest_step(self) -> int:
         """The step of the latest checkpoint, 0 if there is none."""
-        return (self._rest["latest"] or {}).get("step") or 0
+        return self.latest["step"] if self.latest else 0
 
     @property
     def best_metrics(self) -> Mapping[str, Any]:
         """Python values; empty if there is no best checkpoint."""
-        return decode((self._best or {}).get("metrics") or {})  # type: ignore[no-any-return]
-
-
-def _whole(checkpoint: Record | None) -> Record | None:
-    if checkpoint is None:
-        return None
-    whole = with_every_field(checkpoint, CHECKPOINT_FIELDS)
-    return {name: whole[name] for name in CHECKPOINT_FIELDS}
+        return decode((self.best or {}).get("metrics") or {})  # type: ignore[no-any-return]
 
 
 class Index:

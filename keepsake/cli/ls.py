@@ -66,7 +66,7 @@ def _list(
 ) -> None:
     if quiet and (as_json or everything):
         raise click.UsageError(f"Cannot use the --quiet flag in combination with {'--json' if as_json else '--all'}")
-    order = parse_sort(sort) if sort else None
+    order = None if sort in ("", "created") else parse_sort(sort)  # which is how they come
     summaries = open_project(settings)._summaries(filters)
     if order:
         summaries = order.apply(summaries)
