@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from keepsake.repository import Repository
 
 _DEADLINE_SECONDS = 15.0
+_GRACE_SECONDS = 0.05  # in which init() returns, undisturbed by threads that take turns with it
 
 
 def begin_experiment(project: Project, record: Record, modules: list[str], *, disable_heartbeat: bool) -> _spool.Entry:
@@ -74,7 +75,7 @@ def _gather_later(
     if _ending.is_offline():
         entry.append({"experiment": {"python_packages": get_imported_packages(modules)}})
     else:
-        saver().notify(entry, repository, files=files, task=gather)
+        saver().notify(entry, repository, files=files, task=gather, after=_GRACE_SECONDS)
         _ending.recover_in_background(entry, project._open_repository)
 
 

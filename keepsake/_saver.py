@@ -78,12 +78,14 @@ class Saver:
         files: bool = False,
         task: Callable[[], None] | None = None,
         offline: bool = False,
+        after: float = 0.0,
     ) -> None:
         """Say that an entry has something new: `files`, a pack among it.
 
         `task` is called in the background first, and again until it does not raise. `offline`: it is not to be sent.
+        `after`: so many seconds may pass before anything is done.
         """
-        now = time.monotonic()
+        now = time.monotonic() + after
         with self._changed:
             job = self._jobs.get(entry.id)
             if job is None:
