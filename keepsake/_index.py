@@ -31,6 +31,8 @@ from keepsake.metadata import (
 )
 
 _dumps = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps makes one each time
+_loads = json.JSONDecoder().raw_decode  # json.loads spends half of its time on finding out what it was given
+_REST = ("created", "params", "command", "user", "host", "keepsake_version")  # of the record
 _CHECKPOINT_ID_LENGTH = 12  # enough to tell candidates from the rest; the record itself decides
 _MANY = 200  # records that are read quicker by _bulk, even with msgspec still to be loaded
 _FORMAT = "keepsake index 5\n"
@@ -67,17 +69,15 @@ class Line(NamedTuple):
         return " " + prefix[:_CHECKPOINT_ID_LENGTH] in self.checkpoint_ids
 
 
+_FIELDS = len(Line._fields)
+
+
 def _whole(checkpoint: Record | None) -> Record | None:
     """Return a checkpoint with all fields of the format and no other."""
     if checkpoint is None:
         return None
     fields = CHECKPOINT_FIELDS.items()
     return {name: default if (value := checkpoint.get(name)) is None else value for name, default in fields}
-
-
-_FIELDS = len(Line._fields)
-_REST = ("created", "params", "command", "user", "host", "keepsake_version")  # of the record
-_loads = json.JSONDecoder().raw_decode  # json.loads spends half of its time on finding out what it was given
 
 
 def line_maker(count: int) -> Callable[[bytes, str, str], Line]:

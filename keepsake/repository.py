@@ -48,7 +48,7 @@ EXPERIMENTS = "metadata/experiments"
 HEARTBEATS = "metadata/heartbeats"
 ARCHIVES = ("experiments", "checkpoints")
 _WRITE_ATTEMPTS = 20
-_INDEXED_AT_ONCE = 1000  # a listing that is broken off has not fetched for nothing, and holds no more in memory
+_INDEXED_AT_ONCE = 1000  # so a listing that is broken off has not fetched for nothing, and memory holds no more lines
 
 
 def archive_key(experiment_id: str, archive_id: str) -> str:

@@ -235,27 +235,27 @@ class DiskStorage(Storage):
         found: list[ObjectInfo] = []
         with self._errors("list", prefix), suppress(*_ABSENT), os.scandir(directory) as entries:
             for entry in entries:
-                if is_key(entry.name):
-                    found += self._info(entry, prefix)
+                if is_key(entry.name) and (info := self._info(entry, prefix)):
+                    found.append(info)
         for info in sorted(found):
             if info.key[-1] != "/":
                 yield info
             elif not _is_loop(path := f"{directory}/{info.key[len(prefix) : -1]}"):
                 yield from self._walk(path, info.key)
 
-    def _info(self, entry: os.DirEntry[str], prefix: str) -> tuple[ObjectInfo, ...]:
+    def _info(self, entry: os.DirEntry[str], prefix: str) -> ObjectInfo | None:
         """What to say of an entry, if anything; a directory's key ends in a slash, by which it sorts as its keys do."""
         try:
             status = entry.stat()
         except OSError as error:
             if isinstance(error, FileNotFoundError) or error.errno == errno.ELOOP:
-                return ()  # deleted meanwhile, or a link that leads nowhere or round in a circle
+                return None  # deleted meanwhile, or a link that leads nowhere or round in a circle
             raise self._error("list", prefix + entry.name, error) from error
         if stat.S_ISDIR(status.st_mode):
-            return (ObjectInfo(f"{prefix}{entry.name}/", 0, "", 0.0),)
+            return ObjectInfo(f"{prefix}{entry.name}/", 0, "", 0.0)
         if not stat.S_ISREG(status.st_mode):
-            return ()
-        return (ObjectInfo(prefix + entry.name, status.st_size, _etag(status), status.st_mtime),)
+            return None
+        return ObjectInfo(prefix + entry.name, status.st_size, _etag(status), status.st_mtime)
 
     @contextmanager
     def _errors(self, verb: str, key: str) -> Iterator[None]:
