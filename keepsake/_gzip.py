@@ -41,7 +41,7 @@ def member(data: Content, tail: bytes = b"", *, store: bool = False) -> Parts:
     return [
         _HEADER,
         *_deflate(data, tail, store),
-        _TRAILER.pack(crc32(tail, crc32(data)), (len(data) + len(tail)) & 0xFFFFFFFF),
+        _TRAILER.pack(_library.crc32(tail, _library.crc32(data)), (len(data) + len(tail)) & 0xFFFFFFFF),
     ]
 
 
@@ -92,13 +92,11 @@ def read_extra_member(data: bytes, start: int, name: bytes) -> tuple[bytes, int]
     return data[payload : payload + length], end
 
 
-def crc32(data: Content, before: int = 0) -> int:
-    """Return the CRC-32 of `data`, going on from that of what comes before it."""
-    return int(_library.crc32(data, before))
-
-
 def inflate(data: memoryview, limit: int) -> Parts:
-    """Return the content of one gzip member of at most `limit` bytes. Raises ValueError if it is not exactly that."""
+    """Return the content of one gzip member of at most `limit` bytes. Raises ValueError if it is not exactly that.
+
+    Of what was stored, the checksum is left to who knows a better one.
+    """
     stored = _stored_content(data)
     if stored is not None and sum(map(len, stored)) <= limit:
         return stored
@@ -115,7 +113,7 @@ def inflate(data: memoryview, limit: int) -> Parts:
 def _stored_content(data: memoryview) -> Parts | None:
     """Return the content of a whole member that has only blocks as `_stored` makes them; None for any other."""
     parts: Parts = []
-    checksum, size, end, is_last = 0, 0, len(_HEADER), 0
+    end, is_last = len(_HEADER), 0
     while not is_last and end + _STORED.size <= len(data) - _TRAILER.size:
         is_last, length, complement = _STORED.unpack_from(data, end)
         start = end + _STORED.size
@@ -123,8 +121,7 @@ def _stored_content(data: memoryview) -> Parts | None:
         if is_last > 1 or length ^ complement != 0xFFFF:
             return None
         parts.append(data[start:end])
-        checksum, size = crc32(parts[-1], checksum), size + length
-    is_whole = is_last and data[: len(_HEADER)] == _HEADER and data[end:] == _TRAILER.pack(checksum, size)
+    is_whole = is_last and data[: len(_HEADER)] == _HEADER and len(data) - end == _TRAILER.size
     return parts if is_whole else None
 
 
