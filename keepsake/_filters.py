@@ -14,10 +14,10 @@ from keepsake._console import warn
 from keepsake._values import sort_key
 from keepsake.exceptions import InvalidFilter
 
-_FILTER = re.compile(
-    r'\s*(?:"((?:[^"\\]|\\.)*)"|((?!!=)[^\s=<>](?:(?!!=)[^=<>])*?))\s*(!=|<=|>=|=|<|>)\s*(?![=<>]|!=)(\S.*?)\s*', re.S
-)
-_SORT = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|(\S.*?))(-asc|-desc)?\s*', re.S)
+# Patterns are compiled when they are first used: that takes a listing without filters no time
+_NAME = r'(?s)\s*(?:"((?:[^"\\]|\\.)*)"|'
+_FILTER = _NAME + r"((?!!=)[^\s=<>](?:(?!!=)[^=<>])*?))\s*(!=|<=|>=|=|<|>)\s*(?![=<>]|!=)(\S.*?)\s*"
+_SORT = _NAME + r"(\S.*?))(-asc|-desc)?\s*"
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     "!=": operator.ne,
@@ -26,7 +26,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-_NUMBER = re.compile(r"[+-]?(0|[1-9]\d*|(?=\.\d))(\.\d*)?([eE][+-]?\d+)?")
+_NUMBER = r"[+-]?(0|[1-9]\d*|(?=\.\d))(\.\d*)?([eE][+-]?\d+)?"
 _NONFINITE = {"nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"}
 _KINDS = {bool: "a bool", int: "a number", float: "a number", str: "a string", list: "a list", dict: "a dict"}
 _GRAMMAR = """Filters must be in the format "<name> <operator> <value>",
@@ -163,7 +163,7 @@ class Sort:
 
 def parse_filter(text: str) -> Filter:
     """Compile `NAME OPERATOR VALUE`; InvalidFilter with the grammar if `text` is none."""
-    match = _FILTER.fullmatch(text)
+    match = re.fullmatch(_FILTER, text)
     if not match:
         raise InvalidFilter(f'Failed to parse filter: "{text}".\n\n{_GRAMMAR}')
     quoted, plain, symbol, value = match.groups()
@@ -172,7 +172,7 @@ def parse_filter(text: str) -> Filter:
 
 def parse_sort(text: str) -> Sort:
     """Compile `NAME`, `NAME-asc` or `NAME-desc`; InvalidFilter if there is no name."""
-    match = _SORT.fullmatch(text)
+    match = re.fullmatch(_SORT, text)
     if not match:
         raise InvalidFilter(f'Failed to parse sort key: "{text}". Give a name, such as "created" or "loss-desc".')
     quoted, plain, suffix = match.groups()
@@ -211,7 +211,7 @@ def _parse_value(text: str) -> Any:
     if len(text) > 1 and text[0] == text[-1] == '"':
         return _unquote(text)
     try:
-        if _NUMBER.fullmatch(text):
+        if re.fullmatch(_NUMBER, text):
             return int(text) if text.lstrip("+-").isdigit() else float(text)
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -228,11 +228,9 @@ def _status_test(symbol: str, wanted: Any) -> _Test:
 
 # Times
 
-_UNIX = re.compile(r"(\d{9,11})(?:\d{3})?(\.\d*)?")
-_TIME = re.compile(
-    r"(?:^|[T\s])(\d{1,2}:\d\d)(:\d\d)?(?:[.,]\d+)?\s*([AaPp][Mm])?\s*(Z|[+-]\d\d(?::?\d\d)?|[A-Z]{3,5})?(?=\s|$)"
-)
-_NOT_DATE = re.compile(r"^\s*(mon|tue|wed|thu|fri|sat|sun)[a-z]*\b|(?<=\d)(st|nd|rd|th)\b|(?<=[a-z])\.|,", re.I)
+_UNIX = r"(\d{9,11})(?:\d{3})?(\.\d*)?"
+_TIME = r"(?:^|[T\s])(\d{1,2}:\d\d)(:\d\d)?(?:[.,]\d+)?\s*([AaPp][Mm])?\s*(Z|[+-]\d\d(?::?\d\d)?|[A-Z]{3,5})?(?=\s|$)"
+_NOT_DATE = r"(?i)^\s*(mon|tue|wed|thu|fri|sat|sun)[a-z]*\b|(?<=\d)(st|nd|rd|th)\b|(?<=[a-z])\.|,"
 _DATES = ["%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%m/%d/%Y", "%m/%d/%y", "%d.%m.%Y", "%b-%d-%Y", "%B-%d-%Y"]
 _DATES += ["%d-%b-%Y", "%d-%B-%Y", "%Y-%b-%d", "%Y-%m", "%Y/%m", "%Y", "%b-%Y", "%B-%Y"]
 
@@ -254,9 +252,9 @@ def _created_test(symbol: str, text: str) -> _Test:
 
 def _parse_time(text: str) -> tuple[float, float]:
     """Return the Unix seconds at which the time that `text` names begins and ends; ValueError if it names none."""
-    if unix := _UNIX.fullmatch(text):
+    if unix := re.fullmatch(_UNIX, text):
         return float(unix[1]), float(unix[1]) + 1
-    match = _TIME.search(text)
+    match = re.search(_TIME, text)
     if not match:
         date, days = _parse_date(text)
         end = date + timedelta(days)
@@ -270,7 +268,7 @@ def _parse_time(text: str) -> tuple[float, float]:
 
 def _parse_date(text: str) -> tuple[datetime, int]:
     """Return the local midnight that `text` names (nothing: today's), and the most days it stands for."""
-    words = "-".join(_NOT_DATE.sub(" ", text).split()).lower()
+    words = "-".join(re.sub(_NOT_DATE, " ", text).split()).lower()
     if words in ("", "today", "yesterday"):
         today = datetime.now().replace(hour=0, minute=0, second=0, microsecond=0)
         return today - timedelta(words == "yesterday"), 1

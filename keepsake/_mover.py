@@ -7,9 +7,8 @@ Saving in the background, draining at the end, recovering after a crash, offline
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from keepsake import _spool
 from keepsake._console import warn
@@ -107,8 +106,7 @@ def finish(entry: Entry, repository: Repository, moved: Callable[[int], None] | 
         entry.close()
 
 
-@dataclass(frozen=True)
-class Pending:
+class Pending(NamedTuple):
     """What an entry of a spool holds that is not in its repository yet."""
 
     entry: Entry

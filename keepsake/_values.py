@@ -32,7 +32,6 @@ _ACCEPTED = (
 # C0 but for the newline, DEL, C1, line separators, what reverses the direction of text, and lone surrogates.
 _CONTROL_RANGES = "\0-\t\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
 _CONTROLS = re.compile(f"[{_CONTROL_RANGES}]")
-_CONTROLS_AND_NEWLINE = re.compile(f"[{_CONTROL_RANGES}\n]")
 
 
 # To JSON and back
@@ -231,7 +230,8 @@ def escape_controls(text: str, keep_newlines: bool = False) -> str:
     r"""Return `text` with control characters, and what reverses the direction of text, as `\x1b` or `\u202e`."""
     if text.isascii() and text.isprintable():
         return text
-    return (_CONTROLS if keep_newlines else _CONTROLS_AND_NEWLINE).sub(_escape, text)
+    escaped = _CONTROLS.sub(_escape, text)
+    return escaped if keep_newlines else escaped.replace("\n", r"\x0a")
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from keepsake._console import warn
 from keepsake.exceptions import ConfigNotFound, RepositoryConfigurationError
@@ -28,8 +27,7 @@ _USUAL = re.compile(rb"""(?:[ ]*(?:#[^\n]*)?\n)*repository:[ ]+(["']?)(\w+://[\w
 _USER = re.compile(r"^(?!file:)(\w+://)([^/]*:.*|[^/]*)@", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(NamedTuple):
     """Where a project is and where it keeps its experiments."""
 
     repository: str  # the URL as written, which may be relative to `directory` and may hold a password

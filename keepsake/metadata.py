@@ -50,7 +50,6 @@ _RFC3339 = re.compile(
 )
 _USUAL_DAY = r"(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31"
 _USUAL_TIME = rf"[12]\d{{3}}-(?:{_USUAL_DAY})T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{{0,8}}[1-9]Z"
-_is_usual_time = re.compile(_USUAL_TIME, re.ASCII).fullmatch
 _usual_times = re.compile(f"(?:{_USUAL_TIME}\n)*", re.ASCII).fullmatch
 _USUAL_ID = re.compile("[0-9a-f]{64}")
 _MIN_ID = 7
@@ -68,8 +67,6 @@ def time_text(seconds: float | None = None) -> str:
 @lru_cache(maxsize=1 << 12)  # a record is checked, then its latest and its best checkpoint are sought
 def time_key(text: str) -> str:
     """Return a text by which times compare as they passed, to the nanosecond; ValueError if `text` is no RFC 3339."""
-    if _is_usual_time(text):
-        return text[:-1]
     match = _RFC3339.fullmatch(text)
     if match is None:
         raise ValueError(f"not an RFC 3339 time: {text!r}")
