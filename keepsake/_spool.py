@@ -119,7 +119,7 @@ class Entry:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def write_record(self, *, durable: bool = True) -> None:
+    def write_record(self, *, durable: bool = True, tries: int = 10) -> None:
         """Write record.json whole, in a directory that only the user can read; not `durable`: `sync` comes soon."""
         content = {
             "repository": self.repository,
@@ -136,10 +136,12 @@ class Entry:
                 if durable:
                     os.fsync(file.fileno())
             os.replace(temporary, self.directory / "record.json")
-        except FileNotFoundError:  # it was just being closed or discarded
-            self.write_record()
         except OSError as error:
-            raise WriteError(f"cannot write to {self.directory}: {error.strerror or error}") from error
+            # As it was just being closed or discarded by another process, a directory is gone, or was there before
+            if tries > 1 and isinstance(error, (FileNotFoundError, FileExistsError)):
+                self.write_record(durable=durable, tries=tries - 1)
+            else:
+                raise WriteError(f"cannot write to {self.directory}: {error.strerror or error}") from error
 
     def ensure(self) -> None:
         """Begin the entry again if it was closed, because all was saved, or removed."""

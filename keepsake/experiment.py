@@ -37,6 +37,7 @@ from keepsake.version import __version__
 if TYPE_CHECKING:
     from keepsake.project import Project
 
+_FREEZE_TRIES = 3
 _lock = threading.RLock()  # steps follow each other, whichever thread checkpoints
 
 
@@ -192,13 +193,14 @@ class Experiment:
             warn(f"Checkpoint {record['id'][:7]} is saved without its files: {error}")
             return False
         arguments = (self._project._directory, record["path"], pack)
-        try:
-            entries = freeze(*arguments)
-        except WriteError:
-            if pack.parent.exists():
-                raise
-            self._open_entry().ensure()  # another process has just closed it
-            entries = freeze(*arguments)
+        for left in range(_FREEZE_TRIES, 0, -1):
+            try:
+                entries = freeze(*arguments)
+                break
+            except WriteError as error:
+                if left == 1 or not isinstance(error.__cause__, FileNotFoundError):
+                    raise
+                self._open_entry().ensure()  # another process has just closed or discarded it
         _environment.warn_of_secret_files(entry.name for entry in entries)
         if not quiet:
             _say_copying("checkpoint", record, self._project.repository_url)

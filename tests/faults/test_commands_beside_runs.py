@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import keepsake
+from keepsake import _archiver
 from tests.faults import inspect_repository as inspect
 from tests.faults.programs import keepsake as command
 from tests.faults.programs import run, start
@@ -89,13 +91,40 @@ def test_a_run_that_is_deleted_goes_on_and_does_not_come_back(project: Path) -> 
         process.stdout.readline()
         command("rm", "-f", experiment_id)
         _, messages = _rest(process)
-    assert process.returncode == 0
+    assert process.returncode == 0, messages
     assert "Traceback" not in messages
     assert messages.count("was deleted") == 1
     run("import keepsake\nkeepsake.init()")
     assert experiment_id not in [experiment.id for experiment in keepsake.experiments.list()]
     assert [key for key in inspect.objects(project / "repo") if experiment_id in key] == []
     assert not (project / ".keepsake").exists()
+
+
+def test_a_checkpoint_whose_directory_goes_and_comes_while_it_is_written_is_saved(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a run is deleted while another thread of it begins its entry in the spool again."""
+    experiment = keepsake.init()
+    freeze = _archiver.freeze
+    removed: list[Path] = []
+
+    def freeze_without_directory(project_dir: Path, path: str, pack: Path) -> object:
+        if removed:
+            return freeze(project_dir, path, pack)
+        removed.append(pack.parent)
+        shutil.rmtree(pack.parent)
+        try:
+            return freeze(project_dir, path, pack)
+        finally:
+            pack.parent.mkdir(parents=True)
+
+    monkeypatch.setattr(_archiver, "freeze", freeze_without_directory)
+    checkpoint = experiment.checkpoint(path="train.py", quiet=True)
+    experiment.stop()
+    assert removed
+    assert checkpoint is not None
+    with keepsake.experiments.get(experiment.id).checkpoints[0].open("train.py") as file:
+        assert file.read() == b"code"
 
 
 def test_checkpoints_whose_files_are_deleted_stay_deleted(project: Path) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
+import shutil
 import stat
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -186,6 +190,31 @@ def test_the_owner_that_is_gone_is_not_alive_however_fresh_its_record(entry: Ent
     entry.owner = entry.owner.replace(str(os.getpid()), str(pid), 1)
     entry.write_record()
     assert not entry.is_alive()
+
+
+def test_a_directory_that_was_there_and_goes_is_made_again(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Path.mkdir finds it there, and then that it is none."""
+    mkdir = Path.mkdir
+    found: list[Path] = []
+
+    def mkdir_as_it_goes(path: Path, *args: Any, **options: Any) -> None:
+        if not found:
+            found.append(path)
+            shutil.rmtree(path)
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+        mkdir(path, *args, **options)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir_as_it_goes)
+    entry.write_record()
+    assert found == [entry.directory]
+    assert Entry.load(entry.directory) is not None
+
+
+def test_a_file_in_the_place_of_the_directory_is_said(entry: Entry) -> None:
+    shutil.rmtree(entry.directory)
+    entry.directory.write_text("mine")
+    with pytest.raises(WriteError, match=re.escape(f"{entry.directory}: File exists")):
+        entry.write_record()
 
 
 def test_an_entry_not_touched_for_long_is_not_alive(entry: Entry) -> None:
