@@ -14,14 +14,6 @@ from keepsake.metadata import Record, are_usual_ids, are_usual_times, is_deep, v
 _Scalar = str | float | int | bool | None
 
 
-class _Named(TypedDict):
-    name: str
-
-
-class _PrimaryMetric(_Named, total=False):
-    goal: Any
-
-
 class _Identified(TypedDict):
     id: str
     created: str
@@ -31,7 +23,7 @@ class _Checkpoint(_Identified, total=False):
     metrics: dict[str, _Scalar] | None
     step: int | None
     path: str | None
-    primary_metric: _PrimaryMetric | None
+    primary_metric: dict[str, str] | None
 
 
 class _Experiment(_Identified, total=False):
@@ -57,7 +49,7 @@ def usual_record(data: bytes, experiment_id: str) -> Record | None:
     msgspec checks types while it reads. It accepts less than the standard library, and nothing differently.
     """
     try:
-        record: Any = _decode(data)
+        record: Any = _decode(data.decode())  # whatever it leaves out must be text, too
     except (ValueError, RecursionError):
         return None
     checkpoints = record.get("checkpoints") or ()
@@ -66,6 +58,7 @@ def usual_record(data: bytes, experiment_id: str) -> Record | None:
         and valid_id(experiment_id)
         and are_usual_times([record["created"], *[checkpoint["created"] for checkpoint in checkpoints]])
         and (not checkpoints or are_usual_ids([checkpoint["id"] for checkpoint in checkpoints]))
+        and all("name" in primary for each in checkpoints if (primary := each.get("primary_metric")) is not None)
         and "keepsake_version" in record
         and not is_deep([record.get("params"), record.get("config")])
     )

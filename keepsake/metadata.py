@@ -49,7 +49,7 @@ _RFC3339 = re.compile(
     r"((?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-]\d\d:\d\d))"
 )
 _USUAL_DAY = r"(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31"
-_USUAL_TIME = rf"[12]\d{{3}}-(?:{_USUAL_DAY})T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{{0,8}}[1-9]Z"
+_USUAL_TIME = rf"[12]\d{{3}}-(?:{_USUAL_DAY})T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{{1,9}}Z"
 _usual_times = re.compile(f"(?:{_USUAL_TIME}\n)*", re.ASCII).fullmatch
 _USUAL_ID = re.compile("[0-9a-f]{64}")
 _MIN_ID = 7
@@ -64,7 +64,7 @@ def time_text(seconds: float | None = None) -> str:
     return rfc3339_datetime(datetime.fromtimestamp(time.time() if seconds is None else seconds, timezone.utc))
 
 
-@lru_cache(maxsize=1 << 12)  # a record is checked, then its latest and its best checkpoint are sought
+@lru_cache(maxsize=1 << 12)  # a record is checked, then its latest checkpoint is sought
 def time_key(text: str) -> str:
     """Return a text by which times compare as they passed, to the nanosecond; ValueError if `text` is no RFC 3339."""
     match = _RFC3339.fullmatch(text)
@@ -261,8 +261,8 @@ def latest_checkpoint(checkpoints: list[Record]) -> Record | None:
         return checkpoints[0] if checkpoints else None
     times = [checkpoint["created"] for checkpoint in reversed(checkpoints)]
     text = "".join(times)
-    are_alike = len(set(map(len, times))) == 1 and text.count("T") == text.count("Z") == len(times)
-    keys = times if are_alike else list(map(time_key, times))
+    are_usual = text.count("T") == text.count(".") == text.count("Z") == len(times)  # in UTC, with a fraction
+    keys = [each[:-1].ljust(29, "0") for each in times] if are_usual else list(map(time_key, times))
     return checkpoints[-1 - keys.index(max(keys))]
 
 

@@ -254,8 +254,8 @@ class Repository:
             yield Line.make(record, "")
 
     def _etags(self) -> dict[str, str]:
-        listed, before = self.storage.list(EXPERIMENTS), len(f"{EXPERIMENTS}/")
-        return {key[before:-5]: etag for key, _, etag, _ in listed if key.endswith(".json")}
+        listed = self.storage.list(EXPERIMENTS)
+        return {id_of(info.key): info.etag for info in listed if info.key.endswith(".json")}
 
     def _fetch(self, keys: list[str]) -> Iterator[tuple[str, bytes, str]]:
         with Progress("Reading experiments", len(keys), unit="items") as progress:

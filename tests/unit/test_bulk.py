@@ -5,13 +5,22 @@ from __future__ import annotations
 import json
 import random
 import sys
+from pathlib import Path
 
 import pytest
 
 import keepsake
 from keepsake import _bulk, _index
 from keepsake.metadata import CHECKPOINT_FIELDS, EXPERIMENT_FIELDS
-from tests.unit.test_metadata import ID, STRANGE, USUAL, record
+from tests.unit import test_metadata
+from tests.unit.test_metadata import ID, STRANGE, USUAL
+
+
+def record(**fields: object) -> bytes:
+    """The JSON of a record that is read quickly, but for `fields`."""
+    usual = {"created": "2024-12-31T04:05:06.123450Z", "keepsake_version": "1.0.0"}
+    return test_metadata.record(**{**usual, **fields})
+
 
 STRANGE_FIELDS: dict[str, list[object]] = {
     "created": ["yesterday", None, 5, "2021-02-03T04:05:06+01:00", "2024-02-29T01:02:03.5Z", "2023-02-29T01:02:03.5Z"],
@@ -65,10 +74,23 @@ def test_mutated_records_make_the_same_line_either_way() -> None:
         assert quick == plain
 
 
-def test_usual_records_are_read_quickly() -> None:
+@pytest.mark.parametrize("fraction", ["123456", "12345", "123450", "123456789", "5"])
+def test_usual_records_are_read_quickly(fraction: str) -> None:
     usual = {name: {} if name in ("params", "config", "python_packages") else "x" for name in EXPERIMENT_FIELDS}
-    data = record(**{**usual, "id": ID, "created": "2024-12-31T04:05:06.123456Z", "checkpoints": [USUAL]})
+    created = f"2024-12-31T04:05:06.{fraction}Z"
+    data = record(**{**usual, "id": ID, "created": created, "checkpoints": [{**USUAL, "created": created}]})
     assert _bulk.usual_record(data, ID) == json.loads(data)
+
+
+def test_what_is_recorded_is_usual(project_directory: Path) -> None:
+    experiment = keepsake.init(params={"learning_rate": 0.1, "layers": [1, 2]})
+    for step in range(20):
+        experiment.checkpoint(step=step, metrics={"loss": 1 / (step + 1)}, primary_metric=("loss", "minimize"))
+    experiment.stop()
+    data = (project_directory / f"repo/metadata/experiments/{experiment.id}.json").read_bytes()
+    read = _bulk.usual_record(data, experiment.id)
+    assert read is not None
+    assert read["checkpoints"] == json.loads(data)["checkpoints"]
 
 
 def test_without_msgspec_the_lines_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,6 +192,23 @@ def test_the_latest_checkpoint_is_the_last_created_not_the_last_listed() -> None
     assert metadata.latest_checkpoint([late, early]) is late
 
 
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        ("06.12Z", "06.123Z"),
+        ("06.123Z", "06.13Z"),
+        ("06.9Z", "07.1Z"),
+        ("06Z", "06.5Z"),
+        ("06.5+01:00", "06.4Z"),
+        ("06.120Z", "06.12Z"),  # equal: the last in the list
+        ("06.12Z", "06.120Z"),
+    ],
+)
+def test_the_latest_of_times_written_differently(earlier: str, later: str) -> None:
+    checkpoints = [checkpoint(n, 0.5, f"2021-02-03T04:05:{text}") for n, text in enumerate((earlier, later))]
+    assert metadata.latest_checkpoint(checkpoints) is checkpoints[1]
+
+
 def test_a_local_datetime_is_written_in_utc() -> None:
     moment = datetime(2021, 2, 3, 4, 5, 6)
     text = metadata.from_local_datetime(moment)
