@@ -69,10 +69,11 @@ def together(count: int, work: Callable[[int], object]) -> list[object]:
 
 
 class StorageContract:
-    """Subclass it as TestSomething with a `bench` fixture; `has_if_match` tells what the server can do."""
+    """Subclass it as TestSomething with a `bench` fixture; what begins with `has` tells what the server can do."""
 
     large = 20 * MIB + 12_345  # bytes: several parts of a multipart transfer
     has_if_match = True  # without, a condition is looked at before the write and two writers at once can both win
+    has_own_etags = True  # without, an object that is read while it is rewritten may come with the next one's etag
     many = 250  # objects: more than a page of a listing or a batch of a deletion holds
 
     @pytest.fixture
@@ -314,7 +315,9 @@ class StorageContract:
         stop.set()
         reader.join()
         assert seen
-        assert [versions[etag] == data for data, etag in seen] == [True] * len(seen)
+        assert {data for data, _ in seen} <= set(versions.values())
+        if self.has_own_etags:
+            assert [versions[etag] == data for data, etag in seen] == [True] * len(seen)
 
     # --- list
 

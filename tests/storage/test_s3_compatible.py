@@ -14,6 +14,7 @@ from tests.storage.contract import StorageContract
 class TestLocalBucket(StorageContract):
     server: Callable[[], str] = staticmethod(servers.localbucket)
     has_if_match = False
+    has_own_etags = False  # it opens the file and then asks its name for the etag: 28 of 3,885 plain requests differed
 
     @pytest.fixture
     def bench(self, s3_bench: S3Bench) -> S3Bench:
