@@ -69,5 +69,5 @@ def _without_secrets(arguments: list[str]) -> list[str]:
         elif value and _PRIVATE.fullmatch(name):
             argument = name + equals + _HIDDEN
         hide_next = argument.startswith("-") and bool(_PRIVATE.fullmatch(argument))
-        shown.append(_USER_IN_URL.sub(rf"\1{_HIDDEN}@", argument))
+        shown.append(_USER_IN_URL.sub(lambda match: f"{match[1]}{_HIDDEN}@", argument))
     return shown

@@ -30,6 +30,11 @@ class Heart:
         """Beat for an experiment from now on; not `visible`: only for those who share its spool."""
         with self._changed:
             self._beating[entry.id] = (repository, entry, visible)
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Start the thread, which `start` does if it is not there."""
+        with self._changed:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="keepsake-heartbeat", daemon=True)
                 self._thread.start()

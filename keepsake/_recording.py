@@ -39,8 +39,9 @@ def begin_experiment(project: Project, record: Record, modules: list[str], *, di
             warn_of_secret_files(entry.name for entry in entries)
         if not _ending.is_offline():
             _publish_within_deadline(repository, record, beat=not disable_heartbeat)
-            entry.in_repository = True
-            entry.write_record(durable=False)
+            entry.in_repository = True  # which the spool need not know before init() has returned
+            if disable_heartbeat:  # but a listing would go by the spool, and show it as running
+                entry.write_record(durable=False)
     except BaseException:
         entry.discard()
         raise
@@ -66,6 +67,7 @@ def _gather_later(
     project: Project, entry: _spool.Entry, repository: Repository, modules: list[str], *, files: bool
 ) -> None:
     def gather() -> None:
+        entry.write_record(durable=False)
         with importing:
             packages = get_imported_packages(modules)
             from keepsake import _archive, _archiver  # noqa: F401 - the first checkpoint() need not wait for these
@@ -95,6 +97,8 @@ def _publish_within_deadline(repository: Repository, record: Record, *, beat: bo
             repository.delete([record])  # init() has failed already
 
     threading.Thread(target=run, name="keepsake-init", daemon=True).start()
+    saver().prepare()  # while the disk or the network is at work
+    heart().prepare()
     if not finished.wait(_DEADLINE_SECONDS):
         late.set()
         raise WriteError(

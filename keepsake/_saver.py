@@ -70,6 +70,11 @@ class Saver:
 
     # From the training loop
 
+    def prepare(self) -> None:
+        """Start the threads, which `notify` does if they are not there."""
+        with self._changed:
+            self._start(files=False)
+
     def notify(
         self,
         entry: Entry,

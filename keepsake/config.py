@@ -91,7 +91,7 @@ def load_config(path: Path) -> Config:
 def redact_url(url: str) -> str:
     """Return `url` without a user name and password, fit to be printed and stored."""
     # In a file URL an @ is part of a file name. A secret may hold a slash, so after a colon the last @ is what counts.
-    return _USER.sub(r"\1", url)
+    return _USER.sub(lambda match: match[1], url)
 
 
 @cache
