@@ -1,4 +1,4 @@
-"""What the cloud backends share: the server's clock, jobs in parallel, and reading by pages, ranges and parts."""
+"""For backends that wait for a network: the server's clock, jobs in parallel, reading by pages, ranges and parts."""
 
 from __future__ import annotations
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import io
+import math
 import os
 import stat
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,10 +128,11 @@ def test_nothing_is_taken_where_the_disk_is_not_mounted(tmp_path: Path) -> None:
 
 @needs_posix
 def test_what_is_no_object_is_not_listed(bench: DiskBench) -> None:
-    """Pipes, dangling links, names that are no text, links that lead in a circle; a linked folder is listed."""
+    """Pipes, links that lead nowhere or in a circle, names that are no text; a linked folder is listed."""
     bench.seed({"a/good": b"x"})
     os.mkfifo(bench.root / "a" / "pipe")
     (bench.root / "a" / "dangling").symlink_to("nowhere")
+    (bench.root / "a" / "through").symlink_to("good/file")
     (bench.root / "a" / "circle").symlink_to(bench.root)
     Path(os.fsdecode(os.fsencode(bench.root / "a") + b"/\xff")).write_bytes(b"x")
     (bench.root / "a" / "back\\slash").write_bytes(b"x")
@@ -247,12 +251,52 @@ def test_a_read_that_fails_is_an_error_of_ours(bench: DiskBench, monkeypatch: py
     def fail(*_: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    for name, read in (("read", lambda: bench.storage.get("a/k")), ("scandir", lambda: list(bench.storage.list("a")))):
+    listing = "scandir" if sys.platform == "win32" else "listdir"
+    for name, read in (("read", lambda: bench.storage.get("a/k")), (listing, lambda: list(bench.storage.list("a")))):
         with monkeypatch.context() as patch:
             patch.setattr(os, name, fail)
             with pytest.raises(ReadError, match="a") as caught:
                 read()
         assert not isinstance(caught.value, DoesNotExist)
+
+
+@needs_posix
+@pytest.mark.parametrize("seconds", [0.0, 0.002])
+def test_many_files_are_read_and_listed_alike_on_a_slow_disk(
+    bench: DiskBench, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """As a network's is: many at once, by threads; what vanished is skipped, an error comes out."""
+    keys = [f"a/{number:03}" for number in range(200)]
+    bench.seed({key: key.encode() for key in keys})
+    monkeypatch.setattr(disk, "_SLOW", 0.001 if seconds else math.inf)
+    broken: set[str] = set()
+    threads: set[threading.Thread] = set()
+
+    def slowly(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: str, *arguments: Any, **more: Any) -> Any:
+            if path[-3:].isdigit():
+                time.sleep(seconds)
+                threads.add(threading.current_thread())
+            if path[-3:] in broken:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return function(path, *arguments, **more)
+
+        return call
+
+    for name in ("open", "stat"):
+        monkeypatch.setattr(os, name, slowly(getattr(os, name)))
+    looks: list[Callable[[], list[str]]] = [
+        lambda: sorted(key for key, data, _ in bench.storage.get_many([*keys, "a/gone"]) if data == key.encode()),
+        lambda: [info.key for info in bench.storage.list("a")],
+    ]
+    for look in looks:
+        threads.clear()
+        assert look() == keys
+        assert (len(threads) > 1) == (seconds > 0)
+        broken.add("150")
+        with pytest.raises(ReadError, match=r"a/150.*error"):
+            look()
+        broken.clear()
 
 
 def test_a_file_that_shrinks_while_it_is_read_is_an_error(bench: DiskBench) -> None:
