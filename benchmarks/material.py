@@ -100,4 +100,5 @@ def _checkpoint(created: datetime, step: int) -> dict[str, Any]:
 
 
 def _dated(created: datetime) -> dict[str, Any]:
-    return {"id": f"{_source.getrandbits(256):064x}", "created": created.isoformat() + ".123456789Z"}
+    moment = created + timedelta(microseconds=_source.randrange(10**6))
+    return {"id": f"{_source.getrandbits(256):064x}", "created": moment.isoformat() + "Z"}
