@@ -166,4 +166,7 @@ def cli(ctx: click.Context) -> None:
 def main() -> None:
     """The entry point of the `keepsake` command."""
     gc.disable()  # listing makes objects by the hundred thousand, none of them garbage; collecting takes as long again
-    cli.main()
+    try:
+        cli.main()
+    finally:
+        gc.freeze()  # nor need the interpreter look for garbage when it ends, which takes 10 ms

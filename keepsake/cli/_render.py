@@ -18,6 +18,7 @@ from keepsake._values import escape_controls, full_text, short_text
 
 LS_WIDTH = 20  # characters of a value in `ls`
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
+OLD_SECONDS = 73 * _HOUR  # from then on, a date is said
 _EPOCH = datetime(1970, 1, 1)
 
 
@@ -59,10 +60,10 @@ def when(moment: datetime) -> str:
 
 
 def ago(created: float) -> str:
-    """How long ago a Unix time was, in words with the steps of 0.4.2; from 73 hours on, the date in UTC."""
+    """How long ago a Unix time was, in words with the steps of 0.4.2; if it is old, the date in UTC."""
     seconds = time.time() - created
     distance = abs(seconds)
-    if distance >= 73 * _HOUR:
+    if distance >= OLD_SECONDS:
         return (_EPOCH + timedelta(seconds=created)).date().isoformat()
     if distance < 1.5:
         words = "about a second"

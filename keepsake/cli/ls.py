@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,8 @@ from keepsake._index import Summary
 from keepsake._values import decode, escape_controls
 from keepsake.cli._options import Command, listing_options
 from keepsake.cli._project import Settings, open_project
-from keepsake.cli._render import ago, labels, same, short_id, table, value_lines, write, write_json
+from keepsake.cli._render import OLD_SECONDS, ago, labels, same, short_id, table, value_lines, write, write_json
+from keepsake.metadata import time_key, time_text
 
 LS_EXAMPLES = """
 List all experiments in the current project:
@@ -102,7 +104,7 @@ def _rows(summaries: list[Summary], everything: bool) -> list[Sequence[str]]:
     metrics = _metric_labels(summaries, everything)
     columns = {
         "EXPERIMENT": [short_id(summary.id) for summary in summaries],
-        "STARTED": [ago(summary.created) for summary in summaries],
+        "STARTED": _started(summaries),
         "STATUS": [summary.status for summary in summaries],
     }
     if len({summary.host for summary in summaries}) > 1:
@@ -114,6 +116,12 @@ def _rows(summaries: list[Summary], everything: bool) -> list[Sequence[str]]:
         columns["BEST CHECKPOINT"] = [_checkpoint_cell(summary.best, metrics) for summary in summaries]
     columns["LATEST CHECKPOINT"] = [_checkpoint_cell(summary.latest, metrics) for summary in summaries]
     return [list(columns), *zip(*columns.values(), strict=True)]
+
+
+def _started(summaries: list[Summary]) -> list[str]:
+    """How long ago each started; of most that is the date, with which their keys begin."""
+    recent = time_key(time_text(time.time() - OLD_SECONDS))
+    return [each.created_key[:10] if each.created_key < recent else ago(each.created) for each in summaries]
 
 
 def _cell(lines: list[str]) -> str:
