@@ -49,7 +49,7 @@ def usual_record(data: bytes, experiment_id: str) -> Record | None:
     msgspec checks types while it reads. It accepts less than the standard library, and nothing differently.
     """
     try:
-        record: Any = _decode(data.decode())  # whatever it leaves out must be text, too
+        record: Any = _decode(data if data.isascii() else data.decode())  # what it leaves out must be text, too
     except (ValueError, RecursionError):
         return None
     checkpoints = record.get("checkpoints") or ()

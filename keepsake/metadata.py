@@ -262,7 +262,12 @@ def latest_checkpoint(checkpoints: list[Record]) -> Record | None:
     times = [checkpoint["created"] for checkpoint in reversed(checkpoints)]
     text = "".join(times)
     are_usual = text.count("T") == text.count(".") == text.count("Z") == len(times)  # in UTC, with a fraction
-    keys = [each[:-1].ljust(29, "0") for each in times] if are_usual else list(map(time_key, times))
+    if not are_usual:
+        keys = list(map(time_key, times))
+    elif len(set(map(len, times))) == 1:
+        keys = times
+    else:
+        keys = [each[:-1].ljust(29, "0") for each in times]
     return checkpoints[-1 - keys.index(max(keys))]
 
 
