@@ -12,12 +12,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from keepsake import _spool
 from keepsake._console import Progress, warn
 from keepsake._index import Index, Line, Summary, line_maker
+from keepsake._processes import share
 from keepsake.exceptions import (
     CorruptedRepositorySpec,
     DoesNotExist,
@@ -49,6 +51,8 @@ HEARTBEATS = "metadata/heartbeats"
 ARCHIVES = ("experiments", "checkpoints")
 _WRITE_ATTEMPTS = 20
 _INDEXED_AT_ONCE = 1000  # so a listing that is broken off has not fetched for nothing, and memory holds no more lines
+
+T = TypeVar("T")
 
 
 def archive_key(experiment_id: str, archive_id: str) -> str:
@@ -170,7 +174,8 @@ class Repository:
         """Yield all records, in no order; a broken one is a warning."""
         self.check()
         entries = {entry.id: (entry, entry.pending()) for entry in self._entries().values()}
-        for key, data, _ in self._fetch([_record_key(experiment_id) for experiment_id in self._etags()]):
+        keys = [_record_key(experiment_id) for experiment_id in self._etags()]
+        for key, data, _ in _watched(self.storage.get_many(keys), len(keys)):
             experiment_id = id_of(key)
             _, changes = entries.pop(experiment_id, (None, _spool.Changes()))
             try:
@@ -227,41 +232,42 @@ class Repository:
         return found
 
     def _lines(self) -> Iterator[Line]:
-        """Yield the index's line of every experiment, fetching only what changed."""
+        """Return the index's line of every experiment, fetching only what changed."""
         checking = _Background(self.check)
         pending = self._pending_records()
         live = self._etags()
         checking.result()
-        etags = dict(live)
-        index = Index(self.url)
-        for line in index.current(etags):
-            if line.id not in pending:
-                yield line
+        saved = (line for line in self._indexed(live) if line.id not in pending)
+        return chain(saved, (Line.make(record, "") for record in pending.values()))
+
+    def _indexed(self, live: dict[str, str]) -> Iterator[Line]:
+        """Yield the line of every experiment in `live`, which maps IDs to etags and is brought up to date."""
+        index, etags = Index(self.url), dict(live)
+        yield from index.current(etags)
         fetched: list[Line] = []
-        make_line = line_maker(len(etags))
-        for key, data, etag in self._fetch([_record_key(experiment_id) for experiment_id in etags]):
-            experiment_id = id_of(key)
-            line = make_line(data, experiment_id, etag)
+        for line in self._read(etags):
             fetched.append(line)
-            live[experiment_id] = etag
-            if experiment_id not in pending:
-                yield line
+            live[line.id] = line.etag
+            yield line
             if len(fetched) == _INDEXED_AT_ONCE:
                 index.add(fetched, live)
                 fetched = []
         index.add(fetched, live)
-        for record in pending.values():
-            yield Line.make(record, "")
+
+    def _read(self, experiment_ids: Iterable[str]) -> Iterator[Line]:
+        """Return the lines of experiments as their records are now."""
+        keys = [_record_key(experiment_id) for experiment_id in experiment_ids]
+        make_line = line_maker(len(keys))
+
+        def read(some: Sequence[str]) -> Iterable[Line]:
+            return (make_line(data, id_of(key), etag) for key, data, etag in self.storage.get_many(some))
+
+        lines = share(keys, read) if self.storage.directory else read(keys)
+        return map(Line._make, _watched(lines, len(keys)))
 
     def _etags(self) -> dict[str, str]:
         listed = self.storage.list(EXPERIMENTS)
         return {id_of(info.key): info.etag for info in listed if info.key.endswith(".json")}
-
-    def _fetch(self, keys: list[str]) -> Iterator[tuple[str, bytes, str]]:
-        with Progress("Reading experiments", len(keys), unit="items") as progress:
-            for item in self.storage.get_many(keys):
-                progress.advance(1)
-                yield item
 
     def _entries(self) -> dict[str, _spool.Entry]:
         if self.spool is None:
@@ -483,6 +489,14 @@ class _Background:
         self._thread.join()
         if self._error is not None:
             raise self._error
+
+
+def _watched(items: Iterable[T], count: int) -> Iterator[T]:
+    """Yield what is read of `count` experiments, and show how far that is."""
+    with Progress("Reading experiments", count, unit="items") as progress:
+        for item in items:
+            progress.advance(1)
+            yield item
 
 
 def _local_heartbeat(entry: _spool.Entry) -> dict[str, bool]:

@@ -32,7 +32,7 @@ _FLAGS = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _CREATE = _FLAGS | os.O_CREAT | os.O_EXCL | os.O_WRONLY
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _LOCKED = (FileExistsError, PermissionError) if _WINDOWS else FileExistsError
-_SAMPLE = 20  # files after which it is known how long each takes
+_SAMPLE = 20  # files, from which it is known how long most take
 _SLOW = 0.0002  # seconds per file: it waits, for a network or a disk's head, and others may wait meanwhile
 _NO_HARD_LINKS = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
@@ -310,11 +310,13 @@ def _look_at_each(items: Iterable[S], look: Callable[[S], T]) -> Iterator[T]:
     """
     pending = iter(items)
     while some := list(islice(pending, _SAMPLE)):
-        begun = time.perf_counter()
-        seen = [look(item) for item in some]
-        is_slow = time.perf_counter() - begun > len(some) * _SLOW
-        yield from seen
-        if is_slow:
+        seconds = []
+        for item in some:
+            begun = time.perf_counter()
+            seen = look(item)
+            seconds.append(time.perf_counter() - begun)
+            yield seen
+        if sorted(seconds)[len(seconds) // 2] > _SLOW:
             from keepsake.storage import _transfer  # whose threads start with it
 
             yield from _transfer.in_parallel(partial(look, item) for item in pending)
