@@ -19,10 +19,18 @@ ITEMS = [str(number) for number in range(700)]
 
 @pytest.fixture(autouse=True)
 def three_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    fork, forked = os.fork, []
+
+    def remembered() -> int:
+        forked.append(process := fork())
+        return process
+
+    monkeypatch.setattr(os, "fork", remembered)
     monkeypatch.setattr(_processes, "_cores", lambda: 3)
     yield
-    with pytest.raises(ChildProcessError):  # each that was started is gone
-        os.waitpid(-1, os.WNOHANG)
+    for process in forked:
+        with pytest.raises(ProcessLookupError):  # it has ended, and was waited for
+            os.kill(process, 0)
 
 
 def where(items: Sequence[str]) -> Iterator[tuple[str, ...]]:
