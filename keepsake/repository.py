@@ -14,12 +14,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO
 
 from keepsake import _spool
 from keepsake._console import Progress, warn
 from keepsake._index import Index, Line, Summary, line_maker
-from keepsake._processes import share
 from keepsake.exceptions import (
     CorruptedRepositorySpec,
     DoesNotExist,
@@ -51,8 +50,6 @@ HEARTBEATS = "metadata/heartbeats"
 ARCHIVES = ("experiments", "checkpoints")
 _WRITE_ATTEMPTS = 20
 _INDEXED_AT_ONCE = 1000  # so a listing that is broken off has not fetched for nothing, and memory holds no more lines
-
-T = TypeVar("T")
 
 
 def archive_key(experiment_id: str, archive_id: str) -> str:
@@ -174,8 +171,7 @@ class Repository:
         """Yield all records, in no order; a broken one is a warning."""
         self.check()
         entries = {entry.id: (entry, entry.pending()) for entry in self._entries().values()}
-        keys = [_record_key(experiment_id) for experiment_id in self._etags()]
-        for key, data, _ in _watched(self.storage.get_many(keys), len(keys)):
+        for key, data, _ in self._fetch([_record_key(experiment_id) for experiment_id in self._etags()]):
             experiment_id = id_of(key)
             _, changes = entries.pop(experiment_id, (None, _spool.Changes()))
             try:
@@ -244,30 +240,28 @@ class Repository:
         """Yield the line of every experiment in `live`, which maps IDs to etags and is brought up to date."""
         index, etags = Index(self.url), dict(live)
         yield from index.current(etags)
+        keys = [_record_key(experiment_id) for experiment_id in etags]
+        make_line = line_maker(len(keys))
         fetched: list[Line] = []
-        for line in self._read(etags):
+        for key, data, etag in self._fetch(keys):
+            line = make_line(data, id_of(key), etag)
             fetched.append(line)
-            live[line.id] = line.etag
+            live[line.id] = etag
             yield line
             if len(fetched) == _INDEXED_AT_ONCE:
                 index.add(fetched, live)
                 fetched = []
         index.add(fetched, live)
 
-    def _read(self, experiment_ids: Iterable[str]) -> Iterator[Line]:
-        """Return the lines of experiments as their records are now."""
-        keys = [_record_key(experiment_id) for experiment_id in experiment_ids]
-        make_line = line_maker(len(keys))
-
-        def read(some: Sequence[str]) -> Iterable[Line]:
-            return (make_line(data, id_of(key), etag) for key, data, etag in self.storage.get_many(some))
-
-        lines = share(keys, read) if self.storage.directory else read(keys)
-        return map(Line._make, _watched(lines, len(keys)))
-
     def _etags(self) -> dict[str, str]:
         listed = self.storage.list(EXPERIMENTS)
         return {id_of(info.key): info.etag for info in listed if info.key.endswith(".json")}
+
+    def _fetch(self, keys: list[str]) -> Iterator[tuple[str, bytes, str]]:
+        with Progress("Reading experiments", len(keys), unit="items") as progress:
+            for item in self.storage.get_many(keys):
+                progress.advance(1)
+                yield item
 
     def _entries(self) -> dict[str, _spool.Entry]:
         if self.spool is None:
@@ -489,14 +483,6 @@ class _Background:
         self._thread.join()
         if self._error is not None:
             raise self._error
-
-
-def _watched(items: Iterable[T], count: int) -> Iterator[T]:
-    """Yield what is read of `count` experiments, and show how far that is."""
-    with Progress("Reading experiments", count, unit="items") as progress:
-        for item in items:
-            progress.advance(1)
-            yield item
 
 
 def _local_heartbeat(entry: _spool.Entry) -> dict[str, bool]:

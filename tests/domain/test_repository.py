@@ -5,22 +5,20 @@ from __future__ import annotations
 import io
 import itertools
 import json
-import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from keepsake import _processes
 from keepsake._filters import parse_filter
 from keepsake._index import cache_directory
 from keepsake._spool import Changes
 from keepsake.exceptions import DoesNotExist, ReadError, WriteError
 from keepsake.metadata import Record, time_text
 from keepsake.repository import Repository
-from keepsake.storage import Storage, open_storage
-from keepsake.storage.disk import DiskStorage
+from keepsake.storage.base import ObjectInfo
 from tests.storage.memory import MemoryStorage
 
 SPEC = b'{"version":1}'
@@ -79,8 +77,8 @@ def repository(storage: CountingStorage) -> Repository:
     return Repository(storage)
 
 
-def put(storage: Storage, record: Record) -> None:
-    storage.put_for_now(f"metadata/experiments/{record['id']}.json", json.dumps(record).encode())
+def put(storage: MemoryStorage, record: Record) -> None:
+    storage.put(f"metadata/experiments/{record['id']}.json", json.dumps(record).encode())
 
 
 def beat(storage: MemoryStorage, number: int, seconds_ago: float) -> None:
@@ -176,20 +174,19 @@ def test_summaries_hold_what_ls_shows(storage: CountingStorage, repository: Repo
     assert (summary.host, summary.created) == ("", 1609459201.0)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only there processes share the work")
-def test_a_first_listing_is_the_same_whoever_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several processes read a part each: all lines come, a broken record's too, and the index has them all."""
-    storage = open_storage(f"file://{tmp_path / 'repository'}")
-    storage.ensure_writable()
-    storage.put_for_now("repository.json", SPEC)
-    for number in range(700):
-        put(storage, make_record(number, user=f"ü\t{number}"))
-    storage.put_for_now(f"metadata/experiments/{make_id(5)}.json", b"{")
-    monkeypatch.setattr(_processes, "_cores", lambda: 3)
-    for _ in range(2):
-        found = Repository(storage).summaries()
-        assert {s.id: s.user for s in found} == {make_id(n): f"ü\t{n}" for n in range(700) if n != 5}
-        monkeypatch.setattr(DiskStorage, "get_many", lambda self, keys: map(pytest.fail, keys))  # the index answers now
+def test_heartbeats_are_listed_while_experiments_are(
+    storage: CountingStorage, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which saves a round trip to a bucket."""
+    put(storage, make_record(1))
+    both, listed = threading.Barrier(2), storage.list
+
+    def list_together(prefix: str) -> Iterator[ObjectInfo]:
+        both.wait(timeout=10)
+        return listed(prefix)
+
+    monkeypatch.setattr(storage, "list", list_together)
+    assert [s.id for s in repository.summaries()] == [make_id(1)]
 
 
 def test_filters_apply_to_summaries(storage: CountingStorage, repository: Repository) -> None:

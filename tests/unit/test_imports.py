@@ -16,7 +16,7 @@ RunPython = Callable[[str], str]
 
 # From the bottom to the top; a package stands for all modules in it
 ROOMS = [
-    "exceptions config packages version _console _environment _filters _imports _ignore _processes _values _workers",
+    "exceptions config packages version _console _environment _filters _imports _ignore _values _workers",
     "storage",
     """
     metadata repository _archive _archiver _bulk _checkout _copying _doctor _ending _extract _gzip _heartbeat _index
