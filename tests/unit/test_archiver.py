@@ -8,6 +8,7 @@ import random
 import tarfile
 import threading
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -198,7 +199,9 @@ def test_a_bit_that_flips_anywhere_is_found(frozen: Frozen) -> None:
     (entry,) = stored(data).entries()
     first, second = entry.offset, entry.offset + entry.members[0]
     trailer = range(second - 8, second)  # what it says of the content, the table's hash says, too
-    harmless = {member + byte for member in (first, second) for byte in range(3, 11)}  # flags, time, padding
+    starts = accumulate(entry.members, initial=entry.offset)
+    blocks = [10 + number * (5 + 65535) for number in range(5)]  # each begins with three bits and five of padding
+    harmless = {start + byte for start in starts for byte in (*range(3, 10), *blocks)}  # flags, time, padding
     positions = {*range(first, first + 20), *range(first + 65545, first + 65555), *range(second - 10, second + 20)}
     for position in {*positions, *random.Random(6).sample(range(first, entry.end - 2000), 100)} - harmless:
         damaged = bytearray(data)
