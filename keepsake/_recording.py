@@ -84,7 +84,7 @@ def _gather_later(
 def _publish_within_deadline(repository: Repository, record: Record, *, beat: bool) -> None:
     """Publish in a thread: a server that hangs must not hang the training."""
     done: list[BaseException | None] = []
-    finished, late = threading.Event(), threading.Event()
+    finished, failed = threading.Event(), threading.Event()  # the thread; init(), meanwhile
 
     def run() -> None:
         try:
@@ -93,18 +93,27 @@ def _publish_within_deadline(repository: Repository, record: Record, *, beat: bo
         except BaseException as error:  # noqa: BLE001 - raised by the waiting thread
             done.append(error)
         finished.set()
-        if late.is_set() and done[0] is None:
-            repository.delete([record])  # init() has failed already
+        if failed.is_set():
+            undo()
+
+    def undo() -> None:
+        if done[0] is None:
+            repository.delete([record])
 
     threading.Thread(target=run, name="keepsake-init", daemon=True).start()
-    saver().prepare()  # while the disk or the network is at work
-    heart().prepare()
-    if not finished.wait(_DEADLINE_SECONDS):
-        late.set()
-        raise WriteError(
-            f"{repository.url} does not answer (waited {_DEADLINE_SECONDS:.0f} s). Check the network and the URL; "
-            "or set KEEPSAKE_OFFLINE=1 to record on this machine, and send it with `keepsake sync` later"
-        )
+    try:
+        saver().prepare()  # while the disk or the network is at work
+        heart().prepare()
+        if not finished.wait(_DEADLINE_SECONDS):
+            raise WriteError(
+                f"{repository.url} does not answer (waited {_DEADLINE_SECONDS:.0f} s). Check the network and the URL; "
+                "or set KEEPSAKE_OFFLINE=1 to record on this machine, and send it with `keepsake sync` later"
+            )
+    except BaseException:  # also Ctrl-C
+        failed.set()
+        if finished.is_set():
+            undo()
+        raise
     error = done[0]
     if error is not None:
         if isinstance(error, KeepsakeError) and not repository.url.startswith("file:"):

@@ -20,6 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
+from keepsake._imports import importing
 from keepsake.exceptions import DoesNotExist, KeepsakeError, PreconditionFailed, ReadError, WriteError
 from keepsake.storage.base import TEMPORARY, ObjectInfo, Storage, check_key, is_key
 
@@ -317,8 +318,8 @@ def _look_at_each(items: Iterable[S], look: Callable[[S], T]) -> Iterator[T]:
             seconds.append(time.perf_counter() - begun)
             yield seen
         if sorted(seconds)[len(seconds) // 2] > _SLOW:
-            from keepsake.storage import _transfer  # whose threads start with it
-
+            with importing:
+                from keepsake.storage import _transfer  # whose threads start with it
             yield from _transfer.in_parallel(partial(look, item) for item in pending)
 
 

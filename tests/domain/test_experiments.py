@@ -10,6 +10,8 @@ import io
 import json
 import pickle
 import random
+import threading
+import time
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ import numpy
 import pytest
 
 import keepsake
-from keepsake import exceptions, project
+from keepsake import _recording, exceptions, project
 from keepsake.checkpoint import CheckpointList
 from keepsake.experiment import Experiment, ExperimentList
 from keepsake.storage import open_storage
@@ -352,6 +354,26 @@ def test_an_init_that_fails_raises_and_leaves_nothing(
         keepsake.init(**arguments)
     assert [path.name for path in project_directory.iterdir()] == ["keepsake.yaml"]
     assert place.listed() == set()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.5])
+def test_an_init_that_is_interrupted_leaves_nothing(
+    project_directory: Path, place: Bench, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """Whether the experiment is in the repository by then or on its way there."""
+
+    def interrupt() -> None:
+        time.sleep(seconds)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_recording, "heart", lambda: Mock(prepare=interrupt))
+    with pytest.raises(KeyboardInterrupt):
+        keepsake.init()
+    for thread in threading.enumerate():
+        if thread.name == "keepsake-init":
+            thread.join(10)
+    assert place.listed() <= {"repository.json"}
+    assert not (project_directory / ".keepsake" / "spool").exists()
 
 
 @on_disk
