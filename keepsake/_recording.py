@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from keepsake import _ending, _spool
@@ -84,7 +85,7 @@ def _gather_later(
 def _publish_within_deadline(repository: Repository, record: Record, *, beat: bool) -> None:
     """Publish in a thread: a server that hangs must not hang the training."""
     done: list[BaseException | None] = []
-    finished, failed = threading.Event(), threading.Event()  # the thread; init(), meanwhile
+    finished, given_up = threading.Event(), threading.Event()
 
     def run() -> None:
         try:
@@ -93,12 +94,13 @@ def _publish_within_deadline(repository: Repository, record: Record, *, beat: bo
         except BaseException as error:  # noqa: BLE001 - raised by the waiting thread
             done.append(error)
         finished.set()
-        if failed.is_set():
+        if given_up.is_set():
             undo()
 
     def undo() -> None:
         if done[0] is None:
-            repository.delete([record])
+            with suppress(KeepsakeError):  # why init() fails is said, not that this does
+                repository.delete([record])
 
     threading.Thread(target=run, name="keepsake-init", daemon=True).start()
     try:
@@ -110,7 +112,7 @@ def _publish_within_deadline(repository: Repository, record: Record, *, beat: bo
                 "or set KEEPSAKE_OFFLINE=1 to record on this machine, and send it with `keepsake sync` later"
             )
     except BaseException:  # also Ctrl-C
-        failed.set()
+        given_up.set()
         if finished.is_set():
             undo()
         raise

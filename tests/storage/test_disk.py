@@ -127,8 +127,13 @@ def test_nothing_is_taken_where_the_disk_is_not_mounted(tmp_path: Path) -> None:
 
 
 @needs_posix
-def test_what_is_no_object_is_not_listed(bench: DiskBench) -> None:
-    """Pipes, links that lead nowhere or in a circle, names that are no text; a linked folder is listed."""
+@pytest.mark.parametrize("by_entry", [False, True])
+def test_what_is_no_object_is_not_listed(bench: DiskBench, monkeypatch: pytest.MonkeyPatch, by_entry: bool) -> None:
+    """Pipes, links that lead nowhere or in a circle, names that are no text; a linked folder is listed.
+
+    Either way: each name is looked at, or the listing's entry is asked, as on Windows.
+    """
+    monkeypatch.setattr(disk, "_WINDOWS", by_entry)
     bench.seed({"a/good": b"x"})
     os.mkfifo(bench.root / "a" / "pipe")
     (bench.root / "a" / "dangling").symlink_to("nowhere")
