@@ -9,10 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, SupportsIndex, TypedDict, overload
 
-from keepsake._console import say
-from keepsake._values import decode, encode_mapping
 from keepsake.exceptions import KeepsakeError, ValidationError
 from keepsake.metadata import CHECKPOINT_FIELDS, Record, from_local_datetime, local_datetime, pick_best
+from keepsake.util.console import say
+from keepsake.util.values import decode, encode_mapping
 
 if TYPE_CHECKING:
     from keepsake.experiment import Experiment
@@ -118,7 +118,7 @@ class Checkpoint:
         return self._experiment
 
     def _repr_html_(self) -> str:
-        from keepsake._notebook import checkpoint_html
+        from keepsake.display.notebook import checkpoint_html
 
         return checkpoint_html(self)
 
@@ -159,7 +159,7 @@ class CheckpointList(list[Checkpoint]):
 
     def plot(self, metric: str | None = None, logy: bool = False) -> Any:
         """Plot a metric (default: the primary metric) over the steps with Matplotlib; return the axes."""
-        from keepsake._plot import plot_checkpoints
+        from keepsake.display.figures import plot_checkpoints
 
         return plot_checkpoints(self, metric, logy=logy)
 

@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from keepsake._console import warn
 from keepsake.exceptions import ConfigNotFound, RepositoryConfigurationError
+from keepsake.util.console import warn
 
 if TYPE_CHECKING:
     import yaml

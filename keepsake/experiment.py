@@ -15,13 +15,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
-from keepsake import _ending, _environment
-from keepsake._console import error as say_error
-from keepsake._console import say, warn
-from keepsake._recording import begin_experiment
-from keepsake._saver import saver
-from keepsake._spool import Entry, spool_root
-from keepsake._values import decode, encode_mapping
 from keepsake.checkpoint import (
     Checkpoint,
     CheckpointList,
@@ -32,6 +25,13 @@ from keepsake.checkpoint import (
 )
 from keepsake.exceptions import KeepsakeError, ValidationError, WriteError
 from keepsake.metadata import EXPERIMENT_FIELDS, Record, from_local_datetime, local_datetime, time_key, time_text
+from keepsake.recording import ending, environment
+from keepsake.recording.run import begin_experiment
+from keepsake.recording.saver import saver
+from keepsake.recording.spool import Entry, spool_root
+from keepsake.util.console import error as say_error
+from keepsake.util.console import say, warn
+from keepsake.util.values import decode, encode_mapping
 from keepsake.version import __version__
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class Experiment:
         try:
             return self._checkpoint(path, step, metrics, primary_metric, quiet, more_metrics)
         except Exception as error:
-            if _ending.is_strict():
+            if ending.is_strict():
                 raise
             reason = str(error) if isinstance(error, KeepsakeError) else f"{type(error).__name__}: {error}"
             say_error(f"The checkpoint was not saved: {reason}")
@@ -178,13 +178,13 @@ class Experiment:
             if pack is not None:
                 pack.unlink(missing_ok=True)
             raise
-        saver().notify(entry, repository, files=pack is not None, offline=_ending.is_offline())
+        saver().notify(entry, repository, files=pack is not None, offline=ending.is_offline())
         return checkpoint
 
     def _freeze(self, record: Record, pack: Path, *, quiet: bool) -> bool:
         """Copy the files of a new checkpoint; False if the disk is too full for them, which is said."""
-        from keepsake._archiver import freeze
-        from keepsake._snapshot import check_room
+        from keepsake.archive.pack import check_room
+        from keepsake.archive.writer import freeze
 
         self._open_entry().ensure()
         try:
@@ -201,7 +201,7 @@ class Experiment:
                 if left == 1 or not isinstance(error.__cause__, FileNotFoundError):
                     raise
                 self._open_entry().ensure()  # another process has just closed or discarded it
-        _environment.warn_of_secret_files(entry.name for entry in entries)
+        environment.warn_of_secret_files(entry.name for entry in entries)
         if not quiet:
             _say_copying("checkpoint", record, self._project.repository_url)
         return True
@@ -214,7 +214,7 @@ class Experiment:
         if self._entry is None:
             base = {**self.to_json(), "checkpoints": None}
             root = spool_root(self._project._directory)
-            _ending.watch()
+            ending.watch()
             self._entry = Entry.load(root / self.id) or Entry.create(
                 root, base, self._project._repository.url, in_repository=True
             )
@@ -228,8 +228,8 @@ class Experiment:
         if self._entry is None:
             self._project._repository.end_heartbeat(self.id)
             return
-        error = _ending.end(self._entry, "stopped")
-        if error is not None and _ending.is_strict():
+        error = ending.end(self._entry, "stopped")
+        if error is not None and ending.is_strict():
             raise error
 
     # Reading
@@ -327,7 +327,7 @@ class Experiment:
         return ExperimentList([self]).plot(metric, logy)
 
     def _repr_html_(self) -> str:
-        from keepsake._notebook import experiment_html
+        from keepsake.display.notebook import experiment_html
 
         return experiment_html(self)
 
@@ -349,7 +349,7 @@ class ExperimentList(list[Experiment]):
 
     def plot(self, metric: str | None = None, logy: bool = False) -> Any:
         """Plot a metric (default: the primary metric) of all experiments over the steps; return the axes."""
-        from keepsake._plot import plot_experiments
+        from keepsake.display.figures import plot_experiments
 
         return plot_experiments(self, metric, logy=logy)
 
@@ -358,7 +358,7 @@ class ExperimentList(list[Experiment]):
 
         The point is the best checkpoint's, or else the latest's.
         """
-        from keepsake._plot import scatter_experiments
+        from keepsake.display.figures import scatter_experiments
 
         return scatter_experiments(self, param, metric, logx=logx, logy=logy)
 
@@ -368,7 +368,7 @@ class ExperimentList(list[Experiment]):
             project._delete([(experiment, None) for experiment in self if experiment._project is project])
 
     def _repr_html_(self) -> str:
-        from keepsake._notebook import experiments_html
+        from keepsake.display.notebook import experiments_html
 
         return experiments_html(self)
 
@@ -477,12 +477,12 @@ def _experiment_record(path: str | None, params: object, url: str) -> Record:
         "id": os.urandom(32).hex(),
         "created": time_text(),
         "params": encode_mapping(params, "params") if params is not None else None,
-        "host": _environment.host_name(),
-        "user": _environment.user_name(),
+        "host": environment.host_name(),
+        "user": environment.user_name(),
         "config": {"repository": url, "storage": ""},
-        "command": _environment.command(),
+        "command": environment.command(),
         "path": path or "",
-        "python_version": _environment.python_version(),
+        "python_version": environment.python_version(),
         "keepsake_version": __version__,
     }
 

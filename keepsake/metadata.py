@@ -16,9 +16,9 @@ from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from keepsake._values import MAX_DEPTH, comparable, decode
 from keepsake.exceptions import ReadError
 from keepsake.storage.base import is_key
+from keepsake.util.values import MAX_DEPTH, comparable, decode
 
 Record = dict[str, Any]
 

@@ -7,10 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-from keepsake._console import Progress
-from keepsake._imports import importing
-from keepsake._mover import Pending, pending, try_to_finish
-from keepsake._spool import spool_root
 from keepsake.checkpoint import Checkpoint
 from keepsake.config import Config, find_project
 from keepsake.exceptions import (
@@ -23,16 +19,20 @@ from keepsake.exceptions import (
 )
 from keepsake.experiment import Experiment, ExperimentCollection
 from keepsake.metadata import Record
-from keepsake.repository import Repository, archive_key
+from keepsake.recording.mover import Pending, pending, try_to_finish
+from keepsake.recording.spool import spool_root
+from keepsake.repository.repository import Repository, archive_key
 from keepsake.storage import open_storage
+from keepsake.util.console import Progress
+from keepsake.util.fork import importing
 
 if TYPE_CHECKING:
-    from keepsake._archive import Archive
-    from keepsake._checkout import Plan
-    from keepsake._copying import Copy
-    from keepsake._doctor import Problem
-    from keepsake._filters import Filter
-    from keepsake._index import Summary
+    from keepsake.archive.reader import Archive
+    from keepsake.listing.filters import Filter
+    from keepsake.listing.index import Summary
+    from keepsake.repository.copying import Copy
+    from keepsake.repository.doctor import Problem
+    from keepsake.restoring.checkout import Plan
 
 T = TypeVar("T")
 
@@ -155,7 +155,7 @@ class Project:
 
     def _archives(self, experiment: Experiment, checkpoint: Checkpoint | None) -> list[Archive]:
         """Return the archives that hold the files of an experiment, then of its checkpoint."""
-        from keepsake._archive import Archive
+        from keepsake.archive.reader import Archive
 
         owners = [owner for owner in (experiment, checkpoint) if owner is not None and owner.path]
         if not owners:
@@ -192,7 +192,7 @@ class Project:
         confirm: Callable[[Plan], bool] = lambda plan: True,
     ) -> bool:
         """Put the files of an experiment, then of its checkpoint, into a directory; False if `confirm` says no."""
-        from keepsake._checkout import checkout
+        from keepsake.restoring.checkout import checkout
 
         return checkout(self._archives(experiment, checkpoint), directory, path, confirm=confirm)
 
@@ -227,7 +227,7 @@ class Project:
 
     def _copy(self, url: str, prefixes: Iterable[str], *, pull: bool) -> Copy:
         """Prepare to copy experiments (none named: all) to another repository; or, to pull, from it."""
-        from keepsake._copying import Copy
+        from keepsake.repository.copying import Copy
 
         directory = self._directory if self.repository is None else Path.cwd()
         other = Project(repository=url, directory=directory)
@@ -239,7 +239,7 @@ class Project:
 
     def _examine(self, *, thorough: bool, advance: Callable[[int], None] = lambda count: None) -> Iterator[Problem]:
         """Yield what is wrong in the repository; `thorough`: read every archive whole."""
-        from keepsake._doctor import Examination
+        from keepsake.repository.doctor import Examination
 
         return Examination(self._repository, thorough=thorough, advance=advance).problems()
 
@@ -257,7 +257,7 @@ def _missing_files(experiment: Experiment, owner: Experiment | Checkpoint) -> st
 
 def undo_checkout(directory: Path) -> list[str]:
     """Bring back what the last checkout into a directory overwrote; return the names of those files."""
-    from keepsake._checkout import undo
+    from keepsake.restoring.checkout import undo
 
     return undo(directory)
 

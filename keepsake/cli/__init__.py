@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 
 import click
 
-from keepsake import _console
 from keepsake.cli._options import Command
 from keepsake.cli._project import Settings
 from keepsake.exceptions import KeepsakeError
+from keepsake.util import console
 
 
 class Lazy(NamedTuple):
@@ -141,13 +141,13 @@ def report(error: Exception, verbose: bool) -> int:
     if isinstance(error, click.ClickException):
         context = getattr(error, "ctx", None)
         hint = f"\n\nSee '{context.command_path} --help'." if context else ""
-        _console.error(error.format_message() + hint)
+        console.error(error.format_message() + hint)
         return error.exit_code
     if isinstance(error, KeepsakeError):
-        _console.error(str(error))
+        console.error(str(error))
     else:
         hint = "" if verbose else "\n\nThis is unexpected: run the command again with -v to see where it happened."
-        _console.error(f"{type(error).__name__}: {error}{hint}")
+        console.error(f"{type(error).__name__}: {error}{hint}")
     return 1
 
 

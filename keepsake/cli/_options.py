@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from keepsake import _console
 from keepsake.cli._project import Settings, complete_ids, complete_sort_keys
+from keepsake.util import console
 from keepsake.version import __version__
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -25,7 +25,7 @@ def _store(ctx: click.Context, param: click.Parameter, value: Any) -> None:
 
 def _color(ctx: click.Context, param: click.Parameter, value: bool | None) -> None:
     if value is not None:
-        _console.set_color(value)
+        console.set_color(value)
 
 
 def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:

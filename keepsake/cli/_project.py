@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import click
 from click.shell_completion import CompletionItem
 
-from keepsake import _console
-from keepsake._index import Summary
 from keepsake.checkpoint import Checkpoint
 from keepsake.cli._render import ago, counted, labels, short_id, value_lines
 from keepsake.exceptions import KeepsakeError
 from keepsake.experiment import Experiment
+from keepsake.listing.index import Summary
 from keepsake.project import Project
+from keepsake.util import console
 
 
 @dataclass
@@ -34,7 +34,7 @@ def open_project(settings: Settings) -> Project:
     project = Project(repository=settings.repository, directory=settings.project_directory)
     waiting = project._pending(of_others=False)
     if waiting:
-        _console.say(f"Not wholly in the repository yet: {counted(waiting, 'experiment')}. `keepsake sync` sends it.")
+        console.say(f"Not wholly in the repository yet: {counted(waiting, 'experiment')}. `keepsake sync` sends it.")
     return project
 
 
@@ -61,9 +61,9 @@ def confirm() -> bool:
         if answer in ("y", "yes"):
             return True
         if answer in ("", "n", "no"):
-            _console.error("Aborting.")
+            console.error("Aborting.")
             return False
-        _console.warn("Please enter 'y' or 'n'")
+        console.warn("Please enter 'y' or 'n'")
 
 
 def _summaries_quietly(ctx: click.Context) -> list[Summary]:

@@ -13,8 +13,8 @@ from typing import Any
 
 import click
 
-from keepsake import _console
-from keepsake._values import escape_controls, full_text, short_text
+from keepsake.util import console
+from keepsake.util.values import escape_controls, full_text, short_text
 
 LS_WIDTH = 20  # characters of a value in `ls`
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -24,7 +24,7 @@ _EPOCH = datetime(1970, 1, 1)
 
 def write(text: str, newline: bool = True) -> None:
     """Print `text` on stdout; colours are taken out where they are not wanted."""
-    click.echo(text, nl=newline, color=_console.color_enabled(sys.stdout))
+    click.echo(text, nl=newline, color=console.color_enabled(sys.stdout))
 
 
 def write_json(value: object) -> None:

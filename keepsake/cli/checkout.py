@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from keepsake import _console
 from keepsake.cli._options import Command, id_argument
 from keepsake.cli._project import Settings, confirm, open_project, pick
 from keepsake.cli._render import counted, short_id
 from keepsake.config import find_project
 from keepsake.exceptions import ConfigNotFound
 from keepsake.project import undo_checkout
+from keepsake.util import console
 
 if TYPE_CHECKING:
-    from keepsake._checkout import Plan
+    from keepsake.restoring.checkout import Plan
 
 NAMES_SHOWN = 5  # of the files that would be overwritten
 
@@ -56,7 +56,7 @@ def checkout(
         raise click.UsageError("--undo takes no ID." if undo else "Missing argument 'ID'.", ctx)
     if id is None:
         directory = _target(settings, output_directory)
-        _console.say(f'Put back {_files(undo_checkout(directory))} in "{directory}"')
+        console.say(f'Put back {_files(undo_checkout(directory))} in "{directory}"')
         return
     project = open_project(settings)
     experiment, checkpoint = project._resolve(id)
@@ -67,16 +67,16 @@ def checkout(
     else:
         checkpoint, kind = pick(experiment)
         what += f" and its {kind} checkpoint {short_id(checkpoint.id)}" if checkpoint else ""
-    _console.say(f"Checking out files from {what}")
+    console.say(f"Checking out files from {what}")
 
     def allowed(plan: Plan) -> bool:
         return force or plan.is_empty or _ask(plan, directory, output_directory)
 
     if not project._checkout(experiment, checkpoint, directory, path, confirm=allowed):
         ctx.exit(1)
-    _console.say(f'Copied {f"the path {path}" if path else "all files"} to "{directory}"')
+    console.say(f'Copied {f"the path {path}" if path else "all files"} to "{directory}"')
     if experiment.command:
-        _console.say(f"If you want to run this experiment again, this is how it was run:\n\n  {experiment.command}\n")
+        console.say(f"If you want to run this experiment again, this is how it was run:\n\n  {experiment.command}\n")
 
 
 def _target(settings: Settings, output_directory: str | None) -> Path:
@@ -96,8 +96,8 @@ def _target(settings: Settings, output_directory: str | None) -> Path:
 def _ask(plan: Plan, directory: Path, output_directory: str | None) -> bool:
     """Say in short what the checkout would do, and ask."""
     undo = "keepsake checkout --undo" + (f" -o {shlex.quote(output_directory)}" if output_directory else "")
-    _console.warn(f'The directory "{directory}" is not empty.')
-    _console.warn(
+    console.warn(f'The directory "{directory}" is not empty.')
+    console.warn(
         f"This checkout would overwrite {_files(plan.changed)}; {len(plan.new)} new, {len(plan.same)} the same."
         + (f"\nWhat it overwrites is kept: `{undo}` puts it back." if plan.changed else "")
     )

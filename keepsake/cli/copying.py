@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import click
 
-from keepsake import _console
 from keepsake.cli._options import Command, id_argument
 from keepsake.cli._project import open_project
 from keepsake.cli._render import counted, short_id
+from keepsake.util import console
 
 PUSH_EXAMPLES = """
 Copy all experiments of a local repository to a bucket:
@@ -48,12 +48,12 @@ def pull(ctx: click.Context, /, url: str, ids: Sequence[str]) -> None:
 
 def _copy(ctx: click.Context, url: str, ids: Sequence[str], *, is_pull: bool) -> None:
     copy = open_project(ctx.obj)._copy(url, ids, pull=is_pull)
-    with _console.Progress("Copying", copy.size) as progress:
+    with console.Progress("Copying", copy.size) as progress:
         results = list(copy.run(progress.advance))
     failed = [(record, error) for record, error in results if error is not None]
     for record, error in failed:
-        _console.error(f"Experiment {short_id(record['id'])} is not wholly copied: {error}")
+        console.error(f"Experiment {short_id(record['id'])} is not wholly copied: {error}")
     whole = len(results) - len(failed)
-    _console.say(f"Copied {counted(range(whole), 'experiment')} ({_console.format_size(copy.size)} of files were new).")
+    console.say(f"Copied {counted(range(whole), 'experiment')} ({console.format_size(copy.size)} of files were new).")
     if failed:
         ctx.exit(1)

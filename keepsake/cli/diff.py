@@ -7,8 +7,6 @@ from typing import Any
 
 import click
 
-from keepsake import _console
-from keepsake._values import cut, escape_controls, full_text
 from keepsake.checkpoint import Checkpoint
 from keepsake.cli._options import Command, id_argument
 from keepsake.cli._project import Settings, open_project, pick
@@ -16,6 +14,8 @@ from keepsake.cli._render import bold, faint, same, short_id, table, when, write
 from keepsake.exceptions import DoesNotExist
 from keepsake.experiment import Experiment
 from keepsake.project import Project
+from keepsake.util import console
+from keepsake.util.values import cut, escape_controls, full_text
 
 VALUE_WIDTH = 50  # characters of a value
 COLUMN_WIDTH = 24  # of names, and of the first values; two spaces follow
@@ -69,7 +69,7 @@ def _before(project: Project, experiment: Experiment) -> tuple[Side, str]:
             f"{short_id(experiment.id)} is the first experiment: there is none before it to compare it with.\n"
             "Name two: keepsake diff ID ID"
         )
-    _console.say(f"Comparing with {short_id(previous.id)}, the experiment before {short_id(experiment.id)}")
+    console.say(f"Comparing with {short_id(previous.id)}, the experiment before {short_id(experiment.id)}")
     return (previous, None), short_id(previous.id)
 
 
@@ -77,7 +77,7 @@ def _picked(side: Side, id: str) -> Side:
     if side[1] is not None:
         return side
     checkpoint, kind = pick(side[0])
-    _console.say(f'"{id}" {_PICKED[kind]}')
+    console.say(f'"{id}" {_PICKED[kind]}')
     return side[0], checkpoint
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from keepsake import _console
-from keepsake._values import escape_controls
 from keepsake.cli._options import Command
 from keepsake.cli._project import open_project
 from keepsake.cli._render import counted, write, write_json
 from keepsake.exceptions import KeepsakeError
+from keepsake.util import console
+from keepsake.util.values import escape_controls
 
 EXAMPLES = """
 See whether all is well (exit status 1 if not):
@@ -35,7 +35,7 @@ def doctor(ctx: click.Context, /, thorough: bool, fix: bool, as_json: bool) -> N
     behind, rights that lack. What is younger than an hour may just be being written, and is left alone.
     """
     project = open_project(ctx.obj)
-    with _console.Progress("Looking at archives", None, unit="archives") as progress:
+    with console.Progress("Looking at archives", None, unit="archives") as progress:
         problems = list(project._examine(thorough=thorough, advance=progress.advance))
     if as_json:
         write_json([problem.to_json() for problem in problems])
@@ -50,7 +50,7 @@ def doctor(ctx: click.Context, /, thorough: bool, fix: bool, as_json: bool) -> N
             problem.fix()
         except KeepsakeError as error:
             left += 1
-            _console.error(f"{problem.key} could not be repaired: {error}")
+            console.error(f"{problem.key} could not be repaired: {error}")
     _conclude(left, len(problems) - left, fixable=sum(p.fix is not None for p in problems) if not fix else 0)
     if left:
         ctx.exit(1)
@@ -58,9 +58,9 @@ def doctor(ctx: click.Context, /, thorough: bool, fix: bool, as_json: bool) -> N
 
 def _conclude(left: int, repaired: int, *, fixable: int) -> None:
     if repaired:
-        _console.say(f"Repaired: {counted(range(repaired), 'problem')}.")
+        console.say(f"Repaired: {counted(range(repaired), 'problem')}.")
     if left:
         hint = f" `keepsake doctor --fix` repairs {fixable} of them." if fixable else ""
-        _console.warn(f"Found: {counted(range(left), 'problem')}.{hint}")
+        console.warn(f"Found: {counted(range(left), 'problem')}.{hint}")
     elif not repaired:
-        _console.say("All is well.")
+        console.say("All is well.")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from keepsake import _console
 from keepsake.cli._options import PlainCommand
+from keepsake.util import console
 
 EXAMPLES = """
 bash, in ~/.bashrc:
@@ -38,4 +38,4 @@ def completion(shell: str) -> None:
 @click.argument("state", metavar="[on|off]", required=False)
 def analytics(state: str | None) -> None:
     """Does nothing: Keepsake has no analytics."""
-    _console.say("Keepsake has no analytics: there is nothing to switch on or off.")
+    console.say("Keepsake has no analytics: there is nothing to switch on or off.")

@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from keepsake import _console
-from keepsake._filters import Filter, parse_filter, parse_sort
-from keepsake._index import Summary
-from keepsake._values import decode, escape_controls
 from keepsake.cli._options import Command, listing_options
 from keepsake.cli._project import Settings, open_project
 from keepsake.cli._render import OLD_SECONDS, ago, labels, same, short_id, table, value_lines, write, write_json
+from keepsake.listing.filters import Filter, parse_filter, parse_sort
+from keepsake.listing.index import Summary
 from keepsake.metadata import time_key, time_text
+from keepsake.util import console
+from keepsake.util.values import decode, escape_controls
 
 LS_EXAMPLES = """
 List all experiments in the current project:
@@ -79,7 +79,7 @@ def _list(
     elif summaries:
         write(table(_rows(summaries, everything)))
     else:
-        _console.say("No experiments found")
+        console.say("No experiments found")
 
 
 def _json(summary: Summary) -> dict[str, Any]:

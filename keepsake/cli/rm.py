@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import click
 
-from keepsake import _console
 from keepsake.checkpoint import Checkpoint
 from keepsake.cli._options import Command, id_argument
 from keepsake.cli._project import confirm, open_project
 from keepsake.cli._render import counted, short_id, write
 from keepsake.experiment import Experiment
+from keepsake.util import console
 
 EXAMPLES = """
 Delete an experiment and its checkpoints
@@ -42,7 +42,7 @@ def rm(ctx: click.Context, /, ids: Sequence[str], force: bool) -> None:
     targets = _without_repeats([project._resolve(id) for id in ids])
     for experiment, checkpoint in targets:
         if checkpoint is None and experiment.status == "running":
-            _console.warn(f"Experiment {short_id(experiment.id)} is still running.")
+            console.warn(f"Experiment {short_id(experiment.id)} is still running.")
     if not force:
         write("You are about to delete the following:")
         write("".join(f"* {_describe(*target)}\n" for target in targets))
@@ -50,7 +50,7 @@ def rm(ctx: click.Context, /, ids: Sequence[str], force: bool) -> None:
             ctx.exit(1)
     for experiment, checkpoint in targets:
         whole = f"experiment {short_id(experiment.id)} and its checkpoints"
-        _console.say(f"Removing {f'checkpoint {short_id(checkpoint.id)}' if checkpoint else whole}...")
+        console.say(f"Removing {f'checkpoint {short_id(checkpoint.id)}' if checkpoint else whole}...")
     project._delete(targets)
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from keepsake._values import escape_controls, full_text, short_text
 from keepsake.checkpoint import Checkpoint
 from keepsake.cli._options import Command, id_argument
 from keepsake.cli._project import Settings, open_project
 from keepsake.cli._render import ago, bold, faint, short_id, table, when, write, write_json
 from keepsake.experiment import Experiment
+from keepsake.util.values import escape_controls, full_text, short_text
 
 METRIC_WIDTH = 10  # characters of a value in the table of checkpoints
 MAX_PACKAGES = 5  # more are only shown on request

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from keepsake import _console
 from keepsake.cli._options import Command
 from keepsake.cli._render import counted, short_id, write
 from keepsake.config import redact_url
 from keepsake.project import Project
+from keepsake.util import console
 
 EXAMPLES = """
 Send what was recorded without a network, or left by a crash:
@@ -31,17 +31,17 @@ def sync(ctx: click.Context, /, dry_run: bool) -> None:
     project = Project(repository=ctx.obj.repository, directory=ctx.obj.project_directory)
     waiting = project._pending()
     if not waiting:
-        _console.say("Everything is in the repository.")
+        console.say("Everything is in the repository.")
     for each in waiting:
-        parts = [counted(range(each.checkpoints), "new checkpoint"), f"{_console.format_size(each.size)} of files"]
+        parts = [counted(range(each.checkpoints), "new checkpoint"), f"{console.format_size(each.size)} of files"]
         write(f"* Experiment {short_id(each.entry.id)} ({', '.join(parts)}) → {redact_url(each.entry.repository)}")
     if dry_run or not waiting:
         return
-    with _console.Progress("Sending", sum(each.size for each in waiting)) as progress:
+    with console.Progress("Sending", sum(each.size for each in waiting)) as progress:
         errors = [project._send(each, progress.advance) for each in waiting]
     for each, error in zip(waiting, errors, strict=True):
         if error is not None:
-            _console.error(f"Experiment {short_id(each.entry.id)} is not wholly sent: {error}")
+            console.error(f"Experiment {short_id(each.entry.id)} is not wholly sent: {error}")
     if any(errors):
         ctx.exit(1)
-    _console.say(f"Sent {counted(waiting, 'experiment')}.")
+    console.say(f"Sent {counted(waiting, 'experiment')}.")

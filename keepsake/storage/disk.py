@@ -20,9 +20,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
-from keepsake._imports import importing
 from keepsake.exceptions import DoesNotExist, KeepsakeError, PreconditionFailed, ReadError, WriteError
 from keepsake.storage.base import TEMPORARY, ObjectInfo, Storage, check_key, is_key
+from keepsake.util.fork import importing
 
 _BLOCK = 1 << 20  # bytes
 _LOCK_EXPIRY = 10.0  # seconds: a lock is held for about a millisecond, so one this old was left by a crash
@@ -319,8 +319,8 @@ def _look_at_each(items: Iterable[S], look: Callable[[S], T]) -> Iterator[T]:
             yield seen
         if sorted(seconds)[len(seconds) // 2] > _SLOW:
             with importing:
-                from keepsake.storage import _transfer  # whose threads start with it
-            yield from _transfer.in_parallel(partial(look, item) for item in pending)
+                from keepsake.storage import network  # whose threads start with it
+            yield from network.in_parallel(partial(look, item) for item in pending)
 
 
 class _Range(io.RawIOBase):

@@ -33,7 +33,7 @@ from keepsake.exceptions import (
     RepositoryConfigurationError,
     WriteError,
 )
-from keepsake.storage import _transfer
+from keepsake.storage import network
 from keepsake.storage.base import ObjectInfo, Storage, check_key
 
 _BATCH = 100  # deletions, the most that one request may hold
@@ -66,7 +66,7 @@ class GCSStorage(Storage):
     def __init__(self, bucket: str, root: str) -> None:
         self.url = f"gs://{bucket}/{root}".rstrip("/").replace("%", "%25")
         self._root = root + "/" if root else ""
-        self._clock = _transfer.Clock()
+        self._clock = network.Clock()
         self._answer = threading.local()  # the headers of the thread's last answer, which the SDK keeps to itself
         with self._errors("open"):
             self._client: Any = _client()
@@ -76,7 +76,7 @@ class GCSStorage(Storage):
         session = self._client._http
         session.hooks["response"].append(self._note)
         for scheme in ("https://", "http://"):
-            session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=_transfer.AT_ONCE))
+            session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=network.AT_ONCE))
         # Looking through the whole environment before each request takes a third of the time that a request takes
         session.proxies = requests.utils.get_environ_proxies(self._client.api_endpoint)
         session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
@@ -84,7 +84,7 @@ class GCSStorage(Storage):
 
     def open(self, key: str, *, start: int = 0, length: int | None = None) -> AbstractContextManager[BinaryIO]:
         check_key(key)
-        return _transfer.open_ranges(partial(self._fetch, key), f"{self.url}/{key}", start, length)
+        return network.open_ranges(partial(self._fetch, key), f"{self.url}/{key}", start, length)
 
     def get(self, key: str) -> tuple[bytes, str]:
         blob = self._blob(key)
@@ -103,11 +103,11 @@ class GCSStorage(Storage):
 
     def upload(self, key: str, source: BinaryIO) -> None:
         blob = self._blob(key)
-        first = _transfer.read_part(source)
-        if len(first) < _transfer.PART:
+        first = network.read_part(source)
+        if len(first) < network.PART:
             self.put(key, first)
             return
-        blob.chunk_size = 2 * _transfer.PART  # of a resumable upload, whose parts cannot be sent in parallel
+        blob.chunk_size = 2 * network.PART  # of a resumable upload, whose parts cannot be sent in parallel
         body = _Body(first, source)
         try:
             with self._errors("write", key):
@@ -119,14 +119,14 @@ class GCSStorage(Storage):
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         start = check_key(prefix) + "/" if prefix else ""
-        return _transfer.list_pages(partial(self._page, start), start)
+        return network.list_pages(partial(self._page, start), start)
 
     def delete(self, keys: Iterable[str]) -> None:
         names = [self._root + check_key(key) for key in keys]
         batches = (partial(self._delete_batch, names[n : n + _BATCH]) for n in range(0, len(names), _BATCH))
-        left = [name for names in _transfer.in_parallel(batches) for name in names]
+        left = [name for names in network.in_parallel(batches) for name in names]
         failed = [
-            failure for failure in _transfer.in_parallel(partial(self._delete_one, name) for name in left) if failure
+            failure for failure in network.in_parallel(partial(self._delete_one, name) for name in left) if failure
         ]
         if failed:
             lines = [f"gs://{self._bucket.name}/{name}: {error}" for name, error in failed]
@@ -149,22 +149,22 @@ class GCSStorage(Storage):
 
     def get_many(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes, str]]:
         jobs = (partial(self._get_if_there, key) for key in keys)
-        return (found for found in _transfer.in_parallel(jobs) if found)
+        return (found for found in network.in_parallel(jobs) if found)
 
     def _blob(self, key: str, generation: str | None = None) -> Any:
         return self._bucket.blob(self._root + check_key(key), generation=generation)
 
-    def _fetch(self, key: str, start: int, stop: int | None, generation: str | None) -> _transfer.Fetched:
+    def _fetch(self, key: str, start: int, stop: int | None, generation: str | None) -> network.Fetched:
         end = stop - 1 if stop is not None else None
         with self._errors("read", key):
             try:
                 blob = self._blob(key, generation)
                 data = blob.download_as_bytes(start=start, end=end, raw_download=True, **_PATIENCE)
             except api.RequestRangeNotSatisfiable:
-                return _transfer.Fetched(b"", 0, "")
+                return network.Fetched(b"", 0, "")
         headers = self._answer.headers
-        total = _transfer.total_of(headers.get("Content-Range"), f"{self.url}/{key}")
-        return _transfer.Fetched(data, total, headers["X-Goog-Generation"])
+        total = network.total_of(headers.get("Content-Range"), f"{self.url}/{key}")
+        return network.Fetched(data, total, headers["X-Goog-Generation"])
 
     def _page(self, start: str, after: str, until: str | None) -> Found:
         found: list[ObjectInfo] = []
@@ -252,7 +252,7 @@ class _Body:
 
     def read(self, size: int) -> bytes:
         try:
-            data = self._first + _transfer.read_part(self._source, size - len(self._first))
+            data = self._first + network.read_part(self._source, size - len(self._first))
         except BaseException as error:
             self.error = error
             raise

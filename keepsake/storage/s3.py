@@ -35,7 +35,7 @@ from keepsake.exceptions import (
     RepositoryConfigurationError,
     WriteError,
 )
-from keepsake.storage import _transfer
+from keepsake.storage import network
 from keepsake.storage.base import ObjectInfo, Storage, check_key
 from keepsake.version import __version__
 
@@ -99,12 +99,12 @@ class S3Storage(Storage):
         self.url = f"s3://{bucket}/{root}".rstrip("/").replace("%", "%25")
         self._bucket = bucket
         self._root = root + "/" if root else ""
-        self._clock = _transfer.Clock()
+        self._clock = network.Clock()
         config = Config(
             connect_timeout=_CONNECT,
             read_timeout=_READ,
             retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
-            max_pool_connections=_transfer.AT_ONCE,
+            max_pool_connections=network.AT_ONCE,
             tcp_keepalive=True,
             user_agent=f"keepsake/{__version__}",  # the usual one is put together anew for every request
             # Servers other than Amazon's refuse the checksums that are "supported"; transport security is enough
@@ -120,12 +120,12 @@ class S3Storage(Storage):
         self._is_amazon = host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
     def open(self, key: str, *, start: int = 0, length: int | None = None) -> AbstractContextManager[BinaryIO]:
-        def fetch(first: int, stop: int | None, version: str | None) -> _transfer.Fetched:
+        def fetch(first: int, stop: int | None, version: str | None) -> network.Fetched:
             span = f"bytes={first}-{'' if stop is None else stop - 1}" if first >= 0 else f"bytes={first}"
             return self._fetch(key, Range=span, **({"IfMatch": version} if version else {}))
 
         self._name(key)
-        return _transfer.open_ranges(fetch, f"{self.url}/{key}", start, length)
+        return network.open_ranges(fetch, f"{self.url}/{key}", start, length)
 
     def get(self, key: str) -> tuple[bytes, str]:
         data, _, etag = self._fetch(key)
@@ -150,8 +150,8 @@ class S3Storage(Storage):
 
     def upload(self, key: str, source: BinaryIO) -> None:
         name = self._name(key)
-        first = _transfer.read_part(source)
-        if len(first) < _transfer.PART:
+        first = network.read_part(source)
+        if len(first) < network.PART:
             self.put(key, first)
             return
         with self._errors("write", key):
@@ -178,7 +178,7 @@ class S3Storage(Storage):
             kept = [info for info in found if until is None or info.key <= until]
             return kept, answer["IsTruncated"] and len(kept) == len(found) > 0
 
-        return _transfer.list_pages(page, start)
+        return network.list_pages(page, start)
 
     def delete(self, keys: Iterable[str]) -> None:
         names = [self._name(key)["Key"] for key in keys]
@@ -209,7 +209,7 @@ class S3Storage(Storage):
 
     def get_many(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes, str]]:
         jobs = (partial(self._get_if_there, key) for key in keys)
-        return (found for found in _transfer.in_parallel(jobs) if found)
+        return (found for found in network.in_parallel(jobs) if found)
 
     def leftovers(self) -> Iterator[ObjectInfo]:
         pages = self._client.get_paginator("list_multipart_uploads")
@@ -230,7 +230,7 @@ class S3Storage(Storage):
     def _name(self, key: str) -> dict[str, Any]:
         return {"Bucket": self._bucket, "Key": self._root + check_key(key)}
 
-    def _fetch(self, key: str, **condition: str) -> _transfer.Fetched:
+    def _fetch(self, key: str, **condition: str) -> network.Fetched:
         request = {**self._name(key), **condition}
         with self._errors("read", key):
             for attempt in range(1, _READS + 1):
@@ -238,12 +238,12 @@ class S3Storage(Storage):
                     answer = self._client.get_object(**request)
                     with closing(answer["Body"]) as body:
                         if "Range" not in condition or not answer["ContentLength"]:
-                            return _transfer.Fetched(body.read(), answer["ContentLength"], answer["ETag"])
-                        total = _transfer.total_of(answer.get("ContentRange"), f"{self.url}/{key}")
-                        return _transfer.Fetched(body.read(), total, answer["ETag"])
+                            return network.Fetched(body.read(), answer["ContentLength"], answer["ETag"])
+                        total = network.total_of(answer.get("ContentRange"), f"{self.url}/{key}")
+                        return network.Fetched(body.read(), total, answer["ETag"])
                 except sdk.ClientError as error:
                     if _code(error) in ("InvalidRange", "416"):
-                        return _transfer.Fetched(b"", 0, "")
+                        return network.Fetched(b"", 0, "")
                     raise
                 except (sdk.IncompleteReadError, sdk.ResponseStreamingError, sdk.ReadTimeoutError):
                     if attempt == _READS:
@@ -271,11 +271,11 @@ class S3Storage(Storage):
         number = 1
         while block:
             part = {**name, "PartNumber": number, "Body": block}
-            running.append(_transfer.movers.submit(partial(self._send_part, part)))
-            if len(running) > _transfer.PARALLEL:
+            running.append(network.movers.submit(partial(self._send_part, part)))
+            if len(running) > network.PARALLEL:
                 yield running.popleft().result()
             number += 1
-            block = _transfer.read_part(source, _transfer.PART if number <= _EQUAL_PARTS else 4 * _transfer.PART)
+            block = network.read_part(source, network.PART if number <= _EQUAL_PARTS else 4 * network.PART)
         while running:
             yield running.popleft().result()
 
@@ -290,9 +290,7 @@ class S3Storage(Storage):
     @staticmethod
     def _delete_by(delete: Callable[[T], Failures], what: Iterable[T]) -> Failures:
         return [
-            failure
-            for failures in _transfer.in_parallel(partial(delete, item) for item in what)
-            for failure in failures
+            failure for failures in network.in_parallel(partial(delete, item) for item in what) for failure in failures
         ]
 
     def _delete_batch(self, names: Sequence[str]) -> Failures:

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from keepsake import _console
 from keepsake.cli import cli
+from keepsake.util import console
 from tests.storage.benches import Bench
 
 NOW = datetime(2022, 3, 14, 9, 51, 7, tzinfo=timezone.utc).timestamp()
@@ -88,7 +88,7 @@ def world(project_directory: Path, place: Bench, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(type(place.storage), "now", lambda self: NOW)
     monkeypatch.setenv("KEEPSAKE_CACHE", str(project_directory.parent / "cache"))
     yield World(project_directory, place)
-    _console.set_color(None)
+    console.set_color(None)
 
 
 @pytest.fixture

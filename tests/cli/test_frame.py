@@ -14,11 +14,12 @@ import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
-from keepsake import _console, version
+from keepsake import version
 from keepsake.cli import COMMANDS, cli, translate
 from keepsake.cli._project import Settings
 from keepsake.exceptions import ReadError
 from keepsake.project import Project
+from keepsake.util import console
 from tests.cli.conftest import Run, World, experiment, on_disk
 
 OPTIONS = {
@@ -195,7 +196,7 @@ def test_colors_can_be_switched(three_runs: World, run: Run) -> None:
     assert "\x1b[" in run("--color", "show", "a37").stdout
     assert "\x1b[" in run("show", "a37", "--color=true").stdout
     assert "\x1b[" not in run("show", "a37", "--no-color").stdout
-    _console.set_color(None)
+    console.set_color(None)
     assert "\x1b[" not in run("show", "a37").stdout
     assert run("show", "zzz", "--color", status=1).stderr.startswith("\x1b[2m═══╡ \x1b[0m\x1b[31m")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from keepsake import _console
+from keepsake.util import console
 from tests.cli.conftest import Run, World, at, checkpoint, experiment, on_disk
 
 THREE = """\
@@ -253,8 +253,8 @@ def test_the_first_listing_of_a_large_repository_shows_how_far_it_is(
 ) -> None:
     """On a terminal, and if it takes longer than a second; not the next one, which fetches nothing."""
     terminal, seconds = Terminal(), itertools.count()
-    monkeypatch.setattr(_console, "sys", SimpleNamespace(stderr=terminal))
-    monkeypatch.setattr(_console, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    monkeypatch.setattr(console, "sys", SimpleNamespace(stderr=terminal))
+    monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
     monkeypatch.setenv("TERM", "xterm")
     assert run("ls").stdout == THREE
     assert "   │ Reading experiments  [########................]  33%  1 items of 3 items" in terminal.getvalue()

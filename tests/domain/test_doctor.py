@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 import keepsake
-from keepsake._doctor import Problem
 from keepsake.exceptions import KeepsakeError
 from keepsake.experiment import Experiment
+from keepsake.repository.doctor import Problem
 from tests.storage.benches import Bench, DiskBench, S3Bench
 
 HOURS = 2 * 3600

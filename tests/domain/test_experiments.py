@@ -21,9 +21,10 @@ import numpy
 import pytest
 
 import keepsake
-from keepsake import _recording, exceptions, project
+from keepsake import exceptions, project
 from keepsake.checkpoint import CheckpointList
 from keepsake.experiment import Experiment, ExperimentList
+from keepsake.recording import run as _recording
 from keepsake.storage import open_storage
 from keepsake.storage.disk import DiskStorage
 from tests.storage.benches import Bench

@@ -19,7 +19,7 @@ from keepsake.checkpoint import Checkpoint, CheckpointList, PrimaryMetric
 from keepsake.exceptions import ReadError
 from keepsake.experiment import Experiment, ExperimentList
 from keepsake.project import Project
-from keepsake.repository import Repository
+from keepsake.repository.repository import Repository
 
 MINIMIZE = PrimaryMetric(name="loss", goal="minimize")
 START = datetime(2024, 5, 1, 12, 0, 0)

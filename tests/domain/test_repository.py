@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from keepsake._filters import parse_filter
-from keepsake._index import cache_directory
-from keepsake._spool import Changes
 from keepsake.exceptions import DoesNotExist, ReadError, WriteError
+from keepsake.listing.filters import parse_filter
+from keepsake.listing.index import cache_directory
 from keepsake.metadata import Record, time_text
-from keepsake.repository import Repository
+from keepsake.recording.spool import Changes
+from keepsake.repository.repository import Repository
 from keepsake.storage.base import ObjectInfo
 from tests.storage.memory import MemoryStorage
 
@@ -129,7 +129,7 @@ def test_an_index_that_is_damaged_or_gone_costs_only_time(storage: CountingStora
 def test_a_listing_that_is_broken_off_has_not_fetched_for_nothing(
     monkeypatch: pytest.MonkeyPatch, storage: CountingStorage, repository: Repository
 ) -> None:
-    monkeypatch.setattr("keepsake.repository._INDEXED_AT_ONCE", 2)
+    monkeypatch.setattr("keepsake.repository.repository._INDEXED_AT_ONCE", 2)
     for number in range(5):
         put(storage, make_record(number))
     with monkeypatch.context() as patch:

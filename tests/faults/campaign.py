@@ -21,7 +21,18 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import TypeVar
 
-from keepsake import _archive, _archiver, _checkout, _gzip, _index, _recording, _saver, _snapshot  # noqa: F401 - before it forks
+from keepsake.archive import (
+    gzip,  # noqa: F401 - before it forks
+    writer,  # noqa: F401 - before it forks
+)
+from keepsake.archive import pack as _snapshot  # noqa: F401 - before it forks
+from keepsake.archive import reader as _archive  # noqa: F401 - before it forks
+from keepsake.listing import index  # noqa: F401 - before it forks
+from keepsake.recording import (
+    run,  # noqa: F401 - before it forks
+    saver,  # noqa: F401 - before it forks
+)
+from keepsake.restoring import checkout as _checkout  # noqa: F401 - before it forks
 from tests.faults.injector import Action, Point, fail_at, full_from, kill_at, short_writes
 from tests.faults.restoring import check_checkout, check_out, check_removal, prepare, remove
 from tests.faults.sandbox import ChildDone, Sandbox, Work, sandboxes, wait

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from unittest import mock
 
-from keepsake import _archiver, _gzip, _toc
-from keepsake._snapshot import FrozenFiles, freeze
+from keepsake.archive import contents as _toc
+from keepsake.archive import gzip as _gzip
+from keepsake.archive import writer
+from keepsake.archive.pack import FrozenFiles, freeze
 
 _ID = "a" * 64
 _MAGIC = b"KSTOC1\n\0"  # of a footer
@@ -109,9 +111,9 @@ def valid(table: bool) -> bytes:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         freeze(Path(directory, "project"), ".", Path(directory, "pack"))
-        with mock.patch.object(_archiver, "CHUNK", _CHUNK), FrozenFiles(Path(directory, "pack")) as frozen:
+        with mock.patch.object(writer, "CHUNK", _CHUNK), FrozenFiles(Path(directory, "pack")) as frozen:
             if table:
-                return _archiver.write_archive(_ID, frozen).read()
+                return writer.write_archive(_ID, frozen).read()
     return _tar([(_info(f"{_ID}/{name}"), content) for name, content in CONTENT.items()])
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from keepsake import Project
-from keepsake._archive import Archive
+from keepsake.archive.reader import Archive
 from keepsake.exceptions import KeepsakeError
 from keepsake.storage import open_storage
 from keepsake.storage.base import TEMPORARY

@@ -10,7 +10,7 @@ import pytest
 import keepsake
 from keepsake.exceptions import KeepsakeError
 from keepsake.metadata import time_text
-from keepsake.repository import Repository
+from keepsake.repository.repository import Repository
 from keepsake.storage import open_storage
 from tests.faults.programs import run
 from tests.storage.faults import FaultyStorage

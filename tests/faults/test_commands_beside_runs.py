@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import keepsake
-from keepsake import _archiver
+from keepsake.archive import writer
 from tests.faults import inspect_repository as inspect
 from tests.faults.programs import keepsake as command
 from tests.faults.programs import run, start
@@ -105,7 +105,7 @@ def test_a_checkpoint_whose_directory_goes_and_comes_while_it_is_written_is_save
 ) -> None:
     """As when a run is deleted while another thread of it begins its entry in the spool again."""
     experiment = keepsake.init()
-    freeze = _archiver.freeze
+    freeze = writer.freeze
     removed: list[Path] = []
 
     def freeze_without_directory(project_dir: Path, path: str, pack: Path) -> object:
@@ -118,7 +118,7 @@ def test_a_checkpoint_whose_directory_goes_and_comes_while_it_is_written_is_save
         finally:
             pack.parent.mkdir(parents=True)
 
-    monkeypatch.setattr(_archiver, "freeze", freeze_without_directory)
+    monkeypatch.setattr(writer, "freeze", freeze_without_directory)
     checkpoint = experiment.checkpoint(path="train.py", quiet=True)
     experiment.stop()
     assert removed

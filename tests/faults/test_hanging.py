@@ -20,9 +20,12 @@ _TRAIN = (
     + """
 import os, signal, sys, time
 import keepsake
-from keepsake import _ending, _heartbeat, _recording, _saver
+from keepsake.recording import ending
+from keepsake.recording import heartbeat
+from keepsake.recording import run
+from keepsake.recording import saver
 
-_heartbeat.BEAT_SECONDS = 0.05
+heartbeat.BEAT_SECONDS = 0.05
 experiment = keepsake.init(path="train.py")
 print(experiment.id, flush=True)
 {hang}
@@ -70,9 +73,9 @@ def check_nothing_is_lost(output: str, status: str = "stopped") -> None:
 @pytest.mark.parametrize(
     ("end", "status"),
     [
-        ("_saver._STALL_SECONDS = 0.5", 0),
-        ("_saver._STALL_SECONDS = 0.5; experiment.stop()", 0),
-        ("_saver._STALL_SECONDS = 0.5; sys.exit(3)", 3),
+        ("saver._STALL_SECONDS = 0.5", 0),
+        ("saver._STALL_SECONDS = 0.5; experiment.stop()", 0),
+        ("saver._STALL_SECONDS = 0.5; sys.exit(3)", 3),
         ("os.kill(os.getpid(), signal.SIGINT); time.sleep(60)", -2),
         ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)", -15),
     ],
@@ -124,9 +127,9 @@ def test_init_gives_up_and_names_the_switch() -> None:
     """A server that does not answer is a clear error on the first line of the training, and nothing is left behind."""
     program = """
     import time
-    from keepsake import _recording
+    from keepsake.recording import run
     import keepsake
-    _recording._DEADLINE_SECONDS = 0.5
+    run._DEADLINE_SECONDS = 0.5
     hang()
     try:
         keepsake.init(path="train.py")
@@ -145,8 +148,8 @@ def test_a_recovery_that_hangs_does_not_hold_up_the_next_run() -> None:
     earlier = output.split()[0]
     program = f"""
 import keepsake
-from keepsake import _ending
-_ending._RECOVERY_SECONDS = 0.2
+from keepsake.recording import ending
+ending._RECOVERY_SECONDS = 0.2
 hang(key="{earlier}")
 experiment = keepsake.init()
 experiment.checkpoint(metrics={{"a": 1}}, quiet=True)

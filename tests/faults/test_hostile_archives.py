@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from keepsake._archive import Archive
-from keepsake._checkout import checkout
+from keepsake.archive.reader import Archive
 from keepsake.exceptions import KeepsakeError
+from keepsake.restoring.checkout import checkout
 from tests.faults.amounts import amounts
 from tests.faults.hostile_archives import CONTENT, Hostile, generate, valid
 from tests.faults.programs import run
@@ -132,7 +132,7 @@ def test_bombs_fill_neither_memory_nor_disk(project_directory: Path) -> None:
         f"""
         import itertools, resource
         from pathlib import Path
-        from keepsake._archive import Archive
+        from keepsake.archive.reader import Archive
         from keepsake.exceptions import KeepsakeError
         from tests.faults.hostile_archives import generate, large_bomb
         from tests.storage.memory import MemoryStorage

@@ -25,10 +25,11 @@ def test_sigterm_in_the_middle_of_writing_a_line_holds_up_nothing(project: Path,
     output, messages = run(
         f"""
         import os, signal, time, keepsake
-        from keepsake import _recording, _spool
+        from keepsake.recording import run
+        from keepsake.recording import spool as _spool
 
         _append = _spool._append
-        _recording.get_imported_packages = lambda modules: time.sleep(0.5) or {{"late": "1.0"}}
+        run.get_imported_packages = lambda modules: time.sleep(0.5) or {{"late": "1.0"}}
 
         def append(journal, data):
             global _append

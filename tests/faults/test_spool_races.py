@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from keepsake import _mover, _spool
-from keepsake._snapshot import freeze
-from keepsake._spool import Entry
+from keepsake.archive.pack import freeze
 from keepsake.exceptions import KeepsakeError
 from keepsake.metadata import EXPERIMENT_FIELDS, Record
-from keepsake.repository import Repository
+from keepsake.recording import mover
+from keepsake.recording import spool as _spool
+from keepsake.recording.spool import Entry
+from keepsake.repository.repository import Repository
 from keepsake.storage import open_storage
 from tests.storage.faults import FaultyStorage
 
@@ -73,7 +74,7 @@ def recover(entry: Entry, repository: Repository) -> None:
     """Do what the next run does."""
     found = Entry.load(entry.directory)
     if found is not None:
-        _mover.finish(found, repository)
+        mover.finish(found, repository)
 
 
 def _meanwhile(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, work: Callable[[], None]) -> None:
@@ -96,7 +97,7 @@ def test_a_line_that_comes_while_an_entry_is_closed_is_not_lost(
 ) -> None:
     """A child's checkpoint() returns between its parent's look at what waits and the removal of the entry."""
     entry.append({"checkpoint": checkpoint(1)})
-    _mover.publish(entry, repository)
+    mover.publish(entry, repository)
     child = Entry.load(entry.directory)
     assert child is not None
     _meanwhile(monkeypatch, Entry, look, lambda: child.append({"checkpoint": checkpoint(2)}))
@@ -147,7 +148,7 @@ def test_what_is_published_while_it_is_read_is_seen(entry: Entry, storage: Fault
     def publish_after_reading(moment: str, verb: str, key: str) -> None:
         if (moment, verb) == ("after", "get") and EXPERIMENT in key and left:
             left.clear()
-            _mover.publish(entry, writer)
+            mover.publish(entry, writer)
 
     reader.check()
     storage.fault = publish_after_reading
@@ -169,7 +170,7 @@ def test_files_are_kept_until_they_are_in_the_repository_that_knows_them(
     (project_directory / "model.pth").write_text("weights")
     freeze(project_directory, "model.pth", entry.pack(checkpoint(1)["id"]))
     entry.append({"checkpoint": checkpoint(1, "model.pth")})
-    _mover.publish(entry, repository)
+    mover.publish(entry, repository)
 
     def unmount(moment: str, verb: str, key: str) -> None:
         if moment == "before" and verb == "upload":
@@ -179,12 +180,12 @@ def test_files_are_kept_until_they_are_in_the_repository_that_knows_them(
 
     storage.fault = unmount
     with pytest.raises(KeepsakeError):
-        _mover.upload(entry, repository)
+        mover.upload(entry, repository)
     storage.fault = lambda moment, verb, key: None
     if instead != "nothing":
         (project_directory / "repo").rename(project_directory / "below the mount")
     (project_directory / "away").rename(project_directory / "repo")
-    _mover.upload(entry, repository)
+    mover.upload(entry, repository)
     assert (project_directory / f"repo/checkpoints/{checkpoint(1)['id']}.tar.gz").exists()
 
 
@@ -203,7 +204,7 @@ def test_two_that_take_the_same_journal_bring_it_once(entry: Entry, repository: 
     other = Entry.load(entry.directory)
     assert other is not None
     changes, taken = other.take(others=True)
-    _mover.publish(entry, repository, others=True)
+    mover.publish(entry, repository, others=True)
     Repository(repository.storage).merge(other.record, changes, create=False)
     other.drop(taken)
     assert checkpoints(repository) == [checkpoint(1)["id"]]

@@ -11,13 +11,16 @@ from pathlib import Path
 import pytest
 
 import keepsake
-from keepsake import Project, _archiver, _mover, _spool
-from keepsake._snapshot import freeze
-from keepsake._spool import Entry
+from keepsake import Project
+from keepsake.archive import writer
+from keepsake.archive.pack import freeze
 from keepsake.exceptions import CorruptedArchive, KeepsakeError
 from keepsake.metadata import EXPERIMENT_FIELDS
 from keepsake.project import undo_checkout
-from keepsake.repository import Repository
+from keepsake.recording import mover
+from keepsake.recording import spool as _spool
+from keepsake.recording.spool import Entry
+from keepsake.repository.repository import Repository
 from keepsake.storage import open_storage
 from tests.faults import inspect_repository as inspect
 from tests.faults.programs import run
@@ -61,7 +64,7 @@ def entry(project_directory: Path, repository: Repository) -> Entry:
 def recover(repository: Repository) -> list[str]:
     """Do what the next run does; return the IDs that are in the repository then."""
     assert repository.spool is not None
-    for _ in _mover.recover(repository.spool, lambda url: repository):
+    for _ in mover.recover(repository.spool, lambda url: repository):
         pass
     repository.forget(EXPERIMENT)
     return [c["id"] for record in repository.records() for c in record["checkpoints"] or []]
@@ -118,13 +121,13 @@ def test_weights_that_a_power_cut_damaged_are_never_published(
     weights = os.urandom(3_000_000)
     (project_directory / "model.pth").write_bytes(weights)
     for number in (3, 4):
-        _archiver.freeze(project_directory, "model.pth", entry.pack(f"{number:064x}"))
+        writer.freeze(project_directory, "model.pth", entry.pack(f"{number:064x}"))
         entry.append({"checkpoint": checkpoint(number, "model.pth")})
     damaged = entry.pack(f"{3:064x}")
     with open(damaged, "r+b") as file:
         file.seek(1_000_000)
         file.write(bytes(4096))
-    error = _mover.try_to_finish(entry, lambda url: repository)
+    error = mover.try_to_finish(entry, lambda url: repository)
     assert isinstance(error, CorruptedArchive)
     assert damaged.name in str(error)
     assert entry.packs() == [damaged]
@@ -133,7 +136,7 @@ def test_weights_that_a_power_cut_damaged_are_never_published(
     with saved.checkpoints[-1].open("model.pth") as found:
         assert found.read() == weights
     damaged.unlink()
-    assert _mover.try_to_finish(entry, lambda url: repository) is None
+    assert mover.try_to_finish(entry, lambda url: repository) is None
     assert not entry.directory.exists()
 
 

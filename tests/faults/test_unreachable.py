@@ -19,8 +19,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissio
 _CHECKPOINTS = 20
 _TRAIN = """
 import os, time, keepsake
-from keepsake import _saver
-_saver._RETRY_SECONDS = (0.05,) * 5
+from keepsake.recording import saver
+saver._RETRY_SECONDS = (0.05,) * 5
 experiment = keepsake.init(path="train.py")
 print(experiment.id, flush=True)
 for number in range({count}):

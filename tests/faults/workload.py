@@ -6,8 +6,8 @@ import os
 import signal
 
 import keepsake
-from keepsake import _recording, _saver
 from keepsake.exceptions import KeepsakeError
+from keepsake.recording import saver
 from keepsake.storage import disk
 from tests.faults import inspect_repository as inspect
 from tests.faults.sandbox import Sandbox, Work, weights
@@ -49,8 +49,8 @@ def quickly(work: Work) -> Work:
     """Let `work` try again soon after an error, so that a campaign does not take days."""
 
     def run(sandbox: Sandbox) -> None:
-        _saver._RETRY_SECONDS = (0.01, 0.05, 0.05, 0.05, 0.05)
-        _recording._DEADLINE_SECONDS = 5.0
+        saver._RETRY_SECONDS = (0.01, 0.05, 0.05, 0.05, 0.05)
+        beginning._DEADLINE_SECONDS = 5.0
         disk._LOCK_EXPIRY = 0.2
         work(sandbox)
 

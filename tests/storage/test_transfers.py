@@ -12,10 +12,10 @@ from functools import partial
 
 import pytest
 
-from keepsake._workers import Workers
 from keepsake.exceptions import ReadError
-from keepsake.storage import _transfer
-from keepsake.storage._transfer import (
+from keepsake.storage import network
+from keepsake.storage.base import ObjectInfo
+from keepsake.storage.network import (
     AT_ONCE,
     PART,
     Clock,
@@ -26,7 +26,7 @@ from keepsake.storage._transfer import (
     open_ranges,
     read_part,
 )
-from keepsake.storage.base import ObjectInfo
+from keepsake.util.workers import Workers
 
 # Jobs
 
@@ -73,7 +73,7 @@ def test_jobs_run_without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(threading.Thread, "start", start)
     for name in ("threads", "movers"):
-        monkeypatch.setattr(_transfer, name, Workers(4))
+        monkeypatch.setattr(network, name, Workers(4))
     caller = threading.get_ident()
     assert list(in_parallel([threading.get_ident] * 3)) == [caller] * 3
     with open_ranges(fetch_from(bytes(3 * PART)), "k", 0, None) as stream:
@@ -97,7 +97,7 @@ def test_a_forked_child_has_threads_of_its_own() -> None:
 # Pages
 
 
-def pages_of(names: list[str], size: int, requests: list[str]) -> _transfer.Page:
+def pages_of(names: list[str], size: int, requests: list[str]) -> network.Page:
     """A server that lists `size` names per answer."""
 
     def page(after: str, until: str | None) -> tuple[list[ObjectInfo], bool]:
@@ -126,7 +126,7 @@ def test_one_page_is_one_request() -> None:
 # Ranges and parts
 
 
-def fetch_from(data: bytes, requests: list[tuple[int, int | None]] | None = None) -> _transfer.Fetch:
+def fetch_from(data: bytes, requests: list[tuple[int, int | None]] | None = None) -> network.Fetch:
     def fetch(start: int, stop: int | None, version: str | None) -> Fetched:
         if requests is not None:
             requests.append((start, stop))
@@ -139,16 +139,16 @@ def test_little_is_fetched_ahead() -> None:
     """While the reader stands still, no more than a few parts wait for it."""
     requests: list[tuple[int, int | None]] = []
     with open_ranges(fetch_from(bytes(20 * PART), requests), "k", 0, None) as stream:
-        stream.read(_transfer.FIRST + 1)
+        stream.read(network.FIRST + 1)
         movers.submit(int).result()
-        assert 1 < len(requests) <= 1 + _transfer.PARALLEL
-    assert len(requests) <= 1 + _transfer.PARALLEL
+        assert 1 < len(requests) <= 1 + network.PARALLEL
+    assert len(requests) <= 1 + network.PARALLEL
 
 
 @pytest.mark.parametrize("short", [0, 1, PART - 1])
 def test_a_part_that_is_too_short_is_an_error(short: int) -> None:
     def fetch(start: int, stop: int | None, version: str | None) -> Fetched:
-        return Fetched(bytes(_transfer.FIRST if start == 0 else short), 3 * PART, "1")
+        return Fetched(bytes(network.FIRST if start == 0 else short), 3 * PART, "1")
 
     with (
         open_ranges(fetch, "s3://bucket/k", 0, None) as stream,

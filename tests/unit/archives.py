@@ -8,10 +8,10 @@ import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from keepsake._archive import Archive
-from keepsake._archiver import write_archive
-from keepsake._snapshot import FrozenFiles, freeze
-from keepsake._workers import Workers
+from keepsake.archive.pack import FrozenFiles, freeze
+from keepsake.archive.reader import Archive
+from keepsake.archive.writer import write_archive
+from keepsake.util.workers import Workers
 from tests.storage.memory import MemoryStorage
 
 ID = "5ffb0f6" + 57 * "0"

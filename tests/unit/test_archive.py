@@ -25,13 +25,16 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keepsake import _archiver, _gzip, _tar, _toc
-from keepsake._archive import Archive, ArchiveEntry
-from keepsake._archiver import write_archive
-from keepsake._extract import Extraction
-from keepsake._snapshot import FrozenFiles, freeze
-from keepsake._workers import Turns, Workers, in_order
+from keepsake.archive import contents as _toc
+from keepsake.archive import gzip as _gzip
+from keepsake.archive import tar as _tar
+from keepsake.archive import writer
+from keepsake.archive.extraction import Extraction
+from keepsake.archive.pack import FrozenFiles, freeze
+from keepsake.archive.reader import Archive, ArchiveEntry
+from keepsake.archive.writer import write_archive
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, ReadError, WriteError
+from keepsake.util.workers import Turns, Workers, in_order
 from tests.storage.memory import MemoryStorage
 from tests.unit.archives import (
     ID,
@@ -116,7 +119,7 @@ def test_what_does_not_shrink_is_stored_and_what_does_is_compressed(tmp_path: Pa
 
 
 def test_a_file_whose_parts_differ_is_compressed_where_it_pays(tmp_path: Path) -> None:
-    content = RANDOM.randbytes(_archiver.CHUNK) + bytes(_archiver.CHUNK) + RANDOM.randbytes(_archiver.CHUNK)
+    content = RANDOM.randbytes(writer.CHUNK) + bytes(writer.CHUNK) + RANDOM.randbytes(writer.CHUNK)
     data = archive_bytes(freeze_files(tmp_path, {"mixed": content}))
     lengths = stored(data).entries()[0].members
     assert lengths[1] < lengths[0] / 50
@@ -270,7 +273,7 @@ def test_a_table_that_is_longer_than_the_first_request(tmp_path: Path) -> None:
 )
 def test_any_files_come_back_whatever_the_size_of_a_chunk(files: dict[str, bytes], chunk: int, parallel: bool) -> None:
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch, Workers(2) as workers:
-        patch.setattr(_archiver, "CHUNK", chunk)
+        patch.setattr(writer, "CHUNK", chunk)
         data = archive_bytes(freeze_files(Path(directory), files), workers if parallel else None)
         assert extracted(stored(data)) == files
         assert extracted(stored(without_table(data))) == files
@@ -448,7 +451,7 @@ def test_verify_finds_what_only_another_reader_would_stumble_on(small: bytes) ->
 
 def test_members_that_changed_places_are_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of them fits its own checksum."""
-    monkeypatch.setattr(_archiver, "CHUNK", 1000)
+    monkeypatch.setattr(writer, "CHUNK", 1000)
     data = archive_bytes(freeze_files(tmp_path, {"a": RANDOM.randbytes(3000)}))
     entry = stored(data).entries()[0]
     first, second = entry.offset, entry.offset + entry.members[0]
@@ -572,7 +575,7 @@ def with_entries(data: bytes, entries: list[ArchiveEntry], **table: int) -> byte
     """Exchange the table of contents of an archive."""
     tar = without_table(data)
     start = table.get("start", entries[0].offset)
-    return tar + _toc.encode(start, table.get("chunk", _archiver.CHUNK), entries)
+    return tar + _toc.encode(start, table.get("chunk", writer.CHUNK), entries)
 
 
 def test_a_table_that_was_exchanged_for_itself_is_the_same(small: bytes) -> None:
@@ -659,7 +662,7 @@ def test_a_bomb_does_not_fill_the_memory(small: bytes, tmp_path: Path) -> None:
     bomb = gzip.compress(bytes(size), compresslevel=1)
     entry = replace(stored(small).entries()[0], members=(len(bomb),), offset=0)
     bombs = [
-        bomb + _toc.encode(0, _archiver.CHUNK, [entry]),
+        bomb + _toc.encode(0, writer.CHUNK, [entry]),
         with_table_text(without_table(small), bytes(size)),
         gzip.compress(extension_header(size) + bytes(size), compresslevel=1),
     ]
@@ -849,9 +852,9 @@ def test_archives_can_be_made_while_the_interpreter_exits(pack: Path, run_python
     program = f"""
 import atexit, threading
 from pathlib import Path
-from keepsake._archiver import write_archive
-from keepsake._workers import Workers
-from keepsake._snapshot import FrozenFiles
+from keepsake.archive.writer import write_archive
+from keepsake.util.workers import Workers
+from keepsake.archive.pack import FrozenFiles
 workers = Workers()
 def finish():
     with FrozenFiles(Path({str(pack)!r})) as frozen, write_archive({ID!r}, frozen, workers) as stream:

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from keepsake import _archiver, _ignore, _snapshot
-from keepsake._archive import Archive, is_archive
-from keepsake._archiver import freeze, open_archive
-from keepsake._snapshot import FileEntry, OpenFiles
+from keepsake.archive import pack as _snapshot
+from keepsake.archive import writer
+from keepsake.archive.pack import FileEntry, OpenFiles
+from keepsake.archive.reader import Archive, is_archive
+from keepsake.archive.writer import freeze, open_archive
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, WriteError
+from keepsake.util import ignore
 from tests.storage.memory import MemoryStorage
 from tests.unit.archives import ID, KEY, read_files, stored, write_files
 
@@ -144,11 +146,11 @@ def test_a_file_that_cannot_be_read_is_left_out_with_a_warning(
     target.parent.mkdir()
     write_files(tmp_path / "p", {"model.pth": NOISE, "other.pth": NOISE})
     said: list[str] = []
-    monkeypatch.setattr(_ignore, "warn", said.append)
-    _ignore.leave_out.cache_clear()
+    monkeypatch.setattr(ignore, "warn", said.append)
+    ignore.leave_out.cache_clear()
     os.mkfifo(tmp_path / "p/fifo")
     files = [(name, tmp_path / "p" / name) for name in ("fifo", "missing", "model.pth")]
-    monkeypatch.setattr(_archiver, "walk_files", lambda *_: iter(files))
+    monkeypatch.setattr(writer, "walk_files", lambda *_: iter(files))
     assert [entry.name for entry in freeze(tmp_path / "p", ".", target)] == ["model.pth"]
     assert len(said) == 2
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import keepsake
-from keepsake import _bulk, _index
+import keepsake.listing
+from keepsake.listing import bulk, index
 from keepsake.metadata import CHECKPOINT_FIELDS, EXPERIMENT_FIELDS
 from tests.unit import test_metadata
 from tests.unit.test_metadata import ID, STRANGE, USUAL
@@ -48,7 +49,7 @@ def lines_of(data: bytes) -> list[object]:
     """What both ways make of a record: the line, with its JSON parsed and without fields that are not the format's."""
     seen: list[object] = []
     for count in (1, 1000):
-        line = _index.line_maker(count)(data, ID, "etag")
+        line = index.line_maker(count)(data, ID, "etag")
         rest = json.loads(line.rest)
         best, latest = json.loads(line.best or "null"), rest.pop("latest", None) if isinstance(rest, dict) else None
         kept = [
@@ -79,7 +80,7 @@ def test_usual_records_are_read_quickly(fraction: str) -> None:
     usual = {name: {} if name in ("params", "config", "python_packages") else "x" for name in EXPERIMENT_FIELDS}
     created = f"2024-12-31T04:05:06.{fraction}Z"
     data = record(**{**usual, "id": ID, "created": created, "checkpoints": [{**USUAL, "created": created}]})
-    assert _bulk.usual_record(data, ID) == json.loads(data)
+    assert bulk.usual_record(data, ID) == json.loads(data)
 
 
 def test_what_is_recorded_is_usual(project_directory: Path) -> None:
@@ -88,12 +89,12 @@ def test_what_is_recorded_is_usual(project_directory: Path) -> None:
         experiment.checkpoint(step=step, metrics={"loss": 1 / (step + 1)}, primary_metric=("loss", "minimize"))
     experiment.stop()
     data = (project_directory / f"repo/metadata/experiments/{experiment.id}.json").read_bytes()
-    read = _bulk.usual_record(data, experiment.id)
+    read = bulk.usual_record(data, experiment.id)
     assert read is not None
     assert read["checkpoints"] == json.loads(data)["checkpoints"]
 
 
 def test_without_msgspec_the_lines_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(keepsake, "_bulk")
-    monkeypatch.setitem(sys.modules, "keepsake._bulk", None)
-    assert _index.line_maker(1000)(record(), ID, "etag") == _index.line_maker(1)(record(), ID, "etag")
+    monkeypatch.delattr(keepsake.listing, "bulk", raising=False)
+    monkeypatch.setitem(sys.modules, "keepsake.listing.bulk", None)
+    assert index.line_maker(1000)(record(), ID, "etag") == index.line_maker(1)(record(), ID, "etag")

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from keepsake import _checkout
-from keepsake._archive import Archive
-from keepsake._checkout import Plan, checkout, undo
+from keepsake.archive.reader import Archive
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, ReadError, ValidationError, WriteError
+from keepsake.restoring import checkout as _checkout
+from keepsake.restoring.checkout import Plan, checkout, undo
 from tests.storage.memory import MemoryStorage
 from tests.unit.archives import KEY, archive_bytes, freeze_files, member, plain_archive, read_files, stored, write_files
 

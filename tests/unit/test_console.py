@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from keepsake._console import Progress, color_enabled, error, format_size, say, set_color, warn
+from keepsake.util.console import Progress, color_enabled, error, format_size, say, set_color, warn
 
 
 class Terminal(io.StringIO):
@@ -29,7 +29,7 @@ class Terminal(io.StringIO):
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     stream = Terminal()
     # Not sys.stderr itself, which pytest sets anew after the fixtures
-    monkeypatch.setattr("keepsake._console.sys", SimpleNamespace(stderr=stream))
+    monkeypatch.setattr("keepsake.util.console.sys", SimpleNamespace(stderr=stream))
     monkeypatch.setattr(os, "get_terminal_size", lambda descriptor: os.terminal_size((40, 24)))
     monkeypatch.setenv("TERM", "xterm")
     return stream
@@ -45,7 +45,7 @@ def _color_is_reset() -> Iterator[None]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time, as a list of one number that a test may change."""
     now = [0.0]
-    monkeypatch.setattr("keepsake._console.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("keepsake.util.console.time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 
@@ -125,7 +125,7 @@ def test_a_stderr_that_takes_nothing_is_no_error(state: str, monkeypatch: pytest
 
 @pytest.mark.skipif(os.name == "nt", reason="closes a file descriptor")
 def test_a_process_started_without_stderr_goes_on() -> None:
-    code = "from keepsake import _console; _console.warn('lost'); print('done')"
+    code = "from keepsake.util import console; console.warn('lost'); print('done')"
     process = subprocess.run(
         f'"{sys.executable}" -c "{code}" 2>&-', shell=True, stdout=subprocess.PIPE, text=True, check=True
     )
@@ -137,17 +137,17 @@ def test_a_forked_child_can_speak_while_its_parent_speaks() -> None:
     """The lock that another thread of the parent held at the fork does not hold up the child."""
     code = """
 import os, threading
-from keepsake import _console
+from keepsake.util import console
 held, release = threading.Event(), threading.Event()
 def hold():
-    with _console._lock:
+    with console._lock:
         held.set()
         release.wait()
 threading.Thread(target=hold).start()
 held.wait()
 child = os.fork()
 if not child:
-    _console.say("child")
+    console.say("child")
     os._exit(0)
 os.waitpid(child, 0)
 release.set()

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from keepsake import _environment
+from keepsake.recording import environment
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_what_looks_like_a_secret_is_not_recorded(
     monkeypatch: pytest.MonkeyPatch, arguments: list[str], expected: str
 ) -> None:
     monkeypatch.setattr(sys, "argv", arguments)
-    assert _environment.command() == expected
+    assert environment.command() == expected
 
 
 def test_a_user_without_a_name_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,16 +35,16 @@ def test_a_user_without_a_name_has_none(monkeypatch: pytest.MonkeyPatch) -> None
         raise KeyError("uid not found: 1000")
 
     monkeypatch.setattr("getpass.getuser", unknown)
-    assert _environment.user_name() == ""
+    assert environment.user_name() == ""
 
 
 def test_files_that_usually_hold_secrets_are_warned_about_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(_environment, "_warned", False)
-    _environment.warn_of_secret_files(["train.py", "environment.yml", "keys.py"])
+    monkeypatch.setattr(environment, "_warned", False)
+    environment.warn_of_secret_files(["train.py", "environment.yml", "keys.py"])
     assert capsys.readouterr().err == ""
-    _environment.warn_of_secret_files(["a/.env", "b/key.pem", "train.py"])
+    environment.warn_of_secret_files(["a/.env", "b/key.pem", "train.py"])
     assert "a/.env, b/key.pem" in capsys.readouterr().err
-    _environment.warn_of_secret_files([".env.local"])
+    environment.warn_of_secret_files([".env.local"])
     assert capsys.readouterr().err == ""

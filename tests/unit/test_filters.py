@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keepsake._filters import parse_filter, parse_sort
 from keepsake.exceptions import InvalidFilter
+from keepsake.listing.filters import parse_filter, parse_sort
 
 _CREATED = datetime(2022, 3, 14, 9, 41, 7).timestamp()
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keepsake import _ignore
-from keepsake._ignore import is_safe_name, walk_files
 from keepsake.exceptions import DoesNotExist, ReadError, ValidationError
+from keepsake.util import ignore as _ignore
+from keepsake.util.ignore import is_safe_name, walk_files
 
 Said = list[str]
 

@@ -16,13 +16,12 @@ RunPython = Callable[[str], str]
 
 # From the bottom to the top; a package stands for all modules in it
 ROOMS = [
-    "exceptions config packages version _console _environment _filters _imports _ignore _values _workers",
+    "exceptions config packages version util",
     "storage",
     """
-    metadata repository _archive _archiver _bulk _checkout _copying _doctor _ending _extract _gzip _heartbeat _index
-    _mover _saver _snapshot _spool _tar _toc
+    metadata archive listing repository restoring recording project experiment checkpoint display
+    keras_callback pl_callback
     """,
-    "project experiment checkpoint _notebook _plot _recording keras_callback pl_callback",
     "cli __init__ __main__",
 ]
 
@@ -31,14 +30,14 @@ HOMES = {
     "botocore": ["storage.s3"],
     "click": ["cli"],
     "google": ["storage.gcs"],
-    "isal": ["_gzip"],
+    "isal": ["archive.gzip"],
     "keras": ["keras_callback"],
-    "matplotlib": ["_plot"],
-    "msgspec": ["_bulk"],
-    "pathspec": ["_ignore"],
+    "matplotlib": ["display.figures"],
+    "msgspec": ["listing.bulk"],
+    "pathspec": ["util.ignore"],
     "requests": ["storage.gcs"],
-    "tarfile": ["_tar"],
-    "xxhash": ["_toc"],
+    "tarfile": ["archive.tar"],
+    "xxhash": ["archive.contents"],
     "yaml": ["config"],
 }
 
@@ -100,7 +99,7 @@ def sideways_in_storage(trees: Trees) -> list[str]:
         f"{module} imports {target}"
         for module, target in own_imports(trees)
         if module.startswith("storage.") and target.startswith("storage.")
-        if module != "storage.__init__" and target not in (module, "storage.base", "storage._transfer")
+        if module != "storage.__init__" and target not in (module, "storage.base", "storage.network")
     ]
 
 
@@ -140,17 +139,17 @@ def test_what_breaks_these_rules_is_found() -> None:
     sources = {
         "__init__": "from keepsake.project import init",
         "project": "import keepsake",
-        "_values": "def f():\n    from keepsake import _plot\n    import yaml.nodes",
-        "_plot": "import matplotlib.pyplot\nimport os\nimport requests",
+        "util.values": "def f():\n    from keepsake.display import figures\n    import yaml.nodes",
+        "display.figures": "import matplotlib.pyplot\nimport os\nimport requests",
         "storage.__init__": "from keepsake.storage.disk import DiskStorage",
         "storage.base": "",
         "storage.disk": "from keepsake.storage import base, s3",
         "storage.s3": "from keepsake.storage import open_storage\nimport botocore",
     }
     trees = {module: ast.parse(source) for module, source in sources.items()}
-    assert pointing_up(trees) == ["project imports __init__", "_values imports _plot"]
+    assert pointing_up(trees) == ["project imports __init__", "util.values imports display.figures"]
     assert sideways_in_storage(trees) == ["storage.disk imports storage.s3", "storage.s3 imports storage.__init__"]
-    assert away_from_home(trees) == ["_values imports yaml.nodes", "_plot imports requests"]
+    assert away_from_home(trees) == ["util.values imports yaml.nodes", "display.figures imports requests"]
 
 
 # What is loaded, in a fresh interpreter

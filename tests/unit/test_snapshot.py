@@ -17,9 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keepsake import _ignore, _snapshot
-from keepsake._snapshot import FrozenFiles, freeze
+from keepsake.archive import pack as _snapshot
+from keepsake.archive.pack import FrozenFiles, freeze
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, ValidationError, WriteError
+from keepsake.util import ignore
 from tests.unit.archives import freeze_files, write_files
 
 LARGE = 1 << 20
@@ -28,8 +29,8 @@ LARGE = 1 << 20
 @pytest.fixture(autouse=True)
 def warnings_said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     said: list[str] = []
-    monkeypatch.setattr(_ignore, "warn", said.append)
-    _ignore.leave_out.cache_clear()
+    monkeypatch.setattr(ignore, "warn", said.append)
+    ignore.leave_out.cache_clear()
     return said
 
 

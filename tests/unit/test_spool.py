@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from keepsake import _snapshot, _spool
-from keepsake._spool import Entry
+from keepsake.archive import pack as _snapshot
 from keepsake.exceptions import WriteError
+from keepsake.recording import spool as _spool
+from keepsake.recording.spool import Entry
 
 RECORD = {"id": "a" * 64, "created": "2021-02-03T04:05:06Z"}
 

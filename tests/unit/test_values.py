@@ -20,7 +20,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keepsake._values import (
+from keepsake.exceptions import ValidationError
+from keepsake.util.values import (
     comparable,
     cut,
     decode,
@@ -31,7 +32,6 @@ from keepsake._values import (
     short_text,
     sort_key,
 )
-from keepsake.exceptions import ValidationError
 
 # What the format itself takes for something else
 _AMBIGUOUS = {"[NaN]", "[+Infinity]", "[-Infinity]", "null", "None"}
@@ -212,7 +212,7 @@ def test_params_that_are_no_mapping_are_refused(value: object) -> None:
 
 
 def test_no_array_package_is_imported() -> None:
-    code = "import sys, keepsake._values as v; v.encode_mapping({'a': [1.5]}, 'params'); print(*sys.modules)"
+    code = "import sys, keepsake.util.values as v; v.encode_mapping({'a': [1.5]}, 'params'); print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"numpy", "torch", "tensorflow", "jax"} & set(modules)
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from keepsake._archive import Archive
+from keepsake.archive.reader import Archive
 from keepsake.exceptions import CorruptedRepositorySpec, DoesNotExist, KeepsakeError, ReadError
 from keepsake.metadata import Record, leaves_word, parse_experiment
-from keepsake.repository import ARCHIVES, EXPERIMENTS, HEARTBEATS, Repository, archive_key, id_of
+from keepsake.repository.repository import ARCHIVES, EXPERIMENTS, HEARTBEATS, Repository, archive_key, id_of
 from keepsake.storage.base import ObjectInfo
 
 _UNDER_WAY_SECONDS = 3600.0  # what is younger may belong to something that is just being written

@@ -11,8 +11,8 @@ from datetime import timedelta
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from keepsake._values import cut, escape_controls, full_text, short_text
 from keepsake.exceptions import KeepsakeError
+from keepsake.util.values import cut, escape_controls, full_text, short_text
 
 if TYPE_CHECKING:
     from keepsake.checkpoint import Checkpoint

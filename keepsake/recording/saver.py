@@ -14,14 +14,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from keepsake._console import Progress, say, warn
-from keepsake._mover import publish, upload
 from keepsake.exceptions import DoesNotExist, KeepsakeError, WriteError
+from keepsake.recording.mover import publish, upload
+from keepsake.util.console import Progress, say, warn
 
 if TYPE_CHECKING:
-    from keepsake._spool import Entry
-    from keepsake._workers import Workers
-    from keepsake.repository import Repository
+    from keepsake.recording.spool import Entry
+    from keepsake.repository.repository import Repository
+    from keepsake.util.workers import Workers
 
 _RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
 _STALL_SECONDS = 20.0  # the end of the program waits as long as bytes move
@@ -158,7 +158,7 @@ class Saver:
 
     def _start(self, *, files: bool) -> None:
         if files and self._workers is None:
-            from keepsake._workers import Workers
+            from keepsake.util.workers import Workers
 
             self._workers = Workers()
         if not self._threads:

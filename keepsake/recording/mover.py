@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
-from keepsake import _spool
-from keepsake._console import warn
-from keepsake._imports import importing
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, WriteError
+from keepsake.recording import spool as _spool
+from keepsake.util.console import warn
+from keepsake.util.fork import importing
 
 if TYPE_CHECKING:
-    from keepsake._spool import Entry
-    from keepsake._workers import Workers
-    from keepsake.repository import Repository
+    from keepsake.recording.spool import Entry
+    from keepsake.repository.repository import Repository
+    from keepsake.util.workers import Workers
 
 
 def publish(entry: Entry, repository: Repository, *, others: bool = False) -> None:
@@ -83,8 +83,8 @@ def _store(
 ) -> None:
     """Store the archive of one pack. Raises FileNotFoundError if the pack is gone."""
     with importing:
-        from keepsake._archive import is_archive
-        from keepsake._archiver import open_archive, verify
+        from keepsake.archive.reader import is_archive
+        from keepsake.archive.writer import open_archive, verify
     if check:
         verify(pack)
     if not (is_archive(pack) and repository.take_archive(entry.id, pack)):

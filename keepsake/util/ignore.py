@@ -9,8 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keepsake._console import warn
 from keepsake.exceptions import DoesNotExist, ReadError, ValidationError
+from keepsake.util.console import warn
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec

@@ -9,7 +9,7 @@ import time
 from types import TracebackType
 from typing import TextIO
 
-from keepsake._values import escape_controls
+from keepsake.util.values import escape_controls
 
 _FIRST, _NEXT = "═══╡ ", "   │ "
 _ASCII = str.maketrans("═╡│", "=||")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from keepsake.exceptions import KeepsakeError
 
 if TYPE_CHECKING:
-    from keepsake._spool import Entry
-    from keepsake.repository import Repository
+    from keepsake.recording.spool import Entry
+    from keepsake.repository.repository import Repository
 
 BEAT_SECONDS = 5.0
 _PATIENCE_SECONDS = 0.5

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import BinaryIO, cast
 
-from keepsake._mover import Watched
-from keepsake._spool import Changes
-from keepsake._workers import Workers, in_order
 from keepsake.exceptions import DoesNotExist, KeepsakeError, WriteError
 from keepsake.metadata import Record
-from keepsake.repository import ARCHIVES, Repository, archive_keys
+from keepsake.recording.mover import Watched
+from keepsake.recording.spool import Changes
+from keepsake.repository.repository import ARCHIVES, Repository, archive_keys
 from keepsake.storage.base import Storage
+from keepsake.util.workers import Workers, in_order
 
 _TAIL = 64 << 10  # bytes at an archive's end that are compared: its table of contents, with every file's checksum
 _AT_ONCE = 4

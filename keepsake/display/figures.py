@@ -10,10 +10,10 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keepsake._console import warn
-from keepsake._values import cut, escape_controls, full_text, sort_key
 from keepsake.exceptions import MissingExtra, ValidationError
 from keepsake.metadata import pick_best
+from keepsake.util.console import warn
+from keepsake.util.values import cut, escape_controls, full_text, sort_key
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

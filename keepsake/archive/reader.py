@@ -23,15 +23,16 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from keepsake import _tar, _toc
-from keepsake._extract import Extraction
-from keepsake._gzip import Parts, as_stream, inflate, inflate_all
-from keepsake._snapshot import FrozenFiles, set_space_aside
-from keepsake._toc import ArchiveEntry, ContentHash
-from keepsake._workers import Workers, in_order
+from keepsake.archive import contents as _toc
+from keepsake.archive import tar as _tar
+from keepsake.archive.contents import ArchiveEntry, ContentHash
+from keepsake.archive.extraction import Extraction
+from keepsake.archive.gzip import Parts, as_stream, inflate, inflate_all
+from keepsake.archive.pack import FrozenFiles, set_space_aside
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, WriteError
 from keepsake.storage.base import Storage
 from keepsake.storage.disk import DiskStorage
+from keepsake.util.workers import Workers, in_order
 
 __all__ = ["Archive", "ArchiveEntry"]
 

@@ -26,9 +26,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from keepsake._environment import host_name
 from keepsake.exceptions import WriteError
 from keepsake.metadata import Record, valid_id
+from keepsake.recording.environment import host_name
 
 ALIVE_SECONDS = 30.0  # an owner touches its record every few seconds; older than this, it is taken to be gone
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from keepsake._snapshot import set_space_aside
-from keepsake._toc import check_name
+from keepsake.archive.contents import check_name
+from keepsake.archive.pack import set_space_aside
 from keepsake.exceptions import WriteError
 
 

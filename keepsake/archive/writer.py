@@ -1,4 +1,4 @@
-"""Making archives, as _archive.py describes them: of packs in the background, or at once while files are copied.
+"""Making archives, as archive/reader.py describes them: of packs in the background, or at once while files are copied.
 
 The latter is for what hardly shrinks, such as weights: their copy is their archive already, and is only moved later.
 """
@@ -16,15 +16,16 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from keepsake import _snapshot, _tar, _toc
-from keepsake._archive import Archive, is_archive
-from keepsake._gzip import SAMPLE, Parts, as_stream, member, shrinks
-from keepsake._ignore import walk_files
-from keepsake._snapshot import FileEntry, FrozenFiles, OpenFiles, UnsuitableError
-from keepsake._toc import ArchiveEntry, ContentHash
-from keepsake._workers import Turns, Workers, in_order
+from keepsake.archive import contents, tar
+from keepsake.archive import pack as _snapshot
+from keepsake.archive.contents import ArchiveEntry, ContentHash
+from keepsake.archive.gzip import SAMPLE, Parts, as_stream, member, shrinks
+from keepsake.archive.pack import FileEntry, FrozenFiles, OpenFiles, UnsuitableError
+from keepsake.archive.reader import Archive, is_archive
 from keepsake.exceptions import DoesNotExist
 from keepsake.storage.disk import DiskStorage
+from keepsake.util.ignore import walk_files
+from keepsake.util.workers import Turns, Workers, in_order
 
 CHUNK = 256 << 10  # bytes; buffers that are larger go back to the system each time, which costs more than the work
 _AT_ONCE = 8  # members that a thread makes in one go
@@ -45,7 +46,7 @@ class Source(Protocol):
 
 
 def freeze(project_dir: Path, path: str, target: Path) -> list[FileEntry]:
-    """Copy all files of `path` into the pack `target`, as `_snapshot.freeze` does it and with its errors.
+    """Copy all files of `path` into the pack `target`, as `pack.freeze` does it and with its errors.
 
     The pack of what hardly shrinks is an archive, whole, with the name of the pack for its ID. But blocks that the
     file system can share are not copied for that.
@@ -144,10 +145,10 @@ def write_archive(archive_id: str, source: Source, workers: Workers | None = Non
 def _write(archive_id: str, source: Source, workers: Workers | None = None, *, store: bool = False) -> Iterator[Parts]:
     """Yield an archive, a few parts at a time: they are to be written before going on."""
     headers = (
-        _tar.header(f"{archive_id}/{entry.name}", entry.size, entry.mode, entry.mtime_ns // 10**9)
+        tar.header(f"{archive_id}/{entry.name}", entry.size, entry.mode, entry.mtime_ns // 10**9)
         for entry in source.entries
     )
-    start = b"".join(member(next(headers, _tar.END)))
+    start = b"".join(member(next(headers, tar.END)))
     yield [start]
     offset = len(start)
     entries = []
@@ -156,20 +157,20 @@ def _write(archive_id: str, source: Source, workers: Workers | None = None, *, s
 
     def jobs() -> Iterator[Callable[[], Packed]]:
         for entry in source.entries:
-            begun.append(_Packer(source, entry, next(headers, _tar.END), store))
+            begun.append(_Packer(source, entry, next(headers, tar.END), store))
             yield from begun[-1].jobs(free)
 
     results = in_order(workers, jobs())
     for entry in source.entries:
         lengths = []
-        for members, buffer in islice(results, _toc.chunks(entry.size, CHUNK * _AT_ONCE)):
+        for members, buffer in islice(results, contents.chunks(entry.size, CHUNK * _AT_ONCE)):
             lengths += [sum(map(len, parts)) for parts in members]
             yield [*chain.from_iterable(members)]
             free.append(buffer)
         about = (entry.name, entry.size, entry.mode, entry.mtime_ns, begun.popleft().hash.hexdigest())
         entries.append(ArchiveEntry(*about, offset, tuple(lengths), CHUNK))
         offset = entries[-1].end
-    yield [_toc.encode(len(start), CHUNK, entries)]
+    yield [contents.encode(len(start), CHUNK, entries)]
 
 
 class _Packer:
@@ -178,12 +179,12 @@ class _Packer:
     def __init__(self, source: Source, entry: FileEntry, header: bytes, store: bool) -> None:
         self.hash = ContentHash()
         self._source, self._entry, self._store = source, entry, store
-        self._tail = _tar.padding(entry.size) + header
+        self._tail = tar.padding(entry.size) + header
         self._turns = Turns(self.hash.update)
 
     def jobs(self, free: list[bytearray]) -> Iterator[Callable[[], Packed]]:
         """Yield jobs that make a few members each; `free` has the buffers of those that were written."""
-        for index in range(_toc.chunks(self._entry.size, CHUNK * _AT_ONCE)):
+        for index in range(contents.chunks(self._entry.size, CHUNK * _AT_ONCE)):
             buffer = free.pop() if free else bytearray(CHUNK * _AT_ONCE)
             yield partial(self._pack, index, buffer)
 

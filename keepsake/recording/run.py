@@ -6,18 +6,19 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from keepsake import _ending, _spool
-from keepsake._environment import warn_of_secret_files
-from keepsake._heartbeat import heart
-from keepsake._imports import importing
-from keepsake._saver import saver
 from keepsake.exceptions import KeepsakeError, WriteError
 from keepsake.metadata import Record
 from keepsake.packages import get_imported_packages
+from keepsake.recording import ending
+from keepsake.recording import spool as _spool
+from keepsake.recording.environment import warn_of_secret_files
+from keepsake.recording.heartbeat import heart
+from keepsake.recording.saver import saver
+from keepsake.util.fork import importing
 
 if TYPE_CHECKING:
     from keepsake.project import Project
-    from keepsake.repository import Repository
+    from keepsake.repository.repository import Repository
 
 _DEADLINE_SECONDS = 15.0
 _GRACE_SECONDS = 0.05  # in which init() returns, undisturbed by threads that take turns with it
@@ -32,13 +33,13 @@ def begin_experiment(project: Project, record: Record, modules: list[str], *, di
     entry = _spool.Entry.create(_spool.spool_root(directory), record, repository.url, in_repository=False)
     try:
         if record["path"]:
-            from keepsake._archiver import freeze
-            from keepsake._snapshot import check_room
+            from keepsake.archive.pack import check_room
+            from keepsake.archive.writer import freeze
 
             check_room(entry.directory)
             entries = freeze(directory, record["path"], entry.pack(record["id"]))
             warn_of_secret_files(entry.name for entry in entries)
-        if not _ending.is_offline():
+        if not ending.is_offline():
             _publish_within_deadline(repository, record, beat=not disable_heartbeat)
             entry.in_repository = True  # which the spool need not know before init() has returned
             if disable_heartbeat:  # but a listing would go by the spool, and show it as running
@@ -46,8 +47,8 @@ def begin_experiment(project: Project, record: Record, modules: list[str], *, di
     except BaseException:
         entry.discard()
         raise
-    _ending.begin(entry, repository)
-    heart().start(repository, entry, visible=not (disable_heartbeat or _ending.is_offline()))
+    ending.begin(entry, repository)
+    heart().start(repository, entry, visible=not (disable_heartbeat or ending.is_offline()))
     _gather_later(project, entry, repository, modules, files=bool(record["path"]))
     return entry
 
@@ -71,15 +72,16 @@ def _gather_later(
         entry.write_record(durable=False)
         with importing:
             packages = get_imported_packages(modules)
-            from keepsake import _archive, _archiver  # noqa: F401 - the first checkpoint() need not wait for these
+            from keepsake.archive import reader as _archive  # noqa: F401 - the first checkpoint() need not wait for these
+            from keepsake.archive import writer  # noqa: F401 - the first checkpoint() need not wait for these
         entry.append({"experiment": {"python_packages": packages}})
         saver().notify(entry, repository, files=True)
 
-    if _ending.is_offline():
+    if ending.is_offline():
         entry.append({"experiment": {"python_packages": get_imported_packages(modules)}})
     else:
         saver().notify(entry, repository, files=files, task=gather, after=_GRACE_SECONDS)
-        _ending.recover_in_background(entry, project._open_repository)
+        ending.recover_in_background(entry, project._open_repository)
 
 
 def _publish_within_deadline(repository: Repository, record: Record, *, beat: bool) -> None:

@@ -23,8 +23,8 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from keepsake._ignore import leave_out, walk_files
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, WriteError
+from keepsake.util.ignore import leave_out, walk_files
 
 _BLOCK = 4096  # bytes; what file systems want the parts they share to be aligned to
 LARGE = 1 << 20  # bytes; from here on a file is copied by itself instead of through the buffer

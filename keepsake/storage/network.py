@@ -13,9 +13,9 @@ from itertools import islice
 from queue import SimpleQueue
 from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
 
-from keepsake._workers import Workers
 from keepsake.exceptions import DoesNotExist, PreconditionFailed, ReadError
 from keepsake.storage.base import ObjectInfo, is_key
+from keepsake.util.workers import Workers
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""The table of contents at the end of an archive: what is in it, and where. See _archive.py for the whole format.
+"""The table of contents at the end of an archive: what is in it, and where. See archive/reader.py for the whole format.
 
 JSON, compressed, in the extra fields of empty gzip members; then a footer of fixed size, one more such member, that
 says where the table begins.
@@ -15,8 +15,8 @@ from typing import Any
 
 import xxhash
 
-from keepsake._gzip import EXTRA_OVERHEAD, EXTRA_SIZE, extra_member, read_extra_member
-from keepsake._ignore import is_safe_name
+from keepsake.archive.gzip import EXTRA_OVERHEAD, EXTRA_SIZE, extra_member, read_extra_member
+from keepsake.util.ignore import is_safe_name
 
 _TABLE, _FOOTER = b"KT", b"KF"  # names of the extra fields
 _FOOTER_CONTENT = struct.Struct("<8sQQI")  # magic, offset and length of the table's members, CRC-32 of the JSON

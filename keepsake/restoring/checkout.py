@@ -19,11 +19,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from keepsake._archive import Archive, ArchiveEntry
-from keepsake._console import Progress, warn
-from keepsake._toc import ContentHash
+from keepsake.archive.contents import ContentHash
+from keepsake.archive.reader import Archive, ArchiveEntry
 from keepsake.config import CONFIG_NAMES, load_config, redact_url
 from keepsake.exceptions import DoesNotExist, KeepsakeError, ReadError, ValidationError, WriteError
+from keepsake.util.console import Progress, warn
 
 _STALE = 24 * 3600.0  # seconds after which files on their way were left by a crash
 _BLOCK = 256 << 10  # bytes

@@ -14,16 +14,16 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from keepsake._console import warn
-from keepsake._heartbeat import heart
-from keepsake._mover import recover
-from keepsake._saver import saver, say_pending
 from keepsake.exceptions import KeepsakeError, WriteError
 from keepsake.metadata import time_text
+from keepsake.recording.heartbeat import heart
+from keepsake.recording.mover import recover
+from keepsake.recording.saver import saver, say_pending
+from keepsake.util.console import warn
 
 if TYPE_CHECKING:
-    from keepsake._spool import Entry
-    from keepsake.repository import Repository
+    from keepsake.recording.spool import Entry
+    from keepsake.repository.repository import Repository
 
 _HURRY_SECONDS = 2.0  # all that Ctrl-C and SIGTERM wait
 _RECOVERY_SECONDS = 10.0

@@ -9,7 +9,7 @@ import shlex
 import sys
 from collections.abc import Iterable
 
-from keepsake._console import warn
+from keepsake.util.console import warn
 
 # In ML, `--tokenizer` and `--max-tokens` are no secrets: only a name that ends in the word `token` is
 _PRIVATE = re.compile(

@@ -16,9 +16,6 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from keepsake import _spool
-from keepsake._console import Progress, warn
-from keepsake._index import Index, Line, Summary, line_maker
 from keepsake.exceptions import (
     CorruptedRepositorySpec,
     DoesNotExist,
@@ -29,6 +26,7 @@ from keepsake.exceptions import (
     ReadError,
     WriteError,
 )
+from keepsake.listing.index import Index, Line, Summary, line_maker
 from keepsake.metadata import (
     Record,
     leaves_word,
@@ -38,7 +36,9 @@ from keepsake.metadata import (
     time_seconds,
     time_text,
 )
+from keepsake.recording import spool as _spool
 from keepsake.storage import Storage
+from keepsake.util.console import Progress, warn
 
 VERSION = 1
 RUNNING_SECONDS = 30.0  # a heartbeat comes every 5 s; one that is older than this is stale

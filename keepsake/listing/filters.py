@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any, Protocol, TypeVar
 
-from keepsake._console import warn
-from keepsake._values import sort_key
 from keepsake.exceptions import InvalidFilter
+from keepsake.util.console import warn
+from keepsake.util.values import sort_key
 
 # Patterns are compiled when they are first used: that takes a listing without filters no time
 _NAME = r'(?s)\s*(?:"((?:[^"\\]|\\.)*)"|'

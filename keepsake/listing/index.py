@@ -17,7 +17,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from keepsake._values import decode
 from keepsake.exceptions import ReadError
 from keepsake.metadata import (
     CHECKPOINT_FIELDS,
@@ -29,12 +28,13 @@ from keepsake.metadata import (
     time_key,
     time_seconds,
 )
+from keepsake.util.values import decode
 
 _dumps = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps makes one each time
 _loads = json.JSONDecoder().raw_decode  # json.loads spends half of its time on finding out what it was given
 _REST = ("created", "params", "command", "user", "host", "keepsake_version")  # of the record
 _CHECKPOINT_ID_LENGTH = 12  # enough to tell candidates from the rest; the record itself decides
-_MANY = 200  # records that are read quicker by _bulk, even with msgspec still to be loaded
+_MANY = 200  # records that are read quicker by bulk, even with msgspec still to be loaded
 _FORMAT = "keepsake index 5\n"
 
 
@@ -85,13 +85,13 @@ def line_maker(count: int) -> Callable[[bytes, str, str], Line]:
     if count < _MANY:
         return _line
     try:
-        from keepsake import _bulk
+        from keepsake.listing import bulk
     except ImportError:  # there is no msgspec for this Python
         return _line
 
     def quick_line(data: bytes, experiment_id: str, etag: str) -> Line:
-        record = _bulk.usual_record(data, experiment_id)
-        return Line.make(record, etag, _bulk.dumps) if record else _line(data, experiment_id, etag)
+        record = bulk.usual_record(data, experiment_id)
+        return Line.make(record, etag, bulk.dumps) if record else _line(data, experiment_id, etag)
 
     return quick_line
 

@@ -1,0 +1,1 @@
+"""Notebook tables and figures."""

@@ -1,0 +1,1 @@
+"""Listing many experiments quickly: the index, filters."""

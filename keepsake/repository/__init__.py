@@ -1,0 +1,1 @@
+"""What a repository holds: records, heartbeats, archives; copying and examining it."""
