@@ -7,6 +7,7 @@ import signal
 
 import keepsake
 from keepsake.exceptions import KeepsakeError
+from keepsake.recording import run as beginning
 from keepsake.recording import saver
 from keepsake.storage import disk
 from tests.faults import inspect_repository as inspect
