@@ -11,8 +11,12 @@ KeepsakeError
 │   ├── CorruptedArchive            an archive is truncated, damaged or hostile
 │   └── IncompatibleRepositoryVersion   the repository is newer than this package
 ├── WriteError                      the repository or a local directory cannot be written
+│   ├── MissingRepository           no repository is where one was: a disk that is not mounted
+│   ├── OtherRepository             another repository is where the right one was
+│   └── MissingRecord               an experiment is gone from its repository, and nothing says that it was removed
 ├── PreconditionFailed              somebody else wrote the object first (`if_absent`, `if_match`)
 ├── RepositoryConfigurationError    a repository URL, its server or its credentials are wrong
+│   ├── MissingBucket               the repository's bucket is not there; the first run makes it
 │   └── MissingExtra                an optional package is needed; also an ImportError
 └── ConfigNotFound                  no `keepsake.yaml` in this directory or above
 """
@@ -62,6 +66,18 @@ class IncompatibleRepositoryVersion(ReadError):
 
 class WriteError(KeepsakeError):
     """The repository, or a local directory, cannot be written."""
+
+
+class MissingRepository(WriteError):
+    """No repository is where one was, as when a disk is not mounted. What waits for it stays in the spool."""
+
+
+class OtherRepository(WriteError):
+    """Another repository is where the right one was, by its identity. What waits for it stays in the spool."""
+
+
+class MissingRecord(WriteError):
+    """An experiment is gone from its repository, and nothing says that a person removed it there."""
 
 
 class PreconditionFailed(KeepsakeError):

@@ -87,7 +87,7 @@ def _store(
         from keepsake.archive.writer import open_archive, verify
     if check:
         verify(pack)
-    if not (is_archive(pack) and repository.take_archive(entry.id, pack)):
+    if not (is_archive(pack) and repository.adopt_archive(entry.id, pack.stem, pack)):
         with open_archive(pack, workers) as archive:
             repository.put_archive(entry.id, pack.stem, cast(BinaryIO, Watched(archive, moved)))
 

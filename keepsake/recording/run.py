@@ -61,7 +61,7 @@ def _publish(repository: Repository, record: Record, *, beat: bool) -> None:
         try:
             repository.beat(record["id"])
         except BaseException:
-            repository.delete([record])
+            repository.withdraw(record)
             raise
 
 
@@ -102,7 +102,7 @@ def _publish_within_deadline(repository: Repository, record: Record, *, beat: bo
     def undo() -> None:
         if done[0] is None:
             with suppress(KeepsakeError):  # why init() fails is said, not that this does
-                repository.delete([record])
+                repository.withdraw(record)
 
     threading.Thread(target=run, name="keepsake-init", daemon=True).start()
     try:

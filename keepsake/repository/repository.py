@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -22,6 +23,9 @@ from keepsake.exceptions import (
     IncompatibleRepositoryVersion,
     KeepsakeError,
     MissingBucket,
+    MissingRecord,
+    MissingRepository,
+    OtherRepository,
     PreconditionFailed,
     ReadError,
     WriteError,
@@ -45,6 +49,8 @@ RUNNING_SECONDS = 30.0  # a heartbeat comes every 5 s; one that is older than th
 _SKEW_SECONDS = 600.0  # an object not written for this long holds no fresh heartbeat, whatever a writer's clock says
 _SPEC = "repository.json"
 _SPEC_CONTENT = b'{"version":%d}' % VERSION
+_IDENTITY = "identity.json"
+_REMOVED = "removed"
 EXPERIMENTS = "metadata/experiments"
 HEARTBEATS = "metadata/heartbeats"
 ARCHIVES = ("experiments", "checkpoints")
@@ -136,13 +142,19 @@ class Repository:
         self.storage.put(_SPEC, _SPEC_CONTENT)
         self._spec_found = True
 
-    def ensure(self) -> None:
-        """Make the repository if it is not there yet."""
+    def ensure(self, expected: str | None = None) -> str:
+        """Make the repository if it is not there yet, and return its identity.
+
+        `expected` is the identity of the repository that was there before. It is not made up for by a new one:
+        MissingRepository is raised if there is none, as where a disk is not mounted.
+        """
         try:
             self.check()
         except MissingBucket:
             self._spec_found = False
         if not self._spec_found:
+            if expected is not None:
+                raise self._missing()
             self.storage.ensure_writable()
             try:
                 self.storage.put(_SPEC, _SPEC_CONTENT, if_absent=True)
@@ -150,6 +162,62 @@ class Repository:
                 self._spec_found = None
                 self.check()  # somebody else was quicker
             self._spec_found = True
+        return self.identity or self._write_identity()
+
+    # The identity
+
+    @property
+    def identity(self) -> str | None:
+        """What tells this repository from all others that are ever at its URL; None where nobody has written it yet.
+
+        It is looked up each time: a disk may have been unmounted, or an endpoint changed, since the last time.
+        """
+        try:
+            data, _ = self.storage.get(_IDENTITY)
+        except (DoesNotExist, MissingBucket):
+            return None
+        try:
+            return str(json.loads(data)["id"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise CorruptedRepositorySpec(
+                f"{_IDENTITY} in {self.url} is damaged. Restore it from a backup, or delete it: the next run writes it "
+                "anew, and what waits in a spool is then sent by `keepsake sync --force`."
+            ) from error
+
+    def _write_identity(self) -> str:
+        identity = os.urandom(16).hex()
+        try:
+            self.storage.put(_IDENTITY, json.dumps({"id": identity}).encode(), if_absent=True)
+        except PreconditionFailed:
+            return self.identity or identity  # somebody else was quicker
+        return identity
+
+    def expect(self, identity: str | None) -> None:
+        """Raise MissingRepository or OtherRepository unless this is the repository with that identity.
+
+        None stands for a repository that had none yet.
+        """
+        found = self.identity
+        if found == identity or (identity is None and found is not None):
+            return
+        if found is None and not self._look_again():
+            raise self._missing()
+        raise OtherRepository(
+            f"The repository at {self.url} is another one than before: it was replaced, restored from an old backup, "
+            "or is at another server. What waits for the one before stays where it is. "
+            "`keepsake sync --force` sends it to the one that is there now."
+        )
+
+    def _look_again(self) -> bool:
+        """Whether there is a repository now, whatever was seen before."""
+        self._spec_found = None
+        self.check()
+        return self.exists
+
+    def _missing(self) -> MissingRepository:
+        return MissingRepository(
+            f"There is no repository at {self.url} any more. Is its disk mounted, or the bucket there?"
+        )
 
     # Records
 
@@ -281,16 +349,19 @@ class Repository:
 
     # Writing records
 
-    def merge(self, base: Record, changes: _spool.Changes, *, create: bool) -> Record:
+    def merge(self, base: Record, changes: _spool.Changes, *, create: bool, identity: str | None = None) -> Record:
         """Add changed fields and new checkpoints to an experiment, whoever else writes it; return it as it is then.
 
-        Raises DoesNotExist if it is not there and is not to be created: it was deleted.
+        `identity` is that of the repository that the experiment was begun in, to see that this is the one.
+
+        Raises DoesNotExist if it is not there, is not to be created and was removed by a person, and MissingRecord,
+        MissingRepository or OtherRepository if it is gone for another reason.
         """
 
         def change(known: _Known | None) -> _Known | None:
             if known is None:
                 if not create:
-                    raise self._deleted(base["id"])
+                    raise self._gone(base["id"])
                 known = _Known.of({**base, "checkpoints": None}, None)
             new = {c["id"]: c for c in changes.checkpoints if c["id"] not in known.ids}
             if known.etag is not None and not new and changes.fields.items() <= known.record.items():
@@ -300,18 +371,25 @@ class Repository:
             texts = known.texts + [render_checkpoint(checkpoint) for checkpoint in new.values()]
             return _Known(record, known.etag, texts, known.ids | new.keys())
 
-        return self._rewrite(base["id"], change, is_new=create and not changes.checkpoints)
+        return self._rewrite(base["id"], change, is_new=create and not changes.checkpoints, identity=identity)
 
     def _rewrite(
-        self, experiment_id: str, change: Callable[[_Known | None], _Known | None], *, is_new: bool = False
+        self,
+        experiment_id: str,
+        change: Callable[[_Known | None], _Known | None],
+        *,
+        is_new: bool = False,
+        identity: str | None = None,
     ) -> Record:
         """Write what `change` makes of an experiment (None: nothing to do), again if somebody else was quicker.
 
-        `is_new`: that there is none yet is supposed, not looked up, at first.
+        `is_new`: at first, the experiment is taken to be new without a look.
         """
         for attempt in range(_WRITE_ATTEMPTS):
             known = self._known.pop(experiment_id, None)
             if known is None and (attempt or not is_new):
+                if identity is not None:  # what was read before is proof enough: only the same record has its etag
+                    self.expect(identity)
                 known = self._read_known(experiment_id)
             changed = change(known)
             if changed is not None:
@@ -330,15 +408,17 @@ class Repository:
             return latest.record
         raise WriteError(f"{_record_key(experiment_id)} in {self.url} is being rewritten by others all the time")
 
-    def _deleted(self, experiment_id: str) -> KeepsakeError:
-        """Return the error for an experiment that was there; but a disk that is not mounted deletes nothing."""
-        try:
-            self.storage.get(_SPEC)
-        except DoesNotExist as error:
-            raise WriteError(
-                f"There is no repository at {self.url} any more: is its disk mounted, the bucket there?"
-            ) from error
-        return DoesNotExist(f"there is no experiment {experiment_id} in {self.url}")
+    def _gone(self, experiment_id: str) -> KeepsakeError:
+        """Return the error for an experiment that was there: DoesNotExist only if a person removed it."""
+        if not self._look_again():
+            return self._missing()
+        if self.was_removed(experiment_id):
+            return DoesNotExist(f"There is no experiment {experiment_id} in {self.url}: it was removed.")
+        return MissingRecord(
+            f"Experiment {experiment_id[:7]} is not in {self.url} any more, and nothing says that somebody removed it. "
+            f"What waits of it stays where it is. `keepsake rm {experiment_id[:7]}` gives it up; "
+            "`keepsake sync --force` creates it again."
+        )
 
     def forget(self, experiment_id: str) -> None:
         """Let go of what is kept in memory to rewrite an experiment quickly."""
@@ -351,26 +431,53 @@ class Repository:
             return None
         return _Known.of(_parse(data, experiment_id, self.url), etag)
 
-    def put_archive(self, experiment_id: str, archive_id: str, source: BinaryIO) -> None:
-        """Store the archive that `source` is read to make. Raises DoesNotExist if the experiment is deleted before."""
-        self.storage.upload(archive_key(experiment_id, archive_id), source)
-        self._remove_if_deleted(experiment_id, archive_id)
+    # Archives
 
-    def take_archive(self, experiment_id: str, pack: Path) -> bool:
-        """Store a pack that is an archive by moving it, or return False if it must be copied. Raises as the other."""
-        if not self.storage.take(archive_key(experiment_id, pack.stem), pack):
-            return False
-        self._remove_if_deleted(experiment_id, pack.stem)
+    def put_archive(self, experiment_id: str, archive_id: str, source: BinaryIO) -> None:
+        """Store the archive that `source` is read to make.
+
+        Raises DoesNotExist if the experiment is removed meanwhile, and what `merge` raises if it is gone otherwise.
+        """
+        self.storage.upload(archive_key(experiment_id, archive_id), source)
+        self._remove_if_removed(experiment_id, archive_id)
+
+    def adopt_archive(self, experiment_id: str, archive_id: str, file: Path) -> bool:
+        """Store a finished archive by moving its file, or return False if it must be copied. Raises as `put_archive`.
+
+        The file keeps another name until the repository is seen to hold it: a move into the mount point of a disk
+        that has just been unmounted must not be the end of it.
+        """
+        kept = file.with_name(f".{file.name}.kept")
+        try:
+            os.link(file, kept)
+        except OSError:
+            return False  # no hard links here: a copy does
+        try:
+            if not self.storage.take(archive_key(experiment_id, archive_id), file):
+                return False
+            try:
+                self._remove_if_removed(experiment_id, archive_id)
+            except DoesNotExist:
+                raise
+            except BaseException:
+                os.replace(kept, file)
+                raise
+        finally:
+            kept.unlink(missing_ok=True)
         return True
 
-    def _remove_if_deleted(self, experiment_id: str, archive_id: str) -> None:
+    def _remove_if_removed(self, experiment_id: str, archive_id: str) -> None:
+        """Take back an archive whose experiment a person removed while it was on its way."""
         try:
             with self.storage.open(_record_key(experiment_id), length=1):
-                pass
-        except DoesNotExist as error:
-            deleted = self._deleted(experiment_id)
-            self.storage.delete([archive_key(experiment_id, archive_id)])
-            raise deleted from error
+                is_there = True
+        except DoesNotExist:
+            is_there = False
+        if not is_there or self.was_removed(experiment_id):
+            error = self._gone(experiment_id)
+            if isinstance(error, DoesNotExist):
+                self.storage.delete([archive_key(experiment_id, archive_id)])
+            raise error
 
     # Heartbeats
 
@@ -425,20 +532,57 @@ class Repository:
     # Deleting
 
     def delete(self, experiments: Iterable[Record], advance: Callable[[int], None] = lambda count: None) -> None:
-        """Delete experiments with all that is theirs, metadata first: a crash leaves garbage, never a false listing."""
-        experiments = list(experiments)
-        ids = [record["id"] for record in experiments]
-        self.storage.delete([_record_key(experiment_id) for experiment_id in ids])
+        """Delete experiments with all that is theirs.
+
+        Metadata goes first: a crash leaves garbage, never a false listing. Before that, it is written down that they
+        are removed. Whoever is still saving one of them then knows that a person wanted it, and takes back what comes
+        too late. Each record is read after that, so that the archives of its last checkpoints are known.
+        """
+        records = {record["id"]: record for record in experiments}
+        if not records:
+            return
+        self._mark_removed(records)
+        for key, data, _ in self.storage.get_many([_record_key(experiment_id) for experiment_id in records]):
+            with suppress(ReadError):  # a broken one is deleted too
+                records[id_of(key)] = parse_experiment(data, id_of(key))
+        self.storage.delete([_record_key(experiment_id) for experiment_id in records])
         entries = self._entries()
-        for experiment_id in ids:
+        for experiment_id in records:
             self.forget(experiment_id)
             if experiment_id in entries:
                 entries[experiment_id].discard()
-        keys = [_heartbeat_key(experiment_id) for experiment_id in ids]
-        keys += [key for record in experiments for key in archive_keys(record)]
+        keys = [_heartbeat_key(experiment_id) for experiment_id in records]
+        keys += [key for record in records.values() for key in archive_keys(record)]
         for start in range(0, len(keys), 1000):
             self.storage.delete(keys[start : start + 1000])
             advance(len(keys[start : start + 1000]))
+
+    def withdraw(self, record: Record) -> None:
+        """Take back an experiment whose init() failed: as if it had never been."""
+        self.forget(record["id"])
+        self.storage.delete([_record_key(record["id"]), _heartbeat_key(record["id"]), *archive_keys(record)])
+
+    def _mark_removed(self, experiment_ids: Iterable[str]) -> None:
+        content = {"experiments": sorted(experiment_ids), "removed": time_text()}
+        self.storage.put(f"{_REMOVED}/{os.urandom(8).hex()}.json", json.dumps(content).encode())
+
+    def was_removed(self, experiment_id: str) -> bool:
+        """Whether a person removed an experiment here, which is what tells that from a loss."""
+        return any(experiment_id in experiments for _, experiments in self._removals())
+
+    def bring_back(self, experiment_ids: Iterable[str]) -> None:
+        """Forget that experiments were removed, before they are copied here again."""
+        ids = set(experiment_ids)
+        for key, experiments in self._removals():
+            if ids & experiments:
+                left = sorted(experiments - ids)
+                self.storage.put(key, json.dumps({"experiments": left, "removed": time_text()}).encode())
+
+    def _removals(self) -> Iterator[tuple[str, set[str]]]:
+        keys = [info.key for info in self.storage.list(_REMOVED)]
+        for key, data, _ in self.storage.get_many(keys) if keys else ():
+            with suppress(ValueError, KeyError, TypeError, RecursionError):
+                yield key, set(json.loads(data)["experiments"])
 
     def delete_checkpoint_files(self, experiment_id: str, checkpoint_ids: set[str]) -> None:
         """Delete checkpoints' archives; their metrics stay, their path becomes empty."""
@@ -450,7 +594,7 @@ class Repository:
 
         def change(known: _Known | None) -> _Known:
             if known is None:
-                raise self._deleted(experiment_id)
+                raise self._gone(experiment_id)
             checkpoints = known.record.get("checkpoints") or []
             emptied = [{**c, "path": ""} if c["id"] in checkpoint_ids else c for c in checkpoints]
             return _Known.of({**known.record, "checkpoints": emptied}, known.etag)

@@ -12,7 +12,14 @@ from typing import Any
 
 import pytest
 
-from keepsake.exceptions import DoesNotExist, ReadError, WriteError
+from keepsake.exceptions import (
+    DoesNotExist,
+    MissingRecord,
+    MissingRepository,
+    OtherRepository,
+    ReadError,
+    WriteError,
+)
 from keepsake.listing.filters import parse_filter
 from keepsake.listing.index import cache_directory
 from keepsake.metadata import Record, time_text
@@ -269,9 +276,59 @@ def test_unknown_fields_and_the_text_of_times_survive_a_rewrite(
     assert found["checkpoints"][0]["other"] is True
 
 
-def test_an_experiment_that_was_deleted_is_not_brought_back(storage: CountingStorage, repository: Repository) -> None:
+def test_an_experiment_that_was_removed_is_not_brought_back(storage: CountingStorage, repository: Repository) -> None:
+    put(storage, make_record(1))
+    Repository(storage).delete([make_record(1)])
     with pytest.raises(DoesNotExist):
         repository.merge(make_record(1), Changes({}, [make_checkpoint(1)]), create=False)
+
+
+def test_an_experiment_that_is_gone_was_not_therefore_removed(storage: CountingStorage, repository: Repository) -> None:
+    """A backup may have been restored, or a file lost: what waits in a spool must not be dropped for that."""
+    with pytest.raises(MissingRecord, match="keepsake rm 0000001"):
+        repository.merge(make_record(1), Changes({}, [make_checkpoint(1)]), create=False)
+
+
+def test_what_was_removed_can_be_copied_here_again(storage: CountingStorage, repository: Repository) -> None:
+    put(storage, make_record(1))
+    put(storage, make_record(2))
+    repository.delete([make_record(1), make_record(2)])
+    repository.bring_back([make_id(1)])
+    assert (repository.was_removed(make_id(1)), repository.was_removed(make_id(2))) == (False, True)
+
+
+def test_archives_of_checkpoints_that_came_since_a_record_was_read_are_deleted_too(
+    storage: CountingStorage, repository: Repository
+) -> None:
+    read_before = make_record(1)
+    put(storage, make_record(1, checkpoints=[make_checkpoint(1, path="weights")]))
+    storage.put(f"checkpoints/{make_checkpoint(1)['id']}.tar.gz", b"archive")
+    repository.delete([read_before])
+    assert list(storage.list("checkpoints")) == []
+
+
+def test_a_repository_has_one_identity(storage: CountingStorage) -> None:
+    identity = Repository(storage).ensure()
+    assert Repository(storage).ensure() == Repository(storage).identity == identity
+    Repository(storage).expect(identity)
+
+
+def test_another_repository_in_the_same_place_is_told_apart(storage: CountingStorage) -> None:
+    identity = Repository(storage).ensure()
+    storage.delete(["identity.json"])
+    with pytest.raises(OtherRepository, match="sync --force"):
+        Repository(storage).expect(identity)
+    Repository(storage).ensure()
+    with pytest.raises(OtherRepository):
+        Repository(storage).expect(identity)
+
+
+def test_a_repository_that_was_there_is_not_made_up_for() -> None:
+    """An empty mount point is not the place for a new one."""
+    repository = Repository(MemoryStorage())
+    with pytest.raises(MissingRepository, match="mounted"):
+        repository.ensure("0" * 32)
+    assert list(repository.storage.list("")) == []
 
 
 def test_an_archive_of_an_experiment_that_is_deleted_meanwhile_is_not_left(
@@ -287,7 +344,7 @@ def test_an_archive_of_an_experiment_that_is_deleted_meanwhile_is_not_left(
 
     with pytest.raises(DoesNotExist):
         repository.put_archive(make_id(1), make_id(1), Source(b"archive"))
-    assert [info.key for info in storage.list("")] == ["repository.json"]
+    assert [info.key for info in storage.list("") if not info.key.startswith("removed/")] == ["repository.json"]
 
 
 def test_a_repository_that_is_away_has_deleted_nothing() -> None:
