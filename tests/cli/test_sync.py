@@ -30,20 +30,20 @@ def recorded_offline(
 
 
 def test_it_sends_what_was_recorded_offline(recorded_offline: Bench, run: Run) -> None:
-    assert recorded_offline.listed() == set()
+    assert recorded_offline.kept() == set()
     id = run("ls", "-q").stdout.strip()
     result = run("sync")
     assert result.stdout.startswith(f"* Experiment {id[:7]} (2 new checkpoints, ")
     assert result.stdout.endswith(f" of files) → {recorded_offline.url}\n")
     assert result.stderr == "═══╡ Sent 1 experiment.\n"
-    assert {key.split("/")[0] for key in recorded_offline.listed()} == {"checkpoints", "metadata", "repository.json"}
+    assert {key.split("/")[0] for key in recorded_offline.kept()} == {"checkpoints", "metadata", "repository.json"}
     assert run("sync").output == "═══╡ Everything is in the repository.\n"
 
 
 @pytest.mark.parametrize("option", ["-n", "--dry-run"])
 def test_a_dry_run_only_tells(recorded_offline: Bench, run: Run, option: str) -> None:
     assert "(2 new checkpoints, " in run("sync", option).stdout
-    assert recorded_offline.listed() == set()
+    assert recorded_offline.kept() == set()
 
 
 def test_other_commands_say_that_something_waits(recorded_offline: Bench, run: Run) -> None:

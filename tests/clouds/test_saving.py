@@ -55,7 +55,7 @@ def test_many_machines_lose_nothing(place: Bench, project_directory: Path, run_p
     experiments = Project(repository=place.url).experiments.list()
     made = [(c.metrics or {}).get("number", -1) * 10 + (c.step or 0) for e in experiments for c in e.checkpoints]
     assert sorted(made) == list(range(320))
-    assert len([key for key in place.listed() if key.startswith("checkpoints/")]) == 320
+    assert len([key for key in place.kept() if key.startswith("checkpoints/")]) == 320
     checkpoint = experiments[0].checkpoints[0]
     with checkpoint.open("model") as file:
         assert file.read().decode() == f"{(checkpoint.metrics or {})['number']} {checkpoint.step}"
@@ -89,7 +89,7 @@ def test_a_third_of_all_requests_refused_is_no_loss(
         assert (tmp_path / checkpoint.id / "model").read_bytes() == content
         assert (tmp_path / checkpoint.id / "train.py").read_text() == "code"
     assert not (project_directory / ".keepsake").exists()
-    assert len(place.listed()) == 3 + len(contents)
+    assert len(place.kept()) == 3 + len(contents)
 
 
 @in_clouds

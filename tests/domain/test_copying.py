@@ -55,7 +55,7 @@ def test_pushing_again_copies_only_what_is_new(experiments: list[Experiment], re
     experiments[0].checkpoint(path="model.pth", metrics={"loss": 7.0})
     experiments[0].stop()
     run("push", other.url)
-    assert other.listed() == repository.listed()
+    assert other.kept() == repository.kept()
     assert before < set(other.storage.list(""))
     copied = Project(repository=other.url).experiments.get(experiments[0].id)
     assert copied.checkpoints.metrics["loss"] == [0.0, 0.0, 7.0]
@@ -85,7 +85,7 @@ def test_a_copy_that_was_cut_off_goes_on_and_a_damaged_one_is_replaced(
     experiments: list[Experiment], repository: Bench, other: Bench
 ) -> None:
     run("push", other.url)
-    archives = sorted(key for key in other.listed() if key.endswith(".tar.gz"))
+    archives = sorted(key for key in other.kept() if key.endswith(".tar.gz"))
     other.remove(archives[0])
     other.write(archives[1], other.read(archives[1])[:-10])
     run("push", other.url)

@@ -56,7 +56,7 @@ def test_a_run_is_recorded_whole(trained: Experiment, project_directory: Path, p
     """A finished run leaves in the repository what 0.4.2 would have put there, and nothing anywhere else."""
     checkpoints = [f"checkpoints/{c.id}.tar.gz" for c in trained.checkpoints]
     expected = ["repository.json", f"metadata/experiments/{trained.id}.json", f"experiments/{trained.id}.tar.gz"]
-    assert place.listed() == {*expected, *checkpoints}
+    assert place.kept() == {*expected, *checkpoints}
     assert not (project_directory / ".keepsake").exists()
     assert place.read("repository.json") == b'{"version":1}'
 
@@ -147,7 +147,7 @@ def test_what_still_waits_in_the_spool_can_be_read(
         patch.setenv("KEEPSAKE_OFFLINE", "1")
         experiment = keepsake.init(path="model.pth", params={"a": 1})
         experiment.checkpoint(path="model.pth", metrics={"loss": 1.0}, primary_metric=MINIMIZE)
-        assert place.listed() == set()
+        assert place.kept() == set()
         found = keepsake.experiments.get(experiment.id)
         assert found.is_running()
         assert found.checkpoints.metrics["loss"] == [1.0]
@@ -176,7 +176,7 @@ def test_weights_are_copied_once(project_directory: Path, place: Bench, monkeypa
     checkpoint = experiment.checkpoint(path="model.pth")
     assert checkpoint is not None
     experiment.stop()
-    assert f"checkpoints/{checkpoint.id}.tar.gz" in place.listed()
+    assert f"checkpoints/{checkpoint.id}.tar.gz" in place.kept()
     with keepsake.experiments.get(experiment.id).checkpoints[0].open("model.pth") as file:
         assert file.read() == weights
 
@@ -332,7 +332,7 @@ def test_a_checkpoint_that_cannot_be_recorded_never_raises_into_the_loop(
     assert experiment.checkpoint() is not None
     experiment.stop()
     assert keepsake.experiments.get(experiment.id).checkpoints.step == [0]
-    assert len(place.listed()) == 2
+    assert len(place.kept()) == 2
     assert not (project_directory / ".keepsake").exists()
 
 
@@ -354,7 +354,7 @@ def test_an_init_that_fails_raises_and_leaves_nothing(
     with pytest.raises(exceptions.KeepsakeError):
         keepsake.init(**arguments)
     assert [path.name for path in project_directory.iterdir()] == ["keepsake.yaml"]
-    assert place.listed() == set()
+    assert place.kept() == set()
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.5])
@@ -373,7 +373,7 @@ def test_an_init_that_is_interrupted_leaves_nothing(
     for thread in threading.enumerate():
         if thread.name == "keepsake-init":
             thread.join(10)
-    assert place.listed() <= {"repository.json"}
+    assert place.kept() <= {"repository.json"}
     assert not (project_directory / ".keepsake" / "spool").exists()
 
 
@@ -444,9 +444,9 @@ def test_experiments_are_deleted_with_all_that_is_theirs(project_directory: Path
     assert len(bad) == 2
     bad.delete()
     (left,) = keepsake.experiments.list()
-    assert len(place.listed()) == 4
+    assert len(place.kept()) == 4
     left.delete()
-    assert place.listed() == {"repository.json"}
+    assert place.kept() == {"repository.json"}
 
 
 def test_ids_are_found_by_their_beginning(trained: Experiment) -> None:
@@ -612,7 +612,7 @@ def test_a_run_that_was_deleted_is_not_brought_back(
     experiment.checkpoint(metrics={"loss": 3.0})
     experiment.stop()
     assert keepsake.experiments.list() == []
-    assert place.listed() == {"repository.json"}
+    assert place.kept() == {"repository.json"}
     assert not (project_directory / ".keepsake").exists()
     assert capsys.readouterr().err.count("was deleted") == 1
 

@@ -33,6 +33,10 @@ class Bench(ABC):
     def listed(self) -> set[str]:
         """The keys of all that is there, temporary objects included."""
 
+    def kept(self) -> set[str]:
+        """The keys of what the experiments of a repository consist of, and of its spec."""
+        return {key for key in self.listed() if key != "identity.json" and not key.startswith("removed/")}
+
     @abstractmethod
     def read(self, key: str) -> bytes: ...
 
