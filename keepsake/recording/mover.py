@@ -1,39 +1,64 @@
 """Bringing what the spool holds into the repository.
 
 Saving in the background, draining at the end, recovering after a crash, offline work and `keepsake sync` are all
-`publish` (records) and `upload` (archives), which anyone may do, twice or at once: same keys, same bytes, merged by ID.
+`publish` (records) and `upload` (archives). Anyone may do them, twice or at once: same keys, same bytes, merged by ID.
+
+What is in the spool is let go only when the repository that the experiment was begun in is seen to hold it, or when a
+person removed the experiment there. A record that is missing, another repository at the same URL, or none at all prove
+nothing: then an error says so, and everything stays where it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, WriteError
-from keepsake.recording import spool as _spool
+from keepsake.metadata import Record
+from keepsake.recording.entry import archive_id_of
+from keepsake.recording.journal import Changes
 from keepsake.util.console import warn
 from keepsake.util.fork import importing
 
 if TYPE_CHECKING:
-    from keepsake.recording.spool import Entry
+    from keepsake.recording.entry import Entry
     from keepsake.repository.repository import Repository
     from keepsake.util.workers import Workers
 
 
 def publish(entry: Entry, repository: Repository, *, others: bool = False) -> None:
-    """Merge what the journals say into the experiment's record; `others`: also those of other processes."""
-    changes, taken = entry.take(others=others)
-    if changes or not entry.in_repository:
-        if not entry.in_repository:
-            repository.ensure()
-        repository.merge(entry.record, changes, create=not entry.in_repository)
-        if "ended" in changes.fields:
-            repository.end_heartbeat(entry.id)  # of a run whose process could not do so
-        if not entry.in_repository:
-            entry.in_repository = True
+    """Merge what the journals say into the experiment's record; `others`: also those of other processes.
+
+    Raises DoesNotExist if a person removed the experiment, and KeepsakeErrors for what hinders it now.
+    """
+    taken = entry.take(others=others)
+    changes = taken.changes
+    if not entry.in_repository:
+        _create(entry, repository, changes)
+    elif changes:
+        repository.merge(entry.record, changes, create=False, identity=_identity(entry, repository))
+    if "ended" in changes.fields:
+        repository.end_heartbeat(entry.id)  # of a run whose process could not do so
+    taken.drop()
+
+
+def _create(entry: Entry, repository: Repository, changes: Changes) -> None:
+    entry.identity = repository.ensure(entry.identity)
+    if repository.was_removed(entry.id):  # it had been published, and its process was killed before it wrote that down
+        raise DoesNotExist(f"There is no experiment {entry.id} in {repository.url}: it was removed.")
+    repository.merge(entry.record, changes, create=True)
+    entry.in_repository = True
+    entry.write_record()
+
+
+def _identity(entry: Entry, repository: Repository) -> str | None:
+    """Return the identity of the repository that an experiment belongs to; what nobody wrote down is found out now."""
+    if entry.identity is None:
+        entry.identity = repository.identity
+        if entry.identity is not None:
             entry.write_record()
-    entry.drop(taken)
+    return entry.identity
 
 
 def upload(
@@ -44,33 +69,47 @@ def upload(
     *,
     check: bool = False,
 ) -> None:
-    """Store the archives of all packs that the experiment's record names.
+    """Store the archives of all frozen files that the experiment's record names.
 
     Args:
         moved: told of numbers of bytes as they go.
-        check: see first that packs are as they were written, which a power cut can prevent.
+        check: see first that the files are as they were frozen, which a power cut can prevent.
 
-    A damaged pack stays where it is; that CorruptedArchive is raised when all others are stored.
+    One archive that cannot be stored does not hold up the others. Its files stay where they are, and its error is
+    raised at the end.
     """
+    waiting = entry.pending()  # before the record is read: a line is in the one or in the other
     packs = entry.packs()
     if not packs:
         return
-    record = repository.merge(entry.record, _spool.Changes(), create=False)
-    named = {owner["id"]: owner.get("path") for owner in (record, *(record.get("checkpoints") or []))}
-    damaged: CorruptedArchive | None = None
+    record = repository.merge(entry.record, Changes(), create=False, identity=_identity(entry, repository))
+    paths = _paths(record)
+    unpublished = {checkpoint["id"] for checkpoint in waiting.checkpoints}
+    failed: KeepsakeError | None = None
     for pack in packs:
-        try:
-            if named.get(pack.stem):
-                _store(pack, entry, repository, workers, moved, check)
-        except FileNotFoundError:
-            continue  # another recovery has stored it
-        except CorruptedArchive as error:
-            damaged = error
+        archive_id = archive_id_of(pack)
+        if archive_id not in paths:
+            if archive_id in entry.abandoned and archive_id not in unpublished:
+                pack.unlink(missing_ok=True)
             continue
-        if pack.stem in named:  # without a path: its files were removed
+        try:
+            if paths[archive_id]:  # without a path, its files were removed
+                _store(pack, entry, repository, workers, moved, check)
             pack.unlink(missing_ok=True)
-    if damaged is not None:
-        raise CorruptedArchive(f"{damaged}. All else is saved. Delete that file to give it up.") from damaged
+        except FileNotFoundError:
+            continue  # another process has stored it
+        except DoesNotExist:
+            raise
+        except (CorruptedArchive, WriteError) as error:
+            failed = failed or error
+            repository.expect(entry.identity)  # if all of it is away, there is no need to try the rest
+    if failed is not None:
+        raise failed
+
+
+def _paths(record: Record) -> dict[str, str]:
+    """Return the path of each experiment or checkpoint ID in a record; "" if it has no files."""
+    return {owner["id"]: owner.get("path") or "" for owner in (record, *(record.get("checkpoints") or []))}
 
 
 def _store(
@@ -81,56 +120,40 @@ def _store(
     moved: Callable[[int], None] | None,
     check: bool,
 ) -> None:
-    """Store the archive of one pack. Raises FileNotFoundError if the pack is gone."""
+    """Store the archive of frozen files. Raises FileNotFoundError if they are gone."""
     with importing:
         from keepsake.archive.reader import is_archive
         from keepsake.archive.writer import open_archive, verify
-    if check:
-        verify(pack)
-    if not (is_archive(pack) and repository.adopt_archive(entry.id, pack.stem, pack)):
-        with open_archive(pack, workers) as archive:
-            repository.put_archive(entry.id, pack.stem, cast(BinaryIO, Watched(archive, moved)))
+    archive_id = archive_id_of(pack)
+    try:
+        if check:
+            verify(pack)
+        repository.expect(entry.identity)  # nothing goes to a place that has not just been seen to be the repository
+        if not (is_archive(pack) and repository.adopt_archive(entry.id, archive_id, pack)):
+            with open_archive(pack, workers) as archive:
+                repository.put_archive(entry.id, archive_id, cast(BinaryIO, Watched(archive, moved)))
+    except CorruptedArchive as error:
+        raise CorruptedArchive(
+            f"{error} It stays where it is, and all else is saved. Delete that file to give it up."
+        ) from error
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not pack.exists():
+            raise
+        raise WriteError(f"Cannot read {pack}: {error.strerror or error}. It stays where it is.") from error
 
 
 def finish(entry: Entry, repository: Repository, moved: Callable[[int], None] | None = None) -> None:
-    """Bring all that an entry holds into the repository, and remove it unless its owner is at work."""
+    """Bring all that an entry holds into the repository, and remove it if nothing waits in it any more."""
     try:
         publish(entry, repository, others=True)
         upload(entry, repository, moved=moved, check=True)
     except DoesNotExist:
-        warn(f"Experiment {entry.id[:7]} was deleted from {repository.url}: what was left to save of it is dropped")
+        warn(f"Experiment {entry.id[:7]} was removed from {repository.url}: what was left to save of it is dropped.")
         entry.discard()
         return
-    if not entry.is_alive():
-        entry.drop_old_packs()  # no record names them: the checkpoint() that froze them never returned
-        entry.close()
-
-
-class Pending(NamedTuple):
-    """What an entry of a spool holds that is not in its repository yet."""
-
-    entry: Entry
-    checkpoints: int  # not yet in the record
-    size: int  # bytes of files
-
-
-def pending(root: Path, *, of_others: bool = True) -> list[Pending]:
-    """Return what waits in a spool; without `of_others`, only what no running process seems to be at work on."""
-    found = []
-    for entry in _spool.entries(root):
-        if of_others or not entry.is_alive():
-            changes, size = entry.pending(), entry.size()
-            if changes or size or not entry.in_repository:
-                found.append(Pending(entry, len(changes.checkpoints), size))
-    return found
-
-
-def recover(root: Path, open_repository: Callable[[str], Repository]) -> Iterator[tuple[Entry, KeepsakeError | None]]:
-    """Finish what earlier runs left in a spool; yield each entry, and what went wrong: then it is still there."""
-    _spool.sweep(root)
-    for entry in _spool.entries(root):
-        if not entry.is_alive():
-            yield entry, try_to_finish(entry, open_repository)
+    for pack in entry.packs():
+        entry.set_aside(pack)  # no record and no journal names it
+    entry.close()
 
 
 def try_to_finish(
@@ -142,9 +165,9 @@ def try_to_finish(
     except KeepsakeError as error:
         return error
     except OSError as error:
-        return WriteError(f"{error.filename or entry.directory}: {error.strerror or error}")
+        return WriteError(f"{error.filename or entry.directory}: {error.strerror or error}.")
     except Exception as error:  # noqa: BLE001 - one entry must not keep the next from being finished
-        return KeepsakeError(f"unexpected {type(error).__name__}: {error}")
+        return KeepsakeError(f"Unexpected {type(error).__name__}: {error}.")
     return None
 
 

@@ -447,8 +447,9 @@ class Repository:
         The file keeps another name until the repository is seen to hold it: a move into the mount point of a disk
         that has just been unmounted must not be the end of it.
         """
-        kept = file.with_name(f".{file.name}.kept")
+        kept = file.with_name(f"{archive_id}.kept.tar.gz")
         try:
+            kept.unlink(missing_ok=True)  # of a move that a crash cut short
             os.link(file, kept)
         except OSError:
             return False  # no hard links here: a copy does

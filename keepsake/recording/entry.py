@@ -1,0 +1,263 @@
+"""What the spool holds of one experiment that is not in the repository yet.
+
+    SPOOL/<experiment id>/record.json          the experiment as it began, and the repository it goes to
+                          <process>.jsonl      the journal of one process (journal.py)
+                          <id>.pack            frozen files of a checkpoint, or of the experiment itself
+                          <id>.tar.gz          the same, as the archive that goes into the repository
+                          <id>.unnamed.…       frozen files of a checkpoint() that was not seen to return
+
+`checkpoint()` returns when its frozen files and then its line are written, so kill -9 loses nothing that had returned.
+A journal goes when its lines are in the repository, frozen files when their archive is, and the directory when nothing
+waits in it. Nothing goes because of its age, or because a process seems to have ended. Anyone may do any of this at any
+time. A process that still records finds out, and begins the entry again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from keepsake.exceptions import WriteError
+from keepsake.metadata import Record
+from keepsake.recording import journal
+from keepsake.recording.journal import Changes, Taken
+from keepsake.util.files import replace_with
+
+FRESH_SECONDS = 30.0  # whoever records touches the entry every few seconds
+_PACKS = (".pack", ".tar.gz")
+_UNNAMED = ".unnamed."
+_TRIES = 10
+_UNFINISHED_SECONDS = 3600.0  # what a crash left of a write that was under way
+
+
+class File(NamedTuple):
+    """A file of an entry, as it was when it was looked at."""
+
+    modified: int  # ns
+    path: Path
+    size: int  # bytes
+
+
+class Entry:
+    """What the spool holds of one experiment.
+
+    Attributes:
+        repository: the URL that the experiment goes to.
+        identity: of the repository that it was begun in; None while that is not known.
+        record: the experiment as it began.
+        in_repository: whether the repository has the experiment's record.
+        abandoned: archive IDs whose checkpoint() was interrupted in this process, so nobody names them any more.
+        gone: whether a person removed the experiment meanwhile.
+    """
+
+    def __init__(self, directory: Path, content: dict[str, Any]) -> None:
+        self.directory = directory
+        self.id = directory.name
+        self.repository: str = content["repository"]
+        self.identity: str | None = content.get("identity")
+        self.record: Record = content["experiment"]
+        self.in_repository: bool = content["in_repository"]
+        self.abandoned: set[str] = set()
+        self.gone = False
+        self._synced: set[File] = set()  # what is safe against a power cut
+
+    @classmethod
+    def create(
+        cls, root: Path, record: Record, repository: str, *, in_repository: bool, identity: str | None = None
+    ) -> Entry:
+        """Begin the entry of `record`, an experiment of the repository at that URL. Raises WriteError."""
+        content = {
+            "repository": repository,
+            "identity": identity,
+            "in_repository": in_repository,
+            "experiment": record,
+        }
+        entry = cls(root / record["id"], content)
+        try:
+            entry.write_record(durable=False)
+        except WriteError:
+            prune(entry.directory)
+            raise
+        return entry
+
+    @classmethod
+    def load(cls, directory: Path) -> Entry | None:
+        """Return the entry in `directory`; None if there is none, or none that is whole."""
+        try:
+            content = json.loads((directory / "record.json").read_bytes())
+            return cls(directory, content) if content["experiment"]["id"] == directory.name else None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return None
+
+    # What a run records
+
+    def write_record(self, *, durable: bool = True) -> None:
+        """Write record.json whole, in a directory that only the user can read; not `durable`: `sync` comes soon."""
+        content = {
+            "repository": self.repository,
+            "identity": self.identity,
+            "in_repository": self.in_repository,
+            "experiment": self.record,
+        }
+        for left in range(_TRIES, 0, -1):
+            try:
+                self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                replace_with(self.directory / "record.json", json.dumps(content).encode(), durable=durable)
+                return
+            except OSError as error:
+                # Another process may just be closing or discarding the entry: then its directory comes and goes
+                if left == 1 or not isinstance(error, (FileNotFoundError, FileExistsError)):
+                    raise self._unwritable(error) from error
+
+    def ensure(self) -> None:
+        """Begin the entry again if it was closed, because all was saved, or removed."""
+        if not os.path.exists(os.path.join(self.directory, "record.json")):
+            self.write_record()
+
+    def append(self, line: dict[str, Any]) -> None:
+        """Add a line to this process's journal; once this returns, the line survives the process. Raises WriteError."""
+        for left in range(_TRIES, 0, -1):
+            try:
+                journal.append(self.directory, line)
+                self.ensure()  # whoever closes an entry removes its record first, and then looks again
+                return
+            except FileNotFoundError as error:
+                if left == 1:
+                    raise self._unwritable(error) from error
+                self.ensure()
+            except OSError as error:
+                raise self._unwritable(error) from error
+
+    def touch(self) -> None:
+        """Say that a process is at work on this experiment."""
+        with suppress(OSError):  # closed meanwhile, or the disk's trouble: it only saves work to know
+            os.utime(self.directory / "record.json")
+
+    def is_fresh(self) -> bool:
+        """Whether a process seems to be at work on this experiment. It only saves work to know."""
+        try:
+            age = time.time() - (self.directory / "record.json").stat().st_mtime
+        except OSError:
+            return False
+        return abs(age) < FRESH_SECONDS
+
+    def sync(self, *, packs: bool) -> None:
+        """Make what this process has in its journals safe against a power cut, and `packs` that wait for a network."""
+        waiting = {file for file in self._files(".jsonl") if journal.is_own(file.path)}
+        waiting |= {*self._files("record.json"), *(self._files(*_PACKS) if packs else [])}
+        for file in waiting - self._synced:
+            with suppress(FileNotFoundError):
+                descriptor = os.open(file.path, os.O_RDWR)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+        self._synced = waiting
+
+    # What waits
+
+    def journals(self) -> list[Path]:
+        """Return the journals of all processes, oldest first."""
+        return [file.path for file in self._files(".jsonl")]
+
+    def packs(self) -> list[Path]:
+        """Return the frozen files that wait, oldest first, those included that no checkpoint was seen to name."""
+        return [file.path for file in self._files(*_PACKS)]
+
+    def size(self) -> int:
+        """Return how many bytes of frozen files wait."""
+        return sum(file.size for file in self._files(*_PACKS) if _UNNAMED not in file.path.name)
+
+    def frozen(self, archive_id: str) -> Path | None:
+        """Return the frozen files of the experiment or checkpoint with that ID, if they wait here."""
+        return next((path for path in self.packs() if archive_id_of(path) == archive_id), None)
+
+    def pending(self) -> Changes:
+        """Return what all journals say, without taking anything."""
+        while True:
+            with suppress(FileNotFoundError):  # taken meanwhile: it has another name, or its lines are in the repository
+                return journal.read(self.journals())
+
+    def take(self, *, others: bool) -> Taken:
+        """Take this process's journals, and with `others` those of all processes, and read them."""
+        return journal.take(self.journals(), others=others)
+
+    def set_aside(self, pack: Path) -> None:
+        """Say of frozen files that nobody named them yet. They are kept: whoever froze them may still do it."""
+        if _UNNAMED not in pack.name:
+            archive_id, _, suffix = pack.name.partition(".")
+            with suppress(OSError):  # another recovery has done it
+                os.rename(pack, pack.with_name(archive_id + _UNNAMED + suffix))
+
+    def unnamed(self) -> list[Path]:
+        """Return the frozen files that were set aside."""
+        return [pack for pack in self.packs() if _UNNAMED in pack.name]
+
+    # The end
+
+    def close(self) -> bool:
+        """Remove the entry if nothing waits in it; return whether nothing waits."""
+        record = self.directory / "record.json"
+        if self._is_waiting():
+            return False
+        with suppress(OSError):
+            record.unlink(missing_ok=True)
+        if self._is_waiting():  # it came just now
+            self.write_record()
+            return False
+        for file in self._files(".tmp", hidden=True):
+            if time.time() - file.modified / 1e9 > _UNFINISHED_SECONDS:
+                file.path.unlink(missing_ok=True)
+        prune(self.directory)
+        return True
+
+    def discard(self) -> None:
+        """Remove the entry with all it holds, its record last, and the spool if it was the last entry."""
+        record = self.directory / "record.json"
+        for file in self._files("") + self._files("", hidden=True):
+            if file.path != record:
+                file.path.unlink(missing_ok=True)
+        record.unlink(missing_ok=True)
+        prune(self.directory)
+
+    def _is_waiting(self) -> bool:
+        return any(_UNNAMED not in file.path.name for file in self._files(".jsonl", *_PACKS))
+
+    def _files(self, *suffixes: str, hidden: bool = False) -> list[File]:
+        """Return the files whose names end so, oldest first; they may vanish at any time."""
+        found = []
+        with suppress(FileNotFoundError), os.scandir(self.directory) as entries:
+            for entry in entries:
+                if entry.name.endswith(suffixes) and entry.name.startswith(".") == hidden:
+                    with suppress(OSError):
+                        status = entry.stat()
+                        found.append(File(status.st_mtime_ns, Path(entry.path), status.st_size))
+        return sorted(found)
+
+    def _unwritable(self, error: OSError) -> WriteError:
+        return WriteError(
+            f"Cannot write to {self.directory}: {error.strerror or error}. Make it writable, or set KEEPSAKE_SPOOL to "
+            "a directory that is."
+        )
+
+
+def archive_id_of(pack: Path) -> str:
+    """Return the ID of the experiment or checkpoint that frozen files belong to."""
+    return pack.name.partition(".")[0]
+
+
+def prune(directory: Path) -> None:
+    """Remove an entry's directory, the spool and .keepsake, as far as they are empty."""
+    for path in (directory, directory.parent, directory.parent.parent):
+        if path != directory and path.name not in ("spool", ".keepsake"):
+            break
+        try:
+            path.rmdir()
+        except FileNotFoundError:
+            continue
+        except OSError:
+            break  # something just came; other entries; a repository in .keepsake

@@ -1,0 +1,133 @@
+"""Journals: what one process has recorded of one experiment, a line for each checkpoint or changed field.
+
+A line is `!`, a line feed, one JSON object, a line feed. A full disk may keep only the beginning of it. It then has no
+line feed at its end, and the `!` of the next line spoils it. So a line counts when it is whole, and only then had
+checkpoint() returned.
+
+No locks: those of files do not hold on network file systems, and those of threads may be held by what a signal handler
+interrupts, and then ends. Whoever wants the lines of a journal renames it first and reads it then. The writer looks
+after each line whether its journal is still where it was, and writes the line again if it is not. Whoever removes a
+journal looks once more whether it has grown. So a line can arrive twice, but not get lost. Merging by ID makes one of
+two.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from keepsake.metadata import Record, valid_id
+
+_TRIES = 10  # a file system that caches names can tell us nothing certain: then the line is there several times
+
+_process = os.urandom(8).hex()  # names this process's journals
+
+
+def _after_fork() -> None:
+    global _process
+    _process = os.urandom(8).hex()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+@dataclass
+class Changes:
+    """What journals say: fields of the experiment that changed, and checkpoints, oldest first."""
+
+    fields: Record = field(default_factory=dict)
+    checkpoints: list[Record] = field(default_factory=list)
+
+    def add(self, data: bytes) -> None:
+        """Add the whole lines of a journal."""
+        for line in data.split(b"\n")[:-1]:
+            try:
+                entry = json.loads(line)
+                if "checkpoint" in entry and valid_id(entry["checkpoint"]["id"]):
+                    self.checkpoints.append(entry["checkpoint"])
+                self.fields.update(entry.get("experiment", {}))
+            except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
+                continue
+
+    def __bool__(self) -> bool:
+        return bool(self.fields or self.checkpoints)
+
+
+@dataclass
+class Taken:
+    """Journals that were taken to be saved, and what they say."""
+
+    changes: Changes = field(default_factory=Changes)
+    sizes: dict[Path, int] = field(default_factory=dict)  # journal → bytes that were read
+
+    def drop(self) -> None:
+        """Remove the journals, whose lines are in the repository; one that has grown since stays."""
+        for journal, size in self.sizes.items():
+            with suppress(FileNotFoundError):
+                if journal.stat().st_size == size:
+                    journal.unlink()
+
+
+def is_own(journal: Path) -> bool:
+    """Whether this process wrote a journal, or took it."""
+    return journal.name.startswith(_process)
+
+
+def append(directory: Path, line: dict[str, Any]) -> None:
+    """Add a line to this process's journal in `directory`; once this returns, the line survives the process.
+
+    Raises FileNotFoundError if the directory is not there, and other OSErrors if the line cannot be written.
+    """
+    data = b"!\n" + json.dumps(line, separators=(",", ":")).encode() + b"\n"
+    journal = os.path.join(directory, _process + ".jsonl")
+    for _ in range(_TRIES):
+        if _append(journal, data):
+            return
+
+
+def take(journals: list[Path], *, others: bool) -> Taken:
+    """Take this process's journals, and with `others` those of all processes, and read them.
+
+    Each gets a name that no other ever has, so that what is dropped later is what was read here.
+    """
+    taken = Taken()
+    for journal in journals:
+        if others or is_own(journal):
+            claimed = journal.with_name(f"{_process}-{os.urandom(8).hex()}.jsonl")
+            with suppress(OSError):  # another process has taken it, or (on Windows) is writing it
+                os.rename(journal, claimed)
+                data = claimed.read_bytes()
+                taken.changes.add(data)
+                taken.sizes[claimed] = len(data)
+    return taken
+
+
+def read(journals: list[Path]) -> Changes:
+    """Return what journals say, without taking them. Raises FileNotFoundError if one is taken meanwhile."""
+    changes = Changes()
+    for journal in journals:
+        changes.add(journal.read_bytes())
+    return changes
+
+
+def _append(journal: str, data: bytes) -> bool:
+    """Append to the file at that path; False if it was renamed away meanwhile, and the line may not be seen."""
+    descriptor = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+    try:
+        if os.write(descriptor, data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        try:
+            return os.path.samestat(os.stat(journal), os.fstat(descriptor))
+        except FileNotFoundError:
+            return False
+    finally:
+        os.close(descriptor)
+
+

@@ -1,0 +1,26 @@
+"""Writing small files so that a reader sees the old content or the new one, never a part."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+
+def replace_with(target: Path, data: bytes, *, durable: bool = False) -> None:
+    """Make `data` the content of `target`, whole or not at all; `durable`: it then survives a power cut.
+
+    Raises OSError; then nothing is left of it.
+    """
+    temporary = target.with_name(f".{target.name}-{os.urandom(8).hex()}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
