@@ -26,9 +26,11 @@ from keepsake.checkpoint import (
 from keepsake.exceptions import KeepsakeError, ValidationError, WriteError
 from keepsake.metadata import EXPERIMENT_FIELDS, Record, from_local_datetime, local_datetime, time_key, time_text
 from keepsake.recording import ending, environment
+from keepsake.recording.entry import Entry
+from keepsake.recording.heartbeat import heart
 from keepsake.recording.run import begin_experiment
 from keepsake.recording.saver import saver
-from keepsake.recording.spool import Entry, spool_root
+from keepsake.recording.spool import spool_root
 from keepsake.util.console import error as say_error
 from keepsake.util.console import say, warn
 from keepsake.util.values import decode, encode_mapping
@@ -160,13 +162,12 @@ class Experiment:
         record = _checkpoint_record(_text_path(path), step, metrics, primary_metric, more_metrics)
         entry, repository = self._open_entry(), self._project._repository
         pack = None
-        if record["path"]:
-            pack = entry.pack(record["id"])
-            if not self._freeze(record, pack, quiet=quiet):
-                record["path"], pack = "", None
-        elif not quiet:
-            say(f"Creating checkpoint {record['id'][:7]}...")
         try:
+            if record["path"]:
+                pack = self._freeze(record, entry.directory)
+                record["path"] = record["path"] if pack else ""
+            if not quiet:
+                _say_copying("checkpoint", record, self._project.repository_url)
             with _lock:
                 if step is None:
                     record["step"] = self._next_step()
@@ -174,37 +175,37 @@ class Experiment:
                 checkpoint = Checkpoint.from_json(record)
                 checkpoint._experiment = self
                 self.checkpoints.append(checkpoint)
-        except Exception:  # an interrupt may come when the line is written already
+        except Exception:
             if pack is not None:
                 pack.unlink(missing_ok=True)
+            raise
+        except BaseException:  # an interrupt may come when the line is written already: the mover finds out
+            entry.abandoned.add(record["id"])
             raise
         saver().notify(entry, repository, files=pack is not None, offline=ending.is_offline())
         return checkpoint
 
-    def _freeze(self, record: Record, pack: Path, *, quiet: bool) -> bool:
-        """Copy the files of a new checkpoint; False if the disk is too full for them, which is said."""
+    def _freeze(self, record: Record, directory: Path) -> Path | None:
+        """Copy the files of a new checkpoint; None if there is no room for them, which is said."""
         from keepsake.archive.pack import check_room
         from keepsake.archive.writer import freeze
 
         self._open_entry().ensure()
-        try:
-            check_room(pack.parent)
-        except WriteError as error:
-            warn(f"Checkpoint {record['id'][:7]} is saved without its files: {error}")
-            return False
-        arguments = (self._project._directory, record["path"], pack)
         for left in range(_FREEZE_TRIES, 0, -1):
             try:
-                entries = freeze(*arguments)
-                break
+                check_room(directory)
+                frozen = freeze(self._project._directory, record["path"], directory, record["id"])
+                environment.warn_of_secret_files(entry.name for entry in frozen.entries)
+                return frozen.path
             except WriteError as error:
-                if left == 1 or not isinstance(error.__cause__, FileNotFoundError):
+                if left > 1 and isinstance(error.__cause__, FileNotFoundError):
+                    self._open_entry().ensure()  # another process has just closed or discarded it
+                    continue
+                if ending.is_strict():
                     raise
-                self._open_entry().ensure()  # another process has just closed or discarded it
-        environment.warn_of_secret_files(entry.name for entry in entries)
-        if not quiet:
-            _say_copying("checkpoint", record, self._project.repository_url)
-        return True
+                warn(f"Checkpoint {record['id'][:7]} is saved without its files: {error}")
+                return None
+        raise AssertionError
 
     def _next_step(self) -> int:
         return ((self.checkpoints[-1].step or 0) + 1) if self.checkpoints else 0
@@ -218,6 +219,8 @@ class Experiment:
             self._entry = Entry.load(root / self.id) or Entry.create(
                 root, base, self._project._repository.url, in_repository=True
             )
+            self._entry.begin()
+            heart().start(self._project._repository, self._entry, visible=False)
         return self._entry
 
     def stop(self) -> None:

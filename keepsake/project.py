@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
@@ -19,8 +19,9 @@ from keepsake.exceptions import (
 )
 from keepsake.experiment import Experiment, ExperimentCollection
 from keepsake.metadata import Record
-from keepsake.recording.mover import Pending, pending, try_to_finish
-from keepsake.recording.spool import spool_root
+from keepsake.recording.mover import try_to_finish
+from keepsake.recording.recovery import Pending, pending
+from keepsake.recording.spool import spool_roots
 from keepsake.repository.repository import Repository, archive_key
 from keepsake.storage import open_storage
 from keepsake.util.console import Progress
@@ -86,7 +87,7 @@ class Project:
             config = self._configure()
             # A relative URL is relative to the file it stands in, or else to where the person is
             base = config.directory if self.repository is None or self.directory else Path.cwd()
-            repository = self._open_repository(config.repository, base, spool_root(config.directory))
+            repository = self._open_repository(config.repository, base, spool_roots(config.directory))
             self._opened = (state, config.directory, repository)
         return self._opened[1:]
 
@@ -113,9 +114,9 @@ class Project:
         return Config(self.repository, directory)
 
     @staticmethod
-    def _open_repository(url: str, base: Path | None = None, spool: Path | None = None) -> Repository:
+    def _open_repository(url: str, base: Path | None = None, spools: Sequence[Path] = ()) -> Repository:
         with importing:  # of an SDK; recovery does it in the background
-            return Repository(open_storage(url, base), spool)
+            return Repository(open_storage(url, base), spools)
 
     # Finding
 
@@ -217,7 +218,8 @@ class Project:
 
     def _pending(self, *, of_others: bool = True) -> list[Pending]:
         """Return what waits in this project's spool; without `of_others`, only what no running process has in hand."""
-        return pending(spool_root(self._directory), of_others=of_others)
+        roots = spool_roots(self._directory)
+        return [each for root in roots for each in pending(root, of_others=of_others)]
 
     def _send(self, waiting: Pending, moved: Callable[[int], None]) -> KeepsakeError | None:
         """Bring what waits into its repository; return what went wrong."""

@@ -10,19 +10,18 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from keepsake.exceptions import KeepsakeError, WriteError
 from keepsake.metadata import time_text
 from keepsake.recording.heartbeat import heart
-from keepsake.recording.mover import recover
+from keepsake.recording.recovery import Recovery
 from keepsake.recording.saver import saver, say_pending
 from keepsake.util.console import warn
 
 if TYPE_CHECKING:
-    from keepsake.recording.spool import Entry
+    from keepsake.recording.entry import Entry
     from keepsake.repository.repository import Repository
 
 _HURRY_SECONDS = 2.0  # all that Ctrl-C and SIGTERM wait
@@ -30,7 +29,7 @@ _RECOVERY_SECONDS = 10.0
 
 _running: dict[str, tuple[Entry, Repository]] = {}
 _installed = False
-_recovery: threading.Thread | None = None
+_recovery: Recovery | None = None
 
 
 def is_strict() -> bool:
@@ -98,17 +97,8 @@ def recover_in_background(entry: Entry, open_repository: Callable[[str], Reposit
     with suppress(OSError):
         if os.listdir(root) == [entry.id]:
             return
-    if _recovery is None or not _recovery.is_alive():
-        _recovery = threading.Thread(
-            target=_recover, args=(root, open_repository), name="keepsake-recovery", daemon=True
-        )
-        _recovery.start()
-
-
-def _recover(root: Path, open_repository: Callable[[str], Repository]) -> None:
-    for entry, error in recover(root, open_repository):
-        if error is not None:
-            warn(f"What an earlier run left of experiment {entry.id[:7]} could not be sent yet: {error}")
+    if _recovery is None or not _recovery.is_under_way:
+        _recovery = Recovery(root, entry.repository, open_repository)
 
 
 def end(entry: Entry, reason: str) -> KeepsakeError | None:
@@ -120,8 +110,8 @@ def end(entry: Entry, reason: str) -> KeepsakeError | None:
         heart().stop([entry.id])
         _say_goodbye(entry.id, reason)
     error = None if is_offline() else saver().finish(entry)
-    if entry.directory.exists():
-        entry.release()
+    if not entry.close():
+        entry.rest()
     return error
 
 
@@ -145,10 +135,10 @@ def _end_all(reason: str, seconds: float | None) -> bool:
         _say_goodbye(experiment_id, reason)
     left = saver().finish_all(seconds=None if deadline is None else max(0.0, deadline - time.monotonic()))
     if _recovery is not None:
-        _recovery.join(_RECOVERY_SECONDS if deadline is None else max(0.0, deadline - time.monotonic()))
+        _recovery.wait(_RECOVERY_SECONDS if deadline is None else max(0.0, deadline - time.monotonic()))
     for entry in entries:
-        if entry.directory.exists():
-            entry.release()
+        if not entry.close():
+            entry.rest()
     say_pending(left)
     return not left
 

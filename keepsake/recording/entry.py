@@ -21,14 +21,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from keepsake.archive import SUFFIXES, owner_id
 from keepsake.exceptions import WriteError
 from keepsake.metadata import Record
 from keepsake.recording import journal
 from keepsake.recording.journal import Changes, Taken
 from keepsake.util.files import replace_with
+from keepsake.util.processes import has_ended, process_name
 
 FRESH_SECONDS = 30.0  # whoever records touches the entry every few seconds
-_PACKS = (".pack", ".tar.gz")
 _UNNAMED = ".unnamed."
 _TRIES = 10
 _UNFINISHED_SECONDS = 3600.0  # what a crash left of a write that was under way
@@ -50,6 +51,7 @@ class Entry:
         identity: of the repository that it was begun in; None while that is not known.
         record: the experiment as it began.
         in_repository: whether the repository has the experiment's record.
+        owner: the process that records, or did so last.
         abandoned: archive IDs whose checkpoint() was interrupted in this process, so nobody names them any more.
         gone: whether a person removed the experiment meanwhile.
     """
@@ -61,6 +63,7 @@ class Entry:
         self.identity: str | None = content.get("identity")
         self.record: Record = content["experiment"]
         self.in_repository: bool = content["in_repository"]
+        self.owner: str = content.get("owner", "")
         self.abandoned: set[str] = set()
         self.gone = False
         self._synced: set[File] = set()  # what is safe against a power cut
@@ -75,6 +78,7 @@ class Entry:
             "identity": identity,
             "in_repository": in_repository,
             "experiment": record,
+            "owner": process_name(),
         }
         entry = cls(root / record["id"], content)
         try:
@@ -102,6 +106,7 @@ class Entry:
             "identity": self.identity,
             "in_repository": self.in_repository,
             "experiment": self.record,
+            "owner": self.owner,
         }
         for left in range(_TRIES, 0, -1):
             try:
@@ -132,10 +137,21 @@ class Entry:
             except OSError as error:
                 raise self._unwritable(error) from error
 
+    def begin(self) -> None:
+        """Say that this process is at work on this experiment, which another may have begun."""
+        if self.owner != process_name():
+            self.owner = process_name()
+            self.write_record(durable=False)
+
     def touch(self) -> None:
         """Say that a process is at work on this experiment."""
         with suppress(OSError):  # closed meanwhile, or the disk's trouble: it only saves work to know
             os.utime(self.directory / "record.json")
+
+    def rest(self) -> None:
+        """Say that this process is not at work on this experiment any more."""
+        with suppress(OSError):
+            os.utime(self.directory / "record.json", (0, 0))
 
     def is_fresh(self) -> bool:
         """Whether a process seems to be at work on this experiment. It only saves work to know."""
@@ -143,12 +159,12 @@ class Entry:
             age = time.time() - (self.directory / "record.json").stat().st_mtime
         except OSError:
             return False
-        return abs(age) < FRESH_SECONDS
+        return abs(age) < FRESH_SECONDS and not has_ended(self.owner)
 
     def sync(self, *, packs: bool) -> None:
         """Make what this process has in its journals safe against a power cut, and `packs` that wait for a network."""
         waiting = {file for file in self._files(".jsonl") if journal.is_own(file.path)}
-        waiting |= {*self._files("record.json"), *(self._files(*_PACKS) if packs else [])}
+        waiting |= {*self._files("record.json"), *(self._files(*SUFFIXES) if packs else [])}
         for file in waiting - self._synced:
             with suppress(FileNotFoundError):
                 descriptor = os.open(file.path, os.O_RDWR)
@@ -166,20 +182,22 @@ class Entry:
 
     def packs(self) -> list[Path]:
         """Return the frozen files that wait, oldest first, those included that no checkpoint was seen to name."""
-        return [file.path for file in self._files(*_PACKS)]
+        return [file.path for file in self._files(*SUFFIXES)]
 
     def size(self) -> int:
         """Return how many bytes of frozen files wait."""
-        return sum(file.size for file in self._files(*_PACKS) if _UNNAMED not in file.path.name)
+        return sum(file.size for file in self._files(*SUFFIXES) if _UNNAMED not in file.path.name)
 
     def frozen(self, archive_id: str) -> Path | None:
         """Return the frozen files of the experiment or checkpoint with that ID, if they wait here."""
-        return next((path for path in self.packs() if archive_id_of(path) == archive_id), None)
+        return next((path for path in self.packs() if owner_id(path) == archive_id), None)
 
     def pending(self) -> Changes:
         """Return what all journals say, without taking anything."""
         while True:
-            with suppress(FileNotFoundError):  # taken meanwhile: it has another name, or its lines are in the repository
+            with suppress(
+                FileNotFoundError
+            ):  # taken meanwhile: it has another name, or its lines are in the repository
                 return journal.read(self.journals())
 
     def take(self, *, others: bool) -> Taken:
@@ -225,7 +243,7 @@ class Entry:
         prune(self.directory)
 
     def _is_waiting(self) -> bool:
-        return any(_UNNAMED not in file.path.name for file in self._files(".jsonl", *_PACKS))
+        return any(_UNNAMED not in file.path.name for file in self._files(".jsonl", *SUFFIXES))
 
     def _files(self, *suffixes: str, hidden: bool = False) -> list[File]:
         """Return the files whose names end so, oldest first; they may vanish at any time."""
@@ -243,11 +261,6 @@ class Entry:
             f"Cannot write to {self.directory}: {error.strerror or error}. Make it writable, or set KEEPSAKE_SPOOL to "
             "a directory that is."
         )
-
-
-def archive_id_of(pack: Path) -> str:
-    """Return the ID of the experiment or checkpoint that frozen files belong to."""
-    return pack.name.partition(".")[0]
 
 
 def prune(directory: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from keepsake.exceptions import KeepsakeError
 
 if TYPE_CHECKING:
-    from keepsake.recording.spool import Entry
+    from keepsake.recording.entry import Entry
     from keepsake.repository.repository import Repository
 
 BEAT_SECONDS = 5.0

@@ -16,7 +16,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,5 +128,3 @@ def _append(journal: str, data: bytes) -> bool:
             return False
     finally:
         os.close(descriptor)
-
-

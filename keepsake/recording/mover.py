@@ -14,9 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from keepsake.archive import owner_id
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, WriteError
-from keepsake.metadata import Record
-from keepsake.recording.entry import archive_id_of
 from keepsake.recording.journal import Changes
 from keepsake.util.console import warn
 from keepsake.util.fork import importing
@@ -44,7 +43,10 @@ def publish(entry: Entry, repository: Repository, *, others: bool = False) -> No
 
 
 def _create(entry: Entry, repository: Repository, changes: Changes) -> None:
-    entry.identity = repository.ensure(entry.identity)
+    if entry.identity is None:
+        entry.identity = repository.ensure()
+    else:
+        repository.expect(entry.identity)
     if repository.was_removed(entry.id):  # it had been published, and its process was killed before it wrote that down
         raise DoesNotExist(f"There is no experiment {entry.id} in {repository.url}: it was removed.")
     repository.merge(entry.record, changes, create=True)
@@ -82,12 +84,14 @@ def upload(
     packs = entry.packs()
     if not packs:
         return
-    record = repository.merge(entry.record, Changes(), create=False, identity=_identity(entry, repository))
-    paths = _paths(record)
+    paths = _paths(entry, repository)
+    if not paths.keys() >= {owner_id(pack) for pack in packs}:  # another process may have published their lines
+        repository.forget(entry.id)
+        paths = _paths(entry, repository)
     unpublished = {checkpoint["id"] for checkpoint in waiting.checkpoints}
     failed: KeepsakeError | None = None
     for pack in packs:
-        archive_id = archive_id_of(pack)
+        archive_id = owner_id(pack)
         if archive_id not in paths:
             if archive_id in entry.abandoned and archive_id not in unpublished:
                 pack.unlink(missing_ok=True)
@@ -107,8 +111,9 @@ def upload(
         raise failed
 
 
-def _paths(record: Record) -> dict[str, str]:
-    """Return the path of each experiment or checkpoint ID in a record; "" if it has no files."""
+def _paths(entry: Entry, repository: Repository) -> dict[str, str]:
+    """Return the path of each experiment or checkpoint ID in the experiment's record; "" if it has no files."""
+    record = repository.merge(entry.record, Changes(), create=False, identity=_identity(entry, repository))
     return {owner["id"]: owner.get("path") or "" for owner in (record, *(record.get("checkpoints") or []))}
 
 
@@ -124,7 +129,7 @@ def _store(
     with importing:
         from keepsake.archive.reader import is_archive
         from keepsake.archive.writer import open_archive, verify
-    archive_id = archive_id_of(pack)
+    archive_id = owner_id(pack)
     try:
         if check:
             verify(pack)

@@ -14,7 +14,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from keepsake.exceptions import KeepsakeError
 from keepsake.recording import spool
 from keepsake.recording.entry import FRESH_SECONDS, Entry
 from keepsake.recording.mover import try_to_finish

@@ -6,14 +6,17 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from keepsake.exceptions import KeepsakeError, WriteError
+from keepsake.exceptions import KeepsakeError, MissingRepository, WriteError
 from keepsake.metadata import Record
 from keepsake.packages import get_imported_packages
 from keepsake.recording import ending
-from keepsake.recording import spool as _spool
+from keepsake.recording.entry import Entry
 from keepsake.recording.environment import warn_of_secret_files
 from keepsake.recording.heartbeat import heart
+from keepsake.recording.journal import Changes
 from keepsake.recording.saver import saver
+from keepsake.recording.spool import known_identity, remember_identity, spool_root
+from keepsake.util.console import warn
 from keepsake.util.fork import importing
 
 if TYPE_CHECKING:
@@ -24,25 +27,26 @@ _DEADLINE_SECONDS = 15.0
 _GRACE_SECONDS = 0.05  # in which init() returns, undisturbed by threads that take turns with it
 
 
-def begin_experiment(project: Project, record: Record, modules: list[str], *, disable_heartbeat: bool) -> _spool.Entry:
+def begin_experiment(project: Project, record: Record, modules: list[str], *, disable_heartbeat: bool) -> Entry:
     """Record a new experiment and return its entry in the spool; if that fails, nothing of it is left anywhere.
 
     `modules` are those that were imported at the beginning, whenever their versions are looked up.
     """
     repository, directory = project._repository, project._directory
-    entry = _spool.Entry.create(_spool.spool_root(directory), record, repository.url, in_repository=False)
+    root = spool_root(directory)
+    before = known_identity(root, repository.url)
+    entry = Entry.create(root, record, repository.url, in_repository=False, identity=before)
     try:
         if record["path"]:
             from keepsake.archive.pack import check_room
             from keepsake.archive.writer import freeze
 
             check_room(entry.directory)
-            entries = freeze(directory, record["path"], entry.pack(record["id"]))
-            warn_of_secret_files(entry.name for entry in entries)
+            frozen = freeze(directory, record["path"], entry.directory, record["id"])
+            warn_of_secret_files(entry.name for entry in frozen.entries)
         if not ending.is_offline():
-            _publish_within_deadline(repository, record, beat=not disable_heartbeat)
-            entry.in_repository = True  # which the spool need not know before init() has returned
-            if disable_heartbeat:  # but a listing would go by the spool, and show it as running
+            _publish_first(repository, entry, beat=not disable_heartbeat)
+            if disable_heartbeat:  # a listing would go by the spool, and show it as running
                 entry.write_record(durable=False)
     except BaseException:
         entry.discard()
@@ -53,10 +57,30 @@ def begin_experiment(project: Project, record: Record, modules: list[str], *, di
     return entry
 
 
-def _publish(repository: Repository, record: Record, *, beat: bool) -> None:
+def _publish_first(repository: Repository, entry: Entry, *, beat: bool) -> None:
+    """Publish a new experiment, unless the disk of the repository that was used before is not mounted."""
+    root, before = entry.directory.parent, entry.identity
+    try:
+        _publish_within_deadline(repository, entry, beat=beat)
+    except MissingRepository as error:
+        warn(
+            f"{error} This project has used one there before, so no new one is made. Experiment {entry.id[:7]} is kept "
+            f"in {entry.directory} until that is back; then `keepsake sync`, or the next run, sends it. "
+            f"To begin a new repository there, delete {root / 'repositories.json'}."
+        )
+        return
+    entry.in_repository = True  # the spool need not know it before init() has returned
+    if entry.identity is not None:
+        remember_identity(root, repository.url, entry.identity)
+    if before not in (None, entry.identity):
+        warn(f"The repository at {repository.url} is another one than this project used before.")
+
+
+def _publish(repository: Repository, entry: Entry, *, beat: bool) -> None:
     """Put the experiment into the repository, so that a wrong bucket or a missing right shows here and now."""
-    repository.ensure()
-    repository.merge(record, _spool.Changes(), create=True)
+    record = entry.record
+    entry.identity = repository.ensure(entry.identity)
+    repository.merge(record, Changes(), create=True)
     if beat:
         try:
             repository.beat(record["id"])
@@ -65,9 +89,7 @@ def _publish(repository: Repository, record: Record, *, beat: bool) -> None:
             raise
 
 
-def _gather_later(
-    project: Project, entry: _spool.Entry, repository: Repository, modules: list[str], *, files: bool
-) -> None:
+def _gather_later(project: Project, entry: Entry, repository: Repository, modules: list[str], *, files: bool) -> None:
     def gather() -> None:
         entry.write_record(durable=False)
         with importing:
@@ -84,14 +106,14 @@ def _gather_later(
         ending.recover_in_background(entry, project._open_repository)
 
 
-def _publish_within_deadline(repository: Repository, record: Record, *, beat: bool) -> None:
+def _publish_within_deadline(repository: Repository, entry: Entry, *, beat: bool) -> None:
     """Publish in a thread: a server that hangs must not hang the training."""
     done: list[BaseException | None] = []
     finished, given_up = threading.Event(), threading.Event()
 
     def run() -> None:
         try:
-            _publish(repository, record, beat=beat)
+            _publish(repository, entry, beat=beat)
             done.append(None)
         except BaseException as error:  # noqa: BLE001 - raised by the waiting thread
             done.append(error)
@@ -102,7 +124,7 @@ def _publish_within_deadline(repository: Repository, record: Record, *, beat: bo
     def undo() -> None:
         if done[0] is None:
             with suppress(KeepsakeError):  # why init() fails is said, not that this does
-                repository.withdraw(record)
+                repository.withdraw(entry.record)
 
     threading.Thread(target=run, name="keepsake-init", daemon=True).start()
     try:

@@ -19,7 +19,7 @@ from keepsake.recording.mover import publish, upload
 from keepsake.util.console import Progress, say, warn
 
 if TYPE_CHECKING:
-    from keepsake.recording.spool import Entry
+    from keepsake.recording.entry import Entry
     from keepsake.repository.repository import Repository
     from keepsake.util.workers import Workers
 

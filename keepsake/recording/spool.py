@@ -1,7 +1,7 @@
 """The spool: what is saved on this machine and not yet in a repository, an entry per experiment.
 
-    SPOOL/<experiment id>/      an entry (entry.py)
-          repositories.json     the repositories that were used from here: URL → identity
+SPOOL/<experiment id>/      an entry (entry.py)
+      repositories.json     the repositories that were used from here: URL → identity
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from typing import BinaryIO, cast
 
 from keepsake.exceptions import DoesNotExist, KeepsakeError, WriteError
 from keepsake.metadata import Record
+from keepsake.recording.journal import Changes
 from keepsake.recording.mover import Watched
-from keepsake.recording.spool import Changes
 from keepsake.repository.repository import ARCHIVES, Repository, archive_keys
 from keepsake.storage.base import Storage
 from keepsake.util.workers import Workers, in_order

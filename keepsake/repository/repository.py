@@ -40,7 +40,9 @@ from keepsake.metadata import (
     time_seconds,
     time_text,
 )
-from keepsake.recording import spool as _spool
+from keepsake.recording import spool
+from keepsake.recording.entry import Entry
+from keepsake.recording.journal import Changes
 from keepsake.storage import Storage
 from keepsake.util.console import Progress, warn
 
@@ -100,10 +102,10 @@ class _Known:
 class Repository:
     """Experiments at one URL, with what this project's spool still holds for it."""
 
-    def __init__(self, storage: Storage, spool: Path | None = None) -> None:
+    def __init__(self, storage: Storage, spools: Sequence[Path] = ()) -> None:
         self.storage = storage
         self.url = storage.url
-        self.spool = spool
+        self.spools = spools
         self._known: dict[str, _Known] = {}
         self._spec_found: bool | None = None  # None: not looked for yet
 
@@ -225,13 +227,13 @@ class Repository:
         """Return a record with what the spool adds to it. Raises DoesNotExist, or ReadError if it is broken."""
         self.check()
         entry = self._entries().get(experiment_id)
-        changes = entry.pending() if entry else _spool.Changes()  # first: what is published meanwhile is then in both
+        changes = entry.pending() if entry else Changes()  # first: what is published meanwhile is then in both
         try:
             data, _ = self.storage.get(_record_key(experiment_id))
             record = _parse(data, experiment_id, self.url)
         except DoesNotExist:
-            if entry is None or entry.in_repository:
-                raise DoesNotExist(f"there is no experiment {experiment_id} in {self.url}") from None
+            if entry is None or not self._is_only_here(entry, changes):
+                raise DoesNotExist(f"There is no experiment {experiment_id} in {self.url}.") from None
             record = dict(entry.record)
         return _overlaid(record, changes) if changes else record
 
@@ -241,7 +243,7 @@ class Repository:
         entries = {entry.id: (entry, entry.pending()) for entry in self._entries().values()}
         for key, data, _ in self._fetch([_record_key(experiment_id) for experiment_id in self._etags()]):
             experiment_id = id_of(key)
-            _, changes = entries.pop(experiment_id, (None, _spool.Changes()))
+            _, changes = entries.pop(experiment_id, (None, Changes()))
             try:
                 record = parse_experiment(data, experiment_id)
             except ReadError as error:
@@ -249,8 +251,12 @@ class Repository:
                 continue
             yield _overlaid(record, changes) if changes else record
         for entry, changes in entries.values():
-            if not entry.in_repository:
+            if self._is_only_here(entry, changes):
                 yield _overlaid(dict(entry.record), changes)
+
+    def _is_only_here(self, entry: Entry, changes: Changes) -> bool:
+        """Whether the spool alone has an experiment, and nobody removed it."""
+        return not entry.in_repository or (bool(changes or entry.size()) and not self.was_removed(entry.id))
 
     def summaries(self, tests: Sequence[Callable[[Summary], bool]] = ()) -> list[Summary]:
         """Return the experiments that pass all `tests`, the oldest first."""
@@ -331,10 +337,10 @@ class Repository:
                 progress.advance(1)
                 yield item
 
-    def _entries(self) -> dict[str, _spool.Entry]:
-        if self.spool is None:
-            return {}
-        return {entry.id: entry for entry in _spool.entries(self.spool) if entry.repository == self.url}
+    def _entries(self) -> dict[str, Entry]:
+        return {
+            entry.id: entry for root in self.spools for entry in spool.entries(root) if entry.repository == self.url
+        }
 
     def _pending_records(self) -> dict[str, Record]:
         pending = {}
@@ -349,7 +355,7 @@ class Repository:
 
     # Writing records
 
-    def merge(self, base: Record, changes: _spool.Changes, *, create: bool, identity: str | None = None) -> Record:
+    def merge(self, base: Record, changes: Changes, *, create: bool, identity: str | None = None) -> Record:
         """Add changed fields and new checkpoints to an experiment, whoever else writes it; return it as it is then.
 
         `identity` is that of the repository that the experiment was begun in, to see that this is the one.
@@ -483,7 +489,9 @@ class Repository:
     # Heartbeats
 
     def beat(self, experiment_id: str) -> None:
-        """Say that an experiment is running, by the storage's clock."""
+        """Say that an experiment is running, by the storage's clock. Raises MissingRepository if there is none now."""
+        if not self._look_again():
+            raise self._missing()
         heartbeat = {"experiment_id": experiment_id, "last_heartbeat": time_text(self.storage.now())}
         self.storage.put_for_now(_heartbeat_key(experiment_id), json.dumps(heartbeat).encode())
 
@@ -591,7 +599,8 @@ class Repository:
         if entry is not None:
             self.merge(entry.record, entry.pending(), create=not entry.in_repository)
             for checkpoint_id in checkpoint_ids:
-                entry.pack(checkpoint_id).unlink(missing_ok=True)
+                if (frozen := entry.frozen(checkpoint_id)) is not None:
+                    frozen.unlink(missing_ok=True)
 
         def change(known: _Known | None) -> _Known:
             if known is None:
@@ -606,7 +615,7 @@ class Repository:
     def frozen(self, experiment_id: str, archive_id: str) -> Path | None:
         """Return the pack that an archive will be made of, if this project's spool has it."""
         entry = self._entries().get(experiment_id)
-        return entry.pack(archive_id) if entry else None
+        return entry.frozen(archive_id) if entry else None
 
 
 class _Background:
@@ -630,11 +639,11 @@ class _Background:
             raise self._error
 
 
-def _local_heartbeat(entry: _spool.Entry) -> dict[str, bool]:
+def _local_heartbeat(entry: Entry) -> dict[str, bool]:
     """What an entry says of a run that only this machine knows of."""
-    if entry.in_repository or (not entry.is_alive() and "ended" in entry.pending().fields):
+    if entry.in_repository or "ended" in entry.pending().fields:
         return {}
-    return {entry.id: entry.is_alive()}
+    return {entry.id: entry.is_fresh()}
 
 
 def _parse(data: bytes, experiment_id: str, url: str) -> Record:
@@ -648,7 +657,7 @@ def _warn_broken(url: str, experiment_id: str, reason: str) -> None:
     warn(f"{_record_key(experiment_id)} in {url} cannot be read and is left out: {reason}")
 
 
-def _overlaid(record: Record, changes: _spool.Changes) -> Record:
+def _overlaid(record: Record, changes: Changes) -> Record:
     have = {c["id"] for c in record.get("checkpoints") or []}
     new = {c["id"]: c for c in changes.checkpoints if c["id"] not in have}
     return {**record, **changes.fields, "checkpoints": [*(record.get("checkpoints") or []), *new.values()]}

@@ -19,6 +19,7 @@ from keepsake.exceptions import KeepsakeError
 from keepsake.project import Project
 from keepsake.storage import gcs, s3
 from tests.clouds.conftest import in_clouds
+from tests.spools import nothing_waits
 from tests.storage.benches import Bench
 from tests.storage.proxy import Proxy, reply
 
@@ -86,7 +87,7 @@ def check(project: Path, advice: str) -> None:
     with pytest.raises(KeepsakeError) as caught:
         Project().experiments.create()
     assert advice in str(caught.value)
-    assert not (project / ".keepsake").exists()
+    assert nothing_waits(project)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from keepsake.project import Project
 from tests.clouds.conftest import in_clouds
+from tests.spools import nothing_waits
 from tests.storage.benches import Bench
 from tests.storage.contract import noise
 from tests.storage.proxy import Proxy, Request, refusing
@@ -88,7 +89,7 @@ def test_a_third_of_all_requests_refused_is_no_loss(
         checkpoint.checkout(tmp_path / checkpoint.id)
         assert (tmp_path / checkpoint.id / "model").read_bytes() == content
         assert (tmp_path / checkpoint.id / "train.py").read_text() == "code"
-    assert not (project_directory / ".keepsake").exists()
+    assert nothing_waits(project_directory)
     assert len(place.kept()) == 3 + len(contents)
 
 

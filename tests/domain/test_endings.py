@@ -14,6 +14,7 @@ import pytest
 
 import keepsake
 from keepsake.experiment import Experiment
+from tests.spools import nothing_waits
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and fork are POSIX")
 
@@ -59,10 +60,6 @@ def check_whole(experiment_id: str, numbers: int = 3) -> Experiment:
     return experiment
 
 
-def spool_is_empty(project: Path) -> bool:
-    return not (project / ".keepsake").exists()
-
-
 @pytest.mark.parametrize(
     ("program", "status", "reason"),
     [
@@ -80,7 +77,7 @@ def test_whatever_ends_the_program_all_is_saved_and_it_shows_as_stopped(
     experiment = check_whole(experiment_id)
     assert experiment.status == "stopped"
     assert experiment.end_reason == reason
-    assert spool_is_empty(project)
+    assert nothing_waits(project)
 
 
 def test_a_program_that_ends_at_once_has_its_packages_recorded() -> None:
@@ -144,7 +141,7 @@ def test_the_end_of_a_program_that_only_added_to_a_run_saves_that(project: Path)
         """,
         prelude="import keepsake",
     )
-    assert spool_is_empty(project), messages
+    assert nothing_waits(project), messages
     check_whole(experiment_id, 4)
 
 
@@ -217,11 +214,11 @@ def test_what_cannot_be_saved_stays_in_the_spool_and_is_said(project: Path) -> N
     )
     assert "tried again" in messages
     assert "keepsake sync" in messages
-    assert not spool_is_empty(project)
+    assert not nothing_waits(project)
     (project / "repo").unlink()
     (project / "away").rename(project / "repo")
     keepsake.init().stop()
-    _wait_until(lambda: spool_is_empty(project))
+    _wait_until(lambda: nothing_waits(project))
     experiment = keepsake.experiments.get(experiment_id)
     assert experiment.checkpoints.metrics["number"] == [0, 1, 2, 3]
     assert experiment.status == "stopped"

@@ -27,6 +27,7 @@ from keepsake.experiment import Experiment, ExperimentList
 from keepsake.recording import run as _recording
 from keepsake.storage import open_storage
 from keepsake.storage.disk import DiskStorage
+from tests.spools import nothing_waits
 from tests.storage.benches import Bench
 
 MINIMIZE = ("loss", "minimize")
@@ -57,7 +58,7 @@ def test_a_run_is_recorded_whole(trained: Experiment, project_directory: Path, p
     checkpoints = [f"checkpoints/{c.id}.tar.gz" for c in trained.checkpoints]
     expected = ["repository.json", f"metadata/experiments/{trained.id}.json", f"experiments/{trained.id}.tar.gz"]
     assert place.kept() == {*expected, *checkpoints}
-    assert not (project_directory / ".keepsake").exists()
+    assert nothing_waits(project_directory)
     assert place.read("repository.json") == b'{"version":1}'
 
 
@@ -235,7 +236,7 @@ def test_an_experiment_that_was_read_can_be_added_to(trained: Experiment, projec
     found = keepsake.experiments.get(trained.id)
     found.checkpoint(metrics={"loss": 0.125}, primary_metric=MINIMIZE)
     found.stop()
-    assert not (project_directory / ".keepsake").exists()
+    assert nothing_waits(project_directory)
     again = keepsake.experiments.get(trained.id)
     assert again.checkpoints.step == [0, 1, 2, 3]
     assert again.best() == again.checkpoints[3]
@@ -333,7 +334,7 @@ def test_a_checkpoint_that_cannot_be_recorded_never_raises_into_the_loop(
     experiment.stop()
     assert keepsake.experiments.get(experiment.id).checkpoints.step == [0]
     assert len(place.kept()) == 2
-    assert not (project_directory / ".keepsake").exists()
+    assert nothing_waits(project_directory)
 
 
 def test_a_primary_metric_that_is_no_pair_is_ignored(
@@ -382,7 +383,7 @@ def test_an_init_without_rights_says_so_and_leaves_nothing(project_directory: Pa
     (project_directory / "repo").write_text("a file where the repository should be")
     with pytest.raises(exceptions.KeepsakeError, match="repo"):
         keepsake.init()
-    assert not (project_directory / ".keepsake").exists()
+    assert nothing_waits(project_directory)
 
 
 @on_disk
@@ -613,7 +614,7 @@ def test_a_run_that_was_deleted_is_not_brought_back(
     experiment.stop()
     assert keepsake.experiments.list() == []
     assert place.kept() == {"repository.json"}
-    assert not (project_directory / ".keepsake").exists()
+    assert nothing_waits(project_directory)
     assert capsys.readouterr().err.count("was deleted") == 1
 
 

@@ -13,6 +13,7 @@ from keepsake.metadata import time_text
 from keepsake.repository.repository import Repository
 from keepsake.storage import open_storage
 from tests.faults.programs import run
+from tests.spools import nothing_waits
 from tests.storage.faults import FaultyStorage
 
 EXPERIMENT = "e" * 64
@@ -108,7 +109,7 @@ def test_a_clock_that_is_set_while_training_costs_nothing(project_directory: Pat
     assert experiment.checkpoints.metrics["number"] == [0, 1]
     assert experiment.checkpoints.step == [0, 1]
     assert experiment.status == "stopped"
-    assert not (project_directory / ".keepsake").exists()
+    assert nothing_waits(project_directory)
 
 
 def test_an_entry_from_the_future_is_recovered(project_directory: Path) -> None:
@@ -130,4 +131,4 @@ def test_an_entry_from_the_future_is_recovered(project_directory: Path) -> None:
         assert len(keepsake.experiments.get(output.strip()).checkpoints) == 1
     except KeepsakeError as error:
         raise AssertionError(error) from error
-    assert not (project_directory / ".keepsake").exists()
+    assert nothing_waits(project_directory)

@@ -14,6 +14,7 @@ from keepsake.archive import writer
 from tests.faults import inspect_repository as inspect
 from tests.faults.programs import keepsake as command
 from tests.faults.programs import run, start
+from tests.spools import nothing_waits
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="removes files that are open")
 
@@ -97,7 +98,7 @@ def test_a_run_that_is_deleted_goes_on_and_does_not_come_back(project: Path) -> 
     run("import keepsake\nkeepsake.init()")
     assert experiment_id not in [experiment.id for experiment in keepsake.experiments.list()]
     assert [key for key in inspect.objects(project / "repo") if experiment_id in key] == []
-    assert not (project / ".keepsake").exists()
+    assert nothing_waits(project)
 
 
 def test_a_checkpoint_whose_directory_goes_and_comes_while_it_is_written_is_saved(
@@ -108,15 +109,15 @@ def test_a_checkpoint_whose_directory_goes_and_comes_while_it_is_written_is_save
     freeze = writer.freeze
     removed: list[Path] = []
 
-    def freeze_without_directory(project_dir: Path, path: str, pack: Path) -> object:
+    def freeze_without_directory(project_dir: Path, path: str, directory: Path, archive_id: str) -> object:
         if removed:
-            return freeze(project_dir, path, pack)
-        removed.append(pack.parent)
-        shutil.rmtree(pack.parent)
+            return freeze(project_dir, path, directory, archive_id)
+        removed.append(directory)
+        shutil.rmtree(directory)
         try:
-            return freeze(project_dir, path, pack)
+            return freeze(project_dir, path, directory, archive_id)
         finally:
-            pack.parent.mkdir(parents=True)
+            directory.mkdir(parents=True)
 
     monkeypatch.setattr(writer, "freeze", freeze_without_directory)
     checkpoint = experiment.checkpoint(path="train.py", quiet=True)
@@ -149,4 +150,4 @@ def test_checkpoints_whose_files_are_deleted_stay_deleted(project: Path) -> None
         if checkpoint.id not in deleted:
             with checkpoint.open("model.pth") as file:
                 assert file.read().startswith(b"weights")
-    assert not (project / ".keepsake").exists()
+    assert nothing_waits(project)

@@ -12,6 +12,7 @@ import pytest
 import keepsake
 from tests.faults import inspect_repository as inspect
 from tests.faults.programs import run, start
+from tests.spools import nothing_waits
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks")
 
@@ -45,7 +46,7 @@ def check_all_is_there(project: Path, output: str, count: int) -> None:
     assert inspect.broken(project / "repo") == []
     assert inspect.missing(project, returned, experiment.id) == []
     assert len(experiment.checkpoints) == count
-    assert not (project / ".keepsake").exists()
+    assert nothing_waits(project)
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -206,7 +207,7 @@ def test_runs_that_children_of_multiprocessing_begin_end_with_them(project: Path
         """
     )
     assert "not wholly saved" not in messages
-    assert not (project / ".keepsake").exists()
+    assert nothing_waits(project)
     ends = {}
     for experiment in keepsake.experiments.list():
         assert experiment.params is not None

@@ -11,6 +11,7 @@ import pytest
 
 import keepsake
 from tests.faults.programs import HANGING, run
+from tests.spools import nothing_waits
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 
@@ -67,7 +68,7 @@ def check_nothing_is_lost(output: str, status: str = "stopped") -> None:
             with checkpoint.open("model.pth") as file:
                 assert file.read().decode() == f"weights {checkpoint.step}"
     assert len(list(Path("repo/checkpoints").iterdir())) == 4
-    assert not Path(".keepsake").exists()
+    assert nothing_waits(Path())
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,7 @@ def test_init_gives_up_and_names_the_switch() -> None:
     output, _ = run(HANGING + re.sub(r"^    ", "", program, flags=re.MULTILINE))
     assert "does not answer" in output
     assert "KEEPSAKE_OFFLINE=1" in output
-    assert not Path(".keepsake").exists()
+    assert nothing_waits(Path())
 
 
 def test_a_recovery_that_hangs_does_not_hold_up_the_next_run() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 import keepsake
 from tests.faults.programs import run
+from tests.spools import nothing_waits
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and fork are POSIX")
 
@@ -49,7 +50,7 @@ def test_sigterm_in_the_middle_of_writing_a_line_holds_up_nothing(project: Path,
     experiment = keepsake.experiments.get(output.strip())
     assert (experiment.status, experiment.end_reason) == ("stopped", "terminated")
     assert experiment.python_packages == {"late": "1.0"}
-    assert not (project / ".keepsake").exists()
+    assert nothing_waits(project)
 
 
 def test_ctrl_c_ends_the_program_by_its_signal_whatever_is_imported_meanwhile() -> None:

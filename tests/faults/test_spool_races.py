@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from keepsake.archive.pack import freeze
-from keepsake.exceptions import KeepsakeError
+from keepsake.archive.writer import freeze
+from keepsake.exceptions import KeepsakeError, WriteError
 from keepsake.metadata import EXPERIMENT_FIELDS, Record
 from keepsake.recording import mover
-from keepsake.recording import spool as _spool
-from keepsake.recording.spool import Entry
+from keepsake.recording.entry import Entry
+from keepsake.recording.journal import Changes
+from keepsake.recording.spool import spool_root
 from keepsake.repository.repository import Repository
 from keepsake.storage import open_storage
 from tests.storage.faults import FaultyStorage
@@ -28,32 +29,21 @@ def storage(project_directory: Path) -> FaultyStorage:
     storage = FaultyStorage(open_storage("file://repo", project_directory))
     repository = Repository(storage)
     repository.ensure()
-    repository.merge(_experiment(), _spool.Changes(), create=True)
+    repository.merge(_experiment(), Changes(), create=True)
     return storage
 
 
 @pytest.fixture
 def repository(project_directory: Path, storage: FaultyStorage) -> Repository:
     """The same as a process of the project sees it."""
-    return Repository(storage, _spool.spool_root(project_directory))
+    return Repository(storage, [spool_root(project_directory)])
 
 
 @pytest.fixture
 def entry(project_directory: Path, repository: Repository) -> Entry:
     """What the spool holds of the experiment."""
-    return Entry.create(_spool.spool_root(project_directory), _experiment(), repository.url, in_repository=True)
-
-
-@pytest.fixture
-def orphan(entry: Entry) -> Entry:
-    """The same, when the process that began it was killed, and a child of it lives on."""
-    pid = os.fork() if hasattr(os, "fork") else pytest.skip("needs fork")
-    if pid == 0:
-        os._exit(0)
-    os.waitpid(pid, 0)
-    entry.owner = entry.owner.replace(str(os.getpid()), str(pid), 1)
-    entry.write_record()
-    return entry
+    root, identity = spool_root(project_directory), repository.identity
+    return Entry.create(root, _experiment(), repository.url, in_repository=True, identity=identity)
 
 
 def _experiment() -> Record:
@@ -91,49 +81,49 @@ def _meanwhile(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, work: 
     monkeypatch.setattr(owner, name, call)
 
 
-@pytest.mark.parametrize("look", ["journals", "packs"])
 def test_a_line_that_comes_while_an_entry_is_closed_is_not_lost(
-    entry: Entry, repository: Repository, monkeypatch: pytest.MonkeyPatch, look: str
+    entry: Entry, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A child's checkpoint() returns between its parent's look at what waits and the removal of the entry."""
     entry.append({"checkpoint": checkpoint(1)})
     mover.publish(entry, repository)
     child = Entry.load(entry.directory)
     assert child is not None
-    _meanwhile(monkeypatch, Entry, look, lambda: child.append({"checkpoint": checkpoint(2)}))
+    _meanwhile(monkeypatch, Entry, "_is_waiting", lambda: child.append({"checkpoint": checkpoint(2)}))
     entry.close()
     recover(entry, repository)
     assert checkpoints(repository) == [checkpoint(1)["id"], checkpoint(2)["id"]]
 
 
 def test_a_line_that_comes_while_a_recovery_finishes_is_not_lost(
-    orphan: Entry, repository: Repository, monkeypatch: pytest.MonkeyPatch
+    entry: Entry, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same with a child whose parent was killed."""
-    orphan.append({"checkpoint": checkpoint(1)})
+    entry.append({"checkpoint": checkpoint(1)})
+    child = Entry.load(entry.directory)
+    assert child is not None
     real_close = Entry.close
 
     def close(entry: Entry) -> bool:
-        _meanwhile(monkeypatch, Entry, "packs", lambda: orphan.append({"checkpoint": checkpoint(2)}))
+        _meanwhile(monkeypatch, Entry, "_is_waiting", lambda: child.append({"checkpoint": checkpoint(2)}))
         return real_close(entry)
 
     monkeypatch.setattr(Entry, "close", close)
-    recover(orphan, repository)
+    recover(entry, repository)
     monkeypatch.undo()
-    recover(orphan, repository)
+    recover(entry, repository)
     assert checkpoints(repository) == [checkpoint(1)["id"], checkpoint(2)["id"]]
 
 
 def test_a_recovery_leaves_the_pack_of_a_checkpoint_that_is_being_made(
-    orphan: Entry, repository: Repository, project_directory: Path
+    entry: Entry, repository: Repository, project_directory: Path
 ) -> None:
     """The files are frozen, the line is not written yet, and another process recovers."""
     (project_directory / "model.pth").write_text("weights")
-    pack = orphan.pack(checkpoint(1)["id"])
-    freeze(project_directory, "model.pth", pack)
-    recover(orphan, repository)
-    orphan.append({"checkpoint": checkpoint(1, "model.pth")})
-    recover(orphan, repository)
+    freeze(project_directory, "model.pth", entry.directory, str(checkpoint(1)["id"]))
+    recover(entry, repository)
+    entry.append({"checkpoint": checkpoint(1, "model.pth")})
+    recover(entry, repository)
     assert (project_directory / f"repo/checkpoints/{checkpoint(1)['id']}.tar.gz").exists()
 
 
@@ -141,8 +131,8 @@ def test_a_recovery_leaves_the_pack_of_a_checkpoint_that_is_being_made(
 def test_what_is_published_while_it_is_read_is_seen(entry: Entry, storage: FaultyStorage, read: str) -> None:
     """The record is read, then the journal is published and dropped, then the journal is read."""
     entry.append({"checkpoint": checkpoint(1)})
-    reader = Repository(storage, entry.directory.parent)
-    writer = Repository(storage.inner, entry.directory.parent)
+    reader = Repository(storage, [entry.directory.parent])
+    writer = Repository(storage.inner, [entry.directory.parent])
     left = [1]
 
     def publish_after_reading(moment: str, verb: str, key: str) -> None:
@@ -168,7 +158,7 @@ def test_files_are_kept_until_they_are_in_the_repository_that_knows_them(
 ) -> None:
     """The disk is unmounted between the record and the archive, and comes back later."""
     (project_directory / "model.pth").write_text("weights")
-    freeze(project_directory, "model.pth", entry.pack(checkpoint(1)["id"]))
+    freeze(project_directory, "model.pth", entry.directory, str(checkpoint(1)["id"]))
     entry.append({"checkpoint": checkpoint(1, "model.pth")})
     mover.publish(entry, repository)
 
@@ -198,15 +188,121 @@ def test_an_experiment_that_was_deleted_is_not_brought_back(entry: Entry, reposi
     assert not entry.directory.exists()
 
 
+def test_files_whose_lines_another_recovery_holds_are_kept(
+    entry: Entry, repository: Repository, project_directory: Path
+) -> None:
+    """Two recoveries start at once. One has the lines and has not published them, so the record names no files yet."""
+    (project_directory / "model.pth").write_text("weights")
+    freeze(project_directory, "model.pth", entry.directory, str(checkpoint(1)["id"]))
+    entry.append({"checkpoint": checkpoint(1, "model.pth")})
+    for path in entry.directory.iterdir():
+        os.utime(path, (0, 0))
+    first = Entry.load(entry.directory)
+    assert first is not None
+    taken = first.take(others=True)
+    for journal in taken.sizes:
+        journal.rename(journal.with_suffix(".held"))  # the second one sees no journal at all
+    recover(entry, repository)
+    Repository(repository.storage).merge(first.record, taken.changes, create=False)
+    mover.upload(first, repository)
+    assert (project_directory / f"repo/checkpoints/{checkpoint(1)['id']}.tar.gz").exists()
+
+
+def test_what_an_interrupted_checkpoint_froze_goes(
+    entry: Entry, repository: Repository, project_directory: Path
+) -> None:
+    (project_directory / "model.pth").write_text("weights")
+    frozen = freeze(project_directory, "model.pth", entry.directory, str(checkpoint(1)["id"]))
+    entry.abandoned.add(checkpoint(1)["id"])
+    mover.upload(entry, repository)
+    assert not frozen.path.exists()
+
+
+def test_what_a_checkpoint_froze_that_was_interrupted_after_its_line_is_saved(
+    entry: Entry, repository: Repository, project_directory: Path
+) -> None:
+    (project_directory / "model.pth").write_text("weights")
+    freeze(project_directory, "model.pth", entry.directory, str(checkpoint(1)["id"]))
+    entry.append({"checkpoint": checkpoint(1, "model.pth")})
+    entry.abandoned.add(checkpoint(1)["id"])
+    mover.upload(entry, repository)
+    mover.publish(entry, repository)
+    mover.upload(entry, repository)
+    assert (project_directory / f"repo/checkpoints/{checkpoint(1)['id']}.tar.gz").exists()
+
+
+def test_one_archive_that_cannot_be_stored_does_not_hold_up_the_others(
+    entry: Entry, repository: Repository, storage: FaultyStorage, project_directory: Path
+) -> None:
+    (project_directory / "model.pth").write_text("weights")
+    for number in (1, 2, 3):
+        freeze(project_directory, "model.pth", entry.directory, str(checkpoint(number)["id"]))
+        entry.append({"checkpoint": checkpoint(number, "model.pth")})
+    mover.publish(entry, repository)
+
+    def refuse(moment: str, verb: str, key: str) -> None:
+        if (moment, verb) == ("before", "upload") and checkpoint(1)["id"] in key:
+            raise WriteError("The server refuses this one.")
+
+    storage.fault = refuse
+    with pytest.raises(WriteError, match="refuses this one"):
+        mover.upload(entry, repository)
+    stored = {path.name.partition(".")[0] for path in (project_directory / "repo/checkpoints").iterdir()}
+    assert stored == {checkpoint(2)["id"], checkpoint(3)["id"]}
+    assert [pack.name.partition(".")[0] for pack in entry.packs()] == [checkpoint(1)["id"]]
+
+
+def _replace_repository(project_directory: Path) -> None:
+    (project_directory / "repo").rename(project_directory / "old")
+    Repository(open_storage("file://repo", project_directory)).ensure()
+
+
+def _copy_without_identity(project_directory: Path) -> None:
+    (project_directory / "repo/identity.json").unlink()
+
+
+def _unmount(project_directory: Path) -> None:
+    (project_directory / "repo").rename(project_directory / "old")
+    (project_directory / "repo").mkdir()
+
+
+def _restore_backup(project_directory: Path) -> None:
+    for record in (project_directory / "repo/metadata/experiments").iterdir():
+        record.unlink()
+
+
+@pytest.mark.parametrize("happens", [_replace_repository, _copy_without_identity, _unmount, _restore_backup])
+@pytest.mark.parametrize("in_repository", [True, False])
+def test_nothing_leaves_the_spool_for_a_repository_that_is_not_the_right_one(
+    entry: Entry,
+    repository: Repository,
+    project_directory: Path,
+    happens: Callable[[Path], None],
+    in_repository: bool,
+) -> None:
+    if happens is _restore_backup and not in_repository:
+        pytest.skip("then there is nothing to miss")
+    entry.in_repository = in_repository
+    entry.write_record()
+    (project_directory / "model.pth").write_text("weights")
+    freeze(project_directory, "model.pth", entry.directory, str(checkpoint(1)["id"]))
+    entry.append({"checkpoint": checkpoint(1, "model.pth")})
+    happens(project_directory)
+    with pytest.raises(KeepsakeError):
+        recover(entry, Repository(repository.storage))
+    assert [c["id"] for c in entry.pending().checkpoints] == [checkpoint(1)["id"]]
+    assert len(entry.packs()) == 1
+
+
 def test_two_that_take_the_same_journal_bring_it_once(entry: Entry, repository: Repository) -> None:
     """Each of two recoveries holds the lines; both bring them, and one checkpoint comes of it."""
     entry.append({"checkpoint": checkpoint(1)})
     other = Entry.load(entry.directory)
     assert other is not None
-    changes, taken = other.take(others=True)
+    taken = other.take(others=True)
     mover.publish(entry, repository, others=True)
-    Repository(repository.storage).merge(other.record, changes, create=False)
-    other.drop(taken)
+    Repository(repository.storage).merge(other.record, taken.changes, create=False)
+    taken.drop()
     assert checkpoints(repository) == [checkpoint(1)["id"]]
     assert entry.close()
 

@@ -12,18 +12,17 @@ import pytest
 
 import keepsake
 from keepsake import Project
-from keepsake.archive import writer
-from keepsake.archive.pack import freeze
+from keepsake.archive.writer import freeze
 from keepsake.exceptions import CorruptedArchive, KeepsakeError
 from keepsake.metadata import EXPERIMENT_FIELDS
 from keepsake.project import undo_checkout
-from keepsake.recording import mover
-from keepsake.recording import spool as _spool
-from keepsake.recording.spool import Entry
+from keepsake.recording import mover, spool
+from keepsake.recording.entry import Entry
 from keepsake.repository.repository import Repository
 from keepsake.storage import open_storage
 from tests.faults import inspect_repository as inspect
 from tests.faults.programs import run
+from tests.spools import nothing_waits
 
 EXPERIMENT = "e" * 64
 CREATED = "2021-02-03T04:05:06Z"
@@ -46,26 +45,25 @@ def tears(data: bytes) -> Iterator[bytes]:
 
 @pytest.fixture
 def repository(project_directory: Path) -> Repository:
-    return Repository(open_storage("file://repo", project_directory), _spool.spool_root(project_directory))
+    return Repository(open_storage("file://repo", project_directory), [spool.spool_root(project_directory)])
 
 
 @pytest.fixture
 def entry(project_directory: Path, repository: Repository) -> Entry:
     """What a killed run left: a checkpoint with a file, and one without."""
-    entry = Entry.create(_spool.spool_root(project_directory), RECORD, repository.url, in_repository=False)
+    entry = Entry.create(spool.spool_root(project_directory), RECORD, repository.url, in_repository=False)
     (project_directory / "model.pth").write_text("weights")
-    freeze(project_directory, "model.pth", entry.pack(checkpoint(1)["id"]))  # type: ignore[arg-type]
+    freeze(project_directory, "model.pth", entry.directory, str(checkpoint(1)["id"]))
     entry.append({"checkpoint": checkpoint(1, "model.pth")})
     entry.append({"checkpoint": checkpoint(2)})
-    entry.release()
     return entry
 
 
 def recover(repository: Repository) -> list[str]:
     """Do what the next run does; return the IDs that are in the repository then."""
-    assert repository.spool is not None
-    for _ in mover.recover(repository.spool, lambda url: repository):
-        pass
+    for root in repository.spools:
+        for entry in spool.entries(root):
+            mover.try_to_finish(entry, lambda url: repository)
     repository.forget(EXPERIMENT)
     return [c["id"] for record in repository.records() for c in record["checkpoints"] or []]
 
@@ -121,9 +119,9 @@ def test_weights_that_a_power_cut_damaged_are_never_published(
     weights = os.urandom(3_000_000)
     (project_directory / "model.pth").write_bytes(weights)
     for number in (3, 4):
-        writer.freeze(project_directory, "model.pth", entry.pack(f"{number:064x}"))
+        freeze(project_directory, "model.pth", entry.directory, f"{number:064x}")
         entry.append({"checkpoint": checkpoint(number, "model.pth")})
-    damaged = entry.pack(f"{3:064x}")
+    damaged = entry.directory / f"{3:064x}.tar.gz"
     with open(damaged, "r+b") as file:
         file.seek(1_000_000)
         file.write(bytes(4096))
@@ -246,4 +244,4 @@ def test_a_run_goes_on_when_its_spool_is_removed(project_directory: Path) -> Non
         if saved.path:
             with saved.open("model.pth") as file:
                 assert file.read() == b"weights"
-    assert not (project_directory / ".keepsake").exists()
+    assert nothing_waits(project_directory)

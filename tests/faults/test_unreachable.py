@@ -13,6 +13,7 @@ import keepsake
 from tests.faults import inspect_repository as inspect
 from tests.faults.programs import keepsake as command
 from tests.faults.programs import run
+from tests.spools import nothing_waits
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
 
@@ -84,7 +85,7 @@ def check_all_is_there(project: Path, output: str) -> None:
     assert len(returned) == _CHECKPOINTS
     assert inspect.broken(project / "repo") == []
     assert inspect.missing(project, returned, experiment_id) == []
-    assert not (project / ".keepsake").exists()
+    assert nothing_waits(project)
     experiment = keepsake.experiments.get(experiment_id)
     assert inspect.by_tarfile(project / f"repo/experiments/{experiment_id}.tar.gz") == {"train.py": b"code"}
     assert experiment.status == "stopped"
@@ -155,5 +156,5 @@ def test_init_without_a_repository_says_so_at_the_start(project: Path, without_p
     (project / "repo").unlink()
     (project / "repo").mkdir(mode=0o500)
     assert "Check who owns it" in run(program, prefix=without_privileges)[0]
-    assert not (project / ".keepsake").exists()
+    assert nothing_waits(project)
     assert list((project / "repo").iterdir()) == []

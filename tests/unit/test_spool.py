@@ -17,8 +17,8 @@ import pytest
 
 from keepsake.archive import pack as _snapshot
 from keepsake.exceptions import WriteError
-from keepsake.recording import spool as _spool
-from keepsake.recording.spool import Entry
+from keepsake.recording import journal, spool
+from keepsake.recording.entry import Entry
 
 RECORD = {"id": "a" * 64, "created": "2021-02-03T04:05:06Z"}
 
@@ -40,7 +40,7 @@ def checkpoint(number: int) -> dict[str, object]:
 def test_an_entry_is_read_back_as_it_was_written(root: Path, entry: Entry) -> None:
     entry.append({"checkpoint": checkpoint(1)})
     entry.append({"experiment": {"python_packages": {"numpy": "2"}}})
-    (found,) = _spool.entries(root)
+    (found,) = spool.entries(root)
     assert (found.record, found.repository, found.in_repository) == (RECORD, "file:///repo", False)
     assert found.pending().checkpoints == [checkpoint(1)]
     assert found.pending().fields == {"python_packages": {"numpy": "2"}}
@@ -65,20 +65,20 @@ def test_what_is_no_entry_is_passed_over(root: Path, entry: Entry) -> None:
         (root / name).mkdir()
         (root / name / "record.json").write_text(content)
     (root / "e").write_text("")
-    assert [found.id for found in _spool.entries(root)] == [entry.id]
+    assert [found.id for found in spool.entries(root)] == [entry.id]
 
 
 def test_what_comes_after_a_journal_was_taken_is_kept(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also if another process takes the same journal meanwhile, and the new line is as long as the old one."""
     entry.append({"checkpoint": checkpoint(1)})
-    _, taken = entry.take(others=False)
+    taken = entry.take(others=False)
     with monkeypatch.context() as patch:
-        patch.setattr(_spool, "_process", "another")
+        patch.setattr(journal, "_process", "another")
         other = Entry.load(entry.directory)
         assert other is not None
-        other.drop(other.take(others=True)[1])
+        other.take(others=True).drop()
     entry.append({"checkpoint": checkpoint(2)})
-    entry.drop(taken)
+    taken.drop()
     assert entry.pending().checkpoints == [checkpoint(2)]
 
 
@@ -86,9 +86,9 @@ def test_what_was_taken_and_could_not_be_saved_is_taken_again(entry: Entry) -> N
     entry.append({"checkpoint": checkpoint(1)})
     entry.take(others=False)
     entry.append({"checkpoint": checkpoint(2)})
-    changes, taken = entry.take(others=False)
-    assert sorted(c["id"] for c in changes.checkpoints) == [checkpoint(1)["id"], checkpoint(2)["id"]]
-    entry.drop(taken)
+    taken = entry.take(others=False)
+    assert sorted(c["id"] for c in taken.changes.checkpoints) == [checkpoint(1)["id"], checkpoint(2)["id"]]
+    taken.drop()
     assert entry.close()
 
 
@@ -111,12 +111,40 @@ def test_a_line_written_while_another_process_takes_the_journal_is_not_lost(
 
 def test_another_process_takes_the_journal_by_renaming_it(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
     entry.append({"checkpoint": checkpoint(1)})
-    monkeypatch.setattr(_spool, "_process", "another")
-    assert not entry.take(others=False)[0]
-    changes, taken = entry.take(others=True)
-    assert changes.checkpoints == [checkpoint(1)]
-    entry.drop(taken)
+    monkeypatch.setattr(journal, "_process", "another")
+    assert not entry.take(others=False).changes
+    taken = entry.take(others=True)
+    assert taken.changes.checkpoints == [checkpoint(1)]
+    taken.drop()
     assert entry.close()
+
+
+def test_a_journal_that_has_grown_since_it_was_read_is_not_dropped(entry: Entry) -> None:
+    """On a disk that caches names, its writer may not have seen that it was taken."""
+    entry.append({"checkpoint": checkpoint(1)})
+    taken = entry.take(others=False)
+    (path,) = taken.sizes
+    with open(path, "ab") as file:
+        file.write(b"!\n" + json.dumps({"checkpoint": checkpoint(2)}).encode() + b"\n")
+    taken.drop()
+    assert entry.pending().checkpoints == [checkpoint(1), checkpoint(2)]
+
+
+def test_a_disk_that_never_tells_the_same_of_a_file_is_no_reason_to_go_on_for_ever(
+    entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os.path, "samestat", lambda one, other: False)
+    entry.append({"checkpoint": checkpoint(1)})
+    assert {c["id"] for c in entry.pending().checkpoints} == {checkpoint(1)["id"]}
+
+
+def test_an_entry_that_never_stays_is_said(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(directory: Path, line: dict[str, Any]) -> None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    monkeypatch.setattr(journal, "append", refuse)
+    with pytest.raises(WriteError, match="KEEPSAKE_SPOOL"):
+        entry.append({"checkpoint": checkpoint(1)})
 
 
 def test_an_entry_that_was_closed_begins_again(entry: Entry) -> None:
@@ -132,18 +160,27 @@ def test_an_entry_with_something_to_save_does_not_close(entry: Entry) -> None:
     assert entry.directory.exists()
 
 
-def test_another_process_does_not_close_the_entry_under_its_owners_hands(
-    root: Path, entry: Entry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(_spool, "_owner", lambda: "another process elsewhere")
-    (found,) = _spool.entries(root)
-    assert found.close()
-    found.release()
-    assert entry.directory.exists()
-    assert entry.is_alive()
-    os.utime(entry.directory / "record.json", (0, 0))
+def test_who_records_finds_out_that_another_process_closed_the_entry(root: Path, entry: Entry) -> None:
+    (found,) = spool.entries(root)
     assert found.close()
     assert not entry.directory.exists()
+    entry.append({"checkpoint": checkpoint(1)})
+    (found,) = spool.entries(root)
+    assert found.pending().checkpoints == [checkpoint(1)]
+
+
+def test_files_that_nobody_was_seen_to_name_are_kept(entry: Entry) -> None:
+    """Whoever froze them may still be about to name them, on a machine that was stopped for a while."""
+    pack = entry.directory / f"{'b' * 64}.pack"
+    pack.write_bytes(b"frozen")
+    assert not entry.close()
+    entry.set_aside(pack)
+    assert entry.size() == 0
+    assert entry.close()
+    kept = entry.frozen("b" * 64)
+    assert kept is not None
+    assert kept.read_bytes() == b"frozen"
+    assert entry.unnamed() == [kept]
 
 
 def test_the_spool_goes_with_its_last_entry_but_not_a_repository_beside_it(root: Path, entry: Entry) -> None:
@@ -156,7 +193,7 @@ def test_a_full_disk_leaves_no_half_line(entry: Entry, monkeypatch: pytest.Monke
     entry.append({"checkpoint": checkpoint(1)})
     real_write = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, data: real_write(descriptor, data[:10]))
-    with pytest.raises(WriteError, match="cannot write"):
+    with pytest.raises(WriteError, match="Cannot write"):
         entry.append({"checkpoint": checkpoint(2)})
     monkeypatch.undo()
     entry.append({"checkpoint": checkpoint(3)})
@@ -174,23 +211,6 @@ def test_many_threads_append_whole_lines(entry: Entry) -> None:
     for thread in threads:
         thread.join()
     assert len({c["id"] for c in entry.pending().checkpoints}) == 200
-
-
-def test_an_owner_is_alive_until_it_says_otherwise(entry: Entry) -> None:
-    entry.append({"checkpoint": checkpoint(1)})
-    assert entry.is_alive()
-    entry.release()
-    assert not entry.is_alive()
-
-
-def test_the_owner_that_is_gone_is_not_alive_however_fresh_its_record(entry: Entry) -> None:
-    pid = os.spawnlp(os.P_NOWAIT, sys.executable, sys.executable, "-c", "") if hasattr(os, "fork") else 0
-    if not pid:
-        pytest.skip("needs processes that leave a number behind")
-    os.waitpid(pid, 0)
-    entry.owner = entry.owner.replace(str(os.getpid()), str(pid), 1)
-    entry.write_record()
-    assert not entry.is_alive()
 
 
 def test_a_directory_that_was_there_and_goes_is_made_again(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,27 +234,49 @@ def test_a_directory_that_was_there_and_goes_is_made_again(entry: Entry, monkeyp
 def test_a_file_in_the_place_of_the_directory_is_said(entry: Entry) -> None:
     shutil.rmtree(entry.directory)
     entry.directory.write_text("mine")
-    with pytest.raises(WriteError, match=re.escape(f"{entry.directory}: File exists")):
+    with pytest.raises(WriteError, match=re.escape(f"Cannot write to {entry.directory}: File exists.")):
         entry.write_record()
 
 
-def test_an_entry_not_touched_for_long_is_not_alive(entry: Entry) -> None:
+def test_an_entry_that_was_touched_is_fresh(entry: Entry) -> None:
     os.utime(entry.directory / "record.json", (0, 0))
-    assert not entry.is_alive()
+    assert not entry.is_fresh()
     entry.touch()
-    assert entry.is_alive()
+    assert entry.is_fresh()
+
+
+def test_a_line_without_its_line_feed_never_counts(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk may take all of a line but its end. checkpoint() then says that nothing was saved."""
+    real_write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: real_write(descriptor, data[:-1]))
+    with pytest.raises(WriteError):
+        entry.append({"checkpoint": checkpoint(1)})
+    monkeypatch.undo()
+    assert entry.pending().checkpoints == []
+    entry.append({"checkpoint": checkpoint(2)})
+    assert entry.pending().checkpoints == [checkpoint(2)]
+
+
+def test_a_journal_of_before_is_read(entry: Entry) -> None:
+    (entry.directory / "1234.jsonl").write_bytes(b'\n{"checkpoint":%b}\n' % json.dumps(checkpoint(1)).encode())
+    assert entry.pending().checkpoints == [checkpoint(1)]
 
 
 def test_the_spool_is_in_the_project_directory_or_where_it_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert _spool.spool_root(tmp_path) == tmp_path / ".keepsake" / "spool"
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    elsewhere = _spool.spool_root(tmp_path)
-    assert Path.home() in elsewhere.parents
-    assert elsewhere != _spool.spool_root(tmp_path / "other")
+    assert spool.spool_root(tmp_path) == tmp_path / ".keepsake" / "spool"
+    access = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: tmp_path not in (path, *Path(path).parents) and access(path, mode)
+    )
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path.with_name("state")))
+    elsewhere = spool.spool_root(tmp_path)
+    assert tmp_path.with_name("state") in elsewhere.parents
+    assert elsewhere != spool.spool_root(tmp_path / "other")
+    assert spool.spool_roots(tmp_path) == [tmp_path / ".keepsake" / "spool", elsewhere]
     monkeypatch.setenv("KEEPSAKE_SPOOL", str(tmp_path / "chosen"))
-    assert _spool.spool_root(tmp_path) == tmp_path / "chosen"
+    assert spool.spool_root(tmp_path) == tmp_path / "chosen"
 
 
 def test_a_nearly_full_disk_takes_no_more_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
