@@ -32,9 +32,9 @@ class Proxy:
     """Forwards HTTP/1.1 requests to `upstream`, each after `latency` seconds; `requests` remembers them, and `sent` is
     how many bytes the answers had.
 
-    `fault` decides about each request: None forwards it; bytes are the whole answer, the request never arrives; "lost"
-    lets it arrive and cuts the connection in place of an answer; "cut" ends the connection in the middle of the
-    answer's body; "hang" never answers.
+    `fault` decides about each request: None forwards it; bytes are the whole answer, the request never arrives, and
+    "Connection: close" in them ends the connection; "lost" lets it arrive and cuts the connection in place of an
+    answer; "cut" ends the connection in the middle of the answer's body; "hang" never answers.
     """
 
     def __init__(self, upstream: str, *, latency: float = 0.0, fault: Fault = lambda request: None) -> None:
@@ -81,6 +81,8 @@ class Proxy:
                     await asyncio.sleep(3600)
                 if isinstance(fault, bytes):
                     await self._send(writer, fault)
+                    if b"Connection: close" in fault:
+                        break
                     continue
                 if upstream is None:
                     upstream = await asyncio.open_connection(self.upstream.hostname, self.upstream.port, limit=LIMIT)
