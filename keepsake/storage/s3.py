@@ -241,7 +241,8 @@ class S3Storage(BucketStorage):
 
     def _send_part(self, part: dict[str, Any]) -> dict[str, Any]:
         with self._errors("write", part["Key"]):
-            return {"PartNumber": part["PartNumber"], "ETag": self._send(self._client.upload_part, part)["ETag"]}
+            etag = _etag(self._send(self._client.upload_part, part))
+            return {"PartNumber": part["PartNumber"], "ETag": f'"{etag}"'}
 
     def _delete_batch(self, names: Sequence[str]) -> dict[str, Exception]:
         request = {"Objects": [{"Key": name} for name in names]}
