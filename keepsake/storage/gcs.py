@@ -6,11 +6,15 @@ account's key in `GOOGLE_APPLICATION_CREDENTIALS_JSON`, application default cred
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
+import re
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -18,33 +22,27 @@ import google.auth
 import google.auth.credentials
 import requests.adapters
 from google.api_core import exceptions as api
+from google.api_core.datetime_helpers import DatetimeWithNanoseconds
 from google.auth import exceptions as auth
 from google.cloud import storage
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
 from google.oauth2 import service_account
 
-from keepsake.exceptions import (
-    DoesNotExist,
-    KeepsakeError,
-    MissingBucket,
-    PreconditionFailed,
-    ReadError,
-    RepositoryConfigurationError,
-    WriteError,
-)
+from keepsake.exceptions import DoesNotExist, MissingBucket, PreconditionFailed, RepositoryConfigurationError
 from keepsake.storage import network
-from keepsake.storage.base import ObjectInfo, Storage, check_key
+from keepsake.storage.base import ObjectInfo
+from keepsake.storage.bucket import BucketStorage, Trouble, one_line, origin, refuse_web_page
 
-_BATCH = 100  # deletions, the most that one request may hold
 _PAGE = 1000  # objects, the most that one answer lists
-_FIELDS = "items(name,size,generation,updated),nextPageToken"
+_LISTED = "kind,items(name,size,generation,updated),nextPageToken"
+_DELETED = (200, 204, 404)
+_READS = 3  # of an object that is rewritten while it is read
 _PATIENCE: dict[str, Any] = {
     "timeout": (5, 20),  # seconds to connect and to wait for bytes
     "retry": DEFAULT_RETRY.with_timeout(30).with_delay(initial=0.2, maximum=4, multiplier=2),
 }
-Found = tuple[list[ObjectInfo], bool]  # a page, and whether there are more
-_ERRORS = (api.GoogleAPIError, auth.GoogleAuthError, requests.RequestException, DataCorruption, InvalidResponse)
+_REQUEST = re.compile(r"^\d* ?[A-Z]+ https?://\S+: |: \('Request failed with status code'.*", re.DOTALL)
 
 _LOG_IN = (
     "Log in with `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to a key file, or "
@@ -54,27 +52,31 @@ _RIGHTS = "These credentials may not do that. They need the role Storage Object 
 _NO_BUCKET = "There is no such bucket: check its spelling. A missing one is created when the first experiment is."
 _CLOCK = "This machine's clock is probably wrong. Set it and try again."
 _TLS = "The server's certificate is not trusted; for a private one, set REQUESTS_CA_BUNDLE to the file with it."
+_PROXY = "Check the proxy that HTTPS_PROXY or HTTP_PROXY names."
 _PROJECT = "Set GOOGLE_CLOUD_PROJECT to the project that the new bucket is to belong to."
-_NETWORK = "Check the network and try again."
 
 
-class GCSStorage(Storage):
-    """Objects of `bucket` whose names begin with `root/`. The etag is the generation."""
+class GCSStorage(BucketStorage):
+    """Objects in a bucket of Cloud Storage. The etag is the generation."""
 
-    seconds_between_writes = 1.0
+    cloud = "Cloud Storage"
+    batch = 100
+    settings = "STORAGE_EMULATOR_HOST and the GOOGLE_… variables"
+    unreachable = (requests.ConnectionError, requests.Timeout, auth.GoogleAuthError, api.RetryError)
 
     def __init__(self, bucket: str, root: str) -> None:
-        self.url = f"gs://{bucket}/{root}".rstrip("/").replace("%", "%25")
-        self._root = root + "/" if root else ""
-        self._clock = network.Clock()
+        self._bucket_name = bucket
         self._answer = threading.local()  # the headers of the thread's last answer, which the SDK keeps to itself
-        with self._errors("open"):
-            self._client: Any = _client()
-            self._bucket: Any = self._client.bucket(bucket)
+        super().__init__("gs", bucket, root)
+
+    def _connect(self) -> None:
+        self._client: Any = _client()
+        self._bucket: Any = self._client.bucket(self._bucket_name)
+        self._endpoint = origin(self._client.api_endpoint)
         # It would look the bucket up behind our back, which needs more rights and a thread
         self._client._bucket_metadata_cache = None
         session = self._client._http
-        session.hooks["response"].append(self._note)
+        session.hooks["response"].append(self._look_at)
         for scheme in ("https://", "http://"):
             session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=network.AT_ONCE))
         # Looking through the whole environment before each request takes a third of the time that a request takes
@@ -82,165 +84,150 @@ class GCSStorage(Storage):
         session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         session.trust_env = False
 
-    def open(self, key: str, *, start: int = 0, length: int | None = None) -> AbstractContextManager[BinaryIO]:
-        check_key(key)
-        return network.open_ranges(partial(self._fetch, key), f"{self.url}/{key}", start, length)
+    def _look_at(self, response: Any, *_: object, **__: object) -> None:
+        """Look at an answer before the SDK does."""
+        self._answer.headers = response.headers
+        self._clock.note(response.headers.get("Date"))
+        # The SDK leaves the text of an error unread, so that the connection would be lost
+        if response.status_code >= 400 or "text/html" in response.headers.get("Content-Type", ""):
+            refuse_web_page(response.status_code, response.content)
 
-    def get(self, key: str) -> tuple[bytes, str]:
-        blob = self._blob(key)
-        with self._errors("read", key):
+    # Reading
+
+    def _get(self, name: str) -> tuple[bytes, str]:
+        blob = self._bucket.blob(name)
+        for _ in range(_READS):
             data = blob.download_as_bytes(raw_download=True, **_PATIENCE)
-        return data, self._answer.headers["X-Goog-Generation"]
+            if generation := self._answer.headers.get("X-Goog-Generation"):
+                return data, generation
+            blob.reload(**_PATIENCE)  # the server, an emulator, has left it out
+            digest = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+            if blob.generation and blob.md5_hash in (None, digest):
+                return data, str(blob.generation)
+        raise network.Unexpected("content that differs from its description")
 
-    def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
-        blob = self._blob(key)
+    def _fetch(self, name: str, start: int, stop: int | None, version: str | None) -> network.Fetched:
+        blob = self._bucket.blob(name, generation=version if version and version.isdigit() else None)
+        end = stop - 1 if stop is not None else None
+        try:
+            data = blob.download_as_bytes(start=start, end=end, raw_download=True, **_PATIENCE)
+        except api.RequestRangeNotSatisfiable:
+            return network.Fetched(b"", 0, "")
+        headers = self._answer.headers
+        total = network.total_of(headers.get("Content-Range"), start, len(data))
+        marks = (headers.get(mark) for mark in ("X-Goog-Generation", "X-Goog-Hash", "ETag", "Last-Modified"))
+        return network.Fetched(data, total, next(filter(None, marks), ""))
+
+    def _page(self, prefix: str, after: str, token: str | None) -> network.Page:
+        start = self._root + prefix
+        query = {"prefix": start, "maxResults": _PAGE, "fields": _LISTED}
+        where = {"pageToken": token} if token else {}
+        where |= {"startOffset": self._root + after} if after else {}
+        path = f"{self._bucket.path}/o"
+        answer = self._client._connection.api_request("GET", path, query_params=query | where, **_PATIENCE)
+        if answer and not answer.keys() & {"kind", "items", "nextPageToken"}:
+            raise network.Unexpected("something other than a listing")
+        objects = [self._info(item) for item in answer.get("items", []) if item["name"].startswith(start)]
+        token = answer.get("nextPageToken")
+        return network.Page([info for info in objects if info.key != after], bool(token), token)
+
+    def _info(self, item: dict[str, Any]) -> ObjectInfo:
+        key = item["name"][len(self._root) :]
+        return ObjectInfo(key, int(item["size"]), str(item["generation"]), _seconds(item["updated"]))
+
+    def _ask(self) -> None:
+        with suppress(api.ClientError):
+            self._bucket.exists(**_PATIENCE)
+
+    # Writing
+
+    def _put(self, name: str, data: bytes, if_absent: bool, if_match: str | None) -> str:
+        blob = self._bucket.blob(name)
         if if_match is not None and not (if_match.isdigit() and int(if_match)):  # 0 would mean: if absent
-            raise self._changed(key)
+            raise self._changed(name)
         condition = 0 if if_absent else int(if_match) if if_match is not None else None
-        with self._errors("write", key):
-            blob.upload_from_string(data, if_generation_match=condition, **_PATIENCE)
+        blob.upload_from_string(data, if_generation_match=condition, **_PATIENCE)
+        if not blob.generation:
+            raise network.Unexpected("no generation of what was written")
         return str(blob.generation)
 
-    def upload(self, key: str, source: BinaryIO) -> None:
-        blob = self._blob(key)
-        first = network.read_part(source)
-        if len(first) < network.PART:
-            self.put(key, first)
-            return
+    def _upload(self, name: str, first: bytes, source: BinaryIO) -> None:
+        blob = self._bucket.blob(name)
         blob.chunk_size = 2 * network.PART  # of a resumable upload, whose parts cannot be sent in parallel
         body = _Body(first, source)
         try:
-            with self._errors("write", key):
+            with self._errors("write", name):
                 blob.upload_from_file(body, **_PATIENCE)
         except Exception:
             if body.error:
                 raise body.error from None
             raise
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        start = check_key(prefix) + "/" if prefix else ""
-        return network.list_pages(partial(self._page, start), start)
+    def _delete_batch(self, names: Sequence[str]) -> dict[str, Exception]:
+        left: dict[str, Exception] = _PATIENCE["retry"](partial(self._send_batch, names))()
+        return left
 
-    def delete(self, keys: Iterable[str]) -> None:
-        names = [self._root + check_key(key) for key in keys]
-        batches = (partial(self._delete_batch, names[n : n + _BATCH]) for n in range(0, len(names), _BATCH))
-        left = [name for names in network.in_parallel(batches) for name in names]
-        failed = [
-            failure for failure in network.in_parallel(partial(self._delete_one, name) for name in left) if failure
-        ]
-        if failed:
-            lines = [f"gs://{self._bucket.name}/{name}: {error}" for name, error in failed]
-            hint = _RIGHTS if isinstance(failed[0][1], api.Forbidden) else "Try again."
-            raise WriteError("\n".join([f"Could not delete {len(failed)} objects. {hint}", *lines])) from failed[0][1]
+    def _send_batch(self, names: Sequence[str]) -> dict[str, Exception]:
+        with self._client.batch(raise_exception=False) as batch:
+            for name in names:
+                self._bucket.blob(name).delete()
+        answers = zip(names, batch._responses, strict=True)
+        return {
+            name: api.from_http_status(answer.status_code, "Refused")  # type: ignore[no-untyped-call]
+            for name, answer in answers
+            if answer.status_code not in _DELETED
+        }
 
-    def ensure_writable(self) -> None:
+    def _delete_one(self, name: str) -> None:
+        with suppress(api.NotFound):
+            self._bucket.blob(name).delete(**_PATIENCE)
+
+    def _make_bucket(self) -> None:
         # Who may write objects need not be allowed to see the bucket; and somebody else may be quicker to make it
-        with self._errors("open"), suppress(api.Forbidden, api.Conflict):
+        with suppress(api.Forbidden, api.Conflict):
             if not self._bucket.exists(**_PATIENCE):
                 if self._client.project is None:
                     raise RepositoryConfigurationError(f"There is no bucket {self._bucket.name}. {_PROJECT}")
                 self._client.create_bucket(self._bucket, **_PATIENCE)
 
-    def now(self) -> float:
-        if self._clock.offset is None:
-            with self._errors("read"), suppress(api.Forbidden):  # a refusal has a date too
-                self._bucket.exists(**_PATIENCE)
-        return self._clock.now()
+    # Errors
 
-    def get_many(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes, str]]:
-        jobs = (partial(self._get_if_there, key) for key in keys)
-        return (found for found in network.in_parallel(jobs) if found)
-
-    def _blob(self, key: str, generation: str | None = None) -> Any:
-        return self._bucket.blob(self._root + check_key(key), generation=generation)
-
-    def _fetch(self, key: str, start: int, stop: int | None, generation: str | None) -> network.Fetched:
-        end = stop - 1 if stop is not None else None
-        with self._errors("read", key):
-            try:
-                blob = self._blob(key, generation)
-                data = blob.download_as_bytes(start=start, end=end, raw_download=True, **_PATIENCE)
-            except api.RequestRangeNotSatisfiable:
-                return network.Fetched(b"", 0, "")
-        headers = self._answer.headers
-        total = network.total_of(headers.get("Content-Range"), f"{self.url}/{key}")
-        return network.Fetched(data, total, headers["X-Goog-Generation"])
-
-    def _page(self, start: str, after: str, until: str | None) -> Found:
-        found: list[ObjectInfo] = []
-        with self._errors("list", start):
-            blobs = self._client.list_blobs(
-                self._bucket,
-                prefix=self._root + start,
-                start_offset=self._root + after,
-                end_offset=None if until is None else f"{self._root}{until}!",
-                fields=_FIELDS,
-                page_size=_PAGE,
-                **_PATIENCE,
-            )
-            for page in blobs.pages:
-                found += [self._info(blob) for blob in page]
-                if found:  # a page may be empty though there are more
-                    break
-        kept = [info for info in found if info.key > after and (until is None or info.key <= until)]
-        return kept, bool(kept and blobs.next_page_token)
-
-    def _info(self, blob: Any) -> ObjectInfo:
-        return ObjectInfo(blob.name[len(self._root) :], blob.size, str(blob.generation), blob.updated.timestamp())
-
-    def _delete_batch(self, names: Sequence[str]) -> Sequence[str]:
-        """Delete names by one request; return those that have to be tried one by one."""
-        if len(names) == 1:
-            return names
-        try:
-            with self._client.batch(raise_exception=False) as batch:
-                for name in names:
-                    self._bucket.blob(name).delete()
-            answers = zip(names, batch._responses, strict=True)
-            return [name for name, answer in answers if answer.status_code not in (200, 204, 404)]
-        except (*_ERRORS, ValueError):  # emulators know no batches
-            return names
-
-    def _delete_one(self, name: str) -> tuple[str, Exception] | None:
-        try:
-            self._bucket.blob(name).delete(**_PATIENCE)
-        except api.NotFound:
-            return None
-        except _ERRORS as error:
-            return name, error
-        return None
-
-    def _note(self, response: Any, *_: object, **__: object) -> None:
-        self._answer.headers = response.headers
-        if response.status_code >= 400:
-            _ = response.content  # which the SDK leaves unread, so that the connection would be lost
-        self._clock.note(response.headers.get("Date"))
-
-    def _changed(self, key: str) -> PreconditionFailed:
-        return PreconditionFailed(f"{self.url}/{key} was written by somebody else.")
-
-    @contextmanager
-    def _errors(self, verb: str, key: str = "") -> Iterator[None]:
-        try:
-            yield
-        except KeepsakeError:
-            raise
-        except (*_ERRORS, OSError, ValueError) as error:
-            raise self._error(verb, key, error) from error
-
-    def _error(self, verb: str, key: str, error: Exception) -> KeepsakeError:
+    def _explain(self, error: Exception) -> Trouble:
         if isinstance(error, api.RetryError):
             error = error.cause
-        name, text = f"{self.url}/{key}".rstrip("/"), str(error)
-        if isinstance(error, api.NotFound) and verb == "read" and "bucket does not exist" not in text:
-            return DoesNotExist(f"{name} does not exist.")
+        text = str(error)
+        reason = one_line(_REQUEST.sub("", text)) or type(error).__name__
         if isinstance(error, api.PreconditionFailed):
-            return self._changed(key)
-        hint = _hint(error, text)
-        kind: type[KeepsakeError] = ReadError if verb in ("read", "list") else WriteError
-        if hint:
-            kind = MissingBucket if hint == _NO_BUCKET else RepositoryConfigurationError
-        return kind(f"Could not {verb} {name}: {text.rstrip('.')}. {hint or _NETWORK}")
+            return Trouble(reason, None, PreconditionFailed)
+        if isinstance(error, api.NotFound):
+            return Trouble(reason, _NO_BUCKET, DoesNotExist if "bucket does not exist" not in text else MissingBucket)
+        if advice := _advice(error, text):
+            return Trouble(reason, advice, RepositoryConfigurationError)
+        known = (api.GoogleAPIError, auth.GoogleAuthError, requests.RequestException, DataCorruption, InvalidResponse)
+        if isinstance(error, (*known, OSError)) and not isinstance(error, requests.JSONDecodeError):
+            return Trouble(reason)
+        return self._not_understood(error)
+
+
+def _advice(error: Exception, text: str) -> str | None:
+    """Return what to do about an error that will not go away by itself."""
+    if isinstance(error, auth.RefreshError) and ("short-lived" in text or "issued in the future" in text):
+        return _CLOCK
+    if isinstance(error, api.Unauthorized | auth.DefaultCredentialsError | auth.RefreshError):
+        return _LOG_IN
+    if isinstance(error, requests.exceptions.SSLError):
+        return _TLS
+    if isinstance(error, requests.exceptions.ProxyError):
+        return _PROXY
+    return _RIGHTS if isinstance(error, api.Forbidden) else None
+
+
+def _seconds(updated: str) -> float:
+    """Return a time as the server writes it in Unix seconds."""
+    try:
+        return datetime.fromisoformat(updated.replace("Z", "+00:00")).timestamp()
+    except ValueError:  # before Python 3.11, unless there are as many digits as it likes
+        return float(DatetimeWithNanoseconds.from_rfc3339(updated).timestamp())  # type: ignore[no-untyped-call]
 
 
 class _Body:
@@ -281,16 +268,3 @@ def _client() -> Any:
         return storage.Client(project=project or key.get("project_id"), credentials=credentials)
     credentials, found = google.auth.default()
     return storage.Client(project=project or found, credentials=credentials)
-
-
-def _hint(error: Exception, text: str) -> str | None:
-    """What to do about an error that will not go away by itself; None for others."""
-    if isinstance(error, auth.RefreshError) and ("short-lived" in text or "issued in the future" in text):
-        return _CLOCK
-    if isinstance(error, api.Unauthorized | auth.DefaultCredentialsError | auth.RefreshError):
-        return _LOG_IN
-    if isinstance(error, requests.exceptions.SSLError):
-        return _TLS
-    if isinstance(error, api.NotFound):
-        return _NO_BUCKET
-    return _RIGHTS if isinstance(error, api.Forbidden) else None

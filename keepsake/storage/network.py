@@ -1,7 +1,8 @@
-"""For backends that wait for a network: the server's clock, jobs in parallel, reading by pages, ranges and parts."""
+"""Many requests to a server, or to a disk that waits: jobs in parallel, listings by pages, contents by ranges."""
 
 from __future__ import annotations
 
+import functools
 import io
 import time
 from collections import deque
@@ -13,7 +14,7 @@ from itertools import islice
 from queue import SimpleQueue
 from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
 
-from keepsake.exceptions import DoesNotExist, PreconditionFailed, ReadError
+from keepsake.exceptions import DoesNotExist, ReadError
 from keepsake.storage.base import ObjectInfo, is_key
 from keepsake.util.workers import Workers
 
@@ -21,9 +22,17 @@ T = TypeVar("T")
 
 AT_ONCE = 32  # requests for what is small
 
-# The same serve all storages of the process; they begin with the first one
-threads = Workers(AT_ONCE)
-movers = Workers(6)  # for the parts of what is large: each thread that ever held one keeps some memory
+
+@functools.cache
+def threads() -> Workers:
+    """The threads for small requests. They serve all storages of the process and start with the first one."""
+    return Workers(AT_ONCE)
+
+
+@functools.cache
+def movers() -> Workers:
+    """The threads for the parts of large objects. They are few: each keeps the memory of the largest part it held."""
+    return Workers(6)
 
 
 class Clock:
@@ -56,7 +65,7 @@ def in_parallel(jobs: Iterable[Callable[[], T]]) -> Iterator[T]:
     try:
         while True:
             for job in islice(pending, AT_ONCE - len(running)):
-                future = threads.submit(job)
+                future = threads().submit(job)
                 running.add(future)
                 future.add_done_callback(done.put)
             if not running:
@@ -69,37 +78,88 @@ def in_parallel(jobs: Iterable[Callable[[], T]]) -> Iterator[T]:
             future.cancel()
 
 
-# Return a page of the objects whose keys lie after the first and not after the second, and whether there are more
-Page = Callable[[str, "str | None"], "tuple[list[ObjectInfo], bool]"]
+class Page(NamedTuple):
+    """One answer to a request for a listing."""
+
+    objects: list[ObjectInfo]
+    more: bool  # whether there are objects after these
+    token: str | None  # by which the server knows the next page
 
 
-def list_pages(page: Page, prefix: str) -> Iterator[ObjectInfo]:
+# Return the page that a token names; without one, the first page of the objects whose keys lie after a key ("": all)
+GetPage = Callable[[str, "str | None"], Page]
+
+
+class Unexpected(Exception):
+    """An answer that an SDK accepts but that its cloud never gives. The text names it: `a web page`."""
+
+
+class _Repeats(Exception):
+    """A page holds keys that an earlier page held, or keys out of order."""
+
+
+def list_pages(get_page: GetPage, prefix: str) -> Iterator[ObjectInfo]:
     """Yield the objects below `prefix` ("" or with its slash), in order; after the first page by several requests.
 
-    IDs are random hex, so the ranges between first digits are alike in size.
+    IDs are random hex, so the ranges between first digits are alike in size. Servers that cannot begin a listing
+    after a given key, or that do not sort, are asked for one page after the other.
     """
-    objects, more = page(prefix, None)
-    yield from (info for info in objects if is_key(info.key))
-    if more:
-        last = objects[-1].key
-        bounds = [last, *(bound for digit in "0123456789abcde" if (bound := f"{prefix}{digit}~") > last), None]
-        futures = [
-            threads.submit(partial(_list_range, page, bounds[n] or "", bounds[n + 1])) for n in range(len(bounds) - 1)
-        ]
-        try:
-            for future in futures:
-                yield from (info for info in future.result() if is_key(info.key))
-        finally:
-            for future in futures:
-                future.cancel()
+    first = get_page("", None)
+    keys = [info.key for info in first.objects]
+    if not first.more or not keys or keys != sorted(keys):
+        yield from _whole_list(get_page, first)
+        return
+    yield from (info for info in first.objects if is_key(info.key))
+    last = keys[-1]
+    bounds = [last, *(bound for digit in "0123456789abcde" if (bound := f"{prefix}{digit}~") > last), None]
+    futures = [
+        threads().submit(partial(_list_range, get_page, bounds[n] or "", bounds[n + 1])) for n in range(len(bounds) - 1)
+    ]
+    try:
+        for future in futures:
+            for info in future.result():
+                last = info.key
+                if is_key(last):
+                    yield info
+    except _Repeats:
+        yield from (info for info in _whole_list(get_page, first) if info.key > last)
+    finally:
+        for future in futures:
+            future.cancel()
 
 
-def _list_range(page: Page, after: str, until: str | None) -> list[ObjectInfo]:
-    found, more = page(after, until)
-    while more:
-        objects, more = page(found[-1].key, until)
-        found += objects
-    return found
+def _list_range(get_page: GetPage, after: str, until: str | None) -> list[ObjectInfo]:
+    """Return the objects whose keys lie after the first and not after the second."""
+    found: list[ObjectInfo] = []
+    token: str | None = None
+    while True:
+        asked = after, token
+        page = get_page(after, token)
+        for info in page.objects:
+            if info.key <= after:
+                raise _Repeats
+            after = info.key
+            if until is not None and after > until:
+                return found
+            found.append(info)
+        if not page.more:
+            return found
+        token = page.token
+        if (after, token) == asked:
+            raise _Repeats
+
+
+def _whole_list(get_page: GetPage, page: Page) -> list[ObjectInfo]:
+    """Return the objects of `page` and of those after it, in order, whatever order the server has."""
+    found = {info.key: info for info in page.objects}
+    tokens: set[str] = set()
+    while page.more:
+        if page.token is None or page.token in tokens:
+            raise Unexpected("a listing that does not go on")
+        tokens.add(page.token)
+        page = get_page("", page.token)
+        found.update((info.key, info) for info in page.objects)
+    return [found[key] for key in sorted(found) if is_key(key)]
 
 
 class Fetched(NamedTuple):
@@ -107,17 +167,20 @@ class Fetched(NamedTuple):
 
     data: bytes
     total: int  # bytes of the whole object
-    version: str  # what tells that the next part is of the same object
+    version: str  # equal for all parts of one version of the object
 
 
-def total_of(content_range: str | None, name: str) -> int:
-    """Return the size of the whole object that an answer with a part of it tells."""
+def total_of(content_range: str | None, start: int, size: int) -> int:
+    """Return the size of the whole object, told by the answer that ends its part of `size` bytes from `start`."""
     if content_range is None:
-        raise ReadError(f"Could not read {name}: the server sends no parts of objects, as S3 and Cloud Storage do.")
-    return int(content_range.rpartition("/")[2])
+        raise Unexpected("the whole object instead of a part")
+    span, _, total = content_range.removeprefix("bytes ").partition("/")
+    if int(span.partition("-")[2]) + 1 != (start + size if start >= 0 else int(total)):
+        raise Unexpected(f"another part of the object ({content_range})")
+    return int(total)
 
 
-# Return content[start:stop], cut to what is there, of the version asked for; a negative start counts from the end
+# Return content[start:stop], cut to what is there, of the version if possible; a negative start counts from the end
 Fetch = Callable[[int, "int | None", "str | None"], Fetched]
 
 FIRST = 1 << 20  # bytes fetched first of a stream that may be left early
@@ -143,7 +206,8 @@ class _Ranges(io.RawIOBase):
     """The bytes from `position` to `end` of an object, of which `part` is there already."""
 
     def __init__(self, fetch: Fetch, name: str, position: int, end: int, part: Fetched) -> None:
-        self._fetch, self._name, self._version, self._end = fetch, name, part.version, end
+        self._fetch, self._name, self._end = fetch, name, end
+        self._version, self._total = part.version, part.total
         self._current = memoryview(part.data)[: max(0, end - position)]
         self._next = position + len(self._current)
         self._ahead: deque[tuple[int, Future[Fetched]]] = deque()
@@ -163,13 +227,16 @@ class _Ranges(io.RawIOBase):
         while self._next < self._end and len(self._ahead) < PARALLEL:
             start, stop = self._next, min(self._next + PART, self._end)
             job = partial(self._fetch, start, stop, self._version)
-            self._ahead.append((stop - start, movers.submit(job)))
+            self._ahead.append((stop - start, movers().submit(job)))
             self._next = stop
         size, future = self._ahead.popleft()
+        replaced = ReadError(f"{self._name} was replaced or deleted while it was being read. Try again.")
         try:
-            data = future.result().data
-        except (DoesNotExist, PreconditionFailed) as error:
-            raise ReadError(f"{self._name} was replaced or deleted while it was being read. Try again.") from error
+            data, *version = future.result()
+        except DoesNotExist as error:
+            raise replaced from error
+        if version != [self._total, self._version]:
+            raise replaced
         if len(data) != size:
             raise ReadError(f"{self._name} ended early: {size - len(data)} bytes are missing. Try again.")
         self._current = memoryview(data)

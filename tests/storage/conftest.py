@@ -15,7 +15,7 @@ def s3_bench(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) ->
     """A bucket on the server that the test's class names, or on moto's; with short pages and batches."""
     endpoint = getattr(request.cls, "server", servers.moto)()
     monkeypatch.setattr(s3, "_PAGE", 100)
-    monkeypatch.setattr(s3, "_BATCH", 100)
+    monkeypatch.setattr(s3.S3Storage, "batch", 100)
     lead_to_s3(monkeypatch, endpoint)
     return S3Bench(endpoint)
 

@@ -30,17 +30,19 @@ class Request:
 
 class Proxy:
     """Forwards HTTP/1.1 requests to `upstream`, each after `latency` seconds; `requests` remembers them, and `sent` is
-    how many bytes the answers had.
+    how many bytes the answers had. `rewrite` changes the heads of the answers.
 
-    `fault` decides about each request: None forwards it; bytes are the whole answer, the request never arrives; "lost"
-    lets it arrive and cuts the connection in place of an answer; "cut" ends the connection in the middle of the
-    answer's body; "hang" never answers.
+    `fault` decides about each request: None forwards it; bytes are the whole answer, the request never arrives, and
+    "Connection: close" in them ends the connection; "lost" lets it arrive and cuts the connection in place of an
+    answer; "cut" ends the connection in the middle of the answer's body; "hang" never answers. It may also change the
+    head of the request before that is forwarded.
     """
 
     def __init__(self, upstream: str, *, latency: float = 0.0, fault: Fault = lambda request: None) -> None:
         self.upstream = urlsplit(upstream)
         self.latency = latency
         self.fault = fault
+        self.rewrite: Callable[[bytes], bytes] = lambda head: head
         self.requests: list[Request] = []
         self.sent = 0
         self.address = ""
@@ -81,6 +83,8 @@ class Proxy:
                     await asyncio.sleep(3600)
                 if isinstance(fault, bytes):
                     await self._send(writer, fault)
+                    if b"Connection: close" in fault:
+                        break
                     continue
                 if upstream is None:
                     upstream = await asyncio.open_connection(self.upstream.hostname, self.upstream.port, limit=LIMIT)
@@ -98,7 +102,7 @@ class Proxy:
 
     async def _answer(self, request: Request, upstream: StreamReader, writer: StreamWriter, fault: str | None) -> bool:
         """Pass an answer on; return whether the connection can serve another request."""
-        head = await upstream.readuntil(b"\r\n\r\n")
+        head = self.rewrite(await upstream.readuntil(b"\r\n\r\n"))
         if fault == "lost":
             return False
         line, headers = _parse(head)

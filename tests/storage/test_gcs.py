@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import re
 import time
 import urllib.error
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -214,6 +216,68 @@ def test_an_upload_that_fails_on_the_way_is_not_published(proxy: Proxy, proxied:
     with pytest.raises(WriteError, match="/k"):
         proxied.upload("k", io.BytesIO(noise(50 * MIB)))
     assert gcs_bench.contents() == {"k": b"before"}
+
+
+def test_a_write_whose_answer_is_lost_is_there(proxy: Proxy, proxied: Storage, gcs_bench: GCSBench) -> None:
+    """The SDK tries again; the condition then fails on our own write, which reading again shows."""
+    for key, is_new in (("k", False), ("new", True)):
+        answers = iter(["lost"])
+        proxy.fault = lambda request, answers=answers: next(answers, None)  # type: ignore[misc]
+        with pytest.raises(PreconditionFailed) if is_new else nullcontext():
+            proxied.put(key, b"x", if_absent=is_new)
+        assert proxied.get(key)[0] == b"x"
+    assert gcs_bench.contents() == {"k": b"x", "new": b"x"}
+
+
+# Servers with habits of their own
+
+
+def test_a_server_that_sends_no_generations_has_them(proxy: Proxy, proxied: Storage, gcs_bench: GCSBench) -> None:
+    """As emulators and proxies do with contents; what describes an object has its generation."""
+    proxy.rewrite = lambda head: re.sub(rb"(?i)x-goog-generation:.*?\r\n", b"", head)
+    etag = proxied.put("k", b"1")
+    assert proxied.get("k") == (b"1", etag)
+    etag = proxied.put("k", b"2", if_match=etag)
+    assert list(proxied.get_many(["k"])) == [("k", b"2", etag)]
+    data = noise(20 * MIB)
+    proxied.upload("large", io.BytesIO(data))
+    with proxied.open("large") as stream:
+        assert stream.read() == data
+    with proxied.open("large") as stream:
+        stream.read(MIB)
+        gcs_bench.seed({"large": noise(20 * MIB, 2)})
+        with pytest.raises(ReadError, match="replaced or deleted"):
+            stream.read()
+
+
+def test_content_that_is_rewritten_while_it_is_read_has_its_own_generation(
+    proxy: Proxy, proxied: Storage, gcs_bench: GCSBench
+) -> None:
+    """Also where the generation has to be asked for."""
+    gcs_bench.seed({"k": b"1"})
+    writes = iter([b"2"])
+
+    def fault(request: Request) -> None:
+        if "alt=media" not in request.target:
+            for write in writes:
+                gcs_bench.seed({"k": write})
+
+    proxy.rewrite = lambda head: re.sub(rb"(?i)x-goog-generation:.*?\r\n", b"", head)
+    proxy.fault = fault
+    data, etag = proxied.get("k")
+    assert (data, [etag]) == (b"2", [info.etag for info in proxied.list("")])
+
+
+def test_a_server_that_knows_no_start_offset_is_listed(proxy: Proxy, proxied: Storage, gcs_bench: GCSBench) -> None:
+    """By one page after the other."""
+    keys = [f"m/{noise(6, number).hex()}.json" for number in range(250)]
+    gcs_bench.seed(dict.fromkeys(keys, b""))
+
+    def fault(request: Request) -> None:
+        request.head = re.sub(rb"startOffset=[^& ]*", b"", request.head)
+
+    proxy.fault = fault
+    assert [info.key for info in proxied.list("m")] == sorted(keys)
 
 
 # Errors say what to do

@@ -121,3 +121,16 @@ open_storage("s3://x")
 print(sorted({"google", "requests", "botocore"} & set(sys.modules)))
 """
     assert run_python(program).splitlines() == ["[]", "['botocore']"]
+
+
+def test_threads_start_with_the_first_storage(run_python: Callable[[str], str]) -> None:
+    """Not when a module is imported."""
+    program = """
+import threading
+import keepsake.storage.s3, keepsake.storage.gcs, keepsake.storage.network
+print(threading.active_count())
+for _ in range(2):
+    keepsake.storage.s3.S3Storage("bucket", "")
+    print(threading.active_count() > 30)
+"""
+    assert run_python(program).split() == ["1", "True", "True"]

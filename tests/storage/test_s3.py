@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 
 import pytest
 
@@ -197,6 +199,34 @@ def test_uploads_that_a_crash_left_are_found_and_removed(s3_bench: S3Bench) -> N
     assert [upload["Key"] for upload in left] == [f"{s3_bench.root}x/other"]
 
 
+def test_an_upload_that_goes_on_is_as_old_as_its_last_part(s3_bench: S3Bench, proxy: Proxy, proxied: Storage) -> None:
+    """However long ago it began; and it is not removed if a part has come since it was found."""
+    at = {"Bucket": s3_bench.bucket, "Key": f"{s3_bench.root}/k"}
+    number = s3_bench.client.create_multipart_upload(**at)["UploadId"]
+    parts = ["2020-02-02T10:00:00.000Z", "2020-02-02T11:00:00.000Z", "2020-02-02T10:30:00.000Z"]
+
+    def fault(request: Request) -> bytes | None:
+        if request.method != "GET":
+            return None
+        if "uploads" in request.target:
+            found = f"<Key>{s3_bench.root}/k</Key><UploadId>{number}</UploadId><Initiated>{parts[0]}</Initiated>"
+            return reply("200 OK", f"<ListMultipartUploadsResult><Upload>{found}</Upload></ListMultipartUploadsResult>")
+        listed = "".join(f"<Part><LastModified>{time}</LastModified></Part>" for time in parts[1:])
+        return reply("200 OK", f"<ListPartsResult>{listed}</ListPartsResult>")
+
+    proxy.fault = fault
+    (found,) = proxied.leftovers()
+    assert found.modified == datetime(2020, 2, 2, 11, tzinfo=timezone.utc).timestamp()
+    parts.append("2020-02-02T12:00:00.000Z")
+    proxied.remove_leftover(found)
+    assert s3_bench.client.list_multipart_uploads(Bucket=s3_bench.bucket)["Uploads"]
+    (found,) = proxied.leftovers()
+    proxied.remove_leftover(found)
+    assert "Uploads" not in s3_bench.client.list_multipart_uploads(Bucket=s3_bench.bucket)
+    proxy.fault = lambda request: None
+    proxied.remove_leftover(found)
+
+
 AT_EXIT = """
 import atexit, io, sys, threading
 from keepsake.storage import open_storage
@@ -303,17 +333,26 @@ def test_an_object_replaced_while_it_is_read_is_an_error(s3_bench: S3Bench) -> N
 def test_a_server_that_knows_no_ranges_is_an_error(proxy: Proxy, proxied: Storage) -> None:
     """It sends the whole object: to take that for the part asked for would be silent damage."""
     proxy.fault = lambda request: reply("200 OK", "whole", ETag='"x"')
-    with pytest.raises(ReadError, match="no parts"):
+    with pytest.raises(ReadError, match="whole object instead of a part"):
         proxied.open("k", start=2)
     assert proxied.get("k") == (b"whole", "x")
 
 
-def test_a_server_that_refuses_conditions_gets_none(proxy: Proxy, proxied: Storage) -> None:
+REFUSALS = [
+    error_reply("501 Not Implemented", "NotImplemented"),
+    error_reply("400 Bad Request", "InvalidArgument"),
+    reply("405 Method Not Allowed"),
+    reply("501 Not Implemented"),
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_server_that_refuses_conditions_gets_none(proxy: Proxy, proxied: Storage, refusal: bytes) -> None:
     """The condition is then looked at beforehand only."""
 
     def fault(request: Request) -> bytes | None:
         conditional = {"if-match", "if-none-match"} & request.headers.keys()
-        return error_reply("501 Not Implemented", "NotImplemented") if conditional and request.method == "PUT" else None
+        return refusal if conditional and request.method == "PUT" else None
 
     proxy.fault = fault
     etag = proxied.put("k", b"1", if_absent=True)
@@ -323,6 +362,96 @@ def test_a_server_that_refuses_conditions_gets_none(proxy: Proxy, proxied: Stora
         with pytest.raises(PreconditionFailed):
             proxied.put("k", b"3", **condition)
     assert proxied.get("k") == (b"2", etag)
+
+
+# Servers with habits of their own
+
+
+@pytest.mark.parametrize(
+    "refusal", [*REFUSALS, reply("200 OK"), reply("200 OK", "<DeleteResult/>"), reply("404 Not Found")]
+)
+def test_what_a_batch_does_not_delete_is_deleted_singly(
+    proxy: Proxy, proxied: Storage, s3_bench: S3Bench, refusal: bytes
+) -> None:
+    """The server refuses batches, their checksum, or says nothing of what it did."""
+    s3_bench.seed(dict.fromkeys(("a", "b", "c"), b"x"))
+    proxy.fault = lambda request: refusal if request.method == "POST" else None
+    proxied.delete(["a", "b", "nope"])
+    assert s3_bench.contents() == {"c": b"x"}
+    assert [request.method for request in proxy.requests] == ["POST", "DELETE", "DELETE", "DELETE"]
+
+
+def test_a_refused_deletion_is_not_tried_again(proxy: Proxy, proxied: Storage) -> None:
+    """The reason and ten of the names are enough in a message."""
+    proxy.fault = lambda request: error_reply("403 Forbidden", "AccessDenied")
+    with pytest.raises(WriteError, match=r"(?s)delete 30 objects.*s3:DeleteObject.*test/k0: No .AccessDenied.*20 more"):
+        proxied.delete(f"k{number}" for number in range(30))
+    assert len(proxy.requests) == 1
+
+
+def test_content_is_sent_with_a_checksum_where_one_is_demanded(
+    proxy: Proxy, proxied: Storage, s3_bench: S3Bench
+) -> None:
+    """As by a bucket with Object Lock; the storage remembers that after the first time."""
+
+    def fault(request: Request) -> bytes | None:
+        if request.method != "PUT" or "content-md5" in request.headers:
+            return None
+        return error_reply("400 Bad Request", "InvalidRequest")
+
+    proxy.fault = fault
+    large = noise(9 * MIB)
+    etag = proxied.put("k", b"1", if_absent=True)
+    proxied.upload("large", io.BytesIO(large))
+    with pytest.raises(PreconditionFailed):
+        proxied.put("k", b"2", if_match="old")
+    proxied.put("k", b"2", if_match=etag)
+    assert s3_bench.contents() == {"k": b"2", "large": large}
+    puts = [request for request in proxy.requests if request.method == "PUT"]
+    assert ["content-md5" in request.headers for request in puts] == [False, *[True] * (len(puts) - 1)]
+
+
+def test_a_server_that_knows_no_start_after_is_listed(proxy: Proxy, proxied: Storage, s3_bench: S3Bench) -> None:
+    """By one page after the other."""
+    keys = [f"m/{noise(6, number).hex()}.json" for number in range(250)]
+    s3_bench.seed(dict.fromkeys(keys, b""))
+
+    def fault(request: Request) -> None:
+        request.head = re.sub(rb"start-after=[^& ]*", b"", request.head)
+
+    proxy.fault = fault
+    assert [info.key for info in proxied.list("m")] == sorted(keys)
+
+
+@pytest.mark.parametrize("mark", [b'W/"%b"', b"%b"], ids=["weak", "without quotes"])
+def test_an_etag_is_the_same_however_it_is_marked(
+    proxy: Proxy, proxied: Storage, s3_bench: S3Bench, mark: bytes
+) -> None:
+    """A proxy that compresses marks etags as weak; only strong ones ever match a condition."""
+    proxy.rewrite = lambda head: re.sub(rb'(?i)etag: "(\w+)"', lambda found: b"ETag: " + mark % found[1], head)
+    etag = proxied.put("k", b"1", if_absent=True)
+    assert [info.etag for info in proxied.list("")] == [etag]
+    etag = proxied.put("k", b"2", if_match=etag)
+    assert proxied.get("k") == (b"2", etag)
+    data = noise(20 * MIB)
+    proxied.upload("large", io.BytesIO(data))
+    with proxied.open("large") as stream:
+        assert stream.read() == data
+    assert s3_bench.contents() == {"k": b"2", "large": data}
+
+
+def test_a_part_of_another_place_is_an_error(proxy: Proxy, proxied: Storage) -> None:
+    proxy.fault = lambda request: reply("206 Partial Content", "part", ETag='"x"', Content_Range="bytes 0-3/10")
+    with pytest.raises(ReadError, match="another part"):
+        proxied.open("k", start=2, length=4)
+
+
+@pytest.mark.parametrize("status", ["405 Method Not Allowed", "501 Not Implemented"])
+def test_a_server_that_shows_no_buckets_may_have_ours(proxy: Proxy, proxied: Storage, status: str) -> None:
+    """Whether it can be written to, the first write tells."""
+    proxy.fault = lambda request: reply(status) if request.method == "HEAD" else None
+    proxied.ensure_writable()
+    proxied.put("k", b"x")
 
 
 # Errors say what to do
@@ -339,6 +468,8 @@ def test_a_server_that_refuses_conditions_gets_none(proxy: Proxy, proxied: Stora
         ("403 Forbidden", "RequestTimeTooSkewed", "clock"),
         ("404 Not Found", "NoSuchBucket", "spelling"),
         ("400 Bad Request", "AuthorizationHeaderMalformed", "AWS_REGION"),
+        ("401 Unauthorized", "InvalidClientTokenId", "aws sso login"),
+        ("403 Forbidden", "PathStyleDomainForbidden", "addressing_style = virtual"),
     ],
 )
 def test_the_servers_refusals_say_what_to_do(
@@ -370,6 +501,12 @@ def test_the_servers_refusals_say_what_to_do(
         ("AWS_PROFILE", "nope", "AWS_PROFILE"),
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:9", "http://127.0.0.1:9 is the right server"),
         ("AWS_ENDPOINT_URL", "moto as https", "AWS_CA_BUNDLE"),
+        ("AWS_ENDPOINT_URL", "localhost:9000", "with its scheme"),
+        ("AWS_ENDPOINT_URL", "http://", "AWS_ENDPOINT_URL"),
+        ("AWS_ENDPOINT_URL", "http://me:secret@127.0.0.1:9", "http://127.0.0.1:9 is the right server"),
+        ("AWS_ENDPOINT_URL", "http://no-such-host.invalid", "http://no-such-host.invalid is the right server"),
+        ("HTTP_PROXY", "http://me:secret@127.0.0.1:9", "HTTP_PROXY"),
+        ("AWS_DEFAULTS_MODE", "never", "~/.aws/config"),
     ],
 )
 def test_a_wrong_environment_is_told(
@@ -380,8 +517,20 @@ def test_a_wrong_environment_is_told(
     else:
         monkeypatch.setenv(variable, servers.moto().replace("http:", "https:") if "moto" in value else value)
     with pytest.raises(KeepsakeError, match=advice) as caught:
+        list(open_storage(s3_bench.url).list(""))
+    text = str(caught.value)
+    assert s3_bench.url in text
+    assert not any(word in text for word in ("secret", "?", "prefix", "\n")), "a line without the request"
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("way", ["body", "header"])
+def test_a_bucket_elsewhere_is_told_with_its_region(proxy: Proxy, s3_bench: S3Bench, way: str) -> None:
+    body = f"<Error><Code>PermanentRedirect</Code>{'<Region>eu-west-3</Region>' if way == 'body' else ''}</Error>"
+    headers = {"x_amz_bucket_region": "eu-west-3"} if way == "header" else {}
+    proxy.fault = lambda request: reply("301 Moved", body, Content_Type="application/xml", **headers)
+    with pytest.raises(RepositoryConfigurationError, match="AWS_REGION=eu-west-3"):
         open_storage(s3_bench.url).get("k")
-    assert s3_bench.url in str(caught.value)
 
 
 @pytest.mark.parametrize("bucket", ["UPPER_case", "a b", "x"])

@@ -99,7 +99,7 @@ def sideways_in_storage(trees: Trees) -> list[str]:
         f"{module} imports {target}"
         for module, target in own_imports(trees)
         if module.startswith("storage.") and target.startswith("storage.")
-        if module != "storage.__init__" and target not in (module, "storage.base", "storage.network")
+        if module != "storage.__init__" and target not in (module, "storage.base", "storage.bucket", "storage.network")
     ]
 
 

@@ -1,0 +1,262 @@
+"""The base of the storages in buckets: from single requests to the verbs of the contract, and from errors to advice.
+
+A backend makes single requests with its SDK and explains the errors of its SDK. Everything else is here.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from itertools import islice
+from typing import BinaryIO, NamedTuple
+from urllib.parse import urlsplit
+
+from keepsake.exceptions import (
+    DoesNotExist,
+    KeepsakeError,
+    MissingBucket,
+    PreconditionFailed,
+    ReadError,
+    RepositoryConfigurationError,
+    WriteError,
+)
+from keepsake.storage import network
+from keepsake.storage.base import ObjectInfo, Storage, check_key
+
+_OF_OBJECTS = (DoesNotExist, PreconditionFailed)
+_WEB_PAGE = re.compile(rb"<(!doctype html|html)\b", re.IGNORECASE)
+_URL = re.compile(r"""\bhttps?://[^\s"'<>]+""")
+_NOISE = re.compile(r"<[^<>]*>|with url: \S+")  # tags, Python's names of objects, and targets of requests
+
+
+def refuse_web_page(status: int, body: bytes) -> None:
+    """Raise Unexpected if an answer is a web page, unless the SDK is going to try again."""
+    if status < 500 and status not in (408, 429) and _WEB_PAGE.search(body[:512]):
+        raise network.Unexpected("a web page")
+
+
+def origin(url: str) -> str:
+    """Return the scheme, host and port of a URL: what may be printed of it, without a password or a signature."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def one_line(text: str) -> str:
+    """Return what an SDK says as one readable line without the addresses of single requests."""
+    text = _NOISE.sub(" ", _URL.sub(lambda match: origin(match[0]), text))
+    text = " ".join(text.split()).rstrip(".: ")
+    return f"{text[:200]}…" if len(text) > 200 else text
+
+
+class Trouble(NamedTuple):
+    """What an error of an SDK means."""
+
+    reason: str
+    advice: str | None = None  # None: it may pass
+    kind: type[KeepsakeError] | None = None  # None: ReadError or WriteError, by what was being done
+
+
+class BucketStorage(Storage):
+    """Objects of a bucket whose names begin with `root/`. A name is the root and a key."""
+
+    seconds_between_writes = 1.0
+    cloud: str  # its name in messages
+    batch: int  # names, the most that one request deletes
+    settings: str  # where its SDK is set up
+    unreachable: tuple[type[Exception], ...]  # errors of requests that no server has answered
+
+    def __init__(self, scheme: str, bucket: str, root: str) -> None:
+        self.url = f"{scheme}://{bucket}/{root}".rstrip("/").replace("%", "%25")
+        self._root = root + "/" if root else ""
+        self._clock = network.Clock()
+        self._endpoint = ""
+        with self._errors("open"):
+            self._connect()
+        network.threads(), network.movers()  # none can be started while the interpreter exits
+
+    # What a backend does with its SDK. Any exception may come out
+
+    @abstractmethod
+    def _connect(self) -> None:
+        """Make the client, without a request, and set `_endpoint`."""
+
+    @abstractmethod
+    def _get(self, name: str) -> tuple[bytes, str]: ...
+
+    @abstractmethod
+    def _fetch(self, name: str, start: int, stop: int | None, version: str | None) -> network.Fetched: ...
+
+    @abstractmethod
+    def _put(self, name: str, data: bytes, if_absent: bool, if_match: str | None) -> str: ...
+
+    @abstractmethod
+    def _upload(self, name: str, first: bytes, source: BinaryIO) -> None:
+        """Stream up `first` and the rest of `source`; the source's errors come out as they are, others explained."""
+
+    @abstractmethod
+    def _page(self, prefix: str, after: str, token: str | None) -> network.Page: ...
+
+    @abstractmethod
+    def _delete_batch(self, names: Sequence[str]) -> dict[str, Exception]:
+        """Delete by one request; return what has not been deleted and why."""
+
+    @abstractmethod
+    def _delete_one(self, name: str) -> None: ...
+
+    @abstractmethod
+    def _make_bucket(self) -> None:
+        """Create the bucket unless it is there or may not be seen."""
+
+    @abstractmethod
+    def _ask(self) -> None:
+        """Make a small request for the date of its answer, which may be a refusal."""
+
+    @abstractmethod
+    def _explain(self, error: Exception) -> Trouble:
+        """Return what an error of the SDK means."""
+
+    # The contract
+
+    def open(self, key: str, *, start: int = 0, length: int | None = None) -> AbstractContextManager[BinaryIO]:
+        name = self._name(key)
+
+        def fetch(first: int, stop: int | None, version: str | None) -> network.Fetched:
+            with self._errors("read", name):
+                return self._fetch(name, first, stop, version)
+
+        return network.open_ranges(fetch, self._place(name), start, length)
+
+    def get(self, key: str) -> tuple[bytes, str]:
+        name = self._name(key)
+        with self._errors("read", name):
+            return self._get(name)
+
+    def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
+        name = self._name(key)
+        with self._errors("write", name):
+            return self._put(name, data, if_absent, if_match)
+
+    def upload(self, key: str, source: BinaryIO) -> None:
+        name = self._name(key)
+        first = network.read_part(source)
+        if len(first) < network.PART:
+            self.put(key, first)
+        else:
+            self._upload(name, first, source)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        start = check_key(prefix) + "/" if prefix else ""
+        return self._list(start)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        names = [self._name(key) for key in keys]
+        batches = (names[start : start + self.batch] for start in range(0, len(names), self.batch))
+        failed: dict[str, Exception] = {}
+        for left in network.in_parallel(partial(self._try_batch, batch) for batch in batches):
+            failed.update(left)
+        again = [name for name, error in failed.items() if self._may_work_singly(error)]
+        for name, error in network.in_parallel(partial(self._try_one, name) for name in again):
+            if error:
+                failed[name] = error
+            else:
+                del failed[name]
+        if failed:
+            raise self._undeleted(failed)
+
+    def ensure_writable(self) -> None:
+        with self._errors("write to"):
+            self._make_bucket()
+
+    def now(self) -> float:
+        if self._clock.offset is None:
+            with self._errors("read"):
+                self._ask()
+        return self._clock.now()
+
+    def get_many(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes, str]]:
+        jobs = (partial(self._get_if_there, key) for key in keys)
+        return (found for found in network.in_parallel(jobs) if found)
+
+    def _list(self, prefix: str) -> Iterator[ObjectInfo]:
+        with self._errors("list", self._root + prefix):
+            yield from network.list_pages(partial(self._page, prefix), prefix)
+
+    def _try_batch(self, names: Sequence[str]) -> dict[str, Exception]:
+        try:
+            return self._delete_batch(names)
+        except Exception as error:  # noqa: BLE001 - many servers know no batches, and say so in many ways
+            return dict.fromkeys(names, error)
+
+    def _try_one(self, name: str) -> tuple[str, Exception | None]:
+        try:
+            self._delete_one(name)
+        except Exception as error:  # noqa: BLE001 - everything is tried
+            return name, error
+        return name, None
+
+    def _may_work_singly(self, error: Exception) -> bool:
+        kind = self._explain(error).kind
+        return not isinstance(error, self.unreachable) and (kind is None or kind in _OF_OBJECTS)
+
+    def _undeleted(self, failed: dict[str, Exception]) -> WriteError:
+        reasons = {name: self._explain(error) for name, error in failed.items()}
+        lines = [f"{self._place(name)}: {trouble.reason}" for name, trouble in islice(reasons.items(), 10)]
+        if len(failed) > len(lines):
+            lines.append(f"… and {len(failed) - len(lines)} more")
+        advice = next((trouble.advice for trouble in reasons.values() if trouble.advice), "Try again.")
+        error = WriteError("\n".join([f"Could not delete {len(failed)} objects. {advice}", *lines]))
+        error.__cause__ = next(iter(failed.values()))
+        return error
+
+    # Names and errors
+
+    def _name(self, key: str) -> str:
+        return self._root + check_key(key)
+
+    def _place(self, name: str) -> str:
+        """Return the URL of a name, for messages."""
+        return f"{self.url}/{name[len(self._root) :]}".rstrip("/")
+
+    def _changed(self, name: str) -> PreconditionFailed:
+        return PreconditionFailed(f"{self._place(name)} was written by somebody else.")
+
+    @contextmanager
+    def _errors(self, verb: str, name: str = "") -> Iterator[None]:
+        """Let only errors of Keepsake out, whatever the SDK raises: it raises much when a server answers nonsense."""
+        try:
+            yield
+        except KeepsakeError:
+            raise
+        except Exception as error:
+            raise self._error(verb, name, error) from error
+
+    def _error(self, verb: str, name: str, error: Exception) -> KeepsakeError:
+        reason, advice, kind = self._explain(error)
+        place = self._place(name)
+        if kind is DoesNotExist and verb == "read":
+            return DoesNotExist(f"{place} does not exist.")
+        if kind is PreconditionFailed and verb == "write":
+            return self._changed(name)
+        if kind is DoesNotExist and advice:  # what is missing if not the object
+            kind = MissingBucket
+        if kind in _OF_OBJECTS or kind is None:
+            kind = {"open": RepositoryConfigurationError, "read": ReadError, "list": ReadError}.get(verb, WriteError)
+        if advice is None and verb == "open":
+            advice = f"Check {self.settings}."
+        elif advice is None:
+            advice = f"Check the network and whether {self._endpoint} is the right server; then try again."
+        return kind(f"Could not {verb} {place}: {reason}. {advice}")
+
+    def _not_understood(self, error: Exception) -> Trouble:
+        """Explain an error that no SDK should raise."""
+        if isinstance(error, network.Unexpected):
+            reason = f"The server answered with {error}, as {self.cloud} never does"
+        else:
+            reason = f"The server's answer is not one of {self.cloud} ({type(error).__name__}: {one_line(str(error))})"
+        return Trouble(
+            reason,
+            f"Check whether {self._endpoint} is the right server, and whether a proxy or a login page is in between.",
+        )
