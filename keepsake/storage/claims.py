@@ -30,6 +30,7 @@ from keepsake.storage.writing import CREATE, replace, write_all
 
 PATIENCE = 2.0  # seconds that a claim is left to its writer, which needs some milliseconds
 _POLL = 0.01  # seconds
+_VOID = ""  # what a claim is for that was left empty
 _VERSION = re.compile(r"[0-9a-f-]+")
 _TAKEN = (FileExistsError, PermissionError) if WINDOWS else FileExistsError
 
@@ -61,33 +62,38 @@ class Wanted(NamedTuple):
                 os.unlink(f"{self.root}/{file}")
 
 
-def claim(wanted: Wanted, temporary: str, is_current: Callable[[], bool]) -> list[str]:
-    """Claim a version for a file, and return the claims up to ours; none if the object is another version now.
+def claim(wanted: Wanted, temporary: str, is_current: Callable[[], bool]) -> tuple[bool, list[str]]:
+    """Try to claim a version for a file; return whether it may be published, and the claims up to ours.
 
-    Whoever has claimed it before has some time to finish, and is helped after that.
+    It may not if the object is another version now, or if claiming took so long that others may have passed the claim
+    over. Whoever has claimed the version before has some time to finish, and is helped after that.
     """
+    claims: list[str] = []
     if wanted.version is not None and not _VERSION.fullmatch(wanted.version):
-        return []
-    own = temporary[len(wanted.root) + 1 :]
-    claims, since = [wanted.claim(0)], time.monotonic()
-    while (file := _make(claims[-1], own)) != own:
+        return False, claims
+    own, since = temporary[len(wanted.root) + 1 :], time.monotonic()
+    while True:
+        path, begun = wanted.claim(len(claims)), time.monotonic()
+        file = _make(path, own)
+        if file == own:
+            return time.monotonic() - begun < PATIENCE / 2, [*claims, path]
         if not is_current():
-            return []
-        if file is None or (file and time.monotonic() - since < PATIENCE):
-            time.sleep(_POLL)
-            continue
-        if file:
+            return False, claims
+        is_void = file == _VOID
+        if file and begun - since > PATIENCE:
             wanted.finish(file)
             if not is_current():
-                return []
-        claims.append(wanted.claim(len(claims)))
-        since = time.monotonic()
-    return claims
+                return False, claims
+            is_void = True
+        if is_void:
+            claims.append(path)
+            since = time.monotonic()
+        else:
+            time.sleep(_POLL)
 
 
 def _make(claim: str, file: str) -> str | None:
-    """Claim a version for `file`, and return the file that it is claimed for now: "" if void, None if unknown."""
-    begun = time.monotonic()
+    """Claim a version for `file`, and return the file that it is claimed for now. None: it is to be tried again."""
     try:
         os.symlink(file, claim)
         return file
@@ -103,7 +109,7 @@ def _make(claim: str, file: str) -> str | None:
         write_all(fd, file.encode())
     finally:
         os.close(fd)
-    return file if time.monotonic() - begun < PATIENCE / 2 else ""  # others may have lost patience
+    return file
 
 
 def _read(claim: str) -> str | None:
@@ -123,5 +129,5 @@ def _read(claim: str) -> str | None:
         if content.endswith(TEMPORARY):
             return content
         if time.monotonic() > deadline:
-            return ""
+            return _VOID
         time.sleep(_POLL)

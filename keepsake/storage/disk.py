@@ -260,8 +260,8 @@ class DiskStorage(Storage):
     def _replace_if(self, key: str, version: str | None, temporary: str, target: str, etag: str) -> None:
         """Publish if the object is a certain version, or does not exist (None), and nobody publishes in between."""
         wanted = claims.Wanted(self._root, key, version)
-        made = claims.claim(wanted, temporary, lambda: self._is(key, version))
-        done = bool(made) and self._is(key, version)
+        claimed, made = claims.claim(wanted, temporary, lambda: self._is(key, version))
+        done = claimed and self._is(key, version)
         if done:
             try:
                 _replace(temporary, target)

@@ -40,7 +40,7 @@ def open_to_read(path: str) -> tuple[int, os.stat_result]:
         fd = again_if_stale(lambda: os.open(path, _READ | _NONBLOCK))
     except BlockingIOError:  # a file server is calling a lease back
         fd = os.open(path, _READ)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         if not os.path.islink(path):
             raise
         raise OSError(errno.ELOOP, "It is a link that leads nowhere", path) from error
