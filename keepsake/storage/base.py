@@ -16,6 +16,8 @@ from keepsake.exceptions import DoesNotExist
 
 # What a backend has not finished writing carries this in its name; no key may
 TEMPORARY = ".keepsake-tmp"
+# The etag of what is there but cannot be read, such as a link that leads nowhere
+UNREADABLE = "unreadable"
 _NO_SEGMENTS = {"", ".", ".."}
 
 
@@ -100,7 +102,7 @@ class Storage(ABC):
         """Yield the objects below the directory `prefix` ("" for all), sorted by key; none if it is missing.
 
         A prefix is a directory: `a/b` does not match `a/bc`. Names that could not be keys, and the backend's own
-        temporary objects, are skipped.
+        temporary objects, are skipped. What is there but is no file that can be read has the etag UNREADABLE.
         """
 
     @abstractmethod
@@ -118,7 +120,10 @@ class Storage(ABC):
         return time.time()
 
     def get_many(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes, str]]:
-        """Yield (key, content, etag) of many small objects as they come; what has vanished is skipped."""
+        """Yield (key, content, etag) of many small objects as they come; what has vanished is skipped.
+
+        One that cannot be read does not hide the others: its etag is UNREADABLE, and its content says why.
+        """
         return (found for found in map(self._get_if_there, keys) if found)
 
     def leftovers(self) -> Iterator[ObjectInfo]:

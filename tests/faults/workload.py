@@ -9,7 +9,7 @@ import keepsake
 from keepsake.exceptions import KeepsakeError
 from keepsake.recording import run as beginning
 from keepsake.recording import saver
-from keepsake.storage import disk
+from keepsake.storage import claims
 from tests.faults import inspect_repository as inspect
 from tests.faults.sandbox import Sandbox, Work, weights
 
@@ -42,7 +42,7 @@ def train_until_killed(sandbox: Sandbox) -> None:
 
 def next_run(sandbox: Sandbox) -> None:
     """What a person does after a crash: start the next run, which finishes what is left."""
-    disk._LOCK_EXPIRY = 0.2  # a lock that a killed process left costs 10 s otherwise
+    claims.PATIENCE = 0.2  # a claim that a killed process left costs 2 s otherwise
     keepsake.init()
 
 
@@ -52,7 +52,7 @@ def quickly(work: Work) -> Work:
     def run(sandbox: Sandbox) -> None:
         saver._RETRY_SECONDS = (0.01, 0.05, 0.05, 0.05, 0.05)
         beginning._DEADLINE_SECONDS = 5.0
-        disk._LOCK_EXPIRY = 0.2
+        claims.PATIENCE = 0.2
         work(sandbox)
 
     return run

@@ -41,6 +41,7 @@ HOMES = {
     "yaml": ["config"],
 }
 
+SHARED_IN_STORAGE = ["base", "bucket", "network", "claims", "reading", "writing"]
 
 Trees = dict[str, ast.Module]  # name within the package, such as `cli.ls`, → syntax tree
 
@@ -99,7 +100,8 @@ def sideways_in_storage(trees: Trees) -> list[str]:
         f"{module} imports {target}"
         for module, target in own_imports(trees)
         if module.startswith("storage.") and target.startswith("storage.")
-        if module != "storage.__init__" and target not in (module, "storage.base", "storage.bucket", "storage.network")
+        if module != "storage.__init__"
+        if target not in (module, *(f"storage.{name}" for name in SHARED_IN_STORAGE))
     ]
 
 

@@ -1,0 +1,158 @@
+"""How storage on disk writes files, with what to do where a file system lacks or refuses a call."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from keepsake.storage.reading import FLAGS, WINDOWS
+
+CREATE = FLAGS | os.O_CREAT | os.O_EXCL | os.O_WRONLY
+_UNSUPPORTED = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENOTTY}
+_TICK = 0.02  # seconds: the clock by which a kernel stamps files has moved on by then
+_LONG_AGO = 1e9  # Unix seconds: a file system that says less knows no time
+_JUMP = 1.0  # seconds by which a clock has been set rather than adjusted
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of `data`, in as many calls as the system needs."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def stamp(fd: int, path: str, written: int) -> os.stat_result:
+    """Give a file a time that no other version of it has, close to `written`, and return its status."""
+    # The kernel's own times tick every few ms, in which an inode can be used again: two versions with one etag
+    unique = written - written % 10**7 + time.time_ns() % 10**7
+    try:
+        os.utime(path, ns=(unique, unique))
+    except OSError:
+        time.sleep(_TICK)  # then the next version has another time, unless the file system tells whole seconds only
+    return os.fstat(fd)
+
+
+def sync(fd: int) -> None:
+    """Wait until a file is on the disk, where the file system has such a thing."""
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise  # the disk or the server did not take what was written
+
+
+def sync_directory(path: str) -> None:
+    """Make a rename survive a power cut, where the system has such a thing."""
+    with suppress(OSError):
+        fd = os.open(os.path.dirname(path), os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def replace(source: str, target: str) -> None:
+    """Give a file another name, over what has it."""
+    for _ in range(50 if WINDOWS else 0):  # where a reader or a virus scanner can hold the target for a moment
+        with suppress(PermissionError):
+            os.replace(source, target)
+            return
+        time.sleep(0.02)
+    os.replace(source, target)
+
+
+def unlink(path: str) -> None:
+    """Remove a file if that is possible."""
+    with suppress(OSError):
+        os.unlink(path)
+
+
+def share(path: str, root: os.stat_result) -> None:
+    """Let the group of a shared repository use what is new in it, whatever the umask of its members.
+
+    A repository is shared if its group may write to its directory. What belongs to another group stays as it is.
+    """
+    if WINDOWS or not root.st_mode & stat.S_IWGRP:
+        return
+    status = os.stat(path)
+    bits = stat.S_IRWXG if stat.S_ISDIR(status.st_mode) else stat.S_IRGRP | stat.S_IWGRP
+    if status.st_gid == root.st_gid and status.st_mode & bits != bits:
+        with suppress(OSError):
+            os.chmod(path, stat.S_IMODE(status.st_mode) | bits)
+
+
+def make_directories(path: str, root: os.stat_result) -> None:
+    """Make a directory of the repository, and those above it that are missing; all are shared as the root is."""
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+    except FileNotFoundError:
+        make_directories(os.path.dirname(path), root)
+        make_directories(path, root)
+    else:
+        share(path, root)
+
+
+def become_like(path: Path, new: os.stat_result, directory: str) -> bool:
+    """Give a file the permissions of the status `new`; False if that is impossible, or if more would differ.
+
+    More is the disk, the owner, and what new files in `directory` inherit, such as access control lists.
+    """
+    now = os.stat(path)
+    if (new.st_dev, new.st_uid, new.st_gid) != (now.st_dev, now.st_uid, now.st_gid) or _inherits_more(directory):
+        return False
+    if stat.S_IMODE(new.st_mode) != stat.S_IMODE(now.st_mode):
+        os.chmod(path, stat.S_IMODE(new.st_mode))
+    return True
+
+
+def _inherits_more(file: str) -> bool:
+    """Whether a new file was given extended attributes; False where there are none."""
+    if not hasattr(os, "listxattr"):
+        return False
+    try:
+        return bool(os.listxattr(file))
+    except OSError as error:
+        if error.errno in _UNSUPPORTED:
+            return False
+        raise
+
+
+class Clock:
+    """The clock by which a disk's system or its file server stamps files, known from a file that was just written."""
+
+    def __init__(self) -> None:
+        self._noted: tuple[float, float, float] | None = None
+
+    def note(self, status: os.stat_result) -> None:
+        """Take note of a file that was just written."""
+        if status.st_mtime > _LONG_AGO:
+            self._noted = status.st_mtime, time.monotonic(), time.time()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a file was ever noted."""
+        return self._noted is not None
+
+    def now(self) -> float | None:
+        """The time by that clock in Unix seconds; None if it must be looked at again.
+
+        This machine's clock does not matter, so it may be wrong, or be set right. That it was set is known from the
+        other clock, which nobody sets; so is that the machine slept, during which that other one can stand still.
+        """
+        if self._noted is None:
+            return None
+        stamped, begun, told = self._noted
+        passed = time.monotonic() - begun
+        return stamped + passed if abs(time.time() - told - passed) < _JUMP else None
+
+
+def is_on_own_disk(path: str) -> bool:
+    """Whether a path lies on a block device of this machine, whose files are stamped by its own clock."""
+    return hasattr(os, "major") and os.major(os.stat(path).st_dev) != 0
