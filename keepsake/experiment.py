@@ -161,9 +161,9 @@ class Experiment:
         entry, repository = self._open_entry(), self._project._repository
         pack = None
         if record["path"]:
-            pack = entry.pack(record["id"])
-            if not self._freeze(record, pack, quiet=quiet):
-                record["path"], pack = "", None
+            pack = self._freeze(record, entry.directory, quiet=quiet)
+            if pack is None:
+                record["path"] = ""
         elif not quiet:
             say(f"Creating checkpoint {record['id'][:7]}...")
         try:
@@ -181,30 +181,30 @@ class Experiment:
         saver().notify(entry, repository, files=pack is not None, offline=ending.is_offline())
         return checkpoint
 
-    def _freeze(self, record: Record, pack: Path, *, quiet: bool) -> bool:
-        """Copy the files of a new checkpoint; False if the disk is too full for them, which is said."""
+    def _freeze(self, record: Record, directory: Path, *, quiet: bool) -> Path | None:
+        """Copy the files of a new checkpoint; None if the disk is too full for them, which is said."""
         from keepsake.archive.pack import check_room
         from keepsake.archive.writer import freeze
 
         self._open_entry().ensure()
         try:
-            check_room(pack.parent)
+            check_room(directory)
         except WriteError as error:
             warn(f"Checkpoint {record['id'][:7]} is saved without its files: {error}")
-            return False
-        arguments = (self._project._directory, record["path"], pack)
+            return None
+        arguments = (self._project._directory, record["path"], directory, record["id"])
         for left in range(_FREEZE_TRIES, 0, -1):
             try:
-                entries = freeze(*arguments)
+                frozen = freeze(*arguments)
                 break
             except WriteError as error:
                 if left == 1 or not isinstance(error.__cause__, FileNotFoundError):
                     raise
                 self._open_entry().ensure()  # another process has just closed or discarded it
-        environment.warn_of_secret_files(entry.name for entry in entries)
+        environment.warn_of_secret_files(entry.name for entry in frozen.entries)
         if not quiet:
             _say_copying("checkpoint", record, self._project.repository_url)
-        return True
+        return frozen.path
 
     def _next_step(self) -> int:
         return ((self.checkpoints[-1].step or 0) + 1) if self.checkpoints else 0

@@ -23,6 +23,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from keepsake.archive import ARCHIVE
 from keepsake.archive import contents as _toc
 from keepsake.archive import tar as _tar
 from keepsake.archive.contents import ArchiveEntry, ContentHash
@@ -231,7 +232,13 @@ class Archive:
 
 
 def is_archive(pack: Path) -> bool:
-    """Whether a pack is an archive already. Raises FileNotFoundError if it is gone."""
+    """Whether a frozen file is an archive already. Raises FileNotFoundError if it is gone.
+
+    Early builds of version 1.0.0 named both kinds alike, so the end of a pack is looked at.
+    """
+    if pack.name.endswith(ARCHIVE):
+        pack.lstat()
+        return True
     with open(pack, "rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - _toc.FOOTER_SIZE))
         return _toc.decode_footer(file.read()) is not None

@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
-from keepsake.archive import contents, tar
+from keepsake.archive import ARCHIVE, PACK, contents, owner_id, tar
 from keepsake.archive import pack as _snapshot
 from keepsake.archive.contents import ArchiveEntry, ContentHash
 from keepsake.archive.gzip import SAMPLE, Parts, as_stream, member, shrinks
@@ -45,22 +45,31 @@ class Source(Protocol):
         """Fill `buffer` with a file's content from `start`, and return it."""
 
 
-def freeze(project_dir: Path, path: str, target: Path) -> list[FileEntry]:
-    """Copy all files of `path` into the pack `target`, as `pack.freeze` does it and with its errors.
+class Frozen(NamedTuple):
+    """What `freeze` made."""
 
-    The pack of what hardly shrinks is an archive, whole, with the name of the pack for its ID. But blocks that the
-    file system can share are not copied for that.
+    path: Path  # a pack, or an archive already: see `keepsake.archive`
+    entries: list[FileEntry]
+
+
+def freeze(project_dir: Path, path: str, directory: Path, archive_id: str) -> Frozen:
+    """Copy all files of `path` into a new file in `directory`, as `pack.freeze` does it and with its errors.
+
+    What hardly shrinks becomes an archive at once, anything else a pack. But blocks that the file system can share are
+    not copied for that.
     """
     files = list(walk_files(project_dir, path))
+    target = directory / f"{archive_id}{ARCHIVE}"
     with suppress(UnsuitableError), OpenFiles(files) as source, _snapshot.new_pack(target, path) as pack:
         if _shrinks(source) or source.can_share_blocks_with(pack):
             raise UnsuitableError
         _snapshot.set_space_aside(pack, 0, source.size)
         with _writing_out(pack):
-            for parts in _write(target.stem, source, store=True):
+            for parts in _write(archive_id, source, store=True):
                 _write_all(pack, parts)
-        return source.entries
-    return _snapshot.freeze(project_dir, path, target, files)
+        return Frozen(target, source.entries)
+    target = directory / f"{archive_id}{PACK}"
+    return Frozen(target, _snapshot.freeze(project_dir, path, target, files))
 
 
 def _shrinks(source: OpenFiles) -> bool:
@@ -121,7 +130,7 @@ def open_archive(pack: Path, workers: Workers | None = None) -> Iterator[BinaryI
         with open(pack, "rb") as archive:
             yield archive
     else:
-        with FrozenFiles(pack) as frozen, write_archive(pack.stem, frozen, workers) as archive:
+        with FrozenFiles(pack) as frozen, write_archive(owner_id(pack), frozen, workers) as archive:
             yield archive
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
+from keepsake.archive import owner_id
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, WriteError
 from keepsake.recording import spool as _spool
 from keepsake.util.console import warn
@@ -60,14 +61,14 @@ def upload(
     damaged: CorruptedArchive | None = None
     for pack in packs:
         try:
-            if named.get(pack.stem):
+            if named.get(owner_id(pack)):
                 _store(pack, entry, repository, workers, moved, check)
         except FileNotFoundError:
             continue  # another recovery has stored it
         except CorruptedArchive as error:
             damaged = error
             continue
-        if pack.stem in named:  # without a path: its files were removed
+        if owner_id(pack) in named:  # without a path: its files were removed
             pack.unlink(missing_ok=True)
     if damaged is not None:
         raise CorruptedArchive(f"{damaged}. All else is saved. Delete that file to give it up.") from damaged
@@ -89,7 +90,7 @@ def _store(
         verify(pack)
     if not (is_archive(pack) and repository.take_archive(entry.id, pack)):
         with open_archive(pack, workers) as archive:
-            repository.put_archive(entry.id, pack.stem, cast(BinaryIO, Watched(archive, moved)))
+            repository.put_archive(entry.id, owner_id(pack), cast(BinaryIO, Watched(archive, moved)))
 
 
 def finish(entry: Entry, repository: Repository, moved: Callable[[int], None] | None = None) -> None:

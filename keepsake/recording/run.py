@@ -37,8 +37,8 @@ def begin_experiment(project: Project, record: Record, modules: list[str], *, di
             from keepsake.archive.writer import freeze
 
             check_room(entry.directory)
-            entries = freeze(directory, record["path"], entry.pack(record["id"]))
-            warn_of_secret_files(entry.name for entry in entries)
+            frozen = freeze(directory, record["path"], entry.directory, record["id"])
+            warn_of_secret_files(entry.name for entry in frozen.entries)
         if not ending.is_offline():
             _publish_within_deadline(repository, record, beat=not disable_heartbeat)
             entry.in_repository = True  # which the spool need not know before init() has returned

@@ -3,6 +3,7 @@
     SPOOL/<experiment id>/record.json       the experiment as it began, and the URL it goes to
                           <process>.jsonl   the journal of one process: a line per checkpoint or changed field
                           <id>.pack         the frozen files of a checkpoint, or of the experiment itself
+                          <id>.tar.gz       the same, as the archive that they become
 
 `checkpoint()` returns when its pack and then its line are written, so kill -9 loses nothing that had returned. A
 journal goes when its lines are in the repository, a pack when its archive is, the directory when the run has ended.
@@ -26,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from keepsake.archive import SUFFIXES, find_frozen
 from keepsake.exceptions import WriteError
 from keepsake.metadata import Record, valid_id
 from keepsake.recording.environment import host_name
@@ -168,16 +170,16 @@ class Entry:
         return [path for _, path, _ in self._files(".jsonl")]
 
     def packs(self) -> list[Path]:
-        """Return the frozen files that wait, oldest first; a pack is named by the ID it belongs to."""
-        return [path for _, path, _ in self._files(".pack")]
+        """Return the frozen files that wait, oldest first: packs and archives, each named by the ID it belongs to."""
+        return [path for _, path, _ in self._files(SUFFIXES)]
 
     def size(self) -> int:
         """Return how many bytes of frozen files wait."""
-        return sum(size for _, _, size in self._files(".pack"))
+        return sum(size for _, _, size in self._files(SUFFIXES))
 
-    def pack(self, archive_id: str) -> Path:
-        """Return the path of the pack of the experiment or checkpoint with that ID."""
-        return self.directory / f"{archive_id}.pack"
+    def frozen(self, archive_id: str) -> Path | None:
+        """Return the pack or archive of the experiment or checkpoint with that ID, if it waits here."""
+        return find_frozen(self.directory, archive_id)
 
     def pending(self) -> Changes:
         """Return what all journals say, without taking anything."""
@@ -213,14 +215,14 @@ class Entry:
 
     def drop_old_packs(self) -> None:
         """Remove packs that have waited for longer than a checkpoint() takes to name what it froze."""
-        for age, pack, _ in self._files(".pack"):
+        for age, pack, _ in self._files(SUFFIXES):
             if time.time_ns() - age > ALIVE_SECONDS * 1e9:
                 pack.unlink(missing_ok=True)
 
     def sync(self, *, packs: bool) -> None:
         """Make what this process has in its journals safe against a power cut, and `packs` that wait for a network."""
         waiting = {file for file in self._files(".jsonl") if file[1].name.startswith(_process)}
-        waiting |= {*self._files("record.json"), *(self._files(".pack") if packs else [])}
+        waiting |= {*self._files("record.json"), *(self._files(SUFFIXES) if packs else [])}
         for _, path, _ in waiting - self._synced:
             with suppress(FileNotFoundError):
                 descriptor = os.open(path, os.O_RDWR)
@@ -279,7 +281,7 @@ class Entry:
         record.unlink(missing_ok=True)
         _prune(self.directory)
 
-    def _files(self, suffix: str, *, hidden: bool = False) -> list[tuple[int, Path, int]]:
+    def _files(self, suffix: str | tuple[str, ...], *, hidden: bool = False) -> list[tuple[int, Path, int]]:
         """Return (time in ns, path, bytes) of files whose name ends so, oldest first; they may vanish at any time."""
         found = []
         with suppress(FileNotFoundError), os.scandir(self.directory) as entries:

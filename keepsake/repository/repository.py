@@ -16,6 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
+from keepsake.archive import owner_id
 from keepsake.exceptions import (
     CorruptedRepositorySpec,
     DoesNotExist,
@@ -358,9 +359,9 @@ class Repository:
 
     def take_archive(self, experiment_id: str, pack: Path) -> bool:
         """Store a pack that is an archive by moving it, or return False if it must be copied. Raises as the other."""
-        if not self.storage.take(archive_key(experiment_id, pack.stem), pack):
+        if not self.storage.take(archive_key(experiment_id, owner_id(pack)), pack):
             return False
-        self._remove_if_deleted(experiment_id, pack.stem)
+        self._remove_if_deleted(experiment_id, owner_id(pack))
         return True
 
     def _remove_if_deleted(self, experiment_id: str, archive_id: str) -> None:
@@ -446,7 +447,8 @@ class Repository:
         if entry is not None:
             self.merge(entry.record, entry.pending(), create=not entry.in_repository)
             for checkpoint_id in checkpoint_ids:
-                entry.pack(checkpoint_id).unlink(missing_ok=True)
+                if (frozen := entry.frozen(checkpoint_id)) is not None:
+                    frozen.unlink(missing_ok=True)
 
         def change(known: _Known | None) -> _Known:
             if known is None:
@@ -461,7 +463,7 @@ class Repository:
     def frozen(self, experiment_id: str, archive_id: str) -> Path | None:
         """Return the pack that an archive will be made of, if this project's spool has it."""
         entry = self._entries().get(experiment_id)
-        return entry.pack(archive_id) if entry else None
+        return entry.frozen(archive_id) if entry else None
 
 
 class _Background:

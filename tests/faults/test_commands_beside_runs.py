@@ -108,15 +108,15 @@ def test_a_checkpoint_whose_directory_goes_and_comes_while_it_is_written_is_save
     freeze = writer.freeze
     removed: list[Path] = []
 
-    def freeze_without_directory(project_dir: Path, path: str, pack: Path) -> object:
+    def freeze_without_directory(project_dir: Path, path: str, directory: Path, archive_id: str) -> object:
         if removed:
-            return freeze(project_dir, path, pack)
-        removed.append(pack.parent)
-        shutil.rmtree(pack.parent)
+            return freeze(project_dir, path, directory, archive_id)
+        removed.append(directory)
+        shutil.rmtree(directory)
         try:
-            return freeze(project_dir, path, pack)
+            return freeze(project_dir, path, directory, archive_id)
         finally:
-            pack.parent.mkdir(parents=True)
+            directory.mkdir(parents=True)
 
     monkeypatch.setattr(writer, "freeze", freeze_without_directory)
     checkpoint = experiment.checkpoint(path="train.py", quiet=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from keepsake.archive.pack import freeze
+from keepsake.archive.writer import freeze
 from keepsake.exceptions import KeepsakeError
 from keepsake.metadata import EXPERIMENT_FIELDS, Record
 from keepsake.recording import mover
@@ -129,8 +129,7 @@ def test_a_recovery_leaves_the_pack_of_a_checkpoint_that_is_being_made(
 ) -> None:
     """The files are frozen, the line is not written yet, and another process recovers."""
     (project_directory / "model.pth").write_text("weights")
-    pack = orphan.pack(checkpoint(1)["id"])
-    freeze(project_directory, "model.pth", pack)
+    freeze(project_directory, "model.pth", orphan.directory, str(checkpoint(1)["id"]))
     recover(orphan, repository)
     orphan.append({"checkpoint": checkpoint(1, "model.pth")})
     recover(orphan, repository)
@@ -168,7 +167,7 @@ def test_files_are_kept_until_they_are_in_the_repository_that_knows_them(
 ) -> None:
     """The disk is unmounted between the record and the archive, and comes back later."""
     (project_directory / "model.pth").write_text("weights")
-    freeze(project_directory, "model.pth", entry.pack(checkpoint(1)["id"]))
+    freeze(project_directory, "model.pth", entry.directory, str(checkpoint(1)["id"]))
     entry.append({"checkpoint": checkpoint(1, "model.pth")})
     mover.publish(entry, repository)
 

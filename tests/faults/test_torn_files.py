@@ -12,8 +12,7 @@ import pytest
 
 import keepsake
 from keepsake import Project
-from keepsake.archive import writer
-from keepsake.archive.pack import freeze
+from keepsake.archive.writer import freeze
 from keepsake.exceptions import CorruptedArchive, KeepsakeError
 from keepsake.metadata import EXPERIMENT_FIELDS
 from keepsake.project import undo_checkout
@@ -54,7 +53,7 @@ def entry(project_directory: Path, repository: Repository) -> Entry:
     """What a killed run left: a checkpoint with a file, and one without."""
     entry = Entry.create(_spool.spool_root(project_directory), RECORD, repository.url, in_repository=False)
     (project_directory / "model.pth").write_text("weights")
-    freeze(project_directory, "model.pth", entry.pack(checkpoint(1)["id"]))  # type: ignore[arg-type]
+    freeze(project_directory, "model.pth", entry.directory, str(checkpoint(1)["id"]))
     entry.append({"checkpoint": checkpoint(1, "model.pth")})
     entry.append({"checkpoint": checkpoint(2)})
     entry.release()
@@ -121,9 +120,9 @@ def test_weights_that_a_power_cut_damaged_are_never_published(
     weights = os.urandom(3_000_000)
     (project_directory / "model.pth").write_bytes(weights)
     for number in (3, 4):
-        writer.freeze(project_directory, "model.pth", entry.pack(f"{number:064x}"))
+        freeze(project_directory, "model.pth", entry.directory, f"{number:064x}")
         entry.append({"checkpoint": checkpoint(number, "model.pth")})
-    damaged = entry.pack(f"{3:064x}")
+    damaged = entry.directory / f"{3:064x}.tar.gz"
     with open(damaged, "r+b") as file:
         file.seek(1_000_000)
         file.write(bytes(4096))

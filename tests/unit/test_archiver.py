@@ -31,24 +31,25 @@ TEXT = b"epoch,loss\n" * (LARGE // 4)
 
 
 @pytest.fixture
-def target(tmp_path: Path) -> Path:
-    return tmp_path / "spool" / f"{ID}.pack"
+def spool(tmp_path: Path) -> Path:
+    directory = tmp_path / "spool"
+    directory.mkdir()
+    return directory
 
 
 @pytest.fixture
-def frozen(tmp_path: Path, target: Path) -> Callable[[dict[str, bytes]], Path]:
-    """Freezes files, and returns the pack, which is read back."""
-    target.parent.mkdir()
+def frozen(tmp_path: Path, spool: Path) -> Callable[[dict[str, bytes]], Path]:
+    """Freezes files, and returns the file that this makes, which is read back."""
 
     def freeze_files(files: dict[str, bytes]) -> Path:
-        entries = freeze(write_files(tmp_path / "project", files), ".", target)
+        target, entries = freeze(write_files(tmp_path / "project", files), ".", spool, ID)
         assert {entry.name: entry.size for entry in entries} == {name: len(content) for name, content in files.items()}
         out = tmp_path / f"out-{os.urandom(4).hex()}"
         archive = Archive(MemoryStorage(), KEY, target)
         assert archive.has_table == is_archive(target)
         archive.extract(out)
         assert read_files(out) == files
-        assert [path.name for path in target.parent.iterdir()] == [target.name]
+        assert list(spool.iterdir()) == [target]
         return target
 
     return freeze_files
@@ -121,9 +122,8 @@ def test_no_thread_can_be_started_any_more(frozen: Frozen, monkeypatch: pytest.M
 
 
 def test_a_file_that_shrinks_meanwhile_is_kept_as_far_as_it_went(
-    tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, spool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target.parent.mkdir()
     write_files(tmp_path, {"model.pth": NOISE})
     read = OpenFiles.read_into
 
@@ -133,17 +133,16 @@ def test_a_file_that_shrinks_meanwhile_is_kept_as_far_as_it_went(
         return read(self, entry, start, buffer)
 
     monkeypatch.setattr(OpenFiles, "read_into", shrinking)
-    (entry,) = freeze(tmp_path, "model.pth", target)
+    target, (entry,) = freeze(tmp_path, "model.pth", spool, ID)
     assert entry.size == LARGE
     with Archive(MemoryStorage(), KEY, target).open("model.pth") as file:
         assert file.read() == NOISE[:LARGE]
-    assert [path.name for path in target.parent.iterdir()] == [target.name]
+    assert list(spool.iterdir()) == [target]
 
 
 def test_a_file_that_cannot_be_read_is_left_out_with_a_warning(
-    tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, spool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target.parent.mkdir()
     write_files(tmp_path / "p", {"model.pth": NOISE, "other.pth": NOISE})
     said: list[str] = []
     monkeypatch.setattr(ignore, "warn", said.append)
@@ -151,22 +150,20 @@ def test_a_file_that_cannot_be_read_is_left_out_with_a_warning(
     os.mkfifo(tmp_path / "p/fifo")
     files = [(name, tmp_path / "p" / name) for name in ("fifo", "missing", "model.pth")]
     monkeypatch.setattr(writer, "walk_files", lambda *_: iter(files))
-    assert [entry.name for entry in freeze(tmp_path / "p", ".", target)] == ["model.pth"]
+    assert [entry.name for entry in freeze(tmp_path / "p", ".", spool, ID).entries] == ["model.pth"]
     assert len(said) == 2
 
 
-def test_a_path_without_files_is_an_error(tmp_path: Path, target: Path) -> None:
-    target.parent.mkdir()
+def test_a_path_without_files_is_an_error(tmp_path: Path, spool: Path) -> None:
     with pytest.raises(DoesNotExist, match="No file to save"):
-        freeze(tmp_path, "spool", target)
-    assert list(target.parent.iterdir()) == []
+        freeze(tmp_path, "spool", spool, ID)
+    assert list(spool.iterdir()) == []
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_a_failure_leaves_nothing(
-    tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+    tmp_path: Path, spool: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    target.parent.mkdir()
     write_files(tmp_path, {"model.pth": NOISE})
 
     def fail(*_: object) -> int:
@@ -174,9 +171,9 @@ def test_a_failure_leaves_nothing(
 
     monkeypatch.setattr(os, "writev", fail)
     with pytest.raises((WriteError, KeyboardInterrupt)) as caught:
-        freeze(tmp_path, "model.pth", target)
+        freeze(tmp_path, "model.pth", spool, ID)
     assert isinstance(caught.value, KeyboardInterrupt) or "KEEPSAKE_SPOOL" in str(caught.value)
-    assert list(target.parent.iterdir()) == []
+    assert list(spool.iterdir()) == []
 
 
 # The way to the repository
