@@ -1,15 +1,17 @@
-"""Snapshots: the files of a path frozen in one pack file, at the speed of a copy. That is what the training waits for.
+"""Packs: the files of a path frozen in one file, at the speed of a copy. That is what the training waits for.
 
     content of the 1st file | content of the 2nd | … | table of contents (JSON) | footer
 
-The content of a large file starts at a multiple of the block size, so that a file system that can will share its blocks
-(reflink) instead of copying them. Nothing is hashed or compressed here; that is the archive's, in the background.
+The table holds a hash of each file, so that a pack that a power cut damaged is never taken for a whole one. Nothing is
+compressed here; the background does that when it makes the archive.
+
+Blocks are not shared with the file system's help (reflink): the kernel writes the dirty pages of a file to the disk
+before it shares them, and a file that was just saved is dirty.
 """
 
 from __future__ import annotations
 
 import errno
-import io
 import json
 import os
 import shutil
@@ -17,28 +19,29 @@ import stat
 import struct
 import threading
 import zlib
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
+from keepsake.archive.contents import ContentHash
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, WriteError
 from keepsake.util.ignore import leave_out, walk_files
 
-_BLOCK = 4096  # bytes; what file systems want the parts they share to be aligned to
-LARGE = 1 << 20  # bytes; from here on a file is copied by itself instead of through the buffer
+LARGE = 1 << 20  # bytes
+PIECE = 256 << 10  # bytes read and written at once; for larger ones the kernel takes memory that it must fetch first
 _MANY = 100  # files, all open at once
-_PART = 256 << 10  # bytes that are read at once
-_FICLONERANGE = 0x4020940D  # Linux: share the blocks of another file
+_SMALLEST_HOLE = 64 << 10  # bytes
+_ZEROS = memoryview(bytes(PIECE))
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a fifo would block
 _FOOTER = struct.Struct("<QQI8s")  # offset, length and CRC-32 of the table
 _RESERVE_BYTES = 1 << 30  # never fill the disk to the brim: leave 1 GB, or 5 % of a small one
 _RESERVE_SHARE = 0.05
 _MAGIC = b"KSPACK1\n"
 
 
-@dataclass(frozen=True)
-class FileEntry:
+class FileEntry(NamedTuple):
     """One file of a snapshot."""
 
     name: str  # POSIX, relative to the project directory
@@ -46,6 +49,7 @@ class FileEntry:
     mode: int  # permission bits
     mtime_ns: int
     offset: int  # where its content starts in the pack
+    xxh128: str = ""  # of its content, hex; empty where it is not known: early builds of 1.0.0 had none
 
 
 def check_room(directory: Path) -> None:
@@ -84,7 +88,7 @@ def freeze(project_dir: Path, path: str, target: Path, files: Files | None = Non
                 "them are left out by .keepsakeignore or lie in a directory that is never saved (.git, a virtual "
                 "environment …)."
             )
-        table = json.dumps([astuple(entry) for entry in entries], separators=(",", ":")).encode()
+        table = json.dumps(entries, separators=(",", ":")).encode()
         pack.write(table + _FOOTER.pack(pack.tell(), len(table), zlib.crc32(table), _MAGIC))
     return entries
 
@@ -94,9 +98,8 @@ def new_pack(target: Path, path: str) -> Iterator[BinaryIO]:
     """Open a file that becomes the pack `target` unless the block raises. Raises WriteError for what the disk says."""
     temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp")
     try:
-        with open(temporary, "xb", buffering=LARGE, opener=_open_private) as pack:
+        with open(temporary, "xb", buffering=PIECE, opener=_open_private) as pack:
             yield pack
-            pack.truncate()  # more space may have been set aside
         os.replace(temporary, target)
     except BaseException as error:
         with suppress(OSError):
@@ -108,28 +111,19 @@ def new_pack(target: Path, path: str) -> Iterator[BinaryIO]:
 
 def _copy_files(files: Files, pack: BinaryIO) -> list[FileEntry]:
     entries = []
-    buffer = memoryview(bytearray(LARGE))
-    for name, file in files:
+    start = 0
+    for name, path in files:
         try:
-            source = io.FileIO(file, opener=_open_without_waiting)
-        except OSError as error:
-            leave_out(str(file), error.strerror or str(error))
-            continue
-        with source:
-            status = os.fstat(source.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                leave_out(str(file), "not a regular file")
-                continue
-            if status.st_size >= LARGE:
-                pack.seek(-pack.tell() % _BLOCK, os.SEEK_CUR)
-            start = pack.tell()
-            try:
-                size = _copy(source, status.st_size, pack, buffer)
-            except _UnreadableError as error:
-                leave_out(str(file), f"it cannot be read to its end ({error})")
+            with _opened(path) as (source, status):
+                size, digest = _copy(source, status, pack)
+        except _UnreadableError as error:
+            leave_out(str(path), str(error))
+            if pack.tell() != start:
                 pack.seek(start)
-                continue
-        entries.append(FileEntry(name, size, status.st_mode & 0o777, status.st_mtime_ns, start))
+                pack.truncate()
+            continue
+        entries.append(FileEntry(name, size, status.st_mode & 0o777, status.st_mtime_ns, start, digest))
+        start += size
     return entries
 
 
@@ -137,37 +131,61 @@ class _UnreadableError(Exception):
     """Reading a source failed: the file's trouble, not the pack's."""
 
 
-def _copy(source: io.FileIO, size: int, pack: BinaryIO, buffer: memoryview) -> int:
-    """Append up to `size` bytes of `source` and return how many there were."""
-    if size >= LARGE:
-        start = pack.tell()  # flushes, too
-        if (shared := _share_blocks(source, pack, start)) is not None:
-            pack.seek(start + shared)
-            return shared
-        set_space_aside(pack, start, size)
-    left = size
-    while left:
-        try:
-            count = source.readinto(buffer[:left])
-        except OSError as error:
-            raise _UnreadableError(error.strerror or str(error)) from error
-        if not count:
-            break
-        pack.write(buffer[:count])
-        left -= count
-    return size - left
-
-
-def _share_blocks(source: io.FileIO, pack: BinaryIO, start: int) -> int | None:
-    """Let the pack share all blocks of `source` and return their size in bytes, or None where that is not offered."""
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[int, os.stat_result]]:
+    """Open a regular file, and yield its descriptor and status."""
     try:
-        import fcntl
+        source = os.open(path, _READ)
+    except OSError as error:
+        raise _UnreadableError(error.strerror or str(error)) from error
+    try:
+        status = os.fstat(source)
+        if not stat.S_ISREG(status.st_mode):
+            raise _UnreadableError("not a regular file")
+        yield source, status
+    finally:
+        os.close(source)
 
-        pack.flush()
-        fcntl.ioctl(pack.fileno(), _FICLONERANGE, struct.pack("qQQQ", source.fileno(), 0, 0, start))
-    except (ImportError, OSError):
-        return None
-    return os.fstat(pack.fileno()).st_size - start
+
+def _copy(source: int, status: os.stat_result, pack: BinaryIO) -> tuple[int, str]:
+    """Append a file as large as it was when it was opened, or what is left of it; return its size and its hash."""
+    digest = ContentHash()
+    has_holes = is_sparse(status)
+    done = 0
+    while done < status.st_size:
+        try:
+            hole = _hole_at(source, done, status.st_size) if has_holes else 0
+            piece = b"" if hole else os.read(source, min(PIECE, status.st_size - done))
+        except OSError as error:
+            raise _UnreadableError(f"it cannot be read to its end ({error.strerror or error})") from error
+        if hole:
+            pack.seek(hole, os.SEEK_CUR)
+            for at in range(0, hole, PIECE):
+                digest.update(_ZEROS[: hole - at])
+        elif piece:
+            pack.write(piece)
+            digest.update(piece)
+        else:
+            break
+        done += hole or len(piece)
+    return done, digest.hexdigest()
+
+
+def is_sparse(status: os.stat_result) -> bool:
+    """Whether a file may have holes. Where the file system compresses it, it only seems to."""
+    return getattr(status, "st_blocks", status.st_size) * 512 < status.st_size - _SMALLEST_HOLE
+
+
+def _hole_at(source: int, start: int, end: int) -> int:
+    """Return the length of the hole at `start`, 0 if there is none to speak of; reading goes on behind it."""
+    try:
+        data = os.lseek(source, start, os.SEEK_DATA)
+    except OSError as error:  # no data follows, or the file system cannot tell
+        data = min(end, os.fstat(source).st_size) if error.errno == errno.ENXIO else start
+    hole = min(data, end) - start
+    hole = hole if hole >= _SMALLEST_HOLE else 0
+    os.lseek(source, start + hole, os.SEEK_SET)
+    return hole
 
 
 def set_space_aside(file: BinaryIO, start: int, size: int) -> None:
@@ -186,10 +204,6 @@ def set_space_aside(file: BinaryIO, start: int, size: int) -> None:
 
 def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a fifo that took the file's place would block
 
 
 def _explain(error: OSError, path: str, target: Path) -> str:
@@ -214,20 +228,19 @@ class OpenFiles:
 
     def __init__(self, files: list[tuple[str, Path]]) -> None:
         self.entries: list[FileEntry] = []
-        self._files: dict[str, io.FileIO] = {}
+        self._files: dict[str, BinaryIO] = {}
         if len(files) > _MANY:
             raise UnsuitableError
         with ExitStack() as opened:
             for name, path in files:
                 try:
-                    file = opened.enter_context(io.FileIO(path, opener=_open_without_waiting))
-                    status = os.fstat(file.fileno())
-                except OSError as error:
+                    source, status = opened.enter_context(_opened(path))
+                except (_UnreadableError, OSError) as error:
                     raise UnsuitableError from error
-                if not stat.S_ISREG(status.st_mode):
+                if is_sparse(status):
                     raise UnsuitableError
                 self.entries.append(FileEntry(name, status.st_size, status.st_mode & 0o777, status.st_mtime_ns, 0))
-                self._files[name] = file
+                self._files[name] = open(source, "rb", buffering=0, closefd=False)  # noqa: SIM115
             self.size = sum(entry.size for entry in self.entries)
             if self.size < LARGE:
                 raise UnsuitableError
@@ -239,17 +252,15 @@ class OpenFiles:
     def __exit__(self, *error: object) -> None:
         self._opened.close()
 
-    def can_share_blocks_with(self, pack: BinaryIO) -> bool:
-        """Whether the file system lets files share blocks; tried with the largest one, so `pack` is then changed."""
-        largest = max(self.entries, key=lambda entry: entry.size)
-        return _share_blocks(self._files[largest.name], pack, 0) is not None
-
     def read_into(self, entry: FileEntry, start: int, buffer: memoryview) -> memoryview:
         """Fill `buffer` with a file's content from `start`, and return it. A file that shrank is unsuitable."""
         try:
             return _fill(self._files[entry.name], start, buffer)
         except (OSError, EOFError) as error:
             raise UnsuitableError from error
+
+    def check(self, entry: FileEntry, xxh128: str) -> None:
+        """Accept any content: nothing else knows what it was."""
 
 
 class FrozenFiles:
@@ -289,9 +300,23 @@ class FrozenFiles:
         return self._read_at(entry.offset + start, buffer)
 
     def parts(self, entry: FileEntry) -> Iterator[bytes]:
-        """Yield the content of a file in parts."""
-        for start in range(0, entry.size, _PART):
-            yield self.read(entry, start, min(_PART, entry.size - start))
+        """Yield the content of a file in parts; CorruptedArchive instead of its end if it is not what was frozen."""
+        digest = ContentHash()
+        for start in range(0, entry.size, PIECE):
+            part = self.read(entry, start, min(PIECE, entry.size - start))
+            digest.update(part)
+            yield part
+        self.check(entry, digest.hexdigest())
+
+    def check(self, entry: FileEntry, xxh128: str) -> None:
+        """Raise CorruptedArchive if that is not the hash of what was frozen."""
+        if entry.xxh128 not in ("", xxh128):
+            raise CorruptedArchive(f"{self.target} is damaged: {entry.name} does not fit its hash in the table")
+
+    def verify(self) -> None:
+        """Read all files. Raises CorruptedArchive if one is not what was frozen."""
+        for entry in self.entries:
+            deque(self.parts(entry), maxlen=0)
 
     def _read_table(self) -> list[FileEntry]:
         end = self._file.seek(0, os.SEEK_END) - _FOOTER.size
@@ -312,12 +337,12 @@ class FrozenFiles:
             raise CorruptedArchive(f"{self.target} was cut off at {error} bytes") from error
 
 
-def _fill(file: io.FileIO, start: int, buffer: memoryview) -> memoryview:
+def _fill(file: BinaryIO, start: int, buffer: memoryview) -> memoryview:
     """Fill `buffer` with what `file` has from `start`, and return it. Raises EOFError with the size of the file."""
     filled = 0
     file.seek(start)
     while filled < len(buffer):
-        count = file.readinto(buffer[filled:])
+        count = file.readinto(buffer[filled:])  # type: ignore[attr-defined]
         if not count:
             raise EOFError(start + filled)
         filled += count

@@ -11,16 +11,40 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 BLOCK = 512  # bytes
+_NAME, _PREFIX = 100, 155  # bytes
 END = bytes(2 * BLOCK)
 _PART = 256 << 10  # bytes
 _MAX_EXTENSION = 1 << 20  # bytes of a header that extends the next one
 
 
 def header(name: str, size: int, mode: int, mtime: int) -> bytes:
-    """Return the blocks before a file's content; `mtime` is in Unix seconds. Long and non-ASCII names are PAX's."""
+    """Return the blocks before a file's content; `mtime` is in Unix seconds. Unusual names are PAX's."""
+    if (quick := _plain_header(name, size, mode, mtime)) is not None:
+        return quick
     info = tarfile.TarInfo(name)
     info.size, info.mode, info.mtime = size, mode, mtime
     return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+
+
+def _plain_header(name: str, size: int, mode: int, mtime: int) -> bytes | None:
+    """Return a header that needs no extension, as most files do; tarfile takes ten times as long. None for others."""
+    prefix = ""
+    if len(name) > _NAME:
+        cut = name.rfind("/", 0, _PREFIX + 1)
+        prefix, name = (name[:cut], name[cut + 1 :]) if cut > 0 else ("", name)
+    if not (name.isascii() and prefix.isascii() and 0 < len(name) <= _NAME and 0 <= mtime < 8**11 and size < 8**11):
+        return None
+    block = b"%s%07o\0%s%011o\0%011o\0%s0%s%s" % (
+        name.encode().ljust(_NAME, b"\0"),
+        mode,
+        b"0000000\0" * 2,
+        size,
+        mtime,
+        b" " * 8,
+        b"ustar\x0000".rjust(108, b"\0").ljust(188, b"\0"),
+        prefix.encode(),
+    )
+    return b"%s%06o\0%s" % (block[:148], sum(block), block[155:].ljust(BLOCK - 155, b"\0"))
 
 
 def padding(size: int) -> bytes:

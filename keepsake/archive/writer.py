@@ -5,14 +5,11 @@ The latter is for what hardly shrinks, such as weights: their copy is their arch
 
 from __future__ import annotations
 
-import io
 import os
-import threading
-from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
@@ -20,20 +17,19 @@ from keepsake.archive import ARCHIVE, PACK, contents, owner_id, tar
 from keepsake.archive import pack as _snapshot
 from keepsake.archive.contents import ArchiveEntry, ContentHash
 from keepsake.archive.gzip import SAMPLE, Parts, as_stream, member, shrinks
-from keepsake.archive.pack import FileEntry, FrozenFiles, OpenFiles, UnsuitableError
+from keepsake.archive.pack import LARGE, FileEntry, FrozenFiles, OpenFiles, UnsuitableError, new_pack
 from keepsake.archive.reader import Archive, is_archive
 from keepsake.exceptions import DoesNotExist
 from keepsake.storage.disk import DiskStorage
 from keepsake.util.ignore import walk_files
-from keepsake.util.workers import Turns, Workers, in_order
+from keepsake.util.workers import Workers, in_order
 
 CHUNK = 256 << 10  # bytes; buffers that are larger go back to the system each time, which costs more than the work
-_AT_ONCE = 8  # members that a thread makes in one go
+_BATCH = 4 * CHUNK  # bytes that a thread packs in one go
+_BATCH_FILES = 100
 _SAMPLES = 8  # of each large file
 _MOST = 0.9  # of all bytes
-_WRITING_OUT_SECONDS = 0.01
-
-Packed = tuple[list[Parts], bytearray]
+_MUCH = 8 << 20  # bytes from which a second thread pays
 
 
 class Source(Protocol):
@@ -43,6 +39,9 @@ class Source(Protocol):
 
     def read_into(self, entry: FileEntry, start: int, buffer: memoryview) -> memoryview:
         """Fill `buffer` with a file's content from `start`, and return it."""
+
+    def check(self, entry: FileEntry, xxh128: str) -> None:
+        """Raise CorruptedArchive if a file's content has another hash than it should have."""
 
 
 class Frozen(NamedTuple):
@@ -55,26 +54,24 @@ class Frozen(NamedTuple):
 def freeze(project_dir: Path, path: str, directory: Path, archive_id: str) -> Frozen:
     """Copy all files of `path` into a new file in `directory`, as `pack.freeze` does it and with its errors.
 
-    What hardly shrinks becomes an archive at once, anything else a pack. But blocks that the file system can share are
-    not copied for that.
+    What hardly shrinks becomes an archive at once, anything else a pack.
     """
     files = list(walk_files(project_dir, path))
-    target = directory / f"{archive_id}{ARCHIVE}"
-    with suppress(UnsuitableError), OpenFiles(files) as source, _snapshot.new_pack(target, path) as pack:
-        if _shrinks(source) or source.can_share_blocks_with(pack):
-            raise UnsuitableError
-        _snapshot.set_space_aside(pack, 0, source.size)
-        with _writing_out(pack):
-            for parts in _write(archive_id, source, store=True):
-                _write_all(pack, parts)
-        return Frozen(target, source.entries)
+    with suppress(UnsuitableError), OpenFiles(files) as source:
+        if not _shrinks(source):
+            target = directory / f"{archive_id}{ARCHIVE}"
+            # One thread reads and computes checksums, this one writes
+            with Workers(1) if source.size > _MUCH else nullcontext() as worker, new_pack(target, path) as archive:
+                for parts in _write(archive_id, source, worker, store=True):
+                    _write_all(archive, parts)
+            return Frozen(target, source.entries)
     target = directory / f"{archive_id}{PACK}"
     return Frozen(target, _snapshot.freeze(project_dir, path, target, files))
 
 
 def _shrinks(source: OpenFiles) -> bool:
     """Whether compressing the files is worth its time."""
-    large = [entry for entry in source.entries if entry.size >= _snapshot.LARGE]
+    large = [entry for entry in source.entries if entry.size >= LARGE]
     return sum(entry.size for entry in large if not _file_shrinks(source, entry)) < _MOST * source.size
 
 
@@ -99,48 +96,29 @@ def _write_all(file: BinaryIO, parts: Parts) -> None:
 
 
 @contextmanager
-def _writing_out(file: BinaryIO) -> Iterator[None]:
-    """Let the disk begin with what the block writes, which never waits for that: it is then safe the sooner."""
-    ended = threading.Event()
+def open_archive(frozen: Path, workers: Workers | None = None) -> Iterator[BinaryIO]:
+    """Open the archive that a frozen file is, or is to become. Raises FileNotFoundError if the file is gone.
 
-    def run(duplicate: io.FileIO) -> None:
-        begun = 0
-        with duplicate, suppress(OSError):
-            while not ended.wait(_WRITING_OUT_SECONDS):
-                position = duplicate.tell()  # which is shared
-                os.posix_fadvise(duplicate.fileno(), begun, position - begun, os.POSIX_FADV_DONTNEED)
-                begun = position
-
-    if hasattr(os, "posix_fadvise"):
-        duplicate = io.FileIO(os.dup(file.fileno()))
-        try:
-            threading.Thread(target=run, args=(duplicate,), name="keepsake-writing-out", daemon=True).start()
-        except RuntimeError:  # the interpreter exits, or there is a limit
-            duplicate.close()
-    try:
-        yield
-    finally:
-        ended.set()
-
-
-@contextmanager
-def open_archive(pack: Path, workers: Workers | None = None) -> Iterator[BinaryIO]:
-    """Open the archive that a pack is, or is to become. Raises FileNotFoundError if the pack is gone."""
-    if is_archive(pack):
-        with open(pack, "rb") as archive:
+    Reading raises CorruptedArchive if a pack is not what was frozen. An archive is not checked: see `verify`.
+    """
+    if is_archive(frozen):
+        with open(frozen, "rb") as archive:
             yield archive
     else:
-        with FrozenFiles(pack) as frozen, write_archive(owner_id(pack), frozen, workers) as archive:
+        with FrozenFiles(frozen) as files, write_archive(owner_id(frozen), files, workers) as archive:
             yield archive
 
 
-def verify(pack: Path) -> None:
-    """Compare a pack that is an archive with its checksums. Raises CorruptedArchive, and FileNotFoundError."""
-    if is_archive(pack):
-        try:
-            Archive(DiskStorage(pack.parent), pack.name).verify()
-        except DoesNotExist as error:
-            raise FileNotFoundError(pack) from error
+def verify(frozen: Path) -> None:
+    """Compare a frozen file with its checksums. Raises CorruptedArchive, and FileNotFoundError."""
+    if not is_archive(frozen):
+        with FrozenFiles(frozen) as files:
+            files.verify()
+        return
+    try:
+        Archive(DiskStorage(frozen.parent), frozen.name).verify()
+    except DoesNotExist as error:
+        raise FileNotFoundError(frozen) from error
 
 
 def write_archive(archive_id: str, source: Source, workers: Workers | None = None) -> BinaryIO:
@@ -153,56 +131,96 @@ def write_archive(archive_id: str, source: Source, workers: Workers | None = Non
 
 def _write(archive_id: str, source: Source, workers: Workers | None = None, *, store: bool = False) -> Iterator[Parts]:
     """Yield an archive, a few parts at a time: they are to be written before going on."""
-    headers = (
-        tar.header(f"{archive_id}/{entry.name}", entry.size, entry.mode, entry.mtime_ns // 10**9)
-        for entry in source.entries
-    )
-    start = b"".join(member(next(headers, tar.END)))
+    pieces = _pieces(archive_id, source.entries)
+    start = b"".join(member(next(pieces).tail))
     yield [start]
+    entries: list[ArchiveEntry] = []
     offset = len(start)
-    entries = []
+    digest, lengths = ContentHash(), []
     free: list[bytearray] = []
-    begun: deque[_Packer] = deque()
 
-    def jobs() -> Iterator[Callable[[], Packed]]:
-        for entry in source.entries:
-            begun.append(_Packer(source, entry, next(headers, tar.END), store))
-            yield from begun[-1].jobs(free)
+    def jobs() -> Iterator[Callable[[], _Packed]]:
+        for batch in _batches(pieces):
+            yield partial(_pack, source, batch, free.pop() if free else bytearray(_BATCH), store)
 
-    results = in_order(workers, jobs())
-    for entry in source.entries:
-        lengths = []
-        for members, buffer in islice(results, contents.chunks(entry.size, CHUNK * _AT_ONCE)):
-            lengths += [sum(map(len, parts)) for parts in members]
-            yield [*chain.from_iterable(members)]
-            free.append(buffer)
-        about = (entry.name, entry.size, entry.mode, entry.mtime_ns, begun.popleft().hash.hexdigest())
-        entries.append(ArchiveEntry(*about, offset, tuple(lengths), CHUNK))
-        offset = entries[-1].end
+    for packed in in_order(workers, jobs()):
+        yield from packed.output
+        for piece, data, piece_lengths in zip(packed.pieces, packed.contents, packed.lengths, strict=True):
+            digest.update(data)
+            lengths += piece_lengths
+            if piece.is_last:
+                entry = piece.entry
+                source.check(entry, digest.hexdigest())
+                about = (entry.name, entry.size, entry.mode, entry.mtime_ns, digest.hexdigest())
+                entries.append(ArchiveEntry(*about, offset, tuple(lengths), CHUNK))
+                offset += sum(lengths)
+                digest, lengths = ContentHash(), []
+        free.append(packed.buffer)
     yield [contents.encode(len(start), CHUNK, entries)]
 
 
-class _Packer:
-    """Makes the members of one file; `header` is the next one's, or the end of the tar."""
+class _Piece(NamedTuple):
+    """A part of a file that is packed in one go, or the beginning of the archive."""
 
-    def __init__(self, source: Source, entry: FileEntry, header: bytes, store: bool) -> None:
-        self.hash = ContentHash()
-        self._source, self._entry, self._store = source, entry, store
-        self._tail = tar.padding(entry.size) + header
-        self._turns = Turns(self.hash.update)
+    entry: FileEntry
+    start: int
+    size: int
+    tail: bytes  # what follows in the tar, if this is the end of the file: its padding, and the next header
+    is_last: bool
 
-    def jobs(self, free: list[bytearray]) -> Iterator[Callable[[], Packed]]:
-        """Yield jobs that make a few members each; `free` has the buffers of those that were written."""
-        for index in range(contents.chunks(self._entry.size, CHUNK * _AT_ONCE)):
-            buffer = free.pop() if free else bytearray(CHUNK * _AT_ONCE)
-            yield partial(self._pack, index, buffer)
 
-    def _pack(self, index: int, buffer: bytearray) -> Packed:
-        start = index * len(buffer)
-        data = memoryview(buffer)[: self._entry.size - start]
-        self._turns.add(index, partial(self._source.read_into, self._entry, start, data))
-        is_last = start + len(data) == self._entry.size
+def _pieces(archive_id: str, entries: list[FileEntry]) -> Iterator[_Piece]:
+    """Yield what the archive begins with, which has no content, and then all pieces of all files."""
+    nothing = FileEntry("", 0, 0, 0, 0)
+    before, padding = nothing, b""
+    for entry in chain(entries, [nothing]):
+        following = (
+            tar.END
+            if entry is nothing
+            else tar.header(f"{archive_id}/{entry.name}", entry.size, entry.mode, entry.mtime_ns // 10**9)
+        )
+        last = max(0, before.size - 1) // _BATCH * _BATCH
+        for start in range(0, last, _BATCH):
+            yield _Piece(before, start, _BATCH, b"", is_last=False)
+        yield _Piece(before, last, before.size - last, padding + following, is_last=True)
+        before, padding = entry, tar.padding(entry.size)
+
+
+def _batches(pieces: Iterator[_Piece]) -> Iterator[list[_Piece]]:
+    """Group small pieces: handing them to a thread one by one would take longer than packing them."""
+    batch: list[_Piece] = []
+    size = 0
+    for piece in pieces:
+        if batch and (size + piece.size > _BATCH or len(batch) == _BATCH_FILES):
+            yield batch
+            batch, size = [], 0
+        batch.append(piece)
+        size += piece.size
+    if batch:
+        yield batch
+
+
+class _Packed(NamedTuple):
+    """What a thread made of a batch."""
+
+    pieces: list[_Piece]
+    contents: list[memoryview]  # of each piece, in the buffer
+    lengths: list[list[int]]  # of the members of each piece
+    output: list[Parts]  # to be written one after another
+    buffer: bytearray
+
+
+def _pack(source: Source, pieces: list[_Piece], buffer: bytearray, store: bool) -> _Packed:
+    """Make the members of a few pieces."""
+    packed = _Packed(pieces, [], [], [], buffer)
+    left = memoryview(buffer)
+    for piece in pieces:
+        data = source.read_into(piece.entry, piece.start, left[: piece.size])
+        left = left[piece.size :]
         chunks = [data[at : at + CHUNK] for at in range(0, len(data), CHUNK)] or [data]
-        tails = [b""] * (len(chunks) - 1) + [self._tail if is_last else b""]
-        members = [member(*both, store=self._store) for both in zip(chunks, tails, strict=True)]
-        return members, buffer
+        tails = [b""] * (len(chunks) - 1) + [piece.tail]
+        members = [member(*both, store=store) for both in zip(chunks, tails, strict=True)]
+        packed.contents.append(data)
+        packed.lengths.append([sum(map(len, parts)) for parts in members])
+        packed.output.extend(members)
+    return packed if store else packed._replace(output=[[b"".join(chain.from_iterable(packed.output))]])
