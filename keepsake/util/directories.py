@@ -1,0 +1,131 @@
+"""Directories that belong to the user rather than to a project: a cache, and state that must be kept.
+
+A container may have no home directory, an unwritable one, or somebody else's. A private directory among the temporary
+files serves then. Nothing here raises, and no directory that another user controls is ever returned.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import sys
+from pathlib import Path
+
+from keepsake.exceptions import RepositoryConfigurationError
+
+_VARIABLE = re.compile(r"\$\w+|\$\{[^}]*\}")
+
+
+def cache_directory() -> Path | None:
+    """Return where files that can be deleted at any time go; None if there is no place for them.
+
+    KEEPSAKE_CACHE names another place. If that cannot be used, nothing is cached.
+    """
+    chosen = os.environ.get("KEEPSAKE_CACHE")
+    if not chosen:
+        return _usable("XDG_CACHE_HOME", "Library/Caches" if sys.platform == "darwin" else ".cache")
+    path = os.path.expanduser(chosen)
+    if path.startswith("~"):
+        return None
+    return _own(Path(_absolute(path)))
+
+
+def state_directory() -> Path | None:
+    """Return where files go that must not be lost; None if there is no place for them."""
+    return _usable("XDG_STATE_HOME", ".local/state")
+
+
+def expand(path: str) -> str:
+    """Return `path` with a leading `~` or `~user` and each `$VARIABLE` replaced, as a shell does.
+
+    Raises RepositoryConfigurationError where that is not possible: nobody wants a directory that is named `~`.
+    """
+    expanded = os.path.expanduser(os.path.expandvars(path))
+    if expanded.startswith("~"):
+        user = expanded.split("/")[0]
+        raise RepositoryConfigurationError(
+            f"There is no home directory for {user!r} in {path!r}. Write the whole path, or './{expanded}' for a "
+            "directory of that name."
+        )
+    if missing := _VARIABLE.search(expanded):
+        raise RepositoryConfigurationError(f"The variable {missing[0]} in {path!r} is not set. Set it.")
+    return expanded
+
+
+def owner_of(status: os.stat_result) -> str:
+    """Return the name of a file's owner if it is another user than this process's or root; "" otherwise."""
+    if os.name == "nt" or status.st_uid in (os.geteuid(), 0):
+        return ""
+    import pwd
+
+    try:
+        return pwd.getpwuid(status.st_uid).pw_name
+    except (KeyError, OSError):
+        return f"user {status.st_uid}"
+
+
+def is_own(status: os.stat_result) -> bool:
+    """Whether this process's user owns a file; on Windows, directories of users are private in themselves."""
+    return os.name == "nt" or status.st_uid == os.geteuid()
+
+
+def _usable(variable: str, below_home: str) -> Path | None:
+    named = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else variable, "")
+    home = os.path.expanduser("~")
+    usual = None
+    # The standard says that a relative path in these variables is to be ignored
+    if os.path.isabs(named):
+        usual = _own(Path(named, "keepsake"))
+    elif os.path.isabs(home):
+        usual = _own(Path(home, below_home, "keepsake"))
+    return usual or _among_temporary_files()
+
+
+def _among_temporary_files() -> Path | None:
+    import tempfile
+
+    user = os.geteuid() if hasattr(os, "geteuid") else os.environ.get("USERNAME", "user")
+    try:  # there may be no directory for temporary files
+        return _make_private(Path(tempfile.gettempdir(), f"keepsake-{user}"))
+    except OSError:
+        return None
+
+
+def _own(directory: Path) -> Path | None:
+    """Return `directory` if it belongs to this user, else a private directory in it; None if that fails too."""
+    try:
+        status = os.stat(directory)
+    except FileNotFoundError:
+        return directory if _can_be_made(directory) else None
+    except OSError:
+        return None
+    if _is_private(status):
+        return directory if os.access(directory, os.W_OK | os.X_OK) else None
+    return _make_private(directory / f"user-{os.geteuid()}")
+
+
+def _make_private(directory: Path) -> Path | None:
+    """Return a directory that was there before, or is made now, for this user alone; None if it is not."""
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        return directory if _is_private(os.lstat(directory)) and os.access(directory, os.W_OK | os.X_OK) else None
+    except OSError:
+        return None
+
+
+def _is_private(status: os.stat_result) -> bool:
+    return stat.S_ISDIR(status.st_mode) and is_own(status) and (os.name == "nt" or not status.st_mode & stat.S_IWOTH)
+
+
+def _can_be_made(directory: Path) -> bool:
+    """Whether the nearest directory above that is there can be written."""
+    above = next((parent for parent in directory.parents if os.path.lexists(parent)), None)
+    return above is not None and os.path.isdir(above) and os.access(above, os.W_OK | os.X_OK)
+
+
+def _absolute(path: str) -> str:
+    try:
+        return os.path.abspath(path)
+    except OSError:  # the working directory was deleted
+        return path
