@@ -485,7 +485,7 @@ def _experiment_record(path: str | None, params: object, url: str) -> Record:
         **EXPERIMENT_FIELDS,
         "id": os.urandom(32).hex(),
         "created": time_text(),
-        "params": encode_mapping(params, "params") if params is not None else None,
+        "params": environment.without_secrets(encode_mapping(params, "params")) if params is not None else None,
         "host": environment.host_name(),
         "user": environment.user_name(),
         "config": {"repository": url, "storage": ""},

@@ -151,7 +151,7 @@ def test_an_id_that_could_leave_its_folder_is_not_valid(value: object) -> None:
 @pytest.mark.parametrize("text", ["\0checkpoints\0", '"checkpoints": null', "\n]", "[NaN]", "\\u0000", "ü\u2028"])
 def test_no_text_in_a_record_disturbs_where_its_checkpoints_stand(text: str) -> None:
     checkpoint = {"id": "c" * 64, "created": "2026-01-01T00:00:00Z", "metrics": {text: text}}
-    record = {
+    record: metadata.Record = {
         "id": "e" * 64,
         "created": "2026-01-01T00:00:00Z",
         "params": {text: [text, {text: None}]},
