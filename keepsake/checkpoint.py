@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, SupportsIndex, TypedDict, overload
 
 from keepsake.exceptions import KeepsakeError, ValidationError
-from keepsake.metadata import CHECKPOINT_FIELDS, Record, from_local_datetime, local_datetime, pick_best
+from keepsake.metadata import CHECKPOINT_FIELDS, Record, from_local_datetime, local_datetime, pick_best, pick_latest
 from keepsake.util.console import say
 from keepsake.util.values import decode, encode_mapping
 
@@ -65,18 +65,21 @@ class Checkpoint:
 
     def to_json(self) -> Record:
         """Return the checkpoint as on disk, every field present, times in UTC."""
-        created = self._created_text
-        if created is None or local_datetime(created) != self.created:
-            created = from_local_datetime(self.created)
         return {
             **CHECKPOINT_FIELDS,
             "id": self.id,
-            "created": created,
+            "created": self.created_text(),
             "metrics": encode_mapping(self.metrics, "metrics") if self.metrics else None,
             "step": self.step or 0,
             "path": self.path or "",
             "primary_metric": self.primary_metric,
         }
+
+    def created_text(self) -> str:
+        """Return when it was made as on disk: RFC 3339, to the nanosecond, in no doubt when clocks are set back."""
+        if self._created_text is None or local_datetime(self._created_text) != self.created:
+            return from_local_datetime(self.created)
+        return self._created_text
 
     def short_id(self) -> str:
         """Return the first 7 digits of the ID, enough for a person."""
@@ -155,7 +158,7 @@ class CheckpointList(list[Checkpoint]):
 
     def latest(self) -> Checkpoint | None:
         """Return the checkpoint that was created last; None if there is none."""
-        return max(reversed(self), key=lambda checkpoint: checkpoint.created, default=None)
+        return pick_latest(self, [checkpoint.created_text() for checkpoint in self])
 
     def plot(self, metric: str | None = None, logy: bool = False) -> Any:
         """Plot a metric (default: the primary metric) over the steps with Matplotlib; return the axes."""

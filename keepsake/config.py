@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from keepsake.exceptions import ConfigNotFound, RepositoryConfigurationError
 from keepsake.util.console import warn
+from keepsake.util.directories import absolute, cache_directory, is_own, owner_of
 
 if TYPE_CHECKING:
     import yaml
@@ -39,10 +41,7 @@ def find_project(directory: Path | None = None) -> Config:
 
     Raises ConfigNotFound, or RepositoryConfigurationError for a file that cannot be read or says something else.
     """
-    try:
-        start = Path(os.path.abspath(directory or ""))
-    except FileNotFoundError as error:
-        raise ConfigNotFound("The working directory no longer exists.") from error
+    start = absolute(directory or "")
     path = find_config(start, levels=MAX_LEVELS if directory is None else 1)
     if path is None:
         where = f"{start} or any directory above it" if directory is None else start
@@ -53,7 +52,10 @@ def find_project(directory: Path | None = None) -> Config:
             "or s3://BUCKET/FOLDER, or gs://BUCKET/FOLDER. Or name the repository yourself: with -R URL on the command "
             "line, with keepsake.Project(repository=URL) in Python."
         )
-    return load_config(path)
+    config = load_config(path)
+    if directory is None:
+        _name_owner(path, config.repository)
+    return config
 
 
 def find_config(start: Path, levels: int = MAX_LEVELS) -> Path | None:
@@ -86,6 +88,33 @@ def load_config(path: Path) -> Config:
     elif "repository" not in values:
         raise _error(path, f"'repository' is missing. Add a line such as\n\n  {EXAMPLE}")
     return Config(values.get("repository") or values["storage"], path.parent)
+
+
+def _name_owner(path: Path, repository: str) -> None:
+    """Warn that a file which was found, not named, belongs to another user, who decides where runs go.
+
+    It is said once for a file, its owner and its repository, as far as the cache directory remembers: groups share
+    projects. Root may do all that its users may, so root's files are taken as they are.
+    """
+    status = path.stat()
+    owner = owner_of(status)
+    if not owner:
+        return
+    import hashlib
+
+    told = hashlib.sha256(os.fsencode(f"{path}\0{status.st_uid}\0{repository}")).hexdigest()
+    cache = cache_directory()
+    note = cache / "owners" / told if cache else None
+    if note and note.exists() and is_own(note.stat()):
+        return
+    _warn_once(
+        f"{path} belongs to {owner} and decides where experiments are kept: in {redact_url(repository)}. "
+        f"If you do not trust its owner, put a {CONFIG_NAMES[0]} of your own into your project directory."
+    )
+    if note:
+        with suppress(OSError):
+            note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            note.touch(mode=0o600)
 
 
 def redact_url(url: str) -> str:

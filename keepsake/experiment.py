@@ -24,7 +24,15 @@ from keepsake.checkpoint import (
     check_step,
 )
 from keepsake.exceptions import KeepsakeError, ValidationError, WriteError
-from keepsake.metadata import EXPERIMENT_FIELDS, Record, from_local_datetime, local_datetime, time_key, time_text
+from keepsake.metadata import (
+    EXPERIMENT_FIELDS,
+    Record,
+    from_local_datetime,
+    local_datetime,
+    parse_rfc3339,
+    time_key,
+    time_text,
+)
 from keepsake.recording import ending, environment
 from keepsake.recording.entry import Entry
 from keepsake.recording.heartbeat import heart
@@ -267,7 +275,7 @@ class Experiment:
     def duration(self) -> timedelta | None:
         """The time from the beginning to the latest checkpoint; None without checkpoints."""
         latest = self.latest()
-        return latest.created - self.created if latest else None
+        return parse_rfc3339(latest.created_text()) - parse_rfc3339(self._created_text()) if latest else None
 
     @property
     def status(self) -> str:
@@ -298,17 +306,18 @@ class Experiment:
 
     def to_json(self) -> Record:
         """Return the experiment as on disk, every field present, times in UTC."""
-        created = self._record.get("created")
-        if created is None or local_datetime(created) != self.created:
-            created = from_local_datetime(self.created)
         own = {
-            "created": created,
+            "created": self._created_text(),
             "params": encode_mapping(self.params, "params") if self.params else None,
             "checkpoints": [checkpoint.to_json() for checkpoint in self.checkpoints] or None,
         }
         plain = {name: getattr(self, name) or default for name, default in EXPERIMENT_FIELDS.items() if name not in own}
         fields = {**EXPERIMENT_FIELDS, **plain, **own}
         return fields | {name: value for name, value in self._record.items() if name not in fields}
+
+    def _created_text(self) -> str:
+        created: str | None = self._record.get("created")
+        return created if created and local_datetime(created) == self.created else from_local_datetime(self.created)
 
     def _validate(self) -> list[str]:
         """Return what is wrong with this experiment, one sentence each; empty if nothing is."""
@@ -479,7 +488,7 @@ def _experiment_record(path: str | None, params: object, url: str) -> Record:
         **EXPERIMENT_FIELDS,
         "id": os.urandom(32).hex(),
         "created": time_text(),
-        "params": encode_mapping(params, "params") if params is not None else None,
+        "params": environment.without_secrets(encode_mapping(params, "params")) if params is not None else None,
         "host": environment.host_name(),
         "user": environment.user_name(),
         "config": {"repository": url, "storage": ""},

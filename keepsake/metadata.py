@@ -229,18 +229,23 @@ def render_experiment(record: Record, checkpoint_texts: list[str]) -> bytes:
 
     A run that checkpoints often is rewritten often: each checkpoint's text is made once.
     """
-    marker = "\0checkpoints\0"
-    body = with_every_field(record, EXPERIMENT_FIELDS) | {"checkpoints": marker if checkpoint_texts else None}
-    text = json.dumps(body, indent=1, ensure_ascii=False)
-    if checkpoint_texts:
-        text = text.replace(json.dumps(marker), "[\n  " + ",\n  ".join(checkpoint_texts) + "\n ]", 1)
-    return text.encode("utf-8", "replace")
+    fields = with_every_field(record, EXPERIMENT_FIELDS)
+    checkpoints = "[\n  " + ",\n  ".join(checkpoint_texts) + "\n ]" if checkpoint_texts else "null"
+    lines = [
+        f" {json.dumps(name, ensure_ascii=False)}: {checkpoints if name == 'checkpoints' else _indented(value, 1)}"
+        for name, value in fields.items()
+    ]
+    return ("{\n" + ",\n".join(lines) + "\n}").encode("utf-8", "replace")
 
 
 def render_checkpoint(record: Record) -> str:
     """Return the JSON of a checkpoint, indented as it stands in its experiment's."""
-    text = json.dumps(with_every_field(record, CHECKPOINT_FIELDS), indent=1, ensure_ascii=False)
-    return text.replace("\n", "\n  ")
+    return _indented(with_every_field(record, CHECKPOINT_FIELDS), 2)
+
+
+def _indented(value: object, depth: int) -> str:
+    """Return indented JSON as it stands `depth` containers deep. A newline in it is never part of a text."""
+    return json.dumps(value, indent=1, ensure_ascii=False).replace("\n", "\n" + " " * depth)
 
 
 def leaves_word(version: str) -> bool:
@@ -256,18 +261,23 @@ C = TypeVar("C")
 
 def latest_checkpoint(checkpoints: list[Record]) -> Record | None:
     """Return the checkpoint that was created last, of equals the last in the list; None if there is none."""
-    if len(checkpoints) < 2:
-        return checkpoints[0] if checkpoints else None
-    times = [checkpoint["created"] for checkpoint in reversed(checkpoints)]
+    return pick_latest(checkpoints, [checkpoint["created"] for checkpoint in checkpoints])
+
+
+def pick_latest(items: Sequence[C], times: Sequence[str]) -> C | None:
+    """Return the item whose time is the latest, to the nanosecond, of equals the last; None if there is none."""
+    if len(items) < 2:
+        return items[0] if items else None
+    times = times[::-1]
     text = "".join(times)
     are_usual = text.count("T") == text.count(".") == text.count("Z") == len(times)  # in UTC, with a fraction
     if not are_usual:
-        keys = list(map(time_key, times))
+        keys: Sequence[str] = list(map(time_key, times))
     elif len(set(map(len, times))) == 1:
         keys = times
     else:
         keys = [each[:-1].ljust(29, "0") for each in times]
-    return checkpoints[-1 - keys.index(max(keys))]
+    return items[-1 - keys.index(max(keys))]
 
 
 def primary_metric(checkpoints: Iterable[Record]) -> Record | None:

@@ -25,6 +25,7 @@ from keepsake.recording.spool import spool_roots
 from keepsake.repository.repository import Repository, archive_key
 from keepsake.storage import open_storage
 from keepsake.util.console import Progress
+from keepsake.util.directories import absolute
 from keepsake.util.fork import importing
 
 if TYPE_CHECKING:
@@ -86,14 +87,14 @@ class Project:
         if self._opened is None or self._opened[0] != state:
             config = self._configure()
             # A relative URL is relative to the file it stands in, or else to where the person is
-            base = config.directory if self.repository is None or self.directory else Path.cwd()
+            base = config.directory if self.repository is None or self.directory else absolute()
             repository = self._open_repository(config.repository, base, spool_roots(config.directory))
             self._opened = (state, config.directory, repository)
         return self._opened[1:]
 
     def _state(self) -> tuple[object, ...]:
         """Return what decides where the project is, and whether its connections can be used."""
-        return os.getpid(), None if self.directory else os.getcwd(), self.repository, self.directory
+        return os.getpid(), None if self.directory else absolute(), self.repository, self.directory
 
     def _here(self) -> Project:
         """Return this project as it is found now, for an experiment that is to stay in it wherever a script goes."""
@@ -103,14 +104,14 @@ class Project:
         return project
 
     def _configure(self) -> Config:
-        directory = None if self.directory is None else Path(self.directory).expanduser().absolute()
+        directory = None if self.directory is None else absolute(os.path.expanduser(self.directory))
         if self.repository is None:
             return find_project(directory)
         if directory is None:
             try:
                 directory = find_project().directory
             except ConfigNotFound:
-                directory = Path.cwd()
+                directory = absolute()
         return Config(self.repository, directory)
 
     @staticmethod
@@ -231,7 +232,7 @@ class Project:
         """Prepare to copy experiments (none named: all) to another repository; or, to pull, from it."""
         from keepsake.repository.copying import Copy
 
-        directory = self._directory if self.repository is None else Path.cwd()
+        directory = self._directory if self.repository is None else absolute()
         other = Project(repository=url, directory=directory)
         source, target = (other, self) if pull else (self, other)
         if source.repository_url == target.repository_url:

@@ -7,6 +7,7 @@ person to stderr.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import importlib
 import os
@@ -48,6 +49,8 @@ COMMANDS = {
     "sync": Lazy("sync", "Send to the repository what is only on this machine yet"),
 }
 ALIASES = {alias: name for name, lazy in COMMANDS.items() for alias in lazy.aliases}
+
+_OF_OUTPUT = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG)  # errors of a file that stdout leads to
 
 EXAMPLES = """
 keepsake ls                      what has been run here
@@ -145,6 +148,8 @@ def report(error: Exception, verbose: bool) -> int:
         return error.exit_code
     if isinstance(error, KeepsakeError):
         console.error(str(error))
+    elif isinstance(error, OSError) and error.filename is None and error.errno in _OF_OUTPUT:
+        console.error(f"The output cannot be written: {error.strerror}.")
     else:
         hint = "" if verbose else "\n\nThis is unexpected: run the command again with -v to see where it happened."
         console.error(f"{type(error).__name__}: {error}{hint}")
@@ -163,8 +168,18 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
+def _fill_closed_streams() -> None:
+    """Open the null device for each standard stream that is closed, or a repository's file gets its number."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+
+
 def main() -> None:
     """The entry point of the `keepsake` command."""
+    _fill_closed_streams()
     gc.disable()  # listing makes objects by the hundred thousand, none of them garbage; collecting takes as long again
     try:
         cli.main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import sys
@@ -9,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import zip_longest
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -28,9 +29,16 @@ def write(text: str, newline: bool = True) -> None:
 
 
 def write_json(value: object) -> None:
-    """Print `value` as indented JSON, with characters as they are."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+    """Print `value` as indented JSON. It has characters as they are in UTF-8, and their escapes in other encodings."""
+    text = json.dumps(value, indent=2, ensure_ascii=not _is_utf8(sys.stdout))
     click.echo(re.sub(r"[\x7f-\x9f]", lambda match: f"\\u{ord(match[0]):04x}", text))  # U+009B drives a terminal
+
+
+def _is_utf8(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and codecs.lookup(stream.encoding).name == "utf-8"
+    except (AttributeError, LookupError, TypeError):
+        return False
 
 
 def faint(text: str) -> str:

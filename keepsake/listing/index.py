@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
@@ -28,6 +27,7 @@ from keepsake.metadata import (
     time_key,
     time_seconds,
 )
+from keepsake.util.directories import cache_directory, is_own
 from keepsake.util.values import decode
 
 _dumps = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps makes one each time
@@ -35,7 +35,8 @@ _loads = json.JSONDecoder().raw_decode  # json.loads spends half of its time on 
 _REST = ("created", "params", "command", "user", "host", "keepsake_version")  # of the record
 _CHECKPOINT_ID_LENGTH = 12  # enough to tell candidates from the rest; the record itself decides
 _MANY = 200  # records that are read quicker by bulk, even with msgspec still to be loaded
-_FORMAT = "keepsake index 5\n"
+_FORMAT = b"keepsake index 6\n"
+_SUM = 9  # bytes of a checksum and the blank after it
 
 
 class Line(NamedTuple):
@@ -192,11 +193,12 @@ class Summary:
 
 
 class Index:
-    """The file of one repository."""
+    """The file of one repository. Each line begins with its checksum: a disk or a crash may garble a cache."""
 
     def __init__(self, url: str) -> None:
         # Two repositories that happen to share a file would only drop each other's lines: IDs are unique
-        self._path = cache_directory() / "index" / f"{zlib.crc32(url.encode()):08x}"
+        cache = cache_directory()
+        self._path = None if cache is None else cache / "index" / f"{zlib.crc32(url.encode()):08x}"
         self._lines = 0
 
     def current(self, etags: dict[str, str]) -> Iterator[Line]:
@@ -207,59 +209,59 @@ class Index:
                 yield Line._make(parts)
 
     def add(self, lines: list[Line], live: Mapping[str, str]) -> None:
-        """Keep what was fetched; `live` maps every ID there is to its etag. If that cannot be written, so be it."""
+        """Keep what was fetched; `live` maps every ID to its etag. What cannot be written is fetched again."""
+        if self._path is None:
+            return
         try:
             if self._lines + len(lines) > 2 * len(live) + 100:
                 fresh = {parts[0]: Line._make(parts) for parts in self._read() if live.get(parts[0]) == parts[1]}
                 lines = [*fresh.values(), *lines]
                 self._lines = 0
             if not self._lines:
-                self._write(lines)
+                self._write(self._path, lines)
             elif lines:
-                with open(self._path, "a", encoding="utf-8") as file:
-                    file.write("".join(map(_text, lines)))
+                with open(self._path, "ab") as file:
+                    file.write(b"".join(map(_text, lines)))
             self._lines += len(lines)
         except OSError:
-            pass  # a full disk, or none that can be written: the next listing fetches again
+            pass  # the disk is full or read-only
 
     def _read(self) -> Iterator[list[str]]:
-        """Yield the fields of each line."""
+        """Yield the fields of each line that is whole. A file of another user is not read."""
         self._lines = 0
+        if self._path is None:
+            return
         try:
-            with open(self._path, encoding="utf-8", newline="\n") as file:
-                if file.readline() != _FORMAT:
+            with open(self._path, "rb") as file:
+                if not is_own(os.fstat(file.fileno())) or file.readline() != _FORMAT:
                     return
-                for text in file:
+                for data in file:
                     self._lines += 1
-                    parts = text.split("\t")
-                    if len(parts) == _FIELDS and text[-1] == "\n":
-                        yield parts
+                    if data[:_SUM] == _checksum(data[_SUM:]):
+                        parts = data[_SUM:-1].decode("utf-8", "surrogateescape").split("\t")
+                        if len(parts) == _FIELDS:  # a name may hold a tab
+                            yield parts
         except (OSError, ValueError):
-            return  # what is left is fetched again
+            return
 
-    def _write(self, lines: Iterable[Line]) -> None:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = self._path.with_name(f"{self._path.name}.{os.urandom(4).hex()}.tmp")
+    @staticmethod
+    def _write(path: Path, lines: Iterable[Line]) -> None:
+        for directory in (path.parent.parent, path.parent):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = path.with_name(f"{path.name}.{os.urandom(4).hex()}.tmp")
         try:
-            with open(temporary, "w", encoding="utf-8", newline="\n") as file:
+            with open(temporary, "xb") as file:
                 file.write(_FORMAT)
                 file.writelines(map(_text, lines))
-            os.replace(temporary, self._path)
+            os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
 
 
-def _text(line: Line) -> str:
-    return "\t".join(line).rstrip("\n") + "\n"
+def _text(line: Line) -> bytes:
+    data = ("\t".join(line).rstrip("\n") + "\n").encode("utf-8", "surrogateescape")
+    return _checksum(data) + data
 
 
-def cache_directory() -> Path:
-    """Return the user's cache directory for Keepsake; KEEPSAKE_CACHE names another."""
-    chosen = os.environ.get("KEEPSAKE_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", "~")).expanduser() / "keepsake" / "Cache"
-    if sys.platform == "darwin":
-        return Path("~/Library/Caches/keepsake").expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "keepsake"
+def _checksum(data: bytes) -> bytes:
+    return b"%08x " % zlib.crc32(data)

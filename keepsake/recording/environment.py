@@ -8,17 +8,11 @@ import re
 import shlex
 import sys
 from collections.abc import Iterable
+from typing import Any
 
+from keepsake.recording import secrets
 from keepsake.util.console import warn
 
-# In ML, `--tokenizer` and `--max-tokens` are no secrets: only a name that ends in the word `token` is
-_PRIVATE = re.compile(
-    r"-{0,2}(?:.+[-_.])?"
-    r"(?:(?:password|passwd|passphrase|secret|credentials?|apikey|(?:api|access|private|secret)[-_]?key)(?:[-_.].+)?|token)",
-    re.IGNORECASE,
-)
-_USER_IN_URL = re.compile(r"(\w+://)[^/@\s]+@")
-_HIDDEN = "***"
 _SECRET_FILE = re.compile(
     r"\.env(\..+)?|\.netrc|\.pypirc|\.git-credentials|credentials(\.json)?|id_(rsa|dsa|ecdsa|ed25519)|.+\.(pem|p12|pfx)"
 )
@@ -42,7 +36,9 @@ def host_name() -> str:
 
 def command() -> str:
     """Return `sys.argv` as one would type it, with what looks like a secret replaced by `***`."""
-    return shlex.join(_without_secrets(getattr(sys, "argv", [])))
+    arguments = secrets.hide_in_command(getattr(sys, "argv", []))
+    # A file name need not be text that can be stored
+    return shlex.join(arguments).encode("utf-8", "backslashreplace").decode()
 
 
 def python_version() -> str:
@@ -60,14 +56,13 @@ def warn_of_secret_files(names: Iterable[str]) -> None:
         warn(f"Saved among the files: {shown}. If that holds secrets, name it in .keepsakeignore.")
 
 
-def _without_secrets(arguments: list[str]) -> list[str]:
-    shown, hide_next = [], False
-    for argument in arguments:
-        name, equals, value = argument.partition("=")
-        if hide_next and not argument.startswith("-"):
-            argument = _HIDDEN
-        elif value and _PRIVATE.fullmatch(name):
-            argument = name + equals + _HIDDEN
-        hide_next = argument.startswith("-") and bool(_PRIVATE.fullmatch(argument))
-        shown.append(_USER_IN_URL.sub(lambda match: f"{match[1]}{_HIDDEN}@", argument))
+def without_secrets(params: dict[str, Any]) -> dict[str, Any]:
+    """Return params, as they are stored, with what looks like a secret replaced by `***`, and say so in a line."""
+    shown, names = secrets.hide_in_params(params)
+    if names:
+        listed = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+        warn(
+            f"These params look like secrets and are recorded as ***: {listed}. "
+            "To record the value of one that is none, give it another name."
+        )
     return shown

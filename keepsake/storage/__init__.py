@@ -11,6 +11,7 @@ from keepsake.config import redact_url
 from keepsake.exceptions import MissingExtra, RepositoryConfigurationError
 from keepsake.storage.base import ObjectInfo, Storage
 from keepsake.storage.disk import DiskStorage
+from keepsake.util.directories import expand
 
 __all__ = ["ObjectInfo", "Storage", "open_storage"]
 
@@ -21,7 +22,8 @@ def open_storage(url: str, project_directory: str | os.PathLike[str] | None = No
     """Return the storage at `url`; nothing is contacted or created yet.
 
     A relative `file://` path is relative to `project_directory` (default: the working directory). Percent escapes
-    are decoded; `#` and `?` are ordinary characters. Raises RepositoryConfigurationError, or its MissingExtra.
+    are decoded; `~` and `$VARIABLE` mean what they mean to a shell; `#` and `?` are ordinary characters.
+    Raises RepositoryConfigurationError, or its MissingExtra.
     """
     url = redact_url(url)
     scheme, separator, rest = url.partition("://")
@@ -42,7 +44,10 @@ def _open_disk(url: str, path: str, project_directory: str | os.PathLike[str] | 
         raise RepositoryConfigurationError(f"The repository URL {url!r} names no folder. Write file://PATH.")
     if os.name == "nt" and re.match(r"/[A-Za-z]:", path):
         path = path[1:]  # file:///C:/keepsake
-    return DiskStorage(Path(project_directory or ".", path))
+    base = Path(project_directory or ".")
+    if ("~" in path or "$" in path) and not os.path.isfile(base / path / "repository.json"):
+        path = expand(path)  # but Keepsake 0.4.2 makes directories of these names, and their runs stay in reach
+    return DiskStorage(base / path)
 
 
 def _open_cloud(scheme: str, path: str) -> Storage:

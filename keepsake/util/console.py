@@ -171,7 +171,8 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 def _terminal_width() -> int:
     try:
-        return max(os.get_terminal_size(sys.stderr.fileno()).columns, 25)
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns  # 0: the terminal does not know
+        return max(columns, 25) if columns else 80
     except (AttributeError, OSError, ValueError):
         return 80
 

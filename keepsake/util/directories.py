@@ -12,7 +12,7 @@ import stat
 import sys
 from pathlib import Path
 
-from keepsake.exceptions import RepositoryConfigurationError
+from keepsake.exceptions import ConfigNotFound, RepositoryConfigurationError
 
 _VARIABLE = re.compile(r"\$\w+|\$\{[^}]*\}")
 
@@ -26,14 +26,29 @@ def cache_directory() -> Path | None:
     if not chosen:
         return _usable("XDG_CACHE_HOME", "Library/Caches" if sys.platform == "darwin" else ".cache")
     path = os.path.expanduser(chosen)
-    if path.startswith("~"):
+    try:
+        return None if path.startswith("~") else _own(Path(path).absolute())
+    except OSError:  # the path is relative, and the working directory was deleted
         return None
-    return _own(Path(_absolute(path)))
 
 
 def state_directory() -> Path | None:
     """Return where files go that must not be lost; None if there is no place for them."""
     return _usable("XDG_STATE_HOME", ".local/state")
+
+
+def absolute(path: str | os.PathLike[str] = "") -> Path:
+    """Return `path` as an absolute one; without it, the working directory.
+
+    Raises ConfigNotFound if that takes a working directory, and it was deleted or cannot be read.
+    """
+    try:
+        return Path(os.path.abspath(path))
+    except OSError as error:
+        raise ConfigNotFound(
+            f"The working directory no longer exists, or cannot be read ({error.strerror}). Change to another one; "
+            "or name the project: with -D DIR on the command line, with keepsake.Project(directory=DIR) in Python."
+        ) from error
 
 
 def expand(path: str) -> str:
@@ -122,10 +137,3 @@ def _can_be_made(directory: Path) -> bool:
     """Whether the nearest directory above that is there can be written."""
     above = next((parent for parent in directory.parents if os.path.lexists(parent)), None)
     return above is not None and os.path.isdir(above) and os.access(above, os.W_OK | os.X_OK)
-
-
-def _absolute(path: str) -> str:
-    try:
-        return os.path.abspath(path)
-    except OSError:  # the working directory was deleted
-        return path

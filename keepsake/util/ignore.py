@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from keepsake.exceptions import DoesNotExist, ReadError, ValidationError
 from keepsake.util.console import warn
-
-if TYPE_CHECKING:
-    from pathspec import GitIgnoreSpec
+from keepsake.util.names import archive_name, local_path
 
 _SYSTEM = os.name
 SKIPPED_DIRECTORIES = frozenset({".keepsake", ".replicate", ".git", ".mypy_cache"})
 IGNORE_FILES = (".keepsakeignore", ".replicateignore")  # the first that is there counts
 
+_ENDLESS = re.compile(r"(?<=[^/])(/\*\*)+/\s*$")
+_OPENING = re.compile(r"!/?(\*\*?/)+\s*")
 _ID = re.compile(r"[0-9a-f]{64}")
 # What a repository at `file://.` keeps among the project's own files
 _REPOSITORY_FILE = re.compile(
@@ -31,7 +31,7 @@ _UNSAFE_ON_WINDOWS = re.compile(r'[:*?"<>|]|[ .](/|$)|(^|/)(con|prn|aux|nul|com\
 def is_safe_name(name: str) -> bool:
     """Whether `name` is a relative POSIX path that stays below any directory it is put in, on this system."""
     try:
-        os.fsencode(name)
+        os.fsencode(local_path(name))
     except UnicodeEncodeError:
         return False
     return not (_UNSAFE_NAME.search(name) or (_SYSTEM == "nt" and _UNSAFE_ON_WINDOWS.search(name)))
@@ -40,10 +40,11 @@ def is_safe_name(name: str) -> bool:
 def walk_files(project_dir: Path, path: str) -> Iterator[tuple[str, Path]]:
     """Yield the files of `path`, a file or directory, in a fixed order: (POSIX name relative to `project_dir`, path).
 
-    Left out are `.git` and its like, virtual environments, repositories, spools, and what the project's ignore file
-    names by gitignore's rules; but a file that is itself `path` is taken: who names it wants it.
-    As in Keepsake 0.4.2, `!logs/keep.log` keeps that file even below an ignored `logs/`. A link to a file stands for
-    its content. Dangling links, links to directories and special files are left out, with one warning each a process.
+    Left out are `.git` and its like, environments of Python and conda, repositories, spools, and what the project's
+    ignore file names by gitignore's rules. A file that is itself `path` is taken in any case. As in Keepsake 0.4.2, the
+    last rule that fits a file or a directory above it decides: `!logs/keep.log` keeps that file even below an ignored
+    `logs/`, and `!src/` keeps all of `src/` after `*`. A link to a file stands for its content. Dangling links, links
+    to directories and special files are left out, with one warning each a process.
 
     Raises ValidationError if `path` is absolute or leads out of the project, DoesNotExist if it is not there.
     """
@@ -72,22 +73,49 @@ def _relative_name(path: str) -> str:
     return "" if name == "." else name
 
 
-def _ignore_rules(project_dir: Path) -> GitIgnoreSpec | None:
+class _Rules:
+    """What an ignore file says: its patterns, the last of which decides."""
+
+    def __init__(self, lines: list[str]) -> None:
+        from pathspec import GitIgnoreSpec
+
+        # `data/**/` fits the directories below data/, `!*/` lets git look into directories, which is done anyway
+        lines = [_ENDLESS.sub("/*/", line) for line in lines if not _OPENING.fullmatch(line)]
+        patterns = GitIgnoreSpec.from_lines(lines).patterns
+        self._patterns = [pattern for pattern in reversed(list(patterns)) if pattern.include is not None]
+        self.take_back = not all(pattern.include for pattern in self._patterns)
+
+    def match(self, name: str) -> bool:
+        """Whether a file, or a directory whose name ends with a slash, is left out."""
+        for pattern in self._patterns:
+            if pattern.match_file(name) is not None:
+                return bool(pattern.include)
+        return False
+
+
+def _ignore_rules(project_dir: Path) -> _Rules | None:
     file = next((file for name in IGNORE_FILES if (file := project_dir / name).is_file()), None)
     if file is None:
         return None
-    from pathspec import GitIgnoreSpec
-
     try:
-        return GitIgnoreSpec.from_lines(file.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines())
+        return _Rules(_text(file.read_bytes()).splitlines())
     except OSError as error:
         raise ReadError(f"Cannot read {file}: {error.strerror}") from error
     except (ValueError, re.error) as error:
         raise ValidationError(f"{file} has a line that is not a gitignore pattern: {error}") from error
 
 
+def _text(data: bytes) -> str:
+    """Return the text of a file in UTF-8, or in UTF-16 as PowerShell writes it. Other bytes stand for themselves."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    if b"\0" in data:
+        raise ValueError("it has NUL bytes; save the file as UTF-8")
+    return data.decode("utf-8-sig", "surrogateescape")
+
+
 def _is_skipped(directory: Path) -> bool:
-    is_environment = os.path.lexists(directory / "pyvenv.cfg")
+    is_environment = os.path.lexists(directory / "pyvenv.cfg") or os.path.isdir(directory / "conda-meta")
     return directory.name in SKIPPED_DIRECTORIES or is_environment or _is_keepsakes(directory)
 
 
@@ -98,14 +126,14 @@ def _is_keepsakes(directory: Path) -> bool:
     return os.path.lexists(directory / "repository.json") and os.path.isdir(directory / "metadata/experiments")
 
 
-def _walk(root: str, start: str, rules: GitIgnoreSpec | None) -> Iterator[tuple[str, str]]:
+def _walk(root: str, start: str, rules: _Rules | None) -> Iterator[tuple[str, str]]:
     # Below an ignored directory, only a pattern that takes files back (`!`) can make a difference
-    prune = rules is not None and all(pattern.include is not False for pattern in rules.patterns)
-    pending = [(start, os.path.join(root, start), _kind(Path(root, start), follow=True))]
+    prune = rules is not None and not rules.take_back
+    pending = [(archive_name(start), os.path.join(root, start), _kind(Path(root, start), follow=True))]
     while pending:
         name, path, kind = pending.pop()
         decided = bool(name) and (prune or kind != "directory")
-        if rules and decided and rules.match_file(name + "/" if kind.endswith("directory") else name):
+        if rules and decided and rules.match(name + "/" if kind.endswith("directory") else name):
             continue
         if kind == "file":
             yield name, path
@@ -116,13 +144,13 @@ def _walk(root: str, start: str, rules: GitIgnoreSpec | None) -> Iterator[tuple[
 
 
 def _entries(prefix: str, path: str) -> Iterator[tuple[str, str, str]]:
-    """What a directory holds, last name first: nothing if it cannot be read or is a virtual environment."""
+    """What a directory holds, last name first: nothing if it cannot be read or is an environment."""
     try:
         entries = sorted(os.scandir(path), key=lambda entry: entry.name, reverse=True)
     except OSError as error:
         return leave_out(path, f"a directory that cannot be read ({error.strerror})")
-    if not any(entry.name == "pyvenv.cfg" for entry in entries):
-        yield from ((prefix + entry.name, entry.path, _kind(entry)) for entry in entries)
+    if not any(entry.name == "pyvenv.cfg" or (entry.name == "conda-meta" and entry.is_dir()) for entry in entries):
+        yield from ((prefix + archive_name(entry.name), entry.path, _kind(entry)) for entry in entries)
 
 
 def _kind(entry: os.DirEntry[str] | Path, follow: bool = False) -> str:

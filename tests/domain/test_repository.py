@@ -21,11 +21,11 @@ from keepsake.exceptions import (
     WriteError,
 )
 from keepsake.listing.filters import parse_filter
-from keepsake.listing.index import cache_directory
 from keepsake.metadata import Record, time_text
 from keepsake.recording.journal import Changes
 from keepsake.repository.repository import Repository
 from keepsake.storage.base import ObjectInfo
+from keepsake.util.directories import cache_directory
 from tests.storage.memory import MemoryStorage
 
 SPEC = b'{"version":1}'
@@ -97,6 +97,14 @@ def stored(storage: MemoryStorage, number: int) -> dict[str, Any]:
     return json.loads(storage.objects[f"metadata/experiments/{make_id(number)}.json"].data)  # type: ignore[no-any-return]
 
 
+def index_file() -> Path:
+    """The only file of the index."""
+    cache = cache_directory()
+    assert cache is not None
+    (index,) = (cache / "index").iterdir()
+    return index
+
+
 def test_a_listing_fetches_only_what_changed(storage: CountingStorage, repository: Repository) -> None:
     for number in range(5):
         put(storage, make_record(number))
@@ -117,7 +125,7 @@ def test_an_index_that_is_damaged_or_gone_costs_only_time(storage: CountingStora
     for number in range(3):
         put(storage, make_record(number, params={"text": "tab\tline\nend"}))
     expected = [s.raw_params for s in repository.summaries()]
-    (index,) = (cache_directory() / "index").iterdir()
+    index = index_file()
     content = index.read_bytes()
     for damaged in (
         b"",
@@ -155,7 +163,7 @@ def test_the_index_is_written_anew_when_most_of_it_is_out_of_date(
     for number in range(300):
         put(storage, make_record(2, user=str(number)))
         repository.summaries()
-    (index,) = (cache_directory() / "index").iterdir()
+    index = index_file()
     assert len(index.read_text().splitlines()) < 150
     assert [s.user for s in repository.summaries()] == ["", "299"]
 
@@ -415,8 +423,3 @@ def test_deleting_a_checkpoints_files_keeps_its_metrics(storage: CountingStorage
     assert [key for key in storage.objects if key.startswith("checkpoints/")] == [
         f"checkpoints/{checkpoints[1]['id']}.tar.gz"
     ]
-
-
-def test_a_cache_directory_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KEEPSAKE_CACHE", str(tmp_path / "cache"))
-    assert cache_directory() == tmp_path / "cache"

@@ -20,7 +20,7 @@ from keepsake.recording import environment
         (["train.py", "--hf_token", "hunter2"], "train.py --hf_token '***'"),
         (["train.py", "--token", "--verbose"], "train.py --token --verbose"),
         (["train.py", "--db", "postgres://kim:hunter2@host/db"], "train.py --db 'postgres://***@host/db'"),
-        (["train.py", "--tokenizer", "bpe", "--max-tokens=9"], "train.py --tokenizer bpe --max-tokens=9"),
+        (["train.py", "caf\udce9"], "train.py 'caf\\udce9'"),
     ],
 )
 def test_what_looks_like_a_secret_is_not_recorded(
@@ -28,6 +28,13 @@ def test_what_looks_like_a_secret_is_not_recorded(
 ) -> None:
     monkeypatch.setattr(sys, "argv", arguments)
     assert environment.command() == expected
+
+
+def test_params_that_look_like_secrets_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert environment.without_secrets({"lr": 1}) == {"lr": 1}
+    assert capsys.readouterr().err == ""
+    assert environment.without_secrets({"lr": 1, "api_key": "x"}) == {"lr": 1, "api_key": "***"}
+    assert "recorded as ***: api_key." in capsys.readouterr().err
 
 
 def test_a_user_without_a_name_has_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,6 +92,12 @@ def test_virtual_environments_are_left_out(tmp_path: Path) -> None:
     assert walk(tmp_path, "env/lib") == []
 
 
+def test_environments_of_conda_are_left_out(tmp_path: Path) -> None:
+    make(tmp_path, "env/conda-meta/history", "env/lib/libmkl.so", "docs/conda-meta", "train.py")
+    assert walk(tmp_path) == ["docs/conda-meta", "train.py"]
+    assert walk(tmp_path, "env/lib") == []
+
+
 def test_a_project_that_is_a_virtual_environment_can_still_save_what_it_names(tmp_path: Path) -> None:
     """As a whole it is one, and left out; but its files that are named are the project's."""
     make(tmp_path, "pyvenv.cfg", "train.py", "data/x")
@@ -237,6 +243,15 @@ TREE = [
         ("\ufeffa.txt", {"a.txt"}),
         ("data/*\n!data/labels.csv", {"data/big.bin"}),
         ("logs/\n!logs/keep.log", {"logs/x.log"}),
+        ("deep/**/", {"deep/build/y", "deep/er/c.log"}),
+        ("src/**/", {"src/data/d.py"}),
+        ("src/**/**/ ", {"src/data/d.py"}),
+        ("*\n!src/", set(TREE) - {"src/data/d.py", "src/train.py"}),
+        ("*\n!/a.txt\n!/src/\n", set(TREE) - {"a.txt", "src/data/d.py", "src/train.py"}),
+        ("*.log\n!logs/\n", {"a.log", "deep/er/c.log", "er/c.log"}),
+        ("*\n!*/\n!*.py\n", set(TREE) - {"src/data/d.py", "src/train.py"}),
+        ("*\n!**/\n!train.py\n", set(TREE) - {"src/train.py"}),
+        ("!*.py\nsrc/\n", {"src/data/d.py", "src/train.py"}),
         ("*.log\n!keep.log", {"a.log", "deep/er/c.log", "er/c.log", "logs/x.log"}),
     ],
 )
@@ -246,12 +261,27 @@ def test_rules_are_those_of_gitignore(tmp_path: Path, rules: str, left_out: set[
     assert set(walk(tmp_path)) == set(TREE) - left_out
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_rules_may_be_written_as_powershell_does(tmp_path: Path, encoding: str) -> None:
+    make(tmp_path, "données/x", "a")
+    bom = "\ufeff" if encoding in ("utf-16-le", "utf-16-be") else ""
+    (tmp_path / ".keepsakeignore").write_bytes(f"{bom}données/\r\n".encode(encoding))
+    assert walk(tmp_path) == ["a"]
+
+
+def test_rules_that_are_no_text_are_an_error(tmp_path: Path) -> None:
+    make(tmp_path, "a")
+    (tmp_path / ".keepsakeignore").write_bytes("a\r\n".encode("utf-16-le"))
+    with pytest.raises(ValidationError, match="save the file as UTF-8"):
+        walk(tmp_path)
+
+
 SEGMENT = st.sampled_from(["a", "b", "*", "?", "a*", "?b", "[ab]", "[!a]", "ab"])
 RULE = st.builds(
     "{}{}{}{}".format,
     st.sampled_from(["", "/", "**/"]),
     SEGMENT,
-    st.sampled_from(["", "/a", "/b", "/ab"]),
+    st.sampled_from(["", "/a", "/b", "/ab", "/**"]),
     st.sampled_from(["", "/"]),
 )
 
@@ -315,9 +345,9 @@ def test_a_pattern_that_is_none_is_an_error_that_names_the_file(tmp_path: Path, 
 def test_an_ignore_file_that_cannot_be_read_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path, "a", ignore="a")
 
-    def refuse(*_: object, **__: object) -> str:
+    def refuse(*_: object, **__: object) -> bytes:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(ReadError, match="Permission denied"):
         walk(tmp_path)

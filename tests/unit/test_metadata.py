@@ -148,6 +148,22 @@ def test_an_id_that_could_leave_its_folder_is_not_valid(value: object) -> None:
     assert not metadata.valid_id(value)
 
 
+@pytest.mark.parametrize("text", ["\0checkpoints\0", '"checkpoints": null', "\n]", "[NaN]", "\\u0000", "ü\u2028"])
+def test_no_text_in_a_record_disturbs_where_its_checkpoints_stand(text: str) -> None:
+    checkpoint = {"id": "c" * 64, "created": "2026-01-01T00:00:00Z", "metrics": {text: text}}
+    record: metadata.Record = {
+        "id": "e" * 64,
+        "created": "2026-01-01T00:00:00Z",
+        "params": {text: [text, {text: None}]},
+        "command": text,
+        text: text,
+    }
+    data = metadata.render_experiment(record, [metadata.render_checkpoint(checkpoint)] * 2)
+    parsed = metadata.parse_experiment(data, record["id"])
+    assert {name: parsed[name] for name in record} == record
+    assert [{name: c[name] for name in checkpoint} for c in parsed["checkpoints"]] == [checkpoint] * 2
+
+
 def test_an_experiment_is_rendered_in_the_order_of_the_format_and_keeps_unknown_fields() -> None:
     parsed = metadata.parse_experiment(
         record(later={"x": [1]}, params={"ü": 1.0}, checkpoints=[checkpoint(1, 0.5, x=1)]), ID

@@ -1,0 +1,206 @@
+"""What looks like a secret in a command line or in params, and is recorded as `***`.
+
+A name tells: `--password X`, `wandb_key=X`, `Authorization: X`, `?token=X`. So does a value: `https://user:X@host`,
+`Bearer X`, and the keys that well-known services issue. A name is judged by its whole words, because `--max_tokens`,
+`--key_frames`, `--primary_key` and `--tokenizer` are everyday names that hold no secrets.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+HIDDEN = "***"
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# These words make a secret of a name wherever they stand, and of numbers too
+_STRONG = _words("""
+    password passwords passwd passphrase passcode secret secrets credential credentials apikey authkey accesskey
+    secretkey privatekey authorization
+""")
+_STRONG_PAIRS = _words("""
+    api-key access-key secret-key private-key auth-key account-key encryption-key signing-key
+    access-token auth-token api-token bearer-token refresh-token session-token security-token id-token
+""")
+# In the last place, these make a secret of a name, but of no number
+_WEAK = _words("token key pass pwd cookie")
+# After these, they belong to models, tables and dicts
+_HARMLESS_BEFORE = _words("""
+    action add answer attention audio batch begin block bos cache caption category checkpoint chosen ckpt class cls
+    column config content context conversation data dataset date dedup dict doc document embedding end eod eos eot extra
+    feature features field filter first foreign forward backward frame group grouping hash hot image images img index
+    initializer input inputs instance instruction jax join json label labels last latent logits lookup loss map mask max
+    merge messages metric min model monitor multi name new next num obs observation order output outputs pad param
+    partition per placeholder pred prediction primary prng prompt public query question random registry rejected render
+    response reward rng root sample scheduler search second seed sep seq sequence shortcut single sort sorting source
+    special split src start state stop summary tag target targets text tgt third time top trigger unique unk video
+    weight weights yaml
+""")
+# A name that ends so tells about a secret, but is none
+_ABOUT = _words("""
+    column count dir directory env expiry field file files format frames host id ids index len length limit manager max
+    min name names num path policy prompt rotation size ttl type uri url var variable version
+""")
+# Patterns are compiled when they are first used: most commands need few of them
+_WORD = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
+_FLAG = r"(?i)true|false|yes|no|on|off|none|null|"
+_NUMBER_OR_SPECIAL = r"(?i)[-+]?[\d_.,]+(?:e[-+]?\d+)?|<.*>|\[.*\]"
+_ASSIGNMENT = r"""(?<![\w.-])-{0,2}([A-Za-z][\w.-]*)(["']?\s*[:=][\s_]*)(?!//)"""
+# The lengths are bounded, so that a long text of URLs takes no longer than others
+_USER_IN_URL = (
+    r"""(?<![\w+.-])([A-Za-z][\w+.-]{0,20}://)"""
+    r"""(?:[^\s/?#@:]{0,300}:(?!\d+(?:[/?#]|$))[^\s"']{0,300}|[^\s/?#@]{0,300})@"""
+)
+_MARKS_OF_SHAPES = ("hf_", "gh", "glpat-", "sk-", "xox", "r8_", "npm_", "AKIA", "ASIA", "AIza", "ya29.", "pypi-", "eyJ")
+_SHAPES = r"""(?x)\b(?:
+      hf_(?=\w*[A-Z\d])[A-Za-z\d]{12,}
+    | gh[opsru]_[A-Za-z\d]{12,} | github_pat_\w{12,} | glpat-[\w-]{12,}
+    | sk-(?=[\w-]*\d)[\w-]{16,} | xox[abeoprs]-[\w-]{10,} | r8_[A-Za-z\d]{20,} | npm_[A-Za-z\d]{20,}
+    | (?:AKIA|ASIA)[A-Z\d]{12,} | AIza[\w-]{30,} | ya29\.[\w-]{20,} | pypi-[\w-]{40,}
+    | eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*
+    )"""
+_LOGIN = r"^(?!\d+:\d+$)([^\s:/.]+:)[^\s:/]+$"  # as curl takes it
+_BEARER = r"""(?i)(\bBearer(?:[ _+]+|%20))[^\s"']+"""
+_PRIVATE_KEY = r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*"
+_IN_QUERIES = {"sig", "signature", "key", "auth", "code", "hmac", "credential"}  # as names in a URL's query
+
+
+def hide_in_command(arguments: Sequence[str]) -> list[str]:
+    """Return a command's arguments with what looks like a secret replaced by `***`."""
+    shown = []
+    option = name = ""  # the argument before, and its name if that promises a secret
+    for argument in arguments:
+        if name and _is_value(argument, name):
+            shown.append(HIDDEN)
+            option = name = ""
+            continue
+        text = hide_in_text(argument)
+        shown.append(re.sub(_LOGIN, rf"\1{HIDDEN}", text) if option in ("-u", "--user", "--proxy-user") else text)
+        option = argument
+        is_option = argument.startswith("-") and not re.search(r"[=:\s]", argument)
+        name = argument.lstrip("-") if is_option and is_secret_name(argument.lstrip("-")) else ""
+    return shown
+
+
+def hide_in_params(params: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return params, as they are stored, with secrets replaced by `***`, and the names of those that held one."""
+    found: list[str] = []
+    shown = {name: _hide_in_value(name, value, name, found) for name, value in params.items()}
+    return (shown, list(dict.fromkeys(found))) if found else (params, [])
+
+
+def hide_in_text(text: str) -> str:
+    """Return `text` with each part of it that looks like a secret replaced by `***`."""
+    if "PRIVATE KEY" in text:
+        text = re.sub(_PRIVATE_KEY, HIDDEN, text)
+    if "://" in text and "@" in text:
+        text = re.sub(_USER_IN_URL, rf"\1{HIDDEN}@", text)
+    if "=" in text or ":" in text:
+        text = "".join(_without_assigned(text))
+    if "earer" in text:
+        text = re.sub(_BEARER, rf"\1{HIDDEN}", text)
+    if any(mark in text for mark in _MARKS_OF_SHAPES):
+        text = re.sub(_SHAPES, HIDDEN, text)
+    return text
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether the value of an option, variable, param or header of that name is a secret, if it is a text."""
+    words = [word.lower() for word in re.findall(_WORD, name)]
+    while words and words[-1].isdigit():
+        words.pop()
+    if not words or words[-1] in _ABOUT:
+        return False
+    if _is_strong(words):
+        return True
+    *before, last = words
+    if last in ("key", "pwd", "pass") and not before:
+        return False  # too many things are called so
+    return last in _WEAK and not (before and before[-1] in _HARMLESS_BEFORE)
+
+
+def _is_strong(words: list[str]) -> bool:
+    pairs = {f"{one}-{other.removesuffix('s')}" for one, other in itertools.pairwise(words)}
+    return not (_STRONG.isdisjoint(words) and _STRONG_PAIRS.isdisjoint(pairs))
+
+
+def _is_harmless(value: str, name: str) -> bool:
+    """Whether a value is too plain to be the secret that its name promises: a flag, or a number of tokens, say."""
+    value = value.strip("\"'")
+    if re.fullmatch(_FLAG, value):
+        return True
+    is_strong = _is_strong([word.lower() for word in re.findall(_WORD, name)])
+    return not is_strong and re.fullmatch(_NUMBER_OR_SPECIAL, value) is not None
+
+
+def _is_value(argument: str, name: str) -> bool:
+    """Whether an argument after the option of that name is its secret value, which may begin with a dash."""
+    if re.fullmatch(r"--[a-z][a-z\d_-]*(=.*)?|-[A-Za-z]", argument):
+        return False  # the option is a flag, and this is the next one
+    return not _is_harmless(argument, name)
+
+
+def _without_assigned(text: str) -> Iterator[str]:
+    """Yield the pieces of a text without the values of `name=value` and `name: value` whose names promise secrets."""
+    position = done = 0
+    pattern = re.compile(_ASSIGNMENT)
+    while match := pattern.search(text, position):
+        position = match.end()
+        in_query = match.start() > 0 and text[match.start() - 1] in "?&;"
+        if is_secret_name(match[1]) or (in_query and match[1].lower() in _IN_QUERIES) or _is_signature(match[1]):
+            end = _end_of_value(text, match, in_query=in_query)
+            value = text[position:end]
+            if not _is_harmless(value, match[1]):
+                quote = value[0] if value[0] in "\"'" else ""
+                yield text[done:position] + quote + HIDDEN + quote
+                done = position = end
+    yield text[done:]
+
+
+def _is_signature(name: str) -> bool:
+    """Whether it names what is secret in a presigned URL."""
+    return re.fullmatch(r"(?i)x-(amz|goog)-(signature|credential|security-token)|awsaccesskeyid", name) is not None
+
+
+def _end_of_value(text: str, match: re.Match[str], *, in_query: bool) -> int:
+    """Return where the value after an assignment ends: at its quote, at a delimiter, or with the text."""
+    start = match.end()
+    if text[start : start + 1] in ("'", '"'):
+        end = text.find(text[start], start + 1)
+        return len(text) if end < 0 else end + 1
+    if in_query:
+        delimiters = r"[&;#\s\"']"
+    elif match.start() == 0 or text[: match.start()].strip() in ("-H", "--header", "--header="):
+        return len(text)
+    elif match[1].lower().endswith("authorization"):
+        delimiters = r"[\"'\n]"
+    else:
+        delimiters = r"[,;&\s\"'})\]]"
+    end_match = re.compile(delimiters).search(text, start)
+    return end_match.start() if end_match else len(text)
+
+
+def _hide_in_value(name: str, value: Any, place: str, found: list[str]) -> Any:
+    """Return a value without secrets, in a list or dict too, and add to `found` the places that held one."""
+    if isinstance(value, dict):
+        return {key: _hide_in_value(key, item, f"{place}.{key}", found) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_hide_in_value(name, item, place, found) for item in value]
+    if value is None or isinstance(value, bool):
+        return value
+    text = str(value)
+    if is_secret_name(name) and not _is_harmless(text, name):
+        hidden: Any = HIDDEN
+    elif isinstance(value, str):
+        hidden = hide_in_text(value)
+    else:
+        return value
+    if hidden != value:
+        found.append(place)
+    return hidden

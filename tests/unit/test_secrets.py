@@ -1,0 +1,110 @@
+"""What is taken for a secret in a command or in params, and what is not."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import pytest
+
+from keepsake.recording.secrets import hide_in_command, hide_in_params, hide_in_text, is_secret_name
+
+HIDDEN = {
+    # URLs
+    "https://h/x.tar?token=SECRET": "https://h/x.tar?token=***",
+    "--url=https://h/v1?a=1&api_key=SECRET&b=2": "--url=https://h/v1?a=1&api_key=***&b=2",
+    "https://b.s3.amazonaws.com/x?X-Amz-Credential=SECRET&X-Amz-Date=20260101&X-Amz-Signature=SECRET": (
+        "https://b.s3.amazonaws.com/x?X-Amz-Credential=***&X-Amz-Date=20260101&X-Amz-Signature=***"
+    ),
+    "https://x.blob.core.windows.net/c?sv=2020&sig=SECRET%3D": "https://x.blob.core.windows.net/c?sv=2020&sig=***",
+    "https://h/cb#access_token=SECRET": "https://h/cb#access_token=***",
+    "postgres://kim:SECRET@db/x": "postgres://***@db/x",
+    "postgres://kim:SEC/RET@db/x": "postgres://***@db/x",
+    "mongodb+srv://kim:SEC@RET@db/x": "mongodb+srv://***@db/x",
+    "--url=redis://:SECRET@h": "--url=redis://***@h",
+    "https://SECRET@h/x?y": "https://***@h/x?y",
+    # Options and variables
+    "--password SECRET --lr 1": "--password *** --lr 1",
+    "--password -SECRET": "--password ***",
+    "--password --SECRET": "--password ***",
+    "--password 123456": "--password ***",
+    "--wandb_key SECRET --neptune-key=SECRET": "--wandb_key *** --neptune-key=***",
+    "--hf_token=SECRET --apiKey SECRET -token=SECRET": "--hf_token=*** --apiKey *** -token=***",
+    "--db-pass SECRET --password2=SECRET --api-keys SECRET": "--db-pass *** --password2=*** --api-keys ***",
+    "AWS_SECRET_ACCESS_KEY=SECRET AWS_SESSION_TOKEN=SECRET": "AWS_SECRET_ACCESS_KEY=*** AWS_SESSION_TOKEN=***",
+    "+db.password=SECRET ++logger.api_key=SECRET": "+db.password=*** ++logger.api_key=***",
+    "-u kim:SECRET --user kim:SECRET": "-u kim:*** --user kim:***",
+    '\'{"api_key": "SECRET", "lr": 1}\'': '\'{"api_key": "***", "lr": 1}\'',
+    # Headers
+    "-H 'Authorization: Bearer SECRET'": "-H 'Authorization: ***'",
+    "--header=Authorization:_Bearer_SECRET": "--header=Authorization:_***",
+    "--header 'X-Api-Key: SECRET'": "--header 'X-Api-Key: ***'",
+    "--cookie SECRET": "--cookie ***",
+    "'curl -H \"Authorization: Basic SECRET==\" https://h'": "'curl -H \"Authorization: ***\" https://h'",
+    "--auth 'Bearer SECRET'": "--auth 'Bearer ***'",
+    # Keys of well-known services
+    "hf_SECRETabcdefghi12": "***",
+    "x ghp_SECRET1234567890": "x ***",
+    "sk-proj-SECRET1234567890": "***",
+    "AKIASECRETABCDEFGH": "***",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxSECRETifQ.SECRET": "***",
+    "'-----BEGIN RSA PRIVATE KEY-----\nSECRET\n'": "***",
+}
+KEPT = """
+--max-tokens 512 --tokenizer gpt2 --num_tokens=5 --key value --monkey=1 --author a@b --max_token=5
+--key_frames 3 --token_length 128 --primary_key_column id --primary_key user_id --sort-key=created
+--pad_token <pad> --eos_token=</s> --mask_token [MASK] --token 5 --bos_token 0 --placeholder_token cat
+--image_key jpg --cache-key v2 --public_key abc --forward-pass fast --bypass=x --compass north
+--use_token true --use-auth-token --verbose --password --verbose --token -v
+--data s3://bucket/a:b --master tcp://10.0.0.1:29500/x@y --url http://localhost:8080/a@b?page=2&b=c
+git@github.com:org/repo.git hf_some_model_name sk-learn-something-else ghost
+0123456789abcdef0123456789abcdef01234567 12:30:00 model.layers=1 0:5 dataset:train
+--password_file /run/x --token-type bearer --secret-name db -u 1000:1000 -u train.py:main
+"""
+
+
+@pytest.mark.parametrize(("command", "expected"), HIDDEN.items(), ids=range(len(HIDDEN)))
+def test_secrets_in_a_command_are_hidden_and_nothing_else(command: str, expected: str) -> None:
+    assert hide_in_command(shlex.split(command)) == shlex.split(expected)
+
+
+@pytest.mark.parametrize("command", KEPT.strip().splitlines())
+def test_what_only_looks_like_a_secret_is_kept(command: str) -> None:
+    assert hide_in_command(command.split()) == command.split()
+
+
+@pytest.mark.parametrize(
+    ("params", "expected", "names"),
+    [
+        ({"lr": 0.1, "note": "x", "key": "a"}, {"lr": 0.1, "note": "x", "key": "a"}, []),
+        ({"wandb_key": "abc", "b": 1}, {"wandb_key": "***", "b": 1}, ["wandb_key"]),
+        ({"db": {"password": "x", "port": 3}}, {"db": {"password": "***", "port": 3}}, ["db.password"]),
+        ({"password": 1234, "secret": True}, {"password": "***", "secret": True}, ["password"]),
+        ({"api_keys": ["a", "b"]}, {"api_keys": ["***", "***"]}, ["api_keys"]),
+        ({"data": [{"url": "https://a:b@c"}]}, {"data": [{"url": "https://***@c"}]}, ["data.url"]),
+        ({"header": "Authorization: Bearer x"}, {"header": "Authorization: ***"}, ["header"]),
+        (
+            {"pad_token": "<pad>", "eos_token_id": 2, "token": None},
+            {"pad_token": "<pad>", "eos_token_id": 2, "token": None},
+            [],
+        ),
+    ],
+)
+def test_secrets_in_params_are_hidden_and_named(
+    params: dict[str, Any], expected: dict[str, Any], names: list[str]
+) -> None:
+    assert hide_in_params(params) == (expected, names)
+
+
+@pytest.mark.parametrize(
+    "name", ["password_hash", "DB_PASSWORD", "clientSecret", "access_tokens", "x-auth-token", "token2"]
+)
+def test_names_are_judged_by_their_words(name: str) -> None:
+    assert is_secret_name(name)
+
+
+@pytest.mark.parametrize(
+    "text", ["A" * 300_000, "a:" * 30_000, "http://a:b" * 3_000, "key=1 " * 10_000, "ghp_" * 30_000]
+)
+def test_a_long_text_takes_no_time(text: str) -> None:
+    assert hide_in_text(text) == text
