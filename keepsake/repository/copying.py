@@ -87,11 +87,11 @@ class Copy:
                 self._copy_batch(batch, moved, small, large)
                 yield from batch
 
-    def _copy_batch(
-        self, batch: list[Outcome], moved: Callable[[int], None], small: Workers, large: Workers
-    ) -> None:
+    def _copy_batch(self, batch: list[Outcome], moved: Callable[[int], None], small: Workers, large: Workers) -> None:
         named: list[tuple[Outcome, str]] = []
-        for outcome, keys in zip(batch, _all(small, [partial(self._copy_record, o.record) for o in batch]), strict=True):
+        for outcome, keys in zip(
+            batch, _all(small, [partial(self._copy_record, o.record) for o in batch]), strict=True
+        ):
             if isinstance(keys, KeepsakeError):
                 outcome.errors.append(keys)
                 keys = []
