@@ -7,7 +7,7 @@ checkpoints and archives, and replaces an archive only if that is damaged there 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -112,7 +112,7 @@ class Copy:
     def _copy_record(self, record: Record) -> list[str]:
         """Add an experiment's record to the target's; return the keys of the archives that are named there then."""
         for checkpoint in record.get("checkpoints") or []:
-            owner = self._owners.get(checkpoint["id"], record["id"])
+            owner = self._owners[checkpoint["id"]]
             if owner != record["id"]:
                 raise ValidationError(
                     f"Its checkpoint {checkpoint['id'][:7]} belongs to experiment {owner[:7]}, and a checkpoint has "
@@ -209,7 +209,7 @@ def _tail(storage: Storage, key: str) -> bytes:
         return stream.read()
 
 
-def _all(workers: Workers, jobs: list[Callable[[], T]]) -> list[T | KeepsakeError]:
+def _all(workers: Workers, jobs: Sequence[Callable[[], T]]) -> list[T | KeepsakeError]:
     """Return what each job returns, or the error that it raises."""
     return list(in_order(workers, (partial(_result, job) for job in jobs)))
 

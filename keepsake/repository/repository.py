@@ -50,7 +50,7 @@ _SKEW_SECONDS = 600.0  # an object not written for this long holds no fresh hear
 _SPEC = "repository.json"
 _SPEC_CONTENT = b'{"version":%d}' % VERSION
 _IDENTITY = "identity.json"
-_REMOVED = "removed"
+REMOVED = "removed"
 EXPERIMENTS = "metadata/experiments"
 HEARTBEATS = "metadata/heartbeats"
 ARCHIVES = ("experiments", "checkpoints")
@@ -482,21 +482,29 @@ class Repository:
 
     def _remove_if_removed(self, experiment_id: str, archive_id: str) -> None:
         """Take back an archive whose experiment, or whose files, a person removed while it was on its way."""
-        try:
-            data, etag = self.storage.get(_record_key(experiment_id))
-        except DoesNotExist:
-            data = etag = None
-        if data is None or self.was_removed(experiment_id):
+        record = self._latest(experiment_id)
+        if record is None or self.was_removed(experiment_id):
             error = self._gone(experiment_id)
             if isinstance(error, DoesNotExist):
                 self.storage.delete([archive_key(experiment_id, archive_id)])
             raise error
+        # A record that does not know the checkpoint at all may be an old one, from a cache: it proves nothing
+        if any(c["id"] == archive_id and not c.get("path") for c in record.get("checkpoints") or []):
+            self.storage.delete([archive_key(experiment_id, archive_id)])
+
+    def _latest(self, experiment_id: str) -> Record | None:
+        """Return a record as it is now; None if there is none, an empty one if it is broken."""
+        try:
+            data, etag = self.storage.get(_record_key(experiment_id))
+        except DoesNotExist:
+            return None
         known = self._known.get(experiment_id)
-        with suppress(ReadError):
-            record = known.record if known and known.etag == etag else parse_experiment(data, experiment_id)
-            # A record that does not know the checkpoint at all may be an old one, from a cache: it proves nothing
-            if any(c["id"] == archive_id and not c.get("path") for c in record.get("checkpoints") or []):
-                self.storage.delete([archive_key(experiment_id, archive_id)])
+        if known is not None and known.etag == etag:
+            return known.record
+        try:
+            return parse_experiment(data, experiment_id)
+        except ReadError:
+            return {}
 
     # Heartbeats
 
@@ -589,7 +597,7 @@ class Repository:
 
     def _mark_removed(self, experiment_ids: Iterable[str]) -> None:
         content = {"experiments": sorted(experiment_ids), "removed": time_text()}
-        self.storage.put(f"{_REMOVED}/{os.urandom(8).hex()}.json", json.dumps(content).encode())
+        self.storage.put(f"{REMOVED}/{os.urandom(8).hex()}.json", json.dumps(content).encode())
 
     def was_removed(self, experiment_id: str) -> bool:
         """Whether a person removed an experiment here, which is what tells that from a loss."""
@@ -608,7 +616,7 @@ class Repository:
                 self.storage.put(key, json.dumps({"experiments": left, "removed": time_text()}).encode())
 
     def _removals(self) -> Iterator[tuple[str, set[str]]]:
-        keys = [info.key for info in self.storage.list(_REMOVED)]
+        keys = [info.key for info in self.storage.list(REMOVED)]
         for key, data, _ in self.storage.get_many(keys) if keys else ():
             with suppress(ValueError, KeyError, TypeError, RecursionError):
                 yield key, set(json.loads(data)["experiments"])

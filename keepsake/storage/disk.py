@@ -162,11 +162,15 @@ class DiskStorage(Storage):
                     with suppress(FileNotFoundError):  # finished meanwhile
                         status = os.stat(path)
                         relative = os.path.relpath(path, self._root)
-                        yield ObjectInfo(relative, status.st_size, _etag(status), status.st_mtime)
+                        # Its mtime may be what the clock of the machine that is writing it says
+                        modified = max(status.st_mtime, status.st_ctime)
+                        yield ObjectInfo(relative, status.st_size, _etag(status), modified)
 
     def remove_leftover(self, leftover: ObjectInfo) -> None:
+        path = os.path.join(self._root, leftover.key)
         with self._errors("write", leftover.key), suppress(FileNotFoundError):
-            os.unlink(os.path.join(self._root, leftover.key))
+            if _etag(os.stat(path)) == leftover.etag:
+                os.unlink(path)
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{check_key(key)}"

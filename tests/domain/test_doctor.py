@@ -33,7 +33,7 @@ def trained(project_directory: Path) -> Experiment:
 
 
 def examine(*, thorough: bool = True) -> list[Problem]:
-    return list(keepsake.Project()._examine(thorough=thorough))
+    return list(keepsake.Project()._examine(thorough=thorough, fix=True).problems())
 
 
 def kinds(*, thorough: bool = True) -> list[str]:
