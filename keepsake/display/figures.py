@@ -133,7 +133,7 @@ def _draw(axes: Axes, run: _Run, dots: bool) -> None:
 
     earlier = sum(not str(line.get_label()).startswith("_") for line in axes.lines)
     dashes = _DASHES[earlier // len(rcParams["axes.prop_cycle"]) % len(_DASHES)]
-    (line,) = axes.plot(run.steps, run.values, dashes, label=run.label)
+    (line,) = axes.plot(run.steps, run.values, dashes, label=_plain(run.label))
     neighbours = (run.values[i - 1 : i] + run.values[i + 1 : i + 2] for i in range(len(run.values)))
     alone = [index for index, values in enumerate(neighbours) if not any(map(math.isfinite, values))]
     if dots or alone:

@@ -256,8 +256,8 @@ class Examination:
         size = format_size(sum(info.size for info in unnamed))
         message = (
             f"No record names {len(unnamed)} of {len(self._archives)} archives ({size}). Most likely, records were "
-            f"lost, or a backup is not fully restored. Restore {EXPERIMENTS} too; until then, nothing is done about them. "
-            f"If they are really of no use, delete them by hand. They are in {' and '.join(ARCHIVES)}."
+            f"lost, or a backup is not fully restored. Restore {EXPERIMENTS} too. Until then, nothing is done about "
+            f"them. If they are really of no use, delete them by hand. They are in {' and '.join(ARCHIVES)}."
         )
         return Problem("records-lost", EXPERIMENTS, message)
 

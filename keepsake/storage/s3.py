@@ -218,28 +218,14 @@ class S3Storage(Storage):
                 for page in pages.paginate(Bucket=self._bucket, Prefix=self._root):
                     for upload in page.get("Uploads", []):
                         key = upload["Key"][len(self._root) :]
-                        begun = upload["Initiated"].timestamp()
-                        yield ObjectInfo(key, 0, upload["UploadId"], self._last_part(key, upload["UploadId"], begun))
+                        yield ObjectInfo(key, 0, upload["UploadId"], upload["Initiated"].timestamp())
             except sdk.ClientError as error:
                 if _code(error) not in _UNKNOWN:
                     raise
 
     def remove_leftover(self, leftover: ObjectInfo) -> None:
-        key, upload_id, modified = leftover.key, leftover.etag, leftover.modified
-        with self._errors("write", key):
-            if self._last_part(key, upload_id, modified) == modified:
-                self._client.abort_multipart_upload(**self._name(key), UploadId=upload_id)
-
-    def _last_part(self, key: str, upload_id: str, begun: float) -> float:
-        """Return when the last part of an upload came; `begun` if there is none yet, or the upload has ended."""
-        pages = self._client.get_paginator("list_parts").paginate(**self._name(key), UploadId=upload_id)
-        try:
-            moments = [part["LastModified"].timestamp() for page in pages for part in page.get("Parts", [])]
-        except sdk.ClientError as error:
-            if _code(error) not in ("NoSuchUpload", *_UNKNOWN):
-                raise
-            moments = []
-        return max([begun, *moments])
+        with self._errors("write", leftover.key):
+            self._client.abort_multipart_upload(**self._name(leftover.key), UploadId=leftover.etag)
 
     def _name(self, key: str) -> dict[str, Any]:
         return {"Bucket": self._bucket, "Key": self._root + check_key(key)}
