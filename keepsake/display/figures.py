@@ -66,7 +66,7 @@ def scatter_experiments(
         if len(ids) <= _MAX_LABELS or index == best:
             text, below = f"{label} (best)" if index == best else label, index % 2 == 0  # keeps neighbours' IDs apart
             place = (6, -12 if below else 5)
-            axes.annotate(text, (xs[index], ys[index]), place, textcoords="offset points", fontsize="small")
+            axes.annotate(_plain(text), (xs[index], ys[index]), place, textcoords="offset points", fontsize="small")
     if categories:
         axes.set_xticks(categories[:: math.ceil(len(categories) / _MAX_TICKS)])
         axes.tick_params(axis="x", labelrotation=90 if sum(map(len, categories)) > 60 else 0)
