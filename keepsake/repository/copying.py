@@ -192,7 +192,7 @@ def _news(record: Record, theirs: Record) -> Record:
     """Return the fields that a record adds to another one of the same experiment: those it lacks, and a later end."""
     own = {name: value for name, value in record.items() if value and name != "checkpoints"}
     missing = {name: value for name, value in own.items() if not theirs.get(name)}
-    if theirs.get("ended") and _end(record) > _end(theirs):
+    if _end(record) > _end(theirs):
         return missing | {name: own.get(name) for name in ("ended", "end_reason")}
     return missing
 

@@ -147,11 +147,12 @@ class Examination:
         found = list(self._storage.list(ORPHANED))
         if not found:
             return None
+        count = f"{len(found)} archive{'s' if found[1:] else ''}"
         size, place = format_size(sum(info.size for info in found)), f"{self._storage.url}/{ORPHANED}"
         delete = {"s3": "aws s3 rm --recursive", "gs": "gcloud storage rm -r"}.get(place.partition(":")[0], "rm -r")
         where = self._storage.directory / ORPHANED if self._storage.directory else place
         return (
-            f"Moved aside, because no record names them: {len(found)} archives, {size}, in {place}. "
+            f"Moved aside, because no record names them: {count}, {size}, in {place}. "
             f"If nobody misses them, delete them: {delete} '{where}'"
         )
 
