@@ -159,8 +159,10 @@ def parse_experiment(data: bytes, experiment_id: str) -> Record:
         raise ReadError("it is not a JSON object")
     if b"(" * 50 in data.translate(_BRACKETS, _OTHERS) and is_deep(record):
         raise ReadError(f"it is nested more than {MAX_DEPTH} deep")
-    if record.get("id") != experiment_id or not valid_id(experiment_id):
+    if record.get("id") != experiment_id:
         raise ReadError(f"its id {record.get('id')!r} is not what its name says")
+    if not valid_id(experiment_id):
+        raise ReadError(f"{experiment_id!r} cannot be an id")
     _check(record, _EXPERIMENT_KINDS)
     checkpoints = record.get("checkpoints")
     if not isinstance(checkpoints, (list, type(None))):
