@@ -39,6 +39,7 @@ from keepsake.storage.base import ObjectInfo, Storage
 from keepsake.util.console import format_size
 
 ORPHANED = "orphaned"  # below it lie archives that a repair moved aside, under the keys they had
+_SPEC = "repository.json"
 _UNDER_WAY_SECONDS = 3600.0  # what is younger may belong to something that is just being written
 _FRESH_SECONDS = 2.0  # a repair looks again at records that were read longer ago
 
@@ -166,24 +167,36 @@ class Examination:
         try:
             self._repository.check()
         except CorruptedRepositorySpec as error:
-            yield Problem("spec-corrupt", "repository.json", str(error), self._repository.write_spec)
+            yield Problem("spec-corrupt", _SPEC, str(error), partial(self._write_spec, _get(self._storage, _SPEC)))
             return
         if not self._repository.exists and (self._archives or any(True for _ in self._storage.list("metadata"))):
             message = "repository.json is missing. It says that this is a repository, and of which version."
-            yield Problem("spec-missing", "repository.json", message, self._repository.write_spec)
+            yield Problem("spec-missing", _SPEC, message, partial(self._write_spec, None))
+        try:
+            _ = self._repository.identity
+        except CorruptedRepositorySpec as error:
+            yield Problem("identity-corrupt", "identity.json", str(error))
+
+    def _write_spec(self, found: bytes | None) -> bool:
+        """Write the spec in the place of what was found there, and keep that."""
+        if _get(self._storage, _SPEC) != found:
+            return False
+        if found:
+            self._storage.put(f"{_SPEC}.damaged", found)
+        self._repository.write_spec()
+        return True
 
     def _check_rights(self) -> Iterator[Problem]:
         if not self._repository.exists:
             return
-        spec = "repository.json"
         try:
             if self._storage.directory is not None:
                 self._storage.ensure_writable()
             else:  # a write that has to fail, because the object is there; without permission it fails otherwise
                 with suppress(PreconditionFailed):
-                    self._storage.put(spec, self._storage.get(spec)[0], if_absent=True)
+                    self._storage.put(_SPEC, self._storage.get(_SPEC)[0], if_absent=True)
         except KeepsakeError as error:
-            yield Problem("no-right-to-write", spec, str(error))
+            yield Problem("no-right-to-write", _SPEC, str(error))
 
     def _check_records(self) -> Iterator[Problem]:
         for key, reason in sorted(self._records.unreadable.items()):
@@ -326,6 +339,13 @@ class Examination:
 
     def _is_old(self, info: ObjectInfo) -> bool:
         return self._now - info.modified > _UNDER_WAY_SECONDS
+
+
+def _get(storage: Storage, key: str) -> bytes | None:
+    try:
+        return storage.get(key)[0]
+    except DoesNotExist:
+        return None
 
 
 def _exists(storage: Storage, key: str) -> bool:

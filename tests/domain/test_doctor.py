@@ -79,6 +79,22 @@ def test_the_spec_is_written_anew(trained: Experiment, place: Bench, content: by
     assert [e.id for e in keepsake.Project().experiments.list()] == [trained.id]
 
 
+def test_a_spec_that_is_replaced_is_kept_and_one_that_came_meanwhile_stays(trained: Experiment, place: Bench) -> None:
+    place.write("repository.json", b"version 1")
+    problems = examine()
+    place.write("repository.json", b'{"version": 1}')
+    assert [problem.fix() for problem in problems if problem.fix] == [False]
+    assert place.read("repository.json") == b'{"version": 1}'
+    place.write("repository.json", b"version 1")
+    fix()
+    assert (place.read("repository.json"), place.read("repository.json.damaged")) == (b'{"version":1}', b"version 1")
+
+
+def test_a_damaged_identity_is_reported(trained: Experiment, place: Bench) -> None:
+    place.write("identity.json", b"{")
+    assert kinds() == ["identity-corrupt"]
+
+
 def test_a_repository_of_a_later_version_is_left_alone(trained: Experiment, place: Bench) -> None:
     place.write("repository.json", b'{"version":2}')
     with pytest.raises(KeepsakeError, match="upgrade"):
