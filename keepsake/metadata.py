@@ -123,12 +123,16 @@ def parse_rfc3339(text: str) -> datetime:
 
 
 def valid_id(value: object) -> bool:
-    """Whether `value` can be an ID: at least 7 characters, and nothing in it that could leave its folder."""
+    """Whether `value` can be an ID.
+
+    That is at least 7 characters, with nothing in them that could leave its folder, be taken for an option or be
+    expanded by a shell: `keepsake rm $(keepsake ls -q)` passes on IDs that strangers may have made up.
+    """
     if not isinstance(value, str):
         return False
     if _USUAL_ID.fullmatch(value):
         return True
-    return len(value) >= _MIN_ID and is_key(value) and not re.search(r"[/\s]|\.\.", value)
+    return len(value) >= _MIN_ID and is_key(value) and not re.search(r"^-|[/\s*?\[]|\.\.", value)
 
 
 def are_usual_ids(ids: Sequence[str]) -> bool:
@@ -155,8 +159,10 @@ def parse_experiment(data: bytes, experiment_id: str) -> Record:
         raise ReadError("it is not a JSON object")
     if b"(" * 50 in data.translate(_BRACKETS, _OTHERS) and is_deep(record):
         raise ReadError(f"it is nested more than {MAX_DEPTH} deep")
-    if record.get("id") != experiment_id or not valid_id(experiment_id):
+    if record.get("id") != experiment_id:
         raise ReadError(f"its id {record.get('id')!r} is not what its name says")
+    if not valid_id(experiment_id):
+        raise ReadError(f"{experiment_id!r} cannot be an id")
     _check(record, _EXPERIMENT_KINDS)
     checkpoints = record.get("checkpoints")
     if not isinstance(checkpoints, (list, type(None))):

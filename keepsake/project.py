@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from keepsake.listing.filters import Filter
     from keepsake.listing.index import Summary
     from keepsake.repository.copying import Copy
-    from keepsake.repository.doctor import Problem
+    from keepsake.repository.doctor import Examination
     from keepsake.restoring.checkout import Plan
 
 T = TypeVar("T")
@@ -228,23 +228,28 @@ class Project:
 
     # Other repositories
 
-    def _copy(self, url: str, prefixes: Iterable[str], *, pull: bool) -> Copy:
+    def _copy(self, url: str, prefixes: Iterable[str], *, pull: bool, thorough: bool = False) -> Copy:
         """Prepare to copy experiments (none named: all) to another repository; or, to pull, from it."""
-        from keepsake.repository.copying import Copy
+        from keepsake.repository.copying import Copy, require_experiments
 
         directory = self._directory if self.repository is None else absolute()
         other = Project(repository=url, directory=directory)
         source, target = (other, self) if pull else (self, other)
         if source.repository_url == target.repository_url:
             raise ValidationError(f"{url} is the project's own repository: name another one")
+        require_experiments(source._repository)
         records = [source.experiments.get(prefix)._record for prefix in prefixes]
-        return Copy(source._repository, target._repository, records or list(source._repository.records()))
+        named = bool(records)
+        records = records or list(source._repository.records())
+        return Copy(source._repository, target._repository, records, named=named, thorough=thorough)
 
-    def _examine(self, *, thorough: bool, advance: Callable[[int], None] = lambda count: None) -> Iterator[Problem]:
-        """Yield what is wrong in the repository; `thorough`: read every archive whole."""
+    def _examine(
+        self, *, thorough: bool, fix: bool = False, advance: Callable[[int], None] = lambda count: None
+    ) -> Examination:
+        """Prepare to look for what is wrong in the repository; `thorough`: read every archive whole."""
         from keepsake.repository.doctor import Examination
 
-        return Examination(self._repository, thorough=thorough, advance=advance).problems()
+        return Examination(self._repository, thorough=thorough, fix=fix, advance=advance)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}

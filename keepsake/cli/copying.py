@@ -25,35 +25,49 @@ $ keepsake pull gs://our-bucket/vision
 Copy one of them:
 $ keepsake pull gs://our-bucket/vision 5ffb0f6
 """
-AGAIN = "\n\nWhat is there already is not copied again, so a copy that was interrupted goes on where it was."
+AGAIN = """
+
+What is there already is not copied again, so a copy that was interrupted goes on where it was. Every archive is checked
+on its way: a damaged one is named and does not replace anything. What was removed there stays removed, unless you name
+the experiment."""
+THOROUGH = "Also read what is there already, and mend what is damaged"
 
 
 @click.command("push", cls=Command, epilog=PUSH_EXAMPLES, help="Copy experiments to another repository." + AGAIN)
 @click.argument("url", metavar="URL")
 @id_argument("ids", "[ID...]", nargs=-1)
+@click.option("--thorough", is_flag=True, help=THOROUGH)
 @click.pass_context
-def push(ctx: click.Context, /, url: str, ids: Sequence[str]) -> None:
+def push(ctx: click.Context, /, url: str, ids: Sequence[str], thorough: bool) -> None:
     """Copy experiments to another repository."""
-    _copy(ctx, url, ids, is_pull=False)
+    _copy(ctx, url, ids, is_pull=False, thorough=thorough)
 
 
 @click.command("pull", cls=Command, epilog=PULL_EXAMPLES, help="Copy experiments from another repository." + AGAIN)
 @click.argument("url", metavar="URL")
 @click.argument("ids", metavar="[ID...]", nargs=-1)
+@click.option("--thorough", is_flag=True, help=THOROUGH)
 @click.pass_context
-def pull(ctx: click.Context, /, url: str, ids: Sequence[str]) -> None:
+def pull(ctx: click.Context, /, url: str, ids: Sequence[str], thorough: bool) -> None:
     """Copy experiments from another repository."""
-    _copy(ctx, url, ids, is_pull=True)
+    _copy(ctx, url, ids, is_pull=True, thorough=thorough)
 
 
-def _copy(ctx: click.Context, url: str, ids: Sequence[str], *, is_pull: bool) -> None:
-    copy = open_project(ctx.obj)._copy(url, ids, pull=is_pull)
+def _copy(ctx: click.Context, url: str, ids: Sequence[str], *, is_pull: bool, thorough: bool) -> None:
+    copy = open_project(ctx.obj)._copy(url, ids, pull=is_pull, thorough=thorough)
+    if copy.is_new:
+        console.say(f"There was no repository at {copy.target_url} yet. It is made now.")
     with console.Progress("Copying", copy.size) as progress:
-        results = list(copy.run(progress.advance))
-    failed = [(record, error) for record, error in results if error is not None]
-    for record, error in failed:
-        console.error(f"Experiment {short_id(record['id'])} is not wholly copied: {error}")
-    whole = len(results) - len(failed)
-    console.say(f"Copied {counted(range(whole), 'experiment')} ({console.format_size(copy.size)} of files were new).")
+        outcomes = list(copy.run(progress.advance))
+    failed = [outcome for outcome in outcomes if outcome.errors]
+    for outcome in failed:
+        for error in outcome.errors:
+            console.error(f"Experiment {short_id(outcome.record['id'])} is not fully copied: {error}")
+    if copy.left_out:
+        left_out = counted(range(copy.left_out), "experiment")
+        console.say(f"Left out: {left_out} that somebody removed there. To copy one all the same, name its ID.")
+    whole = counted(range(len(outcomes) - len(failed)), "experiment")
+    more = f" Not fully copied: {len(failed)}." if failed else ""
+    console.say(f"Copied {whole} ({console.format_size(copy.sent)} of files were new).{more}")
     if failed:
         ctx.exit(1)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from keepsake.cli._options import Command
 from keepsake.cli._project import open_project
 from keepsake.cli._render import counted, write, write_json
-from keepsake.exceptions import KeepsakeError
+from keepsake.exceptions import DoesNotExist, KeepsakeError
 from keepsake.util import console
 from keepsake.util.values import escape_controls
+
+if TYPE_CHECKING:
+    from keepsake.repository.doctor import Problem
 
 EXAMPLES = """
 See whether all is well (exit status 1 if not):
@@ -25,35 +30,50 @@ $ keepsake doctor --fix
 
 @click.command("doctor", cls=Command, epilog=EXAMPLES)
 @click.option("--thorough", is_flag=True, help="Also read every archive whole, which may take long")
-@click.option("--fix", is_flag=True, help="Repair what can be. Nothing that an experiment names is ever deleted")
+@click.option("--fix", is_flag=True, help="Repair what can be. Files are moved aside at most, never deleted")
 @click.option("--json", "as_json", is_flag=True, help="Print output in JSON format")
 @click.pass_context
 def doctor(ctx: click.Context, /, thorough: bool, fix: bool, as_json: bool) -> None:
     """Look for what is wrong in the repository, and repair it.
 
-    Unreadable records, archives that are missing, damaged or nobody's, heartbeats without a run, what crashes left
-    behind, rights that lack. What is younger than an hour may just be being written, and is left alone.
+    Unreadable records, archives that are missing, damaged or without a record, heartbeats without a run, what crashes
+    left behind, missing permissions. What is younger than an hour may still be in the making, and is left alone.
+    Without --fix, nothing is changed.
     """
     project = open_project(ctx.obj)
     with console.Progress("Looking at archives", None, unit="archives") as progress:
-        problems = list(project._examine(thorough=thorough, advance=progress.advance))
+        examination = project._examine(thorough=thorough, fix=fix, advance=progress.advance)
+        problems = list(examination.problems())
+    if examination.is_empty and not problems and ctx.obj.repository:
+        raise DoesNotExist(f"There is no repository at {project.repository_url}. Check the URL.")
     if as_json:
         write_json([problem.to_json() for problem in problems])
-    left = 0
-    for problem in problems:
-        if not as_json:
+    else:
+        for problem in problems:
             write(escape_controls(f"{problem.kind}: {problem.key}\n  {problem.message}", keep_newlines=True))
-        if not fix or problem.fix is None:
-            left += 1
-            continue
-        try:
-            problem.fix()
-        except KeepsakeError as error:
-            left += 1
-            console.error(f"{problem.key} could not be repaired: {error}")
-    _conclude(left, len(problems) - left, fixable=sum(p.fix is not None for p in problems) if not fix else 0)
+    to_fix = [problem for problem in problems if problem.fix is not None]
+    repaired = _repair(to_fix) if fix else 0
+    left = len(problems) - (repaired if fix else 0)
+    if aside := examination.aside():
+        console.say(aside)
+    _conclude(left, repaired, fixable=0 if fix else len(to_fix))
     if left:
         ctx.exit(1)
+
+
+def _repair(problems: list[Problem]) -> int:
+    """Repair what can be repaired; return how many problems are gone."""
+    repaired = 0
+    with console.Progress("Repairing", len(problems), unit="problems") as progress:
+        for problem in problems:
+            try:
+                if problem.fix is not None and problem.fix() is False:
+                    console.say(f"{problem.key} has changed meanwhile, and is left as it is.")
+                repaired += 1
+            except KeepsakeError as error:
+                console.error(f"{problem.key} could not be repaired: {error}")
+            progress.advance()
+    return repaired
 
 
 def _conclude(left: int, repaired: int, *, fixable: int) -> None:

@@ -66,7 +66,7 @@ def scatter_experiments(
         if len(ids) <= _MAX_LABELS or index == best:
             text, below = f"{label} (best)" if index == best else label, index % 2 == 0  # keeps neighbours' IDs apart
             place = (6, -12 if below else 5)
-            axes.annotate(text, (xs[index], ys[index]), place, textcoords="offset points", fontsize="small")
+            axes.annotate(_plain(text), (xs[index], ys[index]), place, textcoords="offset points", fontsize="small")
     if categories:
         axes.set_xticks(categories[:: math.ceil(len(categories) / _MAX_TICKS)])
         axes.tick_params(axis="x", labelrotation=90 if sum(map(len, categories)) > 60 else 0)
@@ -133,7 +133,7 @@ def _draw(axes: Axes, run: _Run, dots: bool) -> None:
 
     earlier = sum(not str(line.get_label()).startswith("_") for line in axes.lines)
     dashes = _DASHES[earlier // len(rcParams["axes.prop_cycle"]) % len(_DASHES)]
-    (line,) = axes.plot(run.steps, run.values, dashes, label=run.label)
+    (line,) = axes.plot(run.steps, run.values, dashes, label=_plain(run.label))
     neighbours = (run.values[i - 1 : i] + run.values[i + 1 : i + 2] for i in range(len(run.values)))
     alone = [index for index, values in enumerate(neighbours) if not any(map(math.isfinite, values))]
     if dots or alone:

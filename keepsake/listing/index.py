@@ -65,6 +65,11 @@ class Line(NamedTuple):
         """Return the line of a record that cannot be read."""
         return cls(experiment_id, etag, "", "", "", _dumps(reason))
 
+    @staticmethod
+    def beginnings(checkpoint_ids: Iterable[str]) -> set[str]:
+        """Return what `checkpoint_ids` has of each of these IDs."""
+        return {checkpoint_id[:_CHECKPOINT_ID_LENGTH] for checkpoint_id in checkpoint_ids}
+
     def may_hold_checkpoint(self, prefix: str) -> bool:
         """Whether a checkpoint of this experiment can have an ID that begins with `prefix`."""
         return " " + prefix[:_CHECKPOINT_ID_LENGTH] in self.checkpoint_ids

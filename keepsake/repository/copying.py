@@ -1,21 +1,48 @@
-"""Copying experiments from one repository to another: again and again, from where it was left, by several at once."""
+"""Copying experiments from one repository to another: again and again, from where it was left, by several at once.
+
+A record goes first and its archives follow, as when a run is saved. An archive is therefore never without a record that
+names it, and a copy that was cut off is finished by the next one. Whatever the target has stays: a copy adds fields,
+checkpoints and archives, and replaces an archive only if that is damaged there and whole at the source.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import BinaryIO, cast
+from itertools import islice
+from typing import BinaryIO, TypeVar, cast
 
-from keepsake.exceptions import DoesNotExist, KeepsakeError, WriteError
-from keepsake.metadata import Record
+from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, ValidationError
+from keepsake.metadata import Record, time_key
 from keepsake.recording.journal import Changes
 from keepsake.recording.mover import Watched
-from keepsake.repository.repository import ARCHIVES, Repository, archive_keys
+from keepsake.repository.checking import is_whole, open_checked
+from keepsake.repository.repository import ARCHIVES, EXPERIMENTS, Repository, archive_keys, id_of
 from keepsake.storage.base import Storage
 from keepsake.util.workers import Workers, in_order
 
 _TAIL = 64 << 10  # bytes at an archive's end that are compared: its table of contents, with every file's checksum
-_AT_ONCE = 4
+_SMALL_AT_ONCE = 16  # records, and tails
+_LARGE_AT_ONCE = 4  # archives
+_BATCH = 64  # experiments whose records are written before their archives: those listed without files are few
+
+T = TypeVar("T")
+
+
+@dataclass
+class Outcome:
+    """What became of one experiment."""
+
+    record: Record
+    errors: list[KeepsakeError] = field(default_factory=list)
+
+
+def require_experiments(source: Repository) -> None:
+    """Raise DoesNotExist for a place to copy from that is no repository, such as a mistyped one."""
+    source.check()
+    if not source.exists and not any(True for _ in source.storage.list(EXPERIMENTS)):
+        raise DoesNotExist(f"There is no repository at {source.url}. Check the URL, and whether its disk is mounted.")
 
 
 class Copy:
@@ -24,54 +51,171 @@ class Copy:
     Args:
         source, target: the repositories; the target is made if it is not there.
         records: the experiments, as `source` has them.
+        named: they were named one by one. Others that were removed at the target are left out.
+        thorough: also read what is at the target already, and mend what is damaged there.
     """
 
-    def __init__(self, source: Repository, target: Repository, records: list[Record]) -> None:
+    def __init__(
+        self, source: Repository, target: Repository, records: list[Record], *, named: bool, thorough: bool = False
+    ) -> None:
         self._source = source
         self._target = target
-        self._records = records
-        there = {info.key: info.size for prefix in ARCHIVES for info in target.storage.list(prefix)}
-        sizes = {info.key: info.size for prefix in ARCHIVES for info in source.storage.list(prefix)}
+        self._thorough = thorough
+        self._there = _sizes(target.storage)
+        self._sizes = _sizes(source.storage)
+        target.check()
+        self.is_new = not target.exists
         target.ensure()  # only now: listing a mistyped bucket is an error, and only init() makes one
-        named = {record["id"]: archive_keys(record) for record in records}
-        self._missing = {i: [key for key in keys if key not in sizes] for i, keys in named.items()}
-        self._to_do = {i: [k for k in keys if k in sizes and sizes[k] != there.get(k)] for i, keys in named.items()}
-        self.size = sum(sizes[key] for keys in self._to_do.values() for key in keys)  # bytes
+        self._records = sorted({record["id"]: record for record in records}.values(), key=_age)
+        removed = self._removed()
+        if named:
+            target.bring_back(removed)
+        else:
+            self._records = [record for record in self._records if record["id"] not in removed]
+        self.left_out = 0 if named else len(removed)
+        self._owners = self._find_owners()
+        new = (key for record in self._records for key in archive_keys(record) if self._is_new(key))
+        self.size = sum(self._sizes[key] for key in new)  # bytes
+        self.sent = 0  # bytes
+        self.target_url = target.url
 
-    def run(self, moved: Callable[[int], None]) -> Iterator[tuple[Record, KeepsakeError | None]]:
-        """Copy each experiment, its archives before its record; yield it, and what went wrong.
+    def run(self, moved: Callable[[int], None]) -> Iterator[Outcome]:
+        """Copy each experiment; yield it, and what went wrong. `moved` is told of bytes as they are dealt with."""
+        with Workers(_SMALL_AT_ONCE) as small, Workers(_LARGE_AT_ONCE) as large:
+            records = iter(self._records)
+            while batch := [Outcome(record) for record in islice(records, _BATCH)]:
+                self._copy_batch(batch, moved, small, large)
+                yield from batch
 
-        `moved` is told of bytes as they go. What is there already is not copied again.
-        """
-        with Workers(_AT_ONCE) as workers:
-            jobs = [partial(self._copy_archive, key, moved) for keys in self._to_do.values() for key in keys]
-            results = in_order(workers, iter(jobs))
-            for record in self._records:
-                errors = [error for _ in self._to_do[record["id"]] if (error := next(results)) is not None]
-                if self._missing[record["id"]]:
-                    errors.append(DoesNotExist(f"{self._source.url}/{self._missing[record['id']][0]} does not exist"))
-                yield record, self._copy_record(record) or (errors[0] if errors else None)
+    def _copy_batch(self, batch: list[Outcome], moved: Callable[[int], None], small: Workers, large: Workers) -> None:
+        named: list[tuple[Outcome, str]] = []
+        for outcome, keys in zip(
+            batch, _all(small, [partial(self._copy_record, o.record) for o in batch]), strict=True
+        ):
+            if isinstance(keys, KeepsakeError):
+                outcome.errors.append(keys)
+                keys = []
+            named += [(outcome, key) for key in self._available(outcome, keys)]
+            moved(sum(self._sizes[k] for k in archive_keys(outcome.record) if k not in keys and self._is_new(k)))
+        # What could not be compared is looked at more closely, and says why
+        differ = _all(small, [partial(self._may_differ, key) for _, key in named])
+        sending = [both for both, differs in zip(named, differ, strict=True) if differs]
+        jobs = [partial(self._send, outcome.record["id"], key, moved) for outcome, key in sending]
+        for (outcome, _), sent in zip(sending, _all(large, jobs), strict=True):
+            if isinstance(sent, KeepsakeError):
+                outcome.errors.append(sent)
+            else:
+                self.sent += sent
 
-    def _copy_archive(self, key: str, moved: Callable[[int], None]) -> KeepsakeError | None:
-        source, target = self._source.storage, self._target.storage
-        try:
-            with source.open(key) as stream:
-                target.upload(key, cast(BinaryIO, Watched(stream, moved)))
-            if _tail(source, key) != _tail(target, key):
-                raise WriteError(f"{target.url}/{key} is not what was sent there. Try again")
-        except KeepsakeError as error:
-            return error
-        return None
+    # Records
 
-    def _copy_record(self, record: Record) -> KeepsakeError | None:
-        fields = {name: value for name, value in record.items() if name not in ("id", "created", "checkpoints")}
-        try:
-            self._target.merge(record, Changes(fields, record.get("checkpoints") or []), create=True)
-        except KeepsakeError as error:
-            return error
-        return None
+    def _copy_record(self, record: Record) -> list[str]:
+        """Add an experiment's record to the target's; return the keys of the archives that are named there then."""
+        for checkpoint in record.get("checkpoints") or []:
+            owner = self._owners[checkpoint["id"]]
+            if owner != record["id"]:
+                raise ValidationError(
+                    f"Its checkpoint {checkpoint['id'][:7]} belongs to experiment {owner[:7]}, and a checkpoint has "
+                    "one experiment. One of the two records is forged or damaged. Nothing of this one is copied."
+                )
+        target = self._target
+        merged = target.merge(record, Changes({}, record.get("checkpoints") or []), create=True)
+        if fields := _news(record, merged):
+            merged = target.merge(merged, Changes(fields, []), create=False)
+        target.forget(record["id"])
+        wanted = set(archive_keys(record))
+        return [key for key in archive_keys(merged) if key in wanted]  # files that were removed there stay removed
+
+    def _removed(self) -> set[str]:
+        """Return which of the experiments were removed at the target, and are not there again."""
+        there = {id_of(info.key) for info in self._target.storage.list(EXPERIMENTS)}
+        return {record["id"] for record in self._records} & (self._target.removed() - there)
+
+    def _find_owners(self) -> dict[str, str]:
+        """Return to which experiment each checkpoint belongs: as the target says, else the oldest that names it."""
+        owners: dict[str, str] = {}
+        ids = {c["id"] for record in self._records for c in record.get("checkpoints") or []}
+        holders = self._target.holders(ids)
+        for record in self._records:
+            for checkpoint in record.get("checkpoints") or []:
+                held_by = holders.get(checkpoint["id"]) or {record["id"]}
+                owners.setdefault(checkpoint["id"], record["id"] if record["id"] in held_by else min(held_by))
+        return owners
+
+    # Archives
+
+    def _is_new(self, key: str) -> bool:
+        """Whether an archive is to be sent, as far as listings tell."""
+        return key in self._sizes and self._sizes[key] != self._there.get(key)
+
+    def _available(self, outcome: Outcome, keys: list[str]) -> list[str]:
+        """Return the archives that the source has; say how many neither has."""
+        missing = [key for key in keys if key not in self._sizes and key not in self._there]
+        if missing:
+            outcome.errors.append(
+                DoesNotExist(
+                    f"{self._source.url}/{missing[0]} {f'and {len(missing) - 1} more are' if missing[1:] else 'is'} "
+                    "not there. The run is still saving it, or `keepsake sync` on the run's machine sends it."
+                )
+            )
+        return [key for key in keys if key in self._sizes]
+
+    def _may_differ(self, key: str) -> bool:
+        """Whether an archive has to be looked at more closely: it is not at the target, or not the same at once."""
+        if self._thorough or self._is_new(key):
+            return True
+        return _tail(self._source.storage, key) != _tail(self._target.storage, key)
+
+    def _send(self, experiment_id: str, key: str, moved: Callable[[int], None]) -> int:
+        """Copy an archive unless the target's is whole; return how many bytes that were."""
+        source, target, size = self._source.storage, self._target.storage, self._sizes[key]
+        if key in self._there and is_whole(target, key):
+            moved(size if self._is_new(key) else 0)
+            if not is_whole(source, key):
+                raise CorruptedArchive(f"{source.url}/{key} is damaged. {target.url}/{key} is whole and stays.")
+            return 0
+        archive_id = key.rpartition("/")[2].removesuffix(".tar.gz")
+        with open_checked(source, key) as stream:
+            self._target.put_archive(experiment_id, archive_id, cast(BinaryIO, Watched(stream, moved)))
+        return size
+
+
+def _sizes(storage: Storage) -> dict[str, int]:
+    return {info.key: info.size for prefix in ARCHIVES for info in storage.list(prefix)}
+
+
+def _age(record: Record) -> tuple[str, str]:
+    return time_key(record["created"]), record["id"]
+
+
+def _news(record: Record, theirs: Record) -> Record:
+    """Return the fields that a record adds to another one of the same experiment: those it lacks, and a later end."""
+    own = {name: value for name, value in record.items() if value and name != "checkpoints"}
+    missing = {name: value for name, value in own.items() if not theirs.get(name)}
+    if _end(record) > _end(theirs):
+        return missing | {name: own.get(name) for name in ("ended", "end_reason")}
+    return missing
+
+
+def _end(record: Record) -> str:
+    try:
+        return time_key(record["ended"])
+    except (KeyError, TypeError, ValueError):
+        return ""
 
 
 def _tail(storage: Storage, key: str) -> bytes:
     with storage.open(key, start=-_TAIL) as stream:
         return stream.read()
+
+
+def _all(workers: Workers, jobs: Sequence[Callable[[], T]]) -> list[T | KeepsakeError]:
+    """Return what each job returns, or the error that it raises."""
+    return list(in_order(workers, (partial(_result, job) for job in jobs)))
+
+
+def _result(job: Callable[[], T]) -> T | KeepsakeError:
+    try:
+        return job()
+    except KeepsakeError as error:
+        return error

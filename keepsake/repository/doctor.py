@@ -1,19 +1,47 @@
-"""Looking for what is wrong in a repository, and repairing what can be repaired without losing anything."""
+"""Looking for what is wrong in a repository, and repairing what can be repaired without losing anything.
+
+Looking changes nothing. A repair looks again before it removes or moves something, because hours may have passed. What
+no record names is moved aside and never deleted: the record may come back from a backup.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from keepsake.archive.reader import Archive
-from keepsake.exceptions import CorruptedRepositorySpec, DoesNotExist, KeepsakeError, ReadError
+from keepsake.exceptions import (
+    CorruptedRepositorySpec,
+    DoesNotExist,
+    KeepsakeError,
+    PreconditionFailed,
+    ReadError,
+    WriteError,
+)
 from keepsake.metadata import Record, leaves_word, parse_experiment
-from keepsake.repository.repository import ARCHIVES, EXPERIMENTS, HEARTBEATS, Repository, archive_key, id_of
-from keepsake.storage.base import ObjectInfo
+from keepsake.recording.spool import entries
+from keepsake.repository.repository import (
+    ARCHIVES,
+    EXPERIMENTS,
+    HEARTBEATS,
+    REMOVED,
+    Repository,
+    archive_key,
+    archive_keys,
+    id_of,
+)
+from keepsake.storage.base import ObjectInfo, Storage
+from keepsake.util.console import format_size
 
+ORPHANED = "orphaned"  # below it lie archives that a repair moved aside, under the keys they had
+_SPEC = "repository.json"
 _UNDER_WAY_SECONDS = 3600.0  # what is younger may belong to something that is just being written
+_FRESH_SECONDS = 2.0  # a repair looks again at records that were read longer ago
 
 
 @dataclass(frozen=True)
@@ -30,117 +58,307 @@ class Problem:
         return {"kind": self.kind, "key": self.key, "message": self.message, "fixable": self.fix is not None}
 
 
+class _Records:
+    """The records of a repository, as far as they were read; looked at again when something is to be changed."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.by_id: dict[str, Record] = {}
+        self.unreadable: dict[str, str] = {}  # key → why
+        self._storage = storage
+        self._etags: dict[str, str] = {}
+        self._named: set[str] = set()  # archives, also of records that are gone by now
+        self._looked = 0.0
+
+    def look(self) -> None:
+        """Read what is new or changed since the last time."""
+        changed = []
+        for info in self._storage.list(EXPERIMENTS):
+            if info.key.endswith(".json") and self._etags.get(info.key) != info.etag:
+                changed.append(info.key)
+        for key, data, etag in self._storage.get_many(changed):
+            self._etags[key] = etag
+            self.unreadable.pop(key, None)
+            try:
+                record = self.by_id[id_of(key)] = parse_experiment(data, id_of(key))
+                self._named.update(archive_keys(record))
+            except ReadError as error:
+                self.unreadable[key] = str(error)
+        self._looked = time.monotonic()
+
+    def look_again(self) -> None:
+        """The same, unless the last time was just now. Raises ReadError if one of them cannot be read."""
+        if time.monotonic() - self._looked > _FRESH_SECONDS:
+            self.look()
+        for key, reason in self.unreadable.items():
+            raise ReadError(f"{self._storage.url}/{key} cannot be read: {reason}. It may name what would be moved.")
+
+    def name(self, key: str) -> bool:
+        """Whether a record names that archive, or has named it."""
+        return key in self._named
+
+
 class Examination:
     """One look at a repository.
 
     Args:
         repository: what to look at.
         thorough: also read every archive whole, and compare each file with its checksum.
-        advance: told of each archive that was looked at; `archives` says how many there are.
+        fix: the problems are going to be repaired.
+        advance: told of each archive that was looked at.
     """
 
-    def __init__(self, repository: Repository, *, thorough: bool, advance: Callable[[int], None]) -> None:
+    def __init__(
+        self, repository: Repository, *, thorough: bool, fix: bool = False, advance: Callable[[int], None]
+    ) -> None:
         self._repository = repository
         self._storage = repository.storage
         self._thorough = thorough
+        self._fix = fix
         self._advance = advance
-        self._records: dict[str, Record] = {}
-        self._unreadable: set[str] = set()
+        self._records = _Records(self._storage)
         self._archives: dict[str, ObjectInfo] = {}
+        self._aside: dict[str, ObjectInfo] = {}  # by the keys that they had
+        self._heartbeats: dict[str, ObjectInfo] = {}
+        self._now = 0.0
 
     def problems(self) -> Iterator[Problem]:
         """Yield what is wrong. Raises IncompatibleRepositoryVersion: then nothing can be said of it."""
+        # Archives before records: whoever saves or copies one writes the record first, which then names it
+        self._now = self._time()
+        self._heartbeats = {id_of(info.key): info for info in self._storage.list(HEARTBEATS)}
+        self._archives = {info.key: info for prefix in ARCHIVES for info in self._storage.list(prefix)}
+        self._aside = {info.key[len(ORPHANED) + 1 :]: info for info in self._storage.list(ORPHANED)}
         yield from self._check_spec()
         yield from self._check_rights()
+        self._records.look()
         yield from self._check_records()
-        for prefix in ARCHIVES:
-            self._archives.update((info.key, info) for info in self._storage.list(prefix))
         yield from self._check_archives()
+        yield from self._check_unnamed()
         yield from self._check_heartbeats()
         yield from self._check_leftovers()
+        yield from self._check_spool()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there was no repository, nor anything of one."""
+        return not (self._repository.exists or self._records.by_id or self._archives)
+
+    def aside(self) -> str | None:
+        """Say how much lies aside in the repository, where, and how to delete it; None if there is nothing."""
+        found = list(self._storage.list(ORPHANED))
+        if not found:
+            return None
+        count = f"{len(found)} archive{'s' if found[1:] else ''}"
+        size, place = format_size(sum(info.size for info in found)), f"{self._storage.url}/{ORPHANED}"
+        delete = {"s3": "aws s3 rm --recursive", "gs": "gcloud storage rm -r"}.get(place.partition(":")[0], "rm -r")
+        where = self._storage.directory / ORPHANED if self._storage.directory else place
+        return (
+            f"Moved aside, because no record names them: {count}, {size}, in {place}. "
+            f"If nobody misses them, delete them: {delete} '{where}'"
+        )
+
+    def _time(self) -> float:
+        """Return the storage's time. A disk's can only be asked by writing to it, which only a repair may do."""
+        return self._storage.now() if self._fix or self._storage.directory is None else time.time()
+
+    # The repository
 
     def _check_spec(self) -> Iterator[Problem]:
         try:
             self._repository.check()
         except CorruptedRepositorySpec as error:
-            yield Problem("spec-corrupt", "repository.json", str(error), self._repository.write_spec)
+            yield Problem("spec-corrupt", _SPEC, str(error), partial(self._write_spec, _get(self._storage, _SPEC)))
             return
-        if not self._repository.exists and any(True for _ in self._storage.list("metadata")):
-            message = "repository.json is missing, which says that this is a repository and of which version"
-            yield Problem("spec-missing", "repository.json", message, self._repository.write_spec)
+        if not self._repository.exists and (self._archives or any(True for _ in self._storage.list("metadata"))):
+            message = "repository.json is missing. It says that this is a repository, and of which version."
+            yield Problem("spec-missing", _SPEC, message, partial(self._write_spec, None))
+        try:
+            _ = self._repository.identity
+        except CorruptedRepositorySpec as error:
+            yield Problem("identity-corrupt", "identity.json", str(error))
+
+    def _write_spec(self, found: bytes | None) -> bool:
+        """Write the spec in the place of what was found there, and keep that."""
+        if _get(self._storage, _SPEC) != found:
+            return False
+        if found:
+            self._storage.put(f"{_SPEC}.damaged", found)
+        self._repository.write_spec()
+        return True
 
     def _check_rights(self) -> Iterator[Problem]:
         if not self._repository.exists:
             return
-        probe = "metadata/doctor/probe"
         try:
-            self._storage.put(probe, b"")
-            self._storage.delete([probe])
+            if self._storage.directory is not None:
+                self._storage.ensure_writable()
+            else:  # a write that has to fail, because the object is there; without permission it fails otherwise
+                with suppress(PreconditionFailed):
+                    self._storage.put(_SPEC, self._storage.get(_SPEC)[0], if_absent=True)
         except KeepsakeError as error:
-            yield Problem("no-right-to-write", probe, str(error))
+            yield Problem("no-right-to-write", _SPEC, str(error))
 
     def _check_records(self) -> Iterator[Problem]:
-        keys = [info.key for info in self._storage.list(EXPERIMENTS) if info.key.endswith(".json")]
-        for key, data, _ in self._storage.get_many(keys):
-            experiment_id = id_of(key)
-            try:
-                self._records[experiment_id] = parse_experiment(data, experiment_id)
-            except ReadError as error:
-                self._unreadable.add(experiment_id)
-                message = f"The record cannot be read: {error}. Its experiment is not listed. Restore it from a backup"
-                yield Problem("record-unreadable", key, message)
+        for key, reason in sorted(self._records.unreadable.items()):
+            message = f"The record cannot be read: {reason}. Its experiment is not listed. Restore it from a backup."
+            yield Problem("record-unreadable", key, message)
+
+    # Archives
 
     def _check_archives(self) -> Iterator[Problem]:
-        named = set()
-        for experiment_id, record in self._records.items():
+        for experiment_id, record in self._records.by_id.items():
             for owner in (record, *(record.get("checkpoints") or [])):
                 if owner.get("path"):
-                    key = archive_key(experiment_id, owner["id"])
-                    named.add(key)
-                    yield from self._check_archive(experiment_id, owner, key)
+                    yield from self._check_archive(experiment_id, owner, archive_key(experiment_id, owner["id"]))
                     self._advance(1)
-        for key, info in self._archives.items():
-            if key not in named and self._is_old(info) and not self._unreadable:  # which may name it
-                message = "No experiment names this archive: left by a crash while something was deleted or saved"
-                yield Problem("archive-orphan", key, message, partial(self._storage.delete, [key]))
 
     def _check_archive(self, experiment_id: str, owner: Record, key: str) -> Iterator[Problem]:
-        pack = self._repository.frozen(experiment_id, owner["id"])
-        if pack is not None and pack.exists():
-            yield Problem("archive-waiting", key, "Its files still wait on this machine: `keepsake sync` sends them")
-        elif key not in self._archives:
-            message = f"The files ({owner['path']}) are not there: they never came, or wait on the machine it ran on"
-            yield Problem("archive-missing", key, message)
-        else:
-            try:
-                archive = Archive(self._storage, key)
-                if self._thorough or not archive.has_table:
-                    archive.verify()
-            except DoesNotExist:
-                pass  # deleted meanwhile
-            except KeepsakeError as error:
-                yield Problem(
-                    "archive-damaged", key, f"{error} Restore it from a backup; other files of it may be whole"
+        if key not in self._archives:
+            heartbeat = self._heartbeats.get(experiment_id)
+            if heartbeat is None or self._is_old(heartbeat):  # otherwise the run may still be saving it
+                yield self._missing(experiment_id, owner, key)
+            return
+        try:
+            archive = Archive(self._storage, key)
+            if self._thorough or not archive.has_table:
+                archive.verify()
+        except DoesNotExist:
+            pass  # deleted meanwhile
+        except KeepsakeError as error:
+            advice = "Other files of it may be whole. Copy it from a backup: `keepsake pull --thorough URL`."
+            yield Problem("archive-damaged", key, f"{error} {advice}")
+
+    def _missing(self, experiment_id: str, owner: Record, key: str) -> Problem:
+        frozen = self._repository.frozen(experiment_id, owner["id"])
+        if frozen is not None and frozen.exists():
+            return Problem("archive-waiting", key, "Its files still wait on this machine. `keepsake sync` sends them.")
+        if key in self._aside:
+            message = (
+                f"It was moved to {ORPHANED}/{key} when no record named it. `keepsake doctor --fix` moves it back."
+            )
+            return Problem("archive-aside", key, message, partial(self._move_back, key))
+        message = f"The files ({owner['path']}) are not there. They never came, or wait on the machine it ran on."
+        return Problem("archive-missing", key, message)
+
+    def _check_unnamed(self) -> Iterator[Problem]:
+        if self._records.unreadable:
+            return  # they may name anything
+        unnamed = self._unnamed()
+        if self._are_lost(unnamed):
+            if any(map(self._is_old, unnamed)):
+                yield self._lost_records(unnamed)
+        elif not self._is_busy(unnamed):
+            for info in unnamed:
+                message = (
+                    f"No record names this archive ({format_size(info.size)}): its record was lost, or a deletion was "
+                    f"cut off. `keepsake doctor --fix` moves it to {ORPHANED}/{info.key}."
                 )
+                yield Problem("archive-orphan", info.key, message, partial(self._move_aside, info.key))
+
+    def _unnamed(self) -> list[ObjectInfo]:
+        return [info for key, info in self._archives.items() if not self._records.name(key)]
+
+    def _are_lost(self, unnamed: list[ObjectInfo]) -> bool:
+        """Whether so many archives have no record that the records are missing, and not the archives too many."""
+        return not self._records.by_id or len(unnamed) > len(self._archives) - len(unnamed)
+
+    def _is_busy(self, unnamed: Iterable[ObjectInfo]) -> bool:
+        """Whether somebody may just be copying what no record names yet, or deleting what none names any more."""
+        return not all(map(self._is_old, [*unnamed, *self._storage.list(REMOVED)]))
+
+    def _lost_records(self, unnamed: list[ObjectInfo]) -> Problem:
+        size = format_size(sum(info.size for info in unnamed))
+        message = (
+            f"No record names {len(unnamed)} of {len(self._archives)} archives ({size}). Most likely, records were "
+            f"lost, or a backup is not fully restored. Restore {EXPERIMENTS} too. Until then, nothing is done about "
+            f"them. If they are really of no use, delete them by hand. They are in {' and '.join(ARCHIVES)}."
+        )
+        return Problem("records-lost", EXPERIMENTS, message)
+
+    def _move_aside(self, key: str) -> bool:
+        self._records.look_again()
+        return not self._records.name(key) and self._move(key, f"{ORPHANED}/{key}")
+
+    def _move_back(self, key: str) -> bool:
+        return self._move(f"{ORPHANED}/{key}", key)
+
+    def _move(self, key: str, to: str) -> bool:
+        """Give an archive another key, and return whether it was there. Nothing is overwritten."""
+        storage = self._storage
+        if _exists(storage, to):
+            raise WriteError(f"{storage.url}/{to} is there already. Compare the two, and delete one of them.")
+        with suppress(DoesNotExist, FileNotFoundError):
+            if storage.directory is not None and storage.take(to, storage.directory / key):
+                return True
+            with storage.open(key) as stream:
+                storage.upload(to, stream)
+            storage.delete([key])
+            return True
+        return False
+
+    # What else runs and crashes leave
 
     def _check_heartbeats(self) -> Iterator[Problem]:
-        for info in self._storage.list(HEARTBEATS):
-            experiment_id = id_of(info.key)
-            if not self._is_old(info) or experiment_id in self._unreadable:
+        if self._records.unreadable or self._are_lost(self._unnamed()):
+            return
+        for experiment_id, info in self._heartbeats.items():
+            if not self._is_old(info):
                 continue
-            record = self._records.get(experiment_id)
-            remove = partial(self._storage.delete, [info.key])
+            record = self._records.by_id.get(experiment_id)
+            remove = partial(self._remove_heartbeat, info)
             if record is None:
-                yield Problem("heartbeat-orphan", info.key, "The heartbeat of an experiment that is not there", remove)
+                yield Problem("heartbeat-orphan", info.key, "The heartbeat of an experiment that is not there.", remove)
             elif not leaves_word(record.get("keepsake_version") or ""):
-                message = "Left by Keepsake 0.4.2 at the end of a run; harmless"
+                message = "Left by Keepsake 0.4.2 at the end of a run. It does no harm."
                 yield Problem("heartbeat-stale", info.key, message, remove)
+
+    def _remove_heartbeat(self, info: ObjectInfo) -> bool:
+        with suppress(DoesNotExist):
+            if self._storage.get(info.key)[1] == info.etag:
+                self._storage.delete([info.key])
+                return True
+        return False  # the run goes on, or somebody was quicker
 
     def _check_leftovers(self) -> Iterator[Problem]:
         for info in self._storage.leftovers():
             if self._is_old(info):
-                message = "Left by a crash in the middle of a write"
+                message = "Left by a crash in the middle of a write."
                 yield Problem("temporary", info.key, message, partial(self._storage.remove_leftover, info))
 
+    def _check_spool(self) -> Iterator[Problem]:
+        from keepsake.archive.writer import verify
+
+        for entry in (entry for root in self._repository.spools for entry in entries(root)):
+            for pack in entry.packs():
+                try:
+                    verify(pack)
+                except FileNotFoundError:
+                    pass  # it is in the repository now
+                except (KeepsakeError, OSError) as error:
+                    yield _damaged_pack(entry.id, pack, error)
+
     def _is_old(self, info: ObjectInfo) -> bool:
-        return self._storage.now() - info.modified > _UNDER_WAY_SECONDS
+        return self._now - info.modified > _UNDER_WAY_SECONDS
+
+
+def _get(storage: Storage, key: str) -> bytes | None:
+    try:
+        return storage.get(key)[0]
+    except DoesNotExist:
+        return None
+
+
+def _exists(storage: Storage, key: str) -> bool:
+    try:
+        with storage.open(key, length=1):
+            return True
+    except DoesNotExist:
+        return False
+
+
+def _damaged_pack(experiment_id: str, pack: Path, error: Exception) -> Problem:
+    message = (
+        f"Files of experiment {experiment_id[:7]} that wait on this machine are damaged, and are not sent: {error} "
+        "Delete the file to give them up."
+    )
+    return Problem("pack-damaged", str(pack), message)

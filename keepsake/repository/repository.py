@@ -52,7 +52,7 @@ _SKEW_SECONDS = 600.0  # an object not written for this long holds no fresh hear
 _SPEC = "repository.json"
 _SPEC_CONTENT = b'{"version":%d}' % VERSION
 _IDENTITY = "identity.json"
-_REMOVED = "removed"
+REMOVED = "removed"
 EXPERIMENTS = "metadata/experiments"
 HEARTBEATS = "metadata/heartbeats"
 ARCHIVES = ("experiments", "checkpoints")
@@ -301,6 +301,20 @@ class Repository:
             found += [(record, c) for c in record.get("checkpoints") or [] if c["id"].startswith(prefix)]
         return found
 
+    def holders(self, checkpoint_ids: Iterable[str]) -> dict[str, set[str]]:
+        """Return which experiments name each of these checkpoints. More than one can: whoever made a record may lie."""
+        holders: dict[str, set[str]] = {checkpoint_id: set() for checkpoint_id in checkpoint_ids}
+        if not holders:
+            return {}
+        beginnings = Line.beginnings(holders)
+        for line in self._lines():
+            if beginnings.isdisjoint(line.checkpoint_ids.split()):
+                continue
+            with suppress(DoesNotExist, ReadError):  # deleted meanwhile, or unreadable
+                for checkpoint in self.load(line.id).get("checkpoints") or []:
+                    holders.get(checkpoint["id"], set()).add(line.id)
+        return holders
+
     def _lines(self) -> Iterator[Line]:
         """Return the index's line of every experiment, fetching only what changed."""
         checking = _Background(self.check)
@@ -474,17 +488,30 @@ class Repository:
         return True
 
     def _remove_if_removed(self, experiment_id: str, archive_id: str) -> None:
-        """Take back an archive whose experiment a person removed while it was on its way."""
-        try:
-            with self.storage.open(_record_key(experiment_id), length=1):
-                is_there = True
-        except DoesNotExist:
-            is_there = False
-        if not is_there or self.was_removed(experiment_id):
+        """Take back an archive whose experiment, or whose files, a person removed while it was on its way."""
+        record = self._latest(experiment_id)
+        if record is None or self.was_removed(experiment_id):
             error = self._gone(experiment_id)
             if isinstance(error, DoesNotExist):
                 self.storage.delete([archive_key(experiment_id, archive_id)])
             raise error
+        # A record that does not know the checkpoint at all may be an old one, from a cache: it proves nothing
+        if any(c["id"] == archive_id and not c.get("path") for c in record.get("checkpoints") or []):
+            self.storage.delete([archive_key(experiment_id, archive_id)])
+
+    def _latest(self, experiment_id: str) -> Record | None:
+        """Return a record as it is now; None if there is none, an empty one if it is broken."""
+        try:
+            data, etag = self.storage.get(_record_key(experiment_id))
+        except DoesNotExist:
+            return None
+        known = self._known.get(experiment_id)
+        if known is not None and known.etag == etag:
+            return known.record
+        try:
+            return parse_experiment(data, experiment_id)
+        except ReadError:
+            return {}
 
     # Heartbeats
 
@@ -560,11 +587,17 @@ class Repository:
             self.forget(experiment_id)
             if experiment_id in entries:
                 entries[experiment_id].discard()
+        shared = self._shared(c["id"] for record in records.values() for c in record.get("checkpoints") or [])
         keys = [_heartbeat_key(experiment_id) for experiment_id in records]
-        keys += [key for record in records.values() for key in archive_keys(record)]
+        keys += [key for record in records.values() for key in archive_keys(record) if key not in shared]
         for start in range(0, len(keys), 1000):
             self.storage.delete(keys[start : start + 1000])
             advance(len(keys[start : start + 1000]))
+
+    def _shared(self, checkpoint_ids: Iterable[str], besides: str = "") -> set[str]:
+        """Return the keys of archives that an experiment still names: a copied record can name those of another one."""
+        holders = self.holders(checkpoint_ids)
+        return {archive_key("", checkpoint_id) for checkpoint_id, held_by in holders.items() if held_by - {besides}}
 
     def withdraw(self, record: Record) -> None:
         """Take back an experiment whose init() failed: as if it had never been."""
@@ -573,11 +606,15 @@ class Repository:
 
     def _mark_removed(self, experiment_ids: Iterable[str]) -> None:
         content = {"experiments": sorted(experiment_ids), "removed": time_text()}
-        self.storage.put(f"{_REMOVED}/{os.urandom(8).hex()}.json", json.dumps(content).encode())
+        self.storage.put(f"{REMOVED}/{os.urandom(8).hex()}.json", json.dumps(content).encode())
 
     def was_removed(self, experiment_id: str) -> bool:
         """Whether a person removed an experiment here, which is what tells that from a loss."""
-        return any(experiment_id in experiments for _, experiments in self._removals())
+        return experiment_id in self.removed()
+
+    def removed(self) -> set[str]:
+        """Return the IDs of all experiments that a person removed here."""
+        return {experiment_id for _, experiments in self._removals() for experiment_id in experiments}
 
     def bring_back(self, experiment_ids: Iterable[str]) -> None:
         """Forget that experiments were removed, before they are copied here again."""
@@ -588,7 +625,7 @@ class Repository:
                 self.storage.put(key, json.dumps({"experiments": left, "removed": time_text()}).encode())
 
     def _removals(self) -> Iterator[tuple[str, set[str]]]:
-        keys = [info.key for info in self.storage.list(_REMOVED)]
+        keys = [info.key for info in self.storage.list(REMOVED)]
         for key, data, _ in self.storage.get_many(keys) if keys else ():
             with suppress(ValueError, KeyError, TypeError, RecursionError):
                 yield key, set(json.loads(data)["experiments"])
@@ -610,7 +647,8 @@ class Repository:
             return _Known.of({**known.record, "checkpoints": emptied}, known.etag)
 
         self._rewrite(experiment_id, change)
-        self.storage.delete([archive_key(experiment_id, checkpoint_id) for checkpoint_id in checkpoint_ids])
+        keys = {archive_key(experiment_id, checkpoint_id) for checkpoint_id in checkpoint_ids}
+        self.storage.delete(sorted(keys - self._shared(checkpoint_ids, besides=experiment_id)))
 
     def frozen(self, experiment_id: str, archive_id: str) -> Path | None:
         """Return the pack that an archive will be made of, if this project's spool has it."""

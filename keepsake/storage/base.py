@@ -131,7 +131,7 @@ class Storage(ABC):
         return iter(())
 
     def remove_leftover(self, leftover: ObjectInfo) -> None:
-        """Remove what `leftovers` yielded."""
+        """Remove what `leftovers` yielded, unless somebody has gone on writing it since."""
 
     def _get_if_there(self, key: str) -> tuple[str, bytes, str] | None:
         try:

@@ -324,11 +324,15 @@ class DiskStorage(Storage):
                     with suppress(FileNotFoundError):  # finished meanwhile
                         status = os.lstat(path)
                         relative = os.path.relpath(path, self._root)
-                        yield ObjectInfo(relative, status.st_size, etag_of(status), status.st_mtime)
+                        # The mtime may be what the clock of the machine that is writing it says
+                        modified = max(status.st_mtime, status.st_ctime)
+                        yield ObjectInfo(relative, status.st_size, etag_of(status), modified)
 
     def remove_leftover(self, leftover: ObjectInfo) -> None:
+        path = os.path.join(self._root, leftover.key)
         with self._errors("write", leftover.key), suppress(FileNotFoundError):
-            os.unlink(os.path.join(self._root, leftover.key))
+            if etag_of(os.lstat(path)) == leftover.etag:  # whoever writes it may still be at work
+                os.unlink(path)
 
     # Names and errors
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Run, World
+from keepsake.cli import rm as command
+from tests.cli.conftest import Run, World, at, checkpoint, experiment, on_disk
 
 QUESTION = "Do you want to continue? (y/N) "
 
@@ -81,3 +82,42 @@ def test_a_closed_stdin_names_the_way_out(three_runs: World, run: Run, answer: s
     before = three_runs.repository.kept()
     assert "you need to pass the '-f' option" in run("rm", "c90", input=answer, status=1).stderr
     assert three_runs.repository.kept() == before
+
+
+def test_what_came_while_the_question_stood_goes_too(
+    three_runs: World, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what somebody else removed meanwhile is no error."""
+
+    def answer() -> bool:
+        later = checkpoint("e51e7a0f66", 0, 30, None, path="data")
+        three_runs.add(experiment("b51e7a0f66", 60, later, path="."))
+        three_runs.archive("checkpoints/e51e7a0f66", data__x="later")
+        three_runs.repository.remove("metadata/experiments/c90d1f4e55.json")
+        return True
+
+    monkeypatch.setattr(command, "confirm", answer)
+    run("rm", "b51", "c90")
+    assert not any(id in key for key in three_runs.repository.kept() for id in ("b51e7a0f66", "e51e7a0f66", "c90d1f"))
+
+
+def test_files_that_another_experiment_names_stay(three_runs: World, run: Run) -> None:
+    """A record that was copied from a stranger may name anything."""
+    three_runs.add(experiment("f00d1f4e55", 0, checkpoint("9f02c7d300", 0, 0, None, path="data")))
+    before = three_runs.repository.kept()
+    run("rm", "-f", "f00d1f4e55")
+    assert three_runs.repository.kept() == before - {"metadata/experiments/f00d1f4e55.json"}
+
+
+@on_disk
+@pytest.mark.parametrize("id", ["-fffffff", "--force", "*******", "[-]f***"])
+def test_an_id_cannot_be_an_option(three_runs: World, run: Run, id: str) -> None:
+    """As `keepsake rm $(keepsake ls -q)` would make of it."""
+    three_runs.repository.write(f"metadata/experiments/{id}.json", f'{{"id": "{id}", "created": "{at(0)}"}}'.encode())
+    listed = run("ls", "-q")
+    assert id not in listed.stdout
+    assert f"{id}.json" in listed.stderr
+    assert "cannot be an id" in listed.stderr
+    before = three_runs.repository.listed()
+    run("rm", "-f", "--", id, status=1)
+    assert three_runs.repository.listed() == before

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import io
+import json
+import tarfile
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 import keepsake
 from keepsake.cli import cli
-from keepsake.exceptions import ValidationError
+from keepsake.exceptions import ValidationError, WriteError
 from keepsake.experiment import Experiment
 from keepsake.project import Project
-from tests.storage.benches import Bench, DiskBench
+from keepsake.repository.copying import Copy
+from keepsake.repository.repository import Repository
+from tests.storage.benches import Bench, DiskBench, MemoryBench
 from tests.storage.places import make_place
+from tests.unit.archives import archive_bytes, freeze_files
 
 
 def run(*arguments: str, status: int = 0) -> str:
     done = CliRunner().invoke(cli, arguments)
     assert done.exit_code == status, done.output
-    return done.stderr
+    return " ".join(done.stderr.replace("═══╡", "").split())
 
 
 @pytest.fixture
@@ -43,15 +52,20 @@ def experiments(project_directory: Path) -> list[Experiment]:
     return keepsake.experiments.list()
 
 
+def kept(bench: Bench) -> dict[str, bytes]:
+    return {key: bench.read(key) for key in bench.kept()}
+
+
 def test_push_copies_everything_byte_for_byte(experiments: list[Experiment], repository: Bench, other: Bench) -> None:
     said = run("push", other.url)
-    assert "Copied 3 experiments" in said
-    assert other.contents() == repository.contents()
+    assert said.startswith(f"There was no repository at {other.url} yet. It is made now. Copied 3 experiments (")
+    assert kept(other) == kept(repository)
 
 
 def test_pushing_again_copies_only_what_is_new(experiments: list[Experiment], repository: Bench, other: Bench) -> None:
     run("push", other.url)
     before = {info for info in other.storage.list("") if info.key.endswith(".tar.gz")}
+    assert run("push", other.url) == "Copied 3 experiments (0 B of files were new)."
     experiments[0].checkpoint(path="model.pth", metrics={"loss": 7.0})
     experiments[0].stop()
     run("push", other.url)
@@ -62,7 +76,8 @@ def test_pushing_again_copies_only_what_is_new(experiments: list[Experiment], re
 
 
 def test_only_what_is_named_is_copied(experiments: list[Experiment], other: Bench) -> None:
-    run("push", other.url, experiments[1].short_id())
+    one = experiments[1].short_id()
+    assert "Copied 1 experiment (" in run("push", other.url, one, one, experiments[1].id)
     assert [e.id for e in Project(repository=other.url).experiments.list()] == [experiments[1].id]
     run("push", other.url, "zzz", status=1)
 
@@ -81,7 +96,7 @@ def test_pull_is_the_other_direction_and_merges(experiments: list[Experiment], o
     assert set(keepsake.experiments.get(experiments[0].id).checkpoints.metrics["loss"]) == {0.0, 8.0, 9.0}
 
 
-def test_a_copy_that_was_cut_off_goes_on_and_a_damaged_one_is_replaced(
+def test_a_copy_that_was_cut_off_goes_on_and_a_damaged_one_is_mended(
     experiments: list[Experiment], repository: Bench, other: Bench
 ) -> None:
     run("push", other.url)
@@ -89,17 +104,351 @@ def test_a_copy_that_was_cut_off_goes_on_and_a_damaged_one_is_replaced(
     other.remove(archives[0])
     other.write(archives[1], other.read(archives[1])[:-10])
     run("push", other.url)
-    assert other.contents() == repository.contents()
+    assert kept(other) == kept(repository)
 
 
 def test_an_archive_that_is_missing_is_said_and_the_rest_is_copied(
     experiments: list[Experiment], repository: Bench, other: Bench
 ) -> None:
-    repository.remove(f"experiments/{experiments[0].id}.tar.gz")
-    assert f"{experiments[0].short_id()} is not wholly copied" in run("push", other.url, status=1)
-    assert other.contents() == repository.contents()
+    missing = f"experiments/{experiments[0].id}.tar.gz"
+    repository.remove(missing)
+    said = run("push", other.url, status=1)
+    assert f"{experiments[0].short_id()} is not fully copied: {repository.url}/{missing} is not there." in said
+    assert said.endswith("Copied 2 experiments (2.3 kB of files were new). Not fully copied: 1.")
+    assert kept(other) == kept(repository)
+
+
+def test_a_damaged_archive_replaces_nothing_and_the_rest_is_copied(
+    experiments: list[Experiment], repository: Bench, other: Bench
+) -> None:
+    """Whether or not a whole copy of it is there already."""
+    old, new = (f"checkpoints/{experiment.checkpoints[0].id}.tar.gz" for experiment in experiments[:2])
+    run("push", other.url, experiments[0].id)
+    whole = other.read(old)
+    for key in (old, new):
+        repository.write(key, repository.read(key)[:-300])
+    said = run("push", other.url, status=1)
+    for key in (old, new):
+        assert f"{repository.url}/{key} is damaged" in said
+    assert other.read(old) == whole
+    assert other.kept() == repository.kept() - {new}
+    run("pull", other.url, experiments[0].id)
+    assert repository.read(old) == whole
+
+
+def test_files_that_were_removed_at_the_target_stay_removed(experiments: list[Experiment], other: Bench) -> None:
+    run("push", other.url)
+    checkpoint = experiments[0].checkpoints[0].id
+    run("-R", other.url, "rm", "-f", checkpoint)
+    before = kept(other)
+    assert run("push", other.url) == "Copied 3 experiments (0 B of files were new)."
+    assert kept(other) == before
+    assert f"checkpoints/{checkpoint}.tar.gz" not in before
+
+
+def test_experiments_that_were_removed_at_the_target_come_back_only_by_name(
+    experiments: list[Experiment], repository: Bench, other: Bench
+) -> None:
+    run("push", other.url)
+    run("-R", other.url, "rm", "-f", experiments[0].id, experiments[1].id)
+    before = other.kept()
+    assert "Left out: 2 experiments that somebody removed there." in run("push", other.url)
+    assert other.kept() == before
+    assert "Left out" not in run("push", other.url, experiments[0].id)
+    assert "Left out: 1 experiment that" in run("push", other.url)
+    assert other.kept() == {key for key in repository.kept() if key in before or experiments[0].id in key} | {
+        f"checkpoints/{experiments[0].checkpoints[0].id}.tar.gz"
+    }
+
+
+@pytest.mark.parametrize("command", [("pull",), ("pull", "--thorough"), ("pull", "abcdef0")])
+def test_a_place_without_a_repository_is_an_error_that_names_it(
+    experiments: list[Experiment], repository: Bench, other: Bench, command: tuple[str, ...]
+) -> None:
+    before = repository.contents()
+    said = run(command[0], other.url, *command[1:], status=1)
+    assert f"There is no repository at {other.url}. Check the URL" in said
+    assert repository.contents() == before
+    assert other.listed() == set()
+
+
+def test_before_the_first_run_there_is_nothing_to_push(project_directory: Path, other: Bench) -> None:
+    assert "There is no repository at " in run("push", other.url, status=1)
+    assert other.listed() == set()
+
+
+def test_an_empty_repository_is_not_an_error(experiments: list[Experiment], other: Bench) -> None:
+    other.write("repository.json", b'{"version":1}')
+    assert run("pull", other.url) == "Copied 0 experiments (0 B of files were new)."
 
 
 def test_a_repository_is_not_copied_onto_itself(experiments: list[Experiment]) -> None:
     with pytest.raises(ValidationError, match="own repository"):
         Project()._copy("file://repo", [], pull=False)
+
+
+# From here on between two repositories in memory
+
+
+MINE, THEIRS, FORGED = (digit * 64 for digit in "123")
+CHECKPOINTS = ["a" * 64, "b" * 64]
+
+
+def record(experiment_id: str, *checkpoint_ids: str, **fields: Any) -> dict[str, Any]:
+    created = f"2024-01-0{experiment_id[0]}T00:00:00Z"
+    checkpoints = [{"id": id, "created": created, "path": "model.pth", "step": 1} for id in checkpoint_ids]
+    common = {"id": experiment_id, "created": created, "path": "", "keepsake_version": "1.0.0"}
+    return common | {"checkpoints": checkpoints} | fields
+
+
+def archive_key(checkpoint_id: str) -> str:
+    return f"checkpoints/{checkpoint_id}.tar.gz"
+
+
+class Side:
+    """A repository in memory."""
+
+    def __init__(self, name: str) -> None:
+        self.bench = MemoryBench()
+        self.bench.memory.url = f"memory://{name}"
+        self.bench.write("repository.json", b'{"version":1}')
+        self.repository = Repository(self.bench.memory)
+
+    def add(self, record: dict[str, Any], archive: bytes | None) -> None:
+        self.bench.write(f"metadata/experiments/{record['id']}.json", json.dumps(record).encode())
+        for checkpoint in record["checkpoints"]:
+            if archive is not None:
+                self.bench.write(archive_key(checkpoint["id"]), archive)
+
+    def paths(self, experiment_id: str) -> list[str]:
+        return [checkpoint["path"] for checkpoint in self.repository.load(experiment_id)["checkpoints"]]
+
+
+@pytest.fixture
+def source() -> Side:
+    return Side("source")
+
+
+@pytest.fixture
+def target() -> Side:
+    return Side("target")
+
+
+def copy(source: Side, target: Side, *, thorough: bool = False) -> list[str]:
+    """Copy all; return what went wrong."""
+    records = list(source.repository.records())
+    copy = Copy(source.repository, target.repository, records, named=False, thorough=thorough)
+    return [str(error) for outcome in copy.run(lambda count: None) for error in outcome.errors]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """An archive with a table of contents, of two files."""
+    files = {"model.pth": bytes(range(256)) * 1000, "train.py": b"print()\n" * 100}
+    return archive_bytes(freeze_files(tmp_path_factory.mktemp("archive"), files))
+
+
+@pytest.fixture(scope="module")
+def old() -> bytes:
+    """An archive such as 0.4.2 writes, without a table."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        info = tarfile.TarInfo("a/model.pth")
+        info.size = 256_000
+        tar.addfile(info, io.BytesIO(bytes(range(256)) * 1000))
+    return buffer.getvalue()
+
+
+def flipped(data: bytes, position: int) -> bytes:
+    return data[:position] + bytes([data[position] ^ 0xFF]) + data[position + 1 :]
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda data: b"",
+    "cut early": lambda data: data[:50],
+    "cut in the middle": lambda data: data[: len(data) // 2],
+    "without its last byte": lambda data: data[:-1],
+    "zeros at its end": lambda data: data[: len(data) // 2] + bytes(len(data) - len(data) // 2),
+    "a bit in the middle": lambda data: flipped(data, len(data) // 2),
+    "a bit at its start": lambda data: flipped(data, 0),
+    "a checksum": lambda data: flipped(data, len(data) - 6),
+    "something behind it": lambda data: data + b"more",
+    "something else": lambda data: b"Not found" * 100,
+}
+damages = pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+kinds = pytest.mark.parametrize("kind", ["whole", "old"])
+
+
+@kinds
+@damages
+@pytest.mark.parametrize("there", [True, False])
+def test_no_damaged_archive_arrives(
+    source: Side, target: Side, request: pytest.FixtureRequest, kind: str, damage: Callable[[bytes], bytes], there: bool
+) -> None:
+    good: bytes = request.getfixturevalue(kind)
+    source.add(record(MINE, *CHECKPOINTS), good)
+    source.bench.write(archive_key(CHECKPOINTS[0]), damage(good))
+    if there:
+        target.add(record(MINE, *CHECKPOINTS), good)
+    errors = copy(source, target, thorough=True)
+    assert len(errors) == 1
+    assert f"memory://source/{archive_key(CHECKPOINTS[0])} is damaged" in errors[0]
+    assert target.bench.contents().get(archive_key(CHECKPOINTS[0])) == (good if there else None)
+    assert target.bench.read(archive_key(CHECKPOINTS[1])) == good
+
+
+@kinds
+@damages
+def test_what_is_damaged_at_the_target_is_mended(
+    source: Side, target: Side, request: pytest.FixtureRequest, kind: str, damage: Callable[[bytes], bytes]
+) -> None:
+    """Where size and table are right, only a thorough copy looks at the rest."""
+    good: bytes = request.getfixturevalue(kind)
+    source.add(record(MINE, *CHECKPOINTS), good)
+    target.add(record(MINE, *CHECKPOINTS), good)
+    target.bench.write(archive_key(CHECKPOINTS[0]), damage(good))
+    assert copy(source, target, thorough=True) == []
+    assert target.bench.read(archive_key(CHECKPOINTS[0])) == good
+
+
+@damages
+def test_of_two_damaged_archives_neither_is_replaced(
+    source: Side, target: Side, whole: bytes, damage: Callable[[bytes], bytes]
+) -> None:
+    source.add(record(MINE, CHECKPOINTS[0]), damage(whole))
+    target.add(record(MINE, CHECKPOINTS[0]), whole[:1000])
+    (error,) = copy(source, target)
+    assert "memory://source" in error
+    assert target.bench.read(archive_key(CHECKPOINTS[0])) == whole[:1000]
+
+
+def test_two_whole_archives_may_differ(source: Side, target: Side, whole: bytes, old: bytes) -> None:
+    """Such as the same files, archived by this version and by 0.4.2."""
+    source.add(record(MINE, CHECKPOINTS[0]), whole)
+    target.add(record(MINE, CHECKPOINTS[0]), old)
+    assert copy(source, target) == []
+    assert target.bench.read(archive_key(CHECKPOINTS[0])) == old
+
+
+def test_what_only_the_target_has_is_not_missed(source: Side, target: Side, whole: bytes) -> None:
+    source.add(record(MINE, CHECKPOINTS[0]), None)
+    target.add(record(MINE, CHECKPOINTS[0]), whole)
+    assert copy(source, target) == []
+
+
+@pytest.mark.parametrize("has_archive", [True, False])
+def test_a_checkpoint_of_mine_is_not_taken_over(
+    source: Side, target: Side, whole: bytes, old: bytes, has_archive: bool
+) -> None:
+    """Not even where its files have not arrived yet."""
+    target.add(record(MINE, *CHECKPOINTS), whole if has_archive else None)
+    source.add(record(FORGED, "c" * 64, CHECKPOINTS[1]), old)
+    source.add(record(THEIRS, "d" * 64), old)
+    (error,) = copy(source, target)
+    assert f"Its checkpoint bbbbbbb belongs to experiment {MINE[:7]}" in error
+    assert target.bench.contents().get(archive_key(CHECKPOINTS[1])) == (whole if has_archive else None)
+    assert archive_key("c" * 64) not in target.bench.listed()
+    assert {r["id"] for r in target.repository.records()} == {MINE, THEIRS}
+
+
+def test_of_two_that_name_the_same_checkpoint_the_older_one_is_copied(source: Side, target: Side, whole: bytes) -> None:
+    source.add(record(THEIRS, CHECKPOINTS[0]), whole)
+    source.add(record(MINE, CHECKPOINTS[0]), whole)
+    assert len(copy(source, target)) == 1
+    assert [r["id"] for r in target.repository.records()] == [MINE]
+
+
+def test_deleting_a_record_that_names_my_checkpoints_leaves_their_files(target: Side, whole: bytes) -> None:
+    """Such a record may have been there before copies were checked."""
+    target.add(record(MINE, *CHECKPOINTS), whole)
+    target.add(record(FORGED, "c" * 64, *CHECKPOINTS), whole)
+    target.repository.delete_checkpoint_files(FORGED, {CHECKPOINTS[0]})
+    target.repository.delete([target.repository.load(FORGED)])
+    archives = {key for key in target.bench.listed() if key.startswith("checkpoints/")}
+    assert archives == {archive_key(id) for id in CHECKPOINTS}
+    target.repository.delete([target.repository.load(MINE)])
+    assert not any(key.startswith("checkpoints/") for key in target.bench.listed())
+
+
+def test_an_experiment_that_is_removed_while_it_is_copied_leaves_no_files(
+    source: Side, target: Side, whole: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor do files that are removed meanwhile come back."""
+    source.add(record(MINE, *CHECKPOINTS), whole)
+    source.add(record(THEIRS, "c" * 64), whole)
+    upload = target.bench.memory.upload
+
+    def upload_later(key: str, stream: Any) -> None:
+        repository = Repository(target.bench.memory)
+        if key == archive_key(CHECKPOINTS[0]):
+            repository.delete([repository.load(MINE)])
+        if key == archive_key("c" * 64):
+            repository.delete_checkpoint_files(THEIRS, {"c" * 64})
+        upload(key, stream)
+
+    monkeypatch.setattr(target.bench.memory, "upload", upload_later)
+    assert copy(source, target) != []
+    assert not any(key.startswith("checkpoints/") for key in target.bench.listed())
+    assert target.paths(THEIRS) == [""]
+    assert [r["id"] for r in target.repository.records()] == [THEIRS]
+
+
+def test_a_copy_that_fails_is_finished_by_the_next(
+    source: Side, target: Side, whole: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After each of its writes in turn; at no time is there an archive that no record names."""
+    for experiment_id, checkpoint_id in ((MINE, CHECKPOINTS[0]), (THEIRS, CHECKPOINTS[1])):
+        source.add(record(experiment_id, checkpoint_id), whole)
+    put, left, lock = target.bench.memory.put, [0], threading.Lock()
+
+    def failing_put(key: str, data: bytes, **conditions: Any) -> str:
+        with lock:
+            left[0] -= 1
+            if left[0] < 0:
+                raise WriteError("The disk is full.")
+        return put(key, data, **conditions)
+
+    monkeypatch.setattr(target.bench.memory, "put", failing_put)
+    for writes in range(1, 6):  # one for the identity, four for the experiments
+        target.bench.memory.objects.clear()
+        target.bench.write("repository.json", b'{"version":1}')
+        target.repository = Repository(target.bench.memory)
+        left[0] = writes
+        assert bool(copy(source, target)) == (writes < 5)
+        named = {archive_key(c["id"]) for r in target.repository.records() for c in r["checkpoints"]}
+        assert {key for key in target.bench.listed() if key.startswith("checkpoints/")} <= named
+        left[0] = 100
+        assert copy(source, target) == []
+        assert {r["id"] for r in target.repository.records()} == {MINE, THEIRS}
+        assert all(target.bench.read(archive_key(id)) == whole for id in CHECKPOINTS)
+
+
+def test_fields_are_added_and_never_replaced(source: Side, target: Side) -> None:
+    source.add(record(MINE, params={"x": 1}, python_packages={"torch": "2"}, note="theirs"), None)
+    target.add(record(MINE, params={"x": 2}, python_packages=None), None)
+    assert copy(source, target) == []
+    merged = target.repository.load(MINE)
+    assert (merged["params"], merged["python_packages"], merged["note"]) == ({"x": 2}, {"torch": "2"}, "theirs")
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "expected"),
+    [
+        (None, None, None),
+        ("2024-01-02T00:00:00Z", None, "2024-01-02T00:00:00Z"),
+        (None, "2024-01-02T00:00:00Z", "2024-01-02T00:00:00Z"),
+        ("2024-01-03T00:00:00Z", "2024-01-02T00:00:00Z", "2024-01-03T00:00:00Z"),
+        ("2024-01-02T00:00:00Z", "2024-01-03T00:00:00Z", "2024-01-03T00:00:00Z"),
+        ("2024-01-02T09:00:00+09:00", "2024-01-02T01:00:00Z", "2024-01-02T01:00:00Z"),
+        ("tomorrow", "2024-01-02T01:00:00Z", "2024-01-02T01:00:00Z"),
+    ],
+)
+def test_the_later_end_of_a_run_counts(
+    source: Side, target: Side, here: str | None, there: str | None, expected: str | None
+) -> None:
+    source.add(record(MINE, ended=here, end_reason="source"), None)
+    target.add(record(MINE, ended=there, end_reason="target"), None)
+    assert copy(source, target) == []
+    merged = target.repository.load(MINE)
+    assert merged["ended"] == expected
+    assert merged["end_reason"] == ("source" if expected and expected == here else "target")

@@ -7,15 +7,22 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import keepsake
-from keepsake.exceptions import KeepsakeError
+from keepsake.cli import cli
+from keepsake.exceptions import KeepsakeError, PreconditionFailed, RepositoryConfigurationError
 from keepsake.experiment import Experiment
+from keepsake.recording.entry import Entry
 from keepsake.repository.doctor import Problem
+from keepsake.storage import ObjectInfo, Storage
 from tests.storage.benches import Bench, DiskBench, S3Bench
+from tests.unit.archives import archive_bytes, freeze_files
 
 HOURS = 2 * 3600
 
@@ -32,8 +39,8 @@ def trained(project_directory: Path) -> Experiment:
     return experiment
 
 
-def examine(*, thorough: bool = True) -> list[Problem]:
-    return list(keepsake.Project()._examine(thorough=thorough))
+def examine(*, thorough: bool = True, fix: bool = True) -> list[Problem]:
+    return list(keepsake.Project()._examine(thorough=thorough, fix=fix).problems())
 
 
 def kinds(*, thorough: bool = True) -> list[str]:
@@ -72,6 +79,22 @@ def test_the_spec_is_written_anew(trained: Experiment, place: Bench, content: by
     assert [e.id for e in keepsake.Project().experiments.list()] == [trained.id]
 
 
+def test_a_spec_that_is_replaced_is_kept_and_one_that_came_meanwhile_stays(trained: Experiment, place: Bench) -> None:
+    place.write("repository.json", b"version 1")
+    problems = examine()
+    place.write("repository.json", b'{"version": 1}')
+    assert [problem.fix() for problem in problems if problem.fix] == [False]
+    assert place.read("repository.json") == b'{"version": 1}'
+    place.write("repository.json", b"version 1")
+    fix()
+    assert (place.read("repository.json"), place.read("repository.json.damaged")) == (b'{"version":1}', b"version 1")
+
+
+def test_a_damaged_identity_is_reported(trained: Experiment, place: Bench) -> None:
+    place.write("identity.json", b"{")
+    assert kinds() == ["identity-corrupt"]
+
+
 def test_a_repository_of_a_later_version_is_left_alone(trained: Experiment, place: Bench) -> None:
     place.write("repository.json", b'{"version":2}')
     with pytest.raises(KeepsakeError, match="upgrade"):
@@ -102,19 +125,213 @@ def test_archives_that_are_missing_cut_off_or_damaged_are_reported(trained: Expe
     assert kinds(thorough=False) == ["archive-missing"]
 
 
-def test_archives_and_heartbeats_that_are_nobodys_go_once_they_are_old(
+ORPHAN = f"checkpoints/{'a' * 64}.tar.gz"
+
+
+def test_what_no_record_names_is_moved_aside_once_it_is_old(
     trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = place.contents()
-    place.write(f"checkpoints/{'a' * 64}.tar.gz", b"{}")
-    place.write(f"experiments/{'b' * 64}.tar.gz", b"{}")
+    place.write(ORPHAN, b"orphan")
+    place.write(f"experiments/{'b' * 64}.tar.gz", b"another")
     place.write(f"metadata/heartbeats/{'c' * 64}.json", b"{}")
     assert kinds() == []  # they may just be being saved
     hours_later(place, monkeypatch)
     assert kinds() == ["archive-orphan", "archive-orphan", "heartbeat-orphan"]
     fix()
-    assert place.contents() == before
+    aside = {f"orphaned/{ORPHAN}": b"orphan", f"orphaned/experiments/{'b' * 64}.tar.gz": b"another"}
+    assert place.contents() == before | aside
+    assert kinds() == []
     assert keepsake.experiments.get(trained.id).checkpoints[0].open("model.pth").close() is None
+
+
+def test_what_was_moved_aside_comes_back_with_its_record(
+    trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a backup is restored in two steps."""
+    others = [keepsake.init(path="model.pth") for _ in range(2)]
+    for experiment in others:
+        experiment.stop()
+    before = {key: content for key, content in place.contents().items() if "heartbeats" not in key}
+    key = f"metadata/experiments/{trained.id}.json"
+    place.remove(key)
+    hours_later(place, monkeypatch)
+    assert kinds() == ["archive-orphan", "archive-orphan"]
+    fix()
+    place.write(key, before[key])
+    assert kinds() == ["archive-aside", "archive-aside"]
+    fix()
+    assert kinds() == []
+    assert place.contents() == before
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_lost_records_are_not_called_garbage(
+    trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    """None of them is there, or so few that the rest must have been lost."""
+    for _ in range(left):
+        keepsake.init(path="model.pth").stop()
+    place.remove(f"metadata/experiments/{trained.id}.json")
+    place.write(f"metadata/heartbeats/{trained.id}.json", b"{}")
+    hours_later(place, monkeypatch)
+    before = place.contents()
+    (problem,) = examine()
+    assert (problem.kind, problem.key, problem.fix) == ("records-lost", "metadata/experiments", None)
+    assert f"No record names 2 of {2 + left} archives" in problem.message
+    assert place.contents() == before
+
+
+def test_a_repository_without_metadata_and_spec_is_not_empty(
+    trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in place.kept():
+        if key.startswith("metadata/") or key == "repository.json":
+            place.remove(key)
+    hours_later(place, monkeypatch)
+    assert kinds() == ["records-lost", "spec-missing"]
+
+
+def test_a_repair_looks_again(trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was found may have been hours ago: by now, a record names the archive, and the run beats again."""
+    monkeypatch.setattr("keepsake.repository.doctor._FRESH_SECONDS", 0)
+    heartbeat = f"metadata/heartbeats/{'a' * 64}.json"
+    place.write(ORPHAN, b"orphan")
+    place.write(heartbeat, b"{}")
+    hours_later(place, monkeypatch)
+    problems = examine()
+    assert [problem.kind for problem in problems] == ["archive-orphan", "heartbeat-orphan"]
+    checkpoint = {"id": "a" * 64, "created": "2024-01-01T00:00:00Z", "path": "model.pth"}
+    record = {"id": "b" * 64, "created": "2024-01-01T00:00:00Z", "checkpoints": [checkpoint]}
+    place.write(f"metadata/experiments/{'b' * 64}.json", json.dumps(record).encode())
+    place.write(heartbeat, b'{"later": 1}')
+    before = place.contents()
+    assert [problem.fix() for problem in problems if problem.fix] == [False, False]
+    assert place.contents() == before
+
+
+def test_nothing_is_moved_when_a_record_has_become_unreadable(
+    trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may name what would be moved."""
+    monkeypatch.setattr("keepsake.repository.doctor._FRESH_SECONDS", 0)
+    place.write(ORPHAN, b"orphan")
+    hours_later(place, monkeypatch)
+    (problem,) = examine()
+    place.write(f"metadata/experiments/{trained.id}.json", b"{")
+    assert problem.fix is not None
+    with pytest.raises(KeepsakeError, match="may name what would be moved"):
+        problem.fix()
+    assert place.read(ORPHAN) == b"orphan"
+
+
+def test_what_lies_aside_already_is_not_overwritten(
+    trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.write(ORPHAN, b"new")
+    place.write(f"orphaned/{ORPHAN}", b"old")
+    hours_later(place, monkeypatch)
+    (problem,) = examine()
+    assert problem.fix is not None
+    with pytest.raises(KeepsakeError, match="is there already"):
+        problem.fix()
+    assert (place.read(ORPHAN), place.read(f"orphaned/{ORPHAN}")) == (b"new", b"old")
+
+
+def test_an_archive_is_as_old_as_it_was_when_it_was_listed(
+    trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To read all archives takes hours; what came at the beginning may be part of a copy that goes on."""
+    place.write(ORPHAN, b"orphan")
+    project = keepsake.Project()
+    later: list[int] = []
+    now = type(place.storage).now
+    monkeypatch.setattr(type(place.storage), "now", lambda self: now(self) + HOURS * len(later))
+    assert list(project._examine(thorough=True, fix=True, advance=later.append).problems()) == []
+    assert later
+
+
+def test_nothing_is_moved_while_somebody_deletes(
+    trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records go first, so that for a while no record names the archives."""
+    place.write(ORPHAN, b"orphan")
+    listed = type(place.storage).list
+
+    def list_later(self: Storage, prefix: str) -> Iterator[ObjectInfo]:
+        for info in listed(self, prefix):
+            yield info if prefix == "removed" else info._replace(modified=info.modified - HOURS)
+
+    monkeypatch.setattr(type(place.storage), "list", list_later)
+    assert kinds() == ["archive-orphan"]
+    keepsake.init().delete()
+    assert kinds() == []
+
+
+def test_looking_writes_nothing(trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.write(ORPHAN, b"orphan")
+    place.write(f"metadata/heartbeats/{'c' * 64}.json", b"{}")
+
+    def refuse(*arguments: Any, **conditions: Any) -> None:
+        assert conditions == {"if_absent": True}  # asks for permissions, where an object is
+        raise PreconditionFailed("It is there.")
+
+    def fail(*arguments: Any) -> None:
+        raise AssertionError("a write")
+
+    for name in ("upload", "take", "delete", "put_for_now", "remove_leftover"):
+        monkeypatch.setattr(type(place.storage), name, fail)
+    monkeypatch.setattr(type(place.storage), "put", refuse)
+    if isinstance(place, DiskBench):
+        monkeypatch.setattr(type(place.storage), "now", fail)
+        monkeypatch.setattr(type(place.storage), "put", fail)
+    monkeypatch.setattr("keepsake.repository.doctor._UNDER_WAY_SECONDS", -10)
+    assert {"archive-orphan", "heartbeat-orphan"} <= set(kinds_without_repair())
+
+
+def kinds_without_repair() -> list[str]:
+    return [problem.kind for problem in examine(fix=False)]
+
+
+@on_disk
+def test_a_look_leaves_no_trace(trained: Experiment, place: DiskBench) -> None:
+    def state() -> list[tuple[Path, int, int]]:
+        paths = sorted([place.root, *place.root.rglob("*")])
+        return [(path, path.stat().st_mtime_ns, path.stat().st_ctime_ns) for path in paths]
+
+    before = state()
+    assert kinds_without_repair() == []
+    assert state() == before
+
+
+@on_disk
+def test_missing_permissions_are_reported(
+    trained: Experiment, place: DiskBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != str(place.root) and access(path, mode))
+    assert kinds_without_repair() == ["no-right-to-write"]
+
+
+@pytest.mark.parametrize("place", ["s3", "gs"], indirect=True)
+def test_missing_permissions_in_a_bucket_are_reported(
+    trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any, **conditions: Any) -> None:
+        raise RepositoryConfigurationError("These credentials may not do that.")
+
+    monkeypatch.setattr(type(place.storage), "put", refuse)
+    assert kinds_without_repair() == ["no-right-to-write"]
+
+
+def test_files_that_a_run_is_still_saving_are_not_missing(
+    trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.remove(f"experiments/{trained.id}.tar.gz")
+    place.write(f"metadata/heartbeats/{trained.id}.json", b"{}")
+    assert kinds() == []
+    hours_later(place, monkeypatch)
+    assert kinds() == ["archive-missing"]
 
 
 def test_stale_heartbeats_go_but_not_the_one_that_says_a_run_was_lost(
@@ -149,7 +366,7 @@ def test_what_a_crash_left_in_the_middle_of_a_write_goes(
 
 @on_disk
 def test_files_that_wait_on_this_machine_are_not_called_missing(
-    project_directory: Path, monkeypatch: pytest.MonkeyPatch, trained: Experiment
+    project_directory: Path, place: Bench, monkeypatch: pytest.MonkeyPatch, trained: Experiment
 ) -> None:
     monkeypatch.setenv("KEEPSAKE_OFFLINE", "1")
     trained.checkpoint(path="model.pth")
@@ -164,6 +381,8 @@ def test_files_that_wait_on_this_machine_are_not_called_missing(
     path.parent.mkdir(parents=True)
     path.write_bytes(pack)
     waiting.entry.write_record()
+    assert kinds() == []  # the next run removes it
+    place.remove(f"checkpoints/{path.stem}.tar.gz")
     assert kinds() == ["archive-waiting"]
 
 
@@ -180,9 +399,37 @@ def test_the_command_exits_with_1_where_something_is_wrong(trained: Experiment, 
     os.utime(orphan, times=(0, time.time() - HOURS))
     status, printed, said = doctor()
     assert status == 1
-    assert printed.startswith(f"archive-orphan: experiments/{'b' * 64}.tar.gz\n  No experiment names this archive")
+    assert printed.startswith(f"archive-orphan: experiments/{'b' * 64}.tar.gz\n  No record names this archive (0 B)")
     assert said == "═══╡ Found: 1 problem. `keepsake doctor --fix` repairs 1 of them.\n"
     (found,) = json.loads(doctor("--json")[1])
     assert (found["kind"], found["fixable"]) == ("archive-orphan", True)
-    assert doctor("--fix")[::2] == (0, "═══╡ Repaired: 1 problem.\n")
+    status, _, said = doctor("--fix")
+    assert status == 0
+    where = place.root / "orphaned"
+    assert said == (
+        f"═══╡ Moved aside, because no record names them: 1 archive, 0 B, in {place.url}/orphaned. "
+        f"If nobody misses them, delete them: rm -r '{where}'\n═══╡ Repaired: 1 problem.\n"
+    )
     assert not orphan.exists()
+    assert (where / f"experiments/{'b' * 64}.tar.gz").exists()
+    assert doctor()[2].endswith("═══╡ All is well.\n")
+
+
+@on_disk
+def test_a_damaged_pack_that_waits_is_named(trained: Experiment, project_directory: Path, place: Bench) -> None:
+    pack = project_directory / f".keepsake/spool/{trained.id}/{'a' * 64}.pack"
+    Entry.create(pack.parent.parent, trained.to_json(), place.url, in_repository=True)
+    archive = archive_bytes(freeze_files(project_directory.parent, {"model.pth": b"weights" * 1000}))
+    pack.write_bytes(archive[:100] + b"damaged" + archive[107:])
+    (problem,) = examine(thorough=False)
+    assert (problem.kind, problem.key, problem.fix) == ("pack-damaged", str(pack), None)
+    assert "Delete the file to give them up." in problem.message
+
+
+@on_disk
+def test_a_mistyped_place_is_an_error_that_names_it(project_directory: Path, place: Bench) -> None:
+    doctor = CliRunner().invoke(cli, ["-R", "file://nope", "doctor"])
+    assert doctor.exit_code == 1
+    assert f"There is no repository at file://{project_directory}/nope." in doctor.stderr
+    assert not (project_directory / "nope").exists()
+    assert CliRunner().invoke(cli, ["doctor"]).exit_code == 0  # before the first run

@@ -15,7 +15,8 @@ from keepsake.storage import open_storage
 from keepsake.storage.base import TEMPORARY
 
 _KEYS = re.compile(
-    r"repository\.json|metadata/(experiments|heartbeats)/[0-9a-f]{64}\.json|(experiments|checkpoints)/[0-9a-f]{64}\.tar\.gz"
+    r"(repository|identity|removed/[0-9a-f]{16})\.json|metadata/(experiments|heartbeats)/[0-9a-f]{64}\.json|"
+    r"(experiments|checkpoints)/[0-9a-f]{64}\.tar\.gz"
 )
 Contents = dict[str, bytes]  # name → content
 
@@ -35,7 +36,7 @@ def broken(repository: Path) -> list[str]:
 
 def _broken(repository: Path, key: str, path: Path) -> Iterator[str]:
     if not _KEYS.fullmatch(key):
-        yield "no repository of Keepsake 0.4.2 holds this"
+        yield "no repository of Keepsake holds this"
     elif key.endswith(".json"):
         try:
             if not isinstance(json.loads(path.read_bytes()), dict):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import keepsake
 from keepsake.archive import writer
+from keepsake.storage.disk import DiskStorage
 from tests.faults import inspect_repository as inspect
 from tests.faults.programs import keepsake as command
 from tests.faults.programs import run, start
@@ -151,3 +156,113 @@ def test_checkpoints_whose_files_are_deleted_stay_deleted(project: Path) -> None
             with checkpoint.open("model.pth") as file:
                 assert file.read().startswith(b"weights")
     assert nothing_waits(project)
+
+
+def _archives(project: Path) -> set[str]:
+    return {key for key in inspect.objects(project / "repo") if key.endswith(".tar.gz")}
+
+
+def _remove_before(monkeypatch: pytest.MonkeyPatch, verb: str, key: str, remove: Callable[[], object]) -> list[str]:
+    """Call `remove` when the archive of that key is ready and only its last step is left; return which verbs came."""
+    last_step = getattr(DiskStorage, verb)
+    came: list[str] = []
+
+    def remove_and_go_on(self: DiskStorage, name: str, *arguments: Any) -> object:
+        if name == key and not came:
+            came.append(verb)
+            remove()
+        return last_step(self, name, *arguments)
+
+    monkeypatch.setattr(DiskStorage, verb, remove_and_go_on)
+    return came
+
+
+@pytest.mark.parametrize("verb", ["upload", "take"])
+@pytest.mark.parametrize("what", ["checkpoint", "experiment"])
+def test_what_is_removed_while_its_files_are_on_their_way_leaves_none(
+    project: Path, monkeypatch: pytest.MonkeyPatch, verb: str, what: str
+) -> None:
+    """Whether they are copied or moved into the repository."""
+    weights = os.urandom(2_000_000) if verb == "take" else b"weights" * 1000  # what hardly shrinks is moved
+    (project / "model.pth").write_bytes(weights)
+    monkeypatch.setenv("KEEPSAKE_OFFLINE", "1")
+    experiment = keepsake.init(path="train.py")
+    checkpoint = experiment.checkpoint(path="model.pth", quiet=True)
+    assert checkpoint is not None
+    experiment.stop()
+    monkeypatch.delenv("KEEPSAKE_OFFLINE")
+    removed = checkpoint.id if what == "checkpoint" else experiment.id
+    key = f"checkpoints/{checkpoint.id}.tar.gz"
+    came = _remove_before(monkeypatch, verb, key, lambda: command("rm", "-f", removed))
+    for waiting in keepsake.Project()._pending():
+        keepsake.Project()._send(waiting, lambda count: None)
+    assert came == [verb]
+    kept = {f"experiments/{experiment.id}.tar.gz"} if what == "checkpoint" else set()
+    assert _archives(project) == kept
+    assert not any(project.rglob("*.pack"))
+
+
+def test_what_is_deleted_by_a_record_of_before_leaves_no_files(project: Path) -> None:
+    """An Experiment does not know of checkpoints that came after it was read."""
+    experiment = keepsake.init(path="train.py")
+    experiment.checkpoint(path="train.py", quiet=True)
+    read_before = keepsake.experiments.get(experiment.id)
+    experiment.checkpoint(path="train.py", quiet=True)
+    experiment.stop()
+    assert len(_archives(project)) == 3
+    read_before.delete()
+    assert _archives(project) == set()
+
+
+_SKEWED = """
+import os, time
+real, skew = time.time, float(os.environ["SKEW"])
+time.time = lambda: real() + skew
+time.time_ns = lambda: int(time.time() * 1e9)
+"""
+
+
+@pytest.mark.parametrize("skew", [-7200, 7200])
+def test_a_repair_costs_a_run_on_a_machine_with_another_clock_nothing(project: Path, skew: int) -> None:
+    """Its archives and temporary files look hours old, or come from the future."""
+    with start(_SKEWED + _TRAIN, SKEW=str(skew)) as process:
+        assert process.stdout is not None
+        experiment_id = process.stdout.readline().strip()
+        while process.poll() is None:
+            command("doctor", "--fix", status=None)
+        output, messages = _rest(process)
+    assert process.returncode == 0, messages
+    lines = [line.split() for line in output.splitlines()]
+    returned: dict[str, inspect.Contents] = {
+        checkpoint: {"model.pth": (f"weights {number}" * 1000).encode()} for checkpoint, number in lines
+    }
+    assert len(returned) > 5
+    assert inspect.missing(project, returned, experiment_id) == []
+    assert not (project / "repo/orphaned").exists()
+
+
+def test_a_push_that_is_killed_is_finished_by_the_next(project: Path, tmp_path: Path) -> None:
+    """And up to then, no archive is there that no record names."""
+    (project / "model.pth").write_bytes(os.urandom(300_000))
+    experiment = keepsake.init(path="train.py")
+    for number in range(8):
+        experiment.checkpoint(path="model.pth", metrics={"number": number}, quiet=True)
+    experiment.stop()
+    copy = tmp_path / "copy"
+    push = [sys.executable, "-m", "keepsake", "push", f"file://{copy}"]
+    kills = 0
+    for arrived in (0, 1, 3, 6):
+        with subprocess.Popen(push, stderr=subprocess.DEVNULL) as process:
+            while process.poll() is None:
+                if len(list(copy.glob("checkpoints/*"))) > arrived or (not arrived and (copy / "metadata").exists()):
+                    process.kill()
+        kills += process.returncode != 0
+        records = [json.loads(path.read_text()) for path in copy.glob("metadata/experiments/*")]
+        named = {c["id"] for record in records for c in record["checkpoints"]}
+        assert {path.name.partition(".")[0] for path in copy.glob("checkpoints/*")} <= named
+    assert kills
+    command("push", f"file://{copy}")
+    assert inspect.broken(copy) == []
+    names = {path.relative_to(project / "repo") for path in (project / "repo").rglob("*.tar.gz")}
+    assert {path.relative_to(copy) for path in copy.rglob("*.tar.gz")} == names
+    assert len(names) == 9

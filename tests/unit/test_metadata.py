@@ -164,6 +164,20 @@ def test_no_text_in_a_record_disturbs_where_its_checkpoints_stand(text: str) -> 
     assert [{name: c[name] for name in checkpoint} for c in parsed["checkpoints"]] == [checkpoint] * 2
 
 
+@pytest.mark.parametrize(
+    "value", ["-fffffff", "--force", "-Rs3://x", "*******", "abcdef?", "[-]f****", "abc defg", "a\tbcdefg"]
+)
+def test_an_id_that_a_command_line_could_take_for_something_else_is_not_valid(value: str) -> None:
+    assert not metadata.valid_id(value)
+    with pytest.raises(ReadError):
+        metadata.parse_experiment(record(id=value), value)
+
+
+@pytest.mark.parametrize("value", ["abcdef0", "a-bcdef", "$x^$eee", "~abcdef", "ünicode", ID])
+def test_other_ids_are_valid(value: str) -> None:
+    assert metadata.valid_id(value)
+
+
 def test_an_experiment_is_rendered_in_the_order_of_the_format_and_keeps_unknown_fields() -> None:
     parsed = metadata.parse_experiment(
         record(later={"x": [1]}, params={"ü": 1.0}, checkpoints=[checkpoint(1, 0.5, x=1)]), ID
