@@ -67,7 +67,11 @@ def spool_is_empty(project: Path) -> bool:
     ("program", "status", "reason"),
     [
         ("", 0, "finished"),
-        ("sys.exit(3)", 3, "finished"),
+        ("sys.exit(0)", 0, "finished"),
+        ("sys.exit(3)", 3, "exit status 3"),
+        ("sys.exit('no data')", 1, "exit status 1"),
+        ("exit(2)", 2, "exit status 2"),
+        ("raise SystemExit(4)", 4, "exit"),
         ("raise ValueError('diverged')", 1, "exception: ValueError"),
         ("time.sleep(0.5); os.kill(os.getpid(), signal.SIGINT); time.sleep(60)", -signal.SIGINT, "interrupted"),
         ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)", -signal.SIGTERM, "terminated"),

@@ -205,7 +205,7 @@ def test_runs_that_children_of_multiprocessing_begin_end_with_them(project: Path
                 pool.map(train, range(2, 6), chunksize=1)
         """
     )
-    assert "not wholly saved" not in messages
+    assert "not fully saved" not in messages
     assert not (project / ".keepsake").exists()
     ends = {}
     for experiment in keepsake.experiments.list():

@@ -45,7 +45,7 @@ def test_sigterm_in_the_middle_of_writing_a_line_holds_up_nothing(project: Path,
         """,
         status=-signal.SIGTERM,
     )
-    assert "not wholly saved" not in messages
+    assert "not fully saved" not in messages
     experiment = keepsake.experiments.get(output.strip())
     assert (experiment.status, experiment.end_reason) == ("stopped", "terminated")
     assert experiment.python_packages == {"late": "1.0"}
