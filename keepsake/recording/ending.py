@@ -170,9 +170,8 @@ def _at_child_exit() -> None:
 
 
 def _reason() -> str:
-    if time.monotonic() - _signalled < _GRACE_SECONDS:
-        return "terminated"
-    return exit_status.reason()
+    reason = exit_status.reason()
+    return "terminated" if time.monotonic() - _signalled < _GRACE_SECONDS else reason
 
 
 def _end_with_program(reason: str) -> bool:

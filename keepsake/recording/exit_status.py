@@ -56,8 +56,11 @@ def _bottom(frame: FrameType | None) -> FrameType | None:
 def reason() -> str:
     """Return what brings the program to its end: "finished", "interrupted", "exception: …" or "exit …".
 
-    An interactive program outlives its exceptions.
+    An interactive program outlives its exceptions. To be asked once: what is known is let go of, as it keeps the
+    program's objects alive.
     """
+    global _outermost
+    frame, _outermost = _outermost, None
     if hasattr(sys, "ps1") or "ipykernel" in sys.modules:
         return "finished"
     handled = sys.exc_info()[1]  # of a child of multiprocessing
@@ -66,7 +69,7 @@ def reason() -> str:
         return "interrupted" if issubclass(last, KeyboardInterrupt) else f"exception: {last.__name__}"
     if isinstance(handled, SystemExit):
         return _describe(handled.code)
-    return _describe(_code) if _has_left() else "finished"
+    return _describe(_code) if _has_left(frame) else "finished"
 
 
 def _describe(code: object) -> str:
@@ -76,9 +79,8 @@ def _describe(code: object) -> str:
     return f"exit status {status}" if status else "finished"
 
 
-def _has_left() -> bool:
-    """Whether an exception has got out of the program's outermost frame; without a trace, only SystemExit does."""
-    frame = _outermost
+def _has_left(frame: FrameType | None) -> bool:
+    """Whether an exception has got out of that frame, the outermost; without a trace, only SystemExit does."""
     if frame is None or _bottom(sys._getframe()) is frame:  # it still runs
         return False
     from opcode import opname
