@@ -97,7 +97,7 @@ class KeepsakeCallback(*_bases()):  # type: ignore[misc]
         before, self._before_validation = self._before_validation, {}
         metrics = trainer.callback_metrics
         self._of_validation |= {name for name in metrics if name not in before or before[name] is not metrics[name]}
-        self._is_validated = True
+        self._is_validated = not trainer.sanity_checking
         if not trainer.sanity_checking and self._is_due(trainer) and not trainer.is_last_batch:
             self._save(trainer)
             self._record(trainer, trainer.current_epoch)

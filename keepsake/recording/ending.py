@@ -99,8 +99,9 @@ def _recover(root: Path, open_repository: Callable[[str], Repository]) -> None:
 
 def blame(experiment_id: str, error: BaseException) -> None:
     """Take note that a trainer caught `error`, which ends a run: the end of the program may not show it."""
-    is_interrupt = isinstance(error, KeyboardInterrupt)
-    _reasons[experiment_id] = "interrupted" if is_interrupt else f"exception: {type(error).__name__}"
+    name = type(error).__name__
+    reason = "terminated" if name == "SIGTERMException" else f"exception: {name}"  # as Lightning calls it
+    _reasons[experiment_id] = "interrupted" if isinstance(error, KeyboardInterrupt) else reason
 
 
 def end(entry: Entry, reason: str) -> KeepsakeError | None:

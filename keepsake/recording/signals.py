@@ -13,7 +13,7 @@ from types import FrameType
 
 _NUMBERS = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
-_seen: set[int] = set()  # the signals that a handler was installed for, or that belong to somebody else
+_installed: set[int] = set()  # once each: who sets the default again means it
 _end: Callable[[], object] = bool  # until `listen` is called
 _save: Callable[[], object] = bool
 
@@ -30,11 +30,10 @@ def listen(end: Callable[[], object], save: Callable[[], object]) -> None:
     if threading.current_thread() is not threading.main_thread():
         return
     for number in _NUMBERS:
-        if number not in _seen:
-            _seen.add(number)
-            if signal.getsignal(number) is signal.SIG_DFL:
-                with suppress(ValueError):  # in a subinterpreter
-                    signal.signal(number, _on_signal)
+        if number not in _installed and signal.getsignal(number) is signal.SIG_DFL:
+            with suppress(ValueError):  # in a subinterpreter
+                signal.signal(number, _on_signal)
+                _installed.add(number)
 
 
 def is_handled(number: int) -> bool:
@@ -86,7 +85,7 @@ def hear_in_pool() -> None:
 
 
 def _after_fork() -> None:
-    _seen.clear()
+    _installed.clear()
     for number in _NUMBERS:
         if is_handled(number):
             # A handler in Python waits for ever if the signal comes just before the child blocks in C, as the workers
