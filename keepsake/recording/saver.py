@@ -217,10 +217,10 @@ class Saver:
         job = next((job for job in jobs if not job.is_idle()), None)
         if job is None:
             return False
-        reason = job.error or f"{job.repository.url} does not answer."
         say(
-            f"Waiting for {job.repository.url}, until nothing has moved for {patience:g} s (KEEPSAKE_EXIT_SECONDS): "
-            f"{reason}\nCtrl-C ends the wait. What is left stays safe in {job.entry.directory}."
+            f"Waiting for {job.repository.url} until nothing has moved for {patience:g} s (KEEPSAKE_EXIT_SECONDS). "
+            f"{job.error or 'It does not answer.'}\n"
+            f"Ctrl-C ends the wait. What is left stays safe in {job.entry.directory}."
         )
         return True
 
