@@ -35,7 +35,6 @@ from keepsake.metadata import (
 )
 from keepsake.recording import ending, environment
 from keepsake.recording.entry import Entry
-from keepsake.recording.heartbeat import heart
 from keepsake.recording.run import begin_experiment
 from keepsake.recording.saver import saver
 from keepsake.recording.spool import spool_root
@@ -228,20 +227,27 @@ class Experiment:
                 root, base, self._project._repository.url, in_repository=True
             )
             self._entry.begin()
-            heart().start(self._project._repository, self._entry, visible=False)
+            saver().beat(self._entry, self._project._repository, visible=False)
         return self._entry
 
     def stop(self) -> None:
         """End the experiment: it shows as stopped at once, and what is pending is saved before this returns.
 
-        The end of a script does the same. In a notebook, call it. With KEEPSAKE_STRICT=1, what is not saved raises.
+        The end of a script does the same. In a notebook, call it. It never raises into a script: what cannot be saved
+        is said and stays safe in the spool. With KEEPSAKE_STRICT=1, it raises that.
         """
-        if self._entry is None:
-            self._project._repository.end_heartbeat(self.id)
-            return
-        error = ending.end(self._entry, "stopped")
-        if error is not None and ending.is_strict():
-            raise error
+        try:
+            if self._entry is None:
+                self._project._repository.end_heartbeat(self.id)
+                return
+            error = ending.end(self._entry, "stopped")
+            if error is not None:
+                raise error
+        except Exception as error:
+            if ending.is_strict():
+                raise
+            reason = str(error) if isinstance(error, KeepsakeError) else f"{type(error).__name__}: {error}"
+            say_error(f"Experiment {self.short_id()} is not fully saved yet: {reason}")
 
     # Reading
 

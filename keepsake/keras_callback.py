@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from keepsake.exceptions import MissingExtra, ValidationError
 from keepsake.experiment import Experiment
 from keepsake.project import init
+from keepsake.util.console import warn
 
 try:
     from keras.callbacks import Callback
@@ -30,8 +32,11 @@ class KeepsakeCallback(Callback):  # type: ignore[misc]
         save_freq: "epoch", or after how many batches.
         save_weights_only: save the weights without the rest of the model.
 
+    A checkpoint whose epoch or batch has no validation is recorded without the primary metric.
+
     Attributes:
-        experiment: the Experiment, once training has begun. In a notebook, call `experiment.stop()` at the end.
+        experiment: the Experiment, once training has begun; the next `fit()` ends it. In a notebook, call
+            `experiment.stop()` at the end.
 
     Raises ValidationError for a `filepath` or `save_freq` that Keras cannot save by.
     """
@@ -52,6 +57,7 @@ class KeepsakeCallback(Callback):  # type: ignore[misc]
         self.experiment: Experiment | None = None
         self._hyperparameters = params  # Keras has attributes `params` and `model` of its own
         self._epoch = self._batches = 0
+        self._metric_names: set[str] = set()
         self._check()
 
     def _check(self) -> None:
@@ -62,8 +68,11 @@ class KeepsakeCallback(Callback):  # type: ignore[misc]
             raise ValidationError(f"filepath must end in {endings[0]} (or in .h5 or .hdf5), not {self.filepath!r}")
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Begin an experiment, and save the project directory."""
+        """Begin an experiment, and save the project directory. An earlier training's experiment ends."""
+        if self.experiment is not None:
+            self.experiment.stop()
         self._batches = 0
+        self._metric_names.clear()
         self.experiment = init(path=".", params=self._hyperparameters)
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -81,13 +90,27 @@ class KeepsakeCallback(Callback):  # type: ignore[misc]
         if self.save_freq == "epoch":
             self._checkpoint(logs, step=epoch)
 
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Say so if no checkpoint had the primary metric: its name is probably misspelt."""
+        if self._metric_names and self.primary_metric and self.primary_metric[0] not in self._metric_names:
+            warn(
+                f"No checkpoint has the primary metric {self.primary_metric[0]!r}. "
+                f"The metrics of this training are: {', '.join(sorted(self._metric_names))}."
+            )
+
     def _checkpoint(self, logs: Mapping[str, Any] | None, step: int | None, **names: int) -> None:
         assert self.experiment is not None  # noqa: S101 - Keras calls on_train_begin first
         metrics = dict(logs or {})
-        path = None if self.filepath is None else self.filepath.format(epoch=self._epoch + 1, **names, **metrics)
-        if path is not None:
+        self._metric_names |= metrics.keys()
+        path = None
+        if self.filepath is not None:
+            path = self.filepath.format_map(_Names(epoch=self._epoch + 1, **names, **metrics))
             self._save(path)
-        self.experiment.checkpoint(path=path, step=step, metrics=metrics, primary_metric=self.primary_metric)
+        primary = self.primary_metric
+        if primary and primary[0] not in metrics:
+            primary = None
+        # A line for each checkpoint would break Keras's progress bar
+        self.experiment.checkpoint(path=path, step=step, metrics=metrics, primary_metric=primary, quiet=True)
 
     def _save(self, path: str) -> None:
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
@@ -98,3 +121,10 @@ class KeepsakeCallback(Callback):  # type: ignore[misc]
         else:
             # Keras 3 writes no other file of weights alone; load_weights() reads them from this one, too
             self.model.save(path, include_optimizer=False)
+
+
+class _Names(dict[str, Any]):
+    """What a file's name may hold; a metric that this epoch does not have is `nan`."""
+
+    def __missing__(self, name: str) -> float:
+        return math.nan

@@ -1,4 +1,4 @@
-"""The runs of this process, and how each ends: `stop()`, the end of the program, an exception, Ctrl-C or SIGTERM."""
+"""The runs of this process, and how each ends: `stop()`, the end of the program, an exception, Ctrl-C or a signal."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import atexit
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from types import FrameType
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keepsake.exceptions import KeepsakeError, WriteError
+from keepsake.exceptions import KeepsakeError
 from keepsake.metadata import time_text
-from keepsake.recording.heartbeat import heart
+from keepsake.recording import exit_status, signals
+from keepsake.recording.job import HURRY_SECONDS
 from keepsake.recording.recovery import Recovery
 from keepsake.recording.saver import saver, say_pending
 from keepsake.util.console import warn
@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from keepsake.recording.entry import Entry
     from keepsake.repository.repository import Repository
 
-_HURRY_SECONDS = 2.0  # all that Ctrl-C and SIGTERM wait
 _RECOVERY_SECONDS = 10.0
+_GRACE_SECONDS = 300.0  # a program that ends so soon after another handler heard SIGTERM was ended by that
 
 _running: dict[str, tuple[Entry, Repository]] = {}
+_reasons: dict[str, str] = {}  # why a run ends, if that is known before the program's end
+_recoveries: dict[Path, Recovery] = {}  # by spool
 _installed = False
-_recovery: Recovery | None = None
+_signalled = float("-inf")  # when another handler heard SIGTERM last, and called ours
 
 
 def is_strict() -> bool:
@@ -51,67 +53,52 @@ def begin(entry: Entry, repository: Repository) -> None:
 def watch() -> None:
     """See to it that the end of the program saves what waits."""
     global _installed
+    signals.listen(
+        _end_by_signal, _save_for_other_handler
+    )  # each time: the first may have come from a thread, which cannot
     if _installed:
         return
     _installed = True
+    exit_status.watch()
     atexit.register(_at_exit)
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _on_sigterm)
     processes = sys.modules.get("multiprocessing.process")
     if processes is not None and processes.parent_process() is not None:
         from multiprocessing.util import Finalize
 
-        Finalize(None, _at_exit, exitpriority=0)  # forked ones end without what is registered with atexit
-        is_ours = signal.getsignal(signal.SIGTERM) is _on_sigterm
+        Finalize(None, _at_child_exit, exitpriority=0)  # forked ones end without what is registered with atexit
+        is_ours = signals.is_handled(signal.SIGTERM)
         if is_ours and processes.current_process().daemon and sys.platform != "win32":
-            _hear_sigterm()
-
-
-def _hear_sigterm() -> None:
-    """Let SIGTERM end a worker of a Pool even if it comes just before the worker waits for its next task.
-
-    That waits in C for a lock that is never given back, and a handler in Python would wait until that is over.
-    """
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-
-    def listen() -> None:
-        while os.read(reader, 1)[0] != signal.SIGTERM:
-            pass
-        time.sleep(0.1)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
-
-    other = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    if other == -1:
-        threading.Thread(target=listen, name="keepsake-sigterm", daemon=True).start()
-    else:  # somebody listens already, such as asyncio
-        signal.set_wakeup_fd(other, warn_on_full_buffer=False)
-        os.close(reader)
-        os.close(writer)
+            signals.hear_in_pool()
 
 
 def recover_in_background(entry: Entry, open_repository: Callable[[str], Repository]) -> None:
     """Finish what others than `entry` left in its spool; the end of the program waits for that, but not for long."""
-    global _recovery
     root = entry.directory.parent
     with suppress(OSError):
         if os.listdir(root) == [entry.id]:
             return
-    if _recovery is None or not _recovery.is_under_way:
-        _recovery = Recovery(root, entry.repository, open_repository)
+    recovery = _recoveries.get(root)
+    if recovery is None or not recovery.is_under_way:
+        with suppress(RuntimeError):  # no thread can be started: the next run recovers
+            _recoveries[root] = Recovery(root, entry.repository, open_repository)
+
+
+def blame(experiment_id: str, error: BaseException) -> None:
+    """Take note that a trainer caught `error`, which ends a run: the end of the program may not show it."""
+    name = type(error).__name__
+    reason = "terminated" if name == "SIGTERMException" else f"exception: {name}"  # as Lightning calls it
+    _reasons[experiment_id] = "interrupted" if isinstance(error, KeyboardInterrupt) else reason
 
 
 def end(entry: Entry, reason: str) -> KeepsakeError | None:
     """Save what waits of a run, and return what hindered that; end it, if this process began it.
 
-    It says so in its record, and lets its heartbeat go.
+    Its record says how it ended, and its heartbeat goes.
     """
     if entry.id in _running:
-        heart().stop([entry.id])
-        _say_goodbye(entry.id, reason)
+        _say_goodbye(entry.id, _reasons.get(entry.id, reason))
     error = None if is_offline() else saver().finish(entry)
-    if not entry.close():
-        entry.rest()
+    _close(entry)
     return error
 
 
@@ -119,74 +106,95 @@ def _say_goodbye(experiment_id: str, reason: str) -> None:
     entry, repository = _running[experiment_id]
     try:
         entry.append({"experiment": {"ended": time_text(), "end_reason": reason}})
-    except WriteError as error:  # a full disk: what waits is to be saved all the same
-        warn(str(error))
+    except Exception as error:  # noqa: BLE001 - such as a full disk: what waits is saved all the same
+        warn(str(error) or type(error).__name__)
     if not is_offline():
-        saver().notify(entry, repository, task=lambda: repository.end_heartbeat(experiment_id))
+        saver().notify(entry, repository)
+    saver().leave(experiment_id)
     _running.pop(experiment_id, None)  # not before: a signal's handler may come between, and say it then
+    _reasons.pop(experiment_id, None)
+
+
+def _close(entry: Entry) -> None:
+    """Remove an entry in which nothing waits; if that fails, the next recovery removes it."""
+    with suppress(OSError, KeepsakeError):
+        if not entry.close():
+            entry.rest()
 
 
 def _end_all(reason: str, seconds: float | None) -> bool:
     """End all runs and save what waits, in all within `seconds` if given; return whether all is saved."""
     deadline = None if seconds is None else time.monotonic() + seconds
-    heart().stop(list(_running))
-    entries = [entry for entry, _ in _running.values()]
+    entries = [entry for entry, _ in list(_running.values())]
     for experiment_id in list(_running):
-        _say_goodbye(experiment_id, reason)
+        is_own = reason.startswith(("exception", "interrupted", "terminated"))
+        _say_goodbye(experiment_id, reason if is_own else _reasons.get(experiment_id, reason))
     left = saver().finish_all(seconds=None if deadline is None else max(0.0, deadline - time.monotonic()))
-    if _recovery is not None:
-        _recovery.wait(_RECOVERY_SECONDS if deadline is None else max(0.0, deadline - time.monotonic()))
+    patience = time.monotonic() + _RECOVERY_SECONDS if deadline is None else deadline
+    for recovery in list(_recoveries.values()):
+        recovery.wait(max(0.0, patience - time.monotonic()))
     for entry in entries:
-        if not entry.close():
-            entry.rest()
+        _close(entry)
     say_pending(left)
     return not left
 
 
 def _at_exit() -> None:
-    atexit.unregister(_at_exit)  # a forked child may have inherited one
-    reason = _exit_reason()
-    try:
-        saved = _end_all(reason, _HURRY_SECONDS if reason == "interrupted" else None)
-    except KeyboardInterrupt:
-        say_pending(saver().finish_all(seconds=0))
-        return
-    except OSError as error:  # of the spool's disk
-        warn(f"Not all may be saved: {error}. What waits is safe; `keepsake sync`, or the next run here, goes on.")
-        saved = False
-    if not saved and is_strict():
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(1)  # nothing else can change the exit status of an interpreter that is ending
+    """End the runs with the program; in strict mode, what is not saved makes its exit status 1 if that was 0."""
+    reason = _reason()
+    saved = _end_with_program(reason)
+    if not saved and is_strict() and reason in ("finished", "terminated", "exit"):
+        exit_status.force(1)
     if reason == "interrupted":
         with suppress(KeyboardInterrupt):
             exec("raise KeyboardInterrupt")  # noqa: S102 - so CPython ends by SIGINT; what was imported made it forget
 
 
-def _exit_reason() -> str:
-    """What brought the program to its end; an interactive one outlives its exceptions."""
-    last = getattr(sys, "last_type", None) or sys.exc_info()[0]  # of a child of multiprocessing
-    if last in (None, SystemExit) or hasattr(sys, "ps1") or "ipykernel" in sys.modules:
-        return "finished"
-    return "interrupted" if issubclass(last, KeyboardInterrupt) else f"exception: {last.__name__}"
+def _at_child_exit() -> None:
+    """Do the same for a child of multiprocessing, whose exit status an exception does change."""
+    reason = _reason()
+    if not _end_with_program(reason) and is_strict() and reason == "finished":
+        raise SystemExit(1)
 
 
-def _on_sigterm(number: int, frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_IGN)  # it is being done
-    _end_all("terminated", _HURRY_SECONDS)
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
+def _reason() -> str:
+    reason = exit_status.reason()
+    return "terminated" if time.monotonic() - _signalled < _GRACE_SECONDS else reason
+
+
+def _end_with_program(reason: str) -> bool:
+    """End all runs and return whether all is saved; nothing is raised."""
+    atexit.unregister(_at_exit)  # a forked child may have inherited one
+    is_interrupted = "interrupted" in (reason, *_reasons.values())
+    try:
+        return _end_all(reason, HURRY_SECONDS if is_interrupted else None)
+    except KeyboardInterrupt:
+        left = saver().finish_all(seconds=0)
+        say_pending(left)
+        return not left
+    except Exception as error:  # noqa: BLE001 - such as one of the spool's disk
+        warn(f"Not all may be saved: {error}. What waits is safe; `keepsake sync`, or the next run here, goes on.")
+        return False
+
+
+def _end_by_signal() -> None:
+    _end_all("terminated", HURRY_SECONDS)
+
+
+def _save_for_other_handler() -> None:
+    """Save what waits: nobody knows whether the program goes on, as it does when a job is queued again, or how long."""
+    global _signalled
+    _signalled = time.monotonic()
+    saver().finish_all(seconds=HURRY_SECONDS)
 
 
 def _after_fork() -> None:
-    global _recovery, _installed
+    global _installed, _signalled
     _running.clear()  # only the process that began a run ends it
-    _recovery = None
+    _reasons.clear()
+    _recoveries.clear()
     _installed = False
-    if signal.getsignal(signal.SIGTERM) is _on_sigterm:
-        # A handler in Python waits for ever if the signal comes just before the child blocks in C, as the workers of
-        # multiprocessing do that Pool.terminate() ends. What they recorded is in the spool
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _signalled = float("-inf")
 
 
 if hasattr(os, "register_at_fork"):

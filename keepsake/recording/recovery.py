@@ -72,6 +72,12 @@ class Recovery:
             self._resting.wait(min(0.05, max(0.0, deadline - time.monotonic())))
 
     def _run(self) -> None:
+        try:
+            self._recover()
+        except BaseException as error:  # noqa: BLE001 - a traceback in the training's output helps nobody
+            warn(f"What earlier runs left in {self._root} could not be sent yet: {type(error).__name__}: {error}.")
+
+    def _recover(self) -> None:
         spool.sweep(self._root)
         later = [entry for entry in spool.entries(self._root) if self._may_send(entry) and not self._finish(entry)]
         seen = {entry.id: _touched(entry) for entry in later}

@@ -12,7 +12,6 @@ from keepsake.packages import get_imported_packages
 from keepsake.recording import ending
 from keepsake.recording.entry import Entry
 from keepsake.recording.environment import warn_of_secret_files
-from keepsake.recording.heartbeat import heart
 from keepsake.recording.journal import Changes
 from keepsake.recording.saver import saver
 from keepsake.recording.spool import known_identity, remember_identity, spool_root
@@ -52,7 +51,7 @@ def begin_experiment(project: Project, record: Record, modules: list[str], *, di
         entry.discard()
         raise
     ending.begin(entry, repository)
-    heart().start(repository, entry, visible=not (disable_heartbeat or ending.is_offline()))
+    saver().beat(entry, repository, visible=not (disable_heartbeat or ending.is_offline()))
     _gather_later(project, entry, repository, modules, files=bool(record["path"]))
     return entry
 
@@ -126,10 +125,12 @@ def _publish_within_deadline(repository: Repository, entry: Entry, *, beat: bool
             with suppress(KeepsakeError):  # why init() fails is said, not that this does
                 repository.withdraw(entry.record)
 
-    threading.Thread(target=run, name="keepsake-init", daemon=True).start()
     try:
-        saver().prepare()  # while the disk or the network is at work
-        heart().prepare()
+        threading.Thread(target=run, name="keepsake-init", daemon=True).start()
+    except RuntimeError:  # no thread can be started, so there is no deadline
+        run()
+    try:
+        saver().prepare(repository)  # while the disk or the network is at work
         if not finished.wait(_DEADLINE_SECONDS):
             raise WriteError(
                 f"{repository.url} does not answer (waited {_DEADLINE_SECONDS:.0f} s). Check the network and the URL; "

@@ -1,8 +1,8 @@
 """The threads that bring what a program records into the repository, while it runs and at its end.
 
-Three of them: metrics do not wait for gigabytes, and making what waits safe against a power cut waits for no network.
-All are daemons that start early, because no thread can be started while the interpreter ends; safety rests on the
-spool, never on a handler.
+Each repository has four, one per step: metrics do not wait for gigabytes, making what waits safe against a power cut
+waits for no network, and a repository that hangs holds up no other one. All are daemons that start early, because no
+thread can be started while the interpreter ends; safety rests on the spool, never on a handler.
 """
 
 from __future__ import annotations
@@ -11,12 +11,17 @@ import operator
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from keepsake.exceptions import DoesNotExist, KeepsakeError, WriteError
+from keepsake.recording import heartbeat
+from keepsake.recording.job import HURRY_SECONDS, STEPS, Job, Step, exit_seconds, is_final
 from keepsake.recording.mover import publish, upload
 from keepsake.util.console import Progress, say, warn
+from keepsake.util.loop import Loop
 
 if TYPE_CHECKING:
     from keepsake.recording.entry import Entry
@@ -24,56 +29,42 @@ if TYPE_CHECKING:
     from keepsake.util.workers import Workers
 
 _RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
-_STALL_SECONDS = 20.0  # the end of the program waits as long as bytes move
-_LAST_TRIES = 3
+_SHORT_RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0)  # while somebody waits
+_FINAL_TRIES = 2  # of what cannot heal by waiting
 _SYNC_SECONDS = 0.5  # a power cut costs no more than the last second
 _DUTY = 200  # the pause after publishing, in times that it computed: so it slows less than a hundredth of the calls
 _LONGEST_PAUSE = 15.0  # seconds
-
-
-class _Job:
-    """An experiment of this process that is being saved."""
-
-    def __init__(self, entry: Entry, repository: Repository) -> None:
-        self.entry = entry
-        self.repository = repository
-        self.due: dict[str, float] = {}  # step → monotonic time
-        self.active: set[str] = set()
-        self.failures: dict[str, int] = {}  # step → how often it has failed in a row
-        self.errors: dict[str, KeepsakeError] = {}  # step → why it failed last
-        self.resting = 0.0  # no publishing before this time
-        self.draining = False  # somebody waits
-        self.late = False  # something new came while somebody waited
-        self.offline = False  # only made safe against a power cut
-        self.others = False  # also what other processes left, at the end
-        self.tasks: list[Callable[[], None]] = []
-
-    def is_idle(self) -> bool:
-        return not (self.due.keys() | self.active) - {"sync"}
-
-    @property
-    def error(self) -> KeepsakeError | None:
-        """What hinders it now."""
-        return next(iter(self.errors.values()), None)
+_IDLE_SECONDS = 60.0  # the threads of a repository without experiments end after this time
+_REFUSED_SECONDS = 5.0  # the pause after the system refused a thread
+_TICK_SECONDS = 0.5
+_SILENCE_SECONDS = 2.0  # whoever waits is told why after this time without progress
 
 
 class Saver:
     """The threads of one process and their work."""
 
     def __init__(self) -> None:
-        self._jobs: dict[str, _Job] = {}
+        self._jobs: dict[str, Job] = {}
         self._changed = threading.Condition()
-        self._threads: list[threading.Thread] = []
+        self._loops: dict[str, dict[Step, Loop]] = {}  # by the repository's URL
+        self._refused = 0.0  # no threads are started before this time
+        self._at_work: set[int] = set()  # the threads that are in the middle of a step
         self._last_move = time.monotonic()
-        self._progress: Progress | None = None
+        self._bars: list[Progress] = []
         self._workers: Workers | None = None
+        self._actions: dict[Step, Callable[[Job], None]] = {
+            "publish": self._publish,
+            "upload": self._upload,
+            "sync": self._sync,
+            "heartbeat": self._beat,
+        }
 
     # From the training loop
 
-    def prepare(self) -> None:
-        """Start the threads, which `notify` does if they are not there."""
+    def prepare(self, repository: Repository) -> None:
+        """Start the threads for a repository; `notify` does so too if they are not there."""
         with self._changed:
-            self._start(files=False)
+            self._start(repository.url)
 
     def notify(
         self,
@@ -92,162 +83,334 @@ class Saver:
         """
         now = time.monotonic() + after
         with self._changed:
-            job = self._jobs.get(entry.id)
-            if job is None:
-                job = self._jobs[entry.id] = _Job(entry, repository)
+            job = self._job(entry, repository)
             if task is not None:
                 job.tasks.append(task)
                 job.due["upload"] = now
-            self._start(files=files)
-            # What is due already, the threads know: waking them costs the caller 0.1 ms
+            if files and self._workers is None:
+                from keepsake.util.workers import Workers
+
+                self._workers = Workers()
+            self._start(job.lane)
+            # The threads know what is due already: waking them costs the caller 0.1 ms
             is_news = task is not None or not job.due.keys() >= {"publish", "sync"}
             job.offline = offline
-            if job.draining and threading.current_thread() not in self._threads:
+            if job.waiting and threading.get_ident() not in self._at_work:
                 job.late = True  # nobody waits for what comes now: a thread may checkpoint without end
             elif not offline:
-                job.due.setdefault("publish", now if job.draining else max(job.resting, now))
+                job.due.setdefault("publish", now if job.waiting else max(job.resting, now))
             job.due.setdefault("sync", now + _SYNC_SECONDS)
             if is_news:
                 self._changed.notify_all()
 
-    def finish(self, entry: Entry, *, seconds: float | None = None) -> KeepsakeError | None:
-        """Wait until an entry is saved, as long as bytes move or for `seconds`; return what hindered it."""
+    def beat(self, entry: Entry, repository: Repository, *, visible: bool) -> None:
+        """Beat for an experiment from now on, until `leave`."""
+        with self._changed:
+            job = self._job(entry, repository)
+            job.pulse = heartbeat.Pulse(entry, repository, visible=visible)
+            job.due["heartbeat"] = time.monotonic() + heartbeat.BEAT_SECONDS
+            self._start(job.lane)
+            self._changed.notify_all()
+
+    def leave(self, experiment_id: str) -> None:
+        """Beat no more for an experiment, and take its heartbeat away in the background."""
+        with self._changed:
+            job = self._jobs.get(experiment_id)
+            if job is not None and job.pulse is not None:
+                job.pulse.leave()
+                job.due["heartbeat"] = 0.0
+                self._changed.notify_all()
+
+    def finish(self, entry: Entry) -> KeepsakeError | None:
+        """Wait until an entry is saved, as long as there is progress; return what hindered it."""
         job = self._jobs.get(entry.id)
         if job is None:
             return None
-        self._wait([job], seconds)
-        with self._changed:
-            if job.is_idle() and not job.error and job.entry.close():
-                self._jobs.pop(entry.id, None)
-                job.repository.forget(entry.id)
+        self._wait([job], None)
+        if job.is_idle() and not job.error and _close(job.entry):
+            with self._changed:
+                if job.is_idle():  # nothing has come meanwhile
+                    self._jobs.pop(entry.id, None)
+                    job.repository.forget(entry.id)
+        if job.error is None and not job.is_saved():
+            return WriteError(f"{job.repository.url} does not answer. Check the network and the server.")
         return job.error
 
-    def finish_all(self, *, seconds: float | None = None) -> list[_Job]:
-        """Wait for all entries; return those that still hold something."""
-        jobs = [job for job in self._jobs.values() if not job.offline]
+    def finish_all(self, *, seconds: float | None = None) -> list[Job]:
+        """Wait for all entries, as long as there is progress or for `seconds`; return those that are not saved."""
+        jobs = [job for job in list(self._jobs.values()) if not job.offline]
         self._wait(jobs, seconds)
-        return [job for job in jobs if job.error or not job.is_idle() or not job.entry.close()]
+        left = [job for job in jobs if not job.is_saved()]
+        for job in jobs:
+            if job not in left:
+                _close(job.entry)
+        return left
 
-    def _wait(self, jobs: list[_Job], seconds: float | None) -> None:
+    def _job(self, entry: Entry, repository: Repository) -> Job:
+        job = self._jobs.get(entry.id)
+        if job is None:
+            job = self._jobs[entry.id] = Job(entry, repository)
+        return job
+
+    # Waiting for the end
+
+    def _wait(self, jobs: list[Job], seconds: float | None) -> None:
         started = self._last_move = time.monotonic()
-        pending = sum(job.entry.size() for job in jobs)
-        with Progress("Saving", pending or None) as progress, self._changed:
-            self._progress = progress
+        patience = exit_seconds()
+        if jobs and all(job.given_up or job.is_idle() for job in jobs):
+            patience = min(patience, HURRY_SECONDS)  # it was waited for before
+        was_told = False
+        with Progress("Saving", _pending(jobs)) as progress:
+            self._bars.append(progress)
             try:
-                for job in jobs:
-                    job.draining, job.others, job.resting = True, True, 0.0
-                    job.failures.clear()
-                    job.due = {"publish": 0.0, **dict.fromkeys(job.due, 0.0)}
-                self._changed.notify_all()
-                while not all(job.is_idle() for job in jobs):
+                self._hurry(jobs, start=seconds is None)
+                while True:
                     now = time.monotonic()
-                    left = started + seconds - now if seconds is not None else self._last_move + _STALL_SECONDS - now
-                    if left <= 0:
-                        break
-                    self._changed.wait(min(left, 0.5))
+                    left = self._last_move + patience - now if seconds is None else started + seconds - now
+                    with self._changed:
+                        if left <= 0 or all(job.is_idle() for job in jobs):
+                            break
+                        self._changed.wait(min(left, _TICK_SECONDS))
+                    if seconds is None:
+                        progress.advance(0)  # so it is drawn also while nothing moves
+                        was_told = was_told or self._explain(jobs, patience)
+                        self._help(jobs)
             finally:
-                self._progress = None
-                for job in jobs:
-                    job.draining = False
-                    if job.late:
-                        job.late = False
-                        job.due.setdefault("publish", time.monotonic())
-                self._changed.notify_all()
+                self._bars.remove(progress)
+                self._relax(jobs)
+
+    def _hurry(self, jobs: list[Job], *, start: bool) -> None:
+        """Make all steps due now: somebody waits.
+
+        `start`: also start threads that are missing. A signal's handler must not: it may have interrupted just that.
+        """
+        with self._changed:
+            for job in jobs:
+                job.waiting += 1
+                job.others, job.resting = True, 0.0
+                job.failures.clear()
+                for step in STEPS:
+                    if step == "publish" or (step in job.due and step != "heartbeat"):
+                        job.due[step] = 0.0
+                if start:
+                    self._start(job.lane)
+            self._changed.notify_all()
+
+    def _relax(self, jobs: list[Job]) -> None:
+        """Go on in the background with what is not saved: nobody waits any more."""
+        with self._changed:
+            now = time.monotonic()
+            for job in jobs:
+                job.waiting = max(0, job.waiting - 1)
+                job.given_up = not job.is_saved()
+                if job.late:
+                    job.late = False
+                    job.due.setdefault("publish", now)
+                for step in job.errors:
+                    job.due.setdefault(step, now + _RETRY_SECONDS[0])
+            self._changed.notify_all()
+
+    def _explain(self, jobs: list[Job], patience: float) -> bool:
+        """Say once what is waited for, if nothing has moved for a while; return whether it is said."""
+        if time.monotonic() - self._last_move < min(_SILENCE_SECONDS, patience / 2):
+            return False
+        job = next((job for job in jobs if not job.is_idle()), None)
+        if job is None:
+            return False
+        say(
+            f"Waiting for {job.repository.url} until nothing has moved for {patience:g} s (KEEPSAKE_EXIT_SECONDS). "
+            f"{job.error or 'It does not answer.'}\n"
+            f"Ctrl-C ends the wait. What is left stays safe in {job.entry.directory}."
+        )
+        return True
+
+    def _help(self, jobs: list[Job]) -> None:
+        """Do here what is due in a thread that the system refuses to start."""
+        for job in jobs:
+            for step, loop in self._loops.get(job.lane, {}).items():
+                with self._changed:
+                    if loop.is_alive() or job.due.get(step, float("inf")) > time.monotonic():
+                        continue
+                    job.begin(step)
+                self._perform(job, step)
 
     # In the background
 
-    def _start(self, *, files: bool) -> None:
-        if files and self._workers is None:
-            from keepsake.util.workers import Workers
+    def _start(self, lane: str) -> bool:
+        """Start the threads of a repository, those too that have died; return whether all run."""
+        loops = self._loops.get(lane)
+        if loops is None:
+            loops = {step: Loop(f"keepsake-{step}", partial(self._turn, lane, step)) for step in STEPS}
+            self._loops[lane] = loops
+        if all(loop.is_alive() for loop in loops.values()):
+            return True
+        if time.monotonic() < self._refused:
+            return False
+        for loop in loops.values():
+            if not loop.start():
+                self._refused = time.monotonic() + _REFUSED_SECONDS
+                return False
+        return True
 
-            self._workers = Workers()
-        if not self._threads:
-            for step in (self._publish, self._upload, self._sync):
-                thread = threading.Thread(target=self._run, args=(step,), name=f"keepsake{step.__name__}", daemon=True)
-                thread.start()
-                self._threads.append(thread)
+    def _turn(self, lane: str, step: Step) -> bool:
+        """Do a step for the next experiment for which it is due; return False if there is none for long."""
+        with self._changed:
+            job = self._next(lane, step)
+            if job is None:
+                return False
+            job.begin(step)
+        self._perform(job, step)
+        return True
 
-    def _run(self, step: Callable[[_Job], None]) -> None:
-        name = step.__name__.strip("_")
+    def _next(self, lane: str, step: Step) -> Job | None:
+        idle_since = time.monotonic()
         while True:
-            with self._changed:
-                job = self._next(name)
-                del job.due[name]
-                job.active.add(name)
-            try:
-                step(job)
-            except DoesNotExist:
-                self._gone(job)
-            except KeepsakeError as error:
-                self._failed(job, name, error)
-            except OSError as error:
-                where = error.filename or job.entry.directory
-                self._failed(job, name, WriteError(f"{where}: {error.strerror or error}"))
-            except Exception as error:  # noqa: BLE001 - a bug of ours must not end the thread that saves
-                self._failed(job, name, KeepsakeError(f"unexpected {type(error).__name__}: {error}"))
-            else:
-                job.failures.pop(name, None)
-                job.errors.pop(name, None)
-            with self._changed:
-                job.active.discard(name)
-                self._changed.notify_all()
-
-    def _next(self, name: str) -> _Job:
-        """Wait for the next job of that step."""
-        while True:
-            due = [(job.due[name], job) for job in self._jobs.values() if name in job.due]
-            if not due:
-                self._changed.wait()
-                continue
-            moment, job = min(due, key=operator.itemgetter(0))
+            jobs = [job for job in self._jobs.values() if job.lane == lane]
+            due = [(job.due[step], job) for job in jobs if step in job.due]
             now = time.monotonic()
-            if moment <= now:
+            moment, job = min(due, key=operator.itemgetter(0), default=(float("inf"), None))
+            if job is not None and moment <= now:
                 return job
-            self._changed.wait(moment - now)
+            timeout = moment - now
+            if not jobs:
+                timeout = idle_since + _IDLE_SECONDS - now
+                if timeout <= 0:
+                    loops = self._loops[lane]
+                    loops[step] = Loop(f"keepsake-{step}", partial(self._turn, lane, step))  # for the next time
+                    return None
+            elif not self._start(lane):
+                timeout = min(timeout, _REFUSED_SECONDS)
+            self._changed.wait(None if timeout == float("inf") else timeout)
 
-    def _publish(self, job: _Job) -> None:
+    def _perform(self, job: Job, step: Step) -> None:
+        """Do a step. Whatever it raises, the step is done or tried again."""
+        error: BaseException | None = None
+        self._at_work.add(threading.get_ident())
+        try:
+            self._actions[step](job)
+        except BaseException as caught:  # noqa: BLE001 - a bug of ours must not end the thread that saves
+            error = caught
+        self._at_work.discard(threading.get_ident())
+        try:
+            self._settle(job, step, error)
+        finally:
+            with self._changed:
+                job.active.discard(step)
+                self._changed.notify_all()
+        if isinstance(error, KeyboardInterrupt):  # of one who helps
+            raise error
+
+    def _settle(self, job: Job, step: Step, error: BaseException | None) -> None:
+        if error is None:
+            with self._changed:
+                job.failures.pop(step, None)
+                job.errors.pop(step, None)
+        elif isinstance(error, DoesNotExist) and step in ("publish", "upload"):
+            self._gone(job)
+        elif step == "heartbeat" and not (job.pulse and job.pulse.is_leaving):
+            with self._changed:  # the saver speaks up when the repository is away; the next beat comes soon
+                job.due.setdefault(step, time.monotonic() + heartbeat.BEAT_SECONDS)
+        else:
+            self._failed(job, step, _as_ours(error, job))
+
+    def _publish(self, job: Job) -> None:
         started = time.thread_time()  # waiting for a network slows nobody
         publish(job.entry, job.repository, others=job.others)
         now = self._last_move = time.monotonic()
         pause = min(_DUTY * (time.thread_time() - started), _LONGEST_PAUSE)
         job.resting = now + max(job.repository.storage.seconds_between_writes, pause)
+        job.given_up = False
         if job.entry.packs():
             with self._changed:
                 job.due.setdefault("upload", now)
                 self._changed.notify_all()
 
     @staticmethod
-    def _sync(job: _Job) -> None:
+    def _sync(job: Job) -> None:
         job.entry.sync(packs=job.offline or job.repository.storage.directory is None)
 
-    def _upload(self, job: _Job) -> None:
+    def _upload(self, job: Job) -> None:
         while job.tasks:
             job.tasks[0]()
             del job.tasks[0]
-        upload(job.entry, job.repository, self._workers, self._moved)
+        size = job.entry.size()
+        job.moved = 0
+        try:
+            upload(job.entry, job.repository, self._workers, partial(self._moved, job))
+        except BaseException:
+            is_less = job.entry.size() < size
+            job.furthest = 0 if is_less else max(job.furthest, job.moved)
+            raise
+        job.furthest = 0
+        job.given_up = False
 
-    def _moved(self, count: int) -> None:
-        self._last_move = time.monotonic()
-        progress = self._progress
-        if progress is not None:
-            progress.advance(count)
+    def _moved(self, job: Job, count: int) -> None:
+        """Take note of bytes on their way. What an attempt before had sent already is no progress."""
+        job.moved += count
+        if job.moved > job.furthest:
+            self._last_move = time.monotonic()
+            for bar in self._bars:
+                bar.advance(count)
 
-    def _gone(self, job: _Job) -> None:
-        if not job.entry.gone:
-            warn(f"Experiment {job.entry.id[:7]} was deleted from {job.repository.url}: it is not saved any more")
-        job.entry.gone = True
-        job.entry.discard()
-
-    def _failed(self, job: _Job, name: str, error: KeepsakeError) -> None:
-        if str(error) != str(job.errors.get(name)):
-            warn(f"{error}\nIt is kept in {job.entry.directory} and tried again.")
+    def _beat(self, job: Job) -> None:
+        pulse = job.pulse
+        if pulse is None:
+            return
+        goes_on = pulse.turn()
         with self._changed:
-            job.errors[name] = error
-            failures = job.failures[name] = job.failures.get(name, 0) + 1
-            if job.draining and failures >= _LAST_TRIES:
-                return
-            pause = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS)) - 1]
-            job.due.setdefault(name, time.monotonic() + pause)
+            if goes_on:
+                job.due.setdefault("heartbeat", time.monotonic() + heartbeat.BEAT_SECONDS)
+            elif job.pulse is pulse:
+                job.pulse = None
+
+    def _gone(self, job: Job) -> None:
+        """Give up an experiment that the user has deleted from the repository."""
+        is_news = not job.entry.gone
+        with self._changed:
+            job.entry.gone = True
+            job.forget()
+            self.leave(job.entry.id)
+        if is_news:
+            warn(f"Experiment {job.entry.id[:7]} was deleted from {job.repository.url}. It is not saved any more.")
+        with suppress(OSError, KeepsakeError):  # what cannot be removed now, the next recovery removes
+            job.entry.discard()
+
+    def _failed(self, job: Job, step: Step, error: KeepsakeError) -> None:
+        with self._changed:
+            is_news = str(error) != str(job.errors.get(step))
+            job.errors[step] = error
+            failures = job.failures[step] = job.failures.get(step, 0) + 1
+            if not (job.waiting and is_final(error) and failures >= _FINAL_TRIES):
+                pauses = _SHORT_RETRY_SECONDS if job.waiting else _RETRY_SECONDS
+                job.due.setdefault(step, time.monotonic() + pauses[min(failures, len(pauses)) - 1])
+        if is_news:
+            warn(f"{error}\nIt is kept in {job.entry.directory} and tried again.")
+
+
+def _as_ours(error: BaseException, job: Job) -> KeepsakeError:
+    if isinstance(error, KeepsakeError):
+        return error
+    ours = KeepsakeError(f"unexpected {type(error).__name__}: {error}")
+    if isinstance(error, OSError):
+        ours = WriteError(f"{error.filename or job.entry.directory}: {error.strerror or error}")
+    ours.__cause__ = error
+    return ours
+
+
+def _pending(jobs: Iterable[Job]) -> int | None:
+    """Return how many bytes of files wait, for the progress bar."""
+    try:
+        return sum(job.entry.size() for job in jobs) or None
+    except OSError:
+        return None
+
+
+def _close(entry: Entry) -> bool:
+    """Remove an entry in which nothing waits; if that fails, the next recovery removes it."""
+    try:
+        return entry.close()
+    except (OSError, KeepsakeError):
+        return False
 
 
 _saver = Saver()
@@ -267,11 +430,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def say_pending(jobs: list[_Job]) -> None:
+def say_pending(jobs: Iterable[Job]) -> None:
     """Say what is left in the spool at the end."""
     for job in jobs:
         if not job.entry.gone:
             say(
-                f"Experiment {job.entry.id[:7]} is not wholly saved to {job.repository.url} yet. What is left is safe "
-                f"in {job.entry.directory}; `keepsake sync`, or the next run here, sends it."
+                f"Experiment {job.entry.id[:7]} is not fully saved to {job.repository.url} yet. What is left is safe "
+                f"in {job.entry.directory}. `keepsake sync`, or the next run here, sends it."
             )

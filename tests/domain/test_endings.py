@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -13,7 +14,11 @@ from pathlib import Path
 import pytest
 
 import keepsake
+from keepsake.exceptions import WriteError
 from keepsake.experiment import Experiment
+from keepsake.recording import saver
+from keepsake.recording.entry import Entry
+from keepsake.repository.repository import Repository
 from tests.spools import nothing_waits
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and fork are POSIX")
@@ -64,7 +69,16 @@ def check_whole(experiment_id: str, numbers: int = 3) -> Experiment:
     ("program", "status", "reason"),
     [
         ("", 0, "finished"),
-        ("sys.exit(3)", 3, "finished"),
+        ("sys.exit(0)", 0, "finished"),
+        ("sys.exit(3)", 3, "exit status 3"),
+        ("sys.exit('no data')", 1, "exit status 1"),
+        ("exit(2)", 2, "exit status 2"),
+        ("raise SystemExit(4)", 4, "exit"),
+        ("try: raise RuntimeError\nexcept RuntimeError: sys.exit(1)", 1, "exit status 1"),
+        ("try: sys.exit(1)\nexcept SystemExit: pass", 0, "finished"),
+        ("import threading; t = threading.Thread(target=sys.exit, args=(1,)); t.start(); t.join()", 0, "finished"),
+        ("sys.excepthook = lambda *_: None; raise ValueError", 1, "exception: ValueError"),
+        ("try: raise KeyboardInterrupt\nexcept KeyboardInterrupt: sys.exit(130)", 130, "exit status 130"),
         ("raise ValueError('diverged')", 1, "exception: ValueError"),
         ("time.sleep(0.5); os.kill(os.getpid(), signal.SIGINT); time.sleep(60)", -signal.SIGINT, "interrupted"),
         ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)", -signal.SIGTERM, "terminated"),
@@ -233,6 +247,77 @@ def test_in_strict_mode_what_cannot_be_saved_ends_the_program_with_status_1() ->
         status=1,
         KEEPSAKE_STRICT="1",
     )
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_in_strict_mode_the_program_still_ends_in_good_order(project: Path, status: int) -> None:
+    """Its own files are flushed, all handlers are called once, and a status of its own stays."""
+    Path("run.py").write_text(
+        textwrap.dedent(f"""
+        import atexit, os, sys
+        atexit.register(print, "early")
+        import keepsake
+        experiment = keepsake.init()
+        atexit.register(print, "late")
+        results = open("results.csv", "w")
+        os.rename("repo", "away"); open("repo", "w").close()
+        experiment.checkpoint(metrics={{"number": 3}}, quiet=True)
+        results.write("0.5")
+        if {status}:
+            sys.exit({status})
+        """)
+    )
+    done = subprocess.run([sys.executable, "run.py"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == (status or 1), done.stderr
+    assert done.stdout.split() == ["late", "early"]
+    assert (project / "results.csv").read_text() == "0.5"
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), WriteError("broken"), RuntimeError("broken")])
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (Entry, "append"),
+        (Entry, "close"),
+        (Entry, "size"),
+        (Repository, "end_heartbeat"),
+        (saver.Saver, "notify"),
+        (saver.Saver, "finish"),
+    ],
+)
+def test_stop_never_raises_into_a_script(
+    monkeypatch: pytest.MonkeyPatch, owner: type, name: str, error: Exception
+) -> None:
+    monkeypatch.setenv("KEEPSAKE_STRICT", "")
+    monkeypatch.setenv("KEEPSAKE_EXIT_SECONDS", "0.1")
+    experiment = keepsake.init()
+    with monkeypatch.context() as patch:
+
+        def fail(*arguments: object, **options: object) -> None:
+            raise error
+
+        patch.setattr(owner, name, fail)
+        experiment.stop()
+    experiment.stop()
+    _wait_until(lambda: experiment.status == "stopped")
+
+
+def test_stop_says_what_is_not_saved(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And what waits is sent later, by the same process if it lives on."""
+    monkeypatch.setenv("KEEPSAKE_STRICT", "")
+    experiment = keepsake.init()
+    (project / "repo").rename(project / "away")
+    (project / "repo").write_text("in its place")
+    experiment.checkpoint(metrics={"number": 1}, quiet=True)
+    experiment.stop()
+    assert "is not fully saved yet" in capsys.readouterr().err
+    (project / "repo").unlink()
+    (project / "away").rename(project / "repo")
+    experiment.stop()
+    assert nothing_waits(project)
+    assert len(keepsake.experiments.get(experiment.id).checkpoints) == 1
 
 
 def test_in_strict_mode_stop_raises_what_cannot_be_saved() -> None:

@@ -206,7 +206,7 @@ def test_runs_that_children_of_multiprocessing_begin_end_with_them(project: Path
                 pool.map(train, range(2, 6), chunksize=1)
         """
     )
-    assert "not wholly saved" not in messages
+    assert "not fully saved" not in messages
     assert nothing_waits(project)
     ends = {}
     for experiment in keepsake.experiments.list():

@@ -74,16 +74,16 @@ def check_nothing_is_lost(output: str, status: str = "stopped") -> None:
 @pytest.mark.parametrize(
     ("end", "status"),
     [
-        ("saver._STALL_SECONDS = 0.5", 0),
-        ("saver._STALL_SECONDS = 0.5; experiment.stop()", 0),
-        ("saver._STALL_SECONDS = 0.5; sys.exit(3)", 3),
+        ("os.environ['KEEPSAKE_EXIT_SECONDS'] = '0.5'", 0),
+        ("os.environ['KEEPSAKE_EXIT_SECONDS'] = '0.5'; experiment.stop()", 0),
+        ("os.environ['KEEPSAKE_EXIT_SECONDS'] = '0.5'; sys.exit(3)", 3),
         ("os.kill(os.getpid(), signal.SIGINT); time.sleep(60)", -2),
         ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)", -15),
     ],
 )
 def test_whatever_ends_the_program_it_ends_and_says_what_is_pending(end: str, status: int) -> None:
     output, messages = run(train(end), status=status)
-    assert f"Experiment {output[:7]} is not wholly saved" in messages
+    assert f"Experiment {output[:7]} is not fully saved" in messages
     assert "keepsake sync" in messages
     assert "Exception ignored" not in messages
     check_nothing_is_lost(output)
@@ -107,7 +107,7 @@ def test_a_second_interrupt_ends_the_program_at_once() -> None:
     """While a normal end waits for a server that hangs, Ctrl-C cuts that short, and says what is pending."""
     end = "timer = threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)); timer.daemon = True; timer.start()"
     output, messages = run(train(end))
-    assert "is not wholly saved" in messages
+    assert "is not fully saved" in messages
     check_nothing_is_lost(output)
 
 
@@ -120,7 +120,7 @@ def test_interrupting_many_experiments_takes_no_longer_than_one() -> None:
     started = time.monotonic()
     output, messages = run(program, status=-2)
     assert time.monotonic() - started < 12 + 4  # the script's own beginning
-    assert "is not wholly saved" in messages
+    assert "is not fully saved" in messages
     assert len(output.split()) == 1 + _CHECKPOINTS
 
 

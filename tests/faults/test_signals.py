@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -46,7 +49,7 @@ def test_sigterm_in_the_middle_of_writing_a_line_holds_up_nothing(project: Path,
         """,
         status=-signal.SIGTERM,
     )
-    assert "not wholly saved" not in messages
+    assert "not fully saved" not in messages
     experiment = keepsake.experiments.get(output.strip())
     assert (experiment.status, experiment.end_reason) == ("stopped", "terminated")
     assert experiment.python_packages == {"late": "1.0"}
@@ -95,3 +98,104 @@ def test_sigterm_ends_forked_children_as_it_would_without_keepsake() -> None:
         """
     )
     assert output.split() == ["-15", "-15"]
+
+
+CHAINED = """
+import os, signal, sys, time, keepsake
+
+experiment = keepsake.init()
+print(experiment.id, flush=True)
+experiment.checkpoint(metrics={{"number": 0}}, quiet=True)
+told, before = [], signal.getsignal(signal.SIGTERM)
+signal.signal(signal.SIGTERM, lambda *event: (told.append(1), before(*event)))
+os.kill(os.getpid(), signal.SIGTERM)
+assert told
+print(len(experiment.checkpoints), flush=True)
+{end}
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "reason"),
+    [
+        ("experiment.checkpoint(metrics={'number': 1}, quiet=True)", 0, "terminated"),
+        ("experiment.checkpoint(metrics={'number': 1}, quiet=True); sys.exit(143)", 143, "terminated"),
+        (
+            (
+                "from keepsake.recording import ending; ending._GRACE_SECONDS = 0\n"
+                "assert experiment.is_running(); experiment.checkpoint(metrics={'number': 1}, quiet=True)"
+            ),
+            0,
+            "finished",
+        ),
+        (
+            (
+                "experiment.checkpoint(metrics={'number': 1}, quiet=True)\n"
+                "signal.signal(signal.SIGTERM, before); os.kill(os.getpid(), signal.SIGTERM)"
+            ),
+            -signal.SIGTERM,
+            "terminated",
+        ),
+    ],
+)
+def test_called_by_another_handler_ours_saves_and_returns(end: str, status: int, reason: str) -> None:
+    """The trainer decides what SIGTERM means; what it records after that is saved too."""
+    output, messages = run(CHAINED.format(end=end), status=status)
+    experiment = keepsake.experiments.get(output.split()[0])
+    assert experiment.checkpoints.metrics["number"] == [0, 1]
+    assert (experiment.status, experiment.end_reason) == ("stopped", reason)
+    assert "not fully saved" not in messages
+
+
+def test_what_waits_is_saved_before_a_chained_handler_returns(project: Path) -> None:
+    """The trainer may be killed a moment later."""
+    end = "os.kill(os.getpid(), signal.SIGKILL)"
+    output, _ = run(CHAINED.format(end=end), status=-signal.SIGKILL)
+    record = json.loads((project / f"repo/metadata/experiments/{output.split()[0]}.json").read_text())
+    assert len(record["checkpoints"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("prepare", "number", "status", "reason"),
+    [
+        ("", "SIGHUP", -signal.SIGHUP, "terminated"),
+        ("signal.signal(signal.SIGHUP, signal.SIG_IGN)", "SIGHUP", 0, "finished"),  # as nohup does
+        ("threading.Thread(target=lambda: keepsake.init().stop()).start()", "SIGTERM", -signal.SIGTERM, "terminated"),
+    ],
+)
+def test_which_signals_end_a_run(prepare: str, number: str, status: int, reason: str) -> None:
+    """A closed terminal too; whatever thread called init() first; but nothing that the program ignores."""
+    output, _ = run(
+        f"""
+        import os, signal, threading, keepsake
+        {prepare}
+        [thread.join() for thread in threading.enumerate() if thread.name.startswith("Thread")]
+        experiment = keepsake.init()
+        print(experiment.id, flush=True)
+        os.kill(os.getpid(), signal.{number})
+        """,
+        status=status,
+    )
+    assert keepsake.experiments.get(output.strip()).end_reason == reason
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_process_1_of_a_container_ends_as_it_says(number: signal.Signals) -> None:
+    """No signal has a default there: to raise it again would do nothing."""
+    prefix = ("unshare", "--pid", "--fork", "--kill-child")
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        pytest.skip("only root can make a process 1, with unshare")
+    output, _ = run(
+        f"""
+        import os, signal, time, keepsake
+        experiment = keepsake.init()
+        assert os.getpid() == 1
+        print(experiment.id)
+        os.kill(1, {int(number)})
+        time.sleep(60)
+        """,
+        status=128 + number,
+        prefix=prefix,
+    )
+    experiment = keepsake.experiments.get(output.strip())
+    assert (experiment.status, experiment.end_reason) == ("stopped", "terminated")

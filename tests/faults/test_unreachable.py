@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 import keepsake
 from tests.faults import inspect_repository as inspect
+from tests.faults.programs import HANGING, run
 from tests.faults.programs import keepsake as command
-from tests.faults.programs import run
 from tests.spools import nothing_waits
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
@@ -105,6 +106,60 @@ def test_a_repository_that_goes_away_costs_nothing(
     bring_back(project)
     run("import keepsake\nkeepsake.init()", prefix=without_privileges)
     check_all_is_there(project, output)
+
+
+_OUTAGE = (
+    HANGING
+    + """
+from keepsake.exceptions import WriteError
+
+def _refuse(moment, verb, key):
+    if time.monotonic() < back:
+        raise WriteError("connection refused")
+
+import time
+back = 0.0
+experiment = keepsake.init(path="train.py")
+experiment._project._repository.storage.fault = _refuse
+print(experiment.id)
+back = time.monotonic() + {outage}
+for number in range(3):
+    open("model.pth", "wb").write(b"weights %d" % number * 5000)
+    experiment.checkpoint(path="model.pth", metrics={{"number": number}}, quiet=True)
+{end}
+"""
+)
+
+
+@pytest.mark.parametrize("end", ["", "experiment.stop()"])
+def test_an_outage_at_the_end_is_waited_out(project: Path, end: str) -> None:
+    """The node's disk may be gone with the job. Whoever waits is told why, once."""
+    output, messages = run(_OUTAGE.format(outage=4, end=end), KEEPSAKE_EXIT_SECONDS="20")
+    assert len(keepsake.experiments.get(output.strip()).checkpoints) == 3
+    assert len(list((project / "repo/checkpoints").iterdir())) == 3
+    assert nothing_waits(project)
+    assert messages.count("Waiting for") == 1
+    assert "connection refused" in messages
+    assert "not fully saved" not in messages
+
+
+def test_an_outage_without_end_is_waited_for_as_long_as_the_person_says() -> None:
+    """Not again at the end of the program if stop() has waited in vain."""
+    started = time.monotonic()
+    _, messages = run(_OUTAGE.format(outage=1000, end="experiment.stop()"), KEEPSAKE_EXIT_SECONDS="4")
+    assert 4 < time.monotonic() - started < 4 + 2 + 10  # a machine may be busy
+    assert "is not fully saved" in messages
+
+
+def test_what_waiting_cannot_mend_is_not_waited_for(project: Path, without_privileges: tuple[str, ...]) -> None:
+    """Missing permissions."""
+    started = time.monotonic()
+    during = f"if number == 0: {_AWAY['without permission']}"
+    _, messages = run(train(during=during), prefix=without_privileges, KEEPSAKE_EXIT_SECONDS="60")
+    assert time.monotonic() - started < 30
+    assert "Waiting for" not in messages
+    assert "is not fully saved" in messages
+    bring_back(project)
 
 
 def test_sync_sends_what_was_left(project: Path) -> None:

@@ -27,7 +27,7 @@ Fit = Callable[..., Any]
 def fit(project_directory: Path) -> Fit:
     """Trains a model of one layer on 16 examples with a callback; returns the model."""
 
-    def train(callback: Any, validate: bool = True, **options: Any) -> Any:
+    def train(callback: Any, validate: bool = True, stop: bool = True, **options: Any) -> Any:
         generator = np.random.default_rng(1)
         inputs = generator.random((16, 2))
         targets = inputs.sum(axis=1, keepdims=True)
@@ -37,7 +37,8 @@ def fit(project_directory: Path) -> Fit:
         model.fit(
             inputs, targets, validation_data=(inputs, targets) if validate else None, callbacks=[callback], **options
         )
-        callback.experiment.stop()
+        if stop:
+            callback.experiment.stop()
         return model
 
     return train
@@ -123,6 +124,47 @@ def test_each_training_is_an_experiment(fit: Fit) -> None:
     fit(twice)
     fit(twice)
     assert [len(experiment.checkpoints) for experiment in keepsake.experiments.list()] == [3, 3]
+
+
+def test_a_second_training_ends_the_first_run(fit: Fit) -> None:
+    """Although nobody called stop(): one callback is one run at a time."""
+    twice = callback(None)
+    fit(twice, stop=False)
+    assert recorded().is_running()
+    fit(twice, stop=False)
+    assert [experiment.status for experiment in keepsake.experiments.list()] == ["stopped", "running"]
+    twice.experiment.stop()
+
+
+@pytest.mark.parametrize(
+    ("options", "training", "have"),
+    [
+        ({}, {"validation_freq": 2, "epochs": 4}, [False, True, False, True]),
+        ({"save_freq": 4}, {}, [False] * 3),
+        ({}, {"validate": False}, [False] * 3),
+        ({"filepath": "{epoch}-{val_loss:.2f}.keras"}, {"validation_freq": 2, "epochs": 2}, [False, True]),
+    ],
+)
+def test_without_validation(fit: Fit, options: dict[str, Any], training: dict[str, Any], have: list[bool]) -> None:
+    """No checkpoint is lost for want of the primary metric, which the others have."""
+    fit(callback(**{"filepath": "model.keras", "primary_metric": PRIMARY, **options}), **training)
+    checkpoints = recorded().checkpoints
+    assert [checkpoint.primary_metric is not None for checkpoint in checkpoints] == have
+    assert ["val_loss" in checkpoint.metrics for checkpoint in checkpoints] == have
+    assert all(checkpoint.path for checkpoint in checkpoints)
+
+
+def test_a_primary_metric_that_never_comes(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is misspelt: said once, with the names that there are."""
+    fit(callback(None, primary_metric=("val_los", "minimize")))
+    assert capsys.readouterr().err.count("val_los'") == 1
+    assert len(recorded().checkpoints) == 3
+
+
+def test_nothing_is_printed_into_the_progress_bar(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
+    """Only the line of init(), before the training."""
+    fit(callback("model.keras"))
+    assert "checkpoint" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

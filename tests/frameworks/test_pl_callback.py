@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,11 @@ def make_model(pl: Any) -> Any:
             super().__init__()
             self.layer = torch.nn.Linear(2, 1)
             self.fail_in: int | None = None
+            self.failure: type[BaseException] = ArithmeticError
 
         def training_step(self, batch: Any, index: int) -> Any:
             if self.current_epoch == self.fail_in:
-                raise ArithmeticError("no more")
+                raise self.failure("no more")
             loss = ((self.layer(batch[0]) - batch[1]) ** 2).mean()
             self.log("train_loss", loss)
             return loss
@@ -56,7 +58,13 @@ def fit(pl: Any, project_directory: Path) -> Fit:
     """Trains a model of one layer on 16 examples with a callback; returns the model."""
 
     def train(
-        callback: Any, validate: bool = True, fail_in: int | None = None, resume: str | None = None, **options: Any
+        callback: Any,
+        validate: bool = True,
+        fail_in: int | None = None,
+        failure: type[BaseException] = ArithmeticError,
+        resume: str | None = None,
+        stop: bool = True,
+        **options: Any,
     ) -> Any:
         torch.manual_seed(1)
         inputs = torch.rand(16, 2)
@@ -70,11 +78,11 @@ def fit(pl: Any, project_directory: Path) -> Fit:
         }
         trainer = pl.Trainer(**{"max_epochs": 3, "accelerator": "cpu", **quiet, **options}, callbacks=[callback])
         model = make_model(pl)
-        model.fail_in = fail_in
+        model.fail_in, model.failure = fail_in, failure
         try:
             trainer.fit(model, *loaders, ckpt_path=resume)
         finally:
-            if callback.experiment is not None:
+            if stop and callback.experiment is not None:
                 callback.experiment.stop()
         return model
 
@@ -128,10 +136,71 @@ def test_metrics_only(fit: Fit, project_directory: Path) -> None:
 
 
 def test_training_that_fails(fit: Fit) -> None:
-    """What had been finished is recorded."""
+    """What had been finished is recorded, and why the run ended, though the script goes on."""
     with pytest.raises(ArithmeticError):
         fit(callback(), fail_in=2)
     assert recorded().checkpoints.step == [0, 1]
+    assert recorded().end_reason == "exception: ArithmeticError"
+
+
+def test_ctrl_c(fit: Fit) -> None:
+    """Lightning makes an exit with status 1 of it."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit):
+            fit(callback(), fail_in=1, failure=KeyboardInterrupt)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert recorded().checkpoints.step == [0]
+    assert recorded().end_reason == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("options", "validated"),
+    [
+        ({"check_val_every_n_epoch": 3, "max_epochs": 5}, [(0, False), (1, False), (2, True), (3, False), (4, False)]),
+        ({"val_check_interval": 0.5, "max_epochs": 2}, [(0, True), (0, True), (1, True), (1, True)]),
+        ({"val_check_interval": 0.75, "max_epochs": 2}, [(0, True), (0, False), (1, True), (1, False)]),
+        (
+            {"val_check_interval": 6, "check_val_every_n_epoch": None, "max_epochs": 3},
+            [(0, False), (1, True), (1, False), (2, True)],
+        ),
+    ],
+)
+def test_validation_at_other_times(fit: Fit, options: dict[str, Any], validated: list[tuple[int, bool]]) -> None:
+    """Each validation has a checkpoint, and each epoch; none claims what an earlier validation has measured."""
+    fit(callback(primary_metric=("val_loss", "minimize")), **options)
+    checkpoints = recorded().checkpoints
+    assert [(c.step, c.primary_metric is not None) for c in checkpoints] == validated
+    assert [(c.step, "val_loss" in c.metrics) for c in checkpoints] == validated
+    assert all("train_loss" in checkpoint.metrics for checkpoint in checkpoints)
+    for checkpoint in checkpoints:
+        with checkpoint.open("model.pth") as file:
+            assert torch.load(file, weights_only=False)["global_step"] == checkpoint.metrics["global_step"]
+
+
+def test_a_second_training_ends_the_first_run(fit: Fit) -> None:
+    """Although nobody called stop()."""
+    twice = callback(filepath=None)
+    fit(twice, stop=False)
+    assert recorded().is_running()
+    fit(twice, stop=False)
+    assert [experiment.status for experiment in keepsake.experiments.list()] == ["stopped", "running"]
+    assert [len(experiment.checkpoints) for experiment in keepsake.experiments.list()] == [3, 3]
+    twice.experiment.stop()
+
+
+def test_a_primary_metric_that_never_comes(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is misspelt: said once, with the names that there are."""
+    fit(callback(filepath=None, primary_metric=("val_los", "minimize")))
+    assert capsys.readouterr().err.count("val_los'") == 1
+    assert len(recorded().checkpoints) == 3
+
+
+def test_nothing_is_printed_into_the_progress_bar(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
+    """Only the line of init(), before the training."""
+    fit(callback())
+    assert "Creating checkpoint" not in capfd.readouterr().err
 
 
 def test_training_that_is_resumed(fit: Fit, tmp_path: Path) -> None:

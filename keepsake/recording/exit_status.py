@@ -1,0 +1,108 @@
+"""How the interpreter comes to its end, as far as Python shows it, and how a handler still changes the exit status.
+
+CPython shows no exit status to handlers of atexit. An uncaught exception leaves a trace (`sys.last_type`), whatever
+`sys.excepthook` is; SystemExit leaves none. So calls of `sys.exit`, `exit` and `quit` are noted, and the outermost
+frame tells whether the exception really got out. The status of a bare `raise SystemExit(…)` remains unknown.
+"""
+
+from __future__ import annotations
+
+import builtins
+import os
+import sys
+import threading
+from collections.abc import Callable
+from functools import partial, wraps
+from types import FrameType
+from typing import Any
+
+_UNKNOWN = object()
+
+_watched = False
+_outermost: FrameType | None = None  # of the main thread
+_code: object = _UNKNOWN  # what sys.exit() was called with last
+
+
+def watch() -> None:
+    """Take note of calls of `sys.exit` and its like from now on."""
+    global _watched, _outermost
+    _outermost = _bottom(sys._current_frames().get(threading.main_thread().ident or 0))
+    if not _watched:
+        _watched = True
+        sys.exit = _noting(sys.exit)
+        quitter = type(getattr(builtins, "exit", None))
+        if quitter.__name__ == "Quitter":  # of the module `site`; IPython has others
+            quitter.__call__ = _noting(quitter.__call__)  # type: ignore[method-assign]
+
+
+def _noting(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def noting(*arguments: Any, **options: Any) -> Any:
+        global _code
+        if threading.current_thread() is threading.main_thread():  # elsewhere it ends only the thread
+            codes = [value for value in (*arguments, *options.values()) if type(value).__name__ != "Quitter"]
+            _code = codes[0] if codes else None
+        return function(*arguments, **options)
+
+    return noting
+
+
+def _bottom(frame: FrameType | None) -> FrameType | None:
+    while frame is not None and frame.f_back is not None:
+        frame = frame.f_back
+    return frame
+
+
+def reason() -> str:
+    """Return what brings the program to its end: "finished", "interrupted", "exception: …" or "exit …".
+
+    An interactive program outlives its exceptions. To be asked once: what is known is let go of, as it keeps the
+    program's objects alive.
+    """
+    global _outermost
+    frame, _outermost = _outermost, None
+    if hasattr(sys, "ps1") or "ipykernel" in sys.modules:
+        return "finished"
+    handled = sys.exc_info()[1]  # of a child of multiprocessing
+    last = getattr(sys, "last_type", None) or (type(handled) if handled is not None else None)
+    if last is not None and not issubclass(last, SystemExit):
+        return "interrupted" if issubclass(last, KeyboardInterrupt) else f"exception: {last.__name__}"
+    if isinstance(handled, SystemExit):
+        return _describe(handled.code)
+    return _describe(_code) if _has_left(frame) else "finished"
+
+
+def _describe(code: object) -> str:
+    if code is _UNKNOWN:
+        return "exit"
+    status = int(code) & 0xFF if isinstance(code, int) else int(code is not None)  # a message means 1
+    return f"exit status {status}" if status else "finished"
+
+
+def _has_left(frame: FrameType | None) -> bool:
+    """Whether an exception has got out of that frame, the outermost; without a trace, only SystemExit does."""
+    if frame is None or _bottom(sys._getframe()) is frame:  # it still runs
+        return False
+    from opcode import opname
+
+    code = frame.f_code.co_code
+    return 0 <= frame.f_lasti < len(code) and not opname[code[frame.f_lasti]].startswith("RETURN")
+
+
+def force(status: int) -> None:
+    """Let the program end with that exit status, after all that is still to come: handlers, and files being flushed.
+
+    Nothing changes the status of an interpreter that is ending. So it ends when it takes its last module apart, `sys`,
+    into which an object is put for that; its class refers to nothing that would keep the program's objects alive.
+    """
+    ending = type("ExitStatus", (), {"__del__": staticmethod(partial(os._exit, status))})
+    sys.keepsake_exit_status = ending()  # type: ignore[attr-defined]
+
+
+def _after_fork() -> None:
+    global _outermost, _code
+    _outermost, _code = None, _UNKNOWN
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

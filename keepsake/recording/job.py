@@ -1,0 +1,99 @@
+"""An experiment of this process that is being saved: what is due for it, and what hinders it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, get_args
+
+from keepsake.exceptions import (
+    CorruptedArchive,
+    CorruptedRepositorySpec,
+    IncompatibleRepositoryVersion,
+    KeepsakeError,
+    RepositoryConfigurationError,
+)
+
+if TYPE_CHECKING:
+    from keepsake.recording.entry import Entry
+    from keepsake.recording.heartbeat import Pulse
+    from keepsake.repository.repository import Repository
+
+HURRY_SECONDS = 2.0  # all that Ctrl-C and SIGTERM wait
+_EXIT_SECONDS = 20.0
+
+Step = Literal["publish", "upload", "sync", "heartbeat"]
+STEPS: tuple[Step, ...] = get_args(Step)
+_SAVING: frozenset[Step] = frozenset({"publish", "upload"})
+
+# Waiting for some seconds does not mend these
+_FINAL = (
+    *(RepositoryConfigurationError, IncompatibleRepositoryVersion, CorruptedRepositorySpec, CorruptedArchive),
+    *(PermissionError, NotADirectoryError, FileExistsError),
+)
+
+
+class Job:
+    """An experiment of this process that is being saved. The saver's lock guards it."""
+
+    def __init__(self, entry: Entry, repository: Repository) -> None:
+        self.entry = entry
+        self.repository = repository
+        self.lane = repository.url  # jobs of one repository share their threads
+        self.due: dict[Step, float] = {}  # monotonic time
+        self.active: set[Step] = set()
+        self.failures: dict[Step, int] = {}  # how often a step has failed in a row
+        self.errors: dict[Step, KeepsakeError] = {}  # why a step failed last
+        self.resting = 0.0  # no publishing before this time
+        self.waiting = 0  # how many wait for it
+        self.late = False  # something new came while somebody waited
+        self.given_up = False  # it was waited for in vain
+        self.offline = False  # only made safe against a power cut
+        self.others = False  # what other processes left is saved too, at the end
+        self.pulse: Pulse | None = None
+        self.moved = self.furthest = 0  # bytes that this attempt to upload has sent, and the best of those before
+        self.tasks: list[Callable[[], None]] = []
+
+    def begin(self, step: Step) -> None:
+        """Take note that a step is being done."""
+        del self.due[step]
+        self.active.add(step)
+
+    def forget(self) -> None:
+        """Drop all that is to be done: the experiment was deleted."""
+        for things in (self.due, self.failures, self.errors, self.tasks):
+            things.clear()
+
+    def is_idle(self) -> bool:
+        """Whether nothing is left to wait for."""
+        steps = self.due.keys() | self.active
+        is_leaving = self.pulse is not None and self.pulse.is_leaving
+        return steps.isdisjoint(_SAVING) and not (is_leaving and "heartbeat" in steps)
+
+    def is_saved(self) -> bool:
+        """Whether all that was recorded is in the repository, as far as this process knows."""
+        return not (self.due.keys() | self.active | self.errors.keys()) & _SAVING
+
+    @property
+    def error(self) -> KeepsakeError | None:
+        """What hinders saving now."""
+        return next(iter(self.errors.values()), None)
+
+
+def exit_seconds() -> float:
+    """Return how long the end of a program waits without any progress (KEEPSAKE_EXIT_SECONDS)."""
+    try:
+        seconds = float(os.environ.get("KEEPSAKE_EXIT_SECONDS") or _EXIT_SECONDS)
+    except ValueError:
+        return _EXIT_SECONDS
+    return seconds if seconds >= 0 else _EXIT_SECONDS
+
+
+def is_final(error: BaseException) -> bool:
+    """Whether waiting for some seconds cannot help."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, _FINAL):
+            return True
+        cause = cause.__cause__
+    return False
