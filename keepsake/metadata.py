@@ -128,7 +128,7 @@ def valid_id(value: object) -> bool:
         return False
     if _USUAL_ID.fullmatch(value):
         return True
-    return len(value) >= _MIN_ID and is_key(value) and not re.search(r"[/\s]|\.\.", value)
+    return len(value) >= _MIN_ID and is_key(value) and not re.search(r"^-|[/\s]|\.\.", value)
 
 
 def are_usual_ids(ids: Sequence[str]) -> bool:
@@ -222,6 +222,12 @@ def with_every_field(record: Record, fields: Record) -> Record:
     """Return `record` with the fields of the format first and in order, missing and null ones as their default."""
     known = {name: default if record.get(name) is None else record[name] for name, default in fields.items()}
     return known | {name: value for name, value in record.items() if name not in fields}
+
+
+def empty_value(record: Record, name: str) -> Any:
+    """Return what a record has in the place of a list or dict that is empty: `{}`, `[]` or None."""
+    value = record.get(name)
+    return None if value else value
 
 
 def render_experiment(record: Record, checkpoint_texts: list[str]) -> bytes:
