@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, SupportsIndex, TypedDict, overload
 
 from keepsake.exceptions import KeepsakeError, ValidationError
-from keepsake.metadata import CHECKPOINT_FIELDS, Record, from_local_datetime, local_datetime, pick_best, pick_latest
+from keepsake.metadata import (
+    CHECKPOINT_FIELDS,
+    Record,
+    empty_value,
+    from_local_datetime,
+    local_datetime,
+    pick_best,
+    pick_latest,
+)
 from keepsake.util.console import say
 from keepsake.util.values import decode, encode_mapping
 
@@ -47,7 +55,7 @@ class Checkpoint:
 
     def __post_init__(self) -> None:
         self._experiment: Experiment | None = None
-        self._created_text: str | None = None  # as on disk, to the nanosecond
+        self._record: Record = {}  # as on disk: times to the nanosecond, and what kind of nothing a field holds
 
     @classmethod
     def from_json(cls, data: Record) -> Checkpoint:
@@ -60,7 +68,7 @@ class Checkpoint:
             metrics=decode(data["metrics"]) if data.get("metrics") else None,
             primary_metric=data.get("primary_metric"),
         )
-        checkpoint._created_text = data["created"]
+        checkpoint._record = data
         return checkpoint
 
     def to_json(self) -> Record:
@@ -69,7 +77,9 @@ class Checkpoint:
             **CHECKPOINT_FIELDS,
             "id": self.id,
             "created": self.created_text(),
-            "metrics": encode_mapping(self.metrics, "metrics") if self.metrics else None,
+            "metrics": encode_mapping(self.metrics, "metrics")
+            if self.metrics
+            else empty_value(self._record, "metrics"),
             "step": self.step or 0,
             "path": self.path or "",
             "primary_metric": self.primary_metric,
@@ -77,9 +87,8 @@ class Checkpoint:
 
     def created_text(self) -> str:
         """Return when it was made as on disk: RFC 3339, to the nanosecond, in no doubt when clocks are set back."""
-        if self._created_text is None or local_datetime(self._created_text) != self.created:
-            return from_local_datetime(self.created)
-        return self._created_text
+        text: str | None = self._record.get("created")
+        return text if text and local_datetime(text) == self.created else from_local_datetime(self.created)
 
     def short_id(self) -> str:
         """Return the first 7 digits of the ID, enough for a person."""
@@ -185,6 +194,9 @@ class MetricLists(dict[str, "list[Any]"]):
         metrics = [checkpoint.metrics or {} for checkpoint in checkpoints]
         names = {name: None for values in metrics for name in values}
         super().__init__({name: [values.get(name) for values in metrics] for name in names})
+
+
+CheckpointListMetrics = MetricLists  # the name in Keepsake 0.4.2
 
 
 def check_path(path: object) -> list[str]:

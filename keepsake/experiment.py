@@ -27,6 +27,7 @@ from keepsake.exceptions import KeepsakeError, ValidationError, WriteError
 from keepsake.metadata import (
     EXPERIMENT_FIELDS,
     Record,
+    empty_value,
     from_local_datetime,
     local_datetime,
     parse_rfc3339,
@@ -319,6 +320,8 @@ class Experiment:
         }
         plain = {name: getattr(self, name) or default for name, default in EXPERIMENT_FIELDS.items() if name not in own}
         fields = {**EXPERIMENT_FIELDS, **plain, **own}
+        for name in ("params", "python_packages", "checkpoints"):
+            fields[name] = fields[name] or empty_value(self._record, name)
         return fields | {name: value for name, value in self._record.items() if name not in fields}
 
     def _created_text(self) -> str:

@@ -230,6 +230,12 @@ def with_every_field(record: Record, fields: Record) -> Record:
     return known | {name: value for name, value in record.items() if name not in fields}
 
 
+def empty_value(record: Record, name: str) -> Any:
+    """Return what a record has in the place of a list or dict that is empty: `{}`, `[]` or None."""
+    value = record.get(name)
+    return None if value else value
+
+
 def render_experiment(record: Record, checkpoint_texts: list[str]) -> bytes:
     """Return the JSON of `record`, whose checkpoints are given as made by render_checkpoint.
 

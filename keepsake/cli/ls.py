@@ -51,7 +51,7 @@ Also available as: keepsake processes
 @click.pass_obj
 def ls(settings: Settings, /, filters: Sequence[str], **options: Any) -> None:
     """List experiments in this project."""
-    _list(settings, [parse_filter(text) for text in filters if text.strip()], **options)
+    _list(settings, [parse_filter(text) for text in filters], **options)
 
 
 @click.command("ps", cls=Command, epilog=PS_EXAMPLES)
@@ -68,7 +68,7 @@ def _list(
 ) -> None:
     if quiet and (as_json or everything):
         raise click.UsageError(f"Cannot use the --quiet flag in combination with {'--json' if as_json else '--all'}")
-    order = None if sort in ("", "created") else parse_sort(sort)  # which is how they come
+    order = None if sort in ("", "created") else parse_sort(sort)  # they are in this order already
     summaries = open_project(settings)._summaries(filters)
     if order:
         summaries = order.apply(summaries)

@@ -1,5 +1,7 @@
 """Metrics over steps or over a hyperparameter, drawn with Matplotlib on the current axes, as `plt.plot` does.
 
+Axes on which another metric is drawn are left alone: a new figure is begun.
+
 All raise ValidationError for what there is not or what cannot be drawn, and MissingExtra without Matplotlib.
 """
 
@@ -9,6 +11,7 @@ import difflib
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from keepsake.exceptions import MissingExtra, ValidationError
 from keepsake.metadata import pick_best
@@ -27,6 +30,9 @@ _MAX_INSIDE = 6  # entries of a legend that finds room within the axes
 _MAX_TICKS, _WIDTH = 30, 50  # categories that are named on an axis; characters of a name
 _DASHES = ("-", "--", "-.", ":")  # one after the other, whenever the colours begin anew
 _OTHER, _BEST, _GREY = "_other", "_best", "#88888880"  # labels that Matplotlib leaves out of legends; a colour
+
+
+_drawn: WeakKeyDictionary[Axes, tuple[str, str]] = WeakKeyDictionary()  # axes → what is drawn on them over what
 
 
 class _Run(NamedTuple):
@@ -164,13 +170,19 @@ def _legend(axes: Axes, title: str | None) -> None:
 
 
 def _axes(xlabel: str, ylabel: str, *, logx: bool = False, logy: bool = False) -> Axes:
-    """Return the current axes, labelled; if they are alone in a figure, with room for what stands beside them."""
+    """Return the current axes, labelled, or those of a new figure if something else was drawn on them.
+
+    If they are alone in a figure, there is room for what stands beside them.
+    """
     try:
         from matplotlib import pyplot
         from matplotlib.ticker import MaxNLocator
     except ImportError as error:
         raise MissingExtra("Plots need another package. Install it with:\n    pip install 'keepsake[plot]'") from error
     figure, axes = pyplot.gcf(), pyplot.gca()
+    if axes.has_data() and _drawn.get(axes, (xlabel, ylabel)) != (xlabel, ylabel):
+        figure, axes = pyplot.figure(), pyplot.gca()  # values of two metrics on one axis say nothing
+    _drawn[axes] = (xlabel, ylabel)
     if figure.axes == [axes] and axes.get_subplotspec() and figure.get_layout_engine() is None:
         figure.set_layout_engine("tight")
     axes.set(xlabel=_plain(xlabel), ylabel=_plain(ylabel))

@@ -16,7 +16,7 @@ from keepsake.util.values import sort_key
 
 # Patterns are compiled when they are first used: that takes a listing without filters no time
 _NAME = r'(?s)\s*(?:"((?:[^"\\]|\\.)*)"|'
-_FILTER = _NAME + r"((?!!=)[^\s=<>](?:(?!!=)[^=<>])*?))\s*(!=|<=|>=|=|<|>)\s*(?![=<>]|!=)(\S.*?)\s*"
+_FILTER = _NAME + r"((?!!=)[^\s=<>](?:(?!!=)[^=<>])*?))\s*(!=|<=|>=|=|<|>)(?!!)\s*(?![=<>]|!=)(\S.*?)\s*"
 _SORT = _NAME + r"(\S.*?))(-asc|-desc)?\s*"
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,

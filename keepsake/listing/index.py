@@ -27,6 +27,7 @@ from keepsake.metadata import (
     time_key,
     time_seconds,
 )
+from keepsake.storage.base import UNREADABLE
 from keepsake.util.directories import cache_directory, is_own
 from keepsake.util.values import decode
 
@@ -103,6 +104,8 @@ def line_maker(count: int) -> Callable[[bytes, str, str], Line]:
 
 
 def _line(data: bytes, experiment_id: str, etag: str) -> Line:
+    if etag == UNREADABLE:
+        return Line.broken(experiment_id, etag, data.decode("utf-8", "replace"))
     try:
         return Line.make(parse_experiment(data, experiment_id), etag)
     except ReadError as error:

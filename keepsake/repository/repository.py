@@ -44,6 +44,7 @@ from keepsake.recording import spool
 from keepsake.recording.entry import Entry
 from keepsake.recording.journal import Changes
 from keepsake.storage import Storage
+from keepsake.storage.base import UNREADABLE
 from keepsake.util.console import Progress, warn
 
 VERSION = 1
@@ -241,10 +242,12 @@ class Repository:
         """Yield all records, in no order; a broken one is a warning."""
         self.check()
         entries = {entry.id: (entry, entry.pending()) for entry in self._entries().values()}
-        for key, data, _ in self._fetch([_record_key(experiment_id) for experiment_id in self._etags()]):
+        for key, data, etag in self._fetch([_record_key(experiment_id) for experiment_id in self._etags()]):
             experiment_id = id_of(key)
             _, changes = entries.pop(experiment_id, (None, Changes()))
             try:
+                if etag == UNREADABLE:
+                    raise ReadError(data.decode("utf-8", "replace"))
                 record = parse_experiment(data, experiment_id)
             except ReadError as error:
                 _warn_broken(self.url, experiment_id, str(error))

@@ -22,6 +22,7 @@ _NONES = {"null", "None"}
 _DECODED = {str, list, dict}
 _ARRAY_PACKAGES = {"numpy", "torch", "tensorflow", "jax", "jaxlib", "ml_dtypes"}
 MAX_DEPTH = 100
+_EXACT_DIGITS = 15  # a float has this many digits that mean something
 # Python refuses to read JSON integers of more than 4,300 digits.
 _MAX_INT_BITS = 10_000
 _ACCEPTED = (
@@ -210,8 +211,8 @@ def full_text(value: Any) -> str:
 def short_text(value: Any, width: int) -> str:
     """Return the text of a decoded value in a table.
 
-    Floats are rounded to 5 significant digits, unless they have more integer digits than that and their full text
-    fits; strings, lists and dicts are cut to `width` characters. Control characters are escaped, newlines not.
+    Floats are rounded to 5 significant digits, or to `width` from 100,000 on. Strings, lists and dicts are cut to
+    `width` characters. Control characters are escaped, newlines not.
     """
     if isinstance(value, float):
         return _short_float(value, width)
@@ -268,8 +269,9 @@ def _short_float(value: float, width: int) -> str:
     if abs(value) <= 1e5:  # which itself is short as it is
         return f"{value:.5g}"
     text = _full_float(value)
-    fits = len(text) <= width and "e" not in text
-    return text if fits or not math.isfinite(value) else f"{value:.5g}"
+    if "e" in text:
+        return f"{value:.5g}"
+    return text if len(text) <= width or not math.isfinite(value) else f"{value:.{min(width, _EXACT_DIGITS)}g}"
 
 
 # To compare

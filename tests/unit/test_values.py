@@ -271,7 +271,10 @@ def test_text_of_a_value(value: Any, full: str, short: str) -> None:
 
 def test_a_narrow_table_rounds_what_does_not_fit() -> None:
     assert short_text(123456.789, 10) == "123456.789"
-    assert short_text(1234567.891, 10) == "1.2346e+06"
+    assert short_text(1234567.8912, 10) == "1234567.891"
+    assert short_text(-123456789.123456789, 10) == "-123456789.1"
+    assert short_text(1234567890123.4, 10) == "1.23456789e+12"
+    assert short_text(1.25e30, 10) == "1.25e+30"
     assert short_text(1e15, 10) == "1e+15"
 
 
