@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, SupportsIndex, TypedDict, overload
 
 from keepsake.exceptions import KeepsakeError, ValidationError
@@ -19,7 +18,9 @@ from keepsake.metadata import (
     pick_best,
     pick_latest,
 )
+from keepsake.recording.records import check_path, check_primary_metric, check_step
 from keepsake.util.console import say
+from keepsake.util.ids import short_id
 from keepsake.util.values import decode, encode_mapping
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class PrimaryMetric(TypedDict):
     goal: str  # "maximize" or "minimize"
 
 
-@dataclass
+@dataclass(init=False, repr=False, eq=False)  # 0.4.2's is one, so dataclasses.asdict() works
 class Checkpoint:
     """A checkpoint, as `experiment.checkpoint()` returns it and a repository holds it.
 
@@ -44,22 +45,46 @@ class Checkpoint:
         step: the iteration, such as an epoch's number.
         metrics: name → value.
         primary_metric: `{"name": …, "goal": "maximize" or "minimize"}`, or None.
+        experiment: what it belongs to; None if it was built by hand.
     """
 
     id: str
     created: datetime
-    path: str | None = None
-    step: int | None = None
-    metrics: dict[str, Any] | None = None
-    primary_metric: PrimaryMetric | None = None
+    path: str | None
+    step: int | None
+    metrics: dict[str, Any] | None
+    primary_metric: PrimaryMetric | None
 
-    def __post_init__(self) -> None:
-        self._experiment: Experiment | None = None
+    def __init__(
+        self,
+        id: str,
+        created: datetime,
+        path: str | None = None,
+        step: int | None = None,
+        metrics: dict[str, Any] | None = None,
+        primary_metric: PrimaryMetric | None = None,
+    ) -> None:
+        self.id = id
+        self.created = created
+        self.path = path
+        self.step = step
+        self.metrics = metrics
+        self.primary_metric = primary_metric
+        self.experiment: Experiment | None = None
         self._record: Record = {}  # as on disk: times to the nanosecond, and what kind of nothing a field holds
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Checkpoint) and self.id == other.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"<Checkpoint {self.short_id()}, step {self.step}, metrics {self.metrics}>"
+
     @classmethod
-    def from_json(cls, data: Record) -> Checkpoint:
-        """Return the checkpoint that `to_json` describes. Times in it are UTC."""
+    def from_json(cls, data: Record, experiment: Experiment | None = None) -> Checkpoint:
+        """Return the checkpoint of `experiment` that `to_json` describes. Times in it are UTC."""
         checkpoint = cls(
             id=data["id"],
             created=local_datetime(data["created"]),
@@ -68,6 +93,7 @@ class Checkpoint:
             metrics=decode(data["metrics"]) if data.get("metrics") else None,
             primary_metric=data.get("primary_metric"),
         )
+        checkpoint.experiment = experiment
         checkpoint._record = data
         return checkpoint
 
@@ -92,7 +118,7 @@ class Checkpoint:
 
     def short_id(self) -> str:
         """Return the first 7 digits of the ID, enough for a person."""
-        return self.id[:7]
+        return short_id(self.id)
 
     def validate(self) -> list[str]:
         """Return what is wrong with this checkpoint, one sentence each; empty if nothing is."""
@@ -111,23 +137,24 @@ class Checkpoint:
         Files that are there already are overwritten; what they held is kept, for `keepsake checkout --undo`.
         Raises DoesNotExist if neither has files, ReadError if they cannot be read.
         """
-        experiment = self._owner()
-        experiment._project._checkout(experiment, self, Path(output_directory))
+        experiment = self.owner()
+        experiment.project.checkout((experiment, self), output_directory)
         if not quiet:
-            say(f"Copied the files of checkpoint {self.short_id()} to {os.fspath(output_directory)!r}")
+            say(f"Copied the files of checkpoint {self.short_id()} to {os.fspath(output_directory)!r}.")
 
     def open(self, path: str) -> BinaryIO:
         """Return a binary file object for one file of this checkpoint, or else of its experiment.
 
         It is seekable and to be closed; it does not hold the file in memory. Raises DoesNotExist.
         """
-        experiment = self._owner()
-        return experiment._project._open_file(experiment, self, path)
+        experiment = self.owner()
+        return experiment.project.workplace.open_file(experiment, self, path)
 
-    def _owner(self) -> Experiment:
-        if self._experiment is None:
-            raise KeepsakeError(f"checkpoint {self.short_id()} belongs to no experiment: it was built by hand")
-        return self._experiment
+    def owner(self) -> Experiment:
+        """Return the experiment that it belongs to. Raises KeepsakeError for a checkpoint that was built by hand."""
+        if self.experiment is None:
+            raise KeepsakeError(f"Checkpoint {self.short_id()} belongs to no experiment: it was built by hand.")
+        return self.experiment
 
     def _repr_html_(self) -> str:
         from keepsake.display.notebook import checkpoint_html
@@ -135,7 +162,7 @@ class Checkpoint:
         return checkpoint_html(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_experiment": None}
+        return {**self.__dict__, "experiment": None}
 
 
 class CheckpointList(list[Checkpoint]):
@@ -197,38 +224,3 @@ class MetricLists(dict[str, "list[Any]"]):
 
 
 CheckpointListMetrics = MetricLists  # the name in Keepsake 0.4.2
-
-
-def check_path(path: object) -> list[str]:
-    """Return what is wrong with the path of an experiment or checkpoint."""
-    if path is None:
-        return []
-    if not isinstance(path, str):
-        return [f"path must be a string, not {type(path).__name__}"]
-    if os.path.isabs(path):
-        return [f"path must be relative to the project directory, not absolute: {path!r}"]
-    if os.path.normpath(path).split(os.sep)[0] == "..":
-        return [f"path must lie in the project directory: {path!r}"]
-    return []
-
-
-def check_step(step: object) -> list[str]:
-    """Return what is wrong with a step."""
-    if step is None or (isinstance(step, int) and not isinstance(step, bool)):
-        return []
-    return [f"step must be an int, not {type(step).__name__}"]
-
-
-def check_primary_metric(primary: object, metrics: dict[str, Any]) -> list[str]:
-    """Return what is wrong with a primary metric, given the checkpoint's metrics."""
-    if primary is None:
-        return []
-    if not isinstance(primary, dict) or primary.keys() != {"name", "goal"}:
-        return ["primary_metric must have a name and a goal"]
-    problems = []
-    if primary["name"] not in metrics:
-        known = ", ".join(map(str, metrics)) or "none"
-        problems.append(f"primary metric {primary['name']!r} is not among the metrics ({known})")
-    if primary["goal"] not in ("maximize", "minimize"):
-        problems.append(f"the goal of the primary metric must be 'maximize' or 'minimize', not {primary['goal']!r}")
-    return problems

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import gc
-import operator
-import os
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import InitVar, dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
-from keepsake.checkpoint import (
-    Checkpoint,
-    CheckpointList,
-    PrimaryMetric,
-    check_path,
-    check_primary_metric,
-    check_step,
-)
-from keepsake.exceptions import KeepsakeError, ValidationError, WriteError
+from keepsake.checkpoint import Checkpoint, CheckpointList
+from keepsake.exceptions import KeepsakeError, ValidationError
 from keepsake.metadata import (
     EXPERIMENT_FIELDS,
     Record,
@@ -32,35 +21,20 @@ from keepsake.metadata import (
     local_datetime,
     parse_rfc3339,
     time_key,
-    time_text,
 )
-from keepsake.recording import ending, environment
-from keepsake.recording.entry import Entry
-from keepsake.recording.run import begin_experiment
-from keepsake.recording.saver import saver
-from keepsake.recording.spool import spool_root
+from keepsake.recording import ending
+from keepsake.recording.records import check_path, checkpoint_record, experiment_record
+from keepsake.recording.run import Run
 from keepsake.util.console import error as say_error
 from keepsake.util.console import say, warn
+from keepsake.util.ids import short_id
 from keepsake.util.values import decode, encode_mapping
-from keepsake.version import __version__
 
 if TYPE_CHECKING:
     from keepsake.project import Project
 
-_FREEZE_TRIES = 3
-_lock = threading.RLock()  # steps follow each other, whichever thread checkpoints
 
-
-def _after_fork() -> None:
-    global _lock
-    _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-@dataclass
+@dataclass(init=False, repr=False, eq=False)  # 0.4.2's is one, so dataclasses.asdict() works
 class Experiment:
     """A run of a training script, as `keepsake.init()` returns it and a repository holds it.
 
@@ -74,52 +48,94 @@ class Experiment:
         python_version, python_packages: the interpreter, and name → version of what was imported at the beginning.
         keepsake_version: what recorded it.
         checkpoints: its checkpoints, in the order they were made.
+        project: where it is kept; None for one that was built by hand.
     """
 
-    project: InitVar[Project]
     id: str
     created: datetime
-    user: str | None = None
-    host: str | None = None
-    command: str | None = None
-    config: dict[str, Any] | None = None
-    path: str | None = None
-    params: dict[str, Any] | None = None
-    python_version: str | None = None
-    python_packages: dict[str, str] | None = None
-    keepsake_version: str | None = None
-    checkpoints: CheckpointList = field(default_factory=CheckpointList)
+    user: str | None
+    host: str | None
+    command: str | None
+    config: dict[str, Any] | None
+    path: str | None
+    params: dict[str, Any] | None
+    python_version: str | None
+    python_packages: dict[str, str] | None
+    keepsake_version: str | None
+    checkpoints: CheckpointList
 
-    def __post_init__(self, project: Project) -> None:
+    def __init__(
+        self,
+        project: Project | None,
+        id: str,
+        created: datetime,
+        user: str | None = None,
+        host: str | None = None,
+        command: str | None = None,
+        config: dict[str, Any] | None = None,
+        path: str | None = None,
+        params: dict[str, Any] | None = None,
+        python_version: str | None = None,
+        python_packages: dict[str, str] | None = None,
+        keepsake_version: str | None = None,
+        checkpoints: CheckpointList | None = None,
+    ) -> None:
         self._project = project
-        self._entry: Entry | None = None  # in the spool, once this process records something
+        self.id = id
+        self.created = created
+        self.user = user
+        self.host = host
+        self.command = command
+        self.config = config
+        self.path = path
+        self.params = params
+        self.python_version = python_version
+        self.python_packages = python_packages
+        self.keepsake_version = keepsake_version
+        self._checkpoints: CheckpointList | None = CheckpointList(checkpoints or [])
         self._record: Record = {}  # as it was read
+        self._run: Run | None = None  # once this process records something
 
     @classmethod
-    def _from_record(cls, project: Project, record: Record) -> Experiment:
-        experiment = cls.__new__(cls)
-        experiment.__post_init__(project)
+    def from_record(cls, project: Project, record: Record) -> Experiment:
+        """Return the experiment of a project that has this record."""
+        experiment = cls(project, record["id"], local_datetime(record["created"]))
         experiment._set(record)
         return experiment
 
     def _set(self, record: Record) -> None:
         self._record = record
-        for name in ("id", "user", "host", "command", "config", "path", "python_version", "keepsake_version"):
+        for name in ("user", "host", "command", "config", "path", "python_version", "keepsake_version"):
             setattr(self, name, record.get(name) or None)
         self.created = local_datetime(record["created"])
         self.params = decode(record["params"]) if record.get("params") else None
         self.python_packages = record.get("python_packages") or None
-        self.__dict__.pop("checkpoints", None)
+        self._checkpoints = None  # made when they are first asked for: a list of runs may have very many
 
-    def __getattr__(self, name: str) -> Any:
-        # Checkpoints are made of the record when they are first asked for: a list of runs may have very many
-        if name != "checkpoints" or "_record" not in self.__dict__:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        checkpoints = CheckpointList(map(Checkpoint.from_json, self._record.get("checkpoints") or []))
-        for checkpoint in checkpoints:
-            checkpoint._experiment = self
-        self.checkpoints = checkpoints
-        return checkpoints
+    def _get_checkpoints(self) -> CheckpointList:
+        if self._checkpoints is None:
+            records = self._record.get("checkpoints") or []
+            self._checkpoints = CheckpointList(Checkpoint.from_json(record, self) for record in records)
+        return self._checkpoints
+
+    def _set_checkpoints(self, checkpoints: CheckpointList) -> None:
+        self._checkpoints = checkpoints
+
+    @property
+    def project(self) -> Project:
+        """Where it is kept. Raises KeepsakeError for an experiment that was built by hand."""
+        if self._project is None:
+            raise KeepsakeError(f"Experiment {self.short_id()} belongs to no project: it was built by hand.")
+        return self._project
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Experiment) and self.id == other.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"<Experiment {self.short_id()}, params {self.params}, {len(self.checkpoints)} checkpoints>"
 
     # Recording
 
@@ -154,7 +170,7 @@ class Experiment:
                 raise
             reason = str(error) if isinstance(error, KeepsakeError) else f"{type(error).__name__}: {error}"
             say_error(f"The checkpoint was not saved: {reason}")
-            if self._project.debug:
+            if self._project is not None and self._project.debug:
                 traceback.print_exc(file=sys.stderr)
             return None
 
@@ -167,69 +183,22 @@ class Experiment:
         quiet: bool,
         more_metrics: dict[str, Any],
     ) -> Checkpoint:
-        record = _checkpoint_record(_text_path(path), step, metrics, primary_metric, more_metrics)
-        entry, repository = self._open_entry(), self._project._repository
-        pack = None
-        try:
-            if record["path"]:
-                pack = self._freeze(record, entry.directory)
-                record["path"] = record["path"] if pack else ""
-            if not quiet:
-                _say_copying("checkpoint", record, self._project.repository_url)
-            with _lock:
-                if step is None:
-                    record["step"] = self._next_step()
-                entry.append({"checkpoint": record})
-                checkpoint = Checkpoint.from_json(record)
-                checkpoint._experiment = self
-                self.checkpoints.append(checkpoint)
-        except Exception:
-            if pack is not None:
-                pack.unlink(missing_ok=True)
-            raise
-        except BaseException:  # an interrupt may come when the line is written already: the mover finds out
-            entry.abandoned.add(record["id"])
-            raise
-        saver().notify(entry, repository, files=pack is not None, offline=ending.is_offline())
-        return checkpoint
+        record = checkpoint_record(path, step, metrics, primary_metric, more_metrics)
+        if self._run is None:
+            self._run = Run.join(self.project.workplace, self.to_json())
+        made: list[Checkpoint] = []
 
-    def _freeze(self, record: Record, directory: Path) -> Path | None:
-        """Copy the files of a new checkpoint; None if there is no room for them, which is said."""
-        from keepsake.archive.pack import check_room
-        from keepsake.archive.writer import freeze
+        def keep() -> None:
+            made.append(Checkpoint.from_json(record, self))
+            self.checkpoints.extend(made)
 
-        self._open_entry().ensure()
-        for left in range(_FREEZE_TRIES, 0, -1):
-            try:
-                check_room(directory)
-                frozen = freeze(self._project._directory, record["path"], directory, record["id"])
-                environment.warn_of_secret_files(entry.name for entry in frozen.entries)
-                return frozen.path
-            except WriteError as error:
-                if left > 1 and isinstance(error.__cause__, FileNotFoundError):
-                    self._open_entry().ensure()  # another process has just closed or discarded it
-                    continue
-                if ending.is_strict():
-                    raise
-                warn(f"Checkpoint {record['id'][:7]} is saved without its files: {error}")
-                return None
-        raise AssertionError
+        self._run.add(record, self._next_step, keep)
+        if not quiet:
+            _say_copying("checkpoint", record, self.project.repository_url)
+        return made[0]
 
     def _next_step(self) -> int:
         return ((self.checkpoints[-1].step or 0) + 1) if self.checkpoints else 0
-
-    def _open_entry(self) -> Entry:
-        """Return where this process records what is new of this experiment."""
-        if self._entry is None:
-            base = {**self.to_json(), "checkpoints": None}
-            root = spool_root(self._project._directory)
-            ending.watch()
-            self._entry = Entry.load(root / self.id) or Entry.create(
-                root, base, self._project._repository.url, in_repository=True
-            )
-            self._entry.begin()
-            saver().beat(self._entry, self._project._repository, visible=False)
-        return self._entry
 
     def stop(self) -> None:
         """End the experiment: it shows as stopped at once, and what is pending is saved before this returns.
@@ -238,10 +207,10 @@ class Experiment:
         is said and stays safe in the spool. With KEEPSAKE_STRICT=1, it raises that.
         """
         try:
-            if self._entry is None:
-                self._project._repository.end_heartbeat(self.id)
+            if self._run is None:
+                self.project.workplace.repository.heartbeats.end(self.id)
                 return
-            error = ending.end(self._entry, "stopped")
+            error = self._run.stop()
             if error is not None:
                 raise error
         except Exception as error:
@@ -254,7 +223,7 @@ class Experiment:
 
     def refresh(self) -> None:
         """Read the experiment again, with what has been added meanwhile. Raises DoesNotExist if it was deleted."""
-        self._set(self._project._repository.load(self.id))
+        self._set(self.project.workplace.view.load(self.id))
 
     def latest(self) -> Checkpoint | None:
         """Return the checkpoint that was created last; None if there is none."""
@@ -287,8 +256,7 @@ class Experiment:
     @property
     def status(self) -> str:
         """Whether it is "running" or "stopped" now, or was "lost": its heartbeat went out without a goodbye."""
-        repository = self._project._repository
-        return repository.status(self.id, self.keepsake_version or "", repository.heartbeat(self.id))
+        return self.project.workplace.view.status(self.id, self.keepsake_version or "")
 
     @property
     def ended(self) -> datetime | None:
@@ -309,7 +277,7 @@ class Experiment:
 
     def short_id(self) -> str:
         """Return the first 7 digits of the ID, enough for a person."""
-        return self.id[:7]
+        return short_id(self.id)
 
     def to_json(self) -> Record:
         """Return the experiment as on disk, every field present, times in UTC."""
@@ -341,7 +309,7 @@ class Experiment:
 
     def delete(self) -> None:
         """Delete this experiment, its checkpoints and all their files."""
-        self._project._delete([(self, None)])
+        self.project.delete([(self, None)])
 
     def plot(self, metric: str | None = None, logy: bool = False) -> Any:
         """Plot a metric (default: the primary metric) over the steps with Matplotlib; return the axes."""
@@ -353,12 +321,16 @@ class Experiment:
         return experiment_html(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "checkpoints": self.checkpoints, "_entry": None}
+        return {**self.__dict__, "_checkpoints": self.checkpoints, "_run": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         for checkpoint in self.checkpoints:
-            checkpoint._experiment = self
+            checkpoint.experiment = self
+
+
+# The dataclass must not take it for a default
+Experiment.checkpoints = property(Experiment._get_checkpoints, Experiment._set_checkpoints)  # type: ignore[assignment]
 
 
 class ExperimentList(list[Experiment]):
@@ -385,8 +357,8 @@ class ExperimentList(list[Experiment]):
 
     def delete(self) -> None:
         """Delete these experiments, their checkpoints and all their files."""
-        for project in {id(e._project): e._project for e in self}.values():
-            project._delete([(experiment, None) for experiment in self if experiment._project is project])
+        for project in {id(experiment.project): experiment.project for experiment in self}.values():
+            project.delete([(experiment, None) for experiment in self if experiment.project is project])
 
     def _repr_html_(self) -> str:
         from keepsake.display.notebook import experiments_html
@@ -399,7 +371,7 @@ class ExperimentList(list[Experiment]):
     def __getitem__(self, index: slice) -> ExperimentList: ...
     def __getitem__(self, index: SupportsIndex | slice) -> Experiment | ExperimentList:
         found = super().__getitem__(index)
-        return ExperimentList(found) if isinstance(index, slice) else found  # type: ignore[return-value]
+        return ExperimentList(found) if isinstance(index, slice) else found  # type: ignore[return-value,arg-type]
 
 
 class ExperimentCollection:
@@ -428,20 +400,19 @@ class ExperimentCollection:
                 recorded says so at its start, and leaves nothing behind.
         """
         modules = list(sys.modules)  # before Keepsake imports what it needs itself
-        project = self._project._here()
-        record = _experiment_record(_text_path(path), params, project.repository_url)
-        entry = begin_experiment(project, record, modules, disable_heartbeat=disable_heartbeat)
-        experiment = Experiment._from_record(project, record)
-        experiment._entry = entry
+        project = self._project.here()
+        record = experiment_record(path, params, project.repository_url)
+        run = Run.begin(project.workplace, record, modules, disable_heartbeat=disable_heartbeat)
+        experiment = Experiment.from_record(project, record)
+        experiment._run = run
         if not quiet:
             _say_copying("experiment", record, project.repository_url)
         return experiment
 
     def get(self, experiment_id_prefix: str) -> Experiment:
         """Return the experiment with that ID, or whose ID alone begins so. Raises DoesNotExist, AmbiguousID."""
-        project = self._project._here()
-        records = [record for record, checkpoint in project._find(experiment_id_prefix) if checkpoint is None]
-        return Experiment._from_record(project, project._only(records, experiment_id_prefix, "experiment"))
+        project = self._project.here()
+        return Experiment.from_record(project, project.workplace.find_experiment(experiment_id_prefix))
 
     def list(self, filter: Callable[[Experiment], object] | None = None) -> ExperimentList:
         """Return the experiments, the oldest first.
@@ -450,13 +421,19 @@ class ExperimentCollection:
             filter: takes an Experiment and says whether to include it. If it raises, the experiment is left out, with
                 a warning.
         """
-        project = self._project._here()
+        project = self._project.here()
         with _no_collection():
-            records = sorted(project._repository.records(), key=lambda record: time_key(record["created"]))
-            experiments = [Experiment._from_record(project, record) for record in records]
+            records = sorted(project.workplace.view.records(), key=lambda record: time_key(record["created"]))
+            experiments = [Experiment.from_record(project, record) for record in records]
         if filter is None:
             return ExperimentList(experiments)
         return ExperimentList(experiment for experiment in experiments if _passes(filter, experiment))
+
+    def previous(self, experiment: Experiment) -> Experiment | None:
+        """Return the experiment that was created before another; None if that is the first one."""
+        ids = [summary.id for summary in self._project.workplace.view.summaries()]
+        position = ids.index(experiment.id) if experiment.id in ids else 0
+        return self.get(ids[position - 1]) if position else None
 
     def _repr_html_(self) -> str:
         return self.list()._repr_html_()
@@ -483,64 +460,6 @@ def _passes(wanted: Callable[[Experiment], object], experiment: Experiment) -> b
         return False
 
 
-def _text_path(path: object) -> str | None:
-    if path is None:
-        return None
-    problems = check_path(os.fspath(path) if isinstance(path, os.PathLike) else path)
-    if problems:
-        raise ValidationError(problems[0])
-    return str(path)
-
-
-def _experiment_record(path: str | None, params: object, url: str) -> Record:
-    return {
-        **EXPERIMENT_FIELDS,
-        "id": os.urandom(32).hex(),
-        "created": time_text(),
-        "params": environment.without_secrets(encode_mapping(params, "params")) if params is not None else None,
-        "host": environment.host_name(),
-        "user": environment.user_name(),
-        "config": {"repository": url, "storage": ""},
-        "command": environment.command(),
-        "path": path or "",
-        "python_version": environment.python_version(),
-        "keepsake_version": __version__,
-    }
-
-
-def _checkpoint_record(
-    path: str | None, step: object, metrics: object, primary_metric: object, more_metrics: dict[str, Any]
-) -> Record:
-    values = encode_mapping(metrics, "metrics") if metrics is not None else {}
-    twice = values.keys() & more_metrics.keys()
-    if twice:
-        raise ValidationError(f"metric {sorted(twice)[0]!r} is given twice, in metrics and as an argument of its own")
-    values.update(encode_mapping(more_metrics, "metrics"))
-    primary = _primary(primary_metric)
-    if step is not None and not isinstance(step, (int, bool)) and hasattr(step, "__index__"):
-        step = operator.index(step)  # a NumPy integer
-    problems = [*check_step(step), *check_primary_metric(primary, values)]
-    if problems:
-        raise ValidationError(problems[0])
-    return {
-        "id": os.urandom(32).hex(),
-        "created": time_text(),
-        "metrics": values or None,
-        "step": step,
-        "path": path or "",
-        "primary_metric": primary,
-    }
-
-
-def _primary(given: object) -> PrimaryMetric | None:
-    if given is None:
-        return None
-    if isinstance(given, (tuple, list)) and len(given) == 2:
-        return PrimaryMetric(name=given[0], goal=given[1])
-    warn(f"primary_metric must be a pair such as ('loss', 'minimize'), not {given!r}; the checkpoint has none")
-    return None
-
-
 def _say_copying(what: str, record: Record, url: str) -> None:
     copying = f", copying {record['path']!r} to {url!r} in the background" if record["path"] else ""
-    say(f"Creating {what} {record['id'][:7]}{copying}...")
+    say(f"Creating {what} {short_id(record['id'])}{copying}...")

@@ -3,40 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from keepsake.checkpoint import Checkpoint
-from keepsake.config import Config, find_project
-from keepsake.exceptions import (
-    AmbiguousID,
-    ConfigNotFound,
-    DoesNotExist,
-    FileDoesNotExist,
-    KeepsakeError,
-    ValidationError,
-)
+from keepsake.exceptions import ValidationError
 from keepsake.experiment import Experiment, ExperimentCollection
 from keepsake.metadata import Record
-from keepsake.recording.mover import try_to_finish
-from keepsake.recording.recovery import Pending, pending
-from keepsake.recording.spool import spool_roots
-from keepsake.repository.repository import Repository, archive_key
-from keepsake.storage import open_storage
+from keepsake.recording.recovery import Pending, Sent, pending, send
 from keepsake.util.console import Progress
 from keepsake.util.directories import absolute
-from keepsake.util.fork import importing
+from keepsake.workplace import Workplace, open_workplace
 
 if TYPE_CHECKING:
-    from keepsake.archive.reader import Archive
-    from keepsake.listing.filters import Filter
-    from keepsake.listing.index import Summary
-    from keepsake.repository.copying import Copy
-    from keepsake.repository.doctor import Examination
+    from keepsake.repository.copying import Copied
+    from keepsake.repository.doctor import Diagnosis
     from keepsake.restoring.checkout import Plan
 
-T = TypeVar("T")
+Target = tuple[Experiment, "Checkpoint | None"]  # an experiment, or one of its checkpoints
 
 
 class Project:
@@ -61,7 +46,7 @@ class Project:
         self.repository = repository
         self.directory = directory
         self.debug = debug
-        self._opened: tuple[object, Path, Repository] | None = None
+        self._opened: tuple[object, Workplace] | None = None
 
     @property
     def experiments(self) -> ExperimentCollection:
@@ -71,203 +56,158 @@ class Project:
     @property
     def repository_url(self) -> str:
         """The repository's URL, without secrets."""
-        return self._repository.url
+        return self.workplace.repository.url
 
     @property
-    def _directory(self) -> Path:
-        return self._open()[0]
-
-    @property
-    def _repository(self) -> Repository:
-        return self._open()[1]
-
-    def _open(self) -> tuple[Path, Repository]:
-        """Find the project and its repository; again in a forked process, or where the working directory changed."""
+    def workplace(self) -> Workplace:
+        """What the package's own modules work with; it is found again in a forked process, or in another directory."""
         state = self._state()
         if self._opened is None or self._opened[0] != state:
-            config = self._configure()
-            # A relative URL is relative to the file it stands in, or else to where the person is
-            base = config.directory if self.repository is None or self.directory else absolute()
-            repository = self._open_repository(config.repository, base, spool_roots(config.directory))
-            self._opened = (state, config.directory, repository)
-        return self._opened[1:]
+            directory = None if self.directory is None else absolute(os.path.expanduser(self.directory))
+            self._opened = (state, open_workplace(self.repository, directory))
+        return self._opened[1]
 
     def _state(self) -> tuple[object, ...]:
         """Return what decides where the project is, and whether its connections can be used."""
         return os.getpid(), None if self.directory else absolute(), self.repository, self.directory
 
-    def _here(self) -> Project:
-        """Return this project as it is found now, for an experiment that is to stay in it wherever a script goes."""
-        directory, repository = self._open()
-        project = Project(repository.url, directory, self.debug)
-        project._opened = (project._state(), directory, repository)
+    def here(self) -> Project:
+        """Return this project as it is found now. An experiment stays in it, wherever a script goes."""
+        workplace = self.workplace
+        project = Project(workplace.repository.url, workplace.directory, self.debug)
+        project._opened = (project._state(), workplace)
         return project
-
-    def _configure(self) -> Config:
-        directory = None if self.directory is None else absolute(os.path.expanduser(self.directory))
-        if self.repository is None:
-            return find_project(directory)
-        if directory is None:
-            try:
-                directory = find_project().directory
-            except ConfigNotFound:
-                directory = absolute()
-        return Config(self.repository, directory)
-
-    @staticmethod
-    def _open_repository(url: str, base: Path | None = None, spools: Sequence[Path] = ()) -> Repository:
-        with importing:  # of an SDK; recovery does it in the background
-            return Repository(open_storage(url, base), spools)
 
     # Finding
 
-    def _find(self, prefix: str) -> list[tuple[Record, Record | None]]:
-        if not prefix:
-            raise DoesNotExist("an empty ID fits everything: give at least its first digits")
-        return self._repository.find(prefix)
+    def find(self, id: str) -> Experiment | Checkpoint:
+        """Return the only experiment or checkpoint whose ID begins so. Raises DoesNotExist, AmbiguousID."""
+        experiment, checkpoint = self.target(id)
+        return checkpoint or experiment
 
-    def _resolve(self, prefix: str) -> tuple[Experiment, Checkpoint | None]:
-        """Return the experiment, or the checkpoint with its experiment, whose ID alone begins so."""
-        record, checkpoint = self._only(self._find(prefix), prefix, "experiment or checkpoint")
-        experiment = Experiment._from_record(self, record)
+    def target(self, id: str) -> Target:
+        """Return the experiment whose ID alone begins so, or the checkpoint with its experiment."""
+        record, checkpoint = self.workplace.find_one(id)
+        experiment = Experiment.from_record(self, record)
         if checkpoint is None:
             return experiment, None
         return experiment, next(c for c in experiment.checkpoints if c.id == checkpoint["id"])
 
-    def _only(self, found: list[T], prefix: str, what: str) -> T:
-        if not found:
-            raise DoesNotExist(
-                f"There is no {what} whose ID begins with {prefix!r} in {self.repository_url}; "
-                "`keepsake ls` lists what is there"
-            )
-        if len(found) > 1:
-            raise AmbiguousID(f"{prefix!r} is ambiguous: {len(found)} IDs begin so; give more digits")
-        return found[0]
-
-    def _summaries(self, filters: Iterable[Filter] = ()) -> list[Summary]:
-        return self._repository.summaries([each.matches for each in filters])
-
-    def _previous(self, experiment: Experiment) -> Experiment | None:
-        """Return the experiment that was created before another."""
-        ids = [summary.id for summary in self._summaries()]
-        position = ids.index(experiment.id) if experiment.id in ids else 0
-        return self.experiments.get(ids[position - 1]) if position else None
-
     # Files
 
-    def _archives(self, experiment: Experiment, checkpoint: Checkpoint | None) -> list[Archive]:
-        """Return the archives that hold the files of an experiment, then of its checkpoint."""
-        from keepsake.archive.reader import Archive
-
-        owners = [owner for owner in (experiment, checkpoint) if owner is not None and owner.path]
-        if not owners:
-            names = f"experiment {experiment.short_id()}"
-            if checkpoint is not None:
-                names = f"neither checkpoint {checkpoint.short_id()} nor its {names}"
-            raise DoesNotExist(f"{names} {'has' if checkpoint else 'has no'} files: it was recorded without a path")
-        repository, archives = self._repository, []
-        for owner in owners:
-            key = archive_key(experiment.id, owner.id)
-            archive = Archive(repository.storage, key, repository.frozen(experiment.id, owner.id))
-            try:
-                _ = archive.has_table
-            except DoesNotExist as error:
-                raise DoesNotExist(_missing_files(experiment, owner)) from error
-            archives.append(archive)
-        return archives
-
-    def _open_file(self, experiment: Experiment, checkpoint: Checkpoint, path: str) -> BinaryIO:
-        for archive in reversed(self._archives(experiment, checkpoint)):
-            try:
-                return archive.open(path)
-            except DoesNotExist:
-                continue
-        raise FileDoesNotExist(f"There is no file {path!r} in checkpoint {checkpoint.short_id()} or its experiment")
-
-    def _checkout(
+    def checkout(
         self,
-        experiment: Experiment,
-        checkpoint: Checkpoint | None,
-        directory: Path,
+        target: Target,
+        directory: str | os.PathLike[str] | None = None,
         path: str | None = None,
         *,
         confirm: Callable[[Plan], bool] = lambda plan: True,
     ) -> bool:
-        """Put the files of an experiment, then of its checkpoint, into a directory; False if `confirm` says no."""
+        """Put the files of an experiment, then of its checkpoint, into a directory.
+
+        Args:
+            target: the experiment, and its checkpoint or None.
+            directory: None: the project directory.
+            path: only this file or directory.
+            confirm: is shown what would change, and says whether to go on.
+
+        Returns whether it was done. What it overwrites is kept, for `undo_checkout`.
+        """
         from keepsake.restoring.checkout import checkout
 
-        return checkout(self._archives(experiment, checkpoint), directory, path, confirm=confirm)
+        experiment, checkpoint = target
+        archives = self.workplace.archives(experiment, checkpoint)
+        where = self.workplace.directory if directory is None else Path(directory)
+        return checkout(archives, where, path, confirm=confirm)
 
     # Deleting
 
-    def _delete(self, targets: Iterable[tuple[Experiment, Checkpoint | None]]) -> None:
+    def delete(self, targets: Iterable[Target]) -> None:
         """Delete experiments whole, and of checkpoints their files."""
+        from keepsake.repository.deletion import delete_experiments, delete_files
+
         targets = list(targets)
         experiments = {experiment.id: experiment for experiment, checkpoint in targets if checkpoint is None}
         records = [experiment.to_json() for experiment in experiments.values()]
         archives = sum(1 + len(record["checkpoints"] or []) for record in records)
         with Progress("Deleting", archives, unit="objects") as progress:
-            self._repository.delete(records, progress.advance)
+            delete_experiments(self.workplace.view, records, progress.advance)
         checkpoints: dict[str, set[str]] = {}
         for experiment, checkpoint in targets:
             if checkpoint is not None and experiment.id not in experiments:
                 checkpoints.setdefault(experiment.id, set()).add(checkpoint.id)
         for experiment_id, checkpoint_ids in checkpoints.items():
-            self._repository.delete_checkpoint_files(experiment_id, checkpoint_ids)
+            delete_files(self.workplace.view, experiment_id, checkpoint_ids)
 
     # What is not in the repository yet
 
-    def _pending(self, *, of_others: bool = True) -> list[Pending]:
-        """Return what waits in this project's spool; without `of_others`, only what no running process has in hand."""
-        roots = spool_roots(self._directory)
-        return [each for root in roots for each in pending(root, of_others=of_others)]
+    def pending(self, *, of_others: bool = True) -> list[Pending]:
+        """Return what waits in this project's spools; without `of_others`, only what no running process has in hand."""
+        return [each for root in self.workplace.spools for each in pending(root, of_others=of_others)]
 
-    def _send(self, waiting: Pending, moved: Callable[[int], None]) -> KeepsakeError | None:
-        """Bring what waits into its repository; return what went wrong."""
-        return try_to_finish(waiting.entry, self._open_repository, moved)
+    def sync(self, *, force: bool = False) -> list[Sent]:
+        """Send to the repository what is only on this machine yet, as `keepsake sync` does.
+
+        Args:
+            force: send also what was begun in another repository that was at the URL before, and create experiments
+                again that are gone from the repository.
+
+        Returns each experiment that waited, and what went wrong with it, if anything did.
+        """
+        waiting = self.pending()
+        with Progress("Sending", sum(each.size for each in waiting)) as progress:
+            return [send(each, progress.advance, force=force) for each in waiting]
 
     # Other repositories
 
-    def _copy(self, url: str, prefixes: Iterable[str], *, pull: bool, thorough: bool = False) -> Copy:
-        """Prepare to copy experiments (none named: all) to another repository; or, to pull, from it."""
-        from keepsake.repository.copying import Copy, require_experiments
+    def push(self, url: str, ids: Iterable[str] = (), *, thorough: bool = False) -> Copied:
+        """Copy experiments (none named: all) to another repository, as `keepsake push` does.
 
-        directory = self._directory if self.repository is None else absolute()
+        Args:
+            url: where it is; a relative one is relative to the project directory.
+            ids: IDs of experiments, or their first digits.
+            thorough: also read what is there already, and mend what is damaged.
+        """
+        return self._copy(self, self._other(url), ids, thorough)
+
+    def pull(self, url: str, ids: Iterable[str] = (), *, thorough: bool = False) -> Copied:
+        """Copy experiments (none named: all) from another repository, as `keepsake pull` does. The same as `push`."""
+        return self._copy(self._other(url), self, ids, thorough)
+
+    def _other(self, url: str) -> Project:
+        directory = self.workplace.directory if self.repository is None else absolute()
         other = Project(repository=url, directory=directory)
-        source, target = (other, self) if pull else (self, other)
-        if source.repository_url == target.repository_url:
-            raise ValidationError(f"{url} is the project's own repository: name another one")
-        require_experiments(source._repository)
-        records = [source.experiments.get(prefix)._record for prefix in prefixes]
-        named = bool(records)
-        records = records or list(source._repository.records())
-        return Copy(source._repository, target._repository, records, named=named, thorough=thorough)
+        if other.repository_url == self.repository_url:
+            raise ValidationError(f"{url} is the project's own repository. Name another one.")
+        return other
 
-    def _examine(
-        self, *, thorough: bool, fix: bool = False, advance: Callable[[int], None] = lambda count: None
-    ) -> Examination:
-        """Prepare to look for what is wrong in the repository; `thorough`: read every archive whole."""
-        from keepsake.repository.doctor import Examination
+    @staticmethod
+    def _copy(source: Project, target: Project, ids: Iterable[str], thorough: bool) -> Copied:
+        from keepsake.repository.copying import copy_experiments
 
-        return Examination(self._repository, thorough=thorough, fix=fix, advance=advance)
+        named: list[Record] = [source.workplace.find_experiment(id) for id in ids]
+        return copy_experiments(source.workplace.view, target.workplace.view, named, thorough=thorough)
+
+    def doctor(self, *, thorough: bool = False, fix: bool = False) -> Diagnosis:
+        """Look for what is wrong in the repository, as `keepsake doctor` does.
+
+        Args:
+            thorough: also read every archive whole, and compare each file with its checksum.
+            fix: repair what can be repaired without losing anything.
+        """
+        from keepsake.repository.doctor import diagnose
+
+        return diagnose(self.workplace.view, thorough=thorough, fix=fix)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}
 
 
-def _missing_files(experiment: Experiment, owner: Experiment | Checkpoint) -> str:
-    what = "experiment" if owner is experiment else "checkpoint"
-    text = f"The files of {what} {owner.short_id()} ({owner.path}) are not in the repository"
-    if experiment.status == "running":
-        return f"{text} yet: the run on {experiment.host or 'another machine'} is still saving them. Try again later"
-    return f"{text}: they never came, or were removed. If they wait where it ran, `keepsake sync` there sends them"
-
-
-def undo_checkout(directory: Path) -> list[str]:
-    """Bring back what the last checkout into a directory overwrote; return the names of those files."""
+def undo_checkout(directory: str | os.PathLike[str] = ".") -> list[str]:
+    """Undo the last checkout into a directory; return the names of the files that are as before again."""
     from keepsake.restoring.checkout import undo
 
-    return undo(directory)
+    return undo(Path(directory))
 
 
 default_project = Project()

@@ -32,9 +32,9 @@ class Settings:
 def open_project(settings: Settings) -> Project:
     """The project of `-R` and `-D`, else of the nearest keepsake.yaml; says in a line if something waits to be sent."""
     project = Project(repository=settings.repository, directory=settings.project_directory)
-    waiting = project._pending(of_others=False)
+    waiting = project.pending(of_others=False)
     if waiting:
-        console.say(f"Not wholly in the repository yet: {counted(waiting, 'experiment')}. `keepsake sync` sends it.")
+        console.say(f"Not fully in the repository yet: {counted(waiting, 'experiment')}. `keepsake sync` sends it.")
     return project
 
 
@@ -69,7 +69,7 @@ def confirm() -> bool:
 def _summaries_quietly(ctx: click.Context) -> list[Summary]:
     """All experiments, or none if anything goes wrong: what is said now would garble the line being typed."""
     with contextlib.suppress(Exception), contextlib.redirect_stderr(io.StringIO()):
-        return open_project(ctx.ensure_object(Settings))._summaries([])
+        return open_project(ctx.ensure_object(Settings)).workplace.view.summaries()
     return []
 
 

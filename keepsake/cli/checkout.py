@@ -59,7 +59,7 @@ def checkout(
         console.say(f'Put back {_files(undo_checkout(directory))} in "{directory}"')
         return
     project = open_project(settings)
-    experiment, checkpoint = project._resolve(id)
+    experiment, checkpoint = project.target(id)
     directory = _target(settings, output_directory)
     what = f"experiment {short_id(experiment.id)}"
     if checkpoint is not None:
@@ -72,7 +72,7 @@ def checkout(
     def allowed(plan: Plan) -> bool:
         return force or plan.is_empty or _ask(plan, directory, output_directory)
 
-    if not project._checkout(experiment, checkpoint, directory, path, confirm=allowed):
+    if not project.checkout((experiment, checkpoint), directory, path, confirm=allowed):
         ctx.exit(1)
     console.say(f'Copied {f"the path {path}" if path else "all files"} to "{directory}"')
     if experiment.command:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,9 @@ from keepsake.cli._options import Command, id_argument
 from keepsake.cli._project import open_project
 from keepsake.cli._render import counted, short_id
 from keepsake.util import console
+
+if TYPE_CHECKING:
+    from keepsake.repository.copying import Copied
 
 PUSH_EXAMPLES = """
 Copy all experiments of a local repository to a bucket:
@@ -40,7 +44,7 @@ THOROUGH = "Also read what is there already, and mend what is damaged"
 @click.pass_context
 def push(ctx: click.Context, /, url: str, ids: Sequence[str], thorough: bool) -> None:
     """Copy experiments to another repository."""
-    _copy(ctx, url, ids, is_pull=False, thorough=thorough)
+    _say(ctx, open_project(ctx.obj).push(url, ids, thorough=thorough))
 
 
 @click.command("pull", cls=Command, epilog=PULL_EXAMPLES, help="Copy experiments from another repository." + AGAIN)
@@ -50,24 +54,21 @@ def push(ctx: click.Context, /, url: str, ids: Sequence[str], thorough: bool) ->
 @click.pass_context
 def pull(ctx: click.Context, /, url: str, ids: Sequence[str], thorough: bool) -> None:
     """Copy experiments from another repository."""
-    _copy(ctx, url, ids, is_pull=True, thorough=thorough)
+    _say(ctx, open_project(ctx.obj).pull(url, ids, thorough=thorough))
 
 
-def _copy(ctx: click.Context, url: str, ids: Sequence[str], *, is_pull: bool, thorough: bool) -> None:
-    copy = open_project(ctx.obj)._copy(url, ids, pull=is_pull, thorough=thorough)
-    if copy.is_new:
-        console.say(f"There was no repository at {copy.target_url} yet. It is made now.")
-    with console.Progress("Copying", copy.size) as progress:
-        outcomes = list(copy.run(progress.advance))
-    failed = [outcome for outcome in outcomes if outcome.errors]
+def _say(ctx: click.Context, copied: Copied) -> None:
+    if copied.is_new:
+        console.say(f"There was no repository at {copied.target_url} yet. It is made now.")
+    failed = [outcome for outcome in copied.outcomes if outcome.errors]
     for outcome in failed:
         for error in outcome.errors:
             console.error(f"Experiment {short_id(outcome.record['id'])} is not fully copied: {error}")
-    if copy.left_out:
-        left_out = counted(range(copy.left_out), "experiment")
+    if copied.left_out:
+        left_out = counted(range(copied.left_out), "experiment")
         console.say(f"Left out: {left_out} that somebody removed there. To copy one all the same, name its ID.")
-    whole = counted(range(len(outcomes) - len(failed)), "experiment")
+    whole = counted(range(len(copied.outcomes) - len(failed)), "experiment")
     more = f" Not fully copied: {len(failed)}." if failed else ""
-    console.say(f"Copied {whole} ({console.format_size(copy.sent)} of files were new).{more}")
+    console.say(f"Copied {whole} ({console.format_size(copied.sent)} of files were new).{more}")
     if failed:
         ctx.exit(1)

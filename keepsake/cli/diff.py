@@ -53,17 +53,17 @@ def diff(settings: Settings, /, one: str, other: str | None) -> None:
     compared with the experiment that was created before it.
     """
     project = open_project(settings)
-    left = project._resolve(one)
+    left = project.target(one)
     if other is None:
         right, other = left, one
         left, one = _before(project, right[0])
     else:
-        right = project._resolve(other)
+        right = project.target(other)
     write(table(_rows(_picked(left, one), _picked(right, other))))
 
 
 def _before(project: Project, experiment: Experiment) -> tuple[Side, str]:
-    previous = project._previous(experiment)
+    previous = project.experiments.previous(experiment)
     if previous is None:
         raise DoesNotExist(
             f"{short_id(experiment.id)} is the first experiment: there is none before it to compare it with.\n"

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from keepsake.cli._options import Command
 from keepsake.cli._project import open_project
 from keepsake.cli._render import counted, write, write_json
-from keepsake.exceptions import DoesNotExist, KeepsakeError
+from keepsake.exceptions import DoesNotExist
 from keepsake.util import console
 from keepsake.util.values import escape_controls
-
-if TYPE_CHECKING:
-    from keepsake.repository.doctor import Problem
 
 EXAMPLES = """
 See whether all is well (exit status 1 if not):
@@ -41,39 +36,21 @@ def doctor(ctx: click.Context, /, thorough: bool, fix: bool, as_json: bool) -> N
     Without --fix, nothing is changed.
     """
     project = open_project(ctx.obj)
-    with console.Progress("Looking at archives", None, unit="archives") as progress:
-        examination = project._examine(thorough=thorough, fix=fix, advance=progress.advance)
-        problems = list(examination.problems())
-    if examination.is_empty and not problems and ctx.obj.repository:
+    diagnosis = project.doctor(thorough=thorough, fix=fix)
+    problems = diagnosis.problems
+    if diagnosis.is_empty and not problems and ctx.obj.repository:
         raise DoesNotExist(f"There is no repository at {project.repository_url}. Check the URL.")
     if as_json:
         write_json([problem.to_json() for problem in problems])
     else:
         for problem in problems:
             write(escape_controls(f"{problem.kind}: {problem.key}\n  {problem.message}", keep_newlines=True))
-    to_fix = [problem for problem in problems if problem.fix is not None]
-    repaired = _repair(to_fix) if fix else 0
-    left = len(problems) - (repaired if fix else 0)
-    if aside := examination.aside():
-        console.say(aside)
-    _conclude(left, repaired, fixable=0 if fix else len(to_fix))
+    left = len(problems) - diagnosis.repaired
+    if diagnosis.aside:
+        console.say(diagnosis.aside)
+    _conclude(left, diagnosis.repaired, fixable=0 if fix else sum(problem.fix is not None for problem in problems))
     if left:
         ctx.exit(1)
-
-
-def _repair(problems: list[Problem]) -> int:
-    """Repair what can be repaired; return how many problems are gone."""
-    repaired = 0
-    with console.Progress("Repairing", len(problems), unit="problems") as progress:
-        for problem in problems:
-            try:
-                if problem.fix is not None and problem.fix() is False:
-                    console.say(f"{problem.key} has changed meanwhile, and is left as it is.")
-                repaired += 1
-            except KeepsakeError as error:
-                console.error(f"{problem.key} could not be repaired: {error}")
-            progress.advance()
-    return repaired
 
 
 def _conclude(left: int, repaired: int, *, fixable: int) -> None:

@@ -69,7 +69,7 @@ def _list(
     if quiet and (as_json or everything):
         raise click.UsageError(f"Cannot use the --quiet flag in combination with {'--json' if as_json else '--all'}")
     order = None if sort in ("", "created") else parse_sort(sort)  # they are in this order already
-    summaries = open_project(settings)._summaries(filters)
+    summaries = open_project(settings).workplace.view.summaries([each.matches for each in filters])
     if order:
         summaries = order.apply(summaries)
     if quiet:

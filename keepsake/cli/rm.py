@@ -39,7 +39,7 @@ def rm(ctx: click.Context, /, ids: Sequence[str], force: bool) -> None:
     all its checkpoints and files. Of a checkpoint, the files go and the metrics stay.
     """
     project = open_project(ctx.obj)
-    targets = _without_repeats([project._resolve(id) for id in ids])
+    targets = _without_repeats([project.target(id) for id in ids])
     for experiment, checkpoint in targets:
         if checkpoint is None and experiment.status == "running":
             console.warn(f"Experiment {short_id(experiment.id)} is still running.")
@@ -51,7 +51,7 @@ def rm(ctx: click.Context, /, ids: Sequence[str], force: bool) -> None:
     for experiment, checkpoint in targets:
         whole = f"experiment {short_id(experiment.id)} and its checkpoints"
         console.say(f"Removing {f'checkpoint {short_id(checkpoint.id)}' if checkpoint else whole}...")
-    project._delete(targets)
+    project.delete(targets)
 
 
 def _without_repeats(targets: list[Target]) -> list[Target]:

@@ -46,7 +46,7 @@ def show(settings: Settings, /, id: str, everything: bool, as_json: bool) -> Non
 
     ID is an experiment's or checkpoint's ID, or its first characters.
     """
-    experiment, checkpoint = open_project(settings)._resolve(id)
+    experiment, checkpoint = open_project(settings).target(id)
     if as_json:
         write_json((checkpoint or experiment).to_json())
     elif checkpoint:

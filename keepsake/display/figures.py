@@ -44,7 +44,7 @@ class _Run(NamedTuple):
 
 def plot_checkpoints(checkpoints: CheckpointList, metric: str | None = None, *, logy: bool = False) -> Axes:
     """Plot a metric (default: the primary metric) of checkpoints over their steps."""
-    experiment = checkpoints[0]._experiment if checkpoints else None
+    experiment = checkpoints[0].experiment if checkpoints else None
     return _plot([(experiment.short_id() if experiment else "checkpoints", checkpoints)], metric, logy)
 
 

@@ -12,6 +12,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from keepsake.exceptions import KeepsakeError
+from keepsake.repository.heartbeats import status_of
 from keepsake.util.values import cut, escape_controls, full_text, short_text
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _STYLE = """<style>
 
 def checkpoint_html(checkpoint: Checkpoint) -> str:
     """Return a checkpoint as HTML: its fields and metrics."""
-    experiment, primary = checkpoint._experiment, checkpoint.primary_metric
+    experiment, primary = checkpoint.experiment, checkpoint.primary_metric
     best = experiment.checkpoints.best() if experiment else None
     facts = {
         "Created": _time(checkpoint),
@@ -119,12 +120,16 @@ def experiments_html(experiments: Sequence[Experiment]) -> str:
 
 def _statuses(experiments: list[Experiment]) -> dict[str, str]:
     """Experiment ID → status, after one look at the heartbeats; nothing where the repository cannot be read."""
-    statuses = {}
-    for project in {id(e._project): e._project for e in experiments}.values():
+    statuses: dict[str, str] = {}
+    heartbeats: dict[int, dict[str, bool]] = {}
+    for experiment in experiments:
         with suppress(KeepsakeError):
-            repository, heartbeats = project._repository, project._repository.heartbeats()
-            for e in (e for e in experiments if e._project is project):
-                statuses[e.id] = repository.status(e.id, e.keepsake_version or "", heartbeats)
+            project = experiment.project
+            if id(project) not in heartbeats:
+                heartbeats[id(project)] = {}  # asked for once, even if that fails
+                heartbeats[id(project)] = project.workplace.view.heartbeats()
+            fresh = heartbeats[id(project)].get(experiment.id)
+            statuses[experiment.id] = status_of(experiment.keepsake_version or "", fresh)
     return statuses
 
 

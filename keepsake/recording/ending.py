@@ -21,8 +21,8 @@ from keepsake.recording.saver import saver, say_pending
 from keepsake.util.console import warn
 
 if TYPE_CHECKING:
-    from keepsake.recording.entry import Entry
     from keepsake.repository.repository import Repository
+    from keepsake.spool.entry import Entry
 
 _RECOVERY_SECONDS = 10.0
 _GRACE_SECONDS = 300.0  # a program that ends so soon after another handler heard SIGTERM was ended by that

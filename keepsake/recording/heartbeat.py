@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from keepsake.recording.entry import Entry
     from keepsake.repository.repository import Repository
+    from keepsake.spool.entry import Entry
 
 BEAT_SECONDS = 5.0
 
@@ -37,8 +37,9 @@ class Pulse:
                 self._entry.touch()
             finally:  # a disk error of the spool must not make the run look lost
                 if self._visible:
-                    self._repository.beat(self._entry.id)
+                    self._repository.require()
+                    self._repository.heartbeats.beat(self._entry.id)
             return True
         if self._visible:
-            self._repository.end_heartbeat(self._entry.id)
+            self._repository.heartbeats.end(self._entry.id)
         return False

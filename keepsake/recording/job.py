@@ -15,9 +15,9 @@ from keepsake.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from keepsake.recording.entry import Entry
     from keepsake.recording.heartbeat import Pulse
     from keepsake.repository.repository import Repository
+    from keepsake.spool.entry import Entry
 
 HURRY_SECONDS = 2.0  # all that Ctrl-C and SIGTERM wait
 _EXIT_SECONDS = 20.0

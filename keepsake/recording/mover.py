@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from keepsake.archive import owner_id
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, WriteError
-from keepsake.recording.journal import Changes
+from keepsake.spool.journal import Changes
 from keepsake.util.console import warn
 from keepsake.util.fork import importing
+from keepsake.util.ids import short_id
+from keepsake.util.streams import Watched
 
 if TYPE_CHECKING:
-    from keepsake.recording.entry import Entry
     from keepsake.repository.repository import Repository
+    from keepsake.spool.entry import Entry
     from keepsake.util.workers import Workers
 
 
@@ -38,7 +40,7 @@ def publish(entry: Entry, repository: Repository, *, others: bool = False) -> No
     elif changes:
         repository.merge(entry.record, changes, create=False, identity=_identity(entry, repository))
     if "ended" in changes.fields:
-        repository.end_heartbeat(entry.id)  # of a run whose process could not do so
+        repository.heartbeats.end(entry.id)  # of a run whose process could not do so
     taken.drop()
 
 
@@ -47,7 +49,9 @@ def _create(entry: Entry, repository: Repository, changes: Changes) -> None:
         entry.identity = repository.ensure()
     else:
         repository.expect(entry.identity)
-    if repository.was_removed(entry.id):  # it had been published, and its process was killed before it wrote that down
+    if (
+        entry.id in repository.removals.ids()
+    ):  # it had been published, and its process was killed before it wrote that down
         raise DoesNotExist(f"There is no experiment {entry.id} in {repository.url}: it was removed.")
     repository.merge(entry.record, changes, create=True)
     entry.in_repository = True
@@ -153,7 +157,7 @@ def finish(entry: Entry, repository: Repository, moved: Callable[[int], None] | 
         publish(entry, repository, others=True)
         upload(entry, repository, moved=moved, check=True)
     except DoesNotExist:
-        warn(f"Experiment {entry.id[:7]} was removed from {repository.url}: what was left to save of it is dropped.")
+        warn(f"Experiment {short_id(entry.id)} was removed from {repository.url}. What waited of it is dropped.")
         entry.discard()
         return
     for pack in entry.packs():
@@ -174,18 +178,3 @@ def try_to_finish(
     except Exception as error:  # noqa: BLE001 - one entry must not keep the next from being finished
         return KeepsakeError(f"Unexpected {type(error).__name__}: {error}.")
     return None
-
-
-class Watched:
-    """A stream that tells how much was read of it."""
-
-    def __init__(self, source: BinaryIO, moved: Callable[[int], None] | None) -> None:
-        self._source = source
-        self._moved = moved
-
-    def read(self, size: int = -1) -> bytes:
-        """Read up to `size` bytes."""
-        data = self._source.read(size)
-        if self._moved:
-            self._moved(len(data))
-        return data

@@ -14,11 +14,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from keepsake.recording import spool
-from keepsake.recording.entry import FRESH_SECONDS, Entry
+from keepsake.exceptions import KeepsakeError
 from keepsake.recording.mover import try_to_finish
+from keepsake.spool import places
+from keepsake.spool.entry import FRESH_SECONDS, Entry
 from keepsake.util.console import warn
 from keepsake.util.directories import owner_of
+from keepsake.util.ids import short_id
+from keepsake.workplace import open_repository
 
 if TYPE_CHECKING:
     from keepsake.repository.repository import Repository
@@ -37,12 +40,30 @@ class Pending(NamedTuple):
 def pending(root: Path, *, of_others: bool = True) -> list[Pending]:
     """Return what waits in a spool; without `of_others`, only what no running process seems to be at work on."""
     found = []
-    for entry in spool.entries(root):
+    for entry in places.entries(root):
         if of_others or not entry.is_fresh():
             changes, size = entry.pending(), entry.size()
             if changes or size or not entry.in_repository:
                 found.append(Pending(entry, len(changes.checkpoints), size))
     return found
+
+
+class Sent(NamedTuple):
+    """An experiment that waited, and what became of it."""
+
+    experiment_id: str
+    error: KeepsakeError | None  # why it is not in the repository yet
+
+
+def send(waiting: Pending, moved: Callable[[int], None], *, force: bool = False) -> Sent:
+    """Bring what waits into its repository.
+
+    `force`: also into another one that is at its URL now, and though the experiment is gone from there.
+    """
+    entry = waiting.entry
+    if force:
+        entry.identity, entry.in_repository = None, False
+    return Sent(entry.id, try_to_finish(entry, open_repository, moved))
 
 
 class Recovery:
@@ -78,8 +99,8 @@ class Recovery:
             warn(f"What earlier runs left in {self._root} could not be sent yet: {type(error).__name__}: {error}.")
 
     def _recover(self) -> None:
-        spool.sweep(self._root)
-        later = [entry for entry in spool.entries(self._root) if self._may_send(entry) and not self._finish(entry)]
+        places.sweep(self._root)
+        later = [entry for entry in places.entries(self._root) if self._may_send(entry) and not self._finish(entry)]
         seen = {entry.id: _touched(entry) for entry in later}
         if not later:
             return
@@ -98,7 +119,7 @@ class Recovery:
                 return False
         if entry.repository != self._url:
             warn(
-                f"What waits of experiment {entry.id[:7]} is for another repository, {entry.repository}. "
+                f"What waits of experiment {short_id(entry.id)} is for another repository, {entry.repository}. "
                 "`keepsake sync` sends it there."
             )
             return False
@@ -115,7 +136,7 @@ class Recovery:
                 (entry.directory / _CLAIM).unlink(missing_ok=True)
                 entry.directory.rmdir()  # if the entry is closed; the claim was what was left in it
         if error is not None:
-            warn(f"What an earlier run left of experiment {entry.id[:7]} could not be sent yet: {error}")
+            warn(f"What an earlier run left of experiment {short_id(entry.id)} could not be sent yet: {error}")
         return True
 
 

@@ -1,59 +1,168 @@
-"""The beginning of an experiment: what init() does in the caller's thread, and what it leaves for later."""
+"""One experiment as this process records it: what init(), checkpoint() and stop() do, from top to bottom."""
 
 from __future__ import annotations
 
+import os
 import threading
+from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keepsake.exceptions import KeepsakeError, MissingRepository, WriteError
 from keepsake.metadata import Record
 from keepsake.packages import get_imported_packages
 from keepsake.recording import ending
-from keepsake.recording.entry import Entry
 from keepsake.recording.environment import warn_of_secret_files
-from keepsake.recording.journal import Changes
 from keepsake.recording.saver import saver
-from keepsake.recording.spool import known_identity, remember_identity, spool_root
+from keepsake.spool.entry import Entry
+from keepsake.spool.journal import Changes
+from keepsake.spool.places import known_identity, remember_identity
 from keepsake.util.console import warn
 from keepsake.util.fork import importing
+from keepsake.util.ids import short_id
+from keepsake.workplace import Workplace, open_repository
 
 if TYPE_CHECKING:
-    from keepsake.project import Project
     from keepsake.repository.repository import Repository
 
 _DEADLINE_SECONDS = 15.0
 _GRACE_SECONDS = 0.05  # in which init() returns, undisturbed by threads that take turns with it
+_FREEZE_TRIES = 3
+
+_lock = threading.RLock()  # steps follow each other, whichever thread checkpoints
 
 
-def begin_experiment(project: Project, record: Record, modules: list[str], *, disable_heartbeat: bool) -> Entry:
-    """Record a new experiment and return its entry in the spool; if that fails, nothing of it is left anywhere.
+class Run:
+    """An experiment that this process adds to.
 
-    `modules` are those that were imported at the beginning, whenever their versions are looked up.
+    Attributes:
+        entry: where it is saved at once.
     """
-    repository, directory = project._repository, project._directory
-    root = spool_root(directory)
-    before = known_identity(root, repository.url)
-    entry = Entry.create(root, record, repository.url, in_repository=False, identity=before)
-    try:
-        if record["path"]:
-            from keepsake.archive.pack import check_room
-            from keepsake.archive.writer import freeze
 
-            check_room(entry.directory)
-            frozen = freeze(directory, record["path"], entry.directory, record["id"])
-            warn_of_secret_files(entry.name for entry in frozen.entries)
-        if not ending.is_offline():
-            _publish_first(repository, entry, beat=not disable_heartbeat)
-            if disable_heartbeat:  # a listing would go by the spool, and show it as running
-                entry.write_record(durable=False)
-    except BaseException:
-        entry.discard()
-        raise
-    ending.begin(entry, repository)
-    saver().beat(entry, repository, visible=not (disable_heartbeat or ending.is_offline()))
-    _gather_later(project, entry, repository, modules, files=bool(record["path"]))
-    return entry
+    def __init__(self, workplace: Workplace, entry: Entry) -> None:
+        self._workplace = workplace
+        self.entry = entry
+
+    # The beginning
+
+    @classmethod
+    def begin(cls, workplace: Workplace, record: Record, modules: list[str], *, disable_heartbeat: bool) -> Run:
+        """Record a new experiment; if that fails, nothing of it is left anywhere.
+
+        `modules` are those that were imported at the beginning, whenever their versions are looked up.
+        """
+        root, repository = workplace.spool, workplace.repository
+        before = known_identity(root, repository.url)
+        run = cls(workplace, Entry.create(root, record, repository.url, in_repository=False, identity=before))
+        entry = run.entry
+        try:
+            if record["path"]:
+                run._freeze(record)
+            if not ending.is_offline():
+                _publish_first(repository, entry, beat=not disable_heartbeat)
+                if disable_heartbeat:  # a listing would go by the spool, and show it as running
+                    entry.write_record(durable=False)
+        except BaseException:
+            entry.discard()
+            raise
+        ending.begin(entry, repository)
+        saver().beat(entry, repository, visible=not (disable_heartbeat or ending.is_offline()))
+        run._gather_later(modules, files=bool(record["path"]))
+        return run
+
+    @classmethod
+    def join(cls, workplace: Workplace, record: Record) -> Run:
+        """Add to an experiment that is in the repository, or that another process has begun."""
+        root, repository = workplace.spool, workplace.repository
+        ending.watch()
+        entry = Entry.load(root / record["id"]) or Entry.create(
+            root, {**record, "checkpoints": None}, repository.url, in_repository=True
+        )
+        entry.begin()
+        saver().beat(entry, repository, visible=False)
+        return cls(workplace, entry)
+
+    def _gather_later(self, modules: list[str], *, files: bool) -> None:
+        """Leave to the background what init() need not wait for: package versions, and what earlier runs left."""
+        entry, repository = self.entry, self._workplace.repository
+
+        def gather() -> None:
+            entry.write_record(durable=False)
+            with importing:
+                packages = get_imported_packages(modules)
+                # The first checkpoint() need not wait for these
+                from keepsake.archive import reader, writer  # noqa: F401
+            entry.append({"experiment": {"python_packages": packages}})
+            saver().notify(entry, repository, files=True)
+
+        if ending.is_offline():
+            entry.append({"experiment": {"python_packages": get_imported_packages(modules)}})
+        else:
+            saver().notify(entry, repository, files=files, task=gather, after=_GRACE_SECONDS)
+            ending.recover_in_background(entry, open_repository)
+
+    # Checkpoints
+
+    def add(self, record: Record, next_step: Callable[[], int], keep: Callable[[], None]) -> None:
+        """Save a new checkpoint on this machine, from where it gets into the repository in the background.
+
+        Args:
+            record: of the checkpoint. Its step is filled in if it has none, and its path emptied if there is no room
+                for the files.
+            next_step: what its step is then.
+            keep: called when it is saved, before another checkpoint asks for its step.
+        """
+        frozen = None
+        try:
+            if record["path"]:
+                frozen = self._freeze_if_possible(record)
+                record["path"] = record["path"] if frozen else ""
+            with _lock:
+                if record["step"] is None:
+                    record["step"] = next_step()
+                self.entry.append({"checkpoint": record})
+                keep()
+        except Exception:
+            if frozen is not None:
+                frozen.unlink(missing_ok=True)
+            raise
+        except BaseException:  # an interrupt may come when the line is written already: the mover finds out
+            self.entry.abandoned.add(record["id"])
+            raise
+        saver().notify(self.entry, self._workplace.repository, files=frozen is not None, offline=ending.is_offline())
+
+    def _freeze_if_possible(self, record: Record) -> Path | None:
+        """Copy the files of a checkpoint into the spool; None if there is no room for them, which is said."""
+        self.entry.ensure()
+        for left in range(_FREEZE_TRIES, 0, -1):
+            try:
+                return self._freeze(record)
+            except WriteError as error:
+                if left > 1 and isinstance(error.__cause__, FileNotFoundError):
+                    self.entry.ensure()  # another process has just closed or discarded it
+                    continue
+                if ending.is_strict():
+                    raise
+                warn(f"Checkpoint {short_id(record['id'])} is saved without its files: {error}")
+                return None
+        raise AssertionError
+
+    def _freeze(self, record: Record) -> Path:
+        """Copy the files of an experiment or checkpoint into the spool."""
+        from keepsake.archive.pack import check_room
+        from keepsake.archive.writer import freeze
+
+        check_room(self.entry.directory)
+        frozen = freeze(self._workplace.directory, record["path"], self.entry.directory, record["id"])
+        warn_of_secret_files(file.name for file in frozen.entries)
+        return frozen.path
+
+    # The end
+
+    def stop(self) -> KeepsakeError | None:
+        """End the experiment, wait until what is pending is saved, and return what hindered that."""
+        return ending.end(self.entry, "stopped")
 
 
 def _publish_first(repository: Repository, entry: Entry, *, beat: bool) -> None:
@@ -63,8 +172,8 @@ def _publish_first(repository: Repository, entry: Entry, *, beat: bool) -> None:
         _publish_within_deadline(repository, entry, beat=beat)
     except MissingRepository as error:
         warn(
-            f"{error} This project has used one there before, so no new one is made. Experiment {entry.id[:7]} is kept "
-            f"in {entry.directory} until that is back; then `keepsake sync`, or the next run, sends it. "
+            f"{error} This project has used one there before, so no new one is made. Experiment {short_id(entry.id)} "
+            f"is kept in {entry.directory} until that is back; then `keepsake sync`, or the next run, sends it. "
             f"To begin a new repository there, delete {root / 'repositories.json'}."
         )
         return
@@ -73,36 +182,6 @@ def _publish_first(repository: Repository, entry: Entry, *, beat: bool) -> None:
         remember_identity(root, repository.url, entry.identity)
     if before not in (None, entry.identity):
         warn(f"The repository at {repository.url} is another one than this project used before.")
-
-
-def _publish(repository: Repository, entry: Entry, *, beat: bool) -> None:
-    """Put the experiment into the repository, so that a wrong bucket or a missing right shows here and now."""
-    record = entry.record
-    entry.identity = repository.ensure(entry.identity)
-    repository.merge(record, Changes(), create=True)
-    if beat:
-        try:
-            repository.beat(record["id"])
-        except BaseException:
-            repository.withdraw(record)
-            raise
-
-
-def _gather_later(project: Project, entry: Entry, repository: Repository, modules: list[str], *, files: bool) -> None:
-    def gather() -> None:
-        entry.write_record(durable=False)
-        with importing:
-            packages = get_imported_packages(modules)
-            from keepsake.archive import reader as _archive  # noqa: F401 - the first checkpoint() need not wait for these
-            from keepsake.archive import writer  # noqa: F401 - the first checkpoint() need not wait for these
-        entry.append({"experiment": {"python_packages": packages}})
-        saver().notify(entry, repository, files=True)
-
-    if ending.is_offline():
-        entry.append({"experiment": {"python_packages": get_imported_packages(modules)}})
-    else:
-        saver().notify(entry, repository, files=files, task=gather, after=_GRACE_SECONDS)
-        ending.recover_in_background(entry, project._open_repository)
 
 
 def _publish_within_deadline(repository: Repository, entry: Entry, *, beat: bool) -> None:
@@ -134,7 +213,7 @@ def _publish_within_deadline(repository: Repository, entry: Entry, *, beat: bool
         if not finished.wait(_DEADLINE_SECONDS):
             raise WriteError(
                 f"{repository.url} does not answer (waited {_DEADLINE_SECONDS:.0f} s). Check the network and the URL; "
-                "or set KEEPSAKE_OFFLINE=1 to record on this machine, and send it with `keepsake sync` later"
+                "or set KEEPSAKE_OFFLINE=1 to record on this machine, and send it with `keepsake sync` later."
             )
     except BaseException:  # also Ctrl-C
         given_up.set()
@@ -146,3 +225,24 @@ def _publish_within_deadline(repository: Repository, entry: Entry, *, beat: bool
         if isinstance(error, KeepsakeError) and not repository.url.startswith("file:"):
             error.args = (f"{error}\nTo record on this machine and send it later, set KEEPSAKE_OFFLINE=1.",)
         raise error
+
+
+def _publish(repository: Repository, entry: Entry, *, beat: bool) -> None:
+    """Put the experiment into the repository, so that a wrong bucket or a missing permission shows here and now."""
+    entry.identity = repository.ensure(entry.identity)
+    repository.merge(entry.record, Changes(), create=True)
+    if beat:
+        try:
+            repository.heartbeats.beat(entry.id)
+        except BaseException:
+            repository.withdraw(entry.record)
+            raise
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

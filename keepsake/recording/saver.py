@@ -24,8 +24,8 @@ from keepsake.util.console import Progress, say, warn
 from keepsake.util.loop import Loop
 
 if TYPE_CHECKING:
-    from keepsake.recording.entry import Entry
     from keepsake.repository.repository import Repository
+    from keepsake.spool.entry import Entry
     from keepsake.util.workers import Workers
 
 _RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)

@@ -15,11 +15,15 @@ from typing import BinaryIO, TypeVar, cast
 
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, ValidationError
 from keepsake.metadata import Record, time_key
-from keepsake.recording.journal import Changes
-from keepsake.recording.mover import Watched
 from keepsake.repository.checking import is_whole, open_checked
-from keepsake.repository.repository import ARCHIVES, EXPERIMENTS, Repository, archive_keys, id_of
+from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, archive_keys, id_of
+from keepsake.repository.repository import Repository
+from keepsake.repository.view import View
+from keepsake.spool.journal import Changes
 from keepsake.storage.base import Storage
+from keepsake.util.console import Progress
+from keepsake.util.ids import short_id
+from keepsake.util.streams import Watched
 from keepsake.util.workers import Workers, in_order
 
 _TAIL = 64 << 10  # bytes at an archive's end that are compared: its table of contents, with every file's checksum
@@ -45,21 +49,53 @@ def require_experiments(source: Repository) -> None:
         raise DoesNotExist(f"There is no repository at {source.url}. Check the URL, and whether its disk is mounted.")
 
 
+@dataclass
+class Copied:
+    """What `push` or `pull` did.
+
+    Attributes:
+        outcomes: the experiments, and what went wrong with each.
+        sent: bytes of files that were new.
+        left_out: how many experiments stay removed at the target, because somebody removed them there.
+        is_new: whether the target repository was made.
+        target_url: where it is.
+    """
+
+    outcomes: list[Outcome]
+    sent: int
+    left_out: int
+    is_new: bool
+    target_url: str
+
+
+def copy_experiments(source: View, target: View, named: list[Record], *, thorough: bool) -> Copied:
+    """Copy experiments (none named: all) from one repository to another."""
+    require_experiments(source.repository)
+    records = named or list(source.records())
+    copy = Copy(source.repository, target, records, named=bool(named), thorough=thorough)
+    with Progress("Copying", copy.size) as progress:
+        outcomes = list(copy.run(progress.advance))
+    return Copied(outcomes, copy.sent, copy.left_out, copy.is_new, copy.target_url)
+
+
 class Copy:
     """What is to be copied, and the copying of it.
 
     Args:
-        source, target: the repositories; the target is made if it is not there.
+        source: where they are.
+        view: of where they go; a repository is made there if there is none.
         records: the experiments, as `source` has them.
         named: they were named one by one. Others that were removed at the target are left out.
         thorough: also read what is at the target already, and mend what is damaged there.
     """
 
     def __init__(
-        self, source: Repository, target: Repository, records: list[Record], *, named: bool, thorough: bool = False
+        self, source: Repository, view: View, records: list[Record], *, named: bool, thorough: bool = False
     ) -> None:
+        target = view.repository
         self._source = source
         self._target = target
+        self._view = view
         self._thorough = thorough
         self._there = _sizes(target.storage)
         self._sizes = _sizes(source.storage)
@@ -69,7 +105,7 @@ class Copy:
         self._records = sorted({record["id"]: record for record in records}.values(), key=_age)
         removed = self._removed()
         if named:
-            target.bring_back(removed)
+            target.removals.forget(removed)
         else:
             self._records = [record for record in self._records if record["id"] not in removed]
         self.left_out = 0 if named else len(removed)
@@ -115,8 +151,9 @@ class Copy:
             owner = self._owners[checkpoint["id"]]
             if owner != record["id"]:
                 raise ValidationError(
-                    f"Its checkpoint {checkpoint['id'][:7]} belongs to experiment {owner[:7]}, and a checkpoint has "
-                    "one experiment. One of the two records is forged or damaged. Nothing of this one is copied."
+                    f"Its checkpoint {short_id(checkpoint['id'])} belongs to experiment {short_id(owner)}, and a "
+                    "checkpoint has one experiment. One of the two records is forged or damaged. Nothing of this "
+                    "one is copied."
                 )
         target = self._target
         merged = target.merge(record, Changes({}, record.get("checkpoints") or []), create=True)
@@ -129,13 +166,13 @@ class Copy:
     def _removed(self) -> set[str]:
         """Return which of the experiments were removed at the target, and are not there again."""
         there = {id_of(info.key) for info in self._target.storage.list(EXPERIMENTS)}
-        return {record["id"] for record in self._records} & (self._target.removed() - there)
+        return {record["id"] for record in self._records} & (self._target.removals.ids() - there)
 
     def _find_owners(self) -> dict[str, str]:
         """Return to which experiment each checkpoint belongs: as the target says, else the oldest that names it."""
         owners: dict[str, str] = {}
         ids = {c["id"] for record in self._records for c in record.get("checkpoints") or []}
-        holders = self._target.holders(ids)
+        holders = self._view.holders(ids)
         for record in self._records:
             for checkpoint in record.get("checkpoints") or []:
                 held_by = holders.get(checkpoint["id"]) or {record["id"]}

@@ -24,24 +24,57 @@ from keepsake.exceptions import (
     WriteError,
 )
 from keepsake.metadata import Record, leaves_word, parse_experiment
-from keepsake.recording.spool import entries
-from keepsake.repository.repository import (
-    ARCHIVES,
-    EXPERIMENTS,
-    HEARTBEATS,
-    REMOVED,
-    Repository,
-    archive_key,
-    archive_keys,
-    id_of,
-)
+from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, HEARTBEATS, REMOVED, archive_key, archive_keys, id_of
+from keepsake.repository.view import View
+from keepsake.spool.places import entries
 from keepsake.storage.base import ObjectInfo, Storage
-from keepsake.util.console import format_size
+from keepsake.util.console import Progress, error, format_size, say
 
 ORPHANED = "orphaned"  # below it lie archives that a repair moved aside, under the keys they had
 _SPEC = "repository.json"
 _UNDER_WAY_SECONDS = 3600.0  # what is younger may belong to something that is just being written
 _FRESH_SECONDS = 2.0  # a repair looks again at records that were read longer ago
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What `doctor` found and did.
+
+    Attributes:
+        problems: what was wrong.
+        repaired: how many of them are gone.
+        is_empty: whether there was no repository, nor anything of one.
+        aside: how much lies aside in the repository, where, and how to delete it; None if there is nothing.
+    """
+
+    problems: list[Problem]
+    repaired: int
+    is_empty: bool
+    aside: str | None
+
+
+def diagnose(view: View, *, thorough: bool, fix: bool) -> Diagnosis:
+    """Look for what is wrong in a repository, and with `fix` repair what can be repaired without losing anything."""
+    with Progress("Looking at archives", None, unit="archives") as progress:
+        examination = Examination(view, thorough=thorough, fix=fix, advance=progress.advance)
+        problems = list(examination.problems())
+    repaired = _repair([problem for problem in problems if problem.fix is not None]) if fix else 0
+    return Diagnosis(problems, repaired, examination.is_empty, examination.aside())
+
+
+def _repair(problems: list[Problem]) -> int:
+    """Repair what can be repaired; return how many problems are gone."""
+    repaired = 0
+    with Progress("Repairing", len(problems), unit="problems") as progress:
+        for problem in problems:
+            try:
+                if problem.fix is not None and problem.fix() is False:
+                    say(f"{problem.key} has changed meanwhile, and is left as it is.")
+                repaired += 1
+            except KeepsakeError as reason:
+                error(f"{problem.key} could not be repaired: {reason}")
+            progress.advance()
+    return repaired
 
 
 @dataclass(frozen=True)
@@ -101,17 +134,16 @@ class Examination:
     """One look at a repository.
 
     Args:
-        repository: what to look at.
+        view: of what to look at.
         thorough: also read every archive whole, and compare each file with its checksum.
         fix: the problems are going to be repaired.
         advance: told of each archive that was looked at.
     """
 
-    def __init__(
-        self, repository: Repository, *, thorough: bool, fix: bool = False, advance: Callable[[int], None]
-    ) -> None:
-        self._repository = repository
-        self._storage = repository.storage
+    def __init__(self, view: View, *, thorough: bool, fix: bool = False, advance: Callable[[int], None]) -> None:
+        self._view = view
+        self._repository = view.repository
+        self._storage = view.repository.storage
         self._thorough = thorough
         self._fix = fix
         self._advance = advance
@@ -229,7 +261,7 @@ class Examination:
             yield Problem("archive-damaged", key, f"{error} {advice}")
 
     def _missing(self, experiment_id: str, owner: Record, key: str) -> Problem:
-        frozen = self._repository.frozen(experiment_id, owner["id"])
+        frozen = self._view.frozen(experiment_id, owner["id"])
         if frozen is not None and frozen.exists():
             return Problem("archive-waiting", key, "Its files still wait on this machine. `keepsake sync` sends them.")
         if key in self._aside:
@@ -328,7 +360,7 @@ class Examination:
     def _check_spool(self) -> Iterator[Problem]:
         from keepsake.archive.writer import verify
 
-        for entry in (entry for root in self._repository.spools for entry in entries(root)):
+        for entry in (entry for root in self._view.spools for entry in entries(root)):
             for pack in entry.packs():
                 try:
                     verify(pack)

@@ -19,7 +19,9 @@ from keepsake.exceptions import ValidationError, WriteError
 from keepsake.experiment import Experiment
 from keepsake.project import Project
 from keepsake.repository.copying import Copy
+from keepsake.repository.deletion import delete_experiments, delete_files
 from keepsake.repository.repository import Repository
+from keepsake.repository.view import View
 from tests.storage.benches import Bench, DiskBench, MemoryBench
 from tests.storage.places import make_place
 from tests.unit.archives import archive_bytes, freeze_files
@@ -184,7 +186,7 @@ def test_an_empty_repository_is_not_an_error(experiments: list[Experiment], othe
 
 def test_a_repository_is_not_copied_onto_itself(experiments: list[Experiment]) -> None:
     with pytest.raises(ValidationError, match="own repository"):
-        Project()._copy("file://repo", [], pull=False)
+        Project().push("file://repo")
 
 
 # From here on between two repositories in memory
@@ -221,7 +223,7 @@ class Side:
                 self.bench.write(archive_key(checkpoint["id"]), archive)
 
     def paths(self, experiment_id: str) -> list[str]:
-        return [checkpoint["path"] for checkpoint in self.repository.load(experiment_id)["checkpoints"]]
+        return [checkpoint["path"] for checkpoint in View(self.repository).load(experiment_id)["checkpoints"]]
 
 
 @pytest.fixture
@@ -236,8 +238,8 @@ def target() -> Side:
 
 def copy(source: Side, target: Side, *, thorough: bool = False) -> list[str]:
     """Copy all; return what went wrong."""
-    records = list(source.repository.records())
-    copy = Copy(source.repository, target.repository, records, named=False, thorough=thorough)
+    records = list(View(source.repository).records())
+    copy = Copy(source.repository, View(target.repository), records, named=False, thorough=thorough)
     return [str(error) for outcome in copy.run(lambda count: None) for error in outcome.errors]
 
 
@@ -348,25 +350,25 @@ def test_a_checkpoint_of_mine_is_not_taken_over(
     assert f"Its checkpoint bbbbbbb belongs to experiment {MINE[:7]}" in error
     assert target.bench.contents().get(archive_key(CHECKPOINTS[1])) == (whole if has_archive else None)
     assert archive_key("c" * 64) not in target.bench.listed()
-    assert {r["id"] for r in target.repository.records()} == {MINE, THEIRS}
+    assert {r["id"] for r in View(target.repository).records()} == {MINE, THEIRS}
 
 
 def test_of_two_that_name_the_same_checkpoint_the_older_one_is_copied(source: Side, target: Side, whole: bytes) -> None:
     source.add(record(THEIRS, CHECKPOINTS[0]), whole)
     source.add(record(MINE, CHECKPOINTS[0]), whole)
     assert len(copy(source, target)) == 1
-    assert [r["id"] for r in target.repository.records()] == [MINE]
+    assert [r["id"] for r in View(target.repository).records()] == [MINE]
 
 
 def test_deleting_a_record_that_names_my_checkpoints_leaves_their_files(target: Side, whole: bytes) -> None:
     """Such a record may have been there before copies were checked."""
     target.add(record(MINE, *CHECKPOINTS), whole)
     target.add(record(FORGED, "c" * 64, *CHECKPOINTS), whole)
-    target.repository.delete_checkpoint_files(FORGED, {CHECKPOINTS[0]})
-    target.repository.delete([target.repository.load(FORGED)])
+    delete_files(View(target.repository), FORGED, {CHECKPOINTS[0]})
+    delete_experiments(View(target.repository), [View(target.repository).load(FORGED)])
     archives = {key for key in target.bench.listed() if key.startswith("checkpoints/")}
     assert archives == {archive_key(id) for id in CHECKPOINTS}
-    target.repository.delete([target.repository.load(MINE)])
+    delete_experiments(View(target.repository), [View(target.repository).load(MINE)])
     assert not any(key.startswith("checkpoints/") for key in target.bench.listed())
 
 
@@ -381,16 +383,16 @@ def test_an_experiment_that_is_removed_while_it_is_copied_leaves_no_files(
     def upload_later(key: str, stream: Any) -> None:
         repository = Repository(target.bench.memory)
         if key == archive_key(CHECKPOINTS[0]):
-            repository.delete([repository.load(MINE)])
+            delete_experiments(View(repository), [View(repository).load(MINE)])
         if key == archive_key("c" * 64):
-            repository.delete_checkpoint_files(THEIRS, {"c" * 64})
+            delete_files(View(repository), THEIRS, {"c" * 64})
         upload(key, stream)
 
     monkeypatch.setattr(target.bench.memory, "upload", upload_later)
     assert copy(source, target) != []
     assert not any(key.startswith("checkpoints/") for key in target.bench.listed())
     assert target.paths(THEIRS) == [""]
-    assert [r["id"] for r in target.repository.records()] == [THEIRS]
+    assert [r["id"] for r in View(target.repository).records()] == [THEIRS]
 
 
 def test_a_copy_that_fails_is_finished_by_the_next(
@@ -415,11 +417,11 @@ def test_a_copy_that_fails_is_finished_by_the_next(
         target.repository = Repository(target.bench.memory)
         left[0] = writes
         assert bool(copy(source, target)) == (writes < 5)
-        named = {archive_key(c["id"]) for r in target.repository.records() for c in r["checkpoints"]}
+        named = {archive_key(c["id"]) for r in View(target.repository).records() for c in r["checkpoints"]}
         assert {key for key in target.bench.listed() if key.startswith("checkpoints/")} <= named
         left[0] = 100
         assert copy(source, target) == []
-        assert {r["id"] for r in target.repository.records()} == {MINE, THEIRS}
+        assert {r["id"] for r in View(target.repository).records()} == {MINE, THEIRS}
         assert all(target.bench.read(archive_key(id)) == whole for id in CHECKPOINTS)
 
 
@@ -427,7 +429,7 @@ def test_fields_are_added_and_never_replaced(source: Side, target: Side) -> None
     source.add(record(MINE, params={"x": 1}, python_packages={"torch": "2"}, note="theirs"), None)
     target.add(record(MINE, params={"x": 2}, python_packages=None), None)
     assert copy(source, target) == []
-    merged = target.repository.load(MINE)
+    merged = View(target.repository).load(MINE)
     assert (merged["params"], merged["python_packages"], merged["note"]) == ({"x": 2}, {"torch": "2"}, "theirs")
 
 
@@ -449,6 +451,6 @@ def test_the_later_end_of_a_run_counts(
     source.add(record(MINE, ended=here, end_reason="source"), None)
     target.add(record(MINE, ended=there, end_reason="target"), None)
     assert copy(source, target) == []
-    merged = target.repository.load(MINE)
+    merged = View(target.repository).load(MINE)
     assert merged["ended"] == expected
     assert merged["end_reason"] == ("source" if expected and expected == here else "target")

@@ -18,8 +18,8 @@ import keepsake
 from keepsake.cli import cli
 from keepsake.exceptions import KeepsakeError, PreconditionFailed, RepositoryConfigurationError
 from keepsake.experiment import Experiment
-from keepsake.recording.entry import Entry
-from keepsake.repository.doctor import Problem
+from keepsake.repository.doctor import Examination, Problem
+from keepsake.spool.entry import Entry
 from keepsake.storage import ObjectInfo, Storage
 from tests.storage.benches import Bench, DiskBench, S3Bench
 from tests.unit.archives import archive_bytes, freeze_files
@@ -40,7 +40,8 @@ def trained(project_directory: Path) -> Experiment:
 
 
 def examine(*, thorough: bool = True, fix: bool = True) -> list[Problem]:
-    return list(keepsake.Project()._examine(thorough=thorough, fix=fix).problems())
+    view = keepsake.Project().workplace.view
+    return list(Examination(view, thorough=thorough, fix=fix, advance=lambda count: None).problems())
 
 
 def kinds(*, thorough: bool = True) -> list[str]:
@@ -247,7 +248,7 @@ def test_an_archive_is_as_old_as_it_was_when_it_was_listed(
     later: list[int] = []
     now = type(place.storage).now
     monkeypatch.setattr(type(place.storage), "now", lambda self: now(self) + HOURS * len(later))
-    assert list(project._examine(thorough=True, fix=True, advance=later.append).problems()) == []
+    assert list(Examination(project.workplace.view, thorough=True, fix=True, advance=later.append).problems()) == []
     assert later
 
 
@@ -374,8 +375,8 @@ def test_files_that_wait_on_this_machine_are_not_called_missing(
     trained.stop()
     monkeypatch.delenv("KEEPSAKE_OFFLINE")
     project = keepsake.Project()
-    (waiting,) = project._pending()
-    assert project._send(waiting, lambda count: None) is None
+    (waiting,) = project.pending()
+    assert [sent.error for sent in project.sync()] == [None]
     assert kinds() == []
     path = project_directory / f".keepsake/spool/{trained.id}/{trained.checkpoints[1].id}.pack"
     path.parent.mkdir(parents=True)

@@ -17,8 +17,8 @@ import keepsake
 from keepsake.exceptions import WriteError
 from keepsake.experiment import Experiment
 from keepsake.recording import saver
-from keepsake.recording.entry import Entry
 from keepsake.repository.repository import Repository
+from keepsake.spool.entry import Entry
 from tests.spools import nothing_waits
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and fork are POSIX")

@@ -78,7 +78,7 @@ def test_what_was_recorded_is_read_back(trained: Experiment) -> None:
     assert found.keepsake_version == keepsake.__version__
     assert found.python_packages is not None
     assert "numpy" in found.python_packages
-    assert found.config == {"repository": found._project.repository_url, "storage": ""}
+    assert found.config == {"repository": found.project.repository_url, "storage": ""}
     assert not found.is_running()
     assert found.duration == found.checkpoints[2].created - found.created
 
@@ -190,7 +190,7 @@ def test_files_that_are_not_there_are_told_from_those_on_their_way(
     checkpoint = keepsake.experiments.get(trained.id).checkpoints[0]
     with pytest.raises(exceptions.DoesNotExist, match="never came"):
         checkpoint.checkout(tmp_path / "out")
-    trained._project._repository.beat(trained.id)
+    trained.project.workplace.repository.heartbeats.beat(trained.id)
     with pytest.raises(exceptions.DoesNotExist, match="still saving"):
         checkpoint.open("model.pth")
 
@@ -591,7 +591,7 @@ def test_messages_say_what_is_being_saved_unless_quiet(
 ) -> None:
     (project_directory / "a.txt").write_text("a")
     experiment = keepsake.init(path="a.txt")
-    url = experiment._project.repository_url
+    url = experiment.project.repository_url
     copying = f"copying 'a.txt' to '{url}' in the background..."
     checkpoint = experiment.checkpoint(path="a.txt")
     experiment.checkpoint(quiet=True)

@@ -20,6 +20,7 @@ from keepsake.exceptions import ReadError
 from keepsake.experiment import Experiment, ExperimentList
 from keepsake.project import Project
 from keepsake.repository.repository import Repository
+from keepsake.repository.view import View
 
 MINIMIZE = PrimaryMetric(name="loss", goal="minimize")
 START = datetime(2024, 5, 1, 12, 0, 0)
@@ -90,7 +91,7 @@ def make(
     fields = {"keepsake_version": "1.0.0", "params": params, "checkpoints": checkpoints, **fields}
     experiment = Experiment(project, identity, created, **fields)
     for checkpoint in checkpoints:
-        checkpoint._experiment = experiment
+        checkpoint.experiment = experiment
     return experiment
 
 
@@ -169,19 +170,19 @@ def test_an_empty_list_says_so(project: Project) -> None:
 
 def test_status_is_shown_after_one_look_at_the_heartbeats(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     experiments = ExperimentList(make(project, number) for number in (1, 2, 3))
-    repository = project._repository
+    repository = project.workplace.repository
     repository.ensure()
-    repository.beat(experiments[0].id)
+    repository.heartbeats.beat(experiments[0].id)
     stale = {"experiment_id": experiments[1].id, "last_heartbeat": "2020-01-01T00:00:00Z"}
     repository.storage.put(f"metadata/heartbeats/{experiments[1].id}.json", json.dumps(stale).encode())
-    looks: list[Repository] = []
-    heartbeats = Repository.heartbeats
+    looks: list[View] = []
+    heartbeats = View.heartbeats
 
-    def look(repository: Repository) -> dict[str, bool]:
-        looks.append(repository)
-        return heartbeats(repository)
+    def look(view: View) -> dict[str, bool]:
+        looks.append(view)
+        return heartbeats(view)
 
-    monkeypatch.setattr(Repository, "heartbeats", look)
+    monkeypatch.setattr(View, "heartbeats", look)
     page = shown(experiments)
     assert [row[2] for row in page.tables[0][2:]] == ["running", "lost", "stopped"]
     assert [kind for tag, kind in page.kinds if tag == "td"] == ["running", "lost", "stopped"]
@@ -192,8 +193,8 @@ def test_status_is_shown_after_one_look_at_the_heartbeats(project: Project, monk
 def test_a_list_of_several_projects_asks_each_repository(tmp_path: Any) -> None:
     projects = [Project(repository=f"file://{tmp_path}/{name}", directory=tmp_path) for name in "ab"]
     experiments = ExperimentList(make(project, number) for number, project in enumerate(projects, 1))
-    projects[0]._repository.ensure()
-    projects[0]._repository.beat(experiments[0].id)
+    projects[0].workplace.repository.ensure()
+    projects[0].workplace.repository.heartbeats.beat(experiments[0].id)
     assert [row[2] for row in shown(experiments).tables[0][2:]] == ["running", "stopped"]
 
 

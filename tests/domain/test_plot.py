@@ -54,7 +54,7 @@ def make(
         for step, values in enumerate(metrics)
     )
     for checkpoint in experiment.checkpoints:
-        checkpoint._experiment = experiment
+        checkpoint.experiment = experiment
     return experiment
 
 

@@ -22,8 +22,10 @@ from keepsake.exceptions import (
 )
 from keepsake.listing.filters import parse_filter
 from keepsake.metadata import Record, time_text
-from keepsake.recording.journal import Changes
+from keepsake.repository.deletion import delete_experiments, delete_files
 from keepsake.repository.repository import Repository
+from keepsake.repository.view import View
+from keepsake.spool.journal import Changes
 from keepsake.storage.base import ObjectInfo
 from keepsake.util.directories import cache_directory
 from tests.storage.memory import MemoryStorage
@@ -108,12 +110,12 @@ def index_file() -> Path:
 def test_a_listing_fetches_only_what_changed(storage: CountingStorage, repository: Repository) -> None:
     for number in range(5):
         put(storage, make_record(number))
-    assert [s.id for s in repository.summaries()] == [make_id(number) for number in range(5)]
+    assert [s.id for s in View(repository).summaries()] == [make_id(number) for number in range(5)]
     put(storage, make_record(2, user="kim"))
     put(storage, make_record(7))
     storage.delete([f"metadata/experiments/{make_id(0)}.json"])
     storage.fetched.clear()
-    assert [s.user for s in Repository(storage).summaries()] == ["", "kim", "", "", ""]
+    assert [s.user for s in View(Repository(storage)).summaries()] == ["", "kim", "", "", ""]
     assert sorted(storage.fetched) == [
         f"metadata/experiments/{make_id(2)}.json",
         f"metadata/experiments/{make_id(7)}.json",
@@ -124,7 +126,7 @@ def test_a_listing_fetches_only_what_changed(storage: CountingStorage, repositor
 def test_an_index_that_is_damaged_or_gone_costs_only_time(storage: CountingStorage, repository: Repository) -> None:
     for number in range(3):
         put(storage, make_record(number, params={"text": "tab\tline\nend"}))
-    expected = [s.raw_params for s in repository.summaries()]
+    expected = [s.raw_params for s in View(repository).summaries()]
     index = index_file()
     content = index.read_bytes()
     for damaged in (
@@ -135,24 +137,24 @@ def test_an_index_that_is_damaged_or_gone_costs_only_time(storage: CountingStora
         b"\xff" * 99,
     ):
         index.write_bytes(damaged)
-        assert [s.raw_params for s in repository.summaries()] == expected
+        assert [s.raw_params for s in View(repository).summaries()] == expected
     index.unlink()
     index.mkdir()  # cannot be written
-    assert [s.raw_params for s in repository.summaries()] == expected
+    assert [s.raw_params for s in View(repository).summaries()] == expected
 
 
 def test_a_listing_that_is_broken_off_has_not_fetched_for_nothing(
     monkeypatch: pytest.MonkeyPatch, storage: CountingStorage, repository: Repository
 ) -> None:
-    monkeypatch.setattr("keepsake.repository.repository._INDEXED_AT_ONCE", 2)
+    monkeypatch.setattr("keepsake.repository.view._INDEXED_AT_ONCE", 2)
     for number in range(5):
         put(storage, make_record(number))
     with monkeypatch.context() as patch:
         patch.setattr(storage, "get", fail_from(4, storage.get))
         with pytest.raises(ReadError, match="cut"):
-            repository.summaries()
+            View(repository).summaries()
     storage.fetched.clear()
-    assert [s.id for s in repository.summaries()] == [make_id(number) for number in range(5)]
+    assert [s.id for s in View(repository).summaries()] == [make_id(number) for number in range(5)]
     assert len([key for key in storage.fetched if "experiments" in key]) == 3
 
 
@@ -162,10 +164,10 @@ def test_the_index_is_written_anew_when_most_of_it_is_out_of_date(
     put(storage, make_record(1))
     for number in range(300):
         put(storage, make_record(2, user=str(number)))
-        repository.summaries()
+        View(repository).summaries()
     index = index_file()
     assert len(index.read_text().splitlines()) < 150
-    assert [s.user for s in repository.summaries()] == ["", "299"]
+    assert [s.user for s in View(repository).summaries()] == ["", "299"]
 
 
 def test_summaries_hold_what_ls_shows(storage: CountingStorage, repository: Repository) -> None:
@@ -176,7 +178,7 @@ def test_summaries_hold_what_ls_shows(storage: CountingStorage, repository: Repo
         make_checkpoint(3, metrics={"loss": 0.75}, primary_metric=primary, step=3),
     ]
     put(storage, make_record(1, params={"lr": "[NaN]", "opt": "adam"}, checkpoints=checkpoints, host=None))
-    (summary,) = repository.summaries()
+    (summary,) = View(repository).summaries()
     assert summary.num_checkpoints == 3
     assert summary.best is not None
     assert summary.best["step"] == 2
@@ -201,14 +203,14 @@ def test_heartbeats_are_listed_while_experiments_are(
         return listed(prefix)
 
     monkeypatch.setattr(storage, "list", list_together)
-    assert [s.id for s in repository.summaries()] == [make_id(1)]
+    assert [s.id for s in View(repository).summaries()] == [make_id(1)]
 
 
 def test_filters_apply_to_summaries(storage: CountingStorage, repository: Repository) -> None:
     for number in range(4):
         put(storage, make_record(number, params={"val/loss": number / 4}))
     wanted = parse_filter("val/loss < 0.5")
-    assert [s.id for s in repository.summaries([wanted.matches])] == [make_id(0), make_id(1)]
+    assert [s.id for s in View(repository).summaries([wanted.matches])] == [make_id(0), make_id(1)]
 
 
 def test_a_broken_record_is_one_warning_each_time(
@@ -217,22 +219,22 @@ def test_a_broken_record_is_one_warning_each_time(
     put(storage, make_record(1))
     storage.put(f"metadata/experiments/{make_id(2)}.json", b"{")
     for _ in range(2):
-        assert [s.id for s in repository.summaries()] == [make_id(1)]
+        assert [s.id for s in View(repository).summaries()] == [make_id(1)]
         assert capsys.readouterr().err.count("left out") == 1
     with pytest.raises(ReadError, match=make_id(2)):
-        repository.load(make_id(2))
+        View(repository).load(make_id(2))
 
 
 def test_experiments_and_checkpoints_are_found_by_prefix(storage: CountingStorage, repository: Repository) -> None:
     put(storage, make_record(0xABC, checkpoints=[make_checkpoint(1), make_checkpoint(2)]))
     put(storage, make_record(0xABD, checkpoints=[make_checkpoint(0x10)]))
-    assert [(r["id"], c) for r, c in repository.find("0000abc")] == [(make_id(0xABC), None)]
-    ((record, checkpoint),) = repository.find(make_checkpoint(2)["id"][:20])
+    assert [(r["id"], c) for r, c in View(repository).find("0000abc")] == [(make_id(0xABC), None)]
+    ((record, checkpoint),) = View(repository).find(make_checkpoint(2)["id"][:20])
     assert (record["id"], checkpoint) == (make_id(0xABC), make_checkpoint(2))
-    assert len(repository.find("c0000")) == 3
-    assert len(repository.find("0000ab")) == 2
-    assert repository.find("c000009") == []
-    assert repository.find("../../x") == []
+    assert len(View(repository).find("c0000")) == 3
+    assert len(View(repository).find("0000ab")) == 2
+    assert View(repository).find("c000009") == []
+    assert View(repository).find("../../x") == []
 
 
 def test_two_writers_of_one_experiment_lose_nothing(storage: CountingStorage) -> None:
@@ -286,7 +288,7 @@ def test_unknown_fields_and_the_text_of_times_survive_a_rewrite(
 
 def test_an_experiment_that_was_removed_is_not_brought_back(storage: CountingStorage, repository: Repository) -> None:
     put(storage, make_record(1))
-    Repository(storage).delete([make_record(1)])
+    delete_experiments(View(Repository(storage)), [make_record(1)])
     with pytest.raises(DoesNotExist):
         repository.merge(make_record(1), Changes({}, [make_checkpoint(1)]), create=False)
 
@@ -300,9 +302,9 @@ def test_an_experiment_that_is_gone_was_not_therefore_removed(storage: CountingS
 def test_what_was_removed_can_be_copied_here_again(storage: CountingStorage, repository: Repository) -> None:
     put(storage, make_record(1))
     put(storage, make_record(2))
-    repository.delete([make_record(1), make_record(2)])
-    repository.bring_back([make_id(1)])
-    assert (repository.was_removed(make_id(1)), repository.was_removed(make_id(2))) == (False, True)
+    delete_experiments(View(repository), [make_record(1), make_record(2)])
+    repository.removals.forget([make_id(1)])
+    assert (make_id(1) in repository.removals.ids(), make_id(2) in repository.removals.ids()) == (False, True)
 
 
 def test_archives_of_checkpoints_that_came_since_a_record_was_read_are_deleted_too(
@@ -311,7 +313,7 @@ def test_archives_of_checkpoints_that_came_since_a_record_was_read_are_deleted_t
     read_before = make_record(1)
     put(storage, make_record(1, checkpoints=[make_checkpoint(1, path="weights")]))
     storage.put(f"checkpoints/{make_checkpoint(1)['id']}.tar.gz", b"archive")
-    repository.delete([read_before])
+    delete_experiments(View(repository), [read_before])
     assert list(storage.list("checkpoints")) == []
 
 
@@ -347,7 +349,7 @@ def test_an_archive_of_an_experiment_that_is_deleted_meanwhile_is_not_left(
 
     class Source(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
-            Repository(storage).delete([record])
+            delete_experiments(View(Repository(storage)), [record])
             return super().read(size)
 
     with pytest.raises(DoesNotExist):
@@ -379,8 +381,8 @@ def test_the_status_is_what_the_heartbeat_tells(
     put(storage, make_record(1, keepsake_version=version))
     if seconds_ago is not None:
         beat(storage, 1, seconds_ago)
-    assert [s.status for s in repository.summaries()] == [status]
-    assert repository.status(make_id(1), version, repository.heartbeat(make_id(1))) == status
+    assert [s.status for s in View(repository).summaries()] == [status]
+    assert View(repository).status(make_id(1), version) == status
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"last_heartbeat": "now"}', b'{"last_heartbeat": 7}'])
@@ -389,7 +391,7 @@ def test_a_heartbeat_that_cannot_be_read_is_stale(
 ) -> None:
     put(storage, make_record(1))
     storage.put(f"metadata/heartbeats/{make_id(1)}.json", content)
-    assert [s.status for s in repository.summaries()] == ["lost"]
+    assert [s.status for s in View(repository).summaries()] == ["lost"]
 
 
 def test_deleting_removes_the_metadata_first(storage: CountingStorage, repository: Repository) -> None:
@@ -406,7 +408,7 @@ def test_deleting_removes_the_metadata_first(storage: CountingStorage, repositor
         real_delete(batches[-1])
 
     storage.delete = delete  # type: ignore[method-assign]
-    repository.delete([record])
+    delete_experiments(View(repository), [record])
     assert batches[0] == [f"metadata/experiments/{make_id(1)}.json"]
     assert len(batches) == 2
     assert [key for key in storage.objects if not key.startswith("removed/")] == ["repository.json"]
@@ -417,7 +419,7 @@ def test_deleting_a_checkpoints_files_keeps_its_metrics(storage: CountingStorage
     put(storage, make_record(1, checkpoints=checkpoints))
     for checkpoint in checkpoints:
         storage.put(f"checkpoints/{checkpoint['id']}.tar.gz", b"")
-    repository.delete_checkpoint_files(make_id(1), {checkpoints[0]["id"]})
+    delete_files(View(repository), make_id(1), {checkpoints[0]["id"]})
     found = stored(storage, 1)["checkpoints"]
     assert [(c["path"], c["metrics"]) for c in found] == [("", {"x": 1}), ("a", None)]
     assert [key for key in storage.objects if key.startswith("checkpoints/")] == [

@@ -11,6 +11,7 @@ import keepsake
 from keepsake.exceptions import KeepsakeError
 from keepsake.metadata import time_text
 from keepsake.repository.repository import Repository
+from keepsake.repository.view import View
 from keepsake.storage import open_storage
 from tests.faults.programs import run
 from tests.spools import nothing_waits
@@ -41,11 +42,11 @@ def test_where_the_storage_tells_the_time_the_machines_clocks_do_not_matter(
 ) -> None:
     """A heartbeat counts by the storage's clock, for who writes it and for who reads it."""
     monkeypatch.setattr("time.time", lambda: NOW + writer)
-    repository(project_directory).beat(EXPERIMENT)
+    repository(project_directory).heartbeats.beat(EXPERIMENT)
     for reader in SKEWS:
         monkeypatch.setattr("time.time", lambda reader=reader: NOW + reader)
         reading = repository(project_directory)
-        assert reading.status(EXPERIMENT, "1.0.0", reading.heartbeat(EXPERIMENT)) == "running"
+        assert View(reading).status(EXPERIMENT, "1.0.0") == "running"
 
 
 @pytest.mark.parametrize(
@@ -57,8 +58,8 @@ def test_a_heartbeat_counts_for_half_a_minute(project_directory: Path, age: floa
     heartbeat = f'{{"experiment_id": "{EXPERIMENT}", "last_heartbeat": "{time_text(NOW - age)}"}}'
     reading = repository(project_directory)
     reading.storage.put(f"metadata/heartbeats/{EXPERIMENT}.json", heartbeat.encode())
-    assert reading.status(EXPERIMENT, "1.0.0", reading.heartbeat(EXPERIMENT)) == status
-    assert reading.status(EXPERIMENT, "0.4.2", reading.heartbeat(EXPERIMENT)) in (status, "stopped")
+    assert View(reading).status(EXPERIMENT, "1.0.0") == status
+    assert View(reading).status(EXPERIMENT, "0.4.2") in (status, "stopped")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
@@ -79,7 +80,7 @@ def test_on_a_shared_disk_a_machine_whose_clock_is_wrong_shows_as_running(projec
     )
     (experiment,) = keepsake.experiments.list()
     assert experiment.status == "running"
-    assert keepsake.default_project._summaries()[0].status == "running"
+    assert keepsake.default_project.workplace.view.summaries()[0].status == "running"
 
 
 def test_a_heart_that_was_forgotten_in_the_future_does_not_beat_for_ever(project_directory: Path) -> None:
@@ -87,7 +88,7 @@ def test_a_heart_that_was_forgotten_in_the_future_does_not_beat_for_ever(project
     reading = repository(project_directory)
     heartbeat = f'{{"experiment_id": "{EXPERIMENT}", "last_heartbeat": "{time_text(NOW + 3_600)}"}}'
     reading.storage.put(f"metadata/heartbeats/{EXPERIMENT}.json", heartbeat.encode())
-    assert reading.status(EXPERIMENT, "1.0.0", reading.heartbeat(EXPERIMENT)) != "running"
+    assert View(reading).status(EXPERIMENT, "1.0.0") != "running"
 
 
 @pytest.mark.parametrize("jump", [-86_400, 86_400])

@@ -194,8 +194,7 @@ def test_what_is_removed_while_its_files_are_on_their_way_leaves_none(
     removed = checkpoint.id if what == "checkpoint" else experiment.id
     key = f"checkpoints/{checkpoint.id}.tar.gz"
     came = _remove_before(monkeypatch, verb, key, lambda: command("rm", "-f", removed))
-    for waiting in keepsake.Project()._pending():
-        keepsake.Project()._send(waiting, lambda count: None)
+    keepsake.Project().sync()
     assert came == [verb]
     kept = {f"experiments/{experiment.id}.tar.gz"} if what == "checkpoint" else set()
     assert _archives(project) == kept

@@ -106,7 +106,7 @@ def _use(project: Path) -> bool:
         assert "<script" not in page
         assert "<img" not in page
     _or_error(lambda: collection.get(ID))
-    _or_error(lambda: Project(directory=project)._resolve(CHECKPOINTS[1][:9]))
+    _or_error(lambda: Project(directory=project).target(CHECKPOINTS[1][:9]))
     bad = experiments.get(ID)
     if bad is not None:
         for checkpoint in bad.checkpoints:

@@ -30,21 +30,21 @@ def test_sigterm_in_the_middle_of_writing_a_line_holds_up_nothing(project: Path,
         f"""
         import os, signal, time, keepsake
         from keepsake.recording import run
-        from keepsake.recording import spool as _spool
+        from keepsake.spool import journal
 
-        _append = _spool._append
+        _append = journal._append
         run.get_imported_packages = lambda modules: time.sleep(0.5) or {{"late": "1.0"}}
 
-        def append(journal, data):
+        def append(path, data):
             global _append
-            if b"{line}" in data and _spool._append is append:
-                _spool._append = _append
+            if b"{line}" in data and journal._append is append:
+                journal._append = _append
                 os.kill(os.getpid(), signal.SIGTERM)
-            return _append(journal, data)
+            return _append(path, data)
 
         experiment = keepsake.init()
         print(experiment.id, flush=True)
-        _spool._append = append
+        journal._append = append
         experiment.checkpoint(metrics={{"number": 1}}, quiet=True)
         """,
         status=-signal.SIGTERM,

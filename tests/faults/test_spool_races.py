@@ -12,10 +12,12 @@ from keepsake.archive.writer import freeze
 from keepsake.exceptions import KeepsakeError, WriteError
 from keepsake.metadata import EXPERIMENT_FIELDS, Record
 from keepsake.recording import mover
-from keepsake.recording.entry import Entry
-from keepsake.recording.journal import Changes
-from keepsake.recording.spool import spool_root
+from keepsake.repository.deletion import delete_experiments
 from keepsake.repository.repository import Repository
+from keepsake.repository.view import View
+from keepsake.spool.entry import Entry
+from keepsake.spool.journal import Changes
+from keepsake.spool.places import spool_root
 from keepsake.storage import open_storage
 from tests.storage.faults import FaultyStorage
 
@@ -34,9 +36,9 @@ def storage(project_directory: Path) -> FaultyStorage:
 
 
 @pytest.fixture
-def repository(project_directory: Path, storage: FaultyStorage) -> Repository:
+def repository(storage: FaultyStorage) -> Repository:
     """The same as a process of the project sees it."""
-    return Repository(storage, [spool_root(project_directory)])
+    return Repository(storage)
 
 
 @pytest.fixture
@@ -57,7 +59,7 @@ def checkpoint(number: int, path: str = "") -> Record:
 
 def checkpoints(repository: Repository) -> list[str]:
     """The checkpoints that a reader sees."""
-    return [c["id"] for c in repository.load(EXPERIMENT)["checkpoints"] or []]
+    return [c["id"] for c in View(repository).load(EXPERIMENT)["checkpoints"] or []]
 
 
 def recover(entry: Entry, repository: Repository) -> None:
@@ -131,8 +133,8 @@ def test_a_recovery_leaves_the_pack_of_a_checkpoint_that_is_being_made(
 def test_what_is_published_while_it_is_read_is_seen(entry: Entry, storage: FaultyStorage, read: str) -> None:
     """The record is read, then the journal is published and dropped, then the journal is read."""
     entry.append({"checkpoint": checkpoint(1)})
-    reader = Repository(storage, [entry.directory.parent])
-    writer = Repository(storage.inner, [entry.directory.parent])
+    reader = View(Repository(storage), [entry.directory.parent])
+    writer = Repository(storage.inner)
     left = [1]
 
     def publish_after_reading(moment: str, verb: str, key: str) -> None:
@@ -140,7 +142,7 @@ def test_what_is_published_while_it_is_read_is_seen(entry: Entry, storage: Fault
             left.clear()
             mover.publish(entry, writer)
 
-    reader.check()
+    reader.repository.check()
     storage.fault = publish_after_reading
     if read == "load":
         seen = len(reader.load(EXPERIMENT)["checkpoints"])
@@ -182,7 +184,7 @@ def test_files_are_kept_until_they_are_in_the_repository_that_knows_them(
 def test_an_experiment_that_was_deleted_is_not_brought_back(entry: Entry, repository: Repository) -> None:
     """By a recovery of what a killed run had left of it; its heartbeat and files do not come back either."""
     entry.append({"checkpoint": checkpoint(1)})
-    Repository(repository.storage).delete([_experiment()])
+    delete_experiments(View(Repository(repository.storage)), [_experiment()])
     recover(entry, repository)
     assert list(repository.storage.list("metadata")) == []
     assert not entry.directory.exists()

@@ -17,8 +17,8 @@ import keepsake
 from keepsake.exceptions import ReadError, WriteError
 from keepsake.experiment import Experiment
 from keepsake.recording import heartbeat, saver
-from keepsake.recording.entry import Entry
 from keepsake.repository.repository import Repository
+from keepsake.spool.entry import Entry
 from keepsake.util import loop
 from tests.faults.programs import HANGING, run
 from tests.spools import nothing_waits
@@ -218,7 +218,7 @@ from keepsake.recording import heartbeat
 heartbeat.BEAT_SECONDS = 0.05
 hanging = keepsake.Project(repository="file://hanging").experiments.create(quiet=True)
 healthy = keepsake.init()
-healthy._project._repository.storage.fault = lambda moment, verb, key: None
+healthy.project.workplace.repository.storage.fault = lambda moment, verb, key: None
 hang({which})
 open("model.pth", "w").write("weights")
 for number in range(3):

@@ -16,9 +16,11 @@ from keepsake.archive.writer import freeze
 from keepsake.exceptions import CorruptedArchive, KeepsakeError
 from keepsake.metadata import EXPERIMENT_FIELDS
 from keepsake.project import undo_checkout
-from keepsake.recording import mover, spool
-from keepsake.recording.entry import Entry
+from keepsake.recording import mover
 from keepsake.repository.repository import Repository
+from keepsake.repository.view import View
+from keepsake.spool import places
+from keepsake.spool.entry import Entry
 from keepsake.storage import open_storage
 from tests.faults import inspect_repository as inspect
 from tests.faults.programs import run
@@ -45,13 +47,13 @@ def tears(data: bytes) -> Iterator[bytes]:
 
 @pytest.fixture
 def repository(project_directory: Path) -> Repository:
-    return Repository(open_storage("file://repo", project_directory), [spool.spool_root(project_directory)])
+    return Repository(open_storage("file://repo", project_directory))
 
 
 @pytest.fixture
 def entry(project_directory: Path, repository: Repository) -> Entry:
     """What a killed run left: a checkpoint with a file, and one without."""
-    entry = Entry.create(spool.spool_root(project_directory), RECORD, repository.url, in_repository=False)
+    entry = Entry.create(places.spool_root(project_directory), RECORD, repository.url, in_repository=False)
     (project_directory / "model.pth").write_text("weights")
     freeze(project_directory, "model.pth", entry.directory, str(checkpoint(1)["id"]))
     entry.append({"checkpoint": checkpoint(1, "model.pth")})
@@ -61,11 +63,10 @@ def entry(project_directory: Path, repository: Repository) -> Entry:
 
 def recover(repository: Repository) -> list[str]:
     """Do what the next run does; return the IDs that are in the repository then."""
-    for root in repository.spools:
-        for entry in spool.entries(root):
-            mover.try_to_finish(entry, lambda url: repository)
+    for entry in places.entries(Path(".keepsake/spool").absolute()):
+        mover.try_to_finish(entry, lambda url: repository)
     repository.forget(EXPERIMENT)
-    return [c["id"] for record in repository.records() for c in record["checkpoints"] or []]
+    return [c["id"] for record in View(repository).records() for c in record["checkpoints"] or []]
 
 
 def test_of_a_torn_journal_every_whole_line_counts(entry: Entry, repository: Repository) -> None:
@@ -141,12 +142,12 @@ def test_weights_that_a_power_cut_damaged_are_never_published(
 def test_a_torn_index_is_made_anew(entry: Entry, repository: Repository) -> None:
     """It holds nothing that is not in the repository, and is never believed against it."""
     recover(repository)
-    (summary,) = repository.summaries()
+    (summary,) = View(repository).summaries()
     (index,) = Path(os.environ["XDG_CACHE_HOME"], "keepsake/index").iterdir()
     whole = index.read_bytes()
     for data in tears(whole):
         index.write_bytes(data)
-        (again,) = repository.summaries()
+        (again,) = View(repository).summaries()
         assert again.id == summary.id
         assert again.num_checkpoints == summary.num_checkpoints
 

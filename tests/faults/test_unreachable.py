@@ -120,7 +120,7 @@ def _refuse(moment, verb, key):
 import time
 back = 0.0
 experiment = keepsake.init(path="train.py")
-experiment._project._repository.storage.fault = _refuse
+experiment.project.workplace.repository.storage.fault = _refuse
 print(experiment.id)
 back = time.monotonic() + {outage}
 for number in range(3):

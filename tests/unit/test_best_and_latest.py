@@ -60,7 +60,7 @@ def test_the_last_one_is_the_latest_and_of_equals_the_best(times: list[str], tur
     expected = max(checkpoints, key=lambda checkpoint: (times.index(checkpoint["created"]), checkpoint["step"]))
     if times == TIMES["the same, in another zone"]:
         expected = checkpoints[-1]
-    experiment, summary = Experiment._from_record(Project(), record), Summary(Line.make(record, "etag"), None)
+    experiment, summary = Experiment.from_record(Project(), record), Summary(Line.make(record, "etag"), None)
     assert latest_checkpoint(checkpoints) == best_checkpoint(checkpoints) == expected
     assert summary.latest == summary.best == expected
     for found in (experiment.latest(), experiment.best(), experiment.checkpoints.latest()):
@@ -71,12 +71,12 @@ def test_the_last_one_is_the_latest_and_of_equals_the_best(times: list[str], tur
 @pytest.mark.usefixtures("in_berlin")
 def test_a_run_lasts_as_long_as_it_takes_when_the_clocks_are_set_back() -> None:
     record = make_record(["2026-10-25T01:10:00Z"])
-    assert Experiment._from_record(Project(), record).duration == timedelta(minutes=40)
+    assert Experiment.from_record(Project(), record).duration == timedelta(minutes=40)
 
 
 @pytest.mark.usefixtures("in_berlin")
 def test_a_time_that_is_set_by_hand_counts() -> None:
-    checkpoints = Experiment._from_record(Project(), make_record(["2026-01-01T00:00:00Z"] * 2)).checkpoints
+    checkpoints = Experiment.from_record(Project(), make_record(["2026-01-01T00:00:00Z"] * 2)).checkpoints
     checkpoints[0].created += timedelta(seconds=1)
     assert checkpoints.latest() is checkpoints[0]
     assert checkpoints[0].to_json()["created"] == "2026-01-01T00:00:01Z"

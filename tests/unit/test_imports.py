@@ -16,12 +16,20 @@ RunPython = Callable[[str], str]
 
 # From the bottom to the top; a package stands for all modules in it
 ROOMS = [
-    "exceptions config packages version util",
+    "exceptions util version",
+    "config packages",
     "storage",
-    """
-    metadata archive listing repository restoring recording project experiment checkpoint display
-    keras_callback pl_callback
-    """,
+    "metadata",
+    "archive",
+    "spool",
+    "listing",
+    "repository",
+    "restoring",
+    "workplace",
+    "recording",
+    "display",
+    "project experiment checkpoint",
+    "keras_callback pl_callback",
     "cli __init__ __main__",
 ]
 
@@ -54,13 +62,24 @@ def package_trees() -> Trees:
 
 
 def imports(tree: ast.Module) -> Iterator[str]:
-    """The dotted names that are imported, wherever in the module: `a.b` for `import a.b` and for `from a import b`."""
-    for node in ast.walk(tree):
+    """The dotted names that are imported, wherever in the module: `a.b` for `import a.b` and for `from a import b`.
+
+    What is imported for types alone does not count: what shows an experiment may say so.
+    """
+    for node in at_run_time(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative imports are not used here"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def at_run_time(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes below a node but those of `if TYPE_CHECKING:`."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield from at_run_time(child)
 
 
 def own_imports(trees: Trees) -> Iterator[tuple[str, str]]:

@@ -17,8 +17,8 @@ import pytest
 
 from keepsake.archive import pack as _snapshot
 from keepsake.exceptions import WriteError
-from keepsake.recording import journal, spool
-from keepsake.recording.entry import Entry
+from keepsake.spool import journal, places
+from keepsake.spool.entry import Entry
 
 RECORD = {"id": "a" * 64, "created": "2021-02-03T04:05:06Z"}
 
@@ -40,7 +40,7 @@ def checkpoint(number: int) -> dict[str, object]:
 def test_an_entry_is_read_back_as_it_was_written(root: Path, entry: Entry) -> None:
     entry.append({"checkpoint": checkpoint(1)})
     entry.append({"experiment": {"python_packages": {"numpy": "2"}}})
-    (found,) = spool.entries(root)
+    (found,) = places.entries(root)
     assert (found.record, found.repository, found.in_repository) == (RECORD, "file:///repo", False)
     assert found.pending().checkpoints == [checkpoint(1)]
     assert found.pending().fields == {"python_packages": {"numpy": "2"}}
@@ -65,7 +65,7 @@ def test_what_is_no_entry_is_passed_over(root: Path, entry: Entry) -> None:
         (root / name).mkdir()
         (root / name / "record.json").write_text(content)
     (root / "e").write_text("")
-    assert [found.id for found in spool.entries(root)] == [entry.id]
+    assert [found.id for found in places.entries(root)] == [entry.id]
 
 
 def test_what_comes_after_a_journal_was_taken_is_kept(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,11 +161,11 @@ def test_an_entry_with_something_to_save_does_not_close(entry: Entry) -> None:
 
 
 def test_who_records_finds_out_that_another_process_closed_the_entry(root: Path, entry: Entry) -> None:
-    (found,) = spool.entries(root)
+    (found,) = places.entries(root)
     assert found.close()
     assert not entry.directory.exists()
     entry.append({"checkpoint": checkpoint(1)})
-    (found,) = spool.entries(root)
+    (found,) = places.entries(root)
     assert found.pending().checkpoints == [checkpoint(1)]
 
 
@@ -265,18 +265,18 @@ def test_a_journal_of_before_is_read(entry: Entry) -> None:
 def test_the_spool_is_in_the_project_directory_or_where_it_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert spool.spool_root(tmp_path) == tmp_path / ".keepsake" / "spool"
+    assert places.spool_root(tmp_path) == tmp_path / ".keepsake" / "spool"
     access = os.access
     monkeypatch.setattr(
         os, "access", lambda path, mode: tmp_path not in (path, *Path(path).parents) and access(path, mode)
     )
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path.with_name("state")))
-    elsewhere = spool.spool_root(tmp_path)
+    elsewhere = places.spool_root(tmp_path)
     assert tmp_path.with_name("state") in elsewhere.parents
-    assert elsewhere != spool.spool_root(tmp_path / "other")
-    assert spool.spool_roots(tmp_path) == [tmp_path / ".keepsake" / "spool", elsewhere]
+    assert elsewhere != places.spool_root(tmp_path / "other")
+    assert places.spool_roots(tmp_path) == [tmp_path / ".keepsake" / "spool", elsewhere]
     monkeypatch.setenv("KEEPSAKE_SPOOL", str(tmp_path / "chosen"))
-    assert spool.spool_root(tmp_path) == tmp_path / "chosen"
+    assert places.spool_root(tmp_path) == tmp_path / "chosen"
 
 
 def test_a_nearly_full_disk_takes_no_more_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

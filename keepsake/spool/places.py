@@ -15,7 +15,7 @@ from pathlib import Path
 
 from keepsake.exceptions import WriteError
 from keepsake.metadata import valid_id
-from keepsake.recording.entry import Entry, prune
+from keepsake.spool.entry import Entry, prune
 from keepsake.util.directories import state_directory
 from keepsake.util.files import replace_with
 
@@ -69,6 +69,11 @@ def entries(root: Path) -> Iterator[Entry]:
         entry = Entry.load(directory)
         if entry is not None:
             yield entry
+
+
+def unnamed_files(root: Path) -> list[Path]:
+    """Return the frozen files in a spool that were set aside, also those in directories without an entry."""
+    return [path for directory in _directories(root) for path in sorted(directory.glob("*.unnamed.*"))]
 
 
 def sweep(root: Path) -> None:

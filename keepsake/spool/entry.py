@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 from keepsake.archive import SUFFIXES, owner_id
 from keepsake.exceptions import WriteError
 from keepsake.metadata import Record
-from keepsake.recording import journal
-from keepsake.recording.journal import Changes, Taken
+from keepsake.spool import journal
+from keepsake.spool.journal import Changes, Taken
 from keepsake.util.files import replace_with
 from keepsake.util.processes import has_ended, process_name
 

@@ -1,0 +1,64 @@
+"""Removing experiments, and the files of checkpoints, from a repository and the spools of a project."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+from keepsake.exceptions import ReadError
+from keepsake.metadata import Record, parse_experiment
+from keepsake.repository.keys import archive_key, archive_keys, heartbeat_key, id_of, record_key
+from keepsake.repository.view import View
+
+_AT_ONCE = 1000
+
+
+def delete_experiments(
+    view: View, experiments: Iterable[Record], advance: Callable[[int], None] = lambda count: None
+) -> None:
+    """Delete experiments with all that is theirs.
+
+    Metadata goes first: a crash leaves garbage, never a false listing. Before that, it is written down that they are
+    removed. Whoever is still saving one of them then knows that a person wanted it, and takes back what comes too
+    late. Each record is read after that, so that the archives of its last checkpoints are known.
+    """
+    repository, storage = view.repository, view.repository.storage
+    records = {record["id"]: record for record in experiments}
+    if not records:
+        return
+    repository.removals.add(records)
+    for key, data, _ in storage.get_many([record_key(experiment_id) for experiment_id in records]):
+        with suppress(ReadError):  # a broken one is deleted too
+            records[id_of(key)] = parse_experiment(data, id_of(key))
+    storage.delete([record_key(experiment_id) for experiment_id in records])
+    entries = view.entries()
+    for experiment_id in records:
+        repository.forget(experiment_id)
+        if experiment_id in entries:
+            entries[experiment_id].discard()
+    shared = _shared(view, (c["id"] for record in records.values() for c in record.get("checkpoints") or []))
+    keys = [heartbeat_key(experiment_id) for experiment_id in records]
+    keys += [key for record in records.values() for key in archive_keys(record) if key not in shared]
+    for start in range(0, len(keys), _AT_ONCE):
+        storage.delete(keys[start : start + _AT_ONCE])
+        advance(len(keys[start : start + _AT_ONCE]))
+
+
+def delete_files(view: View, experiment_id: str, checkpoint_ids: set[str]) -> None:
+    """Delete the archives of checkpoints; their metrics stay, their path becomes empty."""
+    repository = view.repository
+    entry = view.entries().get(experiment_id)
+    if entry is not None:
+        repository.merge(entry.record, entry.pending(), create=not entry.in_repository)
+        for checkpoint_id in checkpoint_ids:
+            if (frozen := entry.frozen(checkpoint_id)) is not None:
+                frozen.unlink(missing_ok=True)
+    repository.empty_paths(experiment_id, checkpoint_ids)
+    keys = {archive_key(experiment_id, checkpoint_id) for checkpoint_id in checkpoint_ids}
+    repository.storage.delete(sorted(keys - _shared(view, checkpoint_ids, besides=experiment_id)))
+
+
+def _shared(view: View, checkpoint_ids: Iterable[str], besides: str = "") -> set[str]:
+    """Return the keys of archives that an experiment still names: a copied record can name those of another one."""
+    holders = view.holders(checkpoint_ids)
+    return {archive_key("", checkpoint_id) for checkpoint_id, held_by in holders.items() if held_by - {besides}}

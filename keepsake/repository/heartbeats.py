@@ -1,0 +1,68 @@
+"""Heartbeats: small objects that say which experiments are running, by the storage's clock."""
+
+from __future__ import annotations
+
+import json
+
+from keepsake.exceptions import DoesNotExist
+from keepsake.metadata import leaves_word, time_seconds, time_text
+from keepsake.repository.keys import HEARTBEATS, heartbeat_key, id_of
+from keepsake.storage import Storage
+
+RUNNING_SECONDS = 30.0  # a heartbeat comes every 5 s; one that is older than this is stale
+_SKEW_SECONDS = 600.0  # an object not written for this long holds no fresh heartbeat, whatever a writer's clock says
+
+
+class Heartbeats:
+    """The heartbeats of a repository."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def beat(self, experiment_id: str) -> None:
+        """Say that an experiment is running."""
+        heartbeat = {"experiment_id": experiment_id, "last_heartbeat": time_text(self._storage.now())}
+        self._storage.put_for_now(heartbeat_key(experiment_id), json.dumps(heartbeat).encode())
+
+    def end(self, experiment_id: str) -> None:
+        """Say that an experiment is not running any more."""
+        self._storage.delete([heartbeat_key(experiment_id)])
+
+    def all(self) -> dict[str, bool]:
+        """Return the experiments that have a heartbeat, and whether it is fresh."""
+        found, recent = {}, []
+        listed = list(self._storage.list(HEARTBEATS))
+        now = self._storage.now() if listed else 0.0
+        for info in listed:
+            found[id_of(info.key)] = False
+            if now - info.modified < _SKEW_SECONDS:
+                recent.append(info.key)
+        for key, data, _ in self._storage.get_many(recent):
+            found[id_of(key)] = self._is_fresh(data)
+        return found
+
+    def of(self, experiment_id: str) -> bool | None:
+        """Return whether the heartbeat of an experiment is fresh; None if it has none."""
+        try:
+            return self._is_fresh(self._storage.get(heartbeat_key(experiment_id))[0])
+        except DoesNotExist:
+            return None
+
+    def _is_fresh(self, data: bytes) -> bool:
+        try:
+            age = self._storage.now() - time_seconds(json.loads(data)["last_heartbeat"])
+            return -_SKEW_SECONDS < age < RUNNING_SECONDS
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return False
+
+
+def status_of(version: str, heartbeat: bool | None) -> str:
+    """Return "running", "stopped" or "lost": its heartbeat went out without a goodbye, which 0.4.2 never says.
+
+    Args:
+        version: of the Keepsake that recorded the experiment.
+        heartbeat: whether it is fresh; None if there is none.
+    """
+    if heartbeat:
+        return "running"
+    return "lost" if heartbeat is False and leaves_word(version) else "stopped"

@@ -1,0 +1,39 @@
+"""The keys of what a repository holds. The layout is version 1 of docs/repository-format.md, shared with 0.4.2."""
+
+from __future__ import annotations
+
+from keepsake.metadata import Record
+
+VERSION = 1
+SPEC = "repository.json"
+IDENTITY = "identity.json"
+REMOVED = "removed"
+EXPERIMENTS = "metadata/experiments"
+HEARTBEATS = "metadata/heartbeats"
+ARCHIVES = ("experiments", "checkpoints")
+
+
+def archive_key(experiment_id: str, archive_id: str) -> str:
+    """Return the key of the archive of an experiment (both IDs the same) or of one of its checkpoints."""
+    return f"{ARCHIVES[archive_id != experiment_id]}/{archive_id}.tar.gz"
+
+
+def archive_keys(record: Record) -> list[str]:
+    """Return the keys of the archives that an experiment's record names."""
+    owners = [record, *(record.get("checkpoints") or [])]
+    return [archive_key(record["id"], owner["id"]) for owner in owners if owner.get("path")]
+
+
+def id_of(key: str) -> str:
+    """Return the ID of the experiment whose record or heartbeat has that key."""
+    return key.rpartition("/")[2].removesuffix(".json")
+
+
+def record_key(experiment_id: str) -> str:
+    """Return the key of an experiment's record."""
+    return f"{EXPERIMENTS}/{experiment_id}.json"
+
+
+def heartbeat_key(experiment_id: str) -> str:
+    """Return the key of an experiment's heartbeat."""
+    return f"{HEARTBEATS}/{experiment_id}.json"

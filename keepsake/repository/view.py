@@ -1,0 +1,241 @@
+"""What a project sees of its repository: the records there, with what its spool still holds, by way of the index."""
+
+from __future__ import annotations
+
+import json
+import operator
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
+
+from keepsake.exceptions import DoesNotExist, ReadError
+from keepsake.listing.index import Index, Line, Summary, line_maker
+from keepsake.metadata import Record, parse_experiment
+from keepsake.repository.heartbeats import status_of
+from keepsake.repository.keys import EXPERIMENTS, id_of, record_key
+from keepsake.repository.repository import Repository, parse_record, warn_broken
+from keepsake.spool import places
+from keepsake.spool.entry import Entry
+from keepsake.spool.journal import Changes
+from keepsake.storage.base import UNREADABLE
+from keepsake.util.console import Progress
+
+_INDEXED_AT_ONCE = 1000  # so a listing that is broken off has not fetched for nothing, and memory holds no more lines
+
+
+class View:
+    """The experiments of a repository, with those that wait in spools for it.
+
+    Args:
+        repository: where they are, or will be.
+        spools: where what is not there yet may wait.
+    """
+
+    def __init__(self, repository: Repository, spools: Sequence[Path] = ()) -> None:
+        self.repository = repository
+        self.spools = spools
+        self._storage = repository.storage
+
+    def load(self, experiment_id: str) -> Record:
+        """Return a record with what the spool adds to it. Raises DoesNotExist, or ReadError if it is broken."""
+        self.repository.check()
+        entry = self.entries().get(experiment_id)
+        changes = entry.pending() if entry else Changes()  # first: what is published meanwhile is then in both
+        try:
+            data, _ = self._storage.get(record_key(experiment_id))
+            record = parse_record(data, experiment_id, self.repository.url)
+        except DoesNotExist:
+            if entry is None or not self._is_only_here(entry, changes):
+                raise DoesNotExist(f"There is no experiment {experiment_id} in {self.repository.url}.") from None
+            record = dict(entry.record)
+        return _overlaid(record, changes) if changes else record
+
+    def records(self) -> Iterator[Record]:
+        """Yield all records, in no order; a broken one is a warning."""
+        self.repository.check()
+        entries = {entry.id: (entry, entry.pending()) for entry in self.entries().values()}
+        for key, data, etag in self._fetch([record_key(experiment_id) for experiment_id in self._etags()]):
+            experiment_id = id_of(key)
+            _, changes = entries.pop(experiment_id, (None, Changes()))
+            try:
+                if etag == UNREADABLE:
+                    raise ReadError(data.decode("utf-8", "replace"))
+                record = parse_experiment(data, experiment_id)
+            except ReadError as error:
+                warn_broken(self.repository.url, experiment_id, str(error))
+                continue
+            yield _overlaid(record, changes) if changes else record
+        for entry, changes in entries.values():
+            if self._is_only_here(entry, changes):
+                yield _overlaid(dict(entry.record), changes)
+
+    def _is_only_here(self, entry: Entry, changes: Changes) -> bool:
+        """Whether the spool alone has an experiment, and nobody removed it."""
+        return not entry.in_repository or (
+            bool(changes or entry.size()) and entry.id not in self.repository.removals.ids()
+        )
+
+    def summaries(self, tests: Sequence[Callable[[Summary], bool]] = ()) -> list[Summary]:
+        """Return the experiments that pass all `tests`, the oldest first."""
+        heartbeats: dict[str, bool] = {}
+        lister = _Background(lambda: heartbeats.update(self.heartbeats()))
+        lines = self._lines()
+        found = []
+        lister.result()
+        for line in lines:
+            if not line.created:
+                warn_broken(self.repository.url, line.id, json.loads(line.rest))
+                continue
+            summary = Summary(line, heartbeats.get(line.id))
+            for test in tests:
+                if not test(summary):
+                    break
+            else:
+                found.append(summary)
+        return sorted(found, key=operator.attrgetter("created_key"))
+
+    def find(self, prefix: str) -> list[tuple[Record, Record | None]]:
+        """Return every experiment, and every checkpoint with its experiment, whose ID begins with `prefix`."""
+        try:
+            return [(self.load(prefix), None)]  # a whole ID
+        except (DoesNotExist, ValueError):
+            pass  # or only its beginning
+        found: list[tuple[Record, Record | None]] = []
+        for line in self._lines():
+            is_experiment = line.id.startswith(prefix)
+            if not is_experiment and not line.may_hold_checkpoint(prefix):
+                continue
+            try:
+                record = self.load(line.id)
+            except DoesNotExist:
+                continue  # deleted meanwhile
+            except ReadError:
+                if is_experiment:
+                    raise
+                continue
+            if is_experiment:
+                found.append((record, None))
+            found += [(record, c) for c in record.get("checkpoints") or [] if c["id"].startswith(prefix)]
+        return found
+
+    def holders(self, checkpoint_ids: Iterable[str]) -> dict[str, set[str]]:
+        """Return which experiments name each of these checkpoints. More than one can: whoever made a record may lie."""
+        holders: dict[str, set[str]] = {checkpoint_id: set() for checkpoint_id in checkpoint_ids}
+        if not holders:
+            return {}
+        beginnings = Line.beginnings(holders)
+        for line in self._lines():
+            if beginnings.isdisjoint(line.checkpoint_ids.split()):
+                continue
+            with suppress(DoesNotExist, ReadError):  # deleted meanwhile, or unreadable
+                for checkpoint in self.load(line.id).get("checkpoints") or []:
+                    holders.get(checkpoint["id"], set()).add(line.id)
+        return holders
+
+    def _lines(self) -> Iterator[Line]:
+        """Return the index's line of every experiment, fetching only what changed."""
+        checking = _Background(self.repository.check)
+        pending = self._pending_records()
+        live = self._etags()
+        checking.result()
+        saved = (line for line in self._indexed(live) if line.id not in pending)
+        return chain(saved, (Line.make(record, "") for record in pending.values()))
+
+    def _indexed(self, live: dict[str, str]) -> Iterator[Line]:
+        """Yield the line of every experiment in `live`, which maps IDs to etags and is brought up to date."""
+        index, etags = Index(self.repository.url), dict(live)
+        yield from index.current(etags)
+        keys = [record_key(experiment_id) for experiment_id in etags]
+        make_line = line_maker(len(keys))
+        fetched: list[Line] = []
+        for key, data, etag in self._fetch(keys):
+            line = make_line(data, id_of(key), etag)
+            fetched.append(line)
+            live[line.id] = etag
+            yield line
+            if len(fetched) == _INDEXED_AT_ONCE:
+                index.add(fetched, live)
+                fetched = []
+        index.add(fetched, live)
+
+    def _etags(self) -> dict[str, str]:
+        listed = self._storage.list(EXPERIMENTS)
+        return {id_of(info.key): info.etag for info in listed if info.key.endswith(".json")}
+
+    def _fetch(self, keys: list[str]) -> Iterator[tuple[str, bytes, str]]:
+        with Progress("Reading experiments", len(keys), unit="items") as progress:
+            for item in self._storage.get_many(keys):
+                progress.advance(1)
+                yield item
+
+    def entries(self) -> dict[str, Entry]:
+        """Return what waits in the spools for this repository, by experiment ID."""
+        found = (entry for root in self.spools for entry in places.entries(root))
+        return {entry.id: entry for entry in found if entry.repository == self.repository.url}
+
+    def _pending_records(self) -> dict[str, Record]:
+        pending = {}
+        for entry in self.entries().values():
+            if entry.in_repository and not entry.pending():
+                continue
+            try:
+                pending[entry.id] = self.load(entry.id)
+            except (DoesNotExist, ReadError):
+                pass  # deleted; or broken, which its line in the index says
+        return pending
+
+    # Heartbeats
+
+    def heartbeats(self) -> dict[str, bool]:
+        """Return the experiments that have a heartbeat, here or in a spool, and whether it is fresh."""
+        local = (_local_heartbeat(entry) for entry in self.entries().values())
+        return {**dict(pair for pair in local if pair), **self.repository.heartbeats.all()}
+
+    def status(self, experiment_id: str, version: str) -> str:
+        """Return whether an experiment that a Keepsake of that version recorded is running, stopped or lost."""
+        fresh = self.repository.heartbeats.of(experiment_id)
+        if fresh is None and (entry := self.entries().get(experiment_id)):
+            local = _local_heartbeat(entry)
+            fresh = local[1] if local else None
+        return status_of(version, fresh)
+
+    def frozen(self, experiment_id: str, archive_id: str) -> Path | None:
+        """Return the frozen files that an archive will be made of, if they wait in a spool."""
+        entry = self.entries().get(experiment_id)
+        return entry.frozen(archive_id) if entry else None
+
+
+class _Background:
+    """A call made in a thread meanwhile."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._error: BaseException | None = None
+        self._call = call
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._call()
+        except BaseException as error:  # noqa: BLE001 - raised by result()
+            self._error = error
+
+    def result(self) -> None:
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+
+def _local_heartbeat(entry: Entry) -> tuple[str, bool] | None:
+    """Return what an entry says of a run that only this machine knows of."""
+    if entry.in_repository or "ended" in entry.pending().fields:
+        return None
+    return entry.id, entry.is_fresh()
+
+
+def _overlaid(record: Record, changes: Changes) -> Record:
+    have = {c["id"] for c in record.get("checkpoints") or []}
+    new = {c["id"]: c for c in changes.checkpoints if c["id"] not in have}
+    return {**record, **changes.fields, "checkpoints": [*(record.get("checkpoints") or []), *new.values()]}

@@ -1,0 +1,1 @@
+"""What is saved on this machine and not yet in a repository."""

@@ -1,0 +1,172 @@
+"""A project directory with its repository and its spools, opened once. What the package's own modules work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from keepsake.config import Config, find_project
+from keepsake.exceptions import AmbiguousID, ConfigNotFound, DoesNotExist, FileDoesNotExist
+from keepsake.metadata import Record
+from keepsake.repository.keys import archive_key
+from keepsake.repository.repository import Repository
+from keepsake.repository.view import View
+from keepsake.spool.places import spool_root, spool_roots, unnamed_files
+from keepsake.storage import open_storage
+from keepsake.util.directories import absolute
+from keepsake.util.fork import importing
+from keepsake.util.ids import short_id
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from keepsake.archive.reader import Archive
+
+
+class Owner(Protocol):
+    """An experiment or checkpoint, whose files an archive holds."""
+
+    id: str
+    path: str | None
+
+
+Found = tuple[Record, "Record | None"]  # an experiment, and one of its checkpoints if that is meant
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where experiments are recorded and looked at.
+
+    Attributes:
+        directory: the project directory, absolute.
+        repository: where its experiments are kept.
+    """
+
+    directory: Path
+    repository: Repository
+
+    @cached_property
+    def view(self) -> View:
+        """The repository's experiments, with those that wait in the project's spools."""
+        return View(self.repository, self.spools)
+
+    @property
+    def spool(self) -> Path:
+        """Where new runs are kept until they are in the repository. Raises WriteError if there is no place for them."""
+        return spool_root(self.directory)
+
+    @property
+    def spools(self) -> list[Path]:
+        """All places where runs may be waiting."""
+        return spool_roots(self.directory)
+
+    def unnamed_files(self) -> list[Path]:
+        """Return the frozen files that were set aside because no checkpoint was seen to name them."""
+        return [path for root in self.spools for path in unnamed_files(root)]
+
+    # Finding
+
+    def find(self, prefix: str) -> list[Found]:
+        """Return every experiment, and every checkpoint with its experiment, whose ID begins with `prefix`."""
+        if not prefix:
+            raise DoesNotExist("An empty ID fits everything. Give at least its first digits.")
+        return self.view.find(prefix)
+
+    def find_one(self, prefix: str) -> Found:
+        """Return the only experiment or checkpoint whose ID begins so. Raises DoesNotExist, AmbiguousID."""
+        return self._only(self.find(prefix), prefix, "experiment or checkpoint")
+
+    def find_experiment(self, prefix: str) -> Record:
+        """Return the only experiment whose ID begins so. Raises DoesNotExist, AmbiguousID."""
+        experiments = [found for found in self.find(prefix) if found[1] is None]
+        return self._only(experiments, prefix, "experiment")[0]
+
+    def _only(self, found: list[Found], prefix: str, what: str) -> Found:
+        if not found:
+            raise DoesNotExist(
+                f"There is no {what} whose ID begins with {prefix!r} in {self.repository.url}. "
+                "`keepsake ls` lists what is there."
+            )
+        if len(found) > 1:
+            raise AmbiguousID(f"{prefix!r} is ambiguous: {len(found)} IDs begin so. Give more digits.")
+        return found[0]
+
+    # Files
+
+    def archives(self, experiment: Owner, checkpoint: Owner | None) -> list[Archive]:
+        """Return the archives that hold the files of an experiment, then of its checkpoint."""
+        from keepsake.archive.reader import Archive
+
+        owners = [owner for owner in (experiment, checkpoint) if owner is not None and owner.path]
+        if not owners:
+            if checkpoint is not None:
+                raise DoesNotExist(
+                    f"Neither checkpoint {short_id(checkpoint.id)} nor its experiment {short_id(experiment.id)} has "
+                    "files: they were recorded without a path."
+                )
+            raise DoesNotExist(f"Experiment {short_id(experiment.id)} has no files: it was recorded without a path.")
+        archives = []
+        for owner in owners:
+            key = archive_key(experiment.id, owner.id)
+            archive = Archive(self.repository.storage, key, self.view.frozen(experiment.id, owner.id))
+            try:
+                _ = archive.has_table
+            except DoesNotExist as error:
+                raise DoesNotExist(self._missing_files(experiment, owner)) from error
+            archives.append(archive)
+        return archives
+
+    def open_file(self, experiment: Owner, checkpoint: Owner | None, path: str) -> BinaryIO:
+        """Return one file of a checkpoint, or else of its experiment, as a seekable binary stream."""
+        for archive in reversed(self.archives(experiment, checkpoint)):
+            try:
+                return archive.open(path)
+            except DoesNotExist:
+                continue
+        owner = f"experiment {short_id(experiment.id)}"
+        if checkpoint is not None:
+            owner = f"checkpoint {short_id(checkpoint.id)} or its experiment"
+        raise FileDoesNotExist(f"There is no file {path!r} in {owner}.")
+
+    def _missing_files(self, experiment: Owner, owner: Owner) -> str:
+        what = "experiment" if owner is experiment else "checkpoint"
+        text = f"The files of {what} {short_id(owner.id)} ({owner.path}) are not in the repository"
+        fresh = self.view.heartbeats().get(experiment.id)
+        if fresh:
+            return f"{text} yet: the run is still saving them. Try again later."
+        return f"{text}: they never came, or were removed. If they wait where it ran, `keepsake sync` there sends them."
+
+
+def open_workplace(repository: str | None, directory: Path | None) -> Workplace:
+    """Find a project and its repository.
+
+    Args:
+        repository: its URL; None: as the project's keepsake.yaml says.
+        directory: the project directory; None: that of the nearest keepsake.yaml at or above the working directory.
+
+    Raises ConfigNotFound if there is neither a repository nor a keepsake.yaml, and RepositoryConfigurationError if one
+    of them is wrong.
+    """
+    config = _configure(repository, directory)
+    # A relative URL is relative to the file it stands in, or else to where the person is
+    base = config.directory if repository is None or directory else absolute()
+    return Workplace(config.directory, open_repository(config.repository, base))
+
+
+def open_repository(url: str, base: Path | None = None) -> Repository:
+    """Return the repository at a URL; a relative one is relative to `base`. Nothing is contacted yet."""
+    with importing:  # of an SDK; recovery does it in the background
+        return Repository(open_storage(url, base))
+
+
+def _configure(repository: str | None, directory: Path | None) -> Config:
+    if repository is None:
+        return find_project(directory)
+    if directory is None:
+        try:
+            directory = find_project().directory
+        except ConfigNotFound:
+            directory = absolute()
+    return Config(repository, directory)
