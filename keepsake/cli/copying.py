@@ -62,7 +62,7 @@ def _copy(ctx: click.Context, url: str, ids: Sequence[str], *, is_pull: bool, th
     failed = [outcome for outcome in outcomes if outcome.errors]
     for outcome in failed:
         for error in outcome.errors:
-            console.error(f"Experiment {short_id(outcome.record['id'])} is not fully copied: {error}")
+            console.error(f"Experiment {short_id(outcome.record['id'])} is not fully copied. {error}")
     if copy.left_out:
         left_out = counted(range(copy.left_out), "experiment")
         console.say(f"Left out: {left_out} that somebody removed there. To copy one all the same, name its ID.")
