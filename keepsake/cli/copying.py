@@ -63,7 +63,7 @@ def _say(ctx: click.Context, copied: Copied) -> None:
     failed = [outcome for outcome in copied.outcomes if outcome.errors]
     for outcome in failed:
         for error in outcome.errors:
-            console.error(f"Experiment {short_id(outcome.record['id'])} is not fully copied: {error}")
+            console.error(f"Experiment {short_id(outcome.record['id'])} is not fully copied. {error}")
     if copied.left_out:
         left_out = counted(range(copied.left_out), "experiment")
         console.say(f"Left out: {left_out} that somebody removed there. To copy one all the same, name its ID.")

@@ -69,7 +69,7 @@ class _Check:
     @contextmanager
     def _passed_on(self, source: AbstractContextManager[BinaryIO]) -> Iterator[BinaryIO]:
         with source as stream:
-            copied = _Copied(stream, self._pass_on)
+            copied = Tee(stream, self._pass_on)
             yield cast(BinaryIO, copied)
             while copied.read(_BLOCK):
                 pass  # what the archive did not need to look at belongs to it too
@@ -89,7 +89,7 @@ class _Check:
             self._found.put(block)
 
 
-class _Copied:
+class Tee:
     """A stream whose bytes are handed to `take` as well."""
 
     def __init__(self, source: BinaryIO, take: Callable[[bytes], None]) -> None:

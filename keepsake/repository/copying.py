@@ -15,7 +15,7 @@ from typing import BinaryIO, TypeVar, cast
 
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, ValidationError
 from keepsake.metadata import Record, time_key
-from keepsake.repository.checking import is_whole, open_checked
+from keepsake.repository.checking import Tee, is_whole, open_checked
 from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, archive_keys, id_of
 from keepsake.repository.repository import Repository
 from keepsake.repository.view import View
@@ -23,7 +23,6 @@ from keepsake.spool.journal import Changes
 from keepsake.storage.base import Storage
 from keepsake.util.console import Progress
 from keepsake.util.ids import short_id
-from keepsake.util.streams import Watched
 from keepsake.util.workers import Workers, in_order
 
 _TAIL = 64 << 10  # bytes at an archive's end that are compared: its table of contents, with every file's checksum
@@ -103,14 +102,15 @@ class Copy:
         self.is_new = not target.exists
         target.ensure()  # only now: listing a mistyped bucket is an error, and only init() makes one
         self._records = sorted({record["id"]: record for record in records}.values(), key=_age)
-        removed = self._removed()
+        self._existing = {id_of(info.key) for info in target.storage.list(EXPERIMENTS)}
+        removed = {record["id"] for record in self._records} & (target.removals.ids() - self._existing)
         if named:
             target.removals.forget(removed)
         else:
             self._records = [record for record in self._records if record["id"] not in removed]
         self.left_out = 0 if named else len(removed)
         self._owners = self._find_owners()
-        new = (key for record in self._records for key in archive_keys(record) if self._is_new(key))
+        new = (key for record in self._records for key in archive_keys(record) if self._is_due(key))
         self.size = sum(self._sizes[key] for key in new)  # bytes
         self.sent = 0  # bytes
         self.target_url = target.url
@@ -125,14 +125,13 @@ class Copy:
 
     def _copy_batch(self, batch: list[Outcome], moved: Callable[[int], None], small: Workers, large: Workers) -> None:
         named: list[tuple[Outcome, str]] = []
-        for outcome, keys in zip(
-            batch, _all(small, [partial(self._copy_record, o.record) for o in batch]), strict=True
-        ):
+        copied = _all(small, [partial(self._copy_record, outcome.record) for outcome in batch])
+        for outcome, keys in zip(batch, copied, strict=True):
             if isinstance(keys, KeepsakeError):
                 outcome.errors.append(keys)
                 keys = []
             named += [(outcome, key) for key in self._available(outcome, keys)]
-            moved(sum(self._sizes[k] for k in archive_keys(outcome.record) if k not in keys and self._is_new(k)))
+            moved(sum(self._sizes[k] for k in archive_keys(outcome.record) if k not in keys and self._is_due(k)))
         # What could not be compared is looked at more closely, and says why
         differ = _all(small, [partial(self._may_differ, key) for _, key in named])
         sending = [both for both, differs in zip(named, differ, strict=True) if differs]
@@ -155,18 +154,13 @@ class Copy:
                     "checkpoint has one experiment. One of the two records is forged or damaged. Nothing of this "
                     "one is copied."
                 )
-        target = self._target
-        merged = target.merge(record, Changes({}, record.get("checkpoints") or []), create=True)
+        target, is_new = self._target, record["id"] not in self._existing  # one that is gone by now was removed
+        merged = target.merge(record, Changes({}, record.get("checkpoints") or []), create=is_new)
         if fields := _news(record, merged):
             merged = target.merge(merged, Changes(fields, []), create=False)
         target.forget(record["id"])
         wanted = set(archive_keys(record))
         return [key for key in archive_keys(merged) if key in wanted]  # files that were removed there stay removed
-
-    def _removed(self) -> set[str]:
-        """Return which of the experiments were removed at the target, and are not there again."""
-        there = {id_of(info.key) for info in self._target.storage.list(EXPERIMENTS)}
-        return {record["id"] for record in self._records} & (self._target.removals.ids() - there)
 
     def _find_owners(self) -> dict[str, str]:
         """Return to which experiment each checkpoint belongs: as the target says, else the oldest that names it."""
@@ -181,9 +175,9 @@ class Copy:
 
     # Archives
 
-    def _is_new(self, key: str) -> bool:
-        """Whether an archive is to be sent, as far as listings tell."""
-        return key in self._sizes and self._sizes[key] != self._there.get(key)
+    def _is_due(self, key: str) -> bool:
+        """Whether an archive is to be sent or looked at whole, as far as listings tell."""
+        return key in self._sizes and (self._thorough or self._sizes[key] != self._there.get(key))
 
     def _available(self, outcome: Outcome, keys: list[str]) -> list[str]:
         """Return the archives that the source has; say how many neither has."""
@@ -198,22 +192,21 @@ class Copy:
         return [key for key in keys if key in self._sizes]
 
     def _may_differ(self, key: str) -> bool:
-        """Whether an archive has to be looked at more closely: it is not at the target, or not the same at once."""
-        if self._thorough or self._is_new(key):
-            return True
-        return _tail(self._source.storage, key) != _tail(self._target.storage, key)
+        """Whether an archive has to be looked at whole: it is not at the target, or not the same at once."""
+        return self._is_due(key) or _tail(self._source.storage, key) != _tail(self._target.storage, key)
 
     def _send(self, experiment_id: str, key: str, moved: Callable[[int], None]) -> int:
         """Copy an archive unless the target's is whole; return how many bytes that were."""
         source, target, size = self._source.storage, self._target.storage, self._sizes[key]
         if key in self._there and is_whole(target, key):
-            moved(size if self._is_new(key) else 0)
+            moved(size if self._is_due(key) else 0)
             if not is_whole(source, key):
                 raise CorruptedArchive(f"{source.url}/{key} is damaged. {target.url}/{key} is whole and stays.")
             return 0
         archive_id = key.rpartition("/")[2].removesuffix(".tar.gz")
         with open_checked(source, key) as stream:
-            self._target.put_archive(experiment_id, archive_id, cast(BinaryIO, Watched(stream, moved)))
+            counted = cast(BinaryIO, Tee(stream, lambda block: moved(len(block))))
+            self._target.put_archive(experiment_id, archive_id, counted)
         return size
 
 

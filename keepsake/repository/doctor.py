@@ -6,6 +6,7 @@ no record names is moved aside and never deleted: the record may come back from 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -16,6 +17,7 @@ from typing import Any
 
 from keepsake.archive.reader import Archive
 from keepsake.exceptions import (
+    CorruptedArchive,
     CorruptedRepositorySpec,
     DoesNotExist,
     KeepsakeError,
@@ -27,7 +29,7 @@ from keepsake.metadata import Record, leaves_word, parse_experiment
 from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, HEARTBEATS, REMOVED, archive_key, archive_keys, id_of
 from keepsake.repository.view import View
 from keepsake.spool.places import entries
-from keepsake.storage.base import ObjectInfo, Storage
+from keepsake.storage.base import UNREADABLE, ObjectInfo, Storage
 from keepsake.util.console import Progress, error, format_size, say
 
 ORPHANED = "orphaned"  # below it lie archives that a repair moved aside, under the keys they had
@@ -104,19 +106,25 @@ class _Records:
 
     def look(self) -> None:
         """Read what is new or changed since the last time."""
-        changed = []
-        for info in self._storage.list(EXPERIMENTS):
-            if info.key.endswith(".json") and self._etags.get(info.key) != info.etag:
-                changed.append(info.key)
+        listed = [info for info in self._storage.list(EXPERIMENTS) if info.key.endswith(".json")]
+        changed = [info.key for info in listed if self._etags.get(info.key) != info.etag]
+        self.unreadable.clear()
         for key, data, etag in self._storage.get_many(changed):
-            self._etags[key] = etag
-            self.unreadable.pop(key, None)
             try:
-                record = self.by_id[id_of(key)] = parse_experiment(data, id_of(key))
-                self._named.update(archive_keys(record))
+                record = self._parse(key, data, etag)
             except ReadError as error:
                 self.unreadable[key] = str(error)
+                continue
+            self._etags[key] = etag
+            self.by_id[record["id"]] = record
+            self._named.update(archive_keys(record))
         self._looked = time.monotonic()
+
+    @staticmethod
+    def _parse(key: str, data: bytes, etag: str) -> Record:
+        if etag == UNREADABLE:
+            raise ReadError(data.decode("utf-8", "replace"))
+        return parse_experiment(data, id_of(key))
 
     def look_again(self) -> None:
         """The same, unless the last time was just now. Raises ReadError if one of them cannot be read."""
@@ -125,7 +133,7 @@ class _Records:
         for key, reason in self.unreadable.items():
             raise ReadError(f"{self._storage.url}/{key} cannot be read: {reason}. It may name what would be moved.")
 
-    def name(self, key: str) -> bool:
+    def names(self, key: str) -> bool:
         """Whether a record names that archive, or has named it."""
         return key in self._named
 
@@ -221,17 +229,22 @@ class Examination:
     def _check_rights(self) -> Iterator[Problem]:
         if not self._repository.exists:
             return
-        try:
-            if self._storage.directory is not None:
-                self._storage.ensure_writable()
-            else:  # a write that has to fail, because the object is there; without permission it fails otherwise
-                with suppress(PreconditionFailed):
-                    self._storage.put(_SPEC, self._storage.get(_SPEC)[0], if_absent=True)
+        if (directory := self._storage.directory) is not None:
+            for prefix in ("", HEARTBEATS, EXPERIMENTS, *ARCHIVES):
+                if (directory / prefix).exists() and not os.access(directory / prefix, os.W_OK | os.X_OK):
+                    message = f"You may not write to {directory / prefix}. Check who owns it, and its permissions."
+                    yield Problem("no-right-to-write", prefix or ".", message)
+            return
+        try:  # a write that has to fail, because the object is there; without permission it fails otherwise
+            self._storage.put(_SPEC, self._storage.get(_SPEC)[0], if_absent=True)
+        except PreconditionFailed:
+            pass
         except KeepsakeError as error:
             yield Problem("no-right-to-write", _SPEC, str(error))
 
     def _check_records(self) -> Iterator[Problem]:
         for key, reason in sorted(self._records.unreadable.items()):
+            reason = reason.rstrip(".")
             message = f"The record cannot be read: {reason}. Its experiment is not listed. Restore it from a backup."
             yield Problem("record-unreadable", key, message)
 
@@ -256,9 +269,11 @@ class Examination:
                 archive.verify()
         except DoesNotExist:
             pass  # deleted meanwhile
-        except KeepsakeError as error:
+        except CorruptedArchive as error:
             advice = "Other files of it may be whole. Copy it from a backup: `keepsake pull --thorough URL`."
-            yield Problem("archive-damaged", key, f"{error} {advice}")
+            yield Problem("archive-damaged", key, f"{_sentence(error)} {advice}")
+        except KeepsakeError as error:
+            yield Problem("archive-unreadable", key, _sentence(error))
 
     def _missing(self, experiment_id: str, owner: Record, key: str) -> Problem:
         frozen = self._view.frozen(experiment_id, owner["id"])
@@ -288,7 +303,7 @@ class Examination:
                 yield Problem("archive-orphan", info.key, message, partial(self._move_aside, info.key))
 
     def _unnamed(self) -> list[ObjectInfo]:
-        return [info for key, info in self._archives.items() if not self._records.name(key)]
+        return [info for key, info in self._archives.items() if not self._records.names(key)]
 
     def _are_lost(self, unnamed: list[ObjectInfo]) -> bool:
         """Whether so many archives have no record that the records are missing, and not the archives too many."""
@@ -309,7 +324,7 @@ class Examination:
 
     def _move_aside(self, key: str) -> bool:
         self._records.look_again()
-        return not self._records.name(key) and self._move(key, f"{ORPHANED}/{key}")
+        return not self._records.names(key) and self._move(key, f"{ORPHANED}/{key}")
 
     def _move_back(self, key: str) -> bool:
         return self._move(f"{ORPHANED}/{key}", key)
@@ -388,9 +403,13 @@ def _exists(storage: Storage, key: str) -> bool:
         return False
 
 
+def _sentence(error: Exception) -> str:
+    return str(error).rstrip(".") + "."
+
+
 def _damaged_pack(experiment_id: str, pack: Path, error: Exception) -> Problem:
     message = (
-        f"Files of experiment {experiment_id[:7]} that wait on this machine are damaged, and are not sent: {error} "
-        "Delete the file to give them up."
+        f"Files of experiment {experiment_id[:7]} that wait on this machine are damaged, and are not sent. "
+        f"{_sentence(error)} Delete the file to give them up."
     )
     return Problem("pack-damaged", str(pack), message)

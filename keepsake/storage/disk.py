@@ -317,6 +317,10 @@ class DiskStorage(Storage):
             writing.unlink(temporary)
 
     def leftovers(self) -> Iterator[ObjectInfo]:
+        """Yield them in an order in which they can be removed: files before the claims that speak of them."""
+        yield from sorted(self._leftovers(), key=lambda info: info.key.rpartition("/")[2].count("-"))
+
+    def _leftovers(self) -> Iterator[ObjectInfo]:
         for directory, _, names in os.walk(self._root):
             for name in names:
                 if TEMPORARY in name:

@@ -115,7 +115,7 @@ def test_an_archive_that_is_missing_is_said_and_the_rest_is_copied(
     missing = f"experiments/{experiments[0].id}.tar.gz"
     repository.remove(missing)
     said = run("push", other.url, status=1)
-    assert f"{experiments[0].short_id()} is not fully copied: {repository.url}/{missing} is not there." in said
+    assert f"{experiments[0].short_id()} is not fully copied. {repository.url}/{missing} is not there." in said
     assert said.endswith("Copied 2 experiments (2.3 kB of files were new). Not fully copied: 1.")
     assert kept(other) == kept(repository)
 
@@ -454,3 +454,29 @@ def test_the_later_end_of_a_run_counts(
     merged = View(target.repository).load(MINE)
     assert merged["ended"] == expected
     assert merged["end_reason"] == ("source" if expected and expected == here else "target")
+
+
+def test_an_experiment_that_was_removed_since_is_not_made_anew(source: Side, target: Side, whole: bytes) -> None:
+    source.add(record(MINE, *CHECKPOINTS), whole)
+    target.add(record(MINE), None)
+    prepared = Copy(source.repository, View(target.repository), list(View(source.repository).records()), named=False)
+    delete_experiments(View(target.repository), [View(target.repository).load(MINE)])
+    (outcome,) = prepared.run(lambda count: None)
+    assert "was removed" in str(outcome.errors[0])
+    assert target.bench.kept() == {"repository.json"}
+
+
+@pytest.mark.parametrize("thorough", [False, True])
+def test_progress_adds_up_whatever_is_skipped(source: Side, target: Side, whole: bytes, thorough: bool) -> None:
+    source.add(record(MINE, *CHECKPOINTS), whole)
+    source.add(record(THEIRS, "c" * 64, "d" * 64), whole)
+    target.add(record(MINE, CHECKPOINTS[0]), whole)
+    emptied = record(THEIRS, "c" * 64, "d" * 64)
+    emptied["checkpoints"][0]["path"] = ""
+    target.add(emptied, None)
+    records = list(View(source.repository).records())
+    prepared = Copy(source.repository, View(target.repository), records, named=False, thorough=thorough)
+    moved: list[int] = []
+    assert [outcome.errors for outcome in prepared.run(moved.append)] == [[], []]
+    assert sum(moved) == prepared.size == (4 if thorough else 3) * len(whole)
+    assert prepared.sent == 2 * len(whole)
