@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import islice
 from typing import BinaryIO, NamedTuple
-from urllib.parse import urlsplit
 
 from keepsake.exceptions import (
     DoesNotExist,
@@ -28,8 +27,9 @@ from keepsake.storage.base import ObjectInfo, Storage, check_key
 
 _OF_OBJECTS = (DoesNotExist, PreconditionFailed)
 _WEB_PAGE = re.compile(rb"<(!doctype html|html)\b", re.IGNORECASE)
-_URL = re.compile(r"""\bhttps?://[^\s"'<>]+""")
-_NOISE = re.compile(r"<[^<>]*>|with url: \S+")  # tags, Python's names of objects, and targets of requests
+_URL = re.compile(r"""\b(\w+://)(?:[^\s/'"<>]*@)?([^\s/?#'"<>]*)[^\s'"<>]*""")
+# Tags, Python's names of objects, targets of requests
+_NOISE = re.compile(r"<[^<>]*>|HTTPS?Connection(?:Pool)?\([^()]*\): |with url: \S+")
 
 
 def refuse_web_page(status: int, body: bytes) -> None:
@@ -38,15 +38,14 @@ def refuse_web_page(status: int, body: bytes) -> None:
         raise network.Unexpected("a web page")
 
 
-def origin(url: str) -> str:
-    """Return the scheme, host and port of a URL: what may be printed of it, without a password or a signature."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+def origin(text: str) -> str:
+    """Return a URL, or a text with URLs, with no more of each than may be printed: its scheme, host and port."""
+    return _URL.sub(r"\1\2", text)
 
 
 def one_line(text: str) -> str:
     """Return what an SDK says as one readable line without the addresses of single requests."""
-    text = _NOISE.sub(" ", _URL.sub(lambda match: origin(match[0]), text))
+    text = _NOISE.sub(" ", origin(text))
     text = " ".join(text.split()).rstrip(".: ")
     return f"{text[:200]}…" if len(text) > 200 else text
 
@@ -207,7 +206,8 @@ class BucketStorage(Storage):
         if len(failed) > len(lines):
             lines.append(f"… and {len(failed) - len(lines)} more")
         advice = next((trouble.advice for trouble in reasons.values() if trouble.advice), "Try again.")
-        error = WriteError("\n".join([f"Could not delete {len(failed)} objects. {advice}", *lines]))
+        count = f"{len(failed)} object{'s' if len(failed) > 1 else ''}"
+        error = WriteError("\n".join([f"Could not delete {count}. {advice}", *lines]))
         error.__cause__ = next(iter(failed.values()))
         return error
 
@@ -240,20 +240,20 @@ class BucketStorage(Storage):
             return DoesNotExist(f"{place} does not exist.")
         if kind is PreconditionFailed and verb == "write":
             return self._changed(name)
-        if kind is DoesNotExist and advice:  # what is missing if not the object
+        if kind is DoesNotExist and advice:  # the request named no object, so the bucket is missing
             kind = MissingBucket
+        if verb == "open" and kind is None:  # no server has answered yet
+            reason, advice, kind = one_line(str(error)), f"Check {self.settings}.", RepositoryConfigurationError
         if kind in _OF_OBJECTS or kind is None:
-            kind = {"open": RepositoryConfigurationError, "read": ReadError, "list": ReadError}.get(verb, WriteError)
-        if advice is None and verb == "open":
-            advice = f"Check {self.settings}."
-        elif advice is None:
+            kind = ReadError if verb in ("read", "list") else WriteError
+        if advice is None:
             advice = f"Check the network and whether {self._endpoint} is the right server; then try again."
         return kind(f"Could not {verb} {place}: {reason}. {advice}")
 
     def _not_understood(self, error: Exception) -> Trouble:
         """Explain an error that no SDK should raise."""
         if isinstance(error, network.Unexpected):
-            reason = f"The server answered with {error}, as {self.cloud} never does"
+            reason = f"The server answered with {error}, which {self.cloud} never does"
         else:
             reason = f"The server's answer is not one of {self.cloud} ({type(error).__name__}: {one_line(str(error))})"
         return Trouble(

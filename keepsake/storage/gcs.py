@@ -10,7 +10,6 @@ import base64
 import hashlib
 import json
 import os
-import re
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -42,7 +41,6 @@ _PATIENCE: dict[str, Any] = {
     "timeout": (5, 20),  # seconds to connect and to wait for bytes
     "retry": DEFAULT_RETRY.with_timeout(30).with_delay(initial=0.2, maximum=4, multiplier=2),
 }
-_REQUEST = re.compile(r"^\d* ?[A-Z]+ https?://\S+: |: \('Request failed with status code'.*", re.DOTALL)
 
 _LOG_IN = (
     "Log in with `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to a key file, or "
@@ -53,6 +51,7 @@ _NO_BUCKET = "There is no such bucket: check its spelling. A missing one is crea
 _CLOCK = "This machine's clock is probably wrong. Set it and try again."
 _TLS = "The server's certificate is not trusted; for a private one, set REQUESTS_CA_BUNDLE to the file with it."
 _PROXY = "Check the proxy that HTTPS_PROXY or HTTP_PROXY names."
+_HOST = "Write STORAGE_EMULATOR_HOST as http://localhost:4443."
 _PROJECT = "Set GOOGLE_CLOUD_PROJECT to the project that the new bucket is to belong to."
 
 
@@ -196,7 +195,7 @@ class GCSStorage(BucketStorage):
         if isinstance(error, api.RetryError):
             error = error.cause
         text = str(error)
-        reason = one_line(_REQUEST.sub("", text)) or type(error).__name__
+        reason = _reason(error)
         if isinstance(error, api.PreconditionFailed):
             return Trouble(reason, None, PreconditionFailed)
         if isinstance(error, api.NotFound):
@@ -209,6 +208,21 @@ class GCSStorage(BucketStorage):
         return self._not_understood(error)
 
 
+def _reason(error: Exception) -> str:
+    """Return what the server, or else the network, says."""
+    response: Any = getattr(error, "response", None)
+    if isinstance(response, requests.Response):
+        try:
+            said = response.json()["error"]["message"]
+        except ValueError:
+            said = response.text
+        except (KeyError, TypeError):
+            said = ""
+        return f"{one_line(str(said or response.reason))} ({response.status_code})"
+    cause: Any = error.args[0] if isinstance(error, requests.ConnectionError) and error.args else error
+    return one_line(str(getattr(cause, "reason", cause))) or type(error).__name__
+
+
 def _advice(error: Exception, text: str) -> str | None:
     """Return what to do about an error that will not go away by itself."""
     if isinstance(error, auth.RefreshError) and ("short-lived" in text or "issued in the future" in text):
@@ -219,6 +233,8 @@ def _advice(error: Exception, text: str) -> str | None:
         return _TLS
     if isinstance(error, requests.exceptions.ProxyError):
         return _PROXY
+    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
+        return _HOST
     return _RIGHTS if isinstance(error, api.Forbidden) else None
 
 

@@ -68,7 +68,7 @@ _ADVICE = {
     "The server's certificate is not trusted; for a private one, set AWS_CA_BUNDLE to the file with it.": "SSLError",
     "Check the proxy that HTTPS_PROXY or HTTP_PROXY names.": "ProxyConnectionError",
     "Write the endpoint, AWS_ENDPOINT_URL or endpoint_url in ~/.aws/config, with its scheme: http://localhost:9000.": (
-        "InvalidEndpoint"
+        "InvalidEndpoint EndpointProviderError"
     ),
 }
 _ADVICE_AFTER = {name: advice for advice, names in _ADVICE.items() for name in names.split()}
@@ -317,7 +317,7 @@ class S3Storage(BucketStorage):
 def _refusal(error: sdk.ClientError) -> Trouble:
     """Return what a server's refusal means."""
     code, details = _code(error), error.response.get("Error", {})
-    reason = f"{one_line(str(details.get('Message') or 'Refused'))} ({code})"
+    reason = f"{one_line(str(details.get('Message') or 'No reason given'))} ({code})"
     if code in ("NoSuchKey", "404"):
         return Trouble(reason, None, DoesNotExist)
     if code in ("PreconditionFailed", "412", "ConditionalRequestConflict"):
@@ -359,4 +359,4 @@ def _timestamp(value: Any) -> datetime:
 
 def _code(error: sdk.ClientError) -> str:
     """Return the server's code of a refusal; if it sent no text, the status."""
-    return str(error.response.get("Error", {}).get("Code", ""))
+    return str(error.response.get("Error", {}).get("Code") or error.response["ResponseMetadata"]["HTTPStatusCode"])
