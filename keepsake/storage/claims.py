@@ -80,7 +80,7 @@ def claim(wanted: Wanted, temporary: str, is_current: Callable[[], bool]) -> tup
         if not is_current():
             return False, claims
         is_void = file == _VOID
-        if file and begun - since > PATIENCE:
+        if file and (begun - since > PATIENCE or not os.path.lexists(f"{wanted.root}/{file}")):
             wanted.finish(file)
             if not is_current():
                 return False, claims

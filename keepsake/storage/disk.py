@@ -254,7 +254,10 @@ class DiskStorage(Storage):
             # NFS may have made the link and lost the answer
             if not self._is(key, etag):
                 raise PreconditionFailed(f"{self.url}/{key} exists already.") from error
-        except OSError:  # no hard links here; whatever else is wrong shows again
+        except OSError as error:
+            if error.errno == errno.EXDEV and os.path.dirname(temporary) != os.path.dirname(target):
+                raise  # the file is written beside its target then
+            # There are no hard links here; whatever else is wrong shows again
             self._replace_if(key, None, temporary, target, etag)
 
     def _replace_if(self, key: str, version: str | None, temporary: str, target: str, etag: str) -> None:

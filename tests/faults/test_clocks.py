@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from keepsake.exceptions import KeepsakeError
 from keepsake.metadata import time_text
 from keepsake.repository.repository import Repository
 from keepsake.repository.view import View
-from keepsake.storage import open_storage
+from keepsake.storage import open_storage, writing
 from tests.faults.programs import run
 from tests.spools import nothing_waits
 from tests.storage.faults import FaultyStorage
@@ -81,6 +83,45 @@ def test_on_a_shared_disk_a_machine_whose_clock_is_wrong_shows_as_running(projec
     (experiment,) = keepsake.experiments.list()
     assert experiment.status == "running"
     assert keepsake.default_project.workplace.view.summaries()[0].status == "running"
+
+
+@pytest.mark.parametrize("writes_again", [False, True])
+@pytest.mark.parametrize("skews", [(300.0, 0.0), (0.0, -300.0), (-300.0, 86_400.0)])
+def test_a_disks_clock_is_known_though_the_machines_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, skews: tuple[float, float], writes_again: bool
+) -> None:
+    """Set right by NTP, or by hand, or because the machine slept: heartbeats go on carrying the disk's time."""
+    real, real_ns, skew = time.time, time.time_ns, skews[0]
+    monkeypatch.setattr("time.time", lambda: real() + skew)
+    monkeypatch.setattr("time.time_ns", lambda: real_ns() + int(skew * 10**9))
+    storage = open_storage("file://.", tmp_path)
+    for skew in skews:
+        if writes_again or skew == skews[0]:
+            storage.put("k", b"x")
+        assert abs(storage.now() - real()) < 5
+        assert abs(next(storage.list("")).modified - real()) < 60
+    assert [path.name for path in tmp_path.iterdir()] == ["k"]
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+def test_the_time_is_asked_of_a_disk_only_where_it_may_differ(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_own: bool
+) -> None:
+    """Whoever only reads makes no file on a disk of this machine; on another, it is removed at once."""
+    monkeypatch.setattr(writing, "is_on_own_disk", lambda path: is_own)
+    made: list[str] = []
+    real = os.open
+
+    def open_file(path: str, flags: int, *rest: int) -> int:
+        made.extend([path] if flags & os.O_CREAT else [])
+        return real(path, flags, *rest)
+
+    monkeypatch.setattr(os, "open", open_file)
+    storage = open_storage("file://.", tmp_path)
+    for _ in range(3):
+        assert abs(storage.now() - time.time()) < 5
+    assert len(made) == (0 if is_own else 1)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_heart_that_was_forgotten_in_the_future_does_not_beat_for_ever(project_directory: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,47 @@ def refused(storage: Storage, etag: str) -> bool:
     except PreconditionFailed:
         return True
     return False
+
+
+def test_a_claim_whose_file_is_gone_is_passed_over_and_stays(bench: DiskBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until there is a new version: others may have passed it over, and its name must not be free for a third one."""
+    bench.seed({"a/k": b"0 "})
+    _, etag = bench.storage.get("a/k")
+    real = os.replace
+
+    def replace(source: str, target: str) -> None:
+        os.unlink(source)
+        real(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", replace)
+        with pytest.raises(PreconditionFailed):
+            bench.storage.put("a/k", b"1 ", if_match=etag)
+    assert os.path.lexists(claims.Wanted(str(bench.root), "a/k", etag).claim(0))
+    monkeypatch.setattr(claims, "PATIENCE", 60.0)
+    bench.storage.put("a/k", b"2 ", if_match=etag)
+    assert bench.contents() == {"a/k": b"2 "}
+    assert len(os.listdir(bench.root)) == 1
+
+
+def test_a_writer_that_was_stopped_while_its_claim_was_empty_gives_up(
+    bench: DiskBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a claim is a file, others may have passed it over by then."""
+    monkeypatch.setattr(os, "symlink", os.link)  # as where there are none: the file is no link's target
+    wanted = claims.Wanted(str(bench.root), "a/k", "1-2-3")
+    real = os.write
+
+    def write(fd: int, data: bytes) -> int:
+        time.sleep(0.02)
+        return real(fd, data)
+
+    monkeypatch.setattr(os, "write", write)
+    temporary = f"{bench.root}/.x{TEMPORARY}"
+    assert claims.claim(wanted, temporary, lambda: True) == (False, [wanted.claim(0)])
+    monkeypatch.setattr(os, "write", real)
+    Path(wanted.claim(0)).write_bytes(b"")
+    assert claims.claim(wanted, temporary, lambda: True) == (True, [wanted.claim(0), wanted.claim(1)])
 
 
 @pytest.mark.parametrize("change", ["in place", "anew"])

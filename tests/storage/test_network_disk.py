@@ -1,0 +1,158 @@
+"""Disks that are not quite disks: file systems in user space that cache or refuse, and mounts that look like one disk.
+
+They are mounted for real, in a mount namespace of their own, where the tests run as root on Linux. Two mounts of one
+directory that cache names and attributes for seconds stand in for two clients of a network file system.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+_UNSHARE = ["unshare", "--mount", "--propagation", "private"]
+
+_CANNOT_MOUNT = "mounting needs root on Linux, and unshare"
+_NO_FUSE = "needs root on Linux, /dev/fuse and bindfs (apt install bindfs)"
+
+
+def _can_mount() -> bool:
+    if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("unshare") is None:
+        return False
+    return subprocess.run([*_UNSHARE, "true"], capture_output=True).returncode == 0
+
+
+def _has_fuse() -> bool:
+    return _can_mount() and os.path.exists("/dev/fuse") and shutil.which("bindfs") is not None
+
+
+needs_mounts = pytest.mark.skipif(not _can_mount(), reason=_CANNOT_MOUNT)
+needs_fuse = pytest.mark.skipif(not _has_fuse(), reason=_NO_FUSE)
+
+
+_MOUNTED = """
+set -e
+pids=
+mounted() { "$@" & pids="$pids $!"; }
+{mounts}
+for place in {places}; do until mountpoint -q "$place"; do sleep 0.02; done; done
+set +e
+"$PYTHON" program.py; status=$?
+umount -l {places}
+for pid in $pids; do kill "$pid"; done
+wait
+exit "$status"
+"""
+
+
+def run_on(mounts: dict[str, str], program: str, directory: Path) -> None:
+    """Run a program in `directory` while directories of it are mounted: place → command that mounts it there.
+
+    A command that does not return, as those of file systems in user space, begins with `mounted`.
+    """
+    for place in mounts:
+        (directory / place).mkdir(parents=True, exist_ok=True)
+    (directory / "program.py").write_text(textwrap.dedent(program))
+    lines = "\n".join(f"{command} {place}" for place, command in mounts.items())
+    script = _MOUNTED.replace("{mounts}", lines).replace("{places}", " ".join(mounts))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHON": sys.executable}
+    done = subprocess.run(
+        [*_UNSHARE, "sh", "-c", script], cwd=directory, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# A run in a project, and what comes back of it
+_TRAIN = """
+import os, random
+os.chdir("{project}")
+open("keepsake.yaml", "w").write("repository: file://{repository}\\n")
+import keepsake
+weights = random.Random(0).randbytes(2_500_000)
+open("weights", "wb").write(weights)
+open("text", "w").write("text")
+experiment = keepsake.init(path="text", params={{"a": 1}})
+ids = [experiment.checkpoint(path="weights", metrics={{"number": number}}, quiet=True).id for number in range(3)]
+experiment.stop()
+assert not os.path.exists(".keepsake/spool"), os.listdir(".keepsake/spool")
+(found,) = keepsake.experiments.list()
+assert [checkpoint.id for checkpoint in found.checkpoints] == ids
+for checkpoint in found.checkpoints:
+    with checkpoint.open("weights") as file:
+        assert file.read() == weights
+left = [name for name in os.listdir("{repository}") if "tmp" in name]
+assert left == [], left
+"""
+
+
+@needs_mounts
+@pytest.mark.parametrize(
+    "mounts",
+    [
+        pytest.param({"project": "mount --bind under/a", "repository": "mount --bind under/b"}, id="project apart"),
+        pytest.param({"repository/metadata": "mount --bind under/a"}, id="metadata apart"),
+        pytest.param({"repository/checkpoints": "mount --bind under/a"}, id="archives apart"),
+    ],
+)
+def test_mounts_that_look_like_one_disk(tmp_path: Path, mounts: dict[str, str]) -> None:
+    """Nothing can be renamed from one to the other, though their device is the same."""
+    for name in ("project", "repository", "under/a", "under/b"):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+    run_on(mounts, _TRAIN.format(project="project", repository="../repository"), tmp_path)
+
+
+@needs_fuse
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--xattr-none",
+        "--chmod-deny --chown-deny --chgrp-deny",
+        "--hide-hard-links --ctime-from-mtime",
+        "-o entry_timeout=3,attr_timeout=3",
+    ],
+)
+def test_file_systems_in_user_space(tmp_path: Path, options: str) -> None:
+    """Without extended attributes, permissions that can be changed, or a status that is up to date."""
+    (tmp_path / "under").mkdir()
+    program = _TRAIN.format(project="mounted", repository="repository")
+    run_on({"mounted": f"mounted bindfs -f {options} under"}, program, tmp_path)
+
+
+_ADD = """
+import subprocess, sys
+ADDER = '''
+import sys, time
+from keepsake.exceptions import KeepsakeError, PreconditionFailed
+from keepsake.storage import open_storage
+storage = open_storage(sys.argv[1])
+for number in range(30):
+    while True:
+        numbers, etag = storage.get("a/k")
+        try:
+            storage.put("a/k", numbers + f"{sys.argv[2]}{number} ".encode(), if_match=etag)
+            break
+        except PreconditionFailed:
+            pass
+    time.sleep(0.02)
+'''
+from keepsake.storage import open_storage
+open_storage("file://under").put("a/k", b"")
+hosts = [subprocess.Popen([sys.executable, "-c", ADDER, f"file://{host}", host]) for host in ("one", "two")]
+assert [host.wait() for host in hosts] == [0, 0]
+numbers = open("under/a/k").read().split()
+assert sorted(numbers) == sorted(f"{host}{number}" for host in ("one", "two") for number in range(30)), numbers
+"""
+
+
+@needs_fuse
+def test_two_clients_that_cache_lose_nothing(tmp_path: Path) -> None:
+    """Each sees names and attributes as they were some seconds ago, as over NFS, and adds to the same object."""
+    (tmp_path / "under").mkdir()
+    cached = "mounted bindfs -f -o entry_timeout=3,attr_timeout=3,negative_timeout=3 under"
+    run_on({"one": cached, "two": cached}, _ADD, tmp_path)
