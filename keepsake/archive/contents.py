@@ -22,7 +22,9 @@ _TABLE, _FOOTER = b"KT", b"KF"  # names of the extra fields
 _FOOTER_CONTENT = struct.Struct("<8sQQI")  # magic, offset and length of the table's members, CRC-32 of the JSON
 _MAGIC = b"KSTOC1\n\0"
 _MAX_TABLE = 256 << 20  # bytes, compressed
-_MAX_CHUNK = 16 << 20  # bytes
+_MAX_CHUNK = 4 << 20  # bytes
+_MAX_NAME = 4096  # bytes, as long as a path can be
+_SMALL = 4 << 20  # bytes of JSON that any archive may have
 
 ContentHash = xxhash.xxh3_128  # of a file's content
 FOOTER_SIZE = EXTRA_OVERHEAD + _FOOTER_CONTENT.size
@@ -69,7 +71,7 @@ def encode(start: int, chunk: int, entries: list[ArchiveEntry]) -> bytes:
         for e in entries
     ]
     text = json.dumps({"start": start, "chunk": chunk, "files": files}, separators=(",", ":")).encode()
-    packed = zlib.compress(text)
+    packed = zlib.compress(text, 1)
     table = b"".join(extra_member(_TABLE, packed[at : at + EXTRA_SIZE]) for at in range(0, len(packed), EXTRA_SIZE))
     offset = entries[-1].end if entries else start
     return table + extra_member(_FOOTER, _FOOTER_CONTENT.pack(_MAGIC, offset, len(table), zlib.crc32(text)))
@@ -90,18 +92,25 @@ def decode_footer(tail: bytes) -> Footer | None:
     return footer
 
 
-def decode(members: bytes, footer: Footer) -> list[ArchiveEntry]:
-    """Parse a table of contents. Raises ValueError if it is damaged, or is none that `encode` makes."""
+def decode(members: bytes, footer: Footer, archive_size: int = 0) -> list[ArchiveEntry] | None:
+    """Parse a table of contents. Raises ValueError if it is damaged, or is none that `encode` makes.
+
+    JSON takes up to twenty times its size in memory. So None is returned for a table that only a larger archive than
+    one of `archive_size` bytes, as far as that is known for sure, can have.
+    """
     packed = []
     position = 0
     while position < len(members):
         part, position = read_extra_member(members, position, _TABLE)
         packed.append(part)
     reader = zlib.decompressobj()
+    limit = _SMALL + 4 * archive_size
     try:
-        text = reader.decompress(b"".join(packed), 64 * len(members) + (16 << 20))
+        text = reader.decompress(b"".join(packed), limit)
     except zlib.error as error:
         raise ValueError(f"its table of contents cannot be decompressed: {error}") from error
+    if not reader.eof and len(text) == limit:
+        return None
     if not reader.eof or zlib.crc32(text) != footer.checksum:
         raise ValueError("its table of contents does not fit its checksum")
     try:
@@ -124,7 +133,7 @@ def _entries(files: list[dict[str, Any]], offset: int, chunk: int) -> Iterator[A
             raise ValueError("its table of contents holds something else than numbers")
         if not 0 < chunk <= _MAX_CHUNK or size < 0 or len(members) != chunks(size, chunk):
             raise ValueError("its table of contents contradicts itself")
-        if min(members) <= 0 or max(members) > 2 * _MAX_CHUNK:  # which are read into memory
+        if min(members) <= 0 or max(members) > 2 * _MAX_CHUNK:  # they are read into memory
             raise ValueError("its table of contents has members of impossible lengths")
         check_name(file["name"])
         yield ArchiveEntry(file["name"], size, mode & 0o777, mtime_ns, str(file["xxh128"]), offset, members, chunk)
@@ -133,5 +142,5 @@ def _entries(files: list[dict[str, Any]], offset: int, chunk: int) -> Iterator[A
 
 def check_name(name: str) -> None:
     """Raise ValueError for a name that no archive should hold."""
-    if not is_safe_name(name):
+    if not is_safe_name(name) or len(name) > _MAX_NAME:
         raise ValueError(f"the name {name!r} could lead out of the directory it is put in")

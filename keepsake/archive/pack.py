@@ -17,6 +17,7 @@ import os
 import shutil
 import stat
 import struct
+import sys
 import threading
 import zlib
 from collections import deque
@@ -33,6 +34,7 @@ LARGE = 1 << 20  # bytes
 PIECE = 256 << 10  # bytes read and written at once; for larger ones the kernel takes memory that it must fetch first
 _MANY = 100  # files, all open at once
 _SMALLEST_HOLE = 64 << 10  # bytes
+_KEEP_SIZE = 1  # a flag of fallocate
 _ZEROS = memoryview(bytes(PIECE))
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a fifo would block
 _FOOTER = struct.Struct("<QQI8s")  # offset, length and CRC-32 of the table
@@ -151,6 +153,8 @@ def _copy(source: int, status: os.stat_result, pack: BinaryIO) -> tuple[int, str
     """Append a file as large as it was when it was opened, or what is left of it; return its size and its hash."""
     digest = ContentHash()
     has_holes = is_sparse(status)
+    if not has_holes and status.st_size >= LARGE:
+        set_space_aside(pack, pack.tell(), status.st_size)
     done = 0
     while done < status.st_size:
         try:
@@ -189,17 +193,18 @@ def _hole_at(source: int, start: int, end: int) -> int:
 
 
 def set_space_aside(file: BinaryIO, start: int, size: int) -> None:
-    """Allocate a large file's blocks at once: writing them then takes about half the time, and a full disk shows first.
+    """Allocate a large file's blocks at once, where the system can: writing them then takes a fifth less time.
 
-    Raises OSError only if there is not enough room.
+    The size of the file stays as it is. Nothing is raised: whether there is room shows on writing. The C library's
+    posix_fallocate would write to every block where the file system cannot allocate, so it is not used.
     """
-    if size < LARGE or not hasattr(os, "posix_fallocate"):
+    if size < LARGE or sys.platform != "linux" or sys.maxsize < 1 << 32:
         return
-    try:
-        os.posix_fallocate(file.fileno(), start, size)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
+    with suppress(ImportError, OSError, AttributeError):
+        import ctypes
+
+        allocate = ctypes.CDLL(None).fallocate
+        allocate(file.fileno(), _KEEP_SIZE, ctypes.c_int64(start), ctypes.c_int64(size))
 
 
 def _open_private(path: str, flags: int) -> int:
@@ -213,6 +218,8 @@ def _explain(error: OSError, path: str, target: Path) -> str:
         with suppress(OSError):
             text += f" ({shutil.disk_usage(where).free / 1e6:,.0f} MB are free)"
         text += ". Make room, or set KEEPSAKE_SPOOL to a directory on a larger disk"
+    elif error.errno == errno.EFBIG:
+        text += ". Raise the limit on the size of files (`ulimit -f`), or save fewer files at once"
     return text
 
 

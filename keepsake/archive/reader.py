@@ -12,6 +12,7 @@ decompressed in parallel. Archives without a table, such as those by Keepsake 0.
 
 from __future__ import annotations
 
+import io
 import os
 import posixpath
 import tempfile
@@ -29,7 +30,7 @@ from keepsake.archive import tar as _tar
 from keepsake.archive.contents import ArchiveEntry, ContentHash
 from keepsake.archive.extraction import Extraction
 from keepsake.archive.gzip import Parts, as_stream, inflate, inflate_all
-from keepsake.archive.pack import FrozenFiles, set_space_aside
+from keepsake.archive.pack import FrozenFiles
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, WriteError
 from keepsake.storage.base import Storage
 from keepsake.storage.disk import DiskStorage
@@ -90,9 +91,8 @@ class Archive:
         name = posixpath.normpath(name)
         with ExitStack() as on_failure, self._naming_errors(), _explaining_temporary_files(name):
             found = None
-            for entry, content in self._contents(name.__eq__):
+            for _, content in self._contents(name.__eq__):
                 found = cast(BinaryIO, on_failure.enter_context(tempfile.TemporaryFile(prefix="keepsake-")))
-                set_space_aside(found, 0, entry.size)
                 for parts in content:
                     found.writelines(parts)
             if found is None:
@@ -148,11 +148,13 @@ class Archive:
             with frozen:
                 yield from _only(wanted, _frozen_contents(frozen))
         elif (table := self._find_table()) is not None:
-            entries = [entry for entry in table if wanted is None or wanted(entry.name)]
-            with Workers() if _pays(entries) else nullcontext() as workers:
-                unpacked = in_order(workers, self._unpacking_jobs(entries))
-                for entry in entries:
-                    yield entry, _checked(entry, islice(unpacked, len(entry.members)))
+            runs = _runs([place for place, entry in enumerate(table) if wanted is None or wanted(entry.name)])
+            with Workers() if _pays([table[place] for run in runs for place in run]) else nullcontext() as workers:
+                unpacked = in_order(workers, self._unpacking_jobs(table, runs))
+                for run in runs:
+                    next(unpacked)  # the header of the first
+                    for entry in table[run.start : run.stop]:
+                        yield entry, _checked(entry, islice(unpacked, len(entry.members)))
         else:
             yield from _only(wanted, self._stream())
 
@@ -177,14 +179,24 @@ class Archive:
                 if rest.strip(b"\0"):
                     raise ValueError("something follows the end of the tar")
 
-    def _unpacking_jobs(self, entries: list[ArchiveEntry]) -> Iterator[Callable[[], Parts]]:
-        """Fetch the members of `entries`, neighbours in one request, and yield a job for each."""
-        for run in _runs(entries):
-            length = run[-1].end - run[0].offset
-            with self._open(start=run[0].offset, length=length) as stream:
-                for entry in run:
-                    for index, size in enumerate(entry.members):
-                        yield partial(_unpack, _tar.read_exactly(stream, size), entry, index)
+    def _unpacking_jobs(self, table: list[ArchiveEntry], runs: list[range]) -> Iterator[Callable[[], Parts]]:
+        """Fetch the members of entries, a run of neighbours in one request, and yield a job for each.
+
+        A run begins with the member before it, which holds the header of its first file. So every file that is read
+        is seen to be what the tar says.
+        """
+        beginning = ArchiveEntry("", 0, 0, 0, None, 0, (table[0].offset,) if table else (), 1)
+        for run in runs:
+            before = table[run.start - 1] if run.start else beginning
+            start = before.end - before.members[-1]
+            with self._open(start=start, length=table[run.stop - 1].end - start) as stream:
+                for place in range(run.start - 1, run.stop):
+                    entry = table[place] if place >= 0 else beginning
+                    following = table[place + 1] if place + 1 < len(table) else None
+                    last = len(entry.members) - 1
+                    for index in range(last if place < run.start else 0, last + 1):
+                        data = _tar.read_exactly(stream, entry.members[index])
+                        yield partial(_unpack, data, entry, index, following)
 
     def _open_pack(self) -> FrozenFiles | None:
         if self._pack is not None and self._spool is None:
@@ -218,10 +230,15 @@ class Archive:
         if footer is None:
             return None
         start = len(tail) - _toc.FOOTER_SIZE - footer.length
-        if start >= 0:
-            return _toc.decode(tail[start : -_toc.FOOTER_SIZE], footer)
-        with self._open(start=footer.offset, length=footer.length) as stream:
-            return _toc.decode(_tar.read_exactly(stream, footer.length), footer)
+        if len(tail) < _TAIL and start != footer.offset:
+            return None  # the tail is the whole archive, and no writer puts a table there: the tar alone counts
+        if start >= 0 and (entries := _toc.decode(tail[start : -_toc.FOOTER_SIZE], footer)) is not None:
+            return entries
+        with self._open(start=footer.offset, length=footer.length) as stream:  # proves that the archive is that large
+            members = _tar.read_exactly(stream, footer.length)
+        if (entries := _toc.decode(members, footer, footer.offset + footer.length)) is None:
+            raise ValueError("its table of contents is longer than it can be")
+        return entries
 
     @contextmanager
     def _naming_errors(self) -> Iterator[None]:
@@ -254,16 +271,15 @@ def _only(wanted: Wanted | None, contents: Contents) -> Contents:
     return ((entry, content) for entry, content in contents if wanted is None or wanted(entry.name))
 
 
-def _runs(entries: list[ArchiveEntry]) -> Iterator[list[ArchiveEntry]]:
-    """Group entries that stand one after another."""
-    run: list[ArchiveEntry] = []
-    for entry in entries:
-        if run and run[-1].end != entry.offset:
-            yield run
-            run = []
-        run.append(entry)
-    if run:
-        yield run
+def _runs(places: list[int]) -> list[range]:
+    """Group ascending numbers that stand one after another."""
+    runs: list[range] = []
+    for place in places:
+        if runs and runs[-1].stop == place:
+            runs[-1] = range(runs[-1].start, place + 1)
+        else:
+            runs.append(range(place, place + 1))
+    return runs
 
 
 def _pays(entries: list[ArchiveEntry]) -> bool:
@@ -272,8 +288,11 @@ def _pays(entries: list[ArchiveEntry]) -> bool:
     return size > _MUCH and sum(sum(entry.members) for entry in entries) < size
 
 
-def _unpack(data: bytes, entry: ArchiveEntry, index: int) -> Parts:
-    """Return the part of a file that member number `index` of it holds."""
+def _unpack(data: bytes, entry: ArchiveEntry, index: int, following: ArchiveEntry | None) -> Parts:
+    """Return the part of a file that member number `index` of it holds.
+
+    Raises ValueError if the file ends there, and the tar does not go on with the header of `following`, or end.
+    """
     is_last = index == len(entry.members) - 1
     size = entry.size - index * entry.chunk if is_last else entry.chunk
     try:
@@ -282,7 +301,29 @@ def _unpack(data: bytes, entry: ArchiveEntry, index: int) -> Parts:
             raise ValueError("a part of it is too short")
     except ValueError as error:
         raise ValueError(f"{entry.name}: {error}") from error
-    return [b"".join(content)[:size]] if is_last else content  # what goes on after the file is the tar's
+    if not is_last:
+        return content
+    whole = b"".join(content)
+    _check_header(whole[size + len(_tar.padding(entry.size)) :], following)
+    return [whole[:size]]
+
+
+def _check_header(data: bytes, entry: ArchiveEntry | None) -> None:
+    """Raise ValueError unless `data` is the tar header of a file of the table, or for None the end of the tar.
+
+    Else a tar reader would show something else than the table does.
+    """
+    stream = io.BytesIO(data)
+    info = _tar.read_header(stream)
+    if info is None or entry is None:
+        agree = info is None and entry is None
+    else:
+        about = (info.name.partition("/")[2], info.size, info.mode & 0o777)
+        agree = info.type in _REGULAR and about == (entry.name, entry.size, entry.mode)
+    rest = stream.read()
+    if not agree or (rest.strip(b"\0") if entry is None else rest):
+        name = entry.name if entry else info.name if info else ""
+        raise ValueError(f"{name}: its table of contents does not fit the tar")
 
 
 def _checked(entry: ArchiveEntry, content: Iterator[Parts]) -> Iterator[Parts]:

@@ -13,8 +13,9 @@ from typing import BinaryIO
 BLOCK = 512  # bytes
 _NAME, _PREFIX = 100, 155  # bytes
 END = bytes(2 * BLOCK)
+_EXTENSIONS = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XGLTYPE)
 _PART = 256 << 10  # bytes
-_MAX_EXTENSION = 1 << 20  # bytes of a header that extends the next one
+_MAX_EXTENSIONS = 1 << 20  # bytes of all headers that extend the next one
 
 
 def header(name: str, size: int, mode: int, mtime: int) -> bytes:
@@ -55,6 +56,7 @@ def padding(size: int) -> bytes:
 def read_header(stream: BinaryIO) -> tarfile.TarInfo | None:
     """Read the header of the next file, or None at the end. Raises ValueError if there is neither."""
     records: dict[str, str] = {}
+    left = _MAX_EXTENSIONS
     while True:
         block = read_exactly(stream, BLOCK)
         if block == bytes(BLOCK):
@@ -63,12 +65,13 @@ def read_header(stream: BinaryIO) -> tarfile.TarInfo | None:
             info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         except tarfile.HeaderError as error:
             raise ValueError(f"a tar header is damaged: {error}") from error
-        if info.type in (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE):
-            records.update(_pax_records(_read_extension(stream, info.size)))
-        elif info.type == tarfile.GNUTYPE_LONGNAME:
-            records["path"] = _text(_read_extension(stream, info.size).partition(b"\0")[0])
-        elif info.type == tarfile.XGLTYPE:
-            _read_extension(stream, info.size)  # defaults for all files, such as git's commit
+        if info.type in _EXTENSIONS:
+            extension = _read_extension(stream, info.size, left)
+            left -= BLOCK + len(extension)
+            if info.type == tarfile.GNUTYPE_LONGNAME:
+                records["path"] = _text(extension.partition(b"\0")[0])
+            elif info.type != tarfile.XGLTYPE:  # has defaults for all files, such as git's commit
+                records.update(_pax_records(extension))
         else:
             info.name = records.get("path", info.name)
             info.size = int(records.get("size", info.size))
@@ -99,9 +102,9 @@ def read_content(stream: BinaryIO, size: int) -> Iterator[bytes]:
     read_exactly(stream, len(padding(size)))
 
 
-def _read_extension(stream: BinaryIO, size: int) -> bytes:
-    if not 0 <= size <= _MAX_EXTENSION:
-        raise ValueError(f"a tar header of {size} bytes")
+def _read_extension(stream: BinaryIO, size: int, left: int) -> bytes:
+    if not 0 <= size <= left:
+        raise ValueError("the tar headers of one file are too long")
     return read_exactly(stream, size + len(padding(size)))[:size]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -17,7 +17,7 @@ from keepsake.archive import ARCHIVE, PACK, contents, owner_id, tar
 from keepsake.archive import pack as _snapshot
 from keepsake.archive.contents import ArchiveEntry, ContentHash
 from keepsake.archive.gzip import SAMPLE, Parts, as_stream, member, shrinks
-from keepsake.archive.pack import LARGE, FileEntry, FrozenFiles, OpenFiles, UnsuitableError, new_pack
+from keepsake.archive.pack import LARGE, FileEntry, FrozenFiles, OpenFiles, UnsuitableError, new_pack, set_space_aside
 from keepsake.archive.reader import Archive, is_archive
 from keepsake.exceptions import DoesNotExist
 from keepsake.storage.disk import DiskStorage
@@ -29,7 +29,6 @@ _BATCH = 4 * CHUNK  # bytes that a thread packs in one go
 _BATCH_FILES = 100
 _SAMPLES = 8  # of each large file
 _MOST = 0.9  # of all bytes
-_MUCH = 8 << 20  # bytes from which a second thread pays
 
 
 class Source(Protocol):
@@ -60,9 +59,9 @@ def freeze(project_dir: Path, path: str, directory: Path, archive_id: str) -> Fr
     with suppress(UnsuitableError), OpenFiles(files) as source:
         if not _shrinks(source):
             target = directory / f"{archive_id}{ARCHIVE}"
-            # One thread reads and computes checksums, this one writes
-            with Workers(1) if source.size > _MUCH else nullcontext() as worker, new_pack(target, path) as archive:
-                for parts in _write(archive_id, source, worker, store=True):
+            with new_pack(target, path) as archive:
+                set_space_aside(archive, 0, source.size)
+                for parts in _write(archive_id, source, store=True):
                     _write_all(archive, parts)
             return Frozen(target, source.entries)
     target = directory / f"{archive_id}{PACK}"

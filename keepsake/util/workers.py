@@ -15,7 +15,6 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-Part = bytes | memoryview
 _Queue = SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]
 
 
@@ -88,28 +87,3 @@ def in_order(workers: Workers | None, jobs: Iterator[Callable[[], T]]) -> Iterat
             yield running.popleft().result()
     while running:
         yield running.popleft().result()
-
-
-class Turns:
-    """Hands the parts of a file, which several threads have, to `take` in their order: each part waits for its turn.
-
-    With jobs taken first in, first out no thread waits for ever: the part before was taken before.
-    """
-
-    def __init__(self, take: Callable[[Part], object]) -> None:
-        self._take = take
-        self._turn = 0
-        self._changed = threading.Condition()
-
-    def add(self, index: int, produce: Callable[[], Part]) -> Part:
-        """Return what `produce` returns, which is part number `index` (from 0) of the file."""
-        part: Part = b""
-        try:
-            part = produce()
-            return part
-        finally:  # even if that failed: the parts after it must not wait
-            with self._changed:
-                self._changed.wait_for(lambda: self._turn == index)
-                self._take(part)
-                self._turn += 1
-                self._changed.notify_all()

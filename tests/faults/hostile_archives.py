@@ -180,7 +180,7 @@ def _made_up_table(generator: random.Random, outside: str) -> Hostile:
     end = _footer(data).offset
     offset = generator.choice([end, end, end, 0, 2**63, len(data)])
     length = generator.choice([None, None, None, None, 0, 2**40])
-    return Hostile("table " + str(text[:80]), data[:end] + _table(text, offset, length), damaged=False)
+    return Hostile("table " + str(text[:80]), data[:end] + table_members(text, offset, length), damaged=False)
 
 
 def _spoil(generator: random.Random, table: dict[str, Any], outside: str) -> None:
@@ -243,10 +243,10 @@ def _with_zeros(zeros: bytes) -> bytes:
     end = _footer(whole).offset
     moved = whole[:start] + zeros + whole[start + first[0] : end]
     first[0] = len(zeros)
-    return moved + _table(json.dumps(table).encode(), len(moved))
+    return moved + table_members(json.dumps(table).encode(), len(moved))
 
 
-def _table(text: bytes, offset: int, length: int | None = None) -> bytes:
+def table_members(text: bytes, offset: int, length: int | None = None) -> bytes:
     """Return the members that end an archive: a table of contents and its footer."""
     packed = zlib.compress(text)
     parts = range(0, len(packed), _gzip.EXTRA_SIZE)

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import random
 import stat
 import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from keepsake.archive import contents, tar
+from keepsake.archive import gzip as members
+from keepsake.archive.contents import FOOTER_SIZE, ArchiveEntry, ContentHash
 from keepsake.archive.reader import Archive
-from keepsake.exceptions import KeepsakeError
+from keepsake.exceptions import CorruptedArchive, KeepsakeError
 from keepsake.restoring.checkout import checkout
 from tests.faults.amounts import amounts
-from tests.faults.hostile_archives import CONTENT, Hostile, generate, valid
+from tests.faults.hostile_archives import CONTENT, Hostile, generate, table_members, valid
 from tests.faults.programs import run
 from tests.storage.memory import MemoryStorage
+from tests.unit.archives import archive_bytes, freeze_files, stored
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links and devices are POSIX")
 
@@ -156,6 +167,87 @@ def test_bombs_fill_neither_memory_nor_disk(project_directory: Path) -> None:
         assert used < 300_000, f"{{used}} kB"
         """
     )
+
+
+def _many_headers(kind: bytes, body: Callable[[int], bytes]) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+    for number in range(300):
+        content = body(number)
+        info = tarfile.TarInfo("x")
+        info.type, info.size = kind, len(content)
+        yield info, content
+
+
+def _pax(number: int) -> bytes:
+    record = b"k%09d=" % number + b"a" * 1_000_000 + b"\n"
+    return b"%d " % (len(record) + 8) + record
+
+
+HEADERS = {
+    "PAX": (tarfile.XHDTYPE, _pax),
+    "global": (tarfile.XGLTYPE, _pax),
+    "long names": (tarfile.GNUTYPE_LONGNAME, lambda number: b"%d" % number + b"a" * 1_000_000),
+}
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+def test_headers_of_one_file_are_bounded_together(kind: str) -> None:
+    """A few hundred kilobytes that hold hundreds of megabytes of headers, each of an allowed length."""
+    headers = [*_many_headers(*HEADERS[kind]), (tarfile.TarInfo(f"{'a' * 64}/train.py"), b"")]
+    data = b"".join(info.tobuf(tarfile.USTAR_FORMAT) + body + bytes(-len(body) % 512) for info, body in headers)
+    with pytest.raises(CorruptedArchive, match="headers of one file are too long"):
+        _archive(gzip.compress(data + bytes(1024))).entries()
+
+
+def test_a_table_is_no_longer_than_its_archive_can_have() -> None:
+    """A table that inflates to a thousand times its size, and would take twenty times that as JSON."""
+    text = b'{"start":1,"chunk":1,"files":[' + b"[]," * 20_000_000 + b"[]]}"
+    whole = valid(True)
+    end = contents.decode_footer(whole[-FOOTER_SIZE:]).offset  # type: ignore[union-attr]
+    with pytest.raises(CorruptedArchive, match="table of contents is longer than it can be"):
+        _archive(whole[:end] + table_members(text, end)).entries()
+
+
+@pytest.mark.parametrize("lie", [{"name": "other.py"}, {"mode": 0o777}, {"size": -1}, {"size": 1}])
+def test_a_table_that_does_not_fit_the_tar_is_an_error(lie: dict[str, Any]) -> None:
+    """Its hashes are right, and so are the places; the header in the tar says something else."""
+    files = {"a.py": b"first", "train.py": b"print()", "z.py": b"last"}
+    with tempfile.TemporaryDirectory() as directory:
+        whole = archive_bytes(freeze_files(Path(directory), files))
+    entries = stored(whole).entries()
+    place = [entry.name for entry in entries].index("train.py")
+    told = entries[place]
+    changes = {**lie, "size": told.size + lie["size"]} if "size" in lie else lie
+    entries[place] = replace(told, **changes)
+    end = contents.decode_footer(whole[-FOOTER_SIZE:]).offset  # type: ignore[union-attr]
+    forged = stored(whole[:end] + contents.encode(entries[0].offset, entries[0].chunk, entries))
+    with pytest.raises(CorruptedArchive):
+        forged.open(entries[place].name)
+    with tempfile.TemporaryDirectory() as directory, pytest.raises(CorruptedArchive):
+        forged.extract(Path(directory))
+    with pytest.raises(CorruptedArchive):
+        forged.verify()
+    with forged.open("z.py") as file:
+        assert file.read() == b"last"
+
+
+@pytest.mark.parametrize("filling", [0, 100_000])
+def test_a_table_that_leads_into_an_extra_field_shows_nothing_that_the_tar_does_not(filling: int) -> None:
+    """Small archives are read whole, and the tar counts; of large ones the header before the file is missing."""
+    with tempfile.TemporaryDirectory() as directory:
+        honest = random.Random(1).randbytes(filling) + b"harmless"
+        whole = archive_bytes(freeze_files(Path(directory), {"train.py": honest}))
+    end = contents.decode_footer(whole[-FOOTER_SIZE:]).offset  # type: ignore[union-attr]
+    evil = b"evil"
+    hidden = b"".join(members.member(evil, tar.padding(len(evil)) + tar.END))
+    carrier = members.extra_member(b"XX", hidden)
+    start = end + carrier.index(hidden)
+    entry = ArchiveEntry("train.py", len(evil), 0o644, 0, ContentHash(evil).hexdigest(), start, (len(hidden),), 1 << 18)
+    forged = stored(whole[:end] + carrier + contents.encode(start, 1 << 18, [entry]))
+    try:
+        with forged.open("train.py") as file:
+            assert file.read() == honest
+    except CorruptedArchive:
+        assert filling
 
 
 def test_a_valid_archive_passes() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
-import io
+import json
 import os
 import re
+import resource
 import struct
 import tempfile
 import threading
+import zlib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,9 +22,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keepsake.archive import pack as _snapshot
+from keepsake.archive import writer
 from keepsake.archive.pack import FrozenFiles, freeze
+from keepsake.archive.reader import Archive
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, ValidationError, WriteError
 from keepsake.util import ignore
+from tests.storage.memory import MemoryStorage
 from tests.unit.archives import freeze_files, write_files
 
 LARGE = 1 << 20
@@ -69,12 +76,6 @@ def test_modes_and_times_are_kept(tmp_path: Path) -> None:
     (entry,) = freeze(tmp_path / "p", "run.sh", tmp_path / "pack")
     assert entry.mode == 0o755, "setuid and setgid are no permission bits of ours"
     assert entry.mtime_ns == 1_234_567_890_123_456_789
-
-
-def test_large_files_begin_where_a_file_system_can_share_their_blocks(tmp_path: Path) -> None:
-    write_files(tmp_path / "p", FILES)
-    entries = freeze(tmp_path / "p", ".", tmp_path / "pack")
-    assert [entry.offset % 4096 for entry in entries if entry.size >= LARGE] == [0, 0]
 
 
 def test_only_the_path_is_frozen(tmp_path: Path) -> None:
@@ -126,30 +127,31 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> 
     monkeypatch.setattr(_snapshot, "set_space_aside", lambda *_: action())
 
 
-class Failing(io.FileIO):
-    """A file that cannot be read, or not beyond its first bytes."""
-
-    def __init__(self, path: Path, opener: Any) -> None:
-        super().__init__(path, opener=opener)
-        self.failing = path.name.startswith("bad")
-        if path.name == "bad-open":
-            self.close()
-            raise PermissionError(errno.EACCES, "Permission denied")
-
-    def readinto(self, buffer: Any) -> int | None:
-        if self.failing and self.tell():
-            raise OSError(errno.EIO, "Input/output error")
-        return super().readinto(buffer)
-
-
 def test_files_that_cannot_be_read_are_left_out_with_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warnings_said: list[str]
 ) -> None:
-    monkeypatch.setattr(io, "FileIO", Failing)
+    open_file, read = os.open, os.read
+
+    def open_unless_bad(path: Path, *arguments: Any) -> int:
+        if os.path.basename(path) == "bad-open":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return open_file(path, *arguments)
+
+    def read_unless_bad(descriptor: int, length: int) -> bytes:
+        data = read(descriptor, length)
+        if data.startswith(b"unreadable"):
+            raise OSError(errno.EIO, "Input/output error")
+        return data
+
     good = {"a": b"1", "c": os.urandom(LARGE), "z": b"2"}
-    bad = {"bad-open": b"x", "bad-read": b"x" * 3 * LARGE}
-    assert contents(freeze_files(tmp_path, good | bad)) == good
-    assert len(warnings_said) == 2
+    bad = {"bad-open": b"x", "bad-read": b"x" * 3 * LARGE + b"unreadable", "bad-small": b"unreadable"}
+    write_files(tmp_path / "p", good | bad)
+    monkeypatch.setattr(os, "open", open_unless_bad)
+    monkeypatch.setattr(os, "read", read_unless_bad)
+    freeze(tmp_path / "p", ".", tmp_path / "pack")
+    monkeypatch.undo()
+    assert contents(tmp_path / "pack") == good
+    assert len(warnings_said) == 3
     assert "Permission denied" in warnings_said[0]
     assert "Input/output error" in warnings_said[1]
 
@@ -197,7 +199,7 @@ def test_a_full_disk_is_told_with_figures_and_leaves_nothing(tmp_path: Path, mon
     def no_space(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "posix_fallocate", no_space)
+    monkeypatch.setattr(_snapshot, "set_space_aside", no_space)
     with pytest.raises(WriteError, match=r"No space left on device \([\d,]+ MB are free\).*KEEPSAKE_SPOOL"):
         freeze(tmp_path / "project", ".", tmp_path / "spool/pack")
     assert list((tmp_path / "spool").iterdir()) == []
@@ -219,33 +221,61 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 # Where the system offers less, or more
 
 
-def test_without_allocation_files_are_copied_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(os, "posix_fallocate")
+@pytest.mark.parametrize("answer", [OSError("no C library"), AttributeError("fallocate"), -1])
+def test_without_allocation_files_are_copied_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Exception | int
+) -> None:
+    def library(name: None) -> Any:
+        if isinstance(answer, Exception):
+            raise answer
+        return SimpleNamespace(fallocate=lambda *_: answer)
+
+    monkeypatch.setattr(ctypes, "CDLL", library)
     assert contents(freeze_files(tmp_path, FILES)) == FILES
 
 
-def test_a_file_system_that_cannot_allocate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+def test_a_limit_on_the_size_of_files_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    write_files(tmp_path / "p", {"model.pth": os.urandom(3 * LARGE)})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    (tmp_path / "spool").mkdir()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGE, before[1]))
+    try:
+        with pytest.raises(WriteError, match="ulimit -f"):
+            freeze(tmp_path / "p", ".", tmp_path / "spool/pack")
+        with pytest.raises(WriteError, match="ulimit -f"):
+            writer.freeze(tmp_path / "p", ".", tmp_path / "spool", "a" * 64)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list((tmp_path / "spool").iterdir()) == []
 
-    monkeypatch.setattr(os, "posix_fallocate", refuse)
-    assert contents(freeze_files(tmp_path, FILES)) == FILES
+
+# Holes
 
 
-def test_a_file_system_that_shares_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the kernel does it: the content appears at the place that was asked for, and the file ends there."""
+@pytest.mark.parametrize("seek", ["as it is", OSError(errno.EINVAL, "Invalid argument")])
+def test_holes_stay_holes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seek: str | OSError) -> None:
+    """Where the file system cannot tell of them, all is copied."""
+    (tmp_path / "p").mkdir()
+    noise = os.urandom(LARGE)
+    with open(tmp_path / "p/sparse", "wb") as file:
+        file.seek(4 * LARGE)
+        file.write(noise)
+        file.truncate(9 * LARGE + 1)
+    if (tmp_path / "p/sparse").stat().st_blocks * 512 > 2 * LARGE:
+        pytest.skip("this file system has no holes")
+    if isinstance(seek, OSError):
+        whole = os.lseek
 
-    def share(target: int, request: int, argument: bytes) -> None:
-        source, start, length, place = struct.unpack("qQQQ", argument)
-        assert (request, start, length, place % 4096) == (0x4020940D, 0, 0, 0)
-        content = os.pread(source, 1 << 30, 0)
-        assert os.pwrite(target, content, place) == len(content)
-        shared.append(len(content))
+        def refuse(descriptor: int, position: int, how: int) -> int:
+            if how == os.SEEK_DATA:
+                raise seek
+            return whole(descriptor, position, how)
 
-    shared: list[int] = []
-    monkeypatch.setattr("fcntl.ioctl", share)
-    assert contents(freeze_files(tmp_path, FILES)) == FILES
-    assert shared == [2 * LARGE + 17, LARGE]
+        monkeypatch.setattr(os, "lseek", refuse)
+    made, _ = writer.freeze(tmp_path / "p", ".", tmp_path, "a" * 64)
+    assert contents(made) == {"sparse": bytes(4 * LARGE) + noise + bytes(4 * LARGE + 1)}
+    assert (made.stat().st_blocks * 512 < 2 * LARGE) == (seek == "as it is")
+    writer.verify(made)
 
 
 # Reading
@@ -300,3 +330,27 @@ def test_a_pack_that_loses_its_end_while_it_is_read(tmp_path: Path) -> None:
         os.truncate(pack, 3)
         with pytest.raises(CorruptedArchive, match="cut off at 3 bytes"):
             frozen.read(frozen.entries[0], 0, 7)
+
+
+@pytest.mark.parametrize("position", [0, LARGE, 3 * LARGE - 1, 3 * LARGE + 4])
+def test_what_a_power_cut_left_is_not_taken_for_what_was_frozen(tmp_path: Path, position: int) -> None:
+    """The table is on the disk, a part of the content is not."""
+    pack = freeze_files(tmp_path, {"a": b"x" * 3 * LARGE, "b": b"content"})
+    with open(pack, "r+b") as file:
+        file.seek(position)
+        file.write(b"\0")
+    damaged = rf"files\.pack is damaged: {'a' if position < 3 * LARGE else 'b'} "
+    with pytest.raises(CorruptedArchive, match=damaged):
+        writer.verify(pack)
+    with pytest.raises(CorruptedArchive, match=damaged), writer.open_archive(pack) as archive:
+        archive.read()
+    with pytest.raises(CorruptedArchive, match=damaged):
+        Archive(MemoryStorage(), "key", pack).extract(tmp_path / "out")
+
+
+def test_a_pack_of_an_early_build_has_no_hashes_and_is_read_all_the_same(tmp_path: Path) -> None:
+    table = json.dumps([["a", 7, 0o644, 0, 0]]).encode()
+    footer = struct.pack("<QQI8s", 7, len(table), zlib.crc32(table), b"KSPACK1\n")
+    (tmp_path / "old.pack").write_bytes(b"content" + table + footer)
+    writer.verify(tmp_path / "old.pack")
+    assert contents(tmp_path / "old.pack") == {"a": b"content"}
