@@ -68,7 +68,7 @@ def _hermetic(
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         monkeypatch.setenv("NO_GCE_CHECK", "true")
     monkeypatch.setenv("KEEPSAKE_STRICT", "1")
-    monkeypatch.setenv("KEEPSAKE_EXIT_SECONDS", "2")  # no test need wait longer for a repository that stays away
+    monkeypatch.setenv("KEEPSAKE_EXIT_SECONDS", "6")  # no test need wait longer for a repository that stays away
     monkeypatch.setenv("TZ", "UTC")
     if hasattr(time, "tzset"):
         time.tzset()

@@ -19,25 +19,22 @@ from typing import TYPE_CHECKING
 from keepsake.exceptions import DoesNotExist, KeepsakeError, WriteError
 from keepsake.recording import heartbeat
 from keepsake.recording.job import HURRY_SECONDS, STEPS, Job, Step, exit_seconds, is_final
-from keepsake.recording.mover import publish, upload
+from keepsake.recording.steps import Due, Steps
 from keepsake.util.console import Progress, say, warn
 from keepsake.util.loop import Loop
 
 if TYPE_CHECKING:
     from keepsake.repository.repository import Repository
     from keepsake.spool.entry import Entry
-    from keepsake.util.workers import Workers
 
 _RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
 _SHORT_RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0)  # while somebody waits
 _FINAL_TRIES = 2  # of what cannot heal by waiting
 _SYNC_SECONDS = 0.5  # a power cut costs no more than the last second
-_DUTY = 200  # the pause after publishing, in times that it computed: so it slows less than a hundredth of the calls
-_LONGEST_PAUSE = 15.0  # seconds
 _IDLE_SECONDS = 60.0  # the threads of a repository without experiments end after this time
 _REFUSED_SECONDS = 5.0  # the pause after the system refused a thread
 _TICK_SECONDS = 0.5
-_SILENCE_SECONDS = 2.0  # whoever waits is told why after this time without progress
+_SILENCE_SECONDS = 3.0  # whoever waits is told why after this time without progress
 
 
 class Saver:
@@ -49,15 +46,7 @@ class Saver:
         self._loops: dict[str, dict[Step, Loop]] = {}  # by the repository's URL
         self._refused = 0.0  # no threads are started before this time
         self._at_work: set[int] = set()  # the threads that are in the middle of a step
-        self._last_move = time.monotonic()
-        self._bars: list[Progress] = []
-        self._workers: Workers | None = None
-        self._actions: dict[Step, Callable[[Job], None]] = {
-            "publish": self._publish,
-            "upload": self._upload,
-            "sync": self._sync,
-            "heartbeat": self._beat,
-        }
+        self._steps = Steps()
 
     # From the training loop
 
@@ -87,10 +76,8 @@ class Saver:
             if task is not None:
                 job.tasks.append(task)
                 job.due["upload"] = now
-            if files and self._workers is None:
-                from keepsake.util.workers import Workers
-
-                self._workers = Workers()
+            if files:
+                self._steps.prepare_files()
             self._start(job.lane)
             # The threads know what is due already: waking them costs the caller 0.1 ms
             is_news = task is not None or not job.due.keys() >= {"publish", "sync"}
@@ -155,18 +142,18 @@ class Saver:
     # Waiting for the end
 
     def _wait(self, jobs: list[Job], seconds: float | None) -> None:
-        started = self._last_move = time.monotonic()
+        started = self._steps.last_move = time.monotonic()
         patience = exit_seconds()
         if jobs and all(job.given_up or job.is_idle() for job in jobs):
             patience = min(patience, HURRY_SECONDS)  # it was waited for before
         was_told = False
         with Progress("Saving", _pending(jobs)) as progress:
-            self._bars.append(progress)
+            self._steps.bars.append(progress)
             try:
                 self._hurry(jobs, start=seconds is None)
                 while True:
                     now = time.monotonic()
-                    left = self._last_move + patience - now if seconds is None else started + seconds - now
+                    left = self._steps.last_move + patience - now if seconds is None else started + seconds - now
                     with self._changed:
                         if left <= 0 or all(job.is_idle() for job in jobs):
                             break
@@ -176,7 +163,7 @@ class Saver:
                         was_told = was_told or self._explain(jobs, patience)
                         self._help(jobs)
             finally:
-                self._bars.remove(progress)
+                self._steps.bars.remove(progress)
                 self._relax(jobs)
 
     def _hurry(self, jobs: list[Job], *, start: bool) -> None:
@@ -212,7 +199,7 @@ class Saver:
 
     def _explain(self, jobs: list[Job], patience: float) -> bool:
         """Say once what is waited for, if nothing has moved for a while; return whether it is said."""
-        if time.monotonic() - self._last_move < min(_SILENCE_SECONDS, patience / 2):
+        if time.monotonic() - self._steps.last_move < min(_SILENCE_SECONDS, patience / 2):
             return False
         job = next((job for job in jobs if not job.is_idle()), None)
         if job is None:
@@ -285,9 +272,10 @@ class Saver:
     def _perform(self, job: Job, step: Step) -> None:
         """Do a step. Whatever it raises, the step is done or tried again."""
         error: BaseException | None = None
+        due: Due = {}
         self._at_work.add(threading.get_ident())
         try:
-            self._actions[step](job)
+            due = self._steps.actions[step](job)
         except BaseException as caught:  # noqa: BLE001 - a bug of ours must not end the thread that saves
             error = caught
         self._at_work.discard(threading.get_ident())
@@ -295,6 +283,7 @@ class Saver:
             self._settle(job, step, error)
         finally:
             with self._changed:
+                job.due = {**due, **job.due}
                 job.active.discard(step)
                 self._changed.notify_all()
         if isinstance(error, KeyboardInterrupt):  # of one who helps
@@ -312,56 +301,6 @@ class Saver:
                 job.due.setdefault(step, time.monotonic() + heartbeat.BEAT_SECONDS)
         else:
             self._failed(job, step, _as_ours(error, job))
-
-    def _publish(self, job: Job) -> None:
-        started = time.thread_time()  # waiting for a network slows nobody
-        publish(job.entry, job.repository, others=job.others)
-        now = self._last_move = time.monotonic()
-        pause = min(_DUTY * (time.thread_time() - started), _LONGEST_PAUSE)
-        job.resting = now + max(job.repository.storage.seconds_between_writes, pause)
-        job.given_up = False
-        if job.entry.packs():
-            with self._changed:
-                job.due.setdefault("upload", now)
-                self._changed.notify_all()
-
-    @staticmethod
-    def _sync(job: Job) -> None:
-        job.entry.sync(packs=job.offline or job.repository.storage.directory is None)
-
-    def _upload(self, job: Job) -> None:
-        while job.tasks:
-            job.tasks[0]()
-            del job.tasks[0]
-        size = job.entry.size()
-        job.moved = 0
-        try:
-            upload(job.entry, job.repository, self._workers, partial(self._moved, job))
-        except BaseException:
-            is_less = job.entry.size() < size
-            job.furthest = 0 if is_less else max(job.furthest, job.moved)
-            raise
-        job.furthest = 0
-        job.given_up = False
-
-    def _moved(self, job: Job, count: int) -> None:
-        """Take note of bytes on their way. What an attempt before had sent already is no progress."""
-        job.moved += count
-        if job.moved > job.furthest:
-            self._last_move = time.monotonic()
-            for bar in self._bars:
-                bar.advance(count)
-
-    def _beat(self, job: Job) -> None:
-        pulse = job.pulse
-        if pulse is None:
-            return
-        goes_on = pulse.turn()
-        with self._changed:
-            if goes_on:
-                job.due.setdefault("heartbeat", time.monotonic() + heartbeat.BEAT_SECONDS)
-            elif job.pulse is pulse:
-                job.pulse = None
 
     def _gone(self, job: Job) -> None:
         """Give up an experiment that the user has deleted from the repository."""

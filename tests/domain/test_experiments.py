@@ -364,11 +364,11 @@ def test_an_init_that_is_interrupted_leaves_nothing(
 ) -> None:
     """Whether the experiment is in the repository by then or on its way there."""
 
-    def interrupt() -> None:
+    def interrupt(repository: object) -> None:
         time.sleep(seconds)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_recording, "heart", lambda: Mock(prepare=interrupt))
+    monkeypatch.setattr(_recording, "saver", lambda: Mock(prepare=interrupt))
     with pytest.raises(KeyboardInterrupt):
         keepsake.init()
     for thread in threading.enumerate():

@@ -16,7 +16,7 @@ import pytest
 import keepsake
 from keepsake.exceptions import ReadError, WriteError
 from keepsake.experiment import Experiment
-from keepsake.recording import heartbeat, saver
+from keepsake.recording import heartbeat, saver, steps
 from keepsake.repository.repository import Repository
 from keepsake.spool.entry import Entry
 from keepsake.util import loop
@@ -78,7 +78,7 @@ def published(experiment: Experiment, project: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("error", _ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize(
-    ("owner", "name"), [(saver, "publish"), (saver, "upload"), (Entry, "sync"), (Entry, "size"), (saver, "warn")]
+    ("owner", "name"), [(steps, "publish"), (steps, "upload"), (Entry, "sync"), (Entry, "size"), (saver, "warn")]
 )
 def test_an_error_of_any_kind_only_delays_what_is_saved(
     project: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, error: BaseException
@@ -87,7 +87,7 @@ def test_an_error_of_any_kind_only_delays_what_is_saved(
     experiment = keepsake.init()
     calls = fail(monkeypatch, owner, name, error)
     if owner is saver and name == "warn":
-        fail(monkeypatch, saver, "publish", ReadError("away"))
+        fail(monkeypatch, steps, "publish", ReadError("away"))
     checkpoint = experiment.checkpoint(path="model.pth", metrics={"a": 1}, quiet=True)
     assert checkpoint is not None
     wait_until(lambda: len(calls) > (0 if name == "warn" else 2))
