@@ -65,11 +65,12 @@ def place(project: Path, data: bytes, experiment_id: str = ID) -> None:
 
 
 def precious(project: Path) -> Tree:
-    """Return everything but the bad experiment's own."""
+    """Return everything but the bad experiment's own, and notes of what was removed."""
+    own = (ID, "/.cache/", ".keepsake-tmp", "/repo/removed/")
     tree = {}
     for path in project.parent.rglob("*"):
         name = path.relative_to(project.parent).as_posix()
-        if path.is_file() and ID not in name and "/.cache/" not in name and ".keepsake-tmp" not in name:
+        if path.is_file() and not any(part in name for part in own):
             tree[name] = path.read_bytes()
     return tree
 
