@@ -65,12 +65,12 @@ def place(project: Path, data: bytes, experiment_id: str = ID) -> None:
 
 
 def precious(project: Path) -> Tree:
-    """Return everything but the bad experiment's own, and what says that it was removed."""
+    """Return everything but the bad experiment's own, and notes of what was removed."""
+    own = (ID, "/.cache/", ".keepsake-tmp", "/repo/removed/")
     tree = {}
-    others = ("/.cache/", ".keepsake-tmp", "/repo/removed/")
     for path in project.parent.rglob("*"):
         name = path.relative_to(project.parent).as_posix()
-        if path.is_file() and ID not in name and not any(part in name for part in others):
+        if path.is_file() and not any(part in name for part in own):
             tree[name] = path.read_bytes()
     return tree
 

@@ -35,6 +35,14 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     return stream
 
 
+def test_a_terminal_that_does_not_know_its_width_is_as_wide_as_most(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "get_terminal_size", lambda descriptor: os.terminal_size((0, 0)))
+    say("a message of some ten words that has room in one line")
+    assert terminal.getvalue().count("\n") == 1
+
+
 @pytest.fixture(autouse=True)
 def _color_is_reset() -> Iterator[None]:
     yield
@@ -102,11 +110,11 @@ def test_who_decides_about_colour(terminal: Terminal, monkeypatch: pytest.Monkey
     assert not color_enabled(terminal)
 
 
-def test_what_the_encoding_lacks_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_encoding_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     buffer = io.BytesIO()
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(buffer, encoding="ascii"))
     say("naïve\nx")
-    assert buffer.getvalue() == b"===| na?ve\n   | x\n".replace(b"\n", os.linesep.encode())
+    assert buffer.getvalue() == b"===| na\\xefve\n   | x\n".replace(b"\n", os.linesep.encode())
 
 
 @pytest.mark.parametrize("state", ["closed", "missing", "full"])
