@@ -180,12 +180,12 @@ class CheckpointList(list[Checkpoint]):
 
     def primary_metric(self) -> str | None:
         """Return the name of the primary metric, that of the first checkpoint that declares one."""
-        primary = self._primary_metric()
+        primary = self.declared_metric()
         return primary["name"] if primary else None
 
     def best(self) -> Checkpoint | None:
         """Return the checkpoint with the best value of the primary metric; None if none qualifies."""
-        primary = self._primary_metric()
+        primary = self.declared_metric()
         if primary is None:
             return None
         name = primary["name"]
@@ -202,7 +202,8 @@ class CheckpointList(list[Checkpoint]):
 
         return plot_checkpoints(self, metric, logy=logy)
 
-    def _primary_metric(self) -> PrimaryMetric | None:
+    def declared_metric(self) -> PrimaryMetric | None:
+        """Return the primary metric with its goal, as the first checkpoint declares it; None if none does."""
         return next((c.primary_metric for c in self if c.primary_metric), None)
 
     @overload

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import click
 
-from keepsake.cli._options import Command
-from keepsake.cli._project import Settings
+from keepsake.cli.opening import Settings
+from keepsake.cli.options import Command
 from keepsake.exceptions import KeepsakeError
 from keepsake.util import console
 

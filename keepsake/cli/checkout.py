@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from keepsake.cli._options import Command, id_argument
-from keepsake.cli._project import Settings, confirm, open_project, pick
-from keepsake.cli._render import counted, short_id
+from keepsake.cli.opening import Settings, confirm, open_project, pick
+from keepsake.cli.options import Command, id_argument
+from keepsake.cli.rendering import counted, short_id
 from keepsake.config import find_project
 from keepsake.exceptions import ConfigNotFound
 from keepsake.project import undo_checkout

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from keepsake.cli._options import Command, id_argument
-from keepsake.cli._project import open_project
-from keepsake.cli._render import counted, short_id
+from keepsake.cli.opening import open_project
+from keepsake.cli.options import Command, id_argument
+from keepsake.cli.rendering import counted, short_id
 from keepsake.util import console
 
 if TYPE_CHECKING:

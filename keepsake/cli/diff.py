@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from keepsake.checkpoint import Checkpoint
-from keepsake.cli._options import Command, id_argument
-from keepsake.cli._project import Settings, open_project, pick
-from keepsake.cli._render import bold, faint, same, short_id, table, when, write
+from keepsake.cli.opening import Settings, open_project, pick
+from keepsake.cli.options import Command, id_argument
+from keepsake.cli.rendering import bold, faint, same, short_id, table, when, write
 from keepsake.exceptions import DoesNotExist
 from keepsake.experiment import Experiment
 from keepsake.project import Project

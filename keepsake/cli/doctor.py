@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from keepsake.cli._options import Command
-from keepsake.cli._project import open_project
-from keepsake.cli._render import counted, write, write_json
+from keepsake.cli.opening import open_project
+from keepsake.cli.options import Command
+from keepsake.cli.rendering import counted, write, write_json
 from keepsake.exceptions import DoesNotExist
 from keepsake.util import console
 from keepsake.util.values import escape_controls

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from keepsake.cli._options import PlainCommand
+from keepsake.cli.options import PlainCommand
 from keepsake.util import console
 
 EXAMPLES = """

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from keepsake.cli._options import Command, listing_options
-from keepsake.cli._project import Settings, open_project
-from keepsake.cli._render import OLD_SECONDS, ago, labels, same, short_id, table, value_lines, write, write_json
+from keepsake.cli.opening import Settings, open_project
+from keepsake.cli.options import Command, listing_options
+from keepsake.cli.rendering import OLD_SECONDS, ago, labels, same, short_id, table, value_lines, write, write_json
 from keepsake.listing.filters import Filter, parse_filter, parse_sort
 from keepsake.listing.index import Summary
 from keepsake.metadata import time_key, time_text

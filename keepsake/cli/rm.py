@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import click
 
 from keepsake.checkpoint import Checkpoint
-from keepsake.cli._options import Command, id_argument
-from keepsake.cli._project import confirm, open_project
-from keepsake.cli._render import counted, short_id, write
+from keepsake.cli.opening import confirm, open_project
+from keepsake.cli.options import Command, id_argument
+from keepsake.cli.rendering import counted, short_id, write
 from keepsake.experiment import Experiment
 from keepsake.util import console
 

@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from keepsake.checkpoint import Checkpoint
-from keepsake.cli._options import Command, id_argument
-from keepsake.cli._project import Settings, open_project
-from keepsake.cli._render import ago, bold, faint, short_id, table, when, write, write_json
+from keepsake.cli.opening import Settings, open_project
+from keepsake.cli.options import Command, id_argument
+from keepsake.cli.rendering import ago, bold, faint, short_id, table, when, write, write_json
 from keepsake.experiment import Experiment
 from keepsake.util.values import escape_controls, full_text, short_text
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from keepsake.cli._options import Command
-from keepsake.cli._render import counted, short_id, write
+from keepsake.cli.options import Command
+from keepsake.cli.rendering import counted, short_id, write
 from keepsake.config import redact_url
 from keepsake.project import Project
 from keepsake.util import console

@@ -199,7 +199,7 @@ def _axes(xlabel: str, ylabel: str, *, logx: bool = False, logy: bool = False) -
 
 def _choose(lists: list[CheckpointList], metric: str | None) -> tuple[str, str | None]:
     """Return the metric to draw, and its goal if it is a primary metric."""
-    primaries = [primary for checkpoints in lists if (primary := checkpoints._primary_metric())]
+    primaries = [primary for checkpoints in lists if (primary := checkpoints.declared_metric())]
     names = {name for checkpoints in lists for checkpoint in checkpoints for name in checkpoint.metrics or ()}
     if metric is None and not primaries:
         raise ValidationError(f"no primary metric is declared: name one of the metrics ({_some(sorted(names))})")

@@ -19,6 +19,7 @@ from keepsake.recording.job import HURRY_SECONDS
 from keepsake.recording.recovery import Recovery
 from keepsake.recording.saver import saver, say_pending
 from keepsake.util.console import warn
+from keepsake.util.fork import in_forked_child
 
 if TYPE_CHECKING:
     from keepsake.repository.repository import Repository
@@ -188,6 +189,7 @@ def _save_for_other_handler() -> None:
     saver().finish_all(seconds=HURRY_SECONDS)
 
 
+@in_forked_child
 def _after_fork() -> None:
     global _installed, _signalled
     _running.clear()  # only the process that began a run ends it
@@ -195,7 +197,3 @@ def _after_fork() -> None:
     _recoveries.clear()
     _installed = False
     _signalled = float("-inf")
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

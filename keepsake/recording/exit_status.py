@@ -16,6 +16,8 @@ from functools import partial, wraps
 from types import FrameType
 from typing import Any
 
+from keepsake.util.fork import in_forked_child
+
 _UNKNOWN = object()
 
 _watched = False
@@ -99,10 +101,7 @@ def force(status: int) -> None:
     sys.keepsake_exit_status = ending()  # type: ignore[attr-defined]
 
 
+@in_forked_child
 def _after_fork() -> None:
     global _outermost, _code
     _outermost, _code = None, _UNKNOWN
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,7 +18,7 @@ from keepsake.spool.entry import Entry
 from keepsake.spool.journal import Changes
 from keepsake.spool.places import known_identity, remember_identity
 from keepsake.util.console import warn
-from keepsake.util.fork import importing
+from keepsake.util.fork import importing, in_forked_child
 from keepsake.util.ids import short_id
 from keepsake.workplace import Workplace, open_repository
 
@@ -239,10 +238,7 @@ def _publish(repository: Repository, entry: Entry, *, beat: bool) -> None:
             raise
 
 
+@in_forked_child
 def _after_fork() -> None:
     global _lock
     _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -8,7 +8,6 @@ thread can be started while the interpreter ends; safety rests on the spool, nev
 from __future__ import annotations
 
 import operator
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -21,6 +20,8 @@ from keepsake.recording import heartbeat
 from keepsake.recording.job import HURRY_SECONDS, STEPS, Job, Step, exit_seconds, is_final
 from keepsake.recording.steps import Due, Steps
 from keepsake.util.console import Progress, say, warn
+from keepsake.util.fork import in_forked_child
+from keepsake.util.ids import short_id
 from keepsake.util.loop import Loop
 
 if TYPE_CHECKING:
@@ -310,7 +311,7 @@ class Saver:
             job.forget()
             self.leave(job.entry.id)
         if is_news:
-            warn(f"Experiment {job.entry.id[:7]} was deleted from {job.repository.url}. It is not saved any more.")
+            warn(f"Experiment {short_id(job.entry.id)} was removed from {job.repository.url}: it is saved no more.")
         with suppress(OSError, KeepsakeError):  # what cannot be removed now, the next recovery removes
             job.entry.discard()
 
@@ -360,13 +361,10 @@ def saver() -> Saver:
     return _saver
 
 
+@in_forked_child
 def _after_fork() -> None:
     global _saver
     _saver = Saver()  # threads do not survive a fork; the parent goes on with its own work
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 def say_pending(jobs: Iterable[Job]) -> None:
@@ -374,6 +372,6 @@ def say_pending(jobs: Iterable[Job]) -> None:
     for job in jobs:
         if not job.entry.gone:
             say(
-                f"Experiment {job.entry.id[:7]} is not fully saved to {job.repository.url} yet. What is left is safe "
-                f"in {job.entry.directory}. `keepsake sync`, or the next run here, sends it."
+                f"Experiment {short_id(job.entry.id)} is not fully saved to {job.repository.url} yet. What is left is "
+                f"safe in {job.entry.directory}. `keepsake sync`, or the next run here, sends it."
             )

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
+from keepsake.util.fork import in_forked_child
+
 _NUMBERS = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
 _installed: set[int] = set()  # once each: who sets the default again means it
@@ -84,6 +86,7 @@ def hear_in_pool() -> None:
     os.close(writer)
 
 
+@in_forked_child
 def _after_fork() -> None:
     _installed.clear()
     for number in _NUMBERS:
@@ -91,7 +94,3 @@ def _after_fork() -> None:
             # A handler in Python waits for ever if the signal comes just before the child blocks in C, as the workers
             # of multiprocessing do that Pool.terminate() ends. What they recorded is in the spool
             signal.signal(number, signal.SIG_DFL)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

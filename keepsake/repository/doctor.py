@@ -31,6 +31,7 @@ from keepsake.repository.view import View
 from keepsake.spool.places import entries
 from keepsake.storage.base import UNREADABLE, ObjectInfo, Storage
 from keepsake.util.console import Progress, error, format_size, say
+from keepsake.util.ids import short_id
 
 ORPHANED = "orphaned"  # below it lie archives that a repair moved aside, under the keys they had
 _SPEC = "repository.json"
@@ -409,7 +410,7 @@ def _sentence(error: Exception) -> str:
 
 def _damaged_pack(experiment_id: str, pack: Path, error: Exception) -> Problem:
     message = (
-        f"Files of experiment {experiment_id[:7]} that wait on this machine are damaged, and are not sent. "
+        f"Files of experiment {short_id(experiment_id)} that wait on this machine are damaged, and are not sent. "
         f"{_sentence(error)} Delete the file to give them up."
     )
     return Problem("pack-damaged", str(pack), message)

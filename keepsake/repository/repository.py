@@ -30,6 +30,7 @@ from keepsake.repository.removals import Removals
 from keepsake.spool.journal import Changes
 from keepsake.storage import Storage
 from keepsake.util.console import warn
+from keepsake.util.ids import short_id
 
 _SPEC_CONTENT = b'{"version":%d}' % VERSION
 _WRITE_ATTEMPTS = 20
@@ -253,8 +254,8 @@ class Repository:
         if experiment_id in self.removals.ids():
             return DoesNotExist(f"There is no experiment {experiment_id} in {self.url}: it was removed.")
         return MissingRecord(
-            f"Experiment {experiment_id[:7]} is not in {self.url} any more, and nothing says that somebody removed it. "
-            f"What waits of it stays where it is. `keepsake rm {experiment_id[:7]}` gives it up; "
+            f"Experiment {short_id(experiment_id)} is not in {self.url} any more, and nothing says that somebody removed "
+            f"it. What waits of it stays where it is. `keepsake rm {short_id(experiment_id)}` gives it up; "
             "`keepsake sync --force` creates it again."
         )
 

@@ -22,19 +22,17 @@ from pathlib import Path
 from typing import Any
 
 from keepsake.metadata import Record, valid_id
+from keepsake.util.fork import in_forked_child
 
 _TRIES = 10  # a file system that caches names can tell us nothing certain: then the line is there several times
 
 _process = os.urandom(8).hex()  # names this process's journals
 
 
+@in_forked_child
 def _after_fork() -> None:
     global _process
     _process = os.urandom(8).hex()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 @dataclass

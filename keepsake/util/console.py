@@ -9,6 +9,7 @@ import time
 from types import TracebackType
 from typing import TextIO
 
+from keepsake.util.fork import in_forked_child
 from keepsake.util.values import escape_controls
 
 _FIRST, _NEXT = "═══╡ ", "   │ "
@@ -177,11 +178,8 @@ def _terminal_width() -> int:
         return 80
 
 
+@in_forked_child
 def _after_fork() -> None:
     """Make a new lock in a forked child: another thread of the parent may have held the old one."""
     global _lock
     _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from keepsake import version
 from keepsake.cli import COMMANDS, cli, translate
-from keepsake.cli._project import Settings
+from keepsake.cli.opening import Settings
 from keepsake.exceptions import ReadError
 from keepsake.project import Project
 from keepsake.util import console

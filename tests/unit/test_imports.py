@@ -51,6 +51,8 @@ HOMES = {
 
 SHARED_IN_STORAGE = ["base", "bucket", "network", "claims", "reading", "writing"]
 
+NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}  # public in spite of their names
+
 Trees = dict[str, ast.Module]  # name within the package, such as `cli.ls`, → syntax tree
 
 
@@ -148,6 +150,34 @@ def test_packages_from_outside_have_one_home_each() -> None:
     assert away_from_home(package_trees()) == []
 
 
+def names_defined(tree: ast.Module) -> set[str]:
+    """Every attribute and method that a module defines."""
+    return {
+        node.name if isinstance(node, (ast.FunctionDef, ast.ClassDef)) else node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+        or (isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store))
+    }
+
+
+def private_reaching(trees: Trees) -> list[str]:
+    """Uses of `_name` of another module's object: the name is defined in this package, and not in the module itself."""
+    defined = {module: names_defined(tree) for module, tree in trees.items()}
+    everywhere = set().union(*defined.values())
+    return [
+        f"{module} uses {ast.unparse(node)}"
+        for module, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__")
+        if ast.unparse(node.value) not in ("self", "cls")  # what a base class defines
+        if node.attr in everywhere - defined[module] - NAMED_TUPLES
+    ]
+
+
+def test_no_module_uses_private_names_of_another() -> None:
+    assert private_reaching(package_trees()) == []
+
+
 def test_every_home_and_room_is_lived_in() -> None:
     """So that HOMES and ROOMS say nothing that is no longer so."""
     trees = package_trees()
@@ -171,6 +201,15 @@ def test_what_breaks_these_rules_is_found() -> None:
     assert pointing_up(trees) == ["project imports __init__", "util.values imports display.figures"]
     assert sideways_in_storage(trees) == ["storage.disk imports storage.s3", "storage.s3 imports storage.__init__"]
     assert away_from_home(trees) == ["util.values imports yaml.nodes", "display.figures imports requests"]
+
+
+def test_private_reaching_is_found() -> None:
+    sources = {
+        "a": "class A:\n def __init__(self):\n  self._x = 1\n def _f(self, other):\n  return other._x",
+        "b": "def g(a):\n    return a._f(), a._x, a.__class__, os._exit(1)",
+    }
+    trees = {module: ast.parse(source) for module, source in sources.items()}
+    assert sorted(private_reaching(trees)) == ["b uses a._f", "b uses a._x"]
 
 
 # What is loaded, in a fresh interpreter

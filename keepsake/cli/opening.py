@@ -12,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from keepsake.checkpoint import Checkpoint
-from keepsake.cli._render import ago, counted, labels, short_id, value_lines
+from keepsake.cli.rendering import ago, counted, labels, short_id, value_lines
 from keepsake.exceptions import KeepsakeError
 from keepsake.experiment import Experiment
 from keepsake.listing.index import Summary

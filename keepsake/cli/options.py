@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from keepsake.cli._project import Settings, complete_ids, complete_sort_keys
+from keepsake.cli.opening import Settings, complete_ids, complete_sort_keys
 from keepsake.util import console
 from keepsake.version import __version__
 

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 import click
 
-from keepsake.util import console
+from keepsake.util import console, ids
 from keepsake.util.values import escape_controls, full_text, short_text
 
 LS_WIDTH = 20  # characters of a value in `ls`
@@ -50,7 +50,7 @@ def bold(text: str) -> str:
 
 
 def short_id(id: str) -> str:
-    return escape_controls(id[:7])
+    return escape_controls(ids.short_id(id))
 
 
 def counted(things: Sequence[Any], word: str) -> str:
