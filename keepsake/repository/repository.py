@@ -253,10 +253,10 @@ class Repository:
             return self._missing()
         if experiment_id in self.removals.ids():
             return DoesNotExist(f"There is no experiment {experiment_id} in {self.url}: it was removed.")
+        name = short_id(experiment_id)
         return MissingRecord(
-            f"Experiment {short_id(experiment_id)} is not in {self.url} any more, and nothing says that somebody removed "
-            f"it. What waits of it stays where it is. `keepsake rm {short_id(experiment_id)}` gives it up; "
-            "`keepsake sync --force` creates it again."
+            f"Experiment {name} is not in {self.url} any more, and nothing says that somebody removed it. What waits of "
+            f"it stays where it is. `keepsake rm {name}` gives it up; `keepsake sync --force` creates it again."
         )
 
     def forget(self, experiment_id: str) -> None:
