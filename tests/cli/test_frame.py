@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -302,6 +303,65 @@ def test_what_a_terminal_cannot_show_is_escaped(world: World) -> None:
     out, err = keepsake("show", "e10", env={**os.environ, "PYTHONIOENCODING": "latin-1"}).communicate(timeout=60)
     assert b"Command:         train.py --name=\\u65e5" in out
     assert err == b""
+
+
+@on_disk
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "cp932", "gbk", "utf-8"])
+def test_json_is_json_in_every_encoding(world: World, encoding: str) -> None:
+    params = {"name": "café 🚀", "half": "\udce9", "\x9b": "\\"}
+    world.add(experiment("e100000000", 0, params=params))
+    out, _ = keepsake("ls", "--json", env={**os.environ, "PYTHONIOENCODING": encoding}).communicate(timeout=60)
+    assert json.loads(out.decode(encoding))[0]["params"] == params
+    assert encoding == "utf-8" or out.isascii()
+
+
+@on_disk
+@pytest.mark.skipif(os.name == "nt", reason="a directory that is in use cannot be deleted")
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["ls"],
+        ["show", "a37"],
+        ["diff", "a37"],
+        ["rm", "a37"],
+        ["sync"],
+        ["doctor"],
+        ["checkout", "a37"],
+        ["ls", "-D", "."],
+    ],
+)
+def test_without_a_working_directory_a_command_says_so(three_runs: World, tmp_path: Path, args: list[str]) -> None:
+    errors, status = in_a_deleted_directory(tmp_path, *args)
+    assert status == 1
+    assert "The working directory no longer exists" in errors
+    assert "unexpected" not in errors
+
+
+@on_disk
+@pytest.mark.skipif(os.name == "nt", reason="a directory that is in use cannot be deleted")
+def test_without_a_working_directory_a_project_can_be_named(three_runs: World, tmp_path: Path) -> None:
+    assert in_a_deleted_directory(tmp_path, "ls", "-D", str(three_runs.project)) == ("", 0)
+
+
+def in_a_deleted_directory(parent: Path, *args: str) -> tuple[str, int]:
+    """Run a command there; return what it says on stderr, and its status."""
+    program = (
+        "import os; os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone'); from keepsake.cli import main; main()"
+    )
+    command = [sys.executable, "-c", program, *args]
+    done = subprocess.run(command, cwd=parent, capture_output=True, text=True, timeout=60, check=False)
+    return done.stderr, done.returncode
+
+
+@on_disk
+@pytest.mark.skipif(os.name == "nt", reason="descriptors are POSIX")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_may_be_closed(three_runs: World, closed: str) -> None:
+    for args, status in (("ls", 0), ("show nothing", 1), ("lss", 2)):
+        done = subprocess.run(
+            ["sh", "-c", f"{sys.executable} -m keepsake {args} {closed}"], capture_output=True, timeout=60, check=False
+        )
+        assert (done.returncode, b"Traceback" in done.stderr) == (status, False)
 
 
 @on_disk

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -268,6 +269,36 @@ def test_a_broken_record_hides_no_other(three_runs: World, run: Run) -> None:
     result = run("ls")
     assert result.stdout == THREE
     assert "bad0000000.json" in result.stderr
+
+
+@on_disk
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pipes among files")
+def test_a_record_that_is_no_file_hides_no_other_and_is_told(three_runs: World, run: Run) -> None:
+    records = three_runs.project / "repo/metadata/experiments"
+    (records / "dangling00.json").symlink_to("nowhere")
+    os.mkfifo(records / "pipe000000.json")
+    for result in (run("ls"), run("ls")):
+        assert result.stdout == THREE
+        assert "dangling00.json" in result.stderr
+        assert "pipe000000.json" in result.stderr
+        assert "not JSON" not in result.stderr
+    run("show", "dangling00", status=1)
+    run("show", "pipe000000", status=1)
+
+
+def test_an_id_that_looks_like_an_option_is_none(three_runs: World, run: Run) -> None:
+    """`keepsake rm $(keepsake ls -q)` must not be told to ask nothing."""
+    three_runs.add(experiment("-fffffff", 0))
+    result = run("ls", "-q")
+    assert "-fffffff" not in result.stdout.split()
+    assert "-fffffff.json" in result.stderr
+
+
+@pytest.mark.parametrize("text", ["", " ", "lr =! 1"])
+def test_a_filter_that_is_none_lists_nothing(three_runs: World, run: Run, text: str) -> None:
+    result = run("ls", "--filter", text, status=1)
+    assert result.stdout == ""
+    assert "Failed to parse filter" in result.stderr
 
 
 @on_disk

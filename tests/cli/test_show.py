@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import pytest
 
@@ -95,6 +96,17 @@ def test_json_is_the_record_with_every_field(three_runs: World, run: Run) -> Non
     assert json.loads(run("show", "--json", "5d8").stdout) == checkpoint(
         "5d8f0b6a12", 180, 20, {"metric-1": 0.02, "metric-2": 2}, path="data"
     )
+
+
+def test_json_tells_nothing_from_none(world: World, run: Run) -> None:
+    """Empty is null, {} or [], as on disk."""
+    empty: dict[str, Any] = {"params": {}, "python_packages": {}, "checkpoints": []}
+    world.add(experiment("e100000000", 0, **empty))
+    world.add(experiment("e200000000", 0, checkpoint("c200000000", 0, 1, {}), params=None))
+    shown = json.loads(run("show", "--json", "e10").stdout)
+    assert {name: shown[name] for name in empty} == empty
+    assert json.loads(run("show", "--json", "e20").stdout)["params"] is None
+    assert json.loads(run("show", "--json", "c20").stdout)["metrics"] == {}
 
 
 def test_what_is_missing_in_a_record_is_filled_in(world: World, run: Run) -> None:

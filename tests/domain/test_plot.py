@@ -138,6 +138,18 @@ def test_it_draws_on_the_current_axes_as_pyplot_does() -> None:
     assert pyplot.get_fignums() == [figure.number]
 
 
+def test_another_metric_is_drawn_on_a_figure_of_its_own() -> None:
+    experiment = make(1, [{"loss": 0.5, "accuracy": 0.9}, {"loss": 0.4, "accuracy": 0.8}])
+    first = experiment.plot("loss")
+    assert experiment.plot("loss") is first
+    second = experiment.plot("accuracy")
+    assert second is not first
+    assert (first.get_ylabel(), second.get_ylabel()) == ("loss", "accuracy")
+    assert len(pyplot.get_fignums()) == 2
+    pyplot.cla()
+    assert experiment.plot("loss") is second
+
+
 def test_many_plots_open_one_figure() -> None:
     for number in range(25):
         losses(number, 0.5, 0.4).plot("loss")

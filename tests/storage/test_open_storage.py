@@ -40,6 +40,27 @@ def test_a_relative_path_is_in_the_project_directory(tmp_path: Path, url: str, n
     assert directory_of(open_storage(storage.url, "/elsewhere")) == tmp_path / name
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="variables are written otherwise there")
+def test_a_home_directory_and_variables_are_what_they_are_to_a_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SCRATCH", str(tmp_path / "scratch"))
+    assert directory_of(open_storage("file://~/runs", tmp_path)) == tmp_path / "home/runs"
+    assert directory_of(open_storage("file://$SCRATCH/runs", tmp_path)) == tmp_path / "scratch/runs"
+    assert directory_of(open_storage("file://./~/runs", tmp_path)) == tmp_path / "~/runs"
+    for url in ("file://~no-such-user/runs", "file://$NO_SUCH_VARIABLE/runs"):
+        with pytest.raises(RepositoryConfigurationError):
+            open_storage(url, tmp_path)
+
+
+def test_a_repository_that_was_made_in_a_directory_of_that_name_is_found(tmp_path: Path) -> None:
+    """Keepsake 0.4.2 expands nothing."""
+    (tmp_path / "~/runs").mkdir(parents=True)
+    (tmp_path / "~/runs/repository.json").write_text('{"version":1}')
+    assert directory_of(open_storage("file://~/runs", tmp_path)) == tmp_path / "~/runs"
+
+
 def test_an_absolute_path_is_itself(tmp_path: Path) -> None:
     assert directory_of(open_storage(f"file://{tmp_path}/x", "/elsewhere")) == tmp_path / "x"
 

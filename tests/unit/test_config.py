@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -99,6 +100,33 @@ def test_a_working_directory_that_is_gone_is_a_clear_error(tmp_path: Path, monke
     (tmp_path / "gone").rmdir()
     with pytest.raises(ConfigNotFound, match="no longer exists"):
         find_project()
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can give files away")
+def test_a_file_of_another_user_is_named_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, "repository: s3://user:secret@theirs\n")
+    os.chown(path, 12345, 12345)
+    below = tmp_path / "mine"
+    below.mkdir()
+    monkeypatch.chdir(below)
+
+    def said() -> str:
+        config._warn_once.cache_clear()
+        find_project()
+        return capsys.readouterr().err
+
+    first = said()
+    assert f"{path} belongs to user 12345" in first
+    assert "s3://theirs" in first
+    assert "secret" not in first
+    assert said() == ""
+    path.write_text("repository: s3://elsewhere\n")
+    assert "s3://elsewhere" in said()
+    find_project(tmp_path)  # named by the person
+    os.chown(path, 0, 0)
+    assert said() == ""
 
 
 # What it says

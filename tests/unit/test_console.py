@@ -35,6 +35,14 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     return stream
 
 
+def test_a_terminal_that_does_not_know_its_width_is_as_wide_as_most(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "get_terminal_size", lambda descriptor: os.terminal_size((0, 0)))
+    say("a message of some ten words that has room in one line")
+    assert terminal.getvalue().count("\n") == 1
+
+
 @pytest.fixture(autouse=True)
 def _color_is_reset() -> Iterator[None]:
     yield
