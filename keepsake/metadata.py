@@ -247,7 +247,8 @@ def render_experiment(record: Record, checkpoint_texts: list[str]) -> bytes:
         f" {json.dumps(name, ensure_ascii=False)}: {checkpoints if name == 'checkpoints' else _indented(value, 1)}"
         for name, value in fields.items()
     ]
-    return ("{\n" + ",\n".join(lines) + "\n}").encode("utf-8", "replace")
+    # A half of a surrogate pair, as in the name of a file that is no UTF-8, becomes an escape, which JSON knows
+    return ("{\n" + ",\n".join(lines) + "\n}").encode("utf-8", "backslashreplace")
 
 
 def render_checkpoint(record: Record) -> str:

@@ -206,7 +206,9 @@ class Index:
     def __init__(self, url: str) -> None:
         # Two repositories that happen to share a file would only drop each other's lines: IDs are unique
         cache = cache_directory()
-        self._path = None if cache is None else cache / "index" / f"{zlib.crc32(url.encode()):08x}"
+        self._path = (
+            None if cache is None else cache / "index" / f"{zlib.crc32(url.encode('utf-8', 'surrogateescape')):08x}"
+        )
         self._lines = 0
 
     def current(self, etags: dict[str, str]) -> Iterator[Line]:

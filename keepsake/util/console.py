@@ -12,7 +12,7 @@ from typing import TextIO
 from keepsake.util.values import escape_controls
 
 _FIRST, _NEXT = "═══╡ ", "   │ "
-_ASCII = str.maketrans("═╡│", "=||")
+_ASCII = str.maketrans({"═": "=", "╡": "|", "│": "|", "…": "...", "→": "->", "★": "*"})
 _RESET, _FAINT, _YELLOW, _RED = "\x1b[0m", "\x1b[2m", "\x1b[33m", "\x1b[31m"
 _CLEAR_LINE = "\r\x1b[K"
 _BAR_WIDTH = 24
@@ -155,7 +155,7 @@ def _write(text: str) -> None:
         try:
             text.encode(encoding)
         except UnicodeEncodeError:
-            text = text.translate(_ASCII).encode(encoding, "replace").decode(encoding)
+            text = text.translate(_ASCII).encode(encoding, "backslashreplace").decode(encoding)
         stream.write(text)
         stream.flush()
     except (AttributeError, LookupError, OSError, ValueError):

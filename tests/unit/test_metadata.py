@@ -148,7 +148,9 @@ def test_an_id_that_could_leave_its_folder_is_not_valid(value: object) -> None:
     assert not metadata.valid_id(value)
 
 
-@pytest.mark.parametrize("text", ["\0checkpoints\0", '"checkpoints": null', "\n]", "[NaN]", "\\u0000", "ü\u2028"])
+@pytest.mark.parametrize(
+    "text", ["\0checkpoints\0", '"checkpoints": null', "\n]", "[NaN]", "\\u0000", "ü\u2028", "caf\udce9"]
+)
 def test_no_text_in_a_record_disturbs_where_its_checkpoints_stand(text: str) -> None:
     checkpoint = {"id": "c" * 64, "created": "2026-01-01T00:00:00Z", "metrics": {text: text}}
     record: metadata.Record = {
