@@ -11,6 +11,8 @@ from keepsake.exceptions import (
     CorruptedRepositorySpec,
     IncompatibleRepositoryVersion,
     KeepsakeError,
+    MissingRecord,
+    OtherRepository,
     RepositoryConfigurationError,
 )
 
@@ -29,6 +31,7 @@ _SAVING: frozenset[Step] = frozenset({"publish", "upload"})
 # Waiting for some seconds does not mend these
 _FINAL = (
     *(RepositoryConfigurationError, IncompatibleRepositoryVersion, CorruptedRepositorySpec, CorruptedArchive),
+    *(OtherRepository, MissingRecord),
     *(PermissionError, NotADirectoryError, FileExistsError),
 )
 

@@ -255,8 +255,8 @@ class Repository:
             return DoesNotExist(f"There is no experiment {experiment_id} in {self.url}: it was removed.")
         name = short_id(experiment_id)
         return MissingRecord(
-            f"Experiment {name} is not in {self.url} any more, and nothing says that somebody removed it. What waits of "
-            f"it stays where it is. `keepsake rm {name}` gives it up; `keepsake sync --force` creates it again."
+            f"Experiment {name} is not in {self.url} any more, and nothing says that somebody removed it. What waits "
+            f"of it stays where it is. `keepsake rm {name}` gives it up; `keepsake sync --force` creates it again."
         )
 
     def forget(self, experiment_id: str) -> None:

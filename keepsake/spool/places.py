@@ -16,7 +16,7 @@ from pathlib import Path
 from keepsake.exceptions import WriteError
 from keepsake.metadata import valid_id
 from keepsake.spool.entry import Entry, prune
-from keepsake.util.directories import state_directory
+from keepsake.util.directories import absolute, expand, state_directory
 from keepsake.util.files import replace_with
 
 _REPOSITORIES = "repositories.json"
@@ -30,7 +30,7 @@ def spool_root(directory: Path) -> Path:
     """
     chosen = os.environ.get("KEEPSAKE_SPOOL")
     if chosen:
-        return Path(chosen).expanduser().absolute()
+        return absolute(expand(chosen))
     usual = directory / ".keepsake" / "spool"
     if _can_write(usual):
         return usual
