@@ -9,7 +9,7 @@ experiment.checkpoint(path="model.pth", metrics={"loss": 0.5}, primary_metric=("
 from keepsake import exceptions
 from keepsake.checkpoint import Checkpoint, CheckpointList, PrimaryMetric
 from keepsake.experiment import Experiment, ExperimentCollection, ExperimentList
-from keepsake.project import Project, default_project, init
+from keepsake.project import Project, default_project, init, undo_checkout
 from keepsake.version import __version__
 
 experiments = default_project.experiments
@@ -27,4 +27,5 @@ __all__ = [
     "exceptions",
     "experiments",
     "init",
+    "undo_checkout",
 ]

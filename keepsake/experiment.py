@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, SupportsIndex, overload
 
 from keepsake.checkpoint import Checkpoint, CheckpointList
 from keepsake.exceptions import KeepsakeError, ValidationError
@@ -31,6 +32,7 @@ from keepsake.util.ids import short_id
 from keepsake.util.values import decode, encode_mapping
 
 if TYPE_CHECKING:
+    from keepsake.compare.runs import Comparison
     from keepsake.project import Project
 
 
@@ -220,6 +222,25 @@ class Experiment:
             say_error(f"Experiment {self.short_id()} is not fully saved yet: {reason}")
 
     # Reading
+
+    def diff(self, other: Experiment) -> Comparison:
+        """Compare this experiment with another, each with its best (or else latest) checkpoint, as `keepsake diff`."""
+        from keepsake.compare.runs import compare
+
+        return compare((self, self.best() or self.latest()), (other, other.best() or other.latest()))
+
+    def checkout(self, directory: str | os.PathLike[str] | None = None, path: str | None = None) -> None:
+        """Put the files of this experiment and of its best (or else latest) checkpoint into a directory.
+
+        Args:
+            directory: None: the project directory. What it overwrites is kept, for `keepsake.undo_checkout()`.
+            path: only this file or directory.
+        """
+        self.project.checkout((self, self.best() or self.latest()), directory, path)
+
+    def open(self, path: str) -> BinaryIO:
+        """Return one of the files that were saved at the beginning, as a seekable binary stream."""
+        return self.project.workplace.open_file(self, None, path)
 
     def refresh(self) -> None:
         """Read the experiment again, with what has been added meanwhile. Raises DoesNotExist if it was deleted."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import click
@@ -10,7 +11,9 @@ import click
 from keepsake.checkpoint import Checkpoint
 from keepsake.cli.opening import Settings, open_project, pick
 from keepsake.cli.options import Command, id_argument
-from keepsake.cli.rendering import bold, faint, same, short_id, table, when, write
+from keepsake.cli.rendering import bold, faint, short_id, table, when, write
+from keepsake.compare.runs import Comparison, compare
+from keepsake.compare.values import NOT_SET, Differences
 from keepsake.exceptions import DoesNotExist
 from keepsake.experiment import Experiment
 from keepsake.project import Project
@@ -19,7 +22,7 @@ from keepsake.util.values import cut, escape_controls, full_text
 
 VALUE_WIDTH = 50  # characters of a value
 COLUMN_WIDTH = 24  # of names, and of the first values; two spaces follow
-NOT_SET = "(not set)"
+_NOT_SET = "(not set)"
 
 EXAMPLES = """
 Compare the best checkpoints of two experiments:
@@ -33,8 +36,6 @@ $ keepsake diff a1b2c3d
 """
 
 Side = tuple[Experiment, "Checkpoint | None"]
-Values = Mapping[str, Any]
-_MISSING = object()
 _PICKED = {
     "best": "matches an experiment, picking the best checkpoint",
     "latest": "is an experiment, picking the latest checkpoint",
@@ -59,7 +60,7 @@ def diff(settings: Settings, /, one: str, other: str | None) -> None:
         left, one = _before(project, right[0])
     else:
         right = project.target(other)
-    write(table(_rows(_picked(left, one), _picked(right, other))))
+    write(table(_rows(compare(_picked(left, one), _picked(right, other)))))
 
 
 def _before(project: Project, experiment: Experiment) -> tuple[Side, str]:
@@ -81,54 +82,41 @@ def _picked(side: Side, id: str) -> Side:
     return side[0], checkpoint
 
 
-def _rows(left: Side, right: Side) -> list[tuple[str, ...]]:
-    (one, one_checkpoint), (other, other_checkpoint) = left, right
+def _rows(comparison: Comparison) -> list[tuple[str, ...]]:
+    (one, one_checkpoint), (other, other_checkpoint) = comparison.left, comparison.right
     experiment_ids = [short_id(one.id), short_id(other.id)]
-    ids = [short_id(each.id) if each else NOT_SET for each in (one_checkpoint, other_checkpoint)]
-    metrics = [each.metrics if each else None for each in (one_checkpoint, other_checkpoint)]
-    facts = _checkpoint_facts(one_checkpoint), _checkpoint_facts(other_checkpoint)
+    ids = [short_id(each.id) if each else _NOT_SET for each in (one_checkpoint, other_checkpoint)]
     return [
-        *_group("Experiment", _facts(one), _facts(other), experiment_ids, nothing=one.id != other.id),
-        *_group("Params", one.params, other.params),
-        *_group("Python Packages", one.python_packages, other.python_packages),
-        *_group("Checkpoint", *facts, ids if one_checkpoint or other_checkpoint else []),
-        *_group("Metrics", metrics[0], metrics[1]),
+        *_group("Experiment", comparison.experiment, experiment_ids, nothing=one.id != other.id),
+        *_group("Params", comparison.params),
+        *_group("Python Packages", comparison.python_packages),
+        *_group("Checkpoint", comparison.checkpoint, ids if one_checkpoint or other_checkpoint else []),
+        *_group("Metrics", comparison.metrics),
     ]
-
-
-def _facts(experiment: Experiment) -> Values:
-    return {
-        "Command": experiment.command or "",
-        "Created": when(experiment.created),
-        "Host": experiment.host or "",
-        "Python version": experiment.python_version or "",
-        "User": experiment.user or "",
-    }
-
-
-def _checkpoint_facts(checkpoint: Checkpoint | None) -> Values:
-    if checkpoint is None:
-        return {}
-    return {"Created": when(checkpoint.created), "Path": checkpoint.path or "", "Step": checkpoint.step or 0}
 
 
 def _group(
-    title: str, left: Values | None, right: Values | None, ids: Sequence[str] = (), nothing: bool = True
+    title: str, differences: Differences, ids: Sequence[str] = (), nothing: bool = True
 ) -> list[tuple[str, ...]]:
     """A title, the IDs if any, a row per name whose values differ (`nothing`: say if there is none), an empty row."""
-    left, right = left or {}, right or {}
-    rows = [
-        (f"{escape_controls(name)}:", *_texts(left.get(name, _MISSING), right.get(name, _MISSING)))
-        for name in sorted({**left, **right})
-        if name not in left or name not in right or not same(left[name], right[name])
-    ]
+    pairs = {name: _texts(*pair) for name, pair in differences.items()}
+    rows = [(f"{escape_controls(name)}:", *texts) for name, texts in pairs.items() if texts is not None]
     head = [("ID:", *ids)] if ids else []
     none = [(faint("(no difference)"),)] if nothing else []
     return [(bold(title),), *head, *(rows or none), (" " * COLUMN_WIDTH, " " * COLUMN_WIDTH, "")]
 
 
-def _texts(left: Any, right: Any) -> tuple[str, str]:
-    texts = [NOT_SET if value is _MISSING else full_text(value) for value in (left, right)]
-    if texts[0] == texts[1]:  # a string that reads like the other's number
-        texts = [full_text([value])[1:-1] for value in (left, right)]
+def _texts(left: Any, right: Any) -> tuple[str, str] | None:
+    """How two values are shown; None for times that are the same to the second."""
+    texts = [_text(value) for value in (left, right)]
+    if texts[0] == texts[1]:
+        if isinstance(left, datetime):
+            return None
+        texts = [full_text([value])[1:-1] for value in (left, right)]  # a string that reads like the other's number
     return cut(texts[0], VALUE_WIDTH), cut(texts[1], VALUE_WIDTH)
+
+
+def _text(value: Any) -> str:
+    if value is NOT_SET:
+        return _NOT_SET
+    return when(value) if isinstance(value, datetime) else full_text(value)

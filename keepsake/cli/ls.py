@@ -10,7 +10,8 @@ import click
 
 from keepsake.cli.opening import Settings, open_project
 from keepsake.cli.options import Command, listing_options
-from keepsake.cli.rendering import OLD_SECONDS, ago, labels, same, short_id, table, value_lines, write, write_json
+from keepsake.cli.rendering import OLD_SECONDS, ago, labels, short_id, table, value_lines, write, write_json
+from keepsake.compare.values import differing_names
 from keepsake.listing.filters import Filter, parse_filter, parse_sort
 from keepsake.listing.index import Summary
 from keepsake.metadata import time_key, time_text
@@ -142,13 +143,8 @@ def _scalars(params: Mapping[str, Any]) -> dict[str, Any]:
 
 def _param_labels(scalars: list[dict[str, Any]], everything: bool) -> dict[str, str]:
     """The params to show: those that differ among the experiments that have them, or all."""
-    first: dict[str, Any] = {}
-    differing: set[str] = set()
-    for params in scalars:
-        for name, value in params.items():
-            if name not in differing and not same(first.setdefault(name, value), value):
-                differing.add(name)
-    return labels(first if everything else differing)
+    names = differing_names(scalars)
+    return labels(name for name, differs in names.items() if differs or everything)
 
 
 def _metric_labels(summaries: list[Summary], everything: bool) -> dict[str, str]:

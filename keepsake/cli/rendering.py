@@ -15,7 +15,7 @@ from typing import Any, TextIO
 import click
 
 from keepsake.util import console, ids
-from keepsake.util.values import escape_controls, full_text, short_text
+from keepsake.util.values import escape_controls, short_text
 
 LS_WIDTH = 20  # characters of a value in `ls`
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -90,13 +90,6 @@ def ago(created: float) -> str:
     else:
         words = f"{int(distance / _DAY + 0.5)} days"
     return f"in {words}" if seconds < 0 else f"{words} ago"
-
-
-def same(one: Any, other: Any) -> bool:
-    """Whether two values are the same to a person: 1 and 1.0 are, and NaN and NaN, but not 1 and true or "1"."""
-    if one is other:
-        return True
-    return isinstance(one, str) == isinstance(other, str) and full_text(one) == full_text(other)
 
 
 def value_lines(values: Mapping[str, Any], labels: Mapping[str, str]) -> list[str]:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from keepsake.compare.values import differing_names
 from keepsake.exceptions import KeepsakeError
 from keepsake.repository.heartbeats import status_of
 from keepsake.util.values import cut, escape_controls, full_text, short_text
@@ -97,7 +98,8 @@ def experiments_html(experiments: Sequence[Experiment]) -> str:
     chosen = {id(e): [e.checkpoints.best(), e.checkpoints.latest()] for e in shown}
     start = 0 if any(best for best, _ in chosen.values()) else 1  # without a single best, there is no column for it
     people = [name for name in ("host", "user") if len({getattr(e, name) for e in experiments}) > 1]
-    differing = _differing(experiments)
+    names = differing_names(experiment.params or {} for experiment in experiments)
+    differing = sorted(name for name, differs in names.items() if differs or len(experiments) == 1)
     params = differing[:_MAX_COLUMNS]
     checkpoints = [checkpoint for best, latest in chosen.values() if (checkpoint := best or latest)]
     primary = {checkpoint.primary_metric["name"] for checkpoint in checkpoints if checkpoint.primary_metric}
@@ -131,15 +133,6 @@ def _statuses(experiments: list[Experiment]) -> dict[str, str]:
             fresh = heartbeats[id(project)].get(experiment.id)
             statuses[experiment.id] = status_of(experiment.keepsake_version or "", fresh)
     return statuses
-
-
-def _differing(experiments: Sequence[Experiment]) -> list[str]:
-    """The params whose values differ among the experiments that have them; of one experiment, all."""
-    texts: dict[str, set[tuple[bool, str]]] = {}
-    for experiment in experiments:
-        for name, value in (experiment.params or {}).items():
-            texts.setdefault(name, set()).add((isinstance(value, str), full_text(value)))
-    return sorted(name for name, different in texts.items() if len(different) > 1 or len(experiments) == 1)
 
 
 def _shown(count: int, keep: int = 0) -> Iterable[int]:

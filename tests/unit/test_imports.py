@@ -27,6 +27,7 @@ ROOMS = [
     "restoring",
     "workplace",
     "recording",
+    "compare",
     "display",
     "project experiment checkpoint",
     "keras_callback pl_callback",
