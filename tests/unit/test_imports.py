@@ -187,6 +187,15 @@ def test_every_home_and_room_is_lived_in() -> None:
     assert set(" ".join(ROOMS).split()) - {module.split(".")[0] for module in trees} == set()
 
 
+def test_the_architecture_page_names_every_module() -> None:
+    page = (PACKAGE.parent / "docs/architecture.md").read_text("utf-8")
+    tree = page.split("```")[1]
+    names = {path.name for path in PACKAGE.rglob("*.py")} - {"__init__.py", "__main__.py"}
+    missing = {name for name in names if name not in tree.split()}
+    command_names = {path.name for path in (PACKAGE / "cli").glob("*.py")}  # "one command a file"
+    assert missing - command_names == set()
+
+
 def test_what_breaks_these_rules_is_found() -> None:
     sources = {
         "__init__": "from keepsake.project import init",
