@@ -92,13 +92,14 @@ class Saver:
                 self._changed.notify_all()
 
     def beat(self, entry: Entry, repository: Repository, *, visible: bool) -> None:
-        """Beat for an experiment from now on, until `leave`."""
+        """Beat for an experiment from now on, until `leave`; if it beats already, it goes on as it does."""
         with self._changed:
             job = self._job(entry, repository)
-            job.pulse = heartbeat.Pulse(entry, repository, visible=visible)
-            job.due["heartbeat"] = time.monotonic() + heartbeat.BEAT_SECONDS
-            self._start(job.lane)
-            self._changed.notify_all()
+            if job.pulse is None:
+                job.pulse = heartbeat.Pulse(entry, repository, visible=visible)
+                job.due["heartbeat"] = time.monotonic() + heartbeat.BEAT_SECONDS
+                self._start(job.lane)
+                self._changed.notify_all()
 
     def leave(self, experiment_id: str) -> None:
         """Beat no more for an experiment, and take its heartbeat away in the background."""
@@ -304,7 +305,7 @@ class Saver:
             self._failed(job, step, _as_ours(error, job))
 
     def _gone(self, job: Job) -> None:
-        """Give up an experiment that the user has deleted from the repository."""
+        """Give up an experiment that the user has removed from the repository."""
         is_news = not job.entry.gone
         with self._changed:
             job.entry.gone = True

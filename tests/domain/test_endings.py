@@ -114,7 +114,7 @@ def test_after_kill_9_the_next_init_finishes_what_was_left(project: Path) -> Non
     keepsake.init().stop()
     for thread in threading.enumerate():
         assert not thread.name.startswith("keepsake-init")
-    _wait_until(lambda: not (project / ".keepsake").exists())
+    _wait_until(lambda: nothing_waits(project))
     check_whole(experiment_id)
     assert len(list((project / "repo/checkpoints").iterdir())) == 3
 

@@ -21,6 +21,7 @@ from keepsake.repository.repository import Repository
 from keepsake.spool.entry import Entry
 from keepsake.util import loop
 from tests.faults.programs import HANGING, run
+from tests.faults.programs import keepsake as command
 from tests.spools import nothing_waits
 
 _ERRORS = [
@@ -112,16 +113,29 @@ def test_an_error_of_any_kind_does_not_stop_the_heart(
     assert experiment.status == "stopped"
 
 
+def test_who_adds_to_a_run_of_the_same_process_leaves_its_heart_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a callback does that looks the experiment up."""
+    experiment = keepsake.init()
+    keepsake.experiments.get(experiment.id).checkpoint(metrics={"a": 1}, quiet=True)
+    beats = fail(monkeypatch, Repository, "beat", OSError(), times=0)
+    wait_until(lambda: len(beats) > 4)
+    experiment.stop()
+    assert experiment.status == "stopped"
+
+
 @pytest.mark.parametrize("error", _ERRORS, ids=lambda error: type(error).__name__)
 def test_a_deleted_experiment_that_cannot_be_discarded_holds_up_no_other(
     project: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As where an NFS client keeps a file that somebody has open."""
     deleted, other = keepsake.init(), keepsake.init()
+    wait_until(lambda: not any((project / ".keepsake").rglob("*.jsonl")))
     fail(monkeypatch, Entry, "discard", error)
-    (project / f"repo/metadata/experiments/{deleted.id}.json").unlink()
+    with monkeypatch.context() as elsewhere:  # on another machine
+        elsewhere.setenv("KEEPSAKE_SPOOL", str(project / "spool of another"))
+        command("rm", "--force", deleted.id)
     deleted.checkpoint(metrics={"a": 1}, quiet=True)
-    wait_until(lambda: "was deleted" in capsys.readouterr().err)
+    wait_until(lambda: "was removed" in capsys.readouterr().err)
     other.checkpoint(metrics={"a": 1}, quiet=True)
     wait_until(lambda: published(other, project))
     wait_until(lambda: not (project / f"repo/metadata/heartbeats/{deleted.id}.json").exists())
