@@ -182,7 +182,7 @@ class DiskStorage(Storage):
 
     def ensure_writable(self) -> None:
         with self._errors("write", ""):
-            os.makedirs(self._root, exist_ok=True)
+            writing.make_directories(self._root)
 
     def _write(self, key: str, blocks: Iterable[bytes], publish: Publish, *, durable: bool = True) -> str:
         """Write a temporary file, let `publish` give it its name, and return its etag."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -85,8 +86,8 @@ def share(path: str, root: os.stat_result) -> None:
             os.chmod(path, stat.S_IMODE(status.st_mode) | bits)
 
 
-def make_directories(path: str, root: os.stat_result) -> None:
-    """Make a directory of the repository, and those above it that are missing; all are shared as the root is."""
+def make_directories(path: str, root: os.stat_result | None = None) -> None:
+    """Make a directory and those above it that are missing. They are shared as `root` is, or as their parents are."""
     try:
         os.mkdir(path)
     except FileExistsError:
@@ -96,7 +97,7 @@ def make_directories(path: str, root: os.stat_result) -> None:
         make_directories(os.path.dirname(path), root)
         make_directories(path, root)
     else:
-        share(path, root)
+        share(path, root or os.stat(os.path.dirname(path)))
 
 
 def become_like(path: Path, new: os.stat_result, directory: str) -> bool:
@@ -155,4 +156,4 @@ class Clock:
 
 def is_on_own_disk(path: str) -> bool:
     """Whether a path lies on a block device of this machine, whose files are stamped by its own clock."""
-    return hasattr(os, "major") and os.major(os.stat(path).st_dev) != 0
+    return sys.platform == "linux" and os.major(os.stat(path).st_dev) != 0
