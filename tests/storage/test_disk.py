@@ -370,7 +370,7 @@ def test_many_files_are_read_and_listed_alike_on_a_slow_disk(
 def test_a_file_that_is_replaced_while_it_is_opened_is_read(bench: DiskBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """On NFS the name then stands for a file that is gone, once; and a server that calls a lease back asks to wait."""
     bench.seed({"k": b"x"})
-    real, errors = os.open, [errno.EAGAIN, errno.ESTALE, errno.ESTALE]
+    real, errors = os.open, [errno.ESTALE, errno.ESTALE, errno.EAGAIN]
 
     def open_file(path: str, flags: int, *rest: Any) -> int:
         if errors:
