@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 import sys
@@ -11,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from keepsake.storage.reading import FLAGS, WINDOWS
+from keepsake.util.files import UNSUPPORTED
 
 CREATE = FLAGS | os.O_CREAT | os.O_EXCL | os.O_WRONLY
-_UNSUPPORTED = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENOTTY}
 _TICK = 0.02  # seconds: the clock by which a kernel stamps files has moved on by then
 _LONG_AGO = 1e9  # Unix seconds: a file system that says less knows no time
 _JUMP = 1.0  # seconds by which a clock has been set rather than adjusted
@@ -35,15 +34,6 @@ def stamp(fd: int, path: str, written: int) -> os.stat_result:
     except OSError:
         time.sleep(_TICK)  # then the next version has another time, unless the file system tells whole seconds only
     return os.fstat(fd)
-
-
-def sync(fd: int) -> None:
-    """Wait until a file is on the disk, where the file system has such a thing."""
-    try:
-        os.fsync(fd)
-    except OSError as error:
-        if error.errno not in _UNSUPPORTED:
-            raise  # the disk or the server did not take what was written
 
 
 def sync_directory(path: str) -> None:
@@ -120,7 +110,7 @@ def _inherits_more(file: str) -> bool:
     try:
         return bool(os.listxattr(file))
     except OSError as error:
-        if error.errno in _UNSUPPORTED:
+        if error.errno in UNSUPPORTED:
             return False
         raise
 

@@ -237,7 +237,7 @@ def test_a_writer_that_was_stopped_while_its_claim_was_empty_gives_up(
     bench: DiskBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where a claim is a file, others may have passed it over by then."""
-    monkeypatch.setattr(os, "symlink", os.link)  # as where there are none: the file is no link's target
+    monkeypatch.setattr(os, "symlink", os.link)  # there are none: the file to link to does not exist
     monkeypatch.setattr(claims, "PATIENCE", 0.1)
     wanted = claims.Wanted(str(bench.root), "a/k", "1-2-3")
     real = os.write
