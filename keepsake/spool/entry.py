@@ -26,7 +26,7 @@ from keepsake.exceptions import WriteError
 from keepsake.metadata import Record
 from keepsake.spool import journal
 from keepsake.spool.journal import Changes, Taken
-from keepsake.util.files import replace_with
+from keepsake.util.files import replace_with, sync
 from keepsake.util.processes import has_ended, process_name
 
 FRESH_SECONDS = 30.0  # whoever records touches the entry every few seconds
@@ -169,7 +169,7 @@ class Entry:
             with suppress(FileNotFoundError):
                 descriptor = os.open(file.path, os.O_RDWR)
                 try:
-                    os.fsync(descriptor)
+                    sync(descriptor)
                 finally:
                     os.close(descriptor)
         self._synced = waiting

@@ -31,6 +31,7 @@ from keepsake.storage.writing import CREATE, replace, write_all
 PATIENCE = 2.0  # seconds that a claim is left to its writer, which needs some milliseconds
 _POLL = 0.01  # seconds
 _VOID = ""  # what a claim is for that was left empty
+_LATE = "/"  # what one is for that was empty for so long that others may have passed it over
 _VERSION = re.compile(r"[0-9a-f-]+")
 _TAKEN = (FileExistsError, PermissionError) if WINDOWS else FileExistsError
 
@@ -73,14 +74,14 @@ def claim(wanted: Wanted, temporary: str, is_current: Callable[[], bool]) -> tup
         return False, claims
     own, since = temporary[len(wanted.root) + 1 :], time.monotonic()
     while True:
-        path, begun = wanted.claim(len(claims)), time.monotonic()
+        path = wanted.claim(len(claims))
         file = _make(path, own)
-        if file == own:
-            return time.monotonic() - begun < PATIENCE / 2, [*claims, path]
+        if file in (own, _LATE):
+            return file == own, [*claims, path]
         if not is_current():
             return False, claims
         is_void = file == _VOID
-        if file and (begun - since > PATIENCE or not os.path.lexists(f"{wanted.root}/{file}")):
+        if file and (time.monotonic() - since > PATIENCE or not os.path.lexists(f"{wanted.root}/{file}")):
             wanted.finish(file)
             if not is_current():
                 return False, claims
@@ -94,6 +95,7 @@ def claim(wanted: Wanted, temporary: str, is_current: Callable[[], bool]) -> tup
 
 def _make(claim: str, file: str) -> str | None:
     """Claim a version for `file`, and return the file that it is claimed for now. None: it is to be tried again."""
+    begun = time.monotonic()
     try:
         os.symlink(file, claim)
         return file
@@ -109,7 +111,7 @@ def _make(claim: str, file: str) -> str | None:
         write_all(fd, file.encode())
     finally:
         os.close(fd)
-    return file
+    return file if time.monotonic() - begun < PATIENCE / 2 else _LATE
 
 
 def _read(claim: str) -> str | None:

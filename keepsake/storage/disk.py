@@ -22,6 +22,7 @@ from keepsake.storage import claims, reading, writing
 from keepsake.storage.base import TEMPORARY, UNREADABLE, ObjectInfo, Storage, check_key, is_key
 from keepsake.storage.reading import ABSENT, etag_of
 from keepsake.storage.writing import replace as _replace
+from keepsake.util.files import sync
 
 _BLOCK = 1 << 20  # bytes
 _REMEMBERED = 1000  # objects
@@ -161,7 +162,7 @@ class DiskStorage(Storage):
             with suppress(OSError):
                 os.utime(path)  # to the disk's time
             writing.stamp(fd, str(path), os.fstat(fd).st_mtime_ns)
-            writing.sync(fd)
+            sync(fd)
         finally:
             os.close(fd)
         return True
@@ -182,7 +183,7 @@ class DiskStorage(Storage):
 
     def ensure_writable(self) -> None:
         with self._errors("write", ""):
-            os.makedirs(self._root, exist_ok=True)
+            writing.make_directories(self._root)
 
     def _write(self, key: str, blocks: Iterable[bytes], publish: Publish, *, durable: bool = True) -> str:
         """Write a temporary file, let `publish` give it its name, and return its etag."""
@@ -220,7 +221,7 @@ class DiskStorage(Storage):
                 self._clock.note(status)
                 status = writing.stamp(fd, temporary, status.st_mtime_ns)
                 if durable:
-                    writing.sync(fd)
+                    sync(fd)
         finally:
             os.close(fd)
         return etag_of(status)

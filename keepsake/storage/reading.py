@@ -37,36 +37,52 @@ def open_to_read(path: str) -> tuple[int, os.stat_result]:
     The file is opened without waiting, because opening a pipe waits for somebody who writes to it.
     """
     try:
-        fd = again_if_stale(lambda: os.open(path, _READ | _NONBLOCK))
-    except BlockingIOError:  # a file server is calling a lease back
-        fd = os.open(path, _READ)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        if not os.path.islink(path):
-            raise
+        fd = os.open(path, _READ | _NONBLOCK)
+    except OSError as error:
+        fd = _open_after(error, path)
+    status = os.fstat(fd)
+    if stat.S_ISREG(status.st_mode):
+        return fd, status
+    os.close(fd)
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    raise OSError(errno.EINVAL, "It is not a file", path)
+
+
+def _open_after(error: OSError, path: str) -> int:
+    """Open a file that could not be opened because of `error`, or raise what says more."""
+    if error.errno == _STALE or isinstance(error, BlockingIOError):  # a file server calls a lease back
+        return again_if_stale(os.open, path, _READ)
+    if isinstance(error, ABSENT) and os.path.islink(path):
         raise OSError(errno.ELOOP, "It is a link that leads nowhere", path) from error
-    except PermissionError as error:  # Windows refuses to open a directory
-        if os.path.isdir(path):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path) from error
-        raise
-    try:
-        status = os.fstat(fd)
-        kind = stat.S_IFMT(status.st_mode)
-        if kind == stat.S_IFDIR:
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-        if kind != stat.S_IFREG:
-            raise OSError(errno.EINVAL, "It is not a file", path)
-    except OSError:
-        os.close(fd)
-        raise
-    return fd, status
+    if isinstance(error, PermissionError) and os.path.isdir(path):  # as Windows says
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path) from error
+    raise error
+
+
+def again_if_stale(call: Callable[..., T], *arguments: Any, **options: Any) -> T:
+    """Return what `call` returns. On NFS the file that a name stood for may be replaced before it is opened."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return call(*arguments, **options)
+        except OSError as error:
+            if error.errno != _STALE:
+                raise
+    return call(*arguments, **options)
 
 
 def read_whole(path: str) -> tuple[bytes, os.stat_result]:
     """Return a file's content and its status. They belong together unless somebody writes it in place meanwhile."""
-    for _ in range(_ATTEMPTS):
-        data, status = again_if_stale(lambda: _read_once(path))
+    try:
+        data, status = _read_once(path)
+    except OSError as error:
+        if error.errno != _STALE:
+            raise
+        data, status = again_if_stale(_read_once, path)
+    for _ in range(_ATTEMPTS - 1):
         if len(data) == status.st_size:
             break
+        data, status = again_if_stale(_read_once, path)
     return data, status
 
 
@@ -93,17 +109,6 @@ def fresh_status(fd: int) -> os.stat_result:
         with suppress(OSError):
             os.fchown(fd, -1, -1)  # changes nothing, but the answer carries the status
     return os.fstat(fd)
-
-
-def again_if_stale(call: Callable[[], T]) -> T:
-    """Return what `call` returns. On NFS the file that a name stood for may be replaced before it is opened."""
-    for _ in range(_ATTEMPTS - 1):
-        try:
-            return call()
-        except OSError as error:
-            if error.errno != _STALE:
-                raise
-    return call()
 
 
 class Range(io.RawIOBase):
@@ -174,9 +179,11 @@ def opened_directory(directory: str) -> Iterator[tuple[list[str], Callable[[str]
 
     def status(name: str) -> os.stat_result:
         if fd is not None:
-            with suppress(OSError):
+            try:
                 return os.stat(name, dir_fd=fd)  # a fifth quicker than by its path
-        return again_if_stale(lambda: os.stat(f"{directory}/{name}"))
+            except OSError:
+                pass
+        return again_if_stale(os.stat, f"{directory}/{name}")
 
     try:
         yield names, status

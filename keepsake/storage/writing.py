@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
 from keepsake.storage.reading import FLAGS, WINDOWS
+from keepsake.util.files import UNSUPPORTED
 
 CREATE = FLAGS | os.O_CREAT | os.O_EXCL | os.O_WRONLY
-_UNSUPPORTED = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENOTTY}
 _TICK = 0.02  # seconds: the clock by which a kernel stamps files has moved on by then
 _LONG_AGO = 1e9  # Unix seconds: a file system that says less knows no time
 _JUMP = 1.0  # seconds by which a clock has been set rather than adjusted
@@ -34,15 +34,6 @@ def stamp(fd: int, path: str, written: int) -> os.stat_result:
     except OSError:
         time.sleep(_TICK)  # then the next version has another time, unless the file system tells whole seconds only
     return os.fstat(fd)
-
-
-def sync(fd: int) -> None:
-    """Wait until a file is on the disk, where the file system has such a thing."""
-    try:
-        os.fsync(fd)
-    except OSError as error:
-        if error.errno not in _UNSUPPORTED:
-            raise  # the disk or the server did not take what was written
 
 
 def sync_directory(path: str) -> None:
@@ -85,8 +76,8 @@ def share(path: str, root: os.stat_result) -> None:
             os.chmod(path, stat.S_IMODE(status.st_mode) | bits)
 
 
-def make_directories(path: str, root: os.stat_result) -> None:
-    """Make a directory of the repository, and those above it that are missing; all are shared as the root is."""
+def make_directories(path: str, root: os.stat_result | None = None) -> None:
+    """Make a directory and those above it that are missing. They are shared as `root` is, or as their parents are."""
     try:
         os.mkdir(path)
     except FileExistsError:
@@ -96,7 +87,7 @@ def make_directories(path: str, root: os.stat_result) -> None:
         make_directories(os.path.dirname(path), root)
         make_directories(path, root)
     else:
-        share(path, root)
+        share(path, root or os.stat(os.path.dirname(path)))
 
 
 def become_like(path: Path, new: os.stat_result, directory: str) -> bool:
@@ -119,7 +110,7 @@ def _inherits_more(file: str) -> bool:
     try:
         return bool(os.listxattr(file))
     except OSError as error:
-        if error.errno in _UNSUPPORTED:
+        if error.errno in UNSUPPORTED:
             return False
         raise
 
@@ -155,4 +146,4 @@ class Clock:
 
 def is_on_own_disk(path: str) -> bool:
     """Whether a path lies on a block device of this machine, whose files are stamped by its own clock."""
-    return hasattr(os, "major") and os.major(os.stat(path).st_dev) != 0
+    return sys.platform == "linux" and os.major(os.stat(path).st_dev) != 0

@@ -1,10 +1,22 @@
-"""Writing small files so that a reader sees the old content or the new one, never a part."""
+"""Writing small files: a reader sees the old content or the new one, never a part."""
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
+
+UNSUPPORTED = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENOTTY}
+
+
+def sync(descriptor: int) -> None:
+    """Wait until a file is on the disk, where the file system has such a thing."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise  # the disk or the server did not take what was written
 
 
 def replace_with(target: Path, data: bytes, *, durable: bool = False) -> None:
@@ -18,7 +30,7 @@ def replace_with(target: Path, data: bytes, *, durable: bool = False) -> None:
             file.write(data)
             file.flush()
             if durable:
-                os.fsync(file.fileno())
+                sync(file.fileno())
         os.replace(temporary, target)
     except BaseException:
         with suppress(OSError):

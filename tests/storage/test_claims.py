@@ -89,13 +89,13 @@ def bench(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.Mo
         monkeypatch.setattr(os, "symlink", refuse)
     if request.param == "no links":
         monkeypatch.setattr(os, "link", refuse)
-    monkeypatch.setattr(claims, "PATIENCE", 0.01)
     monkeypatch.setattr(os, "fsync", lambda fd: None)  # no power is cut here
     return DiskBench(tmp_path / "repo")
 
 
 @pytest.fixture
 def interruption(bench: DiskBench, monkeypatch: pytest.MonkeyPatch) -> Interruption:
+    monkeypatch.setattr(claims, "PATIENCE", 0.01)
     return Interruption(monkeypatch)
 
 
@@ -162,8 +162,9 @@ def is_killed_at(interruption: Interruption, step: int, storage: Storage, name: 
     return [name]
 
 
-def test_a_claim_that_leads_elsewhere_moves_nothing(bench: DiskBench) -> None:
+def test_a_claim_that_leads_elsewhere_moves_nothing(bench: DiskBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever may write in the repository can make a claim; it is never followed out of there, nor to an object."""
+    monkeypatch.setattr(claims, "PATIENCE", 0.5)
     bench.seed({"a/k": b"0 ", "a/other": b"other"})
     outside = bench.root.parent / f"outside{TEMPORARY}"
     outside.write_bytes(b"outside")
@@ -236,12 +237,13 @@ def test_a_writer_that_was_stopped_while_its_claim_was_empty_gives_up(
     bench: DiskBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where a claim is a file, others may have passed it over by then."""
-    monkeypatch.setattr(os, "symlink", os.link)  # as where there are none: the file is no link's target
+    monkeypatch.setattr(os, "symlink", os.link)  # there are none: the file to link to does not exist
+    monkeypatch.setattr(claims, "PATIENCE", 0.1)
     wanted = claims.Wanted(str(bench.root), "a/k", "1-2-3")
     real = os.write
 
     def write(fd: int, data: bytes) -> int:
-        time.sleep(0.02)
+        time.sleep(0.06)
         return real(fd, data)
 
     monkeypatch.setattr(os, "write", write)
@@ -249,6 +251,7 @@ def test_a_writer_that_was_stopped_while_its_claim_was_empty_gives_up(
     assert claims.claim(wanted, temporary, lambda: True) == (False, [wanted.claim(0)])
     monkeypatch.setattr(os, "write", real)
     Path(wanted.claim(0)).write_bytes(b"")
+    monkeypatch.setattr(claims, "PATIENCE", 1.0)
     assert claims.claim(wanted, temporary, lambda: True) == (True, [wanted.claim(0), wanted.claim(1)])
 
 
