@@ -131,7 +131,9 @@ class Archive:
             table = self._find_table()
             if self._is_misplaced:
                 raise ValueError("its table of contents is not where its footer says")
-            expected = None if table is None else {entry.name: (entry.size, entry.mode, entry.xxh128) for entry in table}
+            expected = (
+                None if table is None else {entry.name: (entry.size, entry.mode, entry.xxh128) for entry in table}
+            )
             found = {}
             for entry, content in self._stream():
                 digest = ContentHash()

@@ -132,7 +132,7 @@ def test_files_that_cannot_be_read_are_left_out_with_a_warning(
 ) -> None:
     open_file, read = os.open, os.read
 
-    def open_unless_bad(path: Path, *arguments: Any) -> int:
+    def open_unless_bad(path: str, *arguments: Any) -> int:
         if os.path.basename(path) == "bad-open":
             raise PermissionError(errno.EACCES, "Permission denied")
         return open_file(path, *arguments)
@@ -161,7 +161,7 @@ def test_a_fifo_that_takes_a_files_place_does_not_block(
 ) -> None:
     write_files(tmp_path / "p", {"a": b"1"})
     os.mkfifo(tmp_path / "p/fifo")
-    walked = [("a", tmp_path / "p/a"), ("fifo", tmp_path / "p/fifo")]
+    walked = [("a", str(tmp_path / "p/a")), ("fifo", str(tmp_path / "p/fifo"))]
     monkeypatch.setattr(_snapshot, "walk_files", lambda *_: iter(walked))
     assert [entry.name for entry in freeze(tmp_path / "p", ".", tmp_path / "pack")] == ["a"]
     assert len(warnings_said) == 1
