@@ -203,6 +203,9 @@ def set_space_aside(file: BinaryIO, start: int, size: int) -> None:
     with suppress(ImportError, OSError, AttributeError):
         import ctypes
 
+        room = os.fstatvfs(file.fileno())
+        if size > room.f_bavail * room.f_frsize:
+            return  # the attempt would fill the disk
         allocate = ctypes.CDLL(None).fallocate
         allocate(file.fileno(), _KEEP_SIZE, ctypes.c_int64(start), ctypes.c_int64(size))
 

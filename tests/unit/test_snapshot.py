@@ -234,6 +234,16 @@ def test_without_allocation_files_are_copied_all_the_same(
     assert contents(freeze_files(tmp_path, FILES)) == FILES
 
 
+def test_more_space_than_there_is_is_not_set_aside(tmp_path: Path) -> None:
+    """A size may be a lie; blocks would be allocated until the disk is full."""
+    with open(tmp_path / "file", "wb") as file:
+        _snapshot.set_space_aside(file, 0, 1 << 60)
+        _snapshot.set_space_aside(file, 0, 2 * LARGE)
+    status = (tmp_path / "file").stat()
+    assert status.st_size == 0
+    assert status.st_blocks * 512 <= 3 * LARGE
+
+
 def test_a_limit_on_the_size_of_files_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     write_files(tmp_path / "p", {"model.pth": os.urandom(3 * LARGE)})
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
