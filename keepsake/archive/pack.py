@@ -68,7 +68,7 @@ def check_room(directory: Path) -> None:
         )
 
 
-Files = Iterable[tuple[str, Path]]  # POSIX names relative to the project directory, and where they are
+Files = Iterable[tuple[str, str]]  # POSIX names relative to the project directory, and where they are
 
 
 def freeze(project_dir: Path, path: str, target: Path, files: Files | None = None) -> list[FileEntry]:
@@ -117,7 +117,7 @@ def _copy_files(files: Files, pack: BinaryIO) -> list[FileEntry]:
             with _opened(path) as (source, status):
                 size, digest = _copy(source, status, pack)
         except _UnreadableError as error:
-            leave_out(str(path), str(error))
+            leave_out(path, str(error))
             if pack.tell() != start:
                 pack.seek(start)
                 pack.truncate()
@@ -132,7 +132,7 @@ class _UnreadableError(Exception):
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[int, os.stat_result]]:
+def _opened(path: str) -> Iterator[tuple[int, os.stat_result]]:
     """Open a regular file, and yield its descriptor and status."""
     try:
         source = os.open(path, _READ)
@@ -201,6 +201,9 @@ def set_space_aside(file: BinaryIO, start: int, size: int) -> None:
     with suppress(ImportError, OSError, AttributeError):
         import ctypes
 
+        room = os.fstatvfs(file.fileno())
+        if size > room.f_bavail * room.f_frsize:
+            return  # the attempt would fill the disk
         allocate = ctypes.CDLL(None).fallocate
         allocate(file.fileno(), _KEEP_SIZE, ctypes.c_int64(start), ctypes.c_int64(size))
 
@@ -231,7 +234,7 @@ class OpenFiles:
     Raises UnsuitableError, then or while one is read, for whatever `freeze` should deal with.
     """
 
-    def __init__(self, files: list[tuple[str, Path]]) -> None:
+    def __init__(self, files: list[tuple[str, str]]) -> None:
         self.entries: list[FileEntry] = []
         self._files: dict[str, BinaryIO] = {}
         if len(files) > _MANY:

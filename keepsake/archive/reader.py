@@ -68,6 +68,7 @@ class Archive:
         self._spool: Storage | None = None  # where the pack is, if that is the archive
         self._table: list[ArchiveEntry] | None = None
         self._has_looked = False
+        self._is_misplaced = False  # its table of contents, which is then not believed
 
     @property
     def has_table(self) -> bool:
@@ -128,7 +129,11 @@ class Archive:
         """
         with self._naming_errors():
             table = self._find_table()
-            expected = None if table is None else {entry.name: (entry.size, entry.xxh128) for entry in table}
+            if self._is_misplaced:
+                raise ValueError("its table of contents is not where its footer says")
+            expected = (
+                None if table is None else {entry.name: (entry.size, entry.mode, entry.xxh128) for entry in table}
+            )
             found = {}
             for entry, content in self._stream():
                 digest = ContentHash()
@@ -136,9 +141,9 @@ class Archive:
                     digest.update(part)
                     if progress:
                         progress(len(part))
-                found[entry.name] = (entry.size, digest.hexdigest())
+                found[entry.name] = (entry.size, entry.mode, digest.hexdigest())
                 if expected is not None and expected.get(entry.name) != found[entry.name]:
-                    raise ValueError(f"{entry.name}: its content does not fit its hash in the table of contents")
+                    raise ValueError(f"{entry.name}: it does not fit what the table of contents says of it")
             if expected is not None and len(expected) != len(found):
                 raise ValueError("its table of contents has files that the tar lacks")
 
@@ -231,7 +236,8 @@ class Archive:
             return None
         start = len(tail) - _toc.FOOTER_SIZE - footer.length
         if len(tail) < _TAIL and start != footer.offset:
-            return None  # the tail is the whole archive, and no writer puts a table there: the tar alone counts
+            self._is_misplaced = True  # the tail is the whole archive, and no writer puts a table there
+            return None  # the tar alone counts
         if start >= 0 and (entries := _toc.decode(tail[start : -_toc.FOOTER_SIZE], footer)) is not None:
             return entries
         with self._open(start=footer.offset, length=footer.length) as stream:  # proves that the archive is that large

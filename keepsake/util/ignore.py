@@ -37,7 +37,7 @@ def is_safe_name(name: str) -> bool:
     return not (_UNSAFE_NAME.search(name) or (_SYSTEM == "nt" and _UNSAFE_ON_WINDOWS.search(name)))
 
 
-def walk_files(project_dir: Path, path: str) -> Iterator[tuple[str, Path]]:
+def walk_files(project_dir: Path, path: str) -> Iterator[tuple[str, str]]:
     """Yield the files of `path`, a file or directory, in a fixed order: (POSIX name relative to `project_dir`, path).
 
     Left out are `.git` and its like, environments of Python and conda, repositories, spools, and what the project's
@@ -61,7 +61,7 @@ def walk_files(project_dir: Path, path: str) -> Iterator[tuple[str, Path]]:
         if not is_safe_name(found):
             leave_out(where, "a name that other systems take for another place")
         elif not (is_repository and _REPOSITORY_FILE.fullmatch(found)):
-            yield found, Path(where)
+            yield found, where
 
 
 def _relative_name(path: str) -> str:

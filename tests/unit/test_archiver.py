@@ -136,7 +136,7 @@ def test_a_file_that_cannot_be_read_is_left_out_with_a_warning(
     monkeypatch.setattr(ignore, "warn", said.append)
     ignore.leave_out.cache_clear()
     os.mkfifo(tmp_path / "p/fifo")
-    files = [(name, tmp_path / "p" / name) for name in ("fifo", "missing", "model.pth")]
+    files = [(name, str(tmp_path / "p" / name)) for name in ("fifo", "missing", "model.pth")]
     monkeypatch.setattr(writer, "walk_files", lambda *_: iter(files))
     assert [entry.name for entry in freeze(tmp_path / "p", ".", spool, ID).entries] == ["model.pth"]
     assert len(said) == 2

@@ -42,7 +42,7 @@ def make(directory: Path, *names: str, ignore: str | None = None) -> Path:
 
 def walk(directory: Path, path: str = ".") -> list[str]:
     found = list(walk_files(directory, path))
-    assert all(file == directory / name for name, file in found)
+    assert all(file == str(directory / name) for name, file in found)
     return [name for name, _ in found if name != ".keepsakeignore"]
 
 

@@ -132,7 +132,7 @@ def test_files_that_cannot_be_read_are_left_out_with_a_warning(
 ) -> None:
     open_file, read = os.open, os.read
 
-    def open_unless_bad(path: Path, *arguments: Any) -> int:
+    def open_unless_bad(path: str, *arguments: Any) -> int:
         if os.path.basename(path) == "bad-open":
             raise PermissionError(errno.EACCES, "Permission denied")
         return open_file(path, *arguments)
@@ -161,7 +161,7 @@ def test_a_fifo_that_takes_a_files_place_does_not_block(
 ) -> None:
     write_files(tmp_path / "p", {"a": b"1"})
     os.mkfifo(tmp_path / "p/fifo")
-    walked = [("a", tmp_path / "p/a"), ("fifo", tmp_path / "p/fifo")]
+    walked = [("a", str(tmp_path / "p/a")), ("fifo", str(tmp_path / "p/fifo"))]
     monkeypatch.setattr(_snapshot, "walk_files", lambda *_: iter(walked))
     assert [entry.name for entry in freeze(tmp_path / "p", ".", tmp_path / "pack")] == ["a"]
     assert len(warnings_said) == 1
@@ -232,6 +232,16 @@ def test_without_allocation_files_are_copied_all_the_same(
 
     monkeypatch.setattr(ctypes, "CDLL", library)
     assert contents(freeze_files(tmp_path, FILES)) == FILES
+
+
+def test_more_space_than_there_is_is_not_set_aside(tmp_path: Path) -> None:
+    """A size may be a lie; blocks would be allocated until the disk is full."""
+    with open(tmp_path / "file", "wb") as file:
+        _snapshot.set_space_aside(file, 0, 1 << 60)
+        _snapshot.set_space_aside(file, 0, 2 * LARGE)
+    status = (tmp_path / "file").stat()
+    assert status.st_size == 0
+    assert status.st_blocks * 512 <= 3 * LARGE
 
 
 def test_a_limit_on_the_size_of_files_is_told_and_leaves_nothing(tmp_path: Path) -> None:
