@@ -15,7 +15,10 @@ import pytest
 from keepsake.archive.reader import Archive
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, ReadError, ValidationError, WriteError
 from keepsake.restoring import checkout as _checkout
-from keepsake.restoring.checkout import Plan, checkout, undo
+from keepsake.restoring import configuration as _configuration
+from keepsake.restoring import undo as _undo
+from keepsake.restoring.checkout import Plan, checkout
+from keepsake.restoring.undo import undo
 from tests.storage.memory import MemoryStorage
 from tests.unit.archives import KEY, archive_bytes, freeze_files, member, plain_archive, read_files, stored, write_files
 
