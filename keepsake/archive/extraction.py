@@ -109,15 +109,17 @@ class NewFile:
     def _leave_hole(self, first: bytes | memoryview) -> None:
         """Skip the zeros and write one byte. A file system that only takes bytes in a row gets the zeros, too."""
         hole, self._hole = self._hole, 0
-        start = os.lseek(self._descriptor, 0, os.SEEK_CUR)
-        try:
+        with suppress(OSError):
             os.lseek(self._descriptor, hole, os.SEEK_CUR)
-            os.write(self._descriptor, first)
-        except OSError:
-            os.lseek(self._descriptor, start, os.SEEK_SET)
-            while hole:
-                hole -= os.write(self._descriptor, _ZEROS[: min(hole, _HOLE)])
-            os.write(self._descriptor, first)
+            try:
+                os.write(self._descriptor, first)
+            except OSError:
+                os.lseek(self._descriptor, -hole, os.SEEK_CUR)
+                raise
+            return
+        while hole:
+            hole -= os.write(self._descriptor, _ZEROS[: min(hole, _HOLE)])
+        os.write(self._descriptor, first)
 
 
 def _is_zero(block: memoryview) -> bool:

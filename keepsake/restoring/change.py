@@ -68,8 +68,6 @@ class Change:
         except BaseException:
             self._roll_back()
             raise
-        finally:
-            self._mover.close()
 
     def _at(self, name: str) -> str:
         return f"{self._directory}/{name}"

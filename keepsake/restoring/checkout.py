@@ -207,4 +207,3 @@ def _stage(put: dict[str, _File], place: str) -> None:
         if file.staged is not None:
             os.makedirs(os.path.dirname(f"{new}/{name}"), exist_ok=True)
             mover.move(file.staged, f"{new}/{name}")
-    mover.close()

@@ -30,10 +30,8 @@ class Watch:
         """Say what is going to change, if the configuration files in `staged` (name → file) are put into place."""
         name = next((name for name in NAMES if name in staged or (self._directory / name).is_file()), None)
         if name in staged:
-            after = _loaded(staged[name])
-            self._compare(
-                after and after._replace(directory=self._directory), f"{name} is part of what was saved: ", "will be"
-            )
+            after = _loaded(staged[name])._replace(directory=self._directory)
+            self._compare(after, f"{name} is part of what was saved: ", "will be")
 
     def tell(self) -> None:
         """Say what has changed."""
@@ -41,7 +39,7 @@ class Watch:
 
     def _compare(self, after: Config | None, start: str, verb: str, end: str = "") -> None:
         before = self._before
-        if before is None or before is _UNREADABLE or after is None:
+        if before is None or before == _UNREADABLE or after is None:
             return
         is_elsewhere = before.directory != after.directory and _is_relative(after.repository) and not self._is_empty
         if before.repository != after.repository or is_elsewhere:

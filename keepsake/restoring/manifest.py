@@ -33,7 +33,7 @@ class Manifest:
     def write(self, area: str) -> None:
         """Write the list into `area`, whole or not at all."""
         temporary = f"{area}/{FILE}.new"
-        with open(temporary, "w", encoding="utf-8", opener=_open_private) as file:
+        with open(temporary, "w", encoding="utf-8", opener=open_private) as file:
             file.write(json.dumps(vars(self)))
         os.replace(temporary, f"{area}/{FILE}")
 
@@ -80,11 +80,14 @@ def _parse(values: dict[str, Any]) -> Manifest:
             raise ValueError(f"{numbers!s:.100} is not a pair of numbers")
     names = [*manifest.overwritten, *manifest.directories]
     names += [*manifest.links, *manifest.put, *manifest.added, *manifest.modes]
+    if not set(manifest.overwritten) >= {*manifest.links, *manifest.put}:
+        raise ValueError("it contradicts itself")
     for name in names:
         if not is_safe_name(name) or any(part.casefold() in RESERVED for part in name.split("/")):
             raise ValueError(f"the name {name!r} could lead out of the directory")
     return manifest
 
 
-def _open_private(path: str, flags: int) -> int:
+def open_private(path: str, flags: int) -> int:
+    """Open a new file that nobody else can read; for `open(opener=...)`."""
     return os.open(path, flags | os.O_EXCL, 0o600)

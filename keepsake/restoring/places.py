@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import stat
 import tempfile
@@ -12,9 +13,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from keepsake.exceptions import WriteError
-from keepsake.restoring.manifest import FILE, Stamp
+from keepsake.restoring.manifest import FILE, Stamp, open_private
 
 AREA = ".keepsake"
+_BLOCK = 256 << 10  # bytes
+_WORKSPACE = "checkout-"
+_COPY = ".keepsake-checkout-"  # a file beside the one that it is going to replace
 _STALE = 24 * 3600.0  # seconds after which files on their way were left by a crash
 
 
@@ -26,7 +30,8 @@ def workspace(directory: str) -> Iterator[str]:
     try:
         os.makedirs(area, exist_ok=True)
         _bring_back_undo(Path(area))
-        path = _make_workspace(area)
+        _remove_stale(area, _WORKSPACE)
+        path = tempfile.mkdtemp(prefix=_WORKSPACE, dir=area)
         try:
             yield path
         finally:
@@ -39,18 +44,22 @@ def workspace(directory: str) -> Iterator[str]:
                 os.rmdir(empty)
 
 
-def _make_workspace(area: str) -> str:
-    for old in Path(area).glob("checkout-*"):
+def _remove_stale(directory: str, prefix: str) -> None:
+    """Remove what a crash left there long ago."""
+    for old in Path(directory).glob(f"{prefix}*"):
         with suppress(OSError):
-            if time.time() - old.stat().st_mtime > _STALE:
+            if time.time() - old.lstat().st_mtime <= _STALE:
+                continue
+            if old.is_dir() and not old.is_symlink():
                 shutil.rmtree(old, ignore_errors=True)
-    return tempfile.mkdtemp(prefix="checkout-", dir=area)
+            else:
+                old.unlink()
 
 
 def _bring_back_undo(area: Path) -> None:
     """Finish what a kill interrupted just when one undo area was to take the place of another."""
     if not (area / "undo").exists():
-        for previous in area.glob(f"checkout-*/previous/{FILE}"):
+        for previous in area.glob(f"{_WORKSPACE}*/previous/{FILE}"):
             move_tree(str(previous.parent), str(area / "undo"))
             break
 
@@ -106,36 +115,27 @@ class Mover:
     """Moves files, also between file systems and wherever a rename is refused: a copy then takes the last step."""
 
     def __init__(self) -> None:
-        self._workspaces: dict[str, str] = {}  # directory → workspace in it, from where a rename is possible
+        self._far: set[str] = set()  # directories into which nothing can be renamed
 
     def move(self, source: str, target: str) -> bool:
         """Move a file or link over what is at `target`, in one step. Return whether it was copied."""
         parent = os.path.dirname(target)
-        if parent not in self._workspaces:
+        if parent not in self._far:
             with suppress(OSError):
                 os.replace(source, target)
                 return False
-        step = f"{self._workspace_in(parent)}/file"
+            _remove_stale(parent, _COPY)
+            self._far.add(parent)
+        step = f"{parent}/{_COPY}{secrets.token_hex(8)}"
         copy(source, step)
-        os.replace(step, target)
+        try:
+            os.replace(step, target)
+        except BaseException:
+            os.unlink(step)
+            raise
         with suppress(OSError):
             os.unlink(source)
         return True
-
-    def _workspace_in(self, directory: str) -> str:
-        if directory not in self._workspaces:
-            area = f"{directory}/{AREA}"
-            os.makedirs(area, exist_ok=True)
-            self._workspaces[directory] = _make_workspace(area)
-        return self._workspaces[directory]
-
-    def close(self) -> None:
-        """Remove what the copies needed."""
-        for directory, path in self._workspaces.items():
-            shutil.rmtree(path, ignore_errors=True)
-            with suppress(OSError):
-                os.rmdir(f"{directory}/{AREA}")
-        self._workspaces = {}
 
 
 def move_tree(source: str, target: str) -> None:
@@ -153,7 +153,11 @@ def copy(source: str, target: str) -> None:
     If it raises, nothing is at `target`.
     """
     try:
-        shutil.copyfile(source, target, follow_symlinks=False)
+        if os.path.islink(source):
+            os.symlink(os.readlink(source), target)
+        else:
+            with open(source, "rb") as old, open(target, "xb", opener=open_private) as new:
+                shutil.copyfileobj(old, new, _BLOCK)
     except BaseException:
         with suppress(OSError):
             os.unlink(target)
