@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from keepsake.repository.copying import Copied
     from keepsake.repository.doctor import Diagnosis
     from keepsake.restoring.checkout import Plan
+    from keepsake.restoring.undo import Undone
 
 Target = tuple[Experiment, "Checkpoint | None"]  # an experiment, or one of its checkpoints
 
@@ -203,9 +204,9 @@ class Project:
         return {**self.__dict__, "_opened": None}
 
 
-def undo_checkout(directory: str | os.PathLike[str] = ".") -> list[str]:
-    """Undo the last checkout into a directory; return the names of the files that are as before again."""
-    from keepsake.restoring.checkout import undo
+def undo_checkout(directory: str | os.PathLike[str] = ".") -> Undone:
+    """Take back the last checkout into a directory; return the names of the files concerned."""
+    from keepsake.restoring.undo import undo
 
     return undo(Path(directory))
 

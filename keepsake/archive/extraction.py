@@ -4,65 +4,132 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from keepsake.archive.contents import check_name
-from keepsake.archive.pack import set_space_aside
+from keepsake.archive.pack import LARGE, set_space_aside
 from keepsake.exceptions import WriteError
+
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+_HOLE = 64 << 10  # bytes; a run of zeros is left out from this length on
+_ZEROS = bytes(_HOLE)
 
 
 class Extraction:
     """Makes new files in `directory`, and the directories they need; never writes to or through what was there."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self._directory = str(directory)
         self._made: set[str] = set()
 
     @contextmanager
-    def create(self, name: str, size: int, mode: int, mtime_ns: int) -> Iterator[BinaryIO]:
+    def create(self, name: str, size: int, mode: int, mtime_ns: int, *, is_dense: bool = True) -> Iterator[NewFile]:
         """Open a new file for `size` bytes, with the permissions in `mode`. If the block raises, it is gone again.
 
+        Space is set aside for a file that `is_dense`; any other may get holes where it has long runs of zeros.
         Raises ValueError for a name that could lead elsewhere, WriteError for what the disk or the directory says.
         """
         check_name(name)
-        path = self._directory / name
+        path = f"{self._directory}/{name}"
         try:
-            self._make_directory(os.path.dirname(name))
-            with open(path, "xb", opener=_open_new) as file:
+            self._make_directory(name.rpartition("/")[0])
+            descriptor = os.open(path, _FLAGS, 0o600)
+            try:
                 try:
-                    set_space_aside(file, 0, size)
+                    if is_dense and size >= LARGE:
+                        with open(descriptor, "wb", buffering=0, closefd=False) as large:
+                            set_space_aside(large, 0, size)
+                    file = NewFile(descriptor)
                     yield file
-                    file.flush()
-                    _set_attributes(file, path, mode, mtime_ns)
-                except BaseException:
-                    path.unlink(missing_ok=True)
-                    raise
+                    file.finish()
+                    _set_attributes(descriptor, path, mode, mtime_ns)
+                finally:
+                    os.close(descriptor)
+            except BaseException:
+                with suppress(FileNotFoundError):
+                    os.unlink(path)
+                raise
         except OSError as error:
             raise WriteError(f"Cannot write {path}: {error.strerror or error}") from error
 
     def _make_directory(self, name: str) -> None:
         if name in self._made:
             return
-        self._directory.mkdir(parents=True, exist_ok=True)
-        parts = name.split("/") if name else []
-        for depth in range(1, len(parts) + 1):
-            path = self._directory.joinpath(*parts[:depth])
+        os.makedirs(self._directory, exist_ok=True)
+        path = self._directory
+        for part in name.split("/") if name else []:
+            path = f"{path}/{part}"
             with suppress(FileExistsError):
-                path.mkdir()
-            if not stat.S_ISDIR(path.lstat().st_mode):
+                os.mkdir(path)
+            if not stat.S_ISDIR(os.lstat(path).st_mode):
                 raise WriteError(f"Cannot write below {path}: it is a link or a file, not a directory.")
         self._made.add(name)
 
 
-def _open_new(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
+class NewFile:
+    """A new file that is written from its beginning to its end, with holes in place of long runs of zeros."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._hole = 0  # bytes of zeros that are still to be left out
+
+    def writelines(self, parts: Iterable[bytes | memoryview]) -> None:
+        """Write parts one after another."""
+        for part in parts:
+            self.write(part)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write `data` whole."""
+        view = memoryview(data)
+        start = 0
+        for end in range(0, len(view) - _HOLE + 1, _HOLE):
+            if _is_zero(view[end : end + _HOLE]):
+                if start < end:
+                    self._write(view[start:end])
+                self._hole += _HOLE
+                start = end + _HOLE
+        if start < len(view):
+            self._write(view[start:])
+
+    def finish(self) -> None:
+        """Give the file its length if it ends in a hole."""
+        if self._hole:
+            self._hole -= 1
+            self._write(b"\0")
+
+    def _write(self, data: bytes | memoryview) -> None:
+        if self._hole:
+            self._leave_hole(data[:1])
+            data = memoryview(data)[1:]
+        while data and (count := os.write(self._descriptor, data)) < len(data):
+            data = memoryview(data)[count:]
+
+    def _leave_hole(self, first: bytes | memoryview) -> None:
+        """Skip the zeros and write one byte. A file system that only takes bytes in a row gets the zeros, too."""
+        hole, self._hole = self._hole, 0
+        with suppress(OSError):
+            os.lseek(self._descriptor, hole, os.SEEK_CUR)
+            try:
+                os.write(self._descriptor, first)
+            except OSError:
+                os.lseek(self._descriptor, -hole, os.SEEK_CUR)
+                raise
+            return
+        while hole:
+            hole -= os.write(self._descriptor, _ZEROS[: min(hole, _HOLE)])
+        os.write(self._descriptor, first)
 
 
-def _set_attributes(file: BinaryIO, path: Path, mode: int, mtime_ns: int) -> None:
-    target = file.fileno() if os.chmod in os.supports_fd and os.utime in os.supports_fd else path
-    os.chmod(target, mode & 0o777)  # never setuid, setgid or sticky
-    with suppress(OSError, OverflowError):  # a time that this file system can't keep is not worth failing for
+def _is_zero(block: memoryview) -> bool:
+    return not block[0] and not block[-1] and block.tobytes() == _ZEROS
+
+
+def _set_attributes(descriptor: int, path: str, mode: int, mtime_ns: int) -> None:
+    """Set permissions and time. A file system that keeps neither is not worth failing for: the content is whole."""
+    target = descriptor if os.chmod in os.supports_fd and os.utime in os.supports_fd else path
+    with suppress(OSError):
+        os.chmod(target, mode & 0o777)  # never setuid, setgid or sticky
+    with suppress(OSError, OverflowError):
         os.utime(target, ns=(mtime_ns, mtime_ns))

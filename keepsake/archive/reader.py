@@ -40,6 +40,8 @@ __all__ = ["Archive", "ArchiveEntry"]
 
 _BLOCK = 256 << 10  # bytes
 _MUCH = 4 << 20  # bytes from which threads pay
+_SMALL = 64 << 10  # bytes up to which a file is sooner unpacked than handed to a thread
+_ZEROS_SHRINK = 100  # times, at least
 _TAIL = 64 << 10  # bytes read at first: the table of about two thousand files
 _MAX_HEADER = 1 << 20  # bytes of tar headers between two files
 _REGULAR = (b"0", b"\0", b"7")  # types of tar members
@@ -114,7 +116,8 @@ class Archive:
         entries = []
         with self._naming_errors():
             for entry, content in self._contents(wanted):
-                with extraction.create(entry.name, entry.size, entry.mode, entry.mtime_ns) as file:
+                about = (entry.name, entry.size, entry.mode, entry.mtime_ns)
+                with extraction.create(*about, is_dense=_is_dense(entry)) as file:
                     for parts in content:  # not in one call: for much larger ones than of 64 KiB, Linux takes memory
                         file.writelines(parts)  # that a virtual machine may have to get from its host first
                         if progress:
@@ -289,9 +292,14 @@ def _runs(places: list[int]) -> list[range]:
 
 
 def _pays(entries: list[ArchiveEntry]) -> bool:
-    """Whether to unpack in several threads: what was stored uncompressed takes longer to hand over than to check."""
+    """Whether to unpack in several threads: small files and what was stored take longer to hand over than to unpack."""
     size = sum(entry.size for entry in entries)
-    return size > _MUCH and sum(sum(entry.members) for entry in entries) < size
+    return size > max(_MUCH, _SMALL * len(entries)) and sum(sum(entry.members) for entry in entries) < size
+
+
+def _is_dense(entry: ArchiveEntry) -> bool:
+    """Whether no part of a file shrinks so much that it may be a hole."""
+    return bool(entry.members) and all(_ZEROS_SHRINK * size > entry.chunk for size in entry.members[:-1])
 
 
 def _unpack(data: bytes, entry: ArchiveEntry, index: int, following: ArchiveEntry | None) -> Parts:

@@ -18,6 +18,7 @@ from keepsake.util import console
 
 if TYPE_CHECKING:
     from keepsake.restoring.checkout import Plan
+    from keepsake.restoring.undo import Undone
 
 NAMES_SHOWN = 5  # of the files that would be overwritten
 
@@ -31,7 +32,7 @@ $ keepsake checkout 9f02c7d -o /tmp/best
 Only the weights:
 $ keepsake checkout 9f02c7d --path model.pth
 
-Put back what the last checkout overwrote:
+Take back the last checkout:
 $ keepsake checkout --undo
 """
 
@@ -41,7 +42,9 @@ $ keepsake checkout --undo
 @click.option("-o", "--output-directory", metavar="DIR", help="Output directory. Default: the project's")
 @click.option("-f", "--force", is_flag=True, help="Do not ask, even if the directory is not empty")
 @click.option("--path", metavar="PATH", help="Only this file or directory. Default: all files")
-@click.option("--undo", is_flag=True, help="Put back what the last checkout overwrote")
+@click.option(
+    "--undo", is_flag=True, help="Take back the last checkout: put back what it overwrote, remove what it added"
+)
 @click.pass_context
 def checkout(
     ctx: click.Context, /, id: str | None, output_directory: str | None, force: bool, path: str | None, undo: bool
@@ -56,7 +59,7 @@ def checkout(
         raise click.UsageError("--undo takes no ID." if undo else "Missing argument 'ID'.", ctx)
     if id is None:
         directory = _target(settings, output_directory)
-        console.say(f'Put back {_files(undo_checkout(directory))} in "{directory}"')
+        console.say(f'{_done(undo_checkout(directory))} in "{directory}"')
         return
     project = open_project(settings)
     experiment, checkpoint = project.target(id)
@@ -97,12 +100,28 @@ def _ask(plan: Plan, directory: Path, output_directory: str | None) -> bool:
     """Say in short what the checkout would do, and ask."""
     undo = "keepsake checkout --undo" + (f" -o {shlex.quote(output_directory)}" if output_directory else "")
     console.warn(f'The directory "{directory}" is not empty.')
+    modes = f" It would change the permissions of {_files([*plan.modes])}." if plan.modes else ""
     console.warn(
-        f"This checkout would overwrite {_files(plan.changed)}; {len(plan.new)} new, {len(plan.same)} the same."
+        f"This checkout would overwrite {_files(plan.changed)}; {len(plan.new)} new, {len(plan.same)} the same.{modes}"
         + (f"\nWhat it overwrites is kept: `{undo}` puts it back." if plan.changed else "")
     )
     click.echo()
     return confirm()
+
+
+def _done(undone: Undone) -> str:
+    """Say in short what an undo did."""
+    parts = [
+        f"{verb} {_files(names)}"
+        for verb, names in (
+            ("put back", undone.restored),
+            ("removed", undone.removed),
+            ("put back the permissions of", undone.modes),
+        )
+        if names
+    ]
+    text = ", ".join(parts) or "nothing had to be put back"
+    return text[0].upper() + text[1:]
 
 
 def _files(names: list[str]) -> str:

@@ -1,0 +1,221 @@
+"""Changing a directory: all or nothing, and so that the last change can be taken back.
+
+DIRECTORY/.keepsake/checkout-…/     a workspace
+                        files/      the new files, under their names
+                        previous/   the undo area of an earlier change
+                    undo/           what the last change overwrote, and a list of what it did
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+
+from keepsake.exceptions import WriteError
+from keepsake.restoring.manifest import FILE, Manifest
+from keepsake.restoring.places import AREA, Mover, Places, copy, duplicate, move_tree, stamp
+
+
+class Change:
+    """One change of a directory.
+
+    Args:
+        directory: what is changed.
+        workspace: a private directory whose `files` go into `directory`.
+        put: the names of these files.
+        remove: the names of files that are taken away.
+        modes: permissions for files that stay.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        workspace: str,
+        put: Iterable[str],
+        remove: Iterable[str] = (),
+        modes: Mapping[str, int] | None = None,
+    ) -> None:
+        self._directory = directory
+        self._new = f"{workspace}/files"
+        self._kept = f"{workspace}/undo"  # becomes the undo area
+        self._previous = f"{workspace}/previous"
+        self._undo = f"{directory}/{AREA}/undo"
+        self._put, self._remove, self._modes = list(put), list(remove), dict(modes or {})
+        self._mover = Mover()
+        self._begun: list[str] = []  # names of files and new directories that may have changed
+        self._not_kept: set[str] = (
+            set()
+        )  # files that can be neither linked nor read: they are moved when it's their turn
+        self._is_kept = False
+
+    def apply(self) -> None:
+        """Do it. If it raises, all is as it was before."""
+        if not (self._put or self._remove or self._modes):
+            return
+        try:
+            self._keep()
+            for name, mode in self._modes.items():
+                self._begun.append(name)
+                with suppress(OSError):  # the content is right, whatever this file system makes of permissions
+                    os.chmod(self._at(name), mode)
+            self._put_files()
+            for name in self._remove:
+                self._begin(name)
+                if name not in self._not_kept:
+                    os.unlink(self._at(name))
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def _at(self, name: str) -> str:
+        return f"{self._directory}/{name}"
+
+    # Before anything is changed
+
+    def _keep(self) -> None:
+        """Make the undo area anew, with all that is going to be overwritten."""
+        os.mkdir(self._kept, 0o700)
+        self._is_kept = True
+        self._manifest = manifest = Manifest(self._directory, os.stat(self._kept).st_ino)
+        places = Places(self._directory)
+        for name in (*self._put, *self._remove):
+            if (status := places.look(name)) is None:
+                continue
+            manifest.overwritten.append(name)
+            if stat.S_ISLNK(status.st_mode):
+                manifest.links[name] = os.readlink(self._at(name))
+            else:
+                self._back_up(name)
+        overwritten = set(manifest.overwritten)
+        for name in self._put:
+            stamps = manifest.put if name in overwritten else manifest.added
+            stamps[name] = stamp(f"{self._new}/{name}") or [0, 0]
+        for name, mode in self._modes.items():
+            manifest.modes[name] = [stat.S_IMODE(os.lstat(self._at(name)).st_mode), mode]
+        parents = {parent for name in self._put for parent in _parents(name)}
+        manifest.directories = sorted(parent for parent in parents if not places.has_directory(parent))
+        manifest.write(self._kept)
+        self._replace_undo_area()
+
+    def _back_up(self, name: str) -> None:
+        try:
+            duplicate(self._at(name), f"{self._kept}/files/{name}")
+        except OSError:
+            self._not_kept.add(name)
+
+    def _replace_undo_area(self) -> None:
+        if os.path.lexists(self._undo):
+            if os.path.islink(self._undo) or not os.path.lexists(f"{self._undo}/{FILE}"):
+                raise WriteError(f"{self._undo} is not what a checkout keeps. Move it away and try again.")
+            move_tree(self._undo, self._previous)
+        move_tree(self._kept, self._undo)
+
+    # The change itself
+
+    def _put_files(self) -> None:
+        """Move the new files into place. A directory that is new as a whole is moved at once."""
+        is_new = set(self._manifest.directories).__contains__
+        copied = False
+        pending = [""] if self._put else []
+        while pending:
+            prefix = pending.pop()
+            for entry in sorted(os.scandir(f"{self._new}/{prefix}"), key=lambda entry: entry.name):
+                name = prefix + entry.name
+                if not entry.is_dir(follow_symlinks=False):
+                    copied |= self._put_file(name)
+                elif not (is_new(name) and self._put_directory(name)):
+                    pending.append(f"{name}/")
+        if copied:
+            self._manifest.write(self._undo)
+
+    def _put_file(self, name: str) -> bool:
+        self._begin(name)
+        copied = self._mover.move(f"{self._new}/{name}", self._at(name))
+        if copied:
+            stamps = self._manifest.added if name in self._manifest.added else self._manifest.put
+            stamps[name] = stamp(self._at(name)) or stamps[name]
+        return copied
+
+    def _put_directory(self, name: str) -> bool:
+        """Return whether the directory is there with all its files; if not, it is there and empty."""
+        self._begun.append(name)
+        try:
+            os.rename(f"{self._new}/{name}", self._at(name))
+        except OSError:
+            os.mkdir(self._at(name))
+            return False
+        return True
+
+    def _begin(self, name: str) -> None:
+        self._begun.append(name)
+        if name in self._not_kept:
+            os.makedirs(os.path.dirname(f"{self._undo}/files/{name}"), exist_ok=True)
+            self._mover.move(self._at(name), f"{self._undo}/files/{name}")
+
+    # If it fails
+
+    def _roll_back(self) -> None:
+        failed = []
+        for name in reversed(self._begun):
+            try:
+                self._restore(name)
+            except OSError:
+                failed.append(name)
+        if failed:
+            raise WriteError(
+                f"Cannot put back {', '.join(failed[:5])} in {self._directory} after a failed checkout. What was there "
+                f"is kept in {self._undo}: `keepsake checkout --undo` tries again."
+            )
+        if self._begun:
+            self._remove_directories()
+        if self._is_kept and not os.path.lexists(self._kept) and os.path.lexists(self._undo):
+            move_tree(self._undo, self._kept)
+        if os.path.lexists(self._previous) and not os.path.lexists(self._undo):
+            move_tree(self._previous, self._undo)
+
+    def _restore(self, name: str) -> None:
+        target, backup = self._at(name), f"{self._undo}/files/{name}"
+        if name in self._manifest.modes:
+            with suppress(OSError):
+                os.chmod(target, self._manifest.modes[name][0])
+        elif name in self._manifest.links:
+            link = f"{self._new}.link"
+            os.symlink(self._manifest.links[name], link)
+            self._mover.move(link, target)
+        elif os.path.lexists(backup):
+            if not (os.path.lexists(target) and os.path.samefile(backup, target)):
+                self._mover.move(backup, target)
+        elif name in self._manifest.added:
+            with suppress(FileNotFoundError):
+                os.unlink(target)
+        elif name in self._manifest.directories:
+            self._take_back(name)
+
+    def _take_back(self, directory: str) -> None:
+        """Take back a new directory as a whole, or else its files one by one."""
+        try:
+            os.rename(self._at(directory), f"{self._new}/{directory}")
+        except OSError:
+            for name in self._manifest.added:
+                if name.startswith(f"{directory}/"):
+                    with suppress(FileNotFoundError):
+                        os.unlink(self._at(name))
+
+    def _remove_directories(self) -> None:
+        for name in reversed(self._manifest.directories):
+            with suppress(OSError):
+                os.rmdir(self._at(name))
+
+
+def stage_backup(kept: str, name: str, workspace: str) -> None:
+    """Make a kept file one that a change puts back. If it has other names somewhere, only its content is taken."""
+    source, target = f"{kept}/{name}", f"{workspace}/files/{name}"
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    (duplicate if os.lstat(source).st_nlink == 1 else copy)(source, target)
+
+
+def _parents(name: str) -> list[str]:
+    parts = name.split("/")
+    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]

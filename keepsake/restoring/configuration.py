@@ -1,0 +1,65 @@
+"""Which repository a directory's project uses, before and after its files are restored."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from keepsake.config import CONFIG_NAMES, DEPRECATED_NAMES, Config, find_config, load_config, redact_url
+from keepsake.exceptions import KeepsakeError
+from keepsake.util.console import warn
+
+NAMES = (*CONFIG_NAMES, *DEPRECATED_NAMES)  # the first that is there counts
+_UNREADABLE = Config("one that cannot be read", Path())
+
+
+class Watch:
+    """Sees whether another repository is used after a change.
+
+    Args:
+        directory: the directory that is changed.
+        is_empty: whether nothing is in it before, so that what comes is a copy of a project beside the original.
+    """
+
+    def __init__(self, directory: Path, is_empty: bool = False) -> None:
+        self._directory = directory
+        self._is_empty = is_empty
+        self._before = _configured(directory)
+
+    def announce(self, staged: dict[str, Path]) -> None:
+        """Say what is going to change, if the configuration files in `staged` (name → file) are put into place."""
+        name = next((name for name in NAMES if name in staged or (self._directory / name).is_file()), None)
+        if name in staged:
+            after = _loaded(staged[name])._replace(directory=self._directory)
+            self._compare(after, f"{name} is part of what was saved: ", "will be")
+
+    def tell(self) -> None:
+        """Say what has changed."""
+        self._compare(_configured(self._directory), "", "is now", ". `keepsake checkout --undo` takes that back")
+
+    def _compare(self, after: Config | None, start: str, verb: str, end: str = "") -> None:
+        before = self._before
+        if before is None or before == _UNREADABLE or after is None:
+            return
+        is_elsewhere = before.directory != after.directory and _is_relative(after.repository) and not self._is_empty
+        if before.repository != after.repository or is_elsewhere:
+            old, new = (redact_url(url) for url in (before.repository, after.repository))
+            where = f" (relative to {before.directory})" if old == new else ""
+            warn(
+                f"{start}The repository of the project in {self._directory} {verb} {new} instead of {old}{where}{end}."
+            )
+
+
+def _configured(directory: Path) -> Config | None:
+    path = find_config(directory)
+    return None if path is None else _loaded(path)
+
+
+def _loaded(path: Path) -> Config:
+    with suppress(KeepsakeError):
+        return load_config(path)
+    return _UNREADABLE
+
+
+def _is_relative(url: str) -> bool:
+    return url.startswith("file://") and not url.startswith(("file:///", "file://~"))

@@ -1,0 +1,93 @@
+"""The list of what a change did to a directory: written before the change begins, read to take it back."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from keepsake.exceptions import ReadError
+from keepsake.util.ignore import is_safe_name
+
+FILE = "manifest.json"
+RESERVED = (".keepsake", ".git")  # directories whose files could act by themselves; no snapshot holds them
+
+Stamp = list[int]  # size and time of a file: tells whether it was changed since
+
+
+@dataclass
+class Manifest:
+    """What a change did; names are POSIX and relative to the directory."""
+
+    path: str  # of the directory
+    inode: int  # of the directory that holds this list
+    overwritten: list[str] = field(default_factory=list)  # what was changed or removed; the backups have these names
+    links: dict[str, str] = field(default_factory=dict)  # which of these were symbolic links, and to what
+    put: dict[str, Stamp] = field(default_factory=dict)  # what is in the place of these now
+    added: dict[str, Stamp] = field(default_factory=dict)  # files where nothing was before
+    modes: dict[str, list[int]] = field(default_factory=dict)  # permissions before and after
+    directories: list[str] = field(default_factory=list)  # that were made, outermost first
+
+    def write(self, area: str) -> None:
+        """Write the list into `area`, whole or not at all."""
+        temporary = f"{area}/{FILE}.new"
+        with open(temporary, "w", encoding="utf-8", opener=open_private) as file:
+            file.write(json.dumps(vars(self)))
+        os.replace(temporary, f"{area}/{FILE}")
+
+
+def read_manifest(area: str, directory: str, owner: int) -> Manifest:
+    """Read the list in `area` of what was done to `directory`; `owner` has what this process makes there.
+
+    Raises ReadError if it is damaged, was not made by this user in this place, or names anything outside.
+    """
+    kept = f"The overwritten files are in {area}/files."
+    status = os.lstat(area)
+    if not stat.S_ISDIR(status.st_mode):
+        raise ReadError(f"{area} is not a directory, so nothing is undone.")
+    try:
+        listed = os.lstat(f"{area}/{FILE}")
+        if {status.st_uid, listed.st_uid} != {owner}:
+            raise ReadError(f"{area} belongs to another user, so nothing is undone. {kept}")
+        if not stat.S_ISREG(listed.st_mode):
+            raise ValueError(f"{FILE} is not a regular file")
+        with open(f"{area}/{FILE}", encoding="utf-8") as file:
+            manifest = _parse(json.load(file))
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise ReadError(f"{area} is damaged: {error}. {kept}") from error
+    if manifest.path != directory and manifest.inode != status.st_ino:
+        raise ReadError(
+            f"{area} was made elsewhere and came here with a copy or a clone, so nothing is undone. {kept} "
+            "Look at them, and put back by hand what you want."
+        )
+    return manifest
+
+
+def _parse(values: dict[str, Any]) -> Manifest:
+    """Raise ValueError or the like for anything but what `Manifest.write` writes."""
+    manifest = Manifest(**{item.name: values[item.name] for item in fields(Manifest)})
+    kinds = [(manifest.path, str), (manifest.inode, int)]
+    kinds += [(names, list) for names in (manifest.overwritten, manifest.directories)]
+    kinds += [(names, dict) for names in (manifest.links, manifest.put, manifest.added, manifest.modes)]
+    kinds += [(text, str) for text in manifest.links.values()]
+    for value, kind in kinds:
+        if type(value) is not kind:
+            raise ValueError(f"{value!s:.100} is not what belongs there")
+    for numbers in (*manifest.put.values(), *manifest.added.values(), *manifest.modes.values()):
+        if [type(number) for number in numbers] != [int, int]:
+            raise ValueError(f"{numbers!s:.100} is not a pair of numbers")
+    names = [*manifest.overwritten, *manifest.directories]
+    names += [*manifest.links, *manifest.put, *manifest.added, *manifest.modes]
+    if not set(manifest.overwritten) >= {*manifest.links, *manifest.put}:
+        raise ValueError("it contradicts itself")
+    for name in names:
+        if not is_safe_name(name) or any(part.casefold() in RESERVED for part in name.split("/")):
+            raise ValueError(f"the name {name!r} could lead out of the directory")
+    return manifest
+
+
+def open_private(path: str, flags: int) -> int:
+    """Open a new file that nobody else can read; for `open(opener=...)`."""
+    return os.open(path, flags | os.O_EXCL, 0o600)

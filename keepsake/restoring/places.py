@@ -1,0 +1,190 @@
+"""Places in a directory: what stands there, the workspace beside it, and moving files whatever the file systems are."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from keepsake.exceptions import WriteError
+from keepsake.restoring.manifest import FILE, Stamp, open_private
+
+AREA = ".keepsake"
+_BLOCK = 256 << 10  # bytes
+_WORKSPACE = "checkout-"
+_COPY = ".keepsake-checkout-"  # a file beside the one that it is going to replace
+_STALE = 24 * 3600.0  # seconds after which files on their way were left by a crash
+
+
+@contextmanager
+def workspace(directory: str) -> Iterator[str]:
+    """Make a private directory below `directory`; it goes in the end, and so does what is empty then."""
+    made = [path for path in (Path(directory), *Path(directory).parents) if not path.exists()]
+    area = f"{directory}/{AREA}"
+    try:
+        os.makedirs(area, exist_ok=True)
+        _bring_back_undo(Path(area))
+        _remove_stale(area, _WORKSPACE)
+        path = tempfile.mkdtemp(prefix=_WORKSPACE, dir=area)
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+    except OSError as error:
+        raise WriteError(f"Cannot check out into {directory}: {error}. Nothing was changed.") from error
+    finally:
+        for empty in (Path(area), *made):
+            with suppress(OSError):
+                os.rmdir(empty)
+
+
+def _remove_stale(directory: str, prefix: str) -> None:
+    """Remove what a crash left there long ago."""
+    for old in Path(directory).glob(f"{prefix}*"):
+        with suppress(OSError):
+            if time.time() - old.lstat().st_mtime <= _STALE:
+                continue
+            if old.is_dir() and not old.is_symlink():
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                old.unlink()
+
+
+def _bring_back_undo(area: Path) -> None:
+    """Finish what a kill interrupted just when one undo area was to take the place of another."""
+    if not (area / "undo").exists():
+        for previous in area.glob(f"{_WORKSPACE}*/previous/{FILE}"):
+            move_tree(str(previous.parent), str(area / "undo"))
+            break
+
+
+class Places:
+    """Looks at the places where files belong; no name leads through a link."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._is_there = {"": True}  # directory, relative → whether it is there
+
+    def look(self, name: str) -> os.stat_result | None:
+        """Return what is at a name; None if nothing is. Raises WriteError if no file can safely be put there."""
+        if not self.has_directory(name.rpartition("/")[0]):
+            return None
+        try:
+            status = os.lstat(f"{self._directory}/{name}")
+        except FileNotFoundError:
+            return None
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
+            raise self.in_the_way(name, name, status)
+        return status
+
+    def has_directory(self, name: str) -> bool:
+        """Whether there is such a directory. Raises WriteError if a link or a file stands where it belongs."""
+        if name in self._is_there:
+            return self._is_there[name]
+        parts = name.split("/")
+        for depth in range(1, len(parts) + 1):
+            path = "/".join(parts[:depth])
+            if path not in self._is_there:
+                self._is_there[path] = self._is_there["/".join(parts[: depth - 1])] and self._is_directory(path, name)
+        return self._is_there[name]
+
+    def _is_directory(self, path: str, name: str) -> bool:
+        try:
+            status = os.lstat(f"{self._directory}/{path}")
+        except FileNotFoundError:
+            return False
+        if not stat.S_ISDIR(status.st_mode):
+            raise self.in_the_way(name, path, status)
+        return True
+
+    def in_the_way(self, name: str, path: str, status: os.stat_result) -> WriteError:
+        """Return the error for what stands at `path` where `name` belongs."""
+        kinds = ((stat.S_ISDIR, "a directory"), (stat.S_ISLNK, "a link"), (stat.S_ISREG, "a file"))
+        what = next((what for is_kind, what in kinds if is_kind(status.st_mode)), "a special file")
+        where = f"{self._directory}/{path}"
+        return WriteError(f"Cannot put {name} into {self._directory}: {where} is {what}. Move it away and try again.")
+
+
+class Mover:
+    """Moves files, also between file systems and wherever a rename is refused: a copy then takes the last step."""
+
+    def __init__(self) -> None:
+        self._far: set[str] = set()  # directories into which nothing can be renamed
+
+    def move(self, source: str, target: str) -> bool:
+        """Move a file or link over what is at `target`, in one step. Return whether it was copied."""
+        parent = os.path.dirname(target)
+        if parent not in self._far:
+            with suppress(OSError):
+                os.replace(source, target)
+                return False
+            _remove_stale(parent, _COPY)
+            self._far.add(parent)
+        step = f"{parent}/{_COPY}{secrets.token_hex(8)}"
+        copy(source, step)
+        try:
+            os.replace(step, target)
+        except BaseException:
+            os.unlink(step)
+            raise
+        with suppress(OSError):
+            os.unlink(source)
+        return True
+
+
+def move_tree(source: str, target: str) -> None:
+    """Move a directory to where nothing is. A file system that does not rename it gets a copy."""
+    try:
+        os.rename(source, target)
+    except OSError:
+        shutil.copytree(source, target, symlinks=True, copy_function=copy)
+        shutil.rmtree(source, ignore_errors=True)
+
+
+def copy(source: str, target: str) -> None:
+    """Copy a file, or a link as such, to where nothing is. Its permissions and times are copied where that is possible.
+
+    If it raises, nothing is at `target`.
+    """
+    try:
+        if os.path.islink(source):
+            os.symlink(os.readlink(source), target)
+        else:
+            with open(source, "rb") as old, open(target, "xb", opener=open_private) as new:
+                shutil.copyfileobj(old, new, _BLOCK)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(target)
+        raise
+    with suppress(OSError):
+        shutil.copystat(source, target, follow_symlinks=False)  # stops at the first thing that is refused
+    status = os.lstat(source)
+    if stat.S_ISREG(status.st_mode):
+        with suppress(OSError):
+            os.chmod(target, stat.S_IMODE(status.st_mode) & 0o777)
+        with suppress(OSError):
+            os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def duplicate(source: str, target: str) -> None:
+    """Let `target` be the same file as `source`, or a copy where there are no hard links."""
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        copy(source, target)
+
+
+def stamp(path: str) -> Stamp | None:
+    """Return what tells whether a file was changed since, or None if there is none."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns]
