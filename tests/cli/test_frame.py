@@ -19,7 +19,7 @@ from keepsake import version
 from keepsake.cli import COMMANDS, cli, translate
 from keepsake.cli.opening import Settings
 from keepsake.exceptions import ReadError
-from keepsake.project import Project
+from keepsake.repository.view import View
 from keepsake.util import console
 from tests.cli.conftest import Run, World, experiment, on_disk
 
@@ -232,7 +232,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail(*args: Any) -> None:
         raise error
 
-    monkeypatch.setattr(Project, "_summaries", fail)
+    monkeypatch.setattr(View, "summaries", fail)
 
 
 def test_an_error_is_one_message(project_directory: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ def test_a_dry_run_only_tells(recorded_offline: Bench, run: Run, option: str) ->
 
 
 def test_other_commands_say_that_something_waits(recorded_offline: Bench, run: Run) -> None:
-    hint = "═══╡ Not wholly in the repository yet: 1 experiment. `keepsake sync` sends it.\n"
+    hint = "═══╡ Not fully in the repository yet: 1 experiment. `keepsake sync` sends it.\n"
     assert run("ls").stderr == hint
     run("sync")
     assert run("ls").stderr == ""
@@ -56,7 +56,7 @@ def test_other_commands_say_that_something_waits(recorded_offline: Bench, run: R
 def test_what_cannot_be_sent_is_an_error_and_stays(recorded_offline: Bench, run: Run) -> None:
     recorded_offline.write("repository.json", b"something else's")
     result = run("sync", status=1)
-    assert "is not wholly sent: " in result.stderr
+    assert "is not fully sent: " in result.stderr
     assert "Sent" not in result.stderr
     recorded_offline.remove("repository.json")
     assert run("sync").stderr == "═══╡ Sent 1 experiment.\n"

@@ -21,7 +21,7 @@ import numpy
 import pytest
 
 import keepsake
-from keepsake import exceptions, project
+from keepsake import exceptions, workplace
 from keepsake.checkpoint import CheckpointList
 from keepsake.experiment import Experiment, ExperimentList
 from keepsake.recording import run as _recording
@@ -469,7 +469,7 @@ def test_ids_are_found_by_their_beginning(trained: Experiment) -> None:
 def test_the_repository_is_opened_once(trained: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     """To open one again means to sign in again: on S3, a quarter of a second."""
     opening = Mock(side_effect=open_storage)
-    monkeypatch.setattr(project, "open_storage", opening)
+    monkeypatch.setattr(workplace, "open_storage", opening)
     here = keepsake.Project()
     for experiment in (here.experiments.get(trained.id), *here.experiments.list()):
         with experiment.latest().open("model.pth") as file:

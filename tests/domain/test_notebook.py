@@ -19,7 +19,6 @@ from keepsake.checkpoint import Checkpoint, CheckpointList, PrimaryMetric
 from keepsake.exceptions import ReadError
 from keepsake.experiment import Experiment, ExperimentList
 from keepsake.project import Project
-from keepsake.repository.repository import Repository
 from keepsake.repository.view import View
 
 MINIMIZE = PrimaryMetric(name="loss", goal="minimize")
@@ -201,11 +200,11 @@ def test_a_list_of_several_projects_asks_each_repository(tmp_path: Any) -> None:
 def test_an_unreachable_repository_hides_nothing_but_the_status(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: Repository, *arguments: object) -> None:
+    def fail(self: View, *arguments: object) -> None:
         raise ReadError("no network")
 
-    monkeypatch.setattr(Repository, "heartbeats", fail)
-    monkeypatch.setattr(Repository, "heartbeat", fail)
+    monkeypatch.setattr(View, "heartbeats", fail)
+    monkeypatch.setattr(View, "status", fail)
     experiment = make(project, 1, [0.5], {"lr": 1})
     assert shown(ExperimentList([experiment])).tables[0][2][:4] == ["1111111", "2024-05-01 13:00:00", "unknown", "1"]
     page = shown(experiment)

@@ -66,7 +66,7 @@ def test_two_experiments_are_compared(runs: list[Experiment]) -> None:
 def test_a_checkout_is_undone(runs: list[Experiment], project_directory: Path) -> None:
     runs[0].checkout()
     assert (project_directory / "model.pth").read_text() == "weights 1"
-    assert sorted(keepsake.undo_checkout(project_directory)) == ["model.pth", "train.py"]
+    assert sorted(keepsake.undo_checkout(project_directory).restored) == ["model.pth", "train.py"]
     assert (project_directory / "model.pth").read_text() == "weights 2"
 
 

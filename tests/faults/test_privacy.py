@@ -57,7 +57,7 @@ experiment.stop()
 open("train.py", "w").write("other")
 checkpoint.checkout(".", quiet=True)
 checkpoint.open("train.py").close()
-keepsake.default_project._summaries()
+keepsake.default_project.workplace.view.summaries()
 """,
         TMPDIR=str(tmp_path),
     )
@@ -95,7 +95,7 @@ def test_what_stays_is_private(project: Path) -> None:
         experiment.stop()
         open("train.py", "w").write("other")
         checkpoint.checkout(".", quiet=True)
-        keepsake.default_project._summaries()
+        keepsake.default_project.workplace.view.summaries()
         keepsake.init().checkpoint(path="train.py", quiet=True)
         os.kill(os.getpid(), signal.SIGKILL)
         """,
@@ -153,7 +153,7 @@ def test_secrets_in_the_command_are_not_stored(project: Path, arguments: list[st
         import keepsake
         experiment = keepsake.init(path="train.py")
         experiment.checkpoint(path="train.py")
-        print(open(next(experiment._entry.directory.glob("record.json"))).read())
+        print(open(next(experiment._run.entry.directory.glob("record.json"))).read())
         """
     )
     assert SECRET not in output + messages
