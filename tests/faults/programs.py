@@ -16,7 +16,7 @@ _numbers = itertools.count()
 # From here on `hang()` makes every operation of the storage wait for ever, and `hang(verb=…, key=…)` some of them
 HANGING = """
 import threading
-import keepsake.project
+import keepsake.workplace
 from tests.storage.faults import FaultyStorage
 
 _wanted = []
@@ -28,8 +28,8 @@ def _fault(moment, verb, key):
     if moment == "before" and any(v in verb and k in key for v, k in _wanted):
         threading.Event().wait()
 
-_open_storage = keepsake.project.open_storage
-keepsake.project.open_storage = lambda *arguments: FaultyStorage(_open_storage(*arguments), _fault)
+_open_storage = keepsake.workplace.open_storage
+keepsake.workplace.open_storage = lambda *arguments: FaultyStorage(_open_storage(*arguments), _fault)
 """
 
 

@@ -17,7 +17,7 @@ import keepsake
 from keepsake.exceptions import ReadError, WriteError
 from keepsake.experiment import Experiment
 from keepsake.recording import heartbeat, saver, steps
-from keepsake.repository.repository import Repository
+from keepsake.repository.heartbeats import Heartbeats
 from keepsake.spool.entry import Entry
 from keepsake.util import loop
 from tests.faults.programs import HANGING, run
@@ -99,14 +99,14 @@ def test_an_error_of_any_kind_only_delays_what_is_saved(
 
 
 @pytest.mark.parametrize("error", _ERRORS, ids=lambda error: type(error).__name__)
-@pytest.mark.parametrize(("owner", "name"), [(Entry, "touch"), (Repository, "beat")])
+@pytest.mark.parametrize(("owner", "name"), [(Entry, "touch"), (Heartbeats, "beat")])
 def test_an_error_of_any_kind_does_not_stop_the_heart(
     monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, error: BaseException
 ) -> None:
     """The run would look lost."""
     experiment = keepsake.init()
     fail(monkeypatch, owner, name, error)
-    beats = fail(monkeypatch, Repository, "beat", error, times=0)
+    beats = fail(monkeypatch, Heartbeats, "beat", error, times=0)
     wait_until(lambda: len(beats) > 4)
     assert experiment.is_running()
     experiment.stop()
@@ -117,7 +117,7 @@ def test_who_adds_to_a_run_of_the_same_process_leaves_its_heart_alone(monkeypatc
     """As a callback does that looks the experiment up."""
     experiment = keepsake.init()
     keepsake.experiments.get(experiment.id).checkpoint(metrics={"a": 1}, quiet=True)
-    beats = fail(monkeypatch, Repository, "beat", OSError(), times=0)
+    beats = fail(monkeypatch, Heartbeats, "beat", OSError(), times=0)
     wait_until(lambda: len(beats) > 4)
     experiment.stop()
     assert experiment.status == "stopped"

@@ -191,7 +191,7 @@ def test_sync_while_the_repository_is_away_fails_and_keeps_everything(project: P
     """Exit status 1, one clear message, and the next attempt succeeds."""
     output, _ = run(train(during="if number == 1: os.rename('repo', '../away'); open('repo', 'w').close()"))
     _, said = command("sync", status=1)
-    assert "not wholly sent" in said
+    assert "not fully sent" in said
     bring_back(project)
     command("sync")
     check_all_is_there(project, output)
