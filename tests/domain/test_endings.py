@@ -17,7 +17,7 @@ import keepsake
 from keepsake.exceptions import WriteError
 from keepsake.experiment import Experiment
 from keepsake.recording import saver
-from keepsake.repository.repository import Repository
+from keepsake.repository.heartbeats import Heartbeats
 from keepsake.spool.entry import Entry
 from tests.spools import nothing_waits
 
@@ -280,7 +280,7 @@ def test_in_strict_mode_the_program_still_ends_in_good_order(project: Path, stat
         (Entry, "append"),
         (Entry, "close"),
         (Entry, "size"),
-        (Repository, "end_heartbeat"),
+        (Heartbeats, "end"),
         (saver.Saver, "notify"),
         (saver.Saver, "finish"),
     ],
