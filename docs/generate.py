@@ -17,6 +17,7 @@ import click
 
 import keepsake
 from keepsake.cli import cli
+from keepsake.compare.runs import Comparison
 from keepsake.recording.recovery import Pending, Sent
 from keepsake.repository.copying import Copied, Outcome
 from keepsake.repository.doctor import Diagnosis, Problem
@@ -33,7 +34,7 @@ CLASSES = (
     keepsake.Checkpoint,
     keepsake.CheckpointList,
 )
-RESULTS = (Pending, Sent, Copied, Outcome, Diagnosis, Problem, Plan)  # what some methods return
+RESULTS = (Comparison, Plan, Pending, Sent, Copied, Outcome, Diagnosis, Problem)  # what some methods return
 # Public for the package's own modules only, or described with the attributes of its class
 OMITTED = {
     "checkpoints",
@@ -47,9 +48,9 @@ OMITTED = {
 }
 # Each command, and what does the same in Python
 TWINS = {
-    "checkout": ("Project.checkout", "Checkpoint.checkout"),
+    "checkout": ("Experiment.checkout", "Checkpoint.checkout", "Project.checkout", "keepsake.undo_checkout"),
     "completion": (),
-    "diff": ("ExperimentCollection.previous",),
+    "diff": ("Experiment.diff", "ExperimentCollection.previous"),
     "doctor": ("Project.doctor",),
     "ls": ("ExperimentCollection.list",),
     "ps": ("Experiment.is_running",),
@@ -94,6 +95,7 @@ def python() -> str:
     for cls in CLASSES:
         sections.append(_section(cls.__name__, cls, "##"))
         sections += [_section(f"{cls.__name__}.{name}", member, "###") for name, member in _members(cls)]
+    sections.append(_section("keepsake.undo_checkout", keepsake.undo_checkout, "##"))
     sections.append("## Results\n\nWhat some of these methods return, or hand to a function of yours.\n")
     sections += [_result(cls) for cls in RESULTS]
     sections.append(f"## keepsake.exceptions\n\n```text\n{inspect.cleandoc(keepsake.exceptions.__doc__ or '')}\n```\n")
