@@ -17,8 +17,14 @@ import click
 
 import keepsake
 from keepsake.cli import cli
+from keepsake.compare.runs import Comparison
+from keepsake.recording.recovery import Pending, Sent
+from keepsake.repository.copying import Copied, Outcome
+from keepsake.repository.doctor import Diagnosis, Problem
+from keepsake.restoring.checkout import Plan
 
 DIRECTORY = Path(__file__).parent / "reference"
+WIDTH = 100
 NOTE = "<!-- Made by docs/generate.py from the code; do not edit. -->\n\n"
 CLASSES = (
     keepsake.Project,
@@ -28,58 +34,135 @@ CLASSES = (
     keepsake.Checkpoint,
     keepsake.CheckpointList,
 )
+RESULTS = (Comparison, Plan, Pending, Sent, Copied, Outcome, Diagnosis, Problem)  # what some methods return
+# Public for the package's own modules only, or described with the attributes of its class
+OMITTED = {
+    "checkpoints",
+    "created_text",
+    "declared_metric",
+    "from_json",
+    "from_record",
+    "here",
+    "owner",
+    "workplace",
+}
+# Each command, and what does the same in Python
+TWINS = {
+    "checkout": ("Experiment.checkout", "Checkpoint.checkout", "Project.checkout", "keepsake.undo_checkout"),
+    "completion": (),
+    "diff": ("Experiment.diff", "ExperimentCollection.previous"),
+    "doctor": ("Project.doctor",),
+    "ls": ("ExperimentCollection.list",),
+    "ps": ("Experiment.is_running",),
+    "pull": ("Project.pull",),
+    "push": ("Project.push",),
+    "rm": ("Project.delete", "Experiment.delete", "ExperimentList.delete"),
+    "show": ("Project.find", "ExperimentCollection.get"),
+    "sync": ("Project.sync", "Project.pending"),
+}
+ABOUT_COMMANDS = """\
+Every command prints its results to stdout and all else to stderr, so that its output can be piped. Each one names the
+part of [the Python API](python.md) that does the same.
+
+Exit status: 0 for success, 1 for failure, 2 for wrong usage, 130 for Ctrl-C.
+"""
+ABOUT_PYTHON = """\
+Whatever [the command line](command-line.md) does, the library does too. Each part names the command that does the
+same.
+
+`keepsake.default_project` is the Project in which the program runs, and `keepsake.experiments` its
+ExperimentCollection. A *target* is a pair: an experiment, and one of its checkpoints or None.
+"""
 
 
 def command_line() -> str:
     """The help of every command."""
     with click.Context(cli, info_name="keepsake") as context:
-        sections = [f"# The command line\n\n```text\n{cli.get_help(context)}\n```\n"]
+        sections = [f"# The command line\n\n{ABOUT_COMMANDS}\n```text\n{cli.get_help(context)}\n```\n"]
         for name in cli.list_commands(context):
             command = cli.get_command(context, name)
             assert command is not None  # noqa: S101
             with click.Context(command, info_name=name, parent=context) as inner:
                 sections.append(f"## keepsake {name}\n\n```text\n{command.get_help(inner)}\n```\n")
-    exits = "\nExit status: 0 for success, 1 for failure, 2 for wrong usage, 130 for Ctrl-C.\n"
-    return NOTE + "\n".join(sections) + exits
+            twins = ", ".join(f"[`{twin}`](python.md#{_anchor(twin)})" for twin in TWINS[name])
+            sections += [f"In Python: {twins}\n"] if twins else []
+    return NOTE + "\n".join(sections)
 
 
 def python() -> str:
     """The docstrings of the public names."""
-    about = (
-        "`keepsake.experiments` is the ExperimentCollection, and `keepsake.default_project` the Project, of the "
-        "project in which the program runs.\n"
-    )
-    sections = ["# The Python API\n", about, _section("keepsake.init", keepsake.init, "##")]
+    sections = [f"# The Python API\n\n{ABOUT_PYTHON}", _section("keepsake.init", keepsake.init, "##")]
     for cls in CLASSES:
         sections.append(_section(cls.__name__, cls, "##"))
         sections += [_section(f"{cls.__name__}.{name}", member, "###") for name, member in _members(cls)]
+    sections.append(_section("keepsake.undo_checkout", keepsake.undo_checkout, "##"))
+    sections.append("## Results\n\nWhat some of these methods return, or hand to a function of yours.\n")
+    sections += [_result(cls) for cls in RESULTS]
     sections.append(f"## keepsake.exceptions\n\n```text\n{inspect.cleandoc(keepsake.exceptions.__doc__ or '')}\n```\n")
     return NOTE + "\n".join(sections)
 
 
 def _members(cls: type) -> Iterator[tuple[str, Any]]:
     for name, member in vars(cls).items():
-        if not name.startswith("_") and (inspect.isfunction(member) or isinstance(member, (property, classmethod))):
+        is_member = inspect.isfunction(member) or isinstance(member, (property, classmethod))
+        if is_member and not name.startswith("_") and name not in OMITTED:
             yield name, member
 
 
 def _section(title: str, member: Any, level: str) -> str:
     function = member.__func__ if isinstance(member, classmethod) else member
-    is_property = isinstance(member, property)
-    if is_property or (dataclasses.is_dataclass(member) and isinstance(member, type)):
-        signature = ""
-    else:
-        shown = inspect.signature(function)
-        parameters = [p for name, p in shown.parameters.items() if name not in ("self", "cls")]
-        signature = str(shown.replace(parameters=parameters)).replace("'", "")
+    has_signature = not (
+        isinstance(member, property) or (dataclasses.is_dataclass(member) and isinstance(member, type))
+    )
     text = inspect.cleandoc(function.__doc__ or "")
     assert text, f"{title} has no docstring"  # noqa: S101
     return (
         f"{level} {title}\n\n"
-        + (f"```python\n{title}{signature}\n```\n\n" if signature else "")
+        + (f"```python\n{_signature(title, function)}\n```\n\n" if has_signature else "")
         + _markdown(text)
         + "\n"
+        + _commands(title)
     )
+
+
+def _signature(title: str, function: Any) -> str:
+    """A call with its parameters, each on a line of its own if they do not fit into one."""
+    parts: list[str] = []
+    shown = inspect.signature(function)
+    for name, parameter in shown.parameters.items():
+        if name in ("self", "cls"):
+            continue
+        if parameter.kind is parameter.KEYWORD_ONLY and "*" not in parts:
+            parts.append("*")
+        default = "..." if callable(parameter.default) else repr(parameter.default)
+        parts.append(
+            ("**" if parameter.kind is parameter.VAR_KEYWORD else "")
+            + f"{name}: {parameter.annotation}"
+            + ("" if parameter.default is parameter.empty else f" = {default}")
+        )
+    returned = "" if inspect.isclass(function) else f" -> {shown.return_annotation}"
+    line = f"{title}({', '.join(parts)}){returned}"
+    if len(line) <= WIDTH:
+        return line
+    return f"{title}(\n" + "".join(f"    {part},\n" for part in parts) + f"){returned}"
+
+
+def _commands(title: str) -> str:
+    """The commands that do the same as a part of the API."""
+    found = [f"[`keepsake {name}`](command-line.md#keepsake-{name})" for name, twins in TWINS.items() if title in twins]
+    return f"\nOn the command line: {', '.join(found)}\n" if found else ""
+
+
+def _result(cls: type) -> str:
+    fields = "\n".join(
+        f"{name}: {getattr(kind, '__forward_arg__', kind)}" for name, kind in inspect.get_annotations(cls).items()
+    )
+    return f"### {cls.__name__}\n\n```text\n{fields}\n```\n\n{_markdown(inspect.cleandoc(cls.__doc__ or ''))}\n"
+
+
+def _anchor(title: str) -> str:
+    """What a link to a heading ends in, on GitHub."""
+    return title.lower().replace(".", "").replace(" ", "-")
 
 
 def _markdown(text: str) -> str:

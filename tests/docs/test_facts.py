@@ -1,0 +1,58 @@
+"""What the pages say about the code is so: files, messages and environment variables that they name are there."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.docs.test_docs import PAGES, ROOT, name
+
+SOURCES = sorted((ROOT / "keepsake").rglob("*.py"))
+RELIABILITY = (ROOT / "docs/reliability.md").read_text(encoding="utf-8")
+VARIABLES = (ROOT / "docs/reference/environment.md").read_text(encoding="utf-8")
+_ANY = "\0"  # stands for a value in a text of the code
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_files_that_a_page_names_are_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for path in re.findall(r"(?<![\w/.])((?:tests|keepsake|docs|examples|benchmarks)/[\w/.-]+\.\w+)\b", text):
+        assert (ROOT / path).exists(), path
+
+
+@cache
+def texts() -> str:
+    """All texts of the code, one a line, with a mark for each value that is filled in."""
+    return "\n".join(text.replace("\n", " ") for source in SOURCES for text in _texts(source))
+
+
+def _texts(source: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(str(v.value) if isinstance(v, ast.Constant) else _ANY for v in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+@pytest.mark.parametrize("message", re.findall(r"^\| `([^`]+)` \|", RELIABILITY, re.MULTILINE))
+def test_messages_that_are_explained_are_said(message: str) -> None:
+    """`…` in a message stands for what is filled in."""
+    words = [re.escape(part.strip()) for part in message.split("…") if part.strip()]
+    assert re.search(rf"[^\n]*{_ANY}[^\n]*".join(words), texts()), message
+
+
+def test_every_environment_variable_is_explained() -> None:
+    """And none that there is not."""
+    read = {
+        node.value
+        for source in SOURCES
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"KEEPSAKE_\w+", node.value)
+    }
+    assert read
+    assert set(re.findall(r"^\| `(KEEPSAKE_\w+)", VARIABLES, re.MULTILINE)) == read
