@@ -21,6 +21,7 @@ from keepsake.spool.entry import FRESH_SECONDS, Entry
 from keepsake.util.console import warn
 from keepsake.util.directories import owner_of
 from keepsake.util.ids import short_id
+from keepsake.util.processes import has_ended, process_name
 from keepsake.workplace import open_repository
 
 if TYPE_CHECKING:
@@ -150,11 +151,12 @@ def _claim(entry: Entry) -> bool:
     """Say that this process finishes an entry; False if another one does."""
     claim = entry.directory / _CLAIM
     with suppress(OSError):
-        if abs(time.time() - claim.stat().st_mtime) < FRESH_SECONDS:
+        if abs(time.time() - claim.stat().st_mtime) < FRESH_SECONDS and not has_ended(claim.read_text()):
             return False
         claim.unlink()  # of a process that was killed
     try:
-        os.close(os.open(claim, os.O_CREAT | os.O_EXCL, 0o600))
+        with open(os.open(claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(process_name())
     except FileExistsError:
         return False
     except OSError:

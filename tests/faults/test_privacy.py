@@ -101,7 +101,7 @@ def test_what_stays_is_private(project: Path) -> None:
         """,
         status=-9,
     )
-    (entry,) = (project / ".keepsake/spool").iterdir()
+    (entry,) = [path for path in (project / ".keepsake/spool").iterdir() if path.is_dir()]
     index = Path(os.environ["XDG_CACHE_HOME"], "keepsake/index")
     for directory in (entry, project / ".keepsake/undo", index):
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700, directory
