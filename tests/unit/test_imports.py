@@ -30,6 +30,7 @@ ROOMS = [
     "compare",
     "display",
     "project experiment checkpoint",
+    "integrations",
     "keras_callback pl_callback",
     "cli __init__ __main__",
 ]
@@ -40,7 +41,7 @@ HOMES = {
     "click": ["cli"],
     "google": ["storage.gcs"],
     "isal": ["archive.gzip"],
-    "keras": ["keras_callback"],
+    "keras": ["integrations.keras"],
     "matplotlib": ["display.figures"],
     "msgspec": ["listing.bulk"],
     "pathspec": ["util.ignore"],
