@@ -29,6 +29,7 @@ from keepsake.metadata import (
 )
 from keepsake.storage.base import UNREADABLE
 from keepsake.util.directories import cache_directory, is_own
+from keepsake.util.files import replace_with
 from keepsake.util.values import decode
 
 _dumps = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps makes one each time
@@ -258,14 +259,7 @@ class Index:
     def _write(path: Path, lines: Iterable[Line]) -> None:
         for directory in (path.parent.parent, path.parent):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{os.urandom(4).hex()}.tmp")
-        try:
-            with open(temporary, "xb") as file:
-                file.write(_FORMAT)
-                file.writelines(map(_text, lines))
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        replace_with(path, _FORMAT, *map(_text, lines))
 
 
 def _text(line: Line) -> bytes:

@@ -171,10 +171,17 @@ def try_to_finish(
     """Finish an entry and return None, or what went wrong."""
     try:
         finish(entry, open_repository(entry.repository), moved)
-    except KeepsakeError as error:
-        return error
-    except OSError as error:
-        return WriteError(f"{error.filename or entry.directory}: {error.strerror or error}.")
     except Exception as error:  # noqa: BLE001 - one entry must not keep the next from being finished
-        return KeepsakeError(f"Unexpected {type(error).__name__}: {error}.")
+        return as_ours(error, entry)
     return None
+
+
+def as_ours(error: BaseException, entry: Entry) -> KeepsakeError:
+    """Return the error of this package that says why an entry could not be saved."""
+    if isinstance(error, KeepsakeError):
+        return error
+    ours = KeepsakeError(f"Unexpected {type(error).__name__}: {error}.")
+    if isinstance(error, OSError):
+        ours = WriteError(f"{error.filename or entry.directory}: {error.strerror or error}.")
+    ours.__cause__ = error
+    return ours

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from keepsake.exceptions import DoesNotExist, KeepsakeError, WriteError
 from keepsake.recording import heartbeat
 from keepsake.recording.job import HURRY_SECONDS, STEPS, Job, Step, exit_seconds, is_final
+from keepsake.recording.mover import as_ours
 from keepsake.recording.steps import Due, Steps
 from keepsake.util.console import Progress, say, warn
 from keepsake.util.fork import in_forked_child
@@ -302,7 +303,7 @@ class Saver:
             with self._changed:  # the saver speaks up when the repository is away; the next beat comes soon
                 job.due.setdefault(step, time.monotonic() + heartbeat.BEAT_SECONDS)
         else:
-            self._failed(job, step, _as_ours(error, job))
+            self._failed(job, step, as_ours(error, job.entry))
 
     def _gone(self, job: Job) -> None:
         """Give up an experiment that the user has removed from the repository."""
@@ -326,16 +327,6 @@ class Saver:
                 job.due.setdefault(step, time.monotonic() + pauses[min(failures, len(pauses)) - 1])
         if is_news:
             warn(f"{error}\nIt is kept in {job.entry.directory} and tried again.")
-
-
-def _as_ours(error: BaseException, job: Job) -> KeepsakeError:
-    if isinstance(error, KeepsakeError):
-        return error
-    ours = KeepsakeError(f"unexpected {type(error).__name__}: {error}")
-    if isinstance(error, OSError):
-        ours = WriteError(f"{error.filename or job.entry.directory}: {error.strerror or error}")
-    ours.__cause__ = error
-    return ours
 
 
 def _pending(jobs: Iterable[Job]) -> int | None:

@@ -202,13 +202,13 @@ class Repository:
                 if not create:
                     raise self._gone(base["id"])
                 known = _Known.of({**base, "checkpoints": None}, None)
-            new = {c["id"]: c for c in changes.checkpoints if c["id"] not in known.ids}
+            new = changes.new_to(known.ids)
             if known.etag is not None and not new and changes.fields.items() <= known.record.items():
                 return None
             record = {**known.record, **changes.fields}
-            record["checkpoints"] = [*(known.record.get("checkpoints") or []), *new.values()]
-            texts = known.texts + [render_checkpoint(checkpoint) for checkpoint in new.values()]
-            return _Known(record, known.etag, texts, known.ids | new.keys())
+            record["checkpoints"] = [*(known.record.get("checkpoints") or []), *new]
+            texts = known.texts + [render_checkpoint(checkpoint) for checkpoint in new]
+            return _Known(record, known.etag, texts, known.ids | {checkpoint["id"] for checkpoint in new})
 
         return self._rewrite(base["id"], change, is_new=create and not changes.checkpoints, identity=identity)
 

@@ -236,6 +236,6 @@ def _local_heartbeat(entry: Entry) -> tuple[str, bool] | None:
 
 
 def _overlaid(record: Record, changes: Changes) -> Record:
-    have = {c["id"] for c in record.get("checkpoints") or []}
-    new = {c["id"]: c for c in changes.checkpoints if c["id"] not in have}
-    return {**record, **changes.fields, "checkpoints": [*(record.get("checkpoints") or []), *new.values()]}
+    checkpoints = record.get("checkpoints") or []
+    new = changes.new_to({checkpoint["id"] for checkpoint in checkpoints})
+    return {**record, **changes.fields, "checkpoints": [*checkpoints, *new]}

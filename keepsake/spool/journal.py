@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Container
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +53,10 @@ class Changes:
                 self.fields.update(entry.get("experiment", {}))
             except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
                 continue
+
+    def new_to(self, ids: Container[str]) -> list[Record]:
+        """Return the checkpoints that a record with checkpoints of these IDs lacks, each once."""
+        return list({c["id"]: c for c in self.checkpoints if c["id"] not in ids}.values())
 
     def __bool__(self) -> bool:
         return bool(self.fields or self.checkpoints)

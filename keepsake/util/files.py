@@ -19,7 +19,7 @@ def sync(descriptor: int) -> None:
             raise  # the disk or the server did not take what was written
 
 
-def replace_with(target: Path, data: bytes, *, durable: bool = False) -> None:
+def replace_with(target: Path, *data: bytes, durable: bool = False) -> None:
     """Make `data` the content of `target`, whole or not at all; `durable`: it then survives a power cut.
 
     Raises OSError; then nothing is left of it.
@@ -27,7 +27,7 @@ def replace_with(target: Path, data: bytes, *, durable: bool = False) -> None:
     temporary = target.with_name(f".{target.name}-{os.urandom(8).hex()}.tmp")
     try:
         with open(temporary, "xb") as file:
-            file.write(data)
+            file.writelines(data)
             file.flush()
             if durable:
                 sync(file.fileno())
