@@ -22,11 +22,11 @@ from keepsake.archive.contents import FOOTER_SIZE, ArchiveEntry, ContentHash
 from keepsake.archive.reader import Archive
 from keepsake.exceptions import CorruptedArchive, KeepsakeError
 from keepsake.restoring.checkout import checkout
+from tests.archive.archives import archive_bytes, freeze_files, stored
 from tests.faults.amounts import amounts
 from tests.faults.hostile_archives import CONTENT, Hostile, generate, table_members, valid
 from tests.faults.programs import run
 from tests.storage.memory import MemoryStorage
-from tests.unit.archives import archive_bytes, freeze_files, stored
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links and devices are POSIX")
 

@@ -13,8 +13,8 @@ import keepsake
 import keepsake.listing
 from keepsake.listing import bulk, index
 from keepsake.metadata import CHECKPOINT_FIELDS, EXPERIMENT_FIELDS
-from tests.unit import test_metadata
-from tests.unit.test_metadata import ID, STRANGE, USUAL
+from tests import test_metadata
+from tests.test_metadata import ID, STRANGE, USUAL
 
 
 def record(**fields: object) -> bytes:

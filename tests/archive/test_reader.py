@@ -35,8 +35,7 @@ from keepsake.archive.reader import Archive, ArchiveEntry
 from keepsake.archive.writer import write_archive
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, ReadError, WriteError
 from keepsake.util.workers import Workers, in_order
-from tests.storage.memory import MemoryStorage
-from tests.unit.archives import (
+from tests.archive.archives import (
     ID,
     KEY,
     archive_bytes,
@@ -48,6 +47,7 @@ from tests.unit.archives import (
     stored,
     write_files,
 )
+from tests.storage.memory import MemoryStorage
 
 RANDOM = random.Random(1)
 FILES = {

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.measure import FLOOR, ORIGINAL, OURS
 from benchmarks.results import Figure, Limit, write_markdown
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 def test_a_workload_is_measured_and_written_down(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, ReadError
 from keepsake.repository.checking import is_whole, open_checked
+from tests.archive.archives import archive_bytes, freeze_files
 from tests.storage.memory import MemoryStorage
-from tests.unit.archives import archive_bytes, freeze_files
 
 KEY = "checkpoints/5ffb0f6.tar.gz"
 LARGE = 8 << 20  # bytes

@@ -25,9 +25,9 @@ from keepsake.restoring import places as _places
 from keepsake.restoring import undo as _undo
 from keepsake.restoring.checkout import Plan, checkout
 from keepsake.restoring.undo import undo
+from tests.archive import archives
+from tests.archive.archives import KEY, archive_bytes, freeze_files, member, plain_archive, stored, write_files
 from tests.storage.memory import MemoryStorage
-from tests.unit import archives
-from tests.unit.archives import KEY, archive_bytes, freeze_files, member, plain_archive, stored, write_files
 
 Make = Callable[..., Archive]
 

@@ -22,8 +22,8 @@ from keepsake.experiment import Experiment
 from keepsake.repository.doctor import Examination, Problem
 from keepsake.spool.entry import Entry
 from keepsake.storage import ObjectInfo, Storage
+from tests.archive.archives import archive_bytes, freeze_files
 from tests.storage.benches import Bench, DiskBench, S3Bench
-from tests.unit.archives import archive_bytes, freeze_files
 
 HOURS = 2 * 3600
 

@@ -27,8 +27,8 @@ from keepsake.archive.pack import FrozenFiles, freeze
 from keepsake.archive.reader import Archive
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, ValidationError, WriteError
 from keepsake.util import ignore
+from tests.archive.archives import freeze_files, write_files
 from tests.storage.memory import MemoryStorage
-from tests.unit.archives import freeze_files, write_files
 
 LARGE = 1 << 20
 

@@ -18,8 +18,8 @@ from keepsake.archive.reader import Archive, is_archive
 from keepsake.archive.writer import freeze, open_archive
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, WriteError
 from keepsake.util import ignore
+from tests.archive.archives import ID, KEY, read_files, stored, write_files
 from tests.storage.memory import MemoryStorage
-from tests.unit.archives import ID, KEY, read_files, stored, write_files
 
 LARGE = 1 << 20
 NOISE = random.Random(5).randbytes(5 * LARGE + 17)

@@ -22,9 +22,9 @@ from keepsake.repository.copying import Copy
 from keepsake.repository.deletion import delete_experiments, delete_files
 from keepsake.repository.repository import Repository
 from keepsake.repository.view import View
+from tests.archive.archives import archive_bytes, freeze_files
 from tests.storage.benches import Bench, DiskBench, MemoryBench
 from tests.storage.places import make_place
-from tests.unit.archives import archive_bytes, freeze_files
 
 
 def run(*arguments: str, status: int = 0) -> str:

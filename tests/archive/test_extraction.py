@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from keepsake.archive.extraction import Extraction
-from tests.unit.archives import archive_bytes, freeze_files, stored
+from tests.archive.archives import archive_bytes, freeze_files, stored
 
 BLOCK = 64 << 10
 CONTENTS = {
