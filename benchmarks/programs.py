@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import time
 from time import monotonic
@@ -58,6 +59,28 @@ def checkpoint(path: str) -> dict[str, float]:
     start = monotonic()
     experiment.checkpoint(path=path, metrics={"loss": 0.5}, primary_metric=("loss", "minimize"))
     return {"blocked": monotonic() - start, "start": start}
+
+
+def repeated(path: str, count: str) -> dict[str, float]:
+    """Checkpoints of weights that were just written, as after torch.save(), each beside a cp of them."""
+    with open(path, "rb") as file:
+        content = file.read()
+    experiment, blocked, copied = _ready(), [], []
+    for number in range(int(count)):
+        for action in ("checkpoint", "copy") if number % 2 else ("copy", "checkpoint"):
+            with open(path, "wb") as file:
+                file.write(content)
+            start = monotonic()
+            if action == "copy":
+                subprocess.run(["cp", path, "copy.bin"], check=True)
+                copied.append(monotonic() - start)
+                os.remove("copy.bin")
+            else:
+                experiment.checkpoint(path=path, metrics={"loss": 0.5}, primary_metric=("loss", "minimize"))
+                blocked.append(monotonic() - start)
+    later, copies = sorted(blocked[1:]), sorted(copied[1:])
+    middle = len(later) // 2
+    return {"first": blocked[0], "later": later[middle], "first_cp": copied[0], "later_cp": copies[middle]}
 
 
 def read(experiment_id: str, name: str, content: str) -> dict[str, float]:

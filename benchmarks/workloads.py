@@ -71,6 +71,20 @@ def checkpoint(bench: Bench) -> Iterator[Figure]:
         yield from _saving("", runs)
 
 
+def repeated(bench: Bench) -> Iterator[Figure]:
+    """checkpoint() of 1 GB that was just written, the first and the later ones of a run, and cp of it"""
+    files = {"model.bin": material.weights(1000 * _MB)}
+
+    def measured(keepsake: Keepsake) -> Run:
+        return bench.in_project(lambda project: keepsake.program(project, "repeated", "model.bin", "4"), files)
+
+    runs = bench.interleave(5, measured, warm=False)
+    for which in ("first", "later"):
+        seconds = {who: [float(done.said[which]) for done in dones] for who, dones in runs.items()}
+        seconds[FLOOR] = [float(done.said[f"{which}_cp"]) for done in runs[OURS]]
+        yield figure(f"1 GB just written, {which} checkpoint(): blocks", seconds, float, Limit(1.0, FLOOR, 0.1))
+
+
 def compressible(bench: Bench) -> Iterator[Figure]:
     """checkpoint() of 100 MB of text"""
     saving = partial(_save, bench, "checkpoint", "table.csv", {"table.csv": material.text(100 * _MB)})
