@@ -25,9 +25,10 @@ _STALE = 24 * 3600.0  # seconds after which files on their way were left by a cr
 @contextmanager
 def workspace(directory: str) -> Iterator[str]:
     """Make a private directory below `directory`; it goes in the end, and so does what is empty then."""
-    made = [path for path in (Path(directory), *Path(directory).parents) if not path.exists()]
     area = f"{directory}/{AREA}"
+    made: list[Path] = []
     try:
+        made += [path for path in (Path(directory), *Path(directory).parents) if not path.exists()]
         os.makedirs(area, exist_ok=True)
         _bring_back_undo(Path(area))
         _remove_stale(area, _WORKSPACE)
