@@ -165,7 +165,8 @@ def finish(entry: Entry, repository: Repository, moved: Callable[[int], None] | 
         return
     for pack in entry.packs():
         entry.set_aside(pack)  # no record and no journal names it
-    entry.close()
+    if not entry.is_fresh():  # otherwise its process would only have to begin it again
+        entry.close()
 
 
 def try_to_finish(

@@ -34,6 +34,7 @@ FRESH_SECONDS = 30.0  # whoever records touches the entry every few seconds
 _RECORDS = ("record.json", "record.closing")
 _UNNAMED = ".unnamed."
 _TRIES = 10
+_STALE_SECONDS = 0.5  # network file systems look again within some times this
 _UNFINISHED_SECONDS = 3600.0  # what a crash left of a write that was under way
 
 
@@ -120,6 +121,8 @@ class Entry:
                 # Another process may just be closing or discarding the entry: then its directory comes and goes
                 if left == 1 or not isinstance(error, (FileNotFoundError, FileExistsError)):
                     raise self._unwritable(error) from error
+                if left < _TRIES and self.directory.is_dir():
+                    time.sleep(_STALE_SECONDS)  # it only seems to be there, to a file system that caches names
 
     def ensure(self) -> None:
         """Begin the entry again if it was closed, because all was saved, or removed."""
@@ -136,7 +139,7 @@ class Entry:
             except FileNotFoundError as error:
                 if left == 1:
                     raise self._unwritable(error) from error
-                self.ensure()
+                self.write_record()
             except OSError as error:
                 raise self._unwritable(error) from error
 

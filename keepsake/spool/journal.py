@@ -26,6 +26,7 @@ from keepsake.metadata import Record, valid_id
 from keepsake.storage.reading import fresh_status
 from keepsake.util.fork import in_forked_child
 
+_GONE = {errno.ENOENT, getattr(errno, "ESTALE", errno.ENOENT)}
 _TRIES = 10  # a file system that caches names can tell us nothing certain: then the line is there several times
 
 _process = os.urandom(8).hex()  # names this process's journals
@@ -97,10 +98,16 @@ def append(directory: Path, line: dict[str, Any]) -> None:
     Raises FileNotFoundError if the directory is not there, and other OSErrors if the line cannot be written.
     """
     data = b"!\n" + json.dumps(line, separators=(",", ":")).encode() + b"\n"
-    journal = os.path.join(directory, _process + ".jsonl")
-    for _ in range(_TRIES):
-        if _append(journal, data):
-            return
+    name = _process
+    for left in range(_TRIES, 0, -1):
+        try:
+            if _append(os.path.join(directory, name + ".jsonl"), data):
+                return
+        except OSError as error:
+            if left == 1 or name != _process or error.errno not in _GONE:
+                raise
+        # The journal has another name now. Where names are cached, the old one goes on leading to it, or nowhere
+        name = f"{_process}-{os.urandom(8).hex()}"
 
 
 def take(journals: list[Path], *, others: bool) -> Taken:

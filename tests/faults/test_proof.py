@@ -65,6 +65,14 @@ def _is_all_there(project: Path) -> bool:
     return archive.exists() and inspect.by_tarfile(archive) == {"model.pth": WEIGHTS}
 
 
+def _recover(entry: Entry, storage: FaultyStorage) -> None:
+    """Do what a run does that comes long after."""
+    found = Entry.load(entry.directory)
+    if found is not None:
+        found.rest()
+        mover.finish(found, Repository(storage))
+
+
 def _unmount(project: Path) -> None:
     (project / "repo").rename(project / "away")
     (project / "repo").mkdir()
@@ -93,9 +101,7 @@ def test_a_move_into_an_empty_mount_point_that_is_cut_short_costs_nothing(
     storage.fault = lambda when, verb, key: None
     _mount(project_directory)
     for _ in range(2):
-        found = Entry.load(entry.directory)
-        if found is not None:
-            mover.finish(found, Repository(storage))
+        _recover(entry, storage)
     assert _is_all_there(project_directory)
     assert not entry.directory.exists()
 
@@ -197,7 +203,7 @@ def test_a_process_that_is_killed_while_it_closes_an_entry_hides_nothing(
     entry: Entry, storage: FaultyStorage, project_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another one has just added to it, and is killed as well, as all are that share a container."""
-    mover.finish(entry, Repository(storage))
+    _recover(entry, storage)
     entry.write_record()
     other = Entry.load(entry.directory)
     assert other is not None
@@ -222,7 +228,7 @@ def test_what_a_crash_left_half_made_goes_when_it_is_old(entry: Entry, storage: 
     """Also where the entry itself is gone: it can be gigabytes."""
     half = entry.directory / f".{'d' * 64}.pack.abcd.tmp"
     half.write_bytes(b"half")
-    mover.finish(entry, Repository(storage))
+    _recover(entry, storage)
     root = entry.directory.parent
     places.sweep(root)
     assert half.exists()  # whoever writes it may be at work
