@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from keepsake.archive import owner_id
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, WriteError
 from keepsake.spool.journal import Changes
+from keepsake.spool.places import known_identity
 from keepsake.util.console import warn
 from keepsake.util.fork import importing
 from keepsake.util.ids import short_id
@@ -45,8 +46,8 @@ def publish(entry: Entry, repository: Repository, *, others: bool = False) -> No
 
 
 def _create(entry: Entry, repository: Repository, changes: Changes) -> None:
-    if entry.identity is None:
-        entry.identity = repository.ensure()
+    if entry.identity is None:  # a repository that was used from here before is not made up for by a new one
+        entry.identity = repository.ensure(known_identity(entry.directory.parent, entry.repository))
     else:
         repository.expect(entry.identity)
     if (
@@ -54,6 +55,8 @@ def _create(entry: Entry, repository: Repository, changes: Changes) -> None:
     ):  # it had been published, and its process was killed before it wrote that down
         raise DoesNotExist(f"There is no experiment {entry.id} in {repository.url}: it was removed.")
     repository.merge(entry.record, changes, create=True)
+    repository.forget(entry.id)
+    repository.merge(entry.record, changes, create=False, identity=entry.identity)  # read back: that is the proof
     entry.in_repository = True
     entry.write_record()
 
@@ -162,7 +165,8 @@ def finish(entry: Entry, repository: Repository, moved: Callable[[int], None] | 
         return
     for pack in entry.packs():
         entry.set_aside(pack)  # no record and no journal names it
-    entry.close()
+    if not entry.is_fresh():  # otherwise its process would only have to begin it again
+        entry.close()
 
 
 def try_to_finish(

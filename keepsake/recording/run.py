@@ -139,7 +139,7 @@ class Run:
                 return self._freeze(record)
             except WriteError as error:
                 if left > 1 and isinstance(error.__cause__, FileNotFoundError):
-                    self.entry.ensure()  # another process has just closed or discarded it
+                    self.entry.write_record()  # another process has just closed or discarded it
                     continue
                 if ending.is_strict():
                     raise

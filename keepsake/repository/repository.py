@@ -278,45 +278,58 @@ class Repository:
         Raises DoesNotExist if the experiment is removed meanwhile, and what `merge` raises if it is gone otherwise.
         """
         self.storage.upload(archive_key(experiment_id, archive_id), source)
-        self._remove_if_removed(experiment_id, archive_id)
+        self._see_arrival(experiment_id, archive_id)
 
     def adopt_archive(self, experiment_id: str, archive_id: str, file: Path) -> bool:
         """Store a finished archive by moving its file, or return False if it must be copied. Raises as `put_archive`.
 
         The file keeps another name until the repository is seen to hold it: a move into the mount point of a disk
-        that has just been unmounted must not be the end of it.
+        that has just been unmounted must not be the end of it. After a crash, that name is a frozen file like others.
         """
-        kept = file.with_name(f"{archive_id}.kept.tar.gz")
+        kept = file.with_name(f"{archive_id}.kept-{os.urandom(4).hex()}.tar.gz")
         try:
-            kept.unlink(missing_ok=True)  # of a move that a crash cut short
             os.link(file, kept)
         except OSError:
             return False  # no hard links here: a copy does
         try:
-            if not self.storage.take(archive_key(experiment_id, archive_id), file):
-                return False
-            try:
-                self._remove_if_removed(experiment_id, archive_id)
-            except DoesNotExist:
-                raise
-            except BaseException:
-                os.replace(kept, file)
-                raise
-        finally:
+            taken = self.storage.take(archive_key(experiment_id, archive_id), file)
+            if taken:
+                self._see_arrival(experiment_id, archive_id)
+        except DoesNotExist:
             kept.unlink(missing_ok=True)
-        return True
+            raise
+        except BaseException:
+            if file.exists():
+                kept.unlink(missing_ok=True)
+            else:
+                os.replace(kept, file)
+            raise
+        kept.unlink(missing_ok=True)
+        return taken
 
-    def _remove_if_removed(self, experiment_id: str, archive_id: str) -> None:
-        """Take back an archive whose experiment, or whose files, a person removed while it was on its way."""
+    def _see_arrival(self, experiment_id: str, archive_id: str) -> None:
+        """See that an archive is in the repository, and take it back if a person removed its experiment or its files.
+
+        Raises WriteError if it is not there: the disk was not mounted while it was written, and is again. The answer
+        of a bucket is proof enough.
+        """
+        key = archive_key(experiment_id, archive_id)
+        if self.storage.directory is not None:
+            try:
+                with self.storage.open(key):
+                    pass
+            except DoesNotExist as missing:
+                self.require()
+                raise WriteError(f"{key} did not get into {self.url}. Its disk seems to have been away.") from missing
         record = self._latest(experiment_id)
         if record is None or experiment_id in self.removals.ids():
             error = self._gone(experiment_id)
             if isinstance(error, DoesNotExist):
-                self.storage.delete([archive_key(experiment_id, archive_id)])
+                self.storage.delete([key])
             raise error
         # A record that does not know the checkpoint at all may be an old one, from a cache: it proves nothing
         if any(c["id"] == archive_id and not c.get("path") for c in record.get("checkpoints") or []):
-            self.storage.delete([archive_key(experiment_id, archive_id)])
+            self.storage.delete([key])
 
     def _latest(self, experiment_id: str) -> Record | None:
         """Return a record as it is now; None if there is none, an empty one if it is broken."""

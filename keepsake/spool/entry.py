@@ -1,6 +1,7 @@
 """What the spool holds of one experiment that is not in the repository yet.
 
     SPOOL/<experiment id>/record.json          the experiment as it began, and the repository it goes to
+                          record.closing       the same while a process sees whether nothing waits any more
                           <process>.jsonl      the journal of one process (journal.py)
                           <id>.pack            frozen files of a checkpoint, or of the experiment itself
                           <id>.tar.gz          the same, as the archive that goes into the repository
@@ -30,8 +31,10 @@ from keepsake.util.files import replace_with, sync
 from keepsake.util.processes import has_ended, process_name
 
 FRESH_SECONDS = 30.0  # whoever records touches the entry every few seconds
+_RECORDS = ("record.json", "record.closing")
 _UNNAMED = ".unnamed."
 _TRIES = 10
+_STALE_SECONDS = 0.5  # network file systems look again within some times this
 _UNFINISHED_SECONDS = 3600.0  # what a crash left of a write that was under way
 
 
@@ -91,11 +94,12 @@ class Entry:
     @classmethod
     def load(cls, directory: Path) -> Entry | None:
         """Return the entry in `directory`; None if there is none, or none that is whole."""
-        try:
-            content = json.loads((directory / "record.json").read_bytes())
-            return cls(directory, content) if content["experiment"]["id"] == directory.name else None
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return None
+        for name in _RECORDS:
+            with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+                content = json.loads((directory / name).read_bytes())
+                if content["experiment"]["id"] == directory.name:
+                    return cls(directory, content)
+        return None
 
     # What a run records
 
@@ -117,6 +121,8 @@ class Entry:
                 # Another process may just be closing or discarding the entry: then its directory comes and goes
                 if left == 1 or not isinstance(error, (FileNotFoundError, FileExistsError)):
                     raise self._unwritable(error) from error
+                if left < _TRIES and self.directory.is_dir():
+                    time.sleep(_STALE_SECONDS)  # it only seems to be there, to a file system that caches names
 
     def ensure(self) -> None:
         """Begin the entry again if it was closed, because all was saved, or removed."""
@@ -133,7 +139,7 @@ class Entry:
             except FileNotFoundError as error:
                 if left == 1:
                     raise self._unwritable(error) from error
-                self.ensure()
+                self.write_record()
             except OSError as error:
                 raise self._unwritable(error) from error
 
@@ -219,17 +225,16 @@ class Entry:
 
     def close(self) -> bool:
         """Remove the entry if nothing waits in it; return whether nothing waits."""
-        record = self.directory / "record.json"
+        record, closing = (self.directory / name for name in _RECORDS)
         if self._is_waiting():
             return False
         with suppress(OSError):
-            record.unlink(missing_ok=True)
+            os.replace(record, closing)
         if self._is_waiting():  # it came just now
             self.write_record()
             return False
-        for file in self._files(".tmp", hidden=True):
-            if time.time() - file.modified / 1e9 > _UNFINISHED_SECONDS:
-                file.path.unlink(missing_ok=True)
+        closing.unlink(missing_ok=True)
+        remove_unfinished(self.directory)
         prune(self.directory)
         return True
 
@@ -251,7 +256,7 @@ class Entry:
         with suppress(FileNotFoundError), os.scandir(self.directory) as entries:
             for entry in entries:
                 if entry.name.endswith(suffixes) and entry.name.startswith(".") == hidden:
-                    with suppress(OSError):
+                    with suppress(FileNotFoundError):
                         status = entry.stat()
                         found.append(File(status.st_mtime_ns, Path(entry.path), status.st_size))
         return sorted(found)
@@ -261,6 +266,19 @@ class Entry:
             f"Cannot write to {self.directory}: {error.strerror or error}. Make it writable, or set KEEPSAKE_SPOOL to "
             "a directory that is."
         )
+
+
+def is_entry(directory: Path) -> bool:
+    """Whether a directory holds the record of an entry."""
+    return any((directory / name).exists() for name in _RECORDS)
+
+
+def remove_unfinished(directory: Path, names: str = ".[0-9a-z]*") -> None:
+    """Remove hidden files of such names that a crash left half made, unless somebody may be at work on them."""
+    with suppress(OSError):
+        for path in directory.glob(names):
+            if time.time() - path.stat().st_mtime > _UNFINISHED_SECONDS:
+                path.unlink(missing_ok=True)
 
 
 def prune(directory: Path) -> None:

@@ -23,8 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from keepsake.metadata import Record, valid_id
+from keepsake.storage.reading import fresh_status
 from keepsake.util.fork import in_forked_child
 
+_GONE = {errno.ENOENT, getattr(errno, "ESTALE", errno.ENOENT)}
 _TRIES = 10  # a file system that caches names can tell us nothing certain: then the line is there several times
 
 _process = os.urandom(8).hex()  # names this process's journals
@@ -70,11 +72,19 @@ class Taken:
     sizes: dict[Path, int] = field(default_factory=dict)  # journal → bytes that were read
 
     def drop(self) -> None:
-        """Remove the journals, whose lines are in the repository; one that has grown since stays."""
+        """Remove the journals, whose lines are in the repository; one that has grown since stays.
+
+        Its writer may not see yet that it has another name, where the file system caches names.
+        """
         for journal, size in self.sizes.items():
-            with suppress(FileNotFoundError):
-                if journal.stat().st_size == size:
-                    journal.unlink()
+            with suppress(FileNotFoundError), open(journal, "rb") as file:
+                if fresh_status(file.fileno()).st_size != size:
+                    continue
+                journal.unlink()
+                fresh_status(file.fileno())
+                file.seek(size)
+                if late := file.read():
+                    _append(f"{journal.with_suffix('')}-late.jsonl", late)
 
 
 def is_own(journal: Path) -> bool:
@@ -88,10 +98,16 @@ def append(directory: Path, line: dict[str, Any]) -> None:
     Raises FileNotFoundError if the directory is not there, and other OSErrors if the line cannot be written.
     """
     data = b"!\n" + json.dumps(line, separators=(",", ":")).encode() + b"\n"
-    journal = os.path.join(directory, _process + ".jsonl")
-    for _ in range(_TRIES):
-        if _append(journal, data):
-            return
+    name = _process
+    for left in range(_TRIES, 0, -1):
+        try:
+            if _append(os.path.join(directory, name + ".jsonl"), data):
+                return
+        except OSError as error:
+            if left == 1 or name != _process or error.errno not in _GONE:
+                raise
+        # The journal has another name now. Where names are cached, the old one goes on leading to it, or nowhere
+        name = f"{_process}-{os.urandom(8).hex()}"
 
 
 def take(journals: list[Path], *, others: bool) -> Taken:
@@ -125,8 +141,9 @@ def _append(journal: str, data: bytes) -> bool:
     try:
         if os.write(descriptor, data) != len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        status = fresh_status(descriptor)
         try:
-            return os.path.samestat(os.stat(journal), os.fstat(descriptor))
+            return status.st_nlink > 0 and os.path.samestat(os.stat(journal), status)
         except FileNotFoundError:
             return False
     finally:

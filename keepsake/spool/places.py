@@ -15,7 +15,7 @@ from pathlib import Path
 
 from keepsake.exceptions import WriteError
 from keepsake.metadata import valid_id
-from keepsake.spool.entry import Entry, prune
+from keepsake.spool.entry import Entry, is_entry, prune, remove_unfinished
 from keepsake.util.directories import absolute, expand, state_directory
 from keepsake.util.files import replace_with
 
@@ -77,10 +77,12 @@ def unnamed_files(root: Path) -> list[Path]:
 
 
 def sweep(root: Path) -> None:
-    """Remove directories of entries that a crash left empty."""
+    """Remove directories in which a crash left no entry, with what is half made in them."""
     for directory in _directories(root):
-        if not (directory / "record.json").exists():
+        if not is_entry(directory):
+            remove_unfinished(directory)
             prune(directory)
+    remove_unfinished(root, f".{_REPOSITORIES}-*.tmp")
 
 
 def _directories(root: Path) -> Iterator[Path]:

@@ -1,5 +1,7 @@
-"""Campaigns of faults: `python -m tests.faults.campaign NAME COUNT` does COUNT runs (0: one for each point at which the
-fault can happen, and each kind of it) and prints what it found as JSON.
+"""Campaigns of faults: `python -m tests.faults.campaign NAME COUNT [DIRECTORY]` prints what it found as JSON.
+
+It does COUNT runs; 0 stands for one at each point at which the fault can happen, and each kind of it, but for no longer
+than some minutes.
 
 A process of its own, because it forks, for which it must have no threads.
 """
@@ -15,9 +17,9 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import cycle, islice
+from itertools import cycle, islice, takewhile
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,12 +46,14 @@ Fault = tuple[object, Action, "Point | None"]  # what to call it, what it does, 
 
 _TRIALS = 3  # unharmed runs that tell which points there are: threads take different ways
 _ERRORS = (errno.EIO, errno.ENOSPC, errno.EACCES)
+_LONGEST_SECONDS = 480.0  # a campaign stops here; the points come in no order, so it has seen some of each kind
 
 
 @dataclass
 class Report:
     """What a campaign found."""
 
+    points: int = 0  # faults that there are to choose from
     runs: int = 0
     hits: int = 0  # runs in which the fault happened
     returned: int = 0  # checkpoints that had returned
@@ -110,8 +114,8 @@ def interrupts_at_random(base: Path, count: int) -> Report:
 def recoveries_at_once(base: Path, count: int) -> Report:
     """Let four recoveries of a killed run go on at the same time, and kill one of them."""
     generator = random.Random(4)
-    report = Report()
-    for sandbox in islice(sandboxes(base), count):
+    report = Report(points=count)
+    for sandbox in islice(_sandboxes(base), count):
         sandbox.run(train_until_killed)
         running = [sandbox.start(next_run) for _ in range(4)]
         time.sleep(generator.uniform(0, 0.3))
@@ -127,8 +131,8 @@ def _send(base: Path, count: int, number: int) -> Report:
     Sandbox(base / "trial").run(train)
     length = time.monotonic() - started
     generator = random.Random(number)
-    report = Report()
-    for sandbox in islice(sandboxes(base), 3 * count):
+    report = Report(points=count)
+    for sandbox in islice(_sandboxes(base), 3 * count):
         moment = generator.uniform(0, length)
         pid = sandbox.start(train)
         time.sleep(moment)
@@ -201,8 +205,8 @@ def _harm(
     everywhere: bool = False,
 ) -> Report:
     """Do `work` in a new sandbox for each fault, after `before`, and check it."""
-    report = Report()
-    for (name, action, point), sandbox in zip(faults, sandboxes(base), strict=False):
+    report = Report(points=len(faults))
+    for (name, action, point), sandbox in zip(faults, _sandboxes(base), strict=False):
         if before is not None:
             sandbox.run(before)
         status = sandbox.run(work, action, everywhere=everywhere)
@@ -235,9 +239,17 @@ def _one_of_each(points: list[Point]) -> list[Point]:
 
 
 def _chosen(targets: Sequence[T], count: int) -> list[T]:
-    """Return `count` of the targets, evenly spread; 0: all."""
-    count = min(count or len(targets), len(targets))
+    """Return `count` of the targets, evenly spread; 0: all, in no order."""
+    if not count:
+        return random.Random(len(targets)).sample(targets, len(targets))
+    count = min(count, len(targets))
     return [targets[position * len(targets) // count] for position in range(count)]
+
+
+def _sandboxes(base: Path) -> Iterator[Sandbox]:
+    """Yield new sandboxes until the campaign has taken its time."""
+    end = time.monotonic() + float(os.environ.get("FAULTS_SECONDS", _LONGEST_SECONDS))
+    return takewhile(lambda _: time.monotonic() < end, sandboxes(base))
 
 
 CAMPAIGNS = {

@@ -99,7 +99,7 @@ def test_a_run_that_is_deleted_goes_on_and_does_not_come_back(project: Path) -> 
         _, messages = _rest(process)
     assert process.returncode == 0, messages
     assert "Traceback" not in messages
-    assert messages.count("was deleted") == 1
+    assert messages.count("was removed") == 1
     run("import keepsake\nkeepsake.init()")
     assert experiment_id not in [experiment.id for experiment in keepsake.experiments.list()]
     assert [key for key in inspect.objects(project / "repo") if experiment_id in key] == []
@@ -118,7 +118,7 @@ def test_a_checkpoint_whose_directory_goes_and_comes_while_it_is_written_is_save
         if removed:
             return freeze(project_dir, path, directory, archive_id)
         removed.append(directory)
-        shutil.rmtree(directory)
+        shutil.rmtree(directory, ignore_errors=True)  # the background may be removing it as well
         try:
             return freeze(project_dir, path, directory, archive_id)
         finally:

@@ -26,13 +26,15 @@ _UNSUPPORTED = [errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP]
 # How a call is refused: `refuse(number)` raises; other things are said as code that runs for each `number`
 _CALLS = {
     "chmod": ("os.chmod = refuse(number)", _ALL),
+    "clock of files": ("os.utime = no_times", [0]),
+    "copystat": ("shutil.copystat = refuse(number)", _ALL),
+    "statvfs": ("os.statvfs = shutil.disk_usage = refuse(number)", _ALL),
     "fchmod": ("os.fchmod = refuse(number)", _ALL),
     "fchown": ("os.fchown = refuse(number)", _ALL),
     "link": ("os.link = refuse(number)", _ALL),
     "listxattr": ("os.listxattr = refuse(number)", _ALL),
     "posix_fadvise": ("os.posix_fadvise = refuse(number)", _ALL),
     "posix_fallocate": ("os.posix_fallocate = refuse(number)", [*_UNSUPPORTED, errno.EIO, errno.EPERM, errno.EBADF]),
-    "statvfs": ("os.statvfs = shutil.disk_usage = refuse(number)", _ALL),
     "symlink": ("os.symlink = refuse(number)", _ALL),
     "utime": ("os.utime = refuse(number)", _ALL),
     "every one of them at once": (
@@ -41,13 +43,17 @@ _CALLS = {
     ),
     "clone": ("fcntl.ioctl = refuse(number)", _ALL),
     "fsync": ("os.fsync = refuse(number)", _UNSUPPORTED),
+    "fsync in the spool": ("os.fsync = where(os.fsync, is_in_spool)", _ALL),
     "fsync of directories": ("os.fsync = where(os.fsync, lambda fd: stat.S_ISDIR(os.fstat(fd).st_mode))", _ALL),
-    "open of directories": ("os.open = where(os.open, lambda path, flags, *rest: flags & os.O_DIRECTORY)", _ALL),
+    "open of directories": ("os.open = where(os.open, lambda path, flags, *_, **__: flags & os.O_DIRECTORY)", _ALL),
     "stat in directories": ("os.stat = where(os.stat, lambda path, dir_fd=None, **_: dir_fd is not None)", _ALL),
     "rename elsewhere": ("os.rename = os.replace = where(os.replace, goes_elsewhere)", [errno.EXDEV]),
+    "rename out of the spool": ("os.rename = os.replace = where(os.replace, leaves_spool)", _ALL),
+    "link in the spool": ("os.link = where(os.link, lambda source, target: '.keepsake' in str(source))", _ALL),
+    "seek to holes": ("os.lseek = where(os.lseek, lambda fd, start, how: how > 2)", _ALL),
 }
 _PROGRAM = """
-import fcntl, glob, os, random, shutil, stat, tarfile
+import fcntl, os, random, shutil, stat, tarfile
 import keepsake
 
 
@@ -69,21 +75,47 @@ def where(real, condition):
 def goes_elsewhere(source, target):
     return os.path.dirname(os.path.abspath(source)) != os.path.dirname(os.path.abspath(target))
 
-def restore(calls=dict(vars(os)), ioctl=fcntl.ioctl, disk_usage=shutil.disk_usage):
+def leaves_spool(source, target):
+    return ".keepsake/spool" in str(source) and ".keepsake/spool" not in str(target)
+
+def is_in_spool(fd):
+    return any(
+        samestat(fd, os.path.join(directory, name)) for directory, _, names in os.walk(".keepsake") for name in names
+    )
+
+def samestat(fd, path):
+    try:
+        return os.path.samestat(os.fstat(fd), os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+def no_times(path, times=None, *, ns=(0, 0), **options):
+    real_utime(path, ns=tuple(time // 10**9 * 10**9 for time in ns))
+
+real_utime = os.utime
+
+def restore(calls=dict(vars(os)), ioctl=fcntl.ioctl, more=dict(vars(shutil))):
     vars(os).update(calls)
-    fcntl.ioctl, shutil.disk_usage = ioctl, disk_usage
+    vars(shutil).update(more)
+    fcntl.ioctl = ioctl
 
 def save_and_read_back():
-    contents = {{"weights": random.Random(number).randbytes(300_000), "code/text": b"text" * 100}}
+    contents = {{"weights": random.Random(number).randbytes(1_300_000), "code/text": b"text" * 100}}
     os.makedirs("code", exist_ok=True)
     for name, content in contents.items():
         open(name, "wb").write(content)
+    with open("sparse", "wb") as file:
+        file.truncate(3_000_000)
+        file.write(b"1")
+    contents["sparse"] = open("sparse", "rb").read()
     experiment = keepsake.init(path="code", params={{"number": number}})
-    checkpoints = [experiment.checkpoint(path="weights", metrics={{"a": a}}, quiet=True) for a in range(2)]
+    paths = ["sparse", "weights"]
+    checkpoints = [experiment.checkpoint(path=path, metrics={{"a": path}}, quiet=True) for path in paths]
     experiment.stop()
     for name in contents:
         os.unlink(name)
-    assert glob.glob(".keepsake/spool/*/") == []
+    os.rmdir("code")
+    assert os.listdir(".keepsake/spool") == ["repositories.json"], os.listdir(".keepsake/spool")
     assert [name for name in os.listdir("repo") if "tmp" in name] == []
     found = keepsake.experiments.get(experiment.id)
     assert found.params == {{"number": number}} and found.status == "stopped"
@@ -93,6 +125,15 @@ def save_and_read_back():
     with tarfile.open(f"repo/experiments/{{found.id}}.tar.gz") as archive:
         (text,) = (member for member in archive if member.name.endswith("code/text"))
         assert archive.extractfile(text).read() == contents["code/text"]
+    for checkpoint, path in zip(found.checkpoints, paths):
+        os.makedirs("code")
+        open("code/text", "w").write("my own")
+        checkpoint.checkout(".", quiet=True)
+        for name in (path, "code/text"):
+            assert open(name, "rb").read() == contents[name], name
+        keepsake.project.undo_checkout(".")
+        assert open("code/text").read() == "my own"
+        shutil.rmtree("code")
 
 for number in {numbers}:
     {refusal}

@@ -63,9 +63,10 @@ def checkpoints(repository: Repository) -> list[str]:
 
 
 def recover(entry: Entry, repository: Repository) -> None:
-    """Do what the next run does."""
+    """Do what a run does that comes long after."""
     found = Entry.load(entry.directory)
     if found is not None:
+        found.rest()
         mover.finish(found, repository)
 
 

@@ -1,0 +1,237 @@
+"""What is in the spool goes only on proof. Crashes, disks that come and go, and errors of the disk prove nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from keepsake.archive.writer import freeze
+from keepsake.exceptions import KeepsakeError
+from keepsake.metadata import EXPERIMENT_FIELDS, Record
+from keepsake.recording import mover
+from keepsake.recording.recovery import pending, send
+from keepsake.repository.repository import Repository
+from keepsake.spool import places
+from keepsake.spool.entry import Entry
+from keepsake.spool.journal import Changes
+from keepsake.storage import open_storage
+from tests.faults import inspect_repository as inspect
+from tests.storage.faults import FaultyStorage
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks, and removes files that are open")
+
+_KILLED = 9
+EXPERIMENT, CHECKPOINT = "e" * 64, "c" * 64
+CREATED = "2021-02-03T04:05:06Z"
+WEIGHTS = os.urandom(1_500_000)  # what hardly shrinks is frozen as an archive, which is moved
+
+
+@pytest.fixture
+def storage(project_directory: Path) -> FaultyStorage:
+    """A repository that holds an experiment."""
+    storage = FaultyStorage(open_storage("file://repo", project_directory))
+    repository = Repository(storage)
+    repository.ensure()
+    repository.merge(_experiment(), Changes(), create=True)
+    return storage
+
+
+@pytest.fixture
+def entry(project_directory: Path, storage: FaultyStorage) -> Entry:
+    """What the spool holds of it: a checkpoint with files."""
+    (project_directory / "model.pth").write_bytes(WEIGHTS)
+    repository = Repository(storage)
+    root, identity = places.spool_root(project_directory), repository.identity
+    entry = Entry.create(root, _experiment(), repository.url, in_repository=True, identity=identity)
+    freeze(project_directory, "model.pth", entry.directory, CHECKPOINT)
+    entry.append({"checkpoint": _checkpoint()})
+    return entry
+
+
+def _experiment() -> Record:
+    return {**EXPERIMENT_FIELDS, "id": EXPERIMENT, "created": CREATED, "keepsake_version": "1.0.0"}
+
+
+def _checkpoint() -> Record:
+    return {"id": CHECKPOINT, "created": CREATED, "metrics": {"a": 1}, "step": 1, "path": "model.pth"}
+
+
+def _is_all_there(project: Path) -> bool:
+    archive = project / f"repo/checkpoints/{CHECKPOINT}.tar.gz"
+    return archive.exists() and inspect.by_tarfile(archive) == {"model.pth": WEIGHTS}
+
+
+def _recover(entry: Entry, storage: FaultyStorage) -> None:
+    """Do what a run does that comes long after."""
+    found = Entry.load(entry.directory)
+    if found is not None:
+        found.rest()
+        mover.finish(found, Repository(storage))
+
+
+def _unmount(project: Path) -> None:
+    (project / "repo").rename(project / "away")
+    (project / "repo").mkdir()
+
+
+def _mount(project: Path) -> None:
+    (project / "repo").rename(project / f"below the mount {os.urandom(4).hex()}")
+    (project / "away").rename(project / "repo")
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_move_into_an_empty_mount_point_that_is_cut_short_costs_nothing(
+    entry: Entry, storage: FaultyStorage, project_directory: Path, moment: str
+) -> None:
+    """The disk is unmounted, the file is moved into its mount point, and the process is killed."""
+    mover.publish(entry, Repository(storage))
+
+    def unmount_and_crash(when: str, verb: str, key: str) -> None:
+        if verb == "take" and when == "before":
+            _unmount(project_directory)
+        if verb == "take" and when == moment:
+            os._exit(_KILLED)
+
+    storage.fault = unmount_and_crash
+    _crashing(mover.upload, entry, Repository(storage))
+    storage.fault = lambda when, verb, key: None
+    _mount(project_directory)
+    for _ in range(2):
+        _recover(entry, storage)
+    assert _is_all_there(project_directory)
+    assert not entry.directory.exists()
+
+
+def _crashing(work: Callable[..., object], *arguments: object) -> None:
+    """Call `work` in a process of its own, which ends in the middle of it."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work(*arguments)
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == _KILLED
+
+
+@pytest.mark.parametrize("verb", ["take", "upload"])
+def test_a_disk_that_is_away_only_while_an_archive_is_stored_costs_nothing(
+    entry: Entry, storage: FaultyStorage, project_directory: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """It is seen to be there before, and to be there after that; the archive went into its mount point."""
+    storage.directory = storage.inner.directory
+    mover.publish(entry, Repository(storage))
+    if verb == "upload":
+        monkeypatch.setattr(os, "link", _refuse)
+    flaps = [1]
+
+    def flap(when: str, what: str, key: str) -> None:
+        if what == verb and flaps:
+            if when == "before":
+                _unmount(project_directory)
+            else:
+                flaps.clear()
+                _mount(project_directory)
+
+    storage.fault = flap
+    with pytest.raises(KeepsakeError):
+        mover.upload(entry, Repository(storage))
+    assert not flaps
+    mover.upload(entry, Repository(storage))
+    assert _is_all_there(project_directory)
+
+
+def _refuse(*_: object, **__: object) -> None:
+    raise OSError(1, "Operation not permitted")
+
+
+def test_a_run_that_was_killed_before_it_wrote_down_its_repository_waits_for_it(
+    entry: Entry, storage: FaultyStorage, project_directory: Path
+) -> None:
+    """The disk is not mounted when it is sent: no new repository is made in the mount point."""
+    repository = Repository(storage)
+    root = entry.directory.parent
+    places.remember_identity(root, repository.url, str(repository.identity))
+    entry.identity, entry.in_repository = None, False
+    entry.write_record()
+    _unmount(project_directory)
+    (waiting,) = pending(root)
+    assert send(waiting, lambda count: None).error is not None
+    assert os.listdir(project_directory / "repo") == []
+    _mount(project_directory)
+    (waiting,) = pending(root)
+    assert send(waiting, lambda count: None).error is None
+    assert _is_all_there(project_directory)
+
+
+def test_an_entry_whose_files_cannot_be_looked_at_is_not_closed(
+    entry: Entry, storage: FaultyStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of the disk is no sign that nothing is there."""
+    real = os.scandir
+
+    class Unreadable:
+        def __init__(self, found: os.DirEntry[str]) -> None:
+            self.name, self.path = found.name, found.path
+
+        def stat(self) -> os.stat_result:
+            raise OSError(5, "Input/output error", self.path)
+
+    class Scan:
+        def __init__(self, path: str) -> None:
+            self.found = real(path)
+
+        def __enter__(self) -> object:
+            return map(Unreadable, self.found)
+
+        def __exit__(self, *_: object) -> None:
+            self.found.close()
+
+    monkeypatch.setattr(os, "scandir", Scan)
+    try:
+        assert not entry.close()
+    except OSError:
+        pass
+    monkeypatch.undo()
+    assert (entry.directory / "record.json").exists()
+
+
+def test_a_process_that_is_killed_while_it_closes_an_entry_hides_nothing(
+    entry: Entry, storage: FaultyStorage, project_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one has just added to it, and is killed as well, as all are that share a container."""
+    _recover(entry, storage)
+    entry.write_record()
+    other = Entry.load(entry.directory)
+    assert other is not None
+    real = Entry._is_waiting
+    calls: list[int] = []
+
+    def add_after_looking(self: Entry) -> bool:
+        if calls:
+            os._exit(_KILLED)
+        calls.append(1)
+        waits = real(self)
+        other.append({"checkpoint": {**_checkpoint(), "id": "d" * 64, "path": ""}})
+        return waits
+
+    monkeypatch.setattr(Entry, "_is_waiting", add_after_looking)
+    _crashing(entry.close)
+    monkeypatch.undo()
+    assert [entry.id for entry in places.entries(entry.directory.parent)] == [EXPERIMENT]
+
+
+def test_what_a_crash_left_half_made_goes_when_it_is_old(entry: Entry, storage: FaultyStorage) -> None:
+    """Also where the entry itself is gone: it can be gigabytes."""
+    half = entry.directory / f".{'d' * 64}.pack.abcd.tmp"
+    half.write_bytes(b"half")
+    _recover(entry, storage)
+    root = entry.directory.parent
+    places.sweep(root)
+    assert half.exists()  # whoever writes it may be at work
+    os.utime(half, (0, 0))
+    places.sweep(root)
+    assert not entry.directory.exists()
