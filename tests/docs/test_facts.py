@@ -79,7 +79,9 @@ def test_the_page_on_the_format_names_all_that_a_run_leaves(
     experiment = keepsake.init(path="model")
     experiment.checkpoint(path="model", loss=1)
     experiment.stop()
-    keepsake.init().delete()
+    removed = keepsake.init()
+    removed.stop()
+    removed.delete()
     found = files(project_directory / "repo")
     assert len(found) == 6
     for file in found:
