@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import keepsake
 from tests.docs.test_docs import PAGES, ROOT, name
 
 SOURCES = sorted((ROOT / "keepsake").rglob("*.py"))
@@ -56,3 +57,39 @@ def test_every_environment_variable_is_explained() -> None:
     }
     assert read
     assert set(re.findall(r"^\| `(KEEPSAKE_\w+)", VARIABLES, re.MULTILINE)) == read
+
+
+def documented(heading: str) -> str:
+    """A regular expression for the names in the tables below a heading of the page on the format."""
+    text = (ROOT / "docs/repository-format.md").read_text(encoding="utf-8")
+    section = text.partition(f"# {heading}\n")[2].partition("\n## ")[0]
+    names = re.findall(r"`([^`]+)`", "\n".join(re.findall(r"^\| (`[^|]+) \|", section, re.MULTILINE)))
+    patterns = (re.sub(r"<[\w\\ ]+>", r"[0-9a-f]+", re.escape(name)) for name in names)
+    return "|".join(patterns)
+
+
+def files(directory: Path) -> set[str]:
+    return {path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()}
+
+
+def test_the_page_on_the_format_names_all_that_a_run_leaves(
+    project_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("model").write_text("weights")
+    experiment = keepsake.init(path="model")
+    experiment.checkpoint(path="model", loss=1)
+    experiment.stop()
+    removed = keepsake.init()
+    removed.stop()
+    removed.delete()
+    found = files(project_directory / "repo")
+    assert len(found) == 6
+    for file in found:
+        assert re.fullmatch(documented("The repository format"), file), file
+
+    monkeypatch.setenv("KEEPSAKE_OFFLINE", "1")
+    keepsake.init(path="model").checkpoint(path="model", loss=1)
+    found = files(project_directory / ".keepsake/spool")
+    assert len(found) == 5
+    for file in found:
+        assert re.fullmatch(documented("The spool"), file), file
