@@ -7,7 +7,6 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from keepsake.util import loop
 from tests.faults.programs import HANGING, run
 from tests.faults.programs import keepsake as command
 from tests.spools import nothing_waits
+from tests.waiting import wait_until
 
 _ERRORS = [
     OSError(errno.ESTALE, os.strerror(errno.ESTALE)),
@@ -48,13 +48,6 @@ def project(project_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.02)
     (project_directory / "model.pth").write_text("weights")
     return project_directory
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def fail(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, error: BaseException, times: int = 2) -> list[int]:

@@ -20,6 +20,7 @@ from keepsake.recording import saver
 from keepsake.repository.heartbeats import Heartbeats
 from keepsake.spool.entry import Entry
 from tests.spools import nothing_waits
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and fork are POSIX")
 
@@ -114,7 +115,7 @@ def test_after_kill_9_the_next_init_finishes_what_was_left(project: Path) -> Non
     keepsake.init().stop()
     for thread in threading.enumerate():
         assert not thread.name.startswith("keepsake-init")
-    _wait_until(lambda: nothing_waits(project))
+    wait_until(lambda: nothing_waits(project))
     check_whole(experiment_id)
     assert len(list((project / "repo/checkpoints").iterdir())) == 3
 
@@ -232,7 +233,7 @@ def test_what_cannot_be_saved_stays_in_the_spool_and_is_said(project: Path) -> N
     (project / "repo").unlink()
     (project / "away").rename(project / "repo")
     keepsake.init().stop()
-    _wait_until(lambda: nothing_waits(project))
+    wait_until(lambda: nothing_waits(project))
     experiment = keepsake.experiments.get(experiment_id)
     assert experiment.checkpoints.metrics["number"] == [0, 1, 2, 3]
     assert experiment.status == "stopped"
@@ -299,7 +300,7 @@ def test_stop_never_raises_into_a_script(
         patch.setattr(owner, name, fail)
         experiment.stop()
     experiment.stop()
-    _wait_until(lambda: experiment.status == "stopped")
+    wait_until(lambda: experiment.status == "stopped")
 
 
 def test_stop_says_what_is_not_saved(
@@ -333,12 +334,3 @@ def test_in_strict_mode_stop_raises_what_cannot_be_saved() -> None:
         prelude=PRELUDE,
         KEEPSAKE_STRICT="1",
     )
-
-
-def _wait_until(condition: object) -> None:
-    import time
-
-    deadline = time.monotonic() + 30
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import BinaryIO, cast
 
@@ -15,6 +15,7 @@ from keepsake.exceptions import CorruptedArchive, DoesNotExist, ReadError
 from keepsake.repository.checking import is_whole, open_checked
 from tests.archive.archives import archive_bytes, freeze_files
 from tests.storage.memory import MemoryStorage
+from tests.waiting import wait_until
 
 KEY = "checkpoints/5ffb0f6.tar.gz"
 LARGE = 8 << 20  # bytes
@@ -62,13 +63,6 @@ class Metered(MemoryStorage):
 
 def checks() -> int:
     return sum(thread.name == "keepsake-check" for thread in threading.enumerate())
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def test_a_whole_archive_is_passed_on_as_it_is_and_read_once(large: bytes) -> None:

@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -24,11 +23,12 @@ from keepsake.exceptions import (
     RepositoryConfigurationError,
     WriteError,
 )
-from keepsake.storage import Storage, open_storage, s3
+from keepsake.storage import Storage, network, open_storage, s3
 from tests.storage import servers
 from tests.storage.benches import S3Bench
 from tests.storage.contract import MIB, Broken, StorageContract, noise
 from tests.storage.proxy import Proxy, Request, refusing, reply
+from tests.waiting import wait_until
 
 
 class TestMoto(StorageContract):
@@ -153,7 +153,10 @@ def test_an_upload_holds_little_in_memory(s3_bench: S3Bench, monkeypatch: pytest
     storage = s3_bench.storage
     real = storage._client.upload_part  # type: ignore[attr-defined]
 
+    under_way: list[object] = []
+
     def slow(**request: object) -> object:
+        under_way.append(request["PartNumber"])
         release.wait(60)
         return real(**request)
 
@@ -168,10 +171,7 @@ def test_an_upload_holds_little_in_memory(s3_bench: S3Bench, monkeypatch: pytest
 
     thread = threading.Thread(target=upload)
     thread.start()
-    before = -1
-    while source.left != before:
-        before = source.left
-        time.sleep(0.5)
+    wait_until(lambda: len(under_way) == network.PARALLEL + 1)  # no part more is sent before one has arrived
     assert 8 * MIB < (1 << 30) - source.left <= 64 * MIB
     source.left = 0
     release.set()
