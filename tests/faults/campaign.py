@@ -38,7 +38,7 @@ from keepsake.restoring import checkout as _checkout  # noqa: F401 - before it f
 from tests.faults.injector import Action, Point, fail_at, full_from, kill_at, short_writes
 from tests.faults.restoring import check_checkout, check_out, check_removal, prepare, remove
 from tests.faults.sandbox import ChildDone, Sandbox, Work, sandboxes, wait
-from tests.faults.workload import check, next_run, quickly, returned_by, train, train_until_killed
+from tests.faults.workload import check, let_time_pass, next_run, quickly, returned_by, train, train_until_killed
 
 T = TypeVar("T")
 Check = Callable[[Sandbox], list[str]]
@@ -112,12 +112,13 @@ def interrupts_at_random(base: Path, count: int) -> Report:
 
 
 def recoveries_at_once(base: Path, count: int) -> Report:
-    """Let four recoveries of a killed run go on at the same time, and kill one of them."""
+    """Let twelve recoveries of a killed run go on at the same time, all of old packs, and kill one of them."""
     generator = random.Random(4)
     report = Report(points=count)
     for sandbox in islice(_sandboxes(base), count):
         sandbox.run(train_until_killed)
-        running = [sandbox.start(next_run) for _ in range(4)]
+        let_time_pass(sandbox)
+        running = [sandbox.start(next_run) for _ in range(12)]
         time.sleep(generator.uniform(0, 0.3))
         os.kill(running[0], signal.SIGKILL)
         failed = [status for status in map(wait, running) if status not in (0, -signal.SIGKILL)]

@@ -48,6 +48,6 @@ def test_a_run_can_be_interrupted_at_any_moment(campaign: Campaign, scratch: Pat
 
 @amounts(3, 100)
 def test_recoveries_at_once_do_no_harm(campaign: Campaign, scratch: Path, count: int) -> None:
-    """Four at the same time, one of which is killed."""
+    """Twelve at the same time, one of which is killed."""
     report = campaign("recoveries_at_once", count, scratch)
     assert report["returned"] == 4 * report["runs"]

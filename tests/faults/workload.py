@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 
 import keepsake
 from keepsake.exceptions import KeepsakeError
@@ -62,6 +63,7 @@ def quickly(work: Work) -> Work:
 def check(sandbox: Sandbox) -> list[str]:
     """Say what is wrong in a sandbox: as it is, and after a recovery. Nothing may be."""
     problems = [f"before recovery: {problem}" for problem in inspect.broken(sandbox.repository)]
+    let_time_pass(sandbox)
     if sandbox.run(next_run):
         problems.append("the next run failed")
     problems += inspect.broken(sandbox.repository)
@@ -74,16 +76,22 @@ def check(sandbox: Sandbox) -> list[str]:
 
 def _left_in_spool(sandbox: Sandbox) -> list[str]:
     """Say what is in the spool though nothing waits any more."""
-    left = sandbox.project / ".keepsake"
-    if left.exists():  # what a crash left half made is removed when it is old enough to be nobody's work
-        for path in left.rglob("*"):
-            os.utime(path, (0, 0))
+    if not nothing_waits(sandbox.project):  # what a crash left half made goes when it is old enough to be nobody's work
+        let_time_pass(sandbox)
         sandbox.run(next_run)
     if nothing_waits(sandbox.project):
         return []
     # What a checkpoint() froze that did not return is kept for a person to decide
+    left = sandbox.project / ".keepsake"
     found = [path for path in left.rglob("*") if path.is_file() and ".unnamed." not in path.name]
     return [f"left in the spool: {path.relative_to(left)}" for path in found if path.name != "repositories.json"]
+
+
+def let_time_pass(sandbox: Sandbox) -> None:
+    """Make all that is in the spool look old, so that nobody seems to be at work on it."""
+    for path in (sandbox.project / ".keepsake").rglob("*"):
+        with suppress(FileNotFoundError):
+            os.utime(path, (0, 0))
 
 
 def returned_by(sandbox: Sandbox) -> tuple[str | None, dict[str, inspect.Contents]]:
