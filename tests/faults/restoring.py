@@ -7,7 +7,7 @@ from pathlib import Path
 
 import keepsake
 from keepsake import Project
-from keepsake.exceptions import KeepsakeError
+from keepsake.exceptions import KeepsakeError, ReadError
 from keepsake.project import undo_checkout
 from tests.faults import inspect_repository as inspect
 from tests.faults.sandbox import Sandbox
@@ -85,7 +85,10 @@ def check_removal(sandbox: Sandbox) -> list[str]:
 
 
 def _first_checkpoint(sandbox: Sandbox) -> keepsake.Checkpoint:
-    return Project(directory=sandbox.project).experiments.list()[0].checkpoints[0]
+    experiments = Project(directory=sandbox.project).experiments.list()
+    if not experiments:
+        raise ReadError("A listing warns of a record that cannot be read, and goes on without it.")
+    return experiments[0].checkpoints[0]
 
 
 def _restored(sandbox: Sandbox) -> inspect.Contents:
