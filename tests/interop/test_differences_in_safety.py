@@ -1,0 +1,196 @@
+"""Differences by intent, each shown to be real on both sides: what is left out, hidden, kept or refused for safety."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import os
+import shutil
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.interop import records
+from tests.interop.compare import Both
+from tests.interop.differences import shows
+from tests.interop.sides import Side
+from tests.interop.test_clouds import Place, place, root  # noqa: F401 (fixtures)
+from tests.interop.test_differences_in_files import saved, workshop  # noqa: F401 (fixtures)
+from tests.interop.test_differences_in_files import _workshop as _workshop
+
+A, B = "e0000001", "e0000002"
+
+
+def write(directory: Path, *names: str) -> None:
+    for name in names:
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text("")
+
+
+# What is left out of what is saved
+
+
+@shows("ignore-opening")
+def test_ignore_opening(both: Both, workshop: Path) -> None:  # noqa: F811
+    """Nothing but programs."""
+    write(workshop, "a.txt", "s/b.py", "s/c.txt")
+    rules = {".keepsakeignore": "*\n!*/\n!*.py\n"}
+    assert saved(both.original, workshop, **rules) == ["s/b.py", "s/c.txt", "train.py"]
+    assert saved(both.ours, workshop, **rules) == ["s/b.py", "train.py"]
+
+
+@shows("ignore-subdirectories")
+def test_ignore_subdirectories(both: Both, workshop: Path) -> None:  # noqa: F811
+    """`data/**/`."""
+    write(workshop, "data/a", "data/x/b")
+    rules = {".keepsakeignore": "data/**/\n*ignore\n*.yaml\n"}
+    assert saved(both.original, workshop, **rules) == ["data/a", "data/x/b", "train.py"]
+    assert saved(both.ours, workshop, **rules) == ["data/a", "train.py"]
+
+
+@shows("ignore-utf-16")
+def test_ignore_utf_16(both: Both, workshop: Path) -> None:  # noqa: F811
+    """As PowerShell writes text."""
+    write(workshop, "a.txt")
+    (workshop / ".keepsakeignore").write_bytes(codecs.BOM_UTF16_LE + "*.txt\n*ignore\n".encode("utf-16-le"))
+    assert "a.txt" in saved(both.original, workshop)
+    assert saved(both.ours, workshop) == ["keepsake.yaml", "train.py"]
+
+
+@shows("conda-environment")
+def test_conda_environment(both: Both, workshop: Path) -> None:  # noqa: F811
+    """Known by the folder that conda keeps in it."""
+    write(workshop, "env/conda-meta/history", "env/lib/module.py")
+    assert "env/lib/module.py" in saved(both.original, workshop)
+    assert saved(both.ours, workshop) == ["keepsake.yaml", "train.py"]
+
+
+# What is recorded, and where
+
+_RUN = "import sys, keepsake; keepsake.init(params={'api_key': 'a secret', 'lr': 0.5}).stop()"
+
+
+def run(side: Side, project: Path) -> None:
+    (project / "train.py").write_text(_RUN)
+    assert side.script(project / "train.py").status == 0
+
+
+@shows("secrets-in-params")
+def test_secrets_in_params(both: Both, project: Path) -> None:
+    """A key."""
+    found = []
+    for side in (both.original, both.ours):
+        run(side, project)
+        (record,) = (project / ".keepsake/metadata/experiments").iterdir()
+        found.append(json.loads(record.read_text())["params"])
+        record.unlink()
+    assert found == [{"api_key": "a secret", "lr": 0.5}, {"api_key": "***", "lr": 0.5}]
+
+
+@shows("tilde")
+def test_tilde(both: Both, project: Path) -> None:
+    """In the home directory, or in one of that name."""
+    (project / "keepsake.yaml").write_text("repository: file://~/runs\n")
+    for side in (both.ours, both.original):
+        run(side, project)
+        at_home = Path(side.environment["HOME"]) / "runs/repository.json"
+        assert at_home.exists() == (side is both.ours)
+        assert (project / "~/runs/repository.json").exists() == (side is both.original)
+
+
+@shows("repository-not-mounted")
+def test_repository_not_mounted(both: Both, project: Path) -> None:
+    """A repository that is gone when the next run begins."""
+    for side in (both.original, both.ours):
+        run(side, project)
+        (project / ".keepsake/repository.json").unlink()
+        shutil.rmtree(project / ".keepsake/metadata")
+        (project / ".keepsake/identity.json").unlink(missing_ok=True)
+        run(side, project)
+        assert (project / ".keepsake/repository.json").exists() == (side is both.original)
+        shutil.rmtree(project / ".keepsake")
+
+
+@shows("group-writable")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
+def test_group_writable(both: Both, project: Path) -> None:
+    """A folder of a group, and the usual umask."""
+    umask = os.umask(0o022)
+    try:
+        for side in (both.original, both.ours):
+            folder = project / ".keepsake"
+            folder.mkdir()
+            folder.chmod(0o2775)
+            run(side, project)
+            (record,) = (folder / "metadata/experiments").iterdir()
+            assert bool(record.stat().st_mode & stat.S_IWGRP) == (side is both.ours)
+            shutil.rmtree(folder)
+    finally:
+        os.umask(umask)
+
+
+@shows("added-objects")
+def test_added_objects(both: Both, project: Path) -> None:
+    """0.4.2 works beside them, and they are left when it removes all experiments."""
+    for side in (both.ours, both.ours, both.original):
+        run(side, project)
+    first, *others = both.agree("ls", "-q", cwd=project).stdout.split()
+    assert both.ours.run("rm", "-f", first, cwd=project).status == 0
+    assert both.original.run("rm", "-f", *others, cwd=project).status == 0
+    left = records.keys(project) - {"repository.json", "spool/repositories.json"}
+    assert {key.partition("/")[0] for key in left} == {"identity.json", "removed"}
+    assert both.agree("ls", "-q", cwd=project).stdout == ""
+
+
+# What is removed, listed and refused
+
+
+@shows("rm-shared-files")
+def test_rm_shared_files(both: Both, project: Path) -> None:
+    """A second record names the same checkpoint, as after a copy of one that was renamed by hand."""
+    archive = project / ".keepsake/checkpoints/c0000003.tar.gz"
+    for side in (both.original, both.ours):
+        shared = records.checkpoint(3, path="model")
+        records.write(project, records.experiment(1, shared), records.experiment(2, shared))
+        archive.parent.mkdir(exist_ok=True)
+        archive.write_bytes(b"")
+        assert side.run("rm", "-f", A, cwd=project).status == 0
+        assert archive.exists() == (side is both.ours)
+
+
+@shows("ids-like-options")
+@pytest.mark.parametrize("odd", ["--force0", "*******", "a?b?c?d", "[a-z]123"])
+def test_ids_like_options(both: Both, project: Path, odd: str) -> None:
+    """`keepsake rm $(keepsake ls -q)` must do what it says."""
+    records.write(project, records.experiment(1), records.experiment(2, id=odd))
+    theirs, ours = both.run("ls", "-q", cwd=project)
+    assert theirs.stdout.split() == [A, odd]
+    assert ours.stdout.split() == [A]
+    assert odd in ours.stderr
+
+
+@shows("missing-bucket")
+def test_missing_bucket(place: Place, project: Path) -> None:  # noqa: F811
+    """A mistyped one. On S3, 0.4.2 makes it."""
+    (project / "keepsake.yaml").write_text(f"repository: {place.cloud.url}-mistyped\n")
+    ours = place.both.ours.run("ls", "-q", cwd=project)
+    assert (ours.status, ours.stdout) == (1, "")
+    assert "mistyped" in ours.stderr
+    theirs = place.both.original.run("ls", "-q", cwd=project)
+    assert (theirs.status, theirs.stdout) == (0, "")
+
+
+@shows("json-in-any-encoding")
+def test_json_in_any_encoding(both: Both, project: Path) -> None:
+    """A code page in which a character is missing."""
+    text = "naïve Ω"
+    records.write(project, records.experiment(1, params={"text": text}))
+    found: list[Any] = []
+    for side in (both.original, both.ours):
+        environment = {"PYTHONUTF8": "0", "PYTHONIOENCODING": "cp1252"}
+        shown = side.process("ls", "--json", cwd=project, environment=environment).stdout
+        found.append((json.loads(shown)[0]["params"]["text"], shown.isascii()))
+    assert found == [(text, False), (text, True)]
