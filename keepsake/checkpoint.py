@@ -20,7 +20,7 @@ from keepsake.metadata import (
 )
 from keepsake.recording.records import check_path, check_primary_metric, check_step
 from keepsake.util.console import say
-from keepsake.util.ids import short_id
+from keepsake.util.ids import short_id, short_repr
 from keepsake.util.values import decode, encode_mapping
 
 if TYPE_CHECKING:
@@ -162,11 +162,15 @@ class Checkpoint:
         return checkpoint_html(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "experiment": None}
+        owner = self.experiment and self.experiment.without_checkpoints()
+        return {**self.__dict__, "experiment": owner}
 
 
 class CheckpointList(list[Checkpoint]):
     """The checkpoints of an experiment; slices of it are CheckpointLists too."""
+
+    def __repr__(self) -> str:
+        return short_repr("checkpoint", [checkpoint.short_id() for checkpoint in self])
 
     @property
     def metrics(self) -> MetricLists:

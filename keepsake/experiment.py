@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, SupportsIndex, overload
 
 from keepsake.checkpoint import Checkpoint, CheckpointList
@@ -23,22 +24,27 @@ from keepsake.metadata import (
     parse_rfc3339,
     time_key,
 )
+from keepsake.packages import modules_of_script
 from keepsake.recording import ending
-from keepsake.recording.records import check_path, checkpoint_record, experiment_record
+from keepsake.recording.complaints import WHOLE, Problem
+from keepsake.recording.records import MAX_STEP, check_path, checkpoint_record, experiment_record
 from keepsake.recording.run import Run
 from keepsake.util.console import error as say_error
 from keepsake.util.console import say, warn
-from keepsake.util.ids import short_id
+from keepsake.util.ids import short_id, short_repr
 from keepsake.util.values import decode, encode_mapping
 
 if TYPE_CHECKING:
     from keepsake.compare.runs import Comparison
     from keepsake.project import Project
+    from keepsake.workplace import Workplace
 
 
 @dataclass(init=False, repr=False, eq=False)  # 0.4.2's is one, so dataclasses.asdict() works
 class Experiment:
     """A run of a training script, as `keepsake.init()` returns it and a repository holds it.
+
+    `with keepsake.init(…) as experiment:` ends it with the block.
 
     Attributes:
         id: 64 hexadecimal digits.
@@ -92,7 +98,7 @@ class Experiment:
         self.path = path
         self.params = params
         self.python_version = python_version
-        self.python_packages = python_packages
+        self._python_packages = python_packages
         self.keepsake_version = keepsake_version
         self._checkpoints: CheckpointList | None = CheckpointList(checkpoints or [])
         self._record: Record = {}  # as it was read
@@ -111,7 +117,7 @@ class Experiment:
             setattr(self, name, record.get(name) or None)
         self.created = local_datetime(record["created"])
         self.params = decode(record["params"]) if record.get("params") else None
-        self.python_packages = record.get("python_packages") or None
+        self._python_packages = record.get("python_packages") or None
         self._checkpoints = None  # made when they are first asked for: a list of runs may have very many
 
     def _get_checkpoints(self) -> CheckpointList:
@@ -122,6 +128,14 @@ class Experiment:
 
     def _set_checkpoints(self, checkpoints: CheckpointList) -> None:
         self._checkpoints = checkpoints
+
+    def _get_python_packages(self) -> dict[str, str] | None:
+        if self._python_packages is None and self._run is not None:
+            self._python_packages = self._run.packages()
+        return self._python_packages
+
+    def _set_python_packages(self, packages: dict[str, str] | None) -> None:
+        self._python_packages = packages
 
     @property
     def project(self) -> Project:
@@ -141,6 +155,16 @@ class Experiment:
 
     # Recording
 
+    def __enter__(self) -> Experiment:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            ending.blame(self.id, error)
+        self.stop()
+
     def checkpoint(
         self,
         path: str | None = None,
@@ -157,21 +181,25 @@ class Experiment:
             step: the iteration; None: one more than the last, from 0.
             metrics: name → value: numbers, strings, lists, dicts, None, and what NumPy and the frameworks make of them.
             primary_metric: the metric to optimize and its goal, such as `("loss", "minimize")`.
-            quiet: say nothing when all is well.
+            quiet: do not say that it is made, though KEEPSAKE_VERBOSE=1 or `debug` ask for that.
             **more_metrics: further metrics.
 
         Returns:
-            The checkpoint; or None if it could not be recorded, which is said on stderr. It never raises into a
-            training loop (with KEEPSAKE_STRICT=1 it does), and waits for one local copy of the files, never for a
-            network. Files may be changed as soon as it returns.
+            The checkpoint, with all that could be recorded. What could not is said on stderr, once per cause, and
+            summed up when the experiment ends. None if nothing could be recorded. It never raises into a training loop
+            (with KEEPSAKE_STRICT=1 it does), and waits for one local copy of the files, never for a network. Files may
+            be changed as soon as it returns.
         """
         try:
             return self._checkpoint(path, step, metrics, primary_metric, quiet, more_metrics)
         except Exception as error:
             if ending.is_strict():
                 raise
-            reason = str(error) if isinstance(error, KeepsakeError) else f"{type(error).__name__}: {error}"
-            say_error(f"The checkpoint was not saved: {reason}")
+            reason = _reason(error)
+            if self._run is None:
+                say_error(f"The checkpoint was not saved: {reason}")
+            else:
+                self._run.complaints.add(Problem(WHOLE, reason))
             if self._project is not None and self._project.debug:
                 traceback.print_exc(file=sys.stderr)
             return None
@@ -185,7 +213,11 @@ class Experiment:
         quiet: bool,
         more_metrics: dict[str, Any],
     ) -> Checkpoint:
-        record = checkpoint_record(path, step, metrics, primary_metric, more_metrics)
+        record, problems = checkpoint_record(path, step, metrics, primary_metric, more_metrics)
+        if problems and ending.is_strict():
+            for problem in problems:
+                if problem.is_error:
+                    raise ValidationError(problem.why)
         if self._run is None:
             self._run = Run.join(self.project.workplace, self.to_json())
         made: list[Checkpoint] = []
@@ -194,13 +226,13 @@ class Experiment:
             made.append(Checkpoint.from_json(record, self))
             self.checkpoints.extend(made)
 
-        self._run.add(record, self._next_step, keep)
-        if not quiet:
-            _say_copying("checkpoint", record, self.project.repository_url)
+        self._run.add(record, problems, self._next_step, keep)
+        if not quiet and (self.project.debug or os.environ.get("KEEPSAKE_VERBOSE", "") not in ("", "0")):
+            _say_copying("checkpoint", record, self.project.workplace)
         return made[0]
 
     def _next_step(self) -> int:
-        return ((self.checkpoints[-1].step or 0) + 1) if self.checkpoints else 0
+        return min((self.checkpoints[-1].step or 0) + 1, MAX_STEP) if self.checkpoints else 0
 
     def stop(self) -> None:
         """End the experiment: it shows as stopped at once, and what is pending is saved before this returns.
@@ -213,13 +245,13 @@ class Experiment:
                 self.project.workplace.repository.heartbeats.end(self.id)
                 return
             error = self._run.stop()
+            self._record = {**self._record, **self._run.ending}
             if error is not None:
                 raise error
         except Exception as error:
             if ending.is_strict():
                 raise
-            reason = str(error) if isinstance(error, KeepsakeError) else f"{type(error).__name__}: {error}"
-            say_error(f"Experiment {self.short_id()} is not fully saved yet: {reason}")
+            say_error(f"Experiment {self.short_id()} is not fully saved yet: {_reason(error)}")
 
     # Reading
 
@@ -332,8 +364,11 @@ class Experiment:
         """Delete this experiment, its checkpoints and all their files."""
         self.project.delete([(self, None)])
 
-    def plot(self, metric: str | None = None, logy: bool = False) -> Any:
-        """Plot a metric (default: the primary metric) over the steps with Matplotlib; return the axes."""
+    def plot(self, metric: str | None = None, logy: bool = False, plot_only: bool = False) -> Any:
+        """Plot a metric (default: the primary metric) over the steps with Matplotlib; return the axes.
+
+        `plot_only` has no effect: scripts for Keepsake 0.4.2 may pass it.
+        """
         return ExperimentList([self]).plot(metric, logy)
 
     def _repr_html_(self) -> str:
@@ -341,8 +376,16 @@ class Experiment:
 
         return experiment_html(self)
 
+    def without_checkpoints(self) -> Experiment:
+        """Return a copy that has no checkpoints, for one of them to go by."""
+        twin = Experiment.__new__(Experiment)
+        record = {**self._record, "checkpoints": None}
+        vars(twin).update({**vars(self), "_record": record, "_checkpoints": CheckpointList(), "_run": None})
+        return twin
+
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_checkpoints": self.checkpoints, "_run": None}
+        packages = self._get_python_packages()
+        return {**self.__dict__, "_python_packages": packages, "_checkpoints": self.checkpoints, "_run": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -350,7 +393,10 @@ class Experiment:
             checkpoint.experiment = self
 
 
-# The dataclass must not take it for a default
+# The dataclass must not take them for defaults
+Experiment.python_packages = property(  # type: ignore[assignment]
+    Experiment._get_python_packages, Experiment._set_python_packages
+)
 Experiment.checkpoints = property(Experiment._get_checkpoints, Experiment._set_checkpoints)  # type: ignore[assignment]
 
 
@@ -380,6 +426,9 @@ class ExperimentList(list[Experiment]):
         """Delete these experiments, their checkpoints and all their files."""
         for project in {id(experiment.project): experiment.project for experiment in self}.values():
             project.delete([(experiment, None) for experiment in self if experiment.project is project])
+
+    def __repr__(self) -> str:
+        return short_repr("experiment", [experiment.short_id() for experiment in self])
 
     def _repr_html_(self) -> str:
         from keepsake.display.notebook import experiments_html
@@ -413,25 +462,39 @@ class ExperimentCollection:
         Args:
             path: a file or directory, relative to the project directory; None: no files.
             params: hyperparameters: a dict, a dataclass or an argparse.Namespace.
-            quiet: say nothing when all is well.
+            quiet: say nothing when all is well, not at its end either.
             disable_heartbeat: never show it as running.
 
         Raises:
             ValidationError, ConfigNotFound, RepositoryConfigurationError, ReadError, WriteError: a run that cannot be
                 recorded says so at its start, and leaves nothing behind.
         """
-        modules = list(sys.modules)  # before Keepsake imports what it needs itself
+        modules = modules_of_script()
         project = self._project.here()
         record = experiment_record(path, params, project.repository_url)
-        run = Run.begin(project.workplace, record, modules, disable_heartbeat=disable_heartbeat)
+        workplace = project.workplace
+        run = Run.begin(workplace, record, modules, disable_heartbeat=disable_heartbeat, quiet=quiet)
         experiment = Experiment.from_record(project, record)
         experiment._run = run
         if not quiet:
-            _say_copying("experiment", record, project.repository_url)
+            _say_copying("experiment", record, workplace)
         return experiment
 
+    @property
+    def project(self) -> Project:
+        """The project that they belong to."""
+        return self._project
+
     def get(self, experiment_id_prefix: str) -> Experiment:
-        """Return the experiment with that ID, or whose ID alone begins so. Raises DoesNotExist, AmbiguousID."""
+        """Return the experiment with that ID, or whose ID alone begins so.
+
+        Raises DoesNotExist, AmbiguousID, and ValidationError for what is no text.
+        """
+        if not isinstance(experiment_id_prefix, str):
+            raise ValidationError(
+                f"An ID must be a string, such as '5ffb0f6', not {type(experiment_id_prefix).__name__}: "
+                f"{experiment_id_prefix!r:.50}"
+            )
         project = self._project.here()
         return Experiment.from_record(project, project.workplace.find_experiment(experiment_id_prefix))
 
@@ -481,6 +544,14 @@ def _passes(wanted: Callable[[Experiment], object], experiment: Experiment) -> b
         return False
 
 
-def _say_copying(what: str, record: Record, url: str) -> None:
-    copying = f", copying {record['path']!r} to {url!r} in the background" if record["path"] else ""
+def _say_copying(what: str, record: Record, workplace: Workplace) -> None:
+    copying = ""
+    if ending.is_offline():
+        copying = f", kept in {str(workplace.spool)!r} until `keepsake sync`"
+    elif record["path"]:
+        copying = f", copying {record['path']!r} to {workplace.repository.url!r} in the background"
     say(f"Creating {what} {short_id(record['id'])}{copying}...")
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, KeepsakeError) else f"{type(error).__name__}: {error}"

@@ -16,6 +16,29 @@ if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
 
+# What Keepsake and the SDKs of its storage import, by the names of their modules
+_OWN = re.compile(
+    "(?:yaml|pathspec|isal|xxhash|msgspec|click|boto3|botocore|s3transfer|jmespath|dateutil|six|urllib3|certifi|google|"
+    "google_crc32c|googleapiclient|proto|requests|idna|charset_normalizer|chardet|cachetools|pyasn1|pyasn1_modules|rsa|"
+    r"cryptography|cffi|_cffi_backend|OpenSSL)(?:\.|$)"
+)
+_of_script: frozenset[str] | None = None  # what was imported before Keepsake itself imported anything
+
+
+def note_modules_of_script() -> None:
+    """Take note, once, of what is imported before Keepsake imports what it needs itself."""
+    global _of_script
+    if _of_script is None:
+        _of_script = frozenset(sys.modules.copy())
+
+
+def modules_of_script() -> list[str]:
+    """Return the names of the modules that are imported now, without what only Keepsake needs."""
+    note_modules_of_script()
+    known = _of_script or frozenset()
+    return [name for name in sys.modules.copy() if name in known or not _OWN.match(name)]
+
+
 def get_imported_packages(modules: Iterable[str] | None = None) -> dict[str, str]:
     """Return name → version of the installed packages that are imported now, sorted by name; never raises.
 

@@ -11,9 +11,12 @@ from keepsake.checkpoint import Checkpoint
 from keepsake.exceptions import ValidationError
 from keepsake.experiment import Experiment, ExperimentCollection
 from keepsake.metadata import Record
+from keepsake.packages import note_modules_of_script
+from keepsake.recording import ending
 from keepsake.recording.recovery import Pending, Sent, pending, send
-from keepsake.util.console import Progress
+from keepsake.util.console import Progress, warn
 from keepsake.util.directories import absolute
+from keepsake.util.ids import short_id
 from keepsake.workplace import Workplace, open_workplace
 
 if TYPE_CHECKING:
@@ -32,7 +35,7 @@ class Project:
         repository: its URL; None: as the project's keepsake.yaml says.
         directory: the project directory; None: that of the nearest keepsake.yaml at or above the working directory,
             or else the working directory itself.
-        debug: print tracebacks of what goes wrong in checkpoint().
+        debug: say of each checkpoint that it is made, and print tracebacks of what goes wrong in checkpoint().
 
     Nothing is looked up before it is needed. Then, ConfigNotFound is raised where there is neither a repository nor a
     keepsake.yaml, and RepositoryConfigurationError where one of them is wrong.
@@ -63,6 +66,7 @@ class Project:
     def workplace(self) -> Workplace:
         """What the package's own modules work with; it is found again in a forked process, or in another directory."""
         state = self._state()
+        note_modules_of_script()  # opening imports packages that are not the script's
         if self._opened is None or self._opened[0] != state:
             directory = None if self.directory is None else absolute(os.path.expanduser(self.directory))
             self._opened = (state, open_workplace(self.repository, directory))
@@ -212,6 +216,7 @@ def undo_checkout(directory: str | os.PathLike[str] = ".") -> Undone:
 
 
 default_project = Project()
+_told_of_running = False  # that an experiment goes on beside another
 
 
 def init(
@@ -219,6 +224,7 @@ def init(
     params: Mapping[str, Any] | None = None,
     disable_heartbeat: bool = False,
     debug: bool = False,
+    quiet: bool = False,
 ) -> Experiment:
     """Begin an experiment in the current project, and save the files at `path` as they are now.
 
@@ -226,10 +232,19 @@ def init(
         path: a file or directory, relative to the project directory; None: no files.
         params: hyperparameters: a dict, a dataclass or an argparse.Namespace.
         disable_heartbeat: never show it as running.
-        debug: print tracebacks of what goes wrong in checkpoint().
+        debug: say of each checkpoint that it is made, and print tracebacks of what goes wrong in checkpoint().
+        quiet: say nothing when all is well, not at its end either.
 
     Raises:
         KeepsakeError: a run that cannot be recorded says so at its start, and leaves nothing behind.
     """
+    global _told_of_running
+    running = ending.running()
+    if running and not _told_of_running:
+        _told_of_running = True
+        warn(
+            f"Experiment {short_id(running[-1])} of this process was not stopped, and goes on beside the new one. "
+            "Call its stop(), or begin each with `with keepsake.init(…) as experiment:`."
+        )
     default_project.debug = debug
-    return default_project.experiments.create(path=path, params=params, disable_heartbeat=disable_heartbeat)
+    return default_project.experiments.create(path, params, quiet=quiet, disable_heartbeat=disable_heartbeat)

@@ -22,13 +22,14 @@ from keepsake.util.console import warn
 from keepsake.util.fork import in_forked_child
 
 if TYPE_CHECKING:
+    from keepsake.recording.run import Run
     from keepsake.repository.repository import Repository
     from keepsake.spool.entry import Entry
 
 _RECOVERY_SECONDS = 10.0
 _GRACE_SECONDS = 300.0  # a program that ends so soon after another handler heard SIGTERM was ended by that
 
-_running: dict[str, tuple[Entry, Repository]] = {}
+_running: dict[str, Run] = {}
 _reasons: dict[str, str] = {}  # why a run ends, if that is known before the program's end
 _recoveries: dict[Path, Recovery] = {}  # by spool
 _installed = False
@@ -45,10 +46,15 @@ def is_offline() -> bool:
     return os.environ.get("KEEPSAKE_OFFLINE", "") not in ("", "0")
 
 
-def begin(entry: Entry, repository: Repository) -> None:
+def begin(run: Run) -> None:
     """Take note of a run, to end it with the program."""
-    _running[entry.id] = (entry, repository)
+    _running[run.entry.id] = run
     watch()
+
+
+def running() -> list[str]:
+    """Return the IDs of the experiments that this process has begun and not ended."""
+    return list(_running)
 
 
 def watch() -> None:
@@ -91,51 +97,61 @@ def blame(experiment_id: str, error: BaseException) -> None:
     _reasons[experiment_id] = "interrupted" if isinstance(error, KeyboardInterrupt) else reason
 
 
-def end(entry: Entry, reason: str) -> KeepsakeError | None:
+def end(run: Run, reason: str) -> KeepsakeError | None:
     """Save what waits of a run, and return what hindered that; end it, if this process began it.
 
-    Its record says how it ended, and its heartbeat goes.
+    Its record says how it ended, and its heartbeat goes. An interrupted one does not wait long.
     """
+    entry, error = run.entry, None
+    reason = _reasons.get(entry.id, reason)
     if entry.id in _running:
-        _say_goodbye(entry.id, _reasons.get(entry.id, reason))
-    error = None if is_offline() else saver().finish(entry)
-    _close(entry)
+        _say_goodbye(run, reason)
+    if reason == "interrupted":
+        say_pending(saver().finish_all(seconds=HURRY_SECONDS))
+    elif not is_offline():
+        error = saver().finish(entry)
+    is_saved = _close(entry)
+    run.say_end(is_saved=is_saved and error is None)
     return error
 
 
-def _say_goodbye(experiment_id: str, reason: str) -> None:
-    entry, repository = _running[experiment_id]
+def _say_goodbye(run: Run, reason: str) -> None:
+    entry = run.entry
+    run.ending = {"ended": time_text(), "end_reason": reason}
     try:
-        entry.append({"experiment": {"ended": time_text(), "end_reason": reason}})
+        entry.append({"experiment": run.ending})
     except Exception as error:  # noqa: BLE001 - such as a full disk: what waits is saved all the same
         warn(str(error) or type(error).__name__)
     if not is_offline():
-        saver().notify(entry, repository)
-    saver().leave(experiment_id)
-    _running.pop(experiment_id, None)  # not before: a signal's handler may come between, and say it then
-    _reasons.pop(experiment_id, None)
+        saver().notify(entry, run.repository)
+    saver().leave(entry.id)
+    _running.pop(entry.id, None)  # not before: a signal's handler may come between, and say it then
+    _reasons.pop(entry.id, None)
 
 
-def _close(entry: Entry) -> None:
-    """Remove an entry in which nothing waits; if that fails, the next recovery removes it."""
+def _close(entry: Entry) -> bool:
+    """Remove an entry in which nothing waits, and return whether that is so; if it fails, the next recovery does it."""
     with suppress(OSError, KeepsakeError):
-        if not entry.close():
-            entry.rest()
+        if entry.close():
+            return True
+        entry.rest()
+    return False
 
 
 def _end_all(reason: str, seconds: float | None) -> bool:
     """End all runs and save what waits, in all within `seconds` if given; return whether all is saved."""
     deadline = None if seconds is None else time.monotonic() + seconds
-    entries = [entry for entry, _ in list(_running.values())]
-    for experiment_id in list(_running):
+    runs = list(_running.values())
+    for run in runs:
         is_own = reason.startswith(("exception", "interrupted", "terminated"))
-        _say_goodbye(experiment_id, reason if is_own else _reasons.get(experiment_id, reason))
+        _say_goodbye(run, reason if is_own else _reasons.get(run.entry.id, reason))
     left = saver().finish_all(seconds=None if deadline is None else max(0.0, deadline - time.monotonic()))
     patience = time.monotonic() + _RECOVERY_SECONDS if deadline is None else deadline
     for recovery in list(_recoveries.values()):
         recovery.wait(max(0.0, patience - time.monotonic()))
-    for entry in entries:
-        _close(entry)
+    for run in runs:
+        is_saved = _close(run.entry)
+        run.say_end(is_saved=is_saved and all(job.entry is not run.entry for job in left))
     say_pending(left)
     return not left
 

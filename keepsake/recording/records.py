@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-import operator
 import os
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 from keepsake.exceptions import ValidationError
 from keepsake.metadata import EXPERIMENT_FIELDS, Record, time_text
 from keepsake.recording import environment
-from keepsake.util.console import warn
-from keepsake.util.values import encode_mapping
+from keepsake.recording.complaints import Problem
+from keepsake.util.foreign import text_of
+from keepsake.util.values import decode, encode, encode_mapping, mapping_of, text_of_key
 from keepsake.version import __version__
+
+MAX_STEP = 2**63 - 1  # Keepsake 0.4.2 reads no record with a larger one
+_GOALS = {
+    **dict.fromkeys(("min", "minimum", "minimise", "minimize"), "minimize"),
+    **dict.fromkeys(("max", "maximum", "maximise", "maximize"), "maximize"),
+}
+_ARGUMENTS = ("path", "step", "metrics", "primary_metric", "quiet")
+_LIKENESS = 0.85  # `metric` is like `metrics`, `path_norm` is not like `path`
 
 
 def experiment_record(path: object, params: object, url: str) -> Record:
@@ -33,27 +44,122 @@ def experiment_record(path: object, params: object, url: str) -> Record:
 
 def checkpoint_record(
     path: object, step: object, metrics: object, primary_metric: object, more_metrics: dict[str, Any]
-) -> Record:
-    """Return the record of a checkpoint that is made now; its step is None if none is given. Raises ValidationError."""
-    values = encode_mapping(metrics, "metrics") if metrics is not None else {}
-    twice = values.keys() & more_metrics.keys()
-    if twice:
-        raise ValidationError(f"Metric {sorted(twice)[0]!r} is given twice, in metrics and as an argument of its own.")
-    values.update(encode_mapping(more_metrics, "metrics"))
-    primary = _primary(primary_metric)
-    if step is not None and not isinstance(step, (int, bool)) and hasattr(step, "__index__"):
-        step = operator.index(step)  # a NumPy integer
-    problems = [*check_step(step), *check_primary_metric(primary, values)]
-    if problems:
-        raise ValidationError(problems[0])
+) -> tuple[Record, list[Problem]]:
+    """Return the record of a checkpoint that is made now, with all that can be recorded, and what is wrong.
+
+    Its step is None if no valid one is given.
+    """
+    problems: list[Problem] = []
+    values = _metrics(metrics, more_metrics, problems)
     return {
         "id": os.urandom(32).hex(),
         "created": time_text(),
         "metrics": values or None,
-        "step": step,
-        "path": text_path(path),
-        "primary_metric": primary,
-    }
+        "step": _step(step, problems),
+        "path": _path(path, problems),
+        "primary_metric": _primary(primary_metric, values, {*more_metrics, *_names(metrics)}, problems),
+    }, problems
+
+
+def _metrics(metrics: object, more: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    try:
+        given = {} if metrics is None else mapping_of(metrics, "metrics")
+    except ValidationError as error:
+        given = {}
+        problems.append(Problem("metrics", str(error)))
+    if more:
+        for name in more.keys() & given.keys():
+            why = f"metric {name!r} is given twice, in metrics and as an argument of its own. The first one counts"
+            problems.append(Problem("", why))
+        for name in more:
+            if name not in given and (meant := _meant(name)):
+                problems.append(
+                    Problem("", f"{name!r} is recorded as a metric. If {meant} is meant, write it so", False)
+                )
+        given = {**more, **given}
+    if not any(map(callable, given.values())):
+        with suppress(ValidationError):  # as it nearly always is
+            return encode_mapping(given, "metrics")
+    return _valid_metrics(given, problems)
+
+
+def _valid_metrics(given: Mapping[Any, Any], problems: list[Problem]) -> dict[str, Any]:
+    """Encode each metric by itself, and leave out what cannot be recorded."""
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        name = text_of_key(key)
+        place = f"metrics[{name!r}]"
+        try:
+            if name in values:
+                raise ValidationError(f"metrics has keys that are the same as text: {name!r}")
+            if callable(value):
+                shown = f"a {type(value).__name__} ({text_of(value) or type(value).__name__:.60})"
+                raise ValidationError(f"{place} is {shown}, not a value. Record what it returns")
+            values[name] = encode(value, place)
+        except ValidationError as error:
+            problems.append(Problem(f"metric {name!r}", str(error)))
+    return values
+
+
+@lru_cache(maxsize=256)
+def _meant(name: str) -> str | None:
+    """Return the argument of checkpoint() that a keyword is probably meant to be; None if it is a metric."""
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(name.lower(), _ARGUMENTS, n=1, cutoff=_LIKENESS)), None)
+
+
+def _names(metrics: object) -> set[str]:
+    return set(map(text_of_key, metrics)) if isinstance(metrics, Mapping) else set()
+
+
+def _step(step: object, problems: list[Problem]) -> int | None:
+    value: Any = step
+    if step is not None and type(step) is not int:
+        with suppress(ValidationError):
+            value = encode(step, "step")  # of NumPy or a framework, perhaps
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+    wrong = check_step(value)
+    if wrong:
+        problems.append(Problem("its step", f"{wrong[0]}: {step!r:.50}"))
+    return None if wrong else value
+
+
+def _path(path: object, problems: list[Problem]) -> str:
+    try:
+        text = text_path(path)
+    except ValidationError as error:
+        problems.append(Problem("its files", str(error)))
+        return ""
+    if path is not None and not text:
+        why = "path is empty. Give a file or a directory, such as '.' for the whole project"
+        problems.append(Problem("its files", why, is_error=False))
+    return text
+
+
+def _primary(given: object, metrics: dict[str, Any], names: set[str], problems: list[Problem]) -> dict[str, Any] | None:
+    """Return the primary metric as it is recorded; `names` are those of all metrics, recorded or not."""
+    if given is None:
+        return None
+    if isinstance(given, dict) and given.keys() == {"name", "goal"}:
+        given = (given["name"], given["goal"])
+    if not isinstance(given, (tuple, list)) or len(given) != 2:
+        why = f"primary_metric must be a pair such as ('loss', 'minimize'), not {given!r}"
+        problems.append(Problem("a primary metric", why, is_error=False))
+        return None
+    name, goal = text_of_key(given[0]), given[1]
+    primary = {"name": name, "goal": _GOALS.get(goal.lower(), goal) if isinstance(goal, str) else goal}
+    wrong = check_primary_metric(primary, metrics)
+    if wrong:
+        if name in metrics or name not in names:  # else it is said of the metric already
+            problems.append(Problem("a primary metric", wrong[0]))
+        return None
+    value = decode(metrics[name])
+    if isinstance(value, (str, list, dict)):
+        why = f"the primary metric {name!r} is of type {type(value).__name__} ({value!r:.50})"
+        problems.append(Problem("", f"{why}. Only a number can be best: record float() of it", is_error=False))
+    return primary
 
 
 def text_path(path: object) -> str:
@@ -64,15 +170,6 @@ def text_path(path: object) -> str:
     if problems:
         raise ValidationError(problems[0])
     return str(path)
-
-
-def _primary(given: object) -> dict[str, Any] | None:
-    if given is None:
-        return None
-    if isinstance(given, (tuple, list)) and len(given) == 2:
-        return {"name": given[0], "goal": given[1]}
-    warn(f"primary_metric must be a pair such as ('loss', 'minimize'), not {given!r}. The checkpoint has none.")
-    return None
 
 
 def check_path(path: object) -> list[str]:
@@ -90,9 +187,11 @@ def check_path(path: object) -> list[str]:
 
 def check_step(step: object) -> list[str]:
     """Return what is wrong with a step."""
-    if step is None or (isinstance(step, int) and not isinstance(step, bool)):
+    if step is None:
         return []
-    return [f"step must be an int, not {type(step).__name__}"]
+    if not isinstance(step, int) or isinstance(step, bool):
+        return [f"step must be an int, not {type(step).__name__}"]
+    return [] if -MAX_STEP <= step <= MAX_STEP else ["step must fit into 64 bits"]
 
 
 def check_primary_metric(primary: object, metrics: dict[str, Any]) -> list[str]:

@@ -8,18 +8,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keepsake.exceptions import KeepsakeError, MissingRepository, WriteError
-from keepsake.metadata import Record
+from keepsake.exceptions import KeepsakeError, MissingRepository, ValidationError, WriteError
+from keepsake.metadata import Record, best_checkpoint, primary_metric
 from keepsake.packages import get_imported_packages
 from keepsake.recording import ending
+from keepsake.recording.complaints import Complaints, Problem
 from keepsake.recording.environment import warn_of_secret_files
 from keepsake.recording.saver import saver
 from keepsake.spool.entry import Entry
 from keepsake.spool.journal import Changes
 from keepsake.spool.places import known_identity, remember_identity
-from keepsake.util.console import warn
+from keepsake.util.console import say, warn
 from keepsake.util.fork import importing, in_forked_child
 from keepsake.util.ids import short_id
+from keepsake.util.values import short_text
 from keepsake.workplace import Workplace, open_repository
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 _DEADLINE_SECONDS = 15.0
 _GRACE_SECONDS = 0.05  # in which init() returns, undisturbed by threads that take turns with it
 _FREEZE_TRIES = 3
+_VALUE_WIDTH = 20
 
 _lock = threading.RLock()  # steps follow each other, whichever thread checkpoints
 
@@ -35,26 +38,40 @@ _lock = threading.RLock()  # steps follow each other, whichever thread checkpoin
 class Run:
     """An experiment that this process adds to.
 
-    Attributes:
+    Args:
+        workplace: the project that it belongs to.
         entry: where it is saved at once.
+        modules: those that were imported when it began.
+        quiet: whether its end is silent when all is well.
+
+    Attributes:
+        ending: when and how it ended, as its record says it; empty until then.
     """
 
-    def __init__(self, workplace: Workplace, entry: Entry) -> None:
+    def __init__(
+        self, workplace: Workplace, entry: Entry, modules: list[str] | None = None, quiet: bool = True
+    ) -> None:
         self._workplace = workplace
         self.entry = entry
+        self.repository = workplace.repository
+        self.ending: Record = {}
+        self.complaints = Complaints()
+        self._modules = modules
+        self._quiet = quiet
+        self._packages: dict[str, str] | None = None
+        self._checkpoints: list[Record] = []  # that this process made
 
     # The beginning
 
     @classmethod
-    def begin(cls, workplace: Workplace, record: Record, modules: list[str], *, disable_heartbeat: bool) -> Run:
-        """Record a new experiment; if that fails, nothing of it is left anywhere.
-
-        `modules` are those that were imported at the beginning, whenever their versions are looked up.
-        """
+    def begin(
+        cls, workplace: Workplace, record: Record, modules: list[str], *, disable_heartbeat: bool, quiet: bool
+    ) -> Run:
+        """Record a new experiment; if that fails, nothing of it is left anywhere."""
         root, repository = workplace.spool, workplace.repository
         before = known_identity(root, repository.url)
-        run = cls(workplace, Entry.create(root, record, repository.url, in_repository=False, identity=before))
-        entry = run.entry
+        entry = Entry.create(root, record, repository.url, in_repository=False, identity=before)
+        run = cls(workplace, entry, modules, quiet)
         try:
             if record["path"]:
                 run._freeze(record)
@@ -65,9 +82,9 @@ class Run:
         except BaseException:
             entry.discard()
             raise
-        ending.begin(entry, repository)
+        ending.begin(run)
         saver().beat(entry, repository, visible=not (disable_heartbeat or ending.is_offline()))
-        run._gather_later(modules, files=bool(record["path"]))
+        run._gather_later(files=bool(record["path"]))
         return run
 
     @classmethod
@@ -82,45 +99,59 @@ class Run:
         saver().beat(entry, repository, visible=False)
         return cls(workplace, entry)
 
-    def _gather_later(self, modules: list[str], *, files: bool) -> None:
+    def packages(self) -> dict[str, str] | None:
+        """Return name → version of what was imported when it began; None for an experiment that others began."""
+        if self._packages is None and self._modules is not None:
+            with importing:
+                self._packages = get_imported_packages(self._modules)
+        return self._packages
+
+    def _gather_later(self, *, files: bool) -> None:
         """Leave to the background what init() need not wait for: package versions, and what earlier runs left."""
-        entry, repository = self.entry, self._workplace.repository
+        entry, repository = self.entry, self.repository
 
         def gather() -> None:
             entry.write_record(durable=False)
             with importing:
-                packages = get_imported_packages(modules)
+                packages = self.packages()
                 # The first checkpoint() need not wait for these
                 from keepsake.archive import reader, writer  # noqa: F401
             entry.append({"experiment": {"python_packages": packages}})
             saver().notify(entry, repository, files=True)
 
         if ending.is_offline():
-            entry.append({"experiment": {"python_packages": get_imported_packages(modules)}})
+            entry.append({"experiment": {"python_packages": self.packages()}})
         else:
             saver().notify(entry, repository, files=files, task=gather, after=_GRACE_SECONDS)
             ending.recover_in_background(entry, open_repository)
 
     # Checkpoints
 
-    def add(self, record: Record, next_step: Callable[[], int], keep: Callable[[], None]) -> None:
+    def add(
+        self, record: Record, problems: list[Problem], next_step: Callable[[], int], keep: Callable[[], None]
+    ) -> None:
         """Save a new checkpoint on this machine, from where it gets into the repository in the background.
 
         Args:
-            record: of the checkpoint. Its step is filled in if it has none, and its path emptied if there is no room
-                for the files.
+            record: of the checkpoint. Its step is filled in if it has none, and its path emptied if its files cannot be
+                saved.
+            problems: what is known to be wrong with it.
             next_step: what its step is then.
             keep: called when it is saved, before another checkpoint asks for its step.
+
+        Raises ValidationError if nothing is left to be saved.
         """
-        frozen = None
+        frozen = self._freeze_if_possible(record, problems) if record["path"] else None
         try:
-            if record["path"]:
-                frozen = self._freeze_if_possible(record)
-                record["path"] = record["path"] if frozen else ""
+            slips = [problem for problem in problems if problem.what]
+            if slips and not (record["metrics"] or record["path"] or record["step"] is not None):
+                raise ValidationError(slips[0].why)
+            record["path"] = record["path"] if frozen else ""
             with _lock:
                 if record["step"] is None:
                     record["step"] = next_step()
                 self.entry.append({"checkpoint": record})
+                self._checkpoints.append(record)
                 keep()
         except Exception:
             if frozen is not None:
@@ -129,23 +160,28 @@ class Run:
         except BaseException:  # an interrupt may come when the line is written already: the mover finds out
             self.entry.abandoned.add(record["id"])
             raise
-        saver().notify(self.entry, self._workplace.repository, files=frozen is not None, offline=ending.is_offline())
+        saver().notify(self.entry, self.repository, files=frozen is not None, offline=ending.is_offline())
+        for problem in problems:
+            self.complaints.add(problem)
 
-    def _freeze_if_possible(self, record: Record) -> Path | None:
-        """Copy the files of a checkpoint into the spool; None if there is no room for them, which is said."""
-        self.entry.ensure()
-        for left in range(_FREEZE_TRIES, 0, -1):
-            try:
-                return self._freeze(record)
-            except WriteError as error:
-                if left > 1 and isinstance(error.__cause__, FileNotFoundError):
+    def _freeze_if_possible(self, record: Record, problems: list[Problem]) -> Path | None:
+        """Copy the files of a checkpoint into the spool; None if that is not possible, which becomes a problem."""
+        try:
+            self.entry.ensure()
+            for left in range(_FREEZE_TRIES, 0, -1):
+                try:
+                    return self._freeze(record)
+                except WriteError as error:
+                    if left == 1 or not isinstance(error.__cause__, FileNotFoundError):
+                        raise
                     self.entry.write_record()  # another process has just closed or discarded it
-                    continue
-                if ending.is_strict():
-                    raise
-                warn(f"Checkpoint {short_id(record['id'])} is saved without its files: {error}")
-                return None
-        raise AssertionError
+        except KeepsakeError as error:
+            if ending.is_strict():
+                raise
+            problems.append(Problem("its files", str(error)))
+            if not isinstance(error, WriteError):  # the script's mistake
+                record["path"] = ""
+        return None
 
     def _freeze(self, record: Record) -> Path:
         """Copy the files of an experiment or checkpoint into the spool."""
@@ -161,7 +197,29 @@ class Run:
 
     def stop(self) -> KeepsakeError | None:
         """End the experiment, wait until what is pending is saved, and return what hindered that."""
-        return ending.end(self.entry, "stopped")
+        return ending.end(self, "stopped")
+
+    def say_end(self, *, is_saved: bool) -> None:
+        """Say in a line what was saved where, unless it is said elsewhere that this is still to come; once."""
+        if self.entry.gone:
+            return
+        name, count = f"Experiment {short_id(self.entry.id)}", len(self._checkpoints)
+        if left_out := self.complaints.summary():
+            warn(f"Left out of the checkpoints of experiment {short_id(self.entry.id)}: {left_out}.")
+        checkpoints = f"{count or 'no'} checkpoint{'' if count == 1 else 's'}"
+        if not self._quiet and ending.is_offline():
+            say(f"{name}: {checkpoints} kept in {self.entry.directory.parent}. `keepsake sync` sends them.")
+        elif not self._quiet and is_saved:
+            say(f"{name}: {checkpoints} saved to {self.repository.url}.{self._say_best()}")
+        self._quiet, self.complaints = True, Complaints()
+
+    def _say_best(self) -> str:
+        primary, best = primary_metric(self._checkpoints), best_checkpoint(self._checkpoints)
+        if primary is None or best is None:
+            return ""
+        name = primary["name"]
+        value = short_text(best["metrics"][name], _VALUE_WIDTH)
+        return f" The best is {short_id(best['id'])} (step {best['step']}, {name} {value})."
 
 
 def _publish_first(repository: Repository, entry: Entry, *, beat: bool) -> None:

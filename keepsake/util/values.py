@@ -11,22 +11,23 @@ import json
 import math
 import os
 import re
-import sys
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from typing import Any
 
 from keepsake.exceptions import ValidationError
+from keepsake.util import foreign
 
 _FLOATS = {"[NaN]": math.nan, "[+Infinity]": math.inf, "[-Infinity]": -math.inf}
 _NONES = {"null", "None"}
 _DECODED = {str, list, dict}
-_ARRAY_PACKAGES = {"numpy", "torch", "tensorflow", "jax", "jaxlib", "ml_dtypes"}
 MAX_DEPTH = 100
+_MAX_VALUES = 1_000_000  # in params, or in the metrics of a checkpoint: all of them are rewritten with each checkpoint
+_TEXT_PER_VALUE = 16  # so many characters count as a value
 _EXACT_DIGITS = 15  # a float has this many digits that mean something
-# Python refuses to read JSON integers of more than 4,300 digits.
-_MAX_INT_BITS = 10_000
+_MAX_NUMBER_BITS = 1023  # Keepsake 0.4.2 reads integers beyond 64 bits as floats, and no record with one beyond these
+_MAX_INT_BITS = 10_000  # Python refuses to write integers of more than 4,300 digits
 _ACCEPTED = (
-    "accepted are None, bools, numbers, strings, lists and dicts of these, "
+    "accepted are None, bools, numbers, strings, lists and dicts of these, objects with fields, "
     "and NumPy, PyTorch, TensorFlow and JAX numbers and arrays"
 )
 
@@ -43,27 +44,41 @@ def encode(value: object, name: str) -> Any:
 
     Arguments:
         value: None, a bool, number, string, list or dict. Also an array, tensor or scalar of NumPy, PyTorch, TensorFlow
-            or JAX (becomes nested lists or a number), a tuple or set (a list), a path, enum or date (its text), a
-            namespace or dataclass instance (a dict). Keys that are no strings become text.
+            or JAX (becomes nested lists or a number), a tuple or set (a list), a namespace, or an instance of a
+            dataclass, of attrs or pydantic (a dict), a path, enum, date, class, function, or another object that says
+            something of itself (its text). Keys that are no strings become text.
         name: what to call it in an error.
 
     Raises:
         ValidationError: it cannot be stored; the text names the place, e.g. `params['layers'][3]`.
     """
-    return _encode(value, name, 0)
+    return _Encoder(name).encode(value, name, 0)
 
 
 def encode_mapping(mapping: object, what: str) -> dict[str, Any]:
-    """Return `mapping` (a mapping, an `argparse.Namespace` or a dataclass instance) as a new JSON-ready dict.
+    """Return `mapping` (a mapping, a namespace or an object with fields) as a new JSON-ready dict.
 
     Raises:
         ValidationError: it is none of these, or a value in it cannot be stored; the text starts with `what` (`params`
             or `metrics`) and names the key.
     """
-    fields = mapping if type(mapping) is dict else _fields(mapping)
+    return _Encoder(what).encode_dict(mapping_of(mapping, what), what, 0)
+
+
+def mapping_of(mapping: object, what: str) -> Mapping[Any, Any]:
+    """Return the names and values in `mapping`, not encoded yet. Raises ValidationError if it has none."""
+    try:
+        fields = mapping if type(mapping) is dict else foreign.fields_of(mapping)
+    except Exception as error:
+        raise _unreadable(mapping, what, error) from error
     if fields is None:
-        raise ValidationError(f"{what} must be a dict of names and values, not {_type_name(mapping)}")
-    return _encode_dict(fields, what, 0)
+        raise ValidationError(f"{what} must be a dict of names and values, not {foreign.type_name(mapping)}")
+    return fields
+
+
+def text_of_key(key: object) -> str:
+    """Return the text that a key of params or metrics is recorded as."""
+    return _text(key if isinstance(key, str) else str(key))
 
 
 def decode(value: Any) -> Any:
@@ -98,103 +113,115 @@ def _nonfinite(value: float) -> str:
     return "[NaN]" if value != value else "[+Infinity]" if value > 0 else "[-Infinity]"
 
 
-def _encode(value: object, name: str, depth: int) -> Any:
-    """Encode a value of any type, `depth` containers deep."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
+class _Encoder:
+    """Encodes one value, and counts what it holds."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._left = _MAX_VALUES
+
+    def encode(self, value: object, name: str, depth: int) -> Any:
+        """Encode a value of any type, `depth` containers deep."""
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            return self._encode_text(value)
+        if isinstance(value, int):
+            return _encode_int(value, name)
+        if isinstance(value, float):
+            return float(value) if math.isfinite(value) else _nonfinite(value)
+        if depth > MAX_DEPTH:
+            raise ValidationError(
+                f"{name:.100} cannot be recorded: nested more than {MAX_DEPTH} deep, or contains itself"
+            )
+        if isinstance(value, (list, tuple)):
+            return self._encode_list(value, name, depth)
+        try:
+            return self._encode_other(value, name, depth)
+        except (ValidationError, RecursionError):
+            raise
+        except Exception as error:
+            raise _unreadable(value, name, error) from error
+
+    def encode_dict(self, fields: Mapping[Any, Any], name: str, depth: int) -> dict[str, Any]:
+        # Finite floats here and below only for speed: nothing is called, and no name is made for them.
+        isfinite = math.isfinite
+        self._count(len(fields))
+        result: dict[str, Any] = {}
+        for key, item in fields.items():
+            if type(key) is not str or not key.isascii():
+                key = text_of_key(key)
+            if type(item) is float and isfinite(item):
+                result[key] = item
+            else:
+                result[key] = self.encode(item, f"{name}[{key!r}]", depth + 1)
+        if len(result) != len(fields):
+            raise ValidationError(f"{name} has keys that are the same as text, such as 1 and '1': rename one of them")
+        return result
+
+    def _encode_list(self, items: Collection[Any], name: str, depth: int) -> list[Any]:
+        isfinite = math.isfinite
+        self._count(len(items))
+        return [
+            item if type(item) is float and isfinite(item) else self.encode(item, f"{name}[{index}]", depth + 1)
+            for index, item in enumerate(items)
+        ]
+
+    def _encode_other(self, value: Any, name: str, depth: int) -> Any:
+        if isinstance(value, (enum.Enum, datetime.date)):
+            return self._encode_text(str(value))
+        if isinstance(value, os.PathLike):
+            return self._encode_text(os.fsdecode(value))
+        if not isinstance(value, (bytes, bytearray, memoryview, type)):
+            self._check(foreign.size_of(value))
+            fields = foreign.fields_of(value)
+            if fields is not None:
+                return self.encode_dict(fields, name, depth)
+            if foreign.is_array(value):
+                return self.encode(foreign.from_array(value), name, depth + 1)
+            if hasattr(value, "as_integer_ratio") and hasattr(value, "__float__"):  # a Decimal, a Fraction
+                return self.encode(float(value), name, depth)
+            if isinstance(value, Set):
+                return sorted(self._encode_list(value, name, depth), key=sort_key)
+            if isinstance(value, (Sequence, Collection)):
+                return self._encode_list(value, name, depth)
+        text = foreign.text_of(value)
+        if text is None:
+            raise ValidationError(f"{name} cannot be recorded: it is of type {foreign.type_name(value)}; {_ACCEPTED}")
+        return self._encode_text(text)
+
+    def _encode_text(self, value: str) -> str:
+        self._count(len(value) // _TEXT_PER_VALUE)
         return _text(value)
-    if isinstance(value, int):
-        if value.bit_length() > _MAX_INT_BITS:
-            raise ValidationError(f"{name} cannot be recorded: an int of {value.bit_length():,} bits is too large")
-        return int(value)
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else _nonfinite(value)
-    if depth > MAX_DEPTH:
-        raise ValidationError(f"{name:.100} cannot be recorded: nested more than {MAX_DEPTH} deep, or contains itself")
-    if isinstance(value, (list, tuple)):
-        return _encode_list(value, name, depth)
-    return _encode_other(value, name, depth)
+
+    def _count(self, values: int) -> None:
+        self._check(values)
+        self._left -= values
+
+    def _check(self, values: int) -> None:
+        if values > self._left:
+            raise ValidationError(
+                f"{self._name} cannot be recorded: it is too large (more than {_MAX_VALUES:,} values). "
+                "Save it in a file, and give that file's path."
+            )
 
 
-def _encode_other(value: object, name: str, depth: int) -> Any:
-    if _is_array(value):
-        return _encode(_from_array(value, name), name, depth + 1)
-    if isinstance(value, (enum.Enum, datetime.date)):
-        return _text(str(value))
-    if isinstance(value, os.PathLike):
-        return _text(os.fsdecode(value))
-    if isinstance(value, Set):
-        return sorted(_encode_list(value, name, depth), key=sort_key)
-    fields = _fields(value)
-    if fields is not None:
-        return _encode_dict(fields, name, depth)
-    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray, memoryview)):
-        return _encode_list(value, name, depth)
-    raise ValidationError(f"{name} cannot be recorded: it is of type {_type_name(value)}; {_ACCEPTED}")
+def _encode_int(value: int, name: str) -> int | str:
+    bits = value.bit_length()
+    if bits > _MAX_INT_BITS:
+        raise ValidationError(f"{name} cannot be recorded: an int of {bits:,} bits is too large")
+    return int(value) if bits <= _MAX_NUMBER_BITS else str(int(value))
 
 
-def _encode_list(items: Iterable[Any], name: str, depth: int) -> list[Any]:
-    # Finite floats here and below only for speed: nothing is called, and no name is made for them.
-    isfinite = math.isfinite
-    return [
-        item if type(item) is float and isfinite(item) else _encode(item, f"{name}[{index}]", depth + 1)
-        for index, item in enumerate(items)
-    ]
-
-
-def _encode_dict(fields: Mapping[Any, Any], name: str, depth: int) -> dict[str, Any]:
-    isfinite = math.isfinite
-    result: dict[str, Any] = {}
-    for key, item in fields.items():
-        if type(key) is not str or not key.isascii():
-            key = _text(key if isinstance(key, str) else str(key))
-        if type(item) is float and isfinite(item):
-            result[key] = item
-        else:
-            result[key] = _encode(item, f"{name}[{key!r}]", depth + 1)
-    if len(result) != len(fields):
-        raise ValidationError(f"{name} has keys that are the same as text, such as 1 and '1': rename one of them")
-    return result
-
-
-def _fields(value: object) -> Mapping[Any, Any] | None:
-    """Return the names and values of a mapping, an `argparse.Namespace` or a dataclass instance; None for others."""
-    # What was never imported cannot be an instance of it.
-    argparse, dataclasses = sys.modules.get("argparse"), sys.modules.get("dataclasses")
-    if argparse and isinstance(value, argparse.Namespace):
-        value = vars(value)
-    elif dataclasses and dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    return value if isinstance(value, Mapping) else None
-
-
-def _is_array(value: object) -> bool:
-    return any(cls.__module__.partition(".")[0] in _ARRAY_PACKAGES for cls in type(value).__mro__)
-
-
-def _from_array(value: Any, name: str) -> object:
-    """Return the nested lists, or the number, of an array, tensor or scalar of another package."""
-    try:
-        if hasattr(value, "numpy") and not hasattr(value, "tolist"):
-            value = value.numpy()  # TensorFlow
-        plain = value.tolist() if hasattr(value, "tolist") else value
-        # A scalar wider than Python's stays what it is.
-        return float(plain) if _is_array(plain) else plain
-    except Exception as exc:
-        kind = _type_name(value)
-        raise ValidationError(f"{name} cannot be recorded: {kind} has no plain value ({exc}); {_ACCEPTED}") from exc
+def _unreadable(value: object, name: str, error: Exception) -> ValidationError:
+    kind, reason = foreign.type_name(value), str(error) or type(error).__name__
+    return ValidationError(f"{name} cannot be recorded: the value of {kind} cannot be read ({reason}); {_ACCEPTED}")
 
 
 def _text(value: str) -> str:
     """Return exactly a str, with what UTF-8 cannot hold written as an escape."""
     text = str.__str__(value)
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
-
-
-def _type_name(value: object) -> str:
-    kind = type(value)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 # To text

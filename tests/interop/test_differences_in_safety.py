@@ -18,8 +18,8 @@ from tests.interop.compare import Both
 from tests.interop.differences import shows
 from tests.interop.sides import Side
 from tests.interop.test_clouds import Place, place, root  # noqa: F401 (fixtures)
-from tests.interop.test_differences_in_files import saved, workshop  # noqa: F401 (fixtures)
 from tests.interop.test_differences_in_files import _workshop as _workshop
+from tests.interop.test_differences_in_files import saved, workshop  # noqa: F401 (fixtures)
 
 A, B = "e0000001", "e0000002"
 

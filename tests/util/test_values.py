@@ -6,16 +6,26 @@ import argparse
 import dataclasses
 import datetime
 import enum
+import functools
 import json
 import math
+import pathlib
+import re
 import subprocess
 import sys
+import threading
+import types
+import uuid
 from collections import OrderedDict, UserDict, deque
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
+import attrs
 import numpy as np
+import pandas
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,12 +72,43 @@ class Config:
     count: ClassVar[int] = 0
 
 
+@attrs.define
+class Attrs:
+    lr: float
+    inner: Attrs | None = attrs.Factory(lambda: Attrs(0.25, None))
+
+
+class Pydantic(pydantic.BaseModel):
+    lr: float
+    where: pathlib.Path = pathlib.Path("a/b")
+    key: pydantic.SecretStr = pydantic.SecretStr("hidden")
+
+
+class Silent:
+    """Says nothing of itself."""
+
+
+class Broken:
+    """A config that cannot be read, as where a value is missing."""
+
+    def to_dict(self) -> dict[str, Any]:
+        raise LookupError("missing mandatory value")
+
+
+def _doubled(times: int) -> list[Any]:
+    """A list of 2 ** times values that takes no memory."""
+    values: list[Any] = [1]
+    for _ in range(times):
+        values = [values, values]
+    return values
+
+
 class Tensor:
     """Stands for the tensors of PyTorch (`tolist`) and TensorFlow (`numpy` only)."""
 
     def __init__(self, **methods: Any) -> None:
         for name, result in methods.items():
-            setattr(self, name, lambda result=result: result)
+            setattr(self, name, result if name == "dtype" else lambda result=result: result)
 
 
 def tensor(package: str, **methods: Any) -> object:
@@ -150,6 +191,42 @@ def test_decoding_what_needs_no_change_costs_no_copy() -> None:
         (Config(0.5), {"lr": 0.5, "layers": [1, 2]}),
         ({1: "a", None: "b", (1, 2): "c"}, {"1": "a", "None": "b", "(1, 2)": "c"}),
         (2**70, 2**70),
+        (2**1023, str(2**1023)),  # 0.4.2 reads no record with an integer that a float cannot hold
+        (np.float32(0.1), 0.1),
+        (np.float16(0.1), 0.1),
+        (np.float32(16777216), 16777216.0),
+        (np.float32("inf"), "[+Infinity]"),
+        (np.array([0.1, 1 / 3], dtype=np.float32), [0.1, 0.33333334]),
+        (tensor("torch", dtype="torch.bfloat16", tolist=[0.10009765625, 3.0]), [0.1, 3.0]),
+        (np.array([0.5]), 0.5),
+        (np.array([[7]]), 7),
+        (np.array(["a"]), ["a"]),
+        (np.datetime64("2022-03-14T09:41", "ns"), "2022-03-14 09:41:00"),
+        (np.array(["2022-03-14T09:41", "NaT"], dtype="M8[ns]"), ["2022-03-14 09:41:00", None]),
+        (np.timedelta64(90, "s"), "0:01:30"),
+        (datetime.timedelta(minutes=90), "1:30:00"),
+        (datetime.time(9, 41), "09:41:00"),
+        (Decimal("0.1"), 0.1),
+        (Decimal("NaN"), "[NaN]"),
+        (Fraction(1, 2), 0.5),
+        (1j, "1j"),
+        (np.complex64(1), "(1+0j)"),
+        (np.dtype("f4"), "float32"),
+        (np.float32, "numpy.float32"),
+        (Config, f"{__name__}.Config"),
+        (math.sqrt, "math.sqrt"),
+        (print, "print"),
+        (functools.partial(print, 1), "functools.partial(<built-in function print>, 1)"),
+        (math, "math"),
+        (b"ab\xff", "ab\\xff"),
+        (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (re.compile("a"), "re.compile('a')"),
+        ({"a": 1}.values(), [1]),
+        (types.SimpleNamespace(lr=Config(0.5)), {"lr": {"lr": 0.5, "layers": [1, 2]}}),
+        (Attrs(0.5), {"lr": 0.5, "inner": {"lr": 0.25, "inner": None}}),
+        (Pydantic(lr=0.5), {"lr": 0.5, "where": "a/b", "key": "**********"}),
+        (pandas.Series({"lr": 0.5}), {"lr": 0.5}),
+        (pandas.Timestamp("2022-03-14 09:41"), "2022-03-14 09:41:00"),
         ("a\udc80", "a\\udc80"),
     ],
 )
@@ -169,13 +246,13 @@ def test_params_may_be_a_namespace_or_a_dataclass(value: object) -> None:
 @pytest.mark.parametrize(
     ("params", "place"),
     [
-        ({"f": print}, "params['f']"),
-        ({"b": b"x"}, "params['b']"),
-        ({"c": 1j}, "params['c']"),
-        ({"c": np.complex64(1)}, "params['c']"),
-        ({"d": np.dtype("f4")}, "params['d']"),
-        ({"q": Fraction(1, 2)}, "params['q']"),
-        ({"t": Config}, "params['t']"),
+        ({"g": (x for x in [1])}, "params['g']"),
+        ({"l": threading.local()}, "params['l']"),
+        ({"d": Silent()}, "params['d']"),
+        ({"n": Broken()}, "params['n']"),
+        ({"a": np.zeros((2000, 2000))}, "params"),
+        ({"a": ["x" * 10_000_000, "y" * 10_000_000]}, "params"),
+        ({"wide": _doubled(30)}, "params"),
         ({"a": {"b": [1, {"c": object()}]}}, "params['a']['b'][1]['c']"),
         ({"big": 10**5000}, "params['big']"),
         ({1: 1, "1": 2}, "params"),
@@ -203,6 +280,20 @@ def test_a_tensor_that_has_no_value_yet_is_refused() -> None:
 
     with pytest.raises(ValidationError, match=r"^x .*symbolic"):
         encode(Symbolic(), "x")
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float16])
+@given(st.floats(width=16, allow_nan=False))
+def test_a_narrow_number_is_the_same_in_its_own_type(kind: type, value: float) -> None:
+    assert kind(decode(encode(kind(value), "x"))) == kind(value)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float16])
+@given(st.integers(-999, 999), st.integers(-3, 1))
+def test_a_narrow_number_is_recorded_as_it_was_written(kind: type, digits: int, exponent: int) -> None:
+    """So `lr = 0.1` finds `np.float32(0.1)`."""
+    value = float(f"{digits}e{exponent}")
+    assert encode(kind(value), "x") == value
 
 
 @pytest.mark.parametrize("value", [None, [("a", 1)], "a", 3, Config])

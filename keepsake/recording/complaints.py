@@ -1,0 +1,58 @@
+"""What a script passes and cannot be recorded: said once per cause, not once per epoch, and summed up at the end."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import NamedTuple
+
+from keepsake.util.console import warn
+
+WHOLE = "whole checkpoints"
+_PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|\d+")  # what differs from epoch to epoch, such as a file's name
+
+
+class Problem(NamedTuple):
+    """Something that is wrong with a checkpoint.
+
+    Attributes:
+        what: what is left out of it, such as "metric 'loss'"; "" if nothing is.
+        why: a sentence for a person, without its full stop.
+        is_error: whether it raises in strict mode.
+    """
+
+    what: str
+    why: str
+    is_error: bool = True
+
+
+class Complaints:
+    """The problems of one run."""
+
+    def __init__(self) -> None:
+        self._left_out: Counter[str] = Counter()
+        self._said: set[tuple[str, str]] = set()
+
+    def add(self, problem: Problem) -> None:
+        """Count a problem, and say it unless the same was said before."""
+        if problem.what:
+            self._left_out[problem.what] += 1
+        cause = (problem.what, _PARTICULARS.sub("", problem.why))
+        if cause in self._said:
+            return
+        self._said.add(cause)
+        if problem.what == WHOLE:
+            warn(f"The checkpoint was not saved: {problem.why}")
+        elif problem.what:
+            warn(f"{_sentence(problem.why)} The checkpoint is saved without {problem.what}.")
+        else:
+            warn(_sentence(problem.why))
+
+    def summary(self) -> str:
+        """Return what was left out and how often, such as "metric 'loss' (3 times)"; "" if nothing was."""
+        counts = sorted(self._left_out.items(), key=lambda item: -item[1])
+        return ", ".join(f"{what} ({'once' if count == 1 else f'{count} times'})" for what, count in counts)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if not text.startswith(("params", "metrics")) else f"{text}."
