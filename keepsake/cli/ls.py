@@ -52,7 +52,7 @@ Also available as: keepsake processes
 @click.pass_obj
 def ls(settings: Settings, /, filters: Sequence[str], **options: Any) -> None:
     """List experiments in this project."""
-    _list(settings, [parse_filter(text) for text in filters], **options)
+    _list(settings, [parse_filter(text) for text in filters if text], **options)
 
 
 @click.command("ps", cls=Command, epilog=PS_EXAMPLES)
@@ -60,7 +60,7 @@ def ls(settings: Settings, /, filters: Sequence[str], **options: Any) -> None:
 @click.pass_obj
 def ps(settings: Settings, /, filters: Sequence[str], **options: Any) -> None:
     """List running experiments in this project."""
-    others = [each for each in map(parse_filter, filters) if each.name != "status"]
+    others = [each for each in map(parse_filter, filter(None, filters)) if each.name != "status"]
     _list(settings, [*others, parse_filter("status = running")], **options)
 
 

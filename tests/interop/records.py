@@ -62,9 +62,14 @@ def metric(value: Any, name: str = "loss", goal: str = "minimize") -> Record:
 
 
 def keys(project: Path, repository: str = ".keepsake") -> set[str]:
-    """Return the keys that a repository on disk holds."""
+    """Return the keys that a repository on disk holds, without those that 0.4.2 does not know (`added-objects`)."""
     root = project / repository
-    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+    return known({path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()})
+
+
+def known(keys: set[str]) -> set[str]:
+    """Return the keys that 0.4.2 knows of."""
+    return {key for key in keys if key != "identity.json" and not key.startswith(("removed/", "spool/"))}
 
 
 def write_heartbeat(project: Path, experiment_id: str, age: float, repository: str = ".keepsake") -> None:

@@ -140,8 +140,9 @@ def test_added_objects(both: Both, project: Path) -> None:
     first, *others = both.agree("ls", "-q", cwd=project).stdout.split()
     assert both.ours.run("rm", "-f", first, cwd=project).status == 0
     assert both.original.run("rm", "-f", *others, cwd=project).status == 0
-    left = records.keys(project) - {"repository.json", "spool/repositories.json"}
-    assert {key.partition("/")[0] for key in left} == {"identity.json", "removed"}
+    left = {path.relative_to(project / ".keepsake").parts[0] for path in project.glob(".keepsake/**/*.json")}
+    assert left == {"identity.json", "removed", "repository.json", "spool"}
+    assert records.keys(project) == {"repository.json"}
     assert both.agree("ls", "-q", cwd=project).stdout == ""
 
 
