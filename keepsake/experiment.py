@@ -395,9 +395,13 @@ class Experiment:
 
 # The dataclass must not take them for defaults
 Experiment.python_packages = property(  # type: ignore[assignment]
-    Experiment._get_python_packages, Experiment._set_python_packages
+    Experiment._get_python_packages,
+    Experiment._set_python_packages,
+    doc="Name → version of what was imported at the beginning; None if that is not known.",
 )
-Experiment.checkpoints = property(Experiment._get_checkpoints, Experiment._set_checkpoints)  # type: ignore[assignment]
+Experiment.checkpoints = property(  # type: ignore[assignment]
+    Experiment._get_checkpoints, Experiment._set_checkpoints, doc="Its checkpoints, in the order they were made."
+)
 
 
 class ExperimentList(list[Experiment]):

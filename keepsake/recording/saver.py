@@ -318,6 +318,8 @@ class Saver:
             job.entry.discard()
 
     def _failed(self, job: Job, step: Step, error: KeepsakeError) -> None:
+        if job.entry.gone:
+            return
         with self._changed:
             is_news = str(error) != str(job.errors.get(step))
             job.errors[step] = error

@@ -69,7 +69,6 @@ class Copied:
 
 def copy_experiments(source: View, target: View, named: list[Record], *, thorough: bool) -> Copied:
     """Copy experiments (none named: all) from one repository to another."""
-    require_experiments(source.repository)
     records = named or list(source.records())
     copy = Copy(source.repository, target, records, named=bool(named), thorough=thorough)
     with Progress("Copying", copy.size) as progress:

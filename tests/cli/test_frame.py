@@ -33,7 +33,7 @@ OPTIONS = {
     "doctor": "--fix --json --thorough -R --repository",
     "pull": "--thorough -R --repository",
     "push": "--thorough -R --repository",
-    "sync": "-n --dry-run -R --repository",
+    "sync": "-n --dry-run -f --force -R --repository",
     "completion": "",
     "analytics": "",
 }
