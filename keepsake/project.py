@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keepsake.checkpoint import Checkpoint
 from keepsake.exceptions import ValidationError
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from keepsake.restoring.undo import Undone
 
 Target = tuple[Experiment, "Checkpoint | None"]  # an experiment, or one of its checkpoints
+
+
+class ProjectSpec(NamedTuple):
+    """What `repository.json` says; a name of Keepsake 0.4.2."""
+
+    version: int
 
 
 class Project:

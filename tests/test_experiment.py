@@ -9,7 +9,9 @@ import enum
 import io
 import json
 import pickle
+import platform
 import random
+import shutil
 import threading
 import time
 from datetime import datetime, timedelta
@@ -310,8 +312,7 @@ def test_values_of_the_frameworks_are_recorded(project_directory: Path) -> None:
         ({"path": "missing"}, "missing"),
         ({"step": "one"}, "step must be an int"),
         ({"step": 1.5}, "step must be an int"),
-        ({"metrics": {"a": 1}, "primary_metric": ("b", "minimize")}, "'b' is not among the metrics"),
-        ({"metrics": {"a": 1}, "primary_metric": ("a", "smallest")}, "'maximize' or 'minimize'"),
+        ({"primary_metric": ("b", "minimize")}, "'b' is not among the metrics"),
     ],
 )
 def test_a_checkpoint_that_cannot_be_recorded_never_raises_into_the_loop(
@@ -587,9 +588,10 @@ def test_metrics_that_some_checkpoints_lack_are_none(project_directory: Path) ->
     experiment.stop()
 
 
-def test_messages_say_what_is_being_saved_unless_quiet(
-    project_directory: Path, capsys: pytest.CaptureFixture[str]
+def test_messages_say_what_is_being_saved(
+    project_directory: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("KEEPSAKE_VERBOSE", "1")
     (project_directory / "a.txt").write_text("a")
     experiment = keepsake.init(path="a.txt")
     url = experiment.project.repository_url
@@ -601,7 +603,70 @@ def test_messages_say_what_is_being_saved_unless_quiet(
     assert capsys.readouterr().err.splitlines() == [
         f"═══╡ Creating experiment {experiment.short_id()}, {copying}",
         f"═══╡ Creating checkpoint {checkpoint.short_id()}, {copying}",
+        f"═══╡ Experiment {experiment.short_id()}: 2 checkpoints saved to {url}.",
     ]
+
+
+@on_disk
+def test_what_was_read_knows_how_it_ended(project_directory: Path) -> None:
+    experiment = keepsake.init()
+    assert (experiment.ended, experiment.end_reason) == (None, None)
+    experiment.stop()
+    found = keepsake.experiments.get(experiment.id)
+    assert (experiment.ended, experiment.end_reason) == (found.ended, found.end_reason)
+    assert found.end_reason == "stopped"
+    assert experiment.python_packages == found.python_packages
+    assert experiment.to_json() == found.to_json()
+
+
+@on_disk
+def test_lists_show_themselves_in_a_line(trained: Experiment) -> None:
+    ids = [checkpoint.short_id() for checkpoint in trained.checkpoints]
+    assert repr(trained.checkpoints) == f"<3 checkpoints: {', '.join(ids)}>"
+    assert repr(trained.checkpoints[:1]) == f"<1 checkpoint: {ids[0]}>"
+    assert repr(trained.checkpoints[:0]) == "<0 checkpoints>"
+    assert repr(CheckpointList(trained.checkpoints * 20)) == f"<60 checkpoints: {', '.join(ids)}, …, {ids[2]}>"
+    assert repr(keepsake.experiments.list()) == f"<1 experiment: {trained.short_id()}>"
+
+
+@pytest.mark.parametrize("given", [123, None, b"5ffb0f6", 1.5])
+def test_an_id_that_is_no_text_is_refused(given: Any) -> None:
+    with pytest.raises(exceptions.ValidationError, match="An ID must be a string"):
+        keepsake.experiments.get(given)
+
+
+@on_disk
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda c: pickle.loads(pickle.dumps(c))])
+def test_a_checkpoint_that_was_pickled_or_copied_opens(trained: Experiment, duplicate: Any) -> None:
+    """It takes its project along, but not the other checkpoints of the run."""
+    twin = duplicate(keepsake.experiments.get(trained.id).checkpoints[1])
+    with twin.open("model.pth") as file:
+        assert file.read() == b"weights of 0.25"
+    assert twin.owner() == trained
+    by_hand = keepsake.Checkpoint(id="c" * 64, created=datetime(2021, 2, 3))
+    assert duplicate(by_hand).experiment is None
+
+
+@on_disk
+def test_a_project_directory_that_was_deleted_and_comes_back_is_a_new_one(project_directory: Path) -> None:
+    """What a Project saw earlier in the directory counts no more."""
+    here = keepsake.Project(directory=project_directory)
+    config = (project_directory / "keepsake.yaml").read_text()
+    for _ in range(2):
+        here.experiments.create(quiet=True).stop()
+        assert len(here.experiments.list()) == 1
+        assert (project_directory / "repo" / "repository.json").exists()
+        shutil.rmtree(project_directory)
+        project_directory.mkdir()
+        (project_directory / "keepsake.yaml").write_text(config)
+
+
+def test_a_repository_that_a_later_version_converts_is_refused_by_the_next_init(
+    trained: Experiment, place: Bench
+) -> None:
+    place.write("repository.json", b'{"version":2}')
+    with pytest.raises(exceptions.IncompatibleRepositoryVersion):
+        keepsake.init()
 
 
 def test_a_run_that_was_deleted_is_not_brought_back(
@@ -625,7 +690,7 @@ def test_import_paths_of_old_code_lead_somewhere() -> None:
     from keepsake.experiment import ExperimentCollection
     from keepsake.metadata import parse_rfc3339, rfc3339_datetime
     from keepsake.packages import get_imported_packages
-    from keepsake.project import Project
+    from keepsake.project import Project, ProjectSpec
 
     assert keepsake.default_project.__class__ is Project
     assert isinstance(keepsake.experiments, ExperimentCollection)
@@ -633,3 +698,25 @@ def test_import_paths_of_old_code_lead_somewhere() -> None:
     assert get_imported_packages()["numpy"] == numpy.__version__
     assert PrimaryMetric(name="loss", goal="minimize") == {"name": "loss", "goal": "minimize"}
     assert Checkpoint is keepsake.Checkpoint
+    assert keepsake.experiments.project is keepsake.default_project
+    assert ProjectSpec(version=1).version == 1
+
+
+@on_disk
+def test_modules_of_old_code_do_what_they_did(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    from keepsake import console, constants, hash, json, system, validate
+
+    console.info("one")
+    console.warn("two")
+    console.error("three")
+    assert capsys.readouterr().err == "═══╡ one\n═══╡ two\n═══╡ three\n"
+    assert constants.DOCS_URL.startswith(constants.WEB_URL)
+    assert constants.REPOSITORY_VERSION == 1
+    assert len(hash.random_hash()) == 64
+    assert len(hash.random_hash(7)) == 7
+    assert json.CustomJSONEncoder().encode({"a": numpy.float32(0.5)}) == '{"a": 0.5}'
+    assert system.get_python_version() == platform.python_version()
+    assert len(validate.check_path("experiment", "/nothing/there")) == 2
+    assert validate.check_path("checkpoint", str(Path(__file__).name)) == [
+        "The path of the checkpoint is wrong: there is no file or directory 'test_experiments.py'."
+    ]

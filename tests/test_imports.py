@@ -31,7 +31,7 @@ ROOMS = [
     "display",
     "project experiment checkpoint",
     "integrations",
-    "keras_callback pl_callback",
+    "keras_callback pl_callback console constants hash json system validate",
     "cli __init__ __main__",
 ]
 

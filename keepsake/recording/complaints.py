@@ -51,7 +51,8 @@ class Complaints:
     def summary(self) -> str:
         """Return what was left out and how often, such as "metric 'loss' (3 times)"; "" if nothing was."""
         counts = sorted(self._left_out.items(), key=lambda item: -item[1])
-        return ", ".join(f"{what} ({'once' if count == 1 else f'{count} times'})" for what, count in counts)
+        often = {1: "once", 2: "twice"}
+        return ", ".join(f"{what} ({often.get(count, f'{count} times')})" for what, count in counts)
 
 
 def _sentence(text: str) -> str:

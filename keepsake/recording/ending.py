@@ -91,9 +91,11 @@ def recover_in_background(entry: Entry, open_repository: Callable[[str], Reposit
 
 
 def blame(experiment_id: str, error: BaseException) -> None:
-    """Take note that a trainer caught `error`, which ends a run: the end of the program may not show it."""
+    """Take note that `error` ends a run: a trainer caught it, so that the end of the program may not show it."""
     name = type(error).__name__
     reason = "terminated" if name == "SIGTERMException" else f"exception: {name}"  # as Lightning calls it
+    if isinstance(error, SystemExit):
+        reason = exit_status.describe(error.code)
     _reasons[experiment_id] = "interrupted" if isinstance(error, KeyboardInterrupt) else reason
 
 

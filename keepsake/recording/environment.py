@@ -35,10 +35,29 @@ def host_name() -> str:
 
 
 def command() -> str:
-    """Return `sys.argv` as one would type it, with what looks like a secret replaced by `***`."""
-    arguments = secrets.hide_in_command(getattr(sys, "argv", []))
+    """Return `sys.argv` as one would type it, with what looks like a secret replaced by `***`; a notebook's name."""
+    notebook = _notebook()
+    arguments = [notebook] if notebook else secrets.hide_in_command(getattr(sys, "argv", []))
     # A file name need not be text that can be stored
     return shlex.join(arguments).encode("utf-8", "backslashreplace").decode()
+
+
+def _notebook() -> str:
+    """Return the file of the notebook that runs, from the working directory; "" if none does, or that is not known.
+
+    VS Code and Jupyter's server tell a kernel the name. In a kernel, `sys.argv` is the launcher's.
+    """
+    if "ipykernel" not in sys.modules:
+        return ""
+    main = sys.modules.get("__main__")
+    file = getattr(main, "__vsc_ipynb_file__", None) or os.environ.get("JPY_SESSION_NAME", "")
+    if not isinstance(file, str) or not file.endswith(".ipynb"):  # a console has a session, too
+        return ""
+    try:
+        below = os.path.relpath(file)
+    except (OSError, ValueError):  # no working directory, or another drive
+        below = os.pardir
+    return os.path.basename(file) if below.startswith(os.pardir) else below
 
 
 def python_version() -> str:

@@ -70,11 +70,12 @@ def reason() -> str:
     if last is not None and not issubclass(last, SystemExit):
         return "interrupted" if issubclass(last, KeyboardInterrupt) else f"exception: {last.__name__}"
     if isinstance(handled, SystemExit):
-        return _describe(handled.code)
-    return _describe(_code) if _has_left(frame) else "finished"
+        return describe(handled.code)
+    return describe(_code) if _has_left(frame) else "finished"
 
 
-def _describe(code: object) -> str:
+def describe(code: object) -> str:
+    """Return how a program ends that exits with that code."""
     if code is _UNKNOWN:
         return "exit"
     status = int(code) & 0xFF if isinstance(code, int) else int(code is not None)  # a message means 1

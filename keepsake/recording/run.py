@@ -208,7 +208,7 @@ class Run:
             warn(f"Left out of the checkpoints of experiment {short_id(self.entry.id)}: {left_out}.")
         checkpoints = f"{count or 'no'} checkpoint{'' if count == 1 else 's'}"
         if not self._quiet and ending.is_offline():
-            say(f"{name}: {checkpoints} kept in {self.entry.directory.parent}. `keepsake sync` sends them.")
+            say(f"{name}: {checkpoints} kept in {self.entry.directory.parent}. `keepsake sync` sends it.")
         elif not self._quiet and is_saved:
             say(f"{name}: {checkpoints} saved to {self.repository.url}.{self._say_best()}")
         self._quiet, self.complaints = True, Complaints()

@@ -108,8 +108,10 @@ class Repository:
         """Make the repository if it is not there yet, and return its identity.
 
         `expected` is the identity of the repository that was there before. It is not made up for by a new one:
-        MissingRepository is raised if there is none, as where a disk is not mounted.
+        MissingRepository is raised if there is none, as where a disk is not mounted. What was seen earlier does not
+        count: a directory may have been deleted since, or the repository converted by a newer Keepsake.
         """
+        self._spec_found = None
         try:
             self.check()
         except MissingBucket:

@@ -185,12 +185,13 @@ result = keepsake.Project(directory=directory).experiments.get(made.id).params['
 
 @shows("no-validation")
 def test_no_validation(projects: Projects) -> None:
-    """A primary metric that is not there; a goal that is none."""
-    for primary in ("('accuracy', 'maximize')", "('loss', 'maximise')"):
-        call = f"made = experiment.checkpoint(metrics={{'loss': 1}}, primary_metric={primary})"
-        theirs, ours = projects.run(f"{CREATE}{call}\nresult = made and made.primary_metric['goal']")
+    """A primary metric that is not there; a goal that is none; one that is said in another word."""
+    for primary, expected in (("'accuracy', 'maximize'", None), ("'loss', 'up'", None), ("'loss', 'max'", "maximize")):
+        call = f"made = experiment.checkpoint(metrics={{'loss': 1}}, primary_metric=({primary}))"
+        goal = "result = made and made.primary_metric and made.primary_metric['goal']"
+        theirs, ours = projects.run(f"{CREATE}{call}\n{goal}")
         assert theirs in ("maximize", "minimize")
-        assert ours is None
+        assert ours == expected
 
 
 @shows("failed-init")

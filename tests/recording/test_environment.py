@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,29 @@ def test_what_looks_like_a_secret_is_not_recorded(
     monkeypatch: pytest.MonkeyPatch, arguments: list[str], expected: str
 ) -> None:
     monkeypatch.setattr(sys, "argv", arguments)
+    assert environment.command() == expected
+
+
+@pytest.mark.parametrize(
+    ("of_vs_code", "of_jupyter", "expected"),
+    [
+        ("work/a b.ipynb", "", "'work/a b.ipynb'"),
+        (None, "work/train.ipynb", "work/train.ipynb"),
+        (None, "../elsewhere/train.ipynb", "train.ipynb"),
+        (None, "console-1", "launcher.py -f kernel.json"),
+        (None, "", "launcher.py -f kernel.json"),
+    ],
+)
+def test_a_notebook_goes_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, of_vs_code: str | None, of_jupyter: str, expected: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["launcher.py", "-f", "kernel.json"])
+    if of_vs_code:
+        monkeypatch.setattr(sys.modules["__main__"], "__vsc_ipynb_file__", str(tmp_path / of_vs_code), raising=False)
+    monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / of_jupyter) if of_jupyter else "")
+    assert environment.command() == "launcher.py -f kernel.json"  # a script that has inherited the variable
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
     assert environment.command() == expected
 
 

@@ -1,0 +1,16 @@
+"""An import path of Keepsake 0.4.2, for scripts that use it."""
+
+from __future__ import annotations
+
+from json import JSONEncoder
+from typing import Any
+
+from keepsake.util.values import encode
+
+
+class CustomJSONEncoder(JSONEncoder):
+    """Writes what params and metrics may hold, as they are recorded."""
+
+    def default(self, o: Any) -> Any:
+        """Return what `o` is recorded as. Raises ValidationError, a ValueError, if it cannot be recorded."""
+        return encode(o, "value")

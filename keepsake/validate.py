@@ -1,0 +1,15 @@
+"""An import path of Keepsake 0.4.2, for scripts that use it."""
+
+from __future__ import annotations
+
+import os
+
+from keepsake.recording import records
+
+
+def check_path(thing: str, path: object) -> list[str]:
+    """Return what is wrong with the path of a thing ("experiment" or "checkpoint"), one text each."""
+    problems = records.check_path(path)
+    if isinstance(path, str) and not os.path.exists(path):
+        problems.append(f"there is no file or directory {path!r}")
+    return [f"The path of the {thing} is wrong: {problem}." for problem in problems]
