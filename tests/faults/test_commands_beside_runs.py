@@ -28,7 +28,7 @@ _TRAIN = """
 import os, sys, time, keepsake
 experiment = keepsake.init(path="train.py")
 print(experiment.id, flush=True)
-end = time.monotonic() + 2
+end = time.monotonic() + float(os.environ.get("SECONDS", "2"))
 number = 0
 while time.monotonic() < end:
     with open("model.pth", "w") as file:
@@ -38,6 +38,15 @@ while time.monotonic() < end:
     number += 1
     time.sleep(0.01)
 """
+
+
+_SECONDS = pytest.mark.parametrize(
+    "seconds",
+    [
+        pytest.param(2, id="quick"),
+        pytest.param(60, id="exhaustive", marks=[pytest.mark.exhaustive, pytest.mark.timeout(400)]),
+    ],
+)
 
 
 @pytest.fixture(autouse=True)
@@ -60,10 +69,13 @@ def _rest(process: subprocess.Popen[str]) -> tuple[str, str]:
     [("sync",), ("doctor", "--thorough", "--fix"), ("show",), ("checkout", "-f", "-o", "out"), ("push",)],
     ids=lambda arguments: arguments[0],
 )
-def test_a_command_beside_a_run_costs_it_nothing(project: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+@_SECONDS
+def test_a_command_beside_a_run_costs_it_nothing(
+    project: Path, tmp_path: Path, arguments: tuple[str, ...], seconds: float
+) -> None:
     """Again and again until the run has ended; then all that had returned is there."""
     calls = 0
-    with start(_TRAIN) as process:
+    with start(_TRAIN, SECONDS=str(seconds)) as process:
         assert process.stdout is not None
         experiment_id = process.stdout.readline().strip()
         extra = {"push": (f"file://{tmp_path / 'copy'}",), "show": (experiment_id,), "checkout": (experiment_id,)}
@@ -222,9 +234,10 @@ time.time_ns = lambda: int(time.time() * 1e9)
 
 
 @pytest.mark.parametrize("skew", [-7200, 7200])
-def test_a_repair_costs_a_run_on_a_machine_with_another_clock_nothing(project: Path, skew: int) -> None:
+@_SECONDS
+def test_a_repair_costs_a_run_on_a_machine_with_another_clock_nothing(project: Path, skew: int, seconds: float) -> None:
     """Its archives and temporary files look hours old, or come from the future."""
-    with start(_SKEWED + _TRAIN, SKEW=str(skew)) as process:
+    with start(_SKEWED + _TRAIN, SKEW=str(skew), SECONDS=str(seconds)) as process:
         assert process.stdout is not None
         experiment_id = process.stdout.readline().strip()
         while process.poll() is None:

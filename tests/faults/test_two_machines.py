@@ -9,7 +9,6 @@ import sys
 import textwrap
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -85,9 +84,11 @@ def _returned(output: str) -> tuple[str, dict[str, inspect.Contents]]:
 
 def _beside(skews: tuple[float, float], seconds: float, kill_after: float | None) -> tuple[str, str]:
     """Let one machine train and be killed, if wanted, while the other sends; return what the first one wrote."""
-    one: dict[str, Any] = {"SKEW": str(skews[0]), "MACHINE": "one", "SECONDS": str(seconds)}
-    two: dict[str, Any] = {"SKEW": str(skews[1]), "MACHINE": "two", "SECONDS": str(seconds)}
-    with start(_MACHINE + _STAMP + _TRAIN, **one) as trainer, start(_MACHINE + _STAMP + _SEND, **two) as sender:
+    one, two = (
+        start(_MACHINE + _STAMP + program, MACHINE=name, SKEW=str(skew), SECONDS=str(seconds))
+        for name, program, skew in zip(("one", "two"), (_TRAIN, _SEND), skews, strict=True)
+    )
+    with one as trainer, two as sender:
         if kill_after is not None:
             time.sleep(kill_after)
             os.killpg(trainer.pid, signal.SIGKILL)

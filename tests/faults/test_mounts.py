@@ -1,0 +1,264 @@
+"""A repository that is unmounted and mounted again, replaced or restored from a backup under runs that go on.
+
+Runs go on before, during and after. Disks are mounted for real, in a mount namespace of their own, where the tests run
+as root on Linux. Everywhere, a directory is moved away and another one takes its place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.faults import inspect_repository as inspect
+from tests.faults.programs import ROOT, run
+from tests.faults.programs import keepsake as command
+from tests.storage.test_network_disk import needs_mounts
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="moves directories in which files are open")
+
+# Writes a line when it has begun and when a checkpoint has returned: the file is there whatever happens to the process
+_TRAIN = """
+import os, sys, time, keepsake
+from keepsake.recording import saver
+saver._RETRY_SECONDS = (0.05,) * 5
+os.environ["KEEPSAKE_EXIT_SECONDS"] = "1"
+name, end = sys.argv[1], time.monotonic() + float(sys.argv[2])
+log = open(f"log-{name}", "w")
+experiment = keepsake.init(path="train.py")
+print(experiment.id, file=log, flush=True)
+number = 0
+while time.monotonic() < end:
+    with open(f"weights-{name}", "wb") as file:
+        file.write(f"weights {number}".encode() * (1000 if number % 2 else 150_000))
+    checkpoint = experiment.checkpoint(path=f"weights-{name}", metrics={"number": number}, quiet=True)
+    if checkpoint is None or not checkpoint.path:
+        raise SystemExit(f"not saved: {checkpoint}")
+    print(checkpoint.id, number, file=log, flush=True)
+    number += 1
+    time.sleep(0.01)
+"""
+# A run from before the first change to after the last one, and others that begin during and after each
+_ROUNDS = """
+import random, subprocess, sys, time
+from tests.faults.test_mounts import PLACES, start, wait_for_lines
+place, rounds, generator = PLACES["{place}"](), {rounds}, random.Random({rounds})
+place.begin()
+running = [start("before", 2.5 * rounds)]
+wait_for_lines("before")
+for number in range(rounds):
+    place.leave()
+    running.append(start(f"during-{{number}}", 0.5))
+    time.sleep(generator.uniform(0.1, 1.2))
+    subprocess.run([sys.executable, "-m", "keepsake", "sync"], capture_output=True)
+    time.sleep(generator.uniform(0.1, 0.6))
+    place.come_back()
+    running.append(start(f"after-{{number}}", 0.3))
+    time.sleep(generator.uniform(0.1, 0.5))
+for process in running:
+    messages = process.communicate(timeout=100)[1]
+    assert process.returncode == 0, messages
+    assert "Traceback" not in messages, messages
+place.end()
+"""
+
+
+def start(name: str, seconds: float) -> subprocess.Popen[str]:
+    """Start a run."""
+    return subprocess.Popen(
+        [sys.executable, "train.py", name, str(seconds)],
+        env=_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _environment() -> dict[str, str]:
+    variables = {name: value for name, value in os.environ.items() if name != "KEEPSAKE_STRICT"}
+    return {**variables, "PYTHONPATH": str(ROOT)}
+
+
+def wait_for_lines(name: str) -> None:
+    """Wait until a run has begun and recorded something."""
+    log, deadline = Path(f"log-{name}"), time.monotonic() + 60
+    while not log.exists() or log.read_text().count("\n") < 5:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+class Moved:
+    """The repository's directory is moved away, and an empty one takes its place, as below a mount."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def begin(self) -> None:
+        """Let there be a repository."""
+        run("import keepsake\nkeepsake.init()")
+
+    def leave(self) -> None:
+        """Take it away."""
+        os.rename("repo", "away")
+        os.mkdir("repo")
+
+    def come_back(self) -> None:
+        """Bring it back."""
+        assert "repository.json" not in os.listdir("repo"), "a repository was made in the mount point"
+        self._put_aside()
+        os.rename("away", "repo")
+
+    def end(self) -> None:
+        """Leave it where it is looked at."""
+
+    def _put_aside(self) -> None:
+        self.count += 1
+        os.rename("repo", f"below-{self.count}")
+
+
+class Mounted(Moved):
+    """The repository is on a mount."""
+
+    def begin(self) -> None:
+        os.mkdir("under")
+        os.mkdir("repo")
+        self._mount()
+        super().begin()
+
+    def leave(self) -> None:
+        subprocess.run(["umount", "-l", "repo"], check=True)
+
+    def come_back(self) -> None:
+        assert "repository.json" not in os.listdir("repo"), "a repository was made in the mount point"
+        self._mount()
+
+    def end(self) -> None:
+        self.leave()
+        self._put_aside()
+        os.rename("under", "repo")
+
+    @staticmethod
+    def _mount() -> None:
+        subprocess.run(["mount", "--bind", "under", "repo"], check=True)
+
+
+class Replaced(Moved):
+    """Another repository is at the same URL for a while."""
+
+    def leave(self) -> None:
+        os.rename("repo", "away")
+        for name in ("repository.json", "identity.json"):
+            Path("repo").mkdir(exist_ok=True)
+            content = {"version": 1} if name == "repository.json" else {"id": os.urandom(16).hex()}
+            Path("repo", name).write_text(json.dumps(content))
+
+    def come_back(self) -> None:
+        self._put_aside()
+        os.rename("away", "repo")
+
+
+PLACES: dict[str, Callable[[], Moved]] = {"moved": Moved, "mounted": Mounted, "replaced": Replaced}
+
+
+def _returned(project: Path) -> dict[str, dict[str, inspect.Contents]]:
+    """Return what each run's checkpoints hold that had returned."""
+    found: dict[str, dict[str, inspect.Contents]] = {}
+    for log in project.glob("log-*"):
+        name = log.name.partition("-")[2]
+        lines = [line.split() for line in log.read_text().splitlines()]
+        returned: dict[str, inspect.Contents] = {}
+        for checkpoint_id, number in lines[1:]:
+            content = f"weights {number}".encode() * (1000 if int(number) % 2 else 150_000)
+            returned[checkpoint_id] = {f"weights-{name}": content}
+        if lines:
+            found[lines[0][0]] = returned
+    return found
+
+
+@pytest.fixture(autouse=True)
+def project(project_directory: Path) -> Path:
+    (project_directory / "train.py").write_text(_TRAIN)
+    (project_directory / ".keepsakeignore").write_text("repo\naway\nbelow-*\nunder\n")
+    return project_directory
+
+
+@pytest.mark.parametrize(
+    "rounds",
+    [
+        pytest.param(1, id="quick"),
+        pytest.param(25, id="exhaustive", marks=[pytest.mark.exhaustive, pytest.mark.timeout(900)]),
+    ],
+)
+@pytest.mark.parametrize("disk", ["moved", pytest.param("mounted", marks=needs_mounts), "replaced"])
+def test_a_repository_that_goes_and_comes_back_under_runs_costs_nothing(project: Path, disk: str, rounds: int) -> None:
+    """No new one is made in the mount point, and nothing goes into another one that was not begun there."""
+    (project / "rounds.py").write_text(textwrap.dedent(_ROUNDS.format(place=disk, rounds=rounds)))
+    prefix = ["unshare", "--mount", "--propagation", "private"] if disk == "mounted" else []
+    done = subprocess.run([*prefix, sys.executable, "rounds.py"], env=_environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    run("import keepsake\nkeepsake.init()")
+    command("sync", status=None)
+    returned = _returned(project)
+    assert len(returned) == 1 + 2 * rounds
+    elsewhere = {path.stem for path in project.glob("below-*/metadata/experiments/*.json")}
+    for experiment_id, checkpoints in returned.items():
+        if disk == "replaced" and experiment_id in elsewhere:  # begun there, and said to be
+            continue
+        assert inspect.missing(project, checkpoints, experiment_id) == []
+    before = Path("log-before").read_text().split()[0]
+    assert before not in elsewhere
+    assert inspect.broken(project / "repo") == []
+    print(f"{rounds} rounds, {sum(map(len, returned.values()))} checkpoints of {len(returned)} runs")
+
+
+@pytest.mark.parametrize(
+    "rounds",
+    [
+        pytest.param(1, id="quick"),
+        pytest.param(20, id="exhaustive", marks=[pytest.mark.exhaustive, pytest.mark.timeout(900)]),
+    ],
+)
+def test_a_backup_that_is_restored_under_runs_costs_nothing_that_waited(project: Path, rounds: int) -> None:
+    """What had been saved since the backup went with the disk. All else arrives, or waits until a person forces it.
+
+    Files whose checkpoint was saved before the disk went are set aside in the spool: the backup does not name them.
+    """
+    run("import keepsake\nkeepsake.init()")
+    generator = random.Random(rounds)
+    for number in range(rounds):
+        before = start(f"before-{number}", 2.0)
+        wait_for_lines(f"before-{number}")
+        shutil.copytree("repo", "backup", ignore=shutil.ignore_patterns(".*"))
+        since = start(f"since-{number}", 1.2)
+        wait_for_lines(f"since-{number}")
+        time.sleep(generator.uniform(0, 0.4))
+        os.rename("repo", f"lost-{number}")
+        os.rename("backup", "repo")
+        for process in (before, since):
+            messages = process.communicate(timeout=60)[1]
+            assert process.returncode == 0, messages
+    command("sync", "--force", status=None)
+    kept = {file.name.partition(".")[0] for file in project.glob("repo/checkpoints/*.tar.gz")}
+    aside = {file.name.partition(".")[0] for file in project.glob(".keepsake/spool/*/*.unnamed.*")}
+    lost = {file.name.partition(".")[0] for file in project.glob("lost-*/checkpoints/*.tar.gz")}
+    count = 0
+    for experiment_id, checkpoints in _returned(project).items():
+        record = json.loads((project / f"repo/metadata/experiments/{experiment_id}.json").read_bytes())
+        named = {checkpoint["id"] for checkpoint in record["checkpoints"] or []}
+        for file in project.glob(f"lost-*/metadata/experiments/{experiment_id}.json"):
+            named |= {checkpoint["id"] for checkpoint in json.loads(file.read_bytes())["checkpoints"] or []}
+        assert checkpoints.keys() <= named
+        assert checkpoints.keys() <= kept | lost | aside
+        count += len(checkpoints)
+    assert kept - lost
+    assert inspect.broken(project / "repo") == []
+    print(f"{rounds} rounds, {count} checkpoints")
