@@ -421,7 +421,7 @@ class ExperimentCollection:
                 recorded says so at its start, and leaves nothing behind.
         """
         modules = list(sys.modules)  # before Keepsake imports what it needs itself
-        project = self._project.here()
+        project = self._project.here(begin=True)
         record = experiment_record(path, params, project.repository_url)
         run = Run.begin(project.workplace, record, modules, disable_heartbeat=disable_heartbeat)
         experiment = Experiment.from_record(project, record)
