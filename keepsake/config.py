@@ -1,20 +1,22 @@
 """`keepsake.yaml`: which repository a project keeps its experiments in, and where the project is.
 
 The file holds one key, `repository`, and its directory is the project directory. Names and places that older versions
-used are still read, with a warning that says what to do.
+used are still read, with a warning that says what to do. A project without the file is known by its repository in
+`.keepsake`. The variable KEEPSAKE_REPOSITORY names another repository than either.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import sys
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from keepsake.exceptions import ConfigNotFound, RepositoryConfigurationError
-from keepsake.util.console import warn
+from keepsake.util.console import say, warn
 from keepsake.util.directories import absolute, cache_directory, is_own, owner_of
 
 if TYPE_CHECKING:
@@ -24,7 +26,11 @@ CONFIG_NAMES = ("keepsake.yaml", "keepsake.yml")
 DEPRECATED_NAMES = ("replicate.yaml", "replicate.yml")
 DEPRECATED_REPOSITORY = Path(".replicate", "storage")  # of projects older than the configuration file
 MAX_LEVELS = 100  # how far up a configuration file is looked for
-EXAMPLE = "repository: file://.keepsake"
+REPOSITORY_VARIABLE = "KEEPSAKE_REPOSITORY"
+USUAL_REPOSITORY = "file://.keepsake"  # of a project that says nothing else
+USUAL_PLACE = ".keepsake"
+EXAMPLE = f"repository: {USUAL_REPOSITORY}"
+_INSTALLED = {"site-packages", "dist-packages"}
 _USUAL = re.compile(rb"""(?:[ ]*(?:#[^\n]*)?\n)*repository:[ ]+(["']?)(\w+://[\w./@+=~-]+)\1[ ]*(?:\n[ \n]*)?""", re.A)
 _USER = re.compile(r"^(?!file:)(\w+://)([^/]*:.*|[^/]*)@", re.IGNORECASE)
 
@@ -36,26 +42,97 @@ class Config(NamedTuple):
     directory: Path  # the project directory, absolute
 
 
-def find_project(directory: Path | None = None) -> Config:
-    """Return the configuration of the project in `directory`, or else of the nearest at or above the working directory.
+def find_project(directory: Path | None = None, repository: str | None = None, *, begin: bool = False) -> Config:
+    """Return where a project is and keeps its experiments.
+
+    Args:
+        directory: the project directory. None: that of the nearest keepsake.yaml at or above the working directory, or
+            else of the nearest `.keepsake` with a repository; or else the same above the script that runs.
+        repository: its URL. None: KEEPSAKE_REPOSITORY, or else as the project's keepsake.yaml says.
+        begin: where no project is found, make the working directory one, and say so.
 
     Raises ConfigNotFound, or RepositoryConfigurationError for a file that cannot be read or says something else.
     """
     start = absolute(directory or "")
-    path = find_config(start, levels=MAX_LEVELS if directory is None else 1)
-    if path is None:
-        where = f"{start} or any directory above it" if directory is None else start
-        raise ConfigNotFound(
-            f"There is no {CONFIG_NAMES[0]} in {where}.\n"
-            "Create one in your project directory. One line says where its experiments are kept:\n\n"
-            f"  {EXAMPLE}\n\n"
-            "or s3://BUCKET/FOLDER, or gs://BUCKET/FOLDER. Or name the repository yourself: with -R URL on the command "
-            "line, with keepsake.Project(repository=URL) in Python."
+    url = repository or os.environ.get(REPOSITORY_VARIABLE)
+    path = find_place(start, levels=MAX_LEVELS if directory is None else 1)
+    if path is None and directory is None and repository is None:
+        path = _find_above_script(start)
+    if url:
+        return Config(url, project_directory(path) if path else start)
+    if path is not None:
+        config = load_config(path)
+        if directory is None:
+            _name_owner(path, config.repository)
+        return config
+    if not begin or directory is not None:
+        raise _not_found(start, above=directory is None)
+    _say_once(
+        f"There is no {CONFIG_NAMES[0]}, so experiments are kept in {start / USUAL_PLACE}. To choose another place, "
+        f"set {REPOSITORY_VARIABLE}, or write {CONFIG_NAMES[0]} with a line such as `repository: s3://BUCKET/FOLDER`."
+    )
+    return Config(USUAL_REPOSITORY, start)
+
+
+def _not_found(start: Path, *, above: bool) -> ConfigNotFound:
+    where = f"{start} or any directory above it" if above else start
+    return ConfigNotFound(
+        f"There is no project: neither {CONFIG_NAMES[0]} nor {USUAL_PLACE}/repository.json is in {where}, and "
+        f"{REPOSITORY_VARIABLE} is not set.\n"
+        f"The first run makes {USUAL_PLACE} where it is started. To choose another place, create {CONFIG_NAMES[0]} in "
+        "your project directory. One line says where its experiments are kept:\n\n"
+        f"  {EXAMPLE}\n\n"
+        "or s3://BUCKET/FOLDER, or gs://BUCKET/FOLDER. Or name the repository yourself: with -R URL on the command "
+        "line, with keepsake.Project(repository=URL) in Python."
+    )
+
+
+def find_place(start: Path, levels: int = MAX_LEVELS) -> Path | None:
+    """Return what makes a directory a project: a configuration file, or else a repository in `.keepsake`.
+
+    It is looked for in the absolute directory `start` and the `levels - 1` above it. A configuration file farther up
+    goes before a repository that is nearer, because it may name that one.
+    """
+    if path := find_config(start, levels):
+        return path
+    places = (directory / USUAL_PLACE for directory in (start, *start.parents)[:levels])
+    return next((place for place in places if _holds_experiments(place)), None)
+
+
+def _holds_experiments(place: Path) -> bool:
+    """Whether a `.keepsake` holds a repository, or a run that waits in its spool for one that is to be made."""
+    return os.path.isfile(place / "repository.json") or any(place.glob("spool/*/record.json"))
+
+
+def project_directory(path: Path) -> Path:
+    """Return the project directory that `find_place` found something in."""
+    return path.parents[1] if path.parts[-2:] == DEPRECATED_REPOSITORY.parts else path.parent
+
+
+def _find_above_script(start: Path) -> Path | None:
+    """Return what `find_place` finds above the script that runs, and say that this project is taken."""
+    script = _script()
+    path = find_place(script.parent) if script else None
+    if path is not None:
+        _say_once(
+            f"There is no {CONFIG_NAMES[0]} in {start} or above it. "
+            f"The project of the script is used instead: {project_directory(path)}"
         )
-    config = load_config(path)
-    if directory is None:
-        _name_owner(path, config.repository)
-    return config
+    return path
+
+
+def _script() -> Path | None:
+    """Return the Python file that was started, unless it is an installed program such as pytest or this package's."""
+    files = (getattr(sys.modules.get("__main__"), "__file__", None), sys.argv[0] if sys.argv else None)
+    places = [Path(__file__).parent, Path(os.__file__).parent]
+    if sys.prefix != sys.base_prefix:
+        places.append(Path(sys.prefix))
+    for file in filter(None, files):
+        path = Path(os.path.abspath(file))
+        is_ours = not _INSTALLED.isdisjoint(path.parts) or any(place in path.parents for place in places)
+        if path.suffix == ".py" and not is_ours and os.path.isfile(path):
+            return path
+    return None
 
 
 def find_config(start: Path, levels: int = MAX_LEVELS) -> Path | None:
@@ -73,9 +150,12 @@ def find_config(start: Path, levels: int = MAX_LEVELS) -> Path | None:
 
 
 def load_config(path: Path) -> Config:
-    """Read what `find_config` found. Raises RepositoryConfigurationError, which names the line and what to write."""
+    """Read what `find_place` found. Raises RepositoryConfigurationError, which names the line and what to write."""
+    directory = project_directory(path)
+    if path.name == USUAL_PLACE:
+        return Config(USUAL_REPOSITORY, directory)
     if path.parts[-2:] == DEPRECATED_REPOSITORY.parts:
-        url, directory = f"file://{DEPRECATED_REPOSITORY.as_posix()}", path.parents[1]
+        url = f"file://{DEPRECATED_REPOSITORY.as_posix()}"
         _warn_once(f"There is no {CONFIG_NAMES[0]} in {directory}. Create one with this line:\n\nrepository: {url}")
         return Config(url, directory)
     if path.name in DEPRECATED_NAMES:
@@ -87,7 +167,7 @@ def load_config(path: Path) -> Config:
         _warn_once(f"{path}: the key 'storage' is deprecated. Rename it to 'repository'.")
     elif "repository" not in values:
         raise _error(path, f"'repository' is missing. Add a line such as\n\n  {EXAMPLE}")
-    return Config(values.get("repository") or values["storage"], path.parent)
+    return Config(values.get("repository") or values["storage"], directory)
 
 
 def _name_owner(path: Path, repository: str) -> None:
@@ -126,6 +206,11 @@ def redact_url(url: str) -> str:
 @cache
 def _warn_once(message: str) -> None:
     warn(message)
+
+
+@cache
+def _say_once(message: str) -> None:
+    say(message)
 
 
 def _error(path: Path, problem: str, mark: yaml.error.Mark | None = None) -> RepositoryConfigurationError:

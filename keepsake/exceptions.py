@@ -18,7 +18,7 @@ KeepsakeError
 ├── RepositoryConfigurationError    a repository URL, its server or its credentials are wrong
 │   ├── MissingBucket               the repository's bucket is not there; the first run makes it
 │   └── MissingExtra                an optional package is needed; also an ImportError
-└── ConfigNotFound                  no `keepsake.yaml` in this directory or above
+└── ConfigNotFound                  no project in this directory or above
 """
 
 from __future__ import annotations
@@ -97,4 +97,4 @@ class MissingExtra(RepositoryConfigurationError, ImportError):
 
 
 class ConfigNotFound(KeepsakeError):
-    """No `keepsake.yaml` in this directory or any above it."""
+    """No project, by its `keepsake.yaml` or its `.keepsake`, in this directory or any above it."""

@@ -474,7 +474,7 @@ class ExperimentCollection:
                 recorded says so at its start, and leaves nothing behind.
         """
         modules = modules_of_script()
-        project = self._project.here()
+        project = self._project.here(begin=True)
         record = experiment_record(path, params, project.repository_url)
         workplace = project.workplace
         run = Run.begin(workplace, record, modules, disable_heartbeat=disable_heartbeat, quiet=quiet)

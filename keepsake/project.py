@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keepsake.checkpoint import Checkpoint
+from keepsake.config import REPOSITORY_VARIABLE
 from keepsake.exceptions import ValidationError
 from keepsake.experiment import Experiment, ExperimentCollection
 from keepsake.metadata import Record
@@ -38,13 +39,14 @@ class Project:
     """A project directory and its repository.
 
     Args:
-        repository: its URL; None: as the project's keepsake.yaml says.
-        directory: the project directory; None: that of the nearest keepsake.yaml at or above the working directory,
-            or else the working directory itself.
+        repository: its URL; None: KEEPSAKE_REPOSITORY, or else as the project's keepsake.yaml says.
+        directory: the project directory; None: that of the nearest keepsake.yaml, or else of the nearest `.keepsake`
+            with a repository, at or above the working directory; or else above the script that runs.
         debug: say of each checkpoint that it is made, and print tracebacks of what goes wrong in checkpoint().
 
-    Nothing is looked up before it is needed. Then, ConfigNotFound is raised where there is neither a repository nor a
-    keepsake.yaml, and RepositoryConfigurationError where one of them is wrong.
+    Nothing is looked up before it is needed. Then, RepositoryConfigurationError is raised where one of them is wrong,
+    and ConfigNotFound where there is no project. The first experiment makes the working directory one, and its
+    experiments are kept in `.keepsake` there.
     """
 
     def __init__(
@@ -71,20 +73,27 @@ class Project:
     @property
     def workplace(self) -> Workplace:
         """What the package's own modules work with; it is found again in a forked process, or in another directory."""
+        return self._open(begin=False)
+
+    def _open(self, *, begin: bool) -> Workplace:
         state = self._state()
         note_modules_of_script()  # opening imports packages that are not the script's
         if self._opened is None or self._opened[0] != state:
             directory = None if self.directory is None else absolute(os.path.expanduser(self.directory))
-            self._opened = (state, open_workplace(self.repository, directory))
+            self._opened = (state, open_workplace(self.repository, directory, begin=begin))
         return self._opened[1]
 
     def _state(self) -> tuple[object, ...]:
         """Return what decides where the project is, and whether its connections can be used."""
-        return os.getpid(), None if self.directory else absolute(), self.repository, self.directory
+        place = None if self.directory else absolute()
+        return os.getpid(), place, self.repository, self.directory, os.environ.get(REPOSITORY_VARIABLE)
 
-    def here(self) -> Project:
-        """Return this project as it is found now. An experiment stays in it, wherever a script goes."""
-        workplace = self.workplace
+    def here(self, *, begin: bool = False) -> Project:
+        """Return this project as it is found now. An experiment stays in it, wherever a script goes.
+
+        `begin`: where there is no project, make the working directory one.
+        """
+        workplace = self._open(begin=begin)
         project = Project(workplace.repository.url, workplace.directory, self.debug)
         project._opened = (project._state(), workplace)
         return project

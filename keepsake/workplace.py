@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from keepsake.config import Config, find_project
-from keepsake.exceptions import AmbiguousID, ConfigNotFound, DoesNotExist, FileDoesNotExist
+from keepsake.config import REPOSITORY_VARIABLE, find_project
+from keepsake.exceptions import AmbiguousID, DoesNotExist, FileDoesNotExist, RepositoryConfigurationError
 from keepsake.metadata import Record
 from keepsake.repository.keys import archive_key
 from keepsake.repository.repository import Repository
@@ -139,34 +140,24 @@ class Workplace:
         return f"{text}: they never came, or were removed. If they wait where it ran, `keepsake sync` there sends them."
 
 
-def open_workplace(repository: str | None, directory: Path | None) -> Workplace:
-    """Find a project and its repository.
+def open_workplace(repository: str | None, directory: Path | None, *, begin: bool = False) -> Workplace:
+    """Find a project and its repository, as `find_project` does.
 
-    Args:
-        repository: its URL; None: as the project's keepsake.yaml says.
-        directory: the project directory; None: that of the nearest keepsake.yaml at or above the working directory.
-
-    Raises ConfigNotFound if there is neither a repository nor a keepsake.yaml, and RepositoryConfigurationError if one
-    of them is wrong.
+    Raises ConfigNotFound if there is neither a repository nor a project, and RepositoryConfigurationError if one of
+    them is wrong.
     """
-    config = _configure(repository, directory)
-    # A relative URL is relative to the file it stands in, or else to where the person is
+    config = find_project(directory, repository, begin=begin)
+    # A relative URL is relative to the project, or else, if it was given in a call or a command, to where the person is
     base = config.directory if repository is None or directory else absolute()
-    return Workplace(config.directory, open_repository(config.repository, base))
+    try:
+        return Workplace(config.directory, open_repository(config.repository, base))
+    except RepositoryConfigurationError as error:
+        if repository is None and os.environ.get(REPOSITORY_VARIABLE):
+            error.args = (f"{REPOSITORY_VARIABLE}: {error}",)
+        raise
 
 
 def open_repository(url: str, base: Path | None = None) -> Repository:
     """Return the repository at a URL; a relative one is relative to `base`. Nothing is contacted yet."""
     with importing:  # of an SDK; recovery does it in the background
         return Repository(open_storage(url, base))
-
-
-def _configure(repository: str | None, directory: Path | None) -> Config:
-    if repository is None:
-        return find_project(directory)
-    if directory is None:
-        try:
-            directory = find_project().directory
-        except ConfigNotFound:
-            directory = absolute()
-    return Config(repository, directory)

@@ -387,17 +387,6 @@ def test_an_init_without_rights_says_so_and_leaves_nothing(project_directory: Pa
     assert nothing_waits(project_directory)
 
 
-@on_disk
-def test_without_a_configuration_the_error_shows_the_file_to_create(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(exceptions.ConfigNotFound, match="repository: "):
-        keepsake.init()
-    with pytest.raises(exceptions.ConfigNotFound):
-        keepsake.Project(directory=tmp_path).experiments.list()
-
-
 def test_a_project_needs_no_configuration_if_it_names_the_repository(place: Bench, tmp_path: Path) -> None:
     project = keepsake.Project(repository=place.url, directory=tmp_path)
     (tmp_path / "train.py").write_text("code")

@@ -11,10 +11,11 @@ import click
 from keepsake.cli.opening import Settings, confirm, open_project, pick
 from keepsake.cli.options import Command, id_argument
 from keepsake.cli.rendering import counted, short_id
-from keepsake.config import find_project
+from keepsake.config import find_place, project_directory
 from keepsake.exceptions import ConfigNotFound
 from keepsake.project import undo_checkout
 from keepsake.util import console
+from keepsake.util.directories import absolute
 
 if TYPE_CHECKING:
     from keepsake.restoring.checkout import Plan
@@ -87,13 +88,13 @@ def _target(settings: Settings, output_directory: str | None) -> Path:
         return Path(output_directory)
     if settings.project_directory:
         return Path(settings.project_directory)
-    try:
-        return find_project().directory
-    except ConfigNotFound as error:
+    place = find_place(absolute())
+    if place is None:
         raise ConfigNotFound(
             "There is no keepsake.yaml here or in any directory above, so it is not clear where the files belong. "
             "Name a directory with -o, for example: -o ."
-        ) from error
+        )
+    return project_directory(place)
 
 
 def _ask(plan: Plan, directory: Path, output_directory: str | None) -> bool:

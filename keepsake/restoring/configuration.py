@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from keepsake.config import CONFIG_NAMES, DEPRECATED_NAMES, Config, find_config, load_config, redact_url
+from keepsake.config import CONFIG_NAMES, DEPRECATED_NAMES, Config, find_place, load_config, redact_url
 from keepsake.exceptions import KeepsakeError
 from keepsake.util.console import warn
 
@@ -51,7 +51,7 @@ class Watch:
 
 
 def _configured(directory: Path) -> Config | None:
-    path = find_config(directory)
+    path = find_place(directory)
     return None if path is None else _loaded(path)
 
 
