@@ -1,4 +1,4 @@
-"""`keepsake.yaml`: which repository a project keeps its experiments in, and where the project is.
+"""`keepsake.yaml`: the repository that a project keeps its experiments in, and the project directory.
 
 The file holds one key, `repository`, and its directory is the project directory. Names and places that older versions
 used are still read, with a warning that says what to do. A project without the file is known by its repository in
@@ -38,7 +38,7 @@ _USER = re.compile(r"^(?!file:)(\w+://)([^/]*:.*|[^/]*)@", re.IGNORECASE)
 class Config(NamedTuple):
     """Where a project is and where it keeps its experiments."""
 
-    repository: str  # the URL as written, which may be relative to `directory` and may hold a password
+    repository: str  # the URL as written; it may be relative to `directory` and may hold a password
     directory: Path  # the project directory, absolute
 
 
@@ -51,7 +51,7 @@ def find_project(directory: Path | None = None, repository: str | None = None, *
         repository: its URL. None: KEEPSAKE_REPOSITORY, or else as the project's keepsake.yaml says.
         begin: where no project is found, make the working directory one, and say so.
 
-    Raises ConfigNotFound, or RepositoryConfigurationError for a file that cannot be read or says something else.
+    Raises ConfigNotFound if there is none, RepositoryConfigurationError if the file cannot be read or understood.
     """
     start = absolute(directory or "")
     url = repository or os.environ.get(REPOSITORY_VARIABLE)
@@ -138,7 +138,7 @@ def _script() -> Path | None:
 def find_config(start: Path, levels: int = MAX_LEVELS) -> Path | None:
     """Return the configuration file of the absolute directory `start`, or of the nearest of the `levels - 1` above it.
 
-    Of a project that is older than the configuration file, it is its repository, the directory `.replicate/storage`.
+    A project older than the configuration file has its repository instead, the directory `.replicate/storage`.
     """
     for directory in (start, *start.parents)[:levels]:
         for name in (*CONFIG_NAMES, *DEPRECATED_NAMES):
@@ -159,22 +159,22 @@ def load_config(path: Path) -> Config:
         _warn_once(f"There is no {CONFIG_NAMES[0]} in {directory}. Create one with this line:\n\nrepository: {url}")
         return Config(url, directory)
     if path.name in DEPRECATED_NAMES:
-        _warn_once(f"{path}: the name is deprecated. Rename it to {CONFIG_NAMES[0]}.")
+        _warn_once(f"{path}: This file name is deprecated. Rename the file to {CONFIG_NAMES[0]}.")
     values = _read(path)
     if "storage" in values:
         if "repository" in values:
-            raise _error(path, "'repository' and 'storage' mean the same. Remove 'storage', the deprecated one.")
-        _warn_once(f"{path}: the key 'storage' is deprecated. Rename it to 'repository'.")
+            raise _error(path, "'repository' and 'storage' mean the same. Remove 'storage', which is deprecated.")
+        _warn_once(f"{path}: The key 'storage' is deprecated. Rename it to 'repository'.")
     elif "repository" not in values:
         raise _error(path, f"'repository' is missing. Add a line such as\n\n  {EXAMPLE}")
     return Config(values.get("repository") or values["storage"], directory)
 
 
 def _name_owner(path: Path, repository: str) -> None:
-    """Warn that a file which was found, not named, belongs to another user, who decides where runs go.
+    """Warn if a file that was found, not named, belongs to another user, who then decides where runs go.
 
-    It is said once for a file, its owner and its repository, as far as the cache directory remembers: groups share
-    projects. Root may do all that its users may, so root's files are taken as they are.
+    The cache directory remembers the warning for each file, owner and repository, because groups share projects. Root
+    may do everything that users may, so root's files are accepted.
     """
     status = path.stat()
     owner = owner_of(status)
@@ -198,8 +198,8 @@ def _name_owner(path: Path, repository: str) -> None:
 
 
 def redact_url(url: str) -> str:
-    """Return `url` without a user name and password, fit to be printed and stored."""
-    # In a file URL an @ is part of a file name. A secret may hold a slash, so after a colon the last @ is what counts.
+    """Return `url` without user name and password, safe to print and store."""
+    # In a file URL an @ is part of a file name. A secret may hold a slash, so after a colon the last @ counts.
     return _USER.sub(lambda match: match[1], url)
 
 
@@ -219,42 +219,42 @@ def _error(path: Path, problem: str, mark: yaml.error.Mark | None = None) -> Rep
 
 
 def _read(path: Path) -> dict[str, str]:
-    """Return the keys and values of a configuration file: known keys once each, and texts only."""
+    """Return the keys and values of a configuration file. Each known key appears once, and values are text."""
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise _error(path, f"cannot be read: {error.strerror}.") from error
+        raise _error(path, f"The file cannot be read: {error.strerror}. Make it readable.") from error
     if usual := _USUAL.fullmatch(content):
         return {"repository": usual[2].decode()}
     values: dict[str, str] = {}
     for key, value, mark in _parse(path, content):
         if key not in ("repository", "storage"):
-            raise _error(path, f"unknown key {key!r}. The only key is 'repository'.", mark)
+            raise _error(path, f"The key {key!r} is unknown. The only key is 'repository'.", mark)
         if key in values:
-            raise _error(path, f"{key!r} is there twice. Keep one of them.", mark)
+            raise _error(path, f"The key {key!r} appears twice. Keep one of them.", mark)
         if not value:
-            raise _error(path, f"{key!r} must be a URL, such as file://.keepsake or s3://BUCKET.", mark)
+            raise _error(path, f"The value of {key!r} must be a URL, such as file://.keepsake or s3://BUCKET.", mark)
         values[key] = value
     return values
 
 
 def _parse(path: Path, content: bytes) -> list[tuple[str, str | None, yaml.error.Mark]]:
-    """Return each key of a YAML mapping, its value if that is a text, and where it stands.
+    """Return each key of a YAML mapping, its value if it is text, and its position.
 
-    Composes the nodes only: they know their lines, and nothing is built from what a stranger may have written.
+    It only composes the nodes: they know their lines, and no object is built from a file that may be hostile.
     """
     import yaml
 
     try:
         root = yaml.compose(content, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
-        raise _error(path, f"not valid YAML: {error.problem}. Expected\n\n  {EXAMPLE}", error.problem_mark) from error
+        raise _error(path, f"Not valid YAML: {error.problem}. Write\n\n  {EXAMPLE}", error.problem_mark) from error
     except (yaml.YAMLError, RecursionError) as error:
-        raise _error(path, f"not valid YAML: {error}. Expected\n\n  {EXAMPLE}") from error
+        raise _error(path, f"Not valid YAML: {error}. Write\n\n  {EXAMPLE}") from error
     if root is None or root.tag == "tag:yaml.org,2002:null":
         return []
     if not isinstance(root, yaml.MappingNode):
-        raise _error(path, f"a key and its value were expected:\n\n  {EXAMPLE}", root.start_mark)
+        raise _error(path, f"There is no key with a value. Write\n\n  {EXAMPLE}", root.start_mark)
     return [(str(key.value), _text(value), key.start_mark) for key, value in root.value]
 
 

@@ -2,7 +2,7 @@
 
 KeepsakeError
 ├── DoesNotExist                    no such experiment, checkpoint, file or object
-│   ├── AmbiguousID                 an ID prefix that fits more than one
+│   ├── AmbiguousID                 an ID prefix that matches more than one
 │   └── FileDoesNotExist            no such file in a checkpoint; also a FileNotFoundError
 ├── ValidationError                 an argument that cannot be recorded; also a ValueError
 │   └── InvalidFilter               a filter or sort key that cannot be parsed
@@ -11,12 +11,12 @@ KeepsakeError
 │   ├── CorruptedArchive            an archive is truncated, damaged or hostile
 │   └── IncompatibleRepositoryVersion   the repository is newer than this package
 ├── WriteError                      the repository or a local directory cannot be written
-│   ├── MissingRepository           no repository is where one was: a disk that is not mounted
-│   ├── OtherRepository             another repository is where the right one was
-│   └── MissingRecord               an experiment is gone from its repository, and nothing says that it was removed
-├── PreconditionFailed              somebody else wrote the object first (`if_absent`, `if_match`)
+│   ├── MissingRepository           the repository is gone, for example because its disk is not mounted
+│   ├── OtherRepository             another repository has taken the place of the right one
+│   └── MissingRecord               an experiment is gone from its repository without a note that it was removed
+├── PreconditionFailed              another process wrote the object first (`if_absent`, `if_match`)
 ├── RepositoryConfigurationError    a repository URL, its server or its credentials are wrong
-│   ├── MissingBucket               the repository's bucket is not there; the first run makes it
+│   ├── MissingBucket               the repository's bucket does not exist; the first run creates it
 │   └── MissingExtra                an optional package is needed; also an ImportError
 └── ConfigNotFound                  no project in this directory or above
 """
@@ -25,7 +25,7 @@ from __future__ import annotations
 
 
 class KeepsakeError(Exception):
-    """The base of all errors of this package. Its text is one clear message for a person."""
+    """The base class of all errors of this package. Its text is one clear message for the user."""
 
 
 class DoesNotExist(KeepsakeError):
@@ -33,7 +33,7 @@ class DoesNotExist(KeepsakeError):
 
 
 class AmbiguousID(DoesNotExist):
-    """An ID prefix that fits more than one experiment or checkpoint."""
+    """An ID prefix that matches more than one experiment or checkpoint."""
 
 
 class FileDoesNotExist(DoesNotExist, FileNotFoundError):
@@ -69,19 +69,19 @@ class WriteError(KeepsakeError):
 
 
 class MissingRepository(WriteError):
-    """No repository is where one was, as when a disk is not mounted. What waits for it stays in the spool."""
+    """The repository is gone, for example because its disk is not mounted. Unsent runs stay in the spool."""
 
 
 class OtherRepository(WriteError):
-    """Another repository is where the right one was, by its identity. What waits for it stays in the spool."""
+    """A repository with another identity has taken the place of the right one. Unsent runs stay in the spool."""
 
 
 class MissingRecord(WriteError):
-    """An experiment is gone from its repository, and nothing says that a person removed it there."""
+    """An experiment is gone from its repository, and the repository has no note that somebody removed it."""
 
 
 class PreconditionFailed(KeepsakeError):
-    """The object is there already (`if_absent`), or is no longer what was read (`if_match`)."""
+    """The object exists already (`if_absent`), or has changed since it was read (`if_match`)."""
 
 
 class RepositoryConfigurationError(KeepsakeError):
@@ -89,11 +89,11 @@ class RepositoryConfigurationError(KeepsakeError):
 
 
 class MissingBucket(RepositoryConfigurationError):
-    """The repository's bucket is not there; the first run makes it."""
+    """The repository's bucket does not exist; the first run creates it."""
 
 
 class MissingExtra(RepositoryConfigurationError, ImportError):
-    """An optional package is not installed; the text is the pip command that installs it."""
+    """An optional package is not installed; the text gives the pip command that installs it."""
 
 
 class ConfigNotFound(KeepsakeError):

@@ -156,19 +156,19 @@ def test_a_url_is_kept_as_it_is_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "problem"),
     [
-        ("repositry: file://repo\n", 1, "unknown key 'repositry'. The only key is 'repository'"),
-        ("repository: file://repo\n\nmax_steps: 3\n", 3, "unknown key 'max_steps'"),
-        ("repository: file://a\nrepository: file://b\n", 2, "'repository' is there twice"),
-        ("repository: 12\n", 1, "'repository' must be a URL"),
-        ("repository: [file://repo]\n", 1, "'repository' must be a URL"),
-        ("repository:\n", 1, "'repository' must be a URL"),
-        ("repository: ''\n", 1, "'repository' must be a URL"),
-        ("- file://repo\n", 1, "a key and its value were expected"),
-        ("file://repo\n", 1, "a key and its value were expected"),
-        ("[a]: b\n", 1, "unknown key"),
-        ("repository: file://repo\n\trepository: x\n", 2, "not valid YAML"),
-        ("# one\nrepository: 'file://repo\n", 3, "not valid YAML"),
-        ("repository: file://a\n---\nrepository: file://b\n", 2, "not valid YAML"),
+        ("repositry: file://repo\n", 1, "The key 'repositry' is unknown. The only key is 'repository'"),
+        ("repository: file://repo\n\nmax_steps: 3\n", 3, "The key 'max_steps' is unknown"),
+        ("repository: file://a\nrepository: file://b\n", 2, "The key 'repository' appears twice"),
+        ("repository: 12\n", 1, "The value of 'repository' must be a URL"),
+        ("repository: [file://repo]\n", 1, "The value of 'repository' must be a URL"),
+        ("repository:\n", 1, "The value of 'repository' must be a URL"),
+        ("repository: ''\n", 1, "The value of 'repository' must be a URL"),
+        ("- file://repo\n", 1, "There is no key with a value"),
+        ("file://repo\n", 1, "There is no key with a value"),
+        ("[a]: b\n", 1, "The key"),
+        ("repository: file://repo\n\trepository: x\n", 2, "Not valid YAML"),
+        ("# one\nrepository: 'file://repo\n", 3, "Not valid YAML"),
+        ("repository: file://a\n---\nrepository: file://b\n", 2, "Not valid YAML"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, text: str, line: int, problem: str) -> None:
@@ -178,11 +178,13 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, text: str, line: i
 
 @pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "---\n"])
 def test_an_empty_file_is_told_what_to_hold(tmp_path: Path, text: str) -> None:
-    assert "'repository' is missing. Add a line such as\n\n  repository: file://" in message_for(write(tmp_path, text))
+    assert "The key 'repository' is missing. Add a line such as\n\n  repository: file://" in message_for(
+        write(tmp_path, text)
+    )
 
 
 def test_deep_nesting_is_a_clear_error(tmp_path: Path) -> None:
-    assert "not valid YAML" in message_for(write(tmp_path, "[" * 100_000))
+    assert "Not valid YAML" in message_for(write(tmp_path, "[" * 100_000))
 
 
 def test_yaml_builds_no_objects(tmp_path: Path) -> None:
@@ -193,11 +195,13 @@ def test_yaml_builds_no_objects(tmp_path: Path) -> None:
 def test_bytes_that_are_no_text_are_a_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "keepsake.yaml"
     path.write_bytes(b"repository: file://\xff\n")
-    assert "not valid YAML" in message_for(path)
+    assert "Not valid YAML" in message_for(path)
 
 
 def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
-    assert message_for(tmp_path / "keepsake.yaml").endswith("cannot be read: No such file or directory.")
+    assert message_for(tmp_path / "keepsake.yaml").endswith(
+        "The file cannot be read: No such file or directory. Make it readable."
+    )
 
 
 @given(
@@ -224,7 +228,7 @@ def test_a_deprecated_name_works_and_warns_once(tmp_path: Path, capsys: pytest.C
     path = write(tmp_path, "repository: file://repo\n", "replicate.yaml")
     assert load_config(path) == load_config(path) == Config("file://repo", tmp_path)
     said = " ".join(capsys.readouterr().err.split())
-    assert said.count("Rename it to keepsake.yaml") == 1
+    assert said.count("Rename the file to keepsake.yaml") == 1
     assert "replicate.yaml" in said
 
 

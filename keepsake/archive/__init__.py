@@ -1,7 +1,7 @@
 """The files of a snapshot in one .tar.gz that can be read in part.
 
-A snapshot waits in the spool as one of two files, which their suffixes tell apart: a pack of raw copies, from which the
-archive is made in the background, or the finished archive.
+A snapshot waits in the spool as a pack of raw copies or as the finished archive. The suffix tells them apart. The
+archive is made from the pack in the background.
 """
 
 from __future__ import annotations
@@ -17,6 +17,6 @@ def owner_id(file: Path) -> str:
 
 
 def find_frozen(directory: Path, archive_id: str) -> Path | None:
-    """Return the file in `directory` that holds the frozen files of an experiment or checkpoint, if there is one."""
+    """Return the file in `directory` with the frozen files of an experiment or checkpoint; None if there is none."""
     paths = (directory / f"{archive_id}{suffix}" for suffix in SUFFIXES)
     return next((path for path in paths if path.exists()), None)

@@ -1,7 +1,7 @@
-"""The table of contents at the end of an archive: what is in it, and where. See archive/reader.py for the whole format.
+"""The table of contents at the end of an archive: its files and their positions. See archive/reader.py for the format.
 
-JSON, compressed, in the extra fields of empty gzip members; then a footer of fixed size, one more such member, that
-says where the table begins.
+The table is compressed JSON in the extra fields of empty gzip members. A footer of fixed size follows, one more such
+member, and gives the table's position.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _MAGIC = b"KSTOC1\n\0"
 _MAX_TABLE = 256 << 20  # bytes, compressed
 _MAX_CHUNK = 4 << 20  # bytes
 _MAX_NAME = 4096  # bytes, as long as a path can be
-_SMALL = 4 << 20  # bytes of JSON that any archive may have
+_SMALL = 4 << 20  # bytes of JSON that an archive of any size may have
 
-ContentHash = xxhash.xxh3_128  # of a file's content
+ContentHash = xxhash.xxh3_128  # the hash of a file's content
 FOOTER_SIZE = EXTRA_OVERHEAD + _FOOTER_CONTENT.size
 
 
@@ -39,19 +39,19 @@ class ArchiveEntry:
     mode: int  # permission bits
     mtime_ns: int
     xxh128: str | None = None  # of its content, hex; None if the archive has no table of contents
-    offset: int = 0  # where its members start
+    offset: int = 0  # the start of its members
     members: tuple[int, ...] = ()  # their lengths in bytes
-    chunk: int = 0  # bytes of content in each but the last
+    chunk: int = 0  # bytes of content in each member but the last
 
     @property
     def end(self) -> int:
-        """Where its members end."""
+        """The end of its members."""
         return self.offset + sum(self.members)
 
 
 @dataclass(frozen=True)
 class Footer:
-    """Where a table of contents is."""
+    """The position of a table of contents."""
 
     offset: int
     length: int  # bytes
@@ -59,7 +59,7 @@ class Footer:
 
 
 def chunks(size: int, chunk: int) -> int:
-    """How many members a file of `size` bytes has: an empty one has one, too, for the tar header that follows."""
+    """Return the number of members of a file. An empty file has one too, for the tar header that follows."""
     return max(1, -(-size // chunk))
 
 
@@ -78,7 +78,7 @@ def encode(start: int, chunk: int, entries: list[ArchiveEntry]) -> bytes:
 
 
 def decode_footer(tail: bytes) -> Footer | None:
-    """Parse the end of an archive; None if it has no table of contents. Raises ValueError if that is absurdly long."""
+    """Parse the end of an archive; None if it has no table of contents. Raises ValueError if the table is too long."""
     try:
         content, _ = read_extra_member(tail, len(tail) - FOOTER_SIZE, _FOOTER)
         magic, *numbers = _FOOTER_CONTENT.unpack(content)
@@ -93,10 +93,10 @@ def decode_footer(tail: bytes) -> Footer | None:
 
 
 def decode(members: bytes, footer: Footer, archive_size: int = 0) -> list[ArchiveEntry] | None:
-    """Parse a table of contents. Raises ValueError if it is damaged, or is none that `encode` makes.
+    """Parse a table of contents. Raises ValueError if it is damaged, or if `encode` would not make it.
 
-    JSON takes up to twenty times its size in memory. So None is returned for a table that only a larger archive than
-    one of `archive_size` bytes, as far as that is known for sure, can have.
+    JSON takes up to twenty times its size in memory. So None is returned for a table that is too large for an archive
+    of `archive_size` bytes, the size that is known for sure.
     """
     packed = []
     position = 0
@@ -112,16 +112,16 @@ def decode(members: bytes, footer: Footer, archive_size: int = 0) -> list[Archiv
     if not reader.eof and len(text) == limit:
         return None
     if not reader.eof or zlib.crc32(text) != footer.checksum:
-        raise ValueError("its table of contents does not fit its checksum")
+        raise ValueError("its table of contents does not match its checksum")
     try:
         table = json.loads(text)
         entries = list(_entries(table["files"], table["start"], table["chunk"]))
     except (TypeError, KeyError) as error:
-        raise ValueError(f"its table of contents lacks something: {error!r}") from error
+        raise ValueError(f"its table of contents is incomplete: {error!r}") from error
     if (entries[-1].end if entries else table["start"]) != footer.offset:
-        raise ValueError("its table of contents does not fit the archive")
+        raise ValueError("its table of contents does not match the archive")
     if len({entry.name for entry in entries}) < len(entries):
-        raise ValueError("its table of contents has a name twice")
+        raise ValueError("its table of contents repeats a name")
     return entries
 
 
@@ -130,17 +130,17 @@ def _entries(files: list[dict[str, Any]], offset: int, chunk: int) -> Iterator[A
         size, mode, mtime_ns = (file[key] for key in ("size", "mode", "mtime_ns"))
         members = tuple(file["members"])
         if not all(type(number) is int for number in (size, mode, mtime_ns, offset, chunk, *members)):
-            raise ValueError("its table of contents holds something else than numbers")
+            raise ValueError("its table of contents has values that are not numbers")
         if not 0 < chunk <= _MAX_CHUNK or size < 0 or len(members) != chunks(size, chunk):
             raise ValueError("its table of contents contradicts itself")
         if min(members) <= 0 or max(members) > 2 * _MAX_CHUNK:  # they are read into memory
-            raise ValueError("its table of contents has members of impossible lengths")
+            raise ValueError("its table of contents has impossible lengths of members")
         check_name(file["name"])
         yield ArchiveEntry(file["name"], size, mode & 0o777, mtime_ns, str(file["xxh128"]), offset, members, chunk)
         offset += sum(members)
 
 
 def check_name(name: str) -> None:
-    """Raise ValueError for a name that no archive should hold."""
+    """Raise ValueError for a name that an archive may not hold."""
     if not is_safe_name(name) or len(name) > _MAX_NAME:
-        raise ValueError(f"the name {name!r} could lead out of the directory it is put in")
+        raise ValueError(f"the name {name!r} could lead out of the target directory")

@@ -1,4 +1,4 @@
-"""Writing files below a directory, and nowhere else, whatever an archive says."""
+"""Writing files below a directory, and nowhere else, even if an archive is hostile."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from keepsake.archive.pack import LARGE, set_space_aside
 from keepsake.exceptions import WriteError
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-_HOLE = 64 << 10  # bytes; a run of zeros is left out from this length on
+_HOLE = 64 << 10  # bytes; a run of zeros of this length or more becomes a hole
 _ZEROS = bytes(_HOLE)
 
 
 class Extraction:
-    """Makes new files in `directory`, and the directories they need; never writes to or through what was there."""
+    """Makes new files in `directory`, with their parents. It never writes to or through existing files and links."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = str(directory)
@@ -26,10 +26,10 @@ class Extraction:
 
     @contextmanager
     def create(self, name: str, size: int, mode: int, mtime_ns: int, *, is_dense: bool = True) -> Iterator[NewFile]:
-        """Open a new file for `size` bytes, with the permissions in `mode`. If the block raises, it is gone again.
+        """Open a new file for `size` bytes, with the permissions in `mode`. If the block raises, the file is removed.
 
-        Space is set aside for a file that `is_dense`; any other may get holes where it has long runs of zeros.
-        Raises ValueError for a name that could lead elsewhere, WriteError for what the disk or the directory says.
+        Space is set aside for a file that `is_dense`. Other files get holes in place of long runs of zeros.
+        Raises ValueError for a name that could lead elsewhere, WriteError for errors of the disk or the directory.
         """
         check_name(name)
         path = f"{self._directory}/{name}"
@@ -52,7 +52,7 @@ class Extraction:
                     os.unlink(path)
                 raise
         except OSError as error:
-            raise WriteError(f"Cannot write {path}: {error.strerror or error}") from error
+            raise WriteError(f"Cannot write {path}: {error.strerror or error}.") from error
 
     def _make_directory(self, name: str) -> None:
         if name in self._made:
@@ -64,7 +64,7 @@ class Extraction:
             with suppress(FileExistsError):
                 os.mkdir(path)
             if not stat.S_ISDIR(os.lstat(path).st_mode):
-                raise WriteError(f"Cannot write below {path}: it is a link or a file, not a directory.")
+                raise WriteError(f"Cannot write below {path}: it is a link or a file, not a directory. Move it away.")
         self._made.add(name)
 
 
@@ -73,15 +73,15 @@ class NewFile:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._hole = 0  # bytes of zeros that are still to be left out
+        self._hole = 0  # pending bytes of zeros
 
     def writelines(self, parts: Iterable[bytes | memoryview]) -> None:
-        """Write parts one after another."""
+        """Write parts in order."""
         for part in parts:
             self.write(part)
 
     def write(self, data: bytes | memoryview) -> None:
-        """Write `data` whole."""
+        """Write all of `data`."""
         view = memoryview(data)
         start = 0
         for end in range(0, len(view) - _HOLE + 1, _HOLE):
@@ -107,7 +107,7 @@ class NewFile:
             data = memoryview(data)[count:]
 
     def _leave_hole(self, first: bytes | memoryview) -> None:
-        """Skip the zeros and write one byte. A file system that only takes bytes in a row gets the zeros, too."""
+        """Skip the zeros and write one byte. If the file system cannot skip, write the zeros too."""
         hole, self._hole = self._hole, 0
         with suppress(OSError):
             os.lseek(self._descriptor, hole, os.SEEK_CUR)
@@ -127,7 +127,7 @@ def _is_zero(block: memoryview) -> bool:
 
 
 def _set_attributes(descriptor: int, path: str, mode: int, mtime_ns: int) -> None:
-    """Set permissions and time. A file system that keeps neither is not worth failing for: the content is whole."""
+    """Set permissions and time. Ignore a file system that keeps neither, because the content is complete."""
     target = descriptor if os.chmod in os.supports_fd and os.utime in os.supports_fd else path
     with suppress(OSError):
         os.chmod(target, mode & 0o777)  # never setuid, setgid or sticky

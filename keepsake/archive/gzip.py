@@ -1,4 +1,4 @@
-"""gzip members, made and read one at a time; the gzip library (isal, or else zlib) lives here only."""
+"""gzip members, made and read one at a time. Only this module uses the gzip library (isal, or else zlib)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ try:
     from isal import isal_zlib
 
     _library: Any = isal_zlib
-except ImportError:  # there is no wheel for this system
+except ImportError:  # isal has no wheel for this system
     _library = zlib
 _ERRORS: tuple[type[Exception], ...] = (_library.error, zlib.error)
-_LEVEL = 1  # of both: higher ones take much longer for a few percent
+_LEVEL = 1  # higher levels of either library take much longer and save a few percent
 
 Content = bytes | memoryview
 Parts = list[Content]
@@ -23,12 +23,12 @@ Parts = list[Content]
 _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # deflate, no name, no time, unknown system
 _EXTRA_HEADER = b"\x1f\x8b\x08\x04\x00\x00\x00\x00\x00\xff"
 _EMPTY = b"\x03\x00" + bytes(8)  # an empty deflate stream, its CRC-32 and its size
-_FIELD = struct.Struct("<H2sH")  # length of the extra field, name and length of its one part
+_FIELD = struct.Struct("<H2sH")  # length of the extra field; name and length of its one part
 _TRAILER = struct.Struct("<II")  # CRC-32, size modulo 2**32
-_STORED = struct.Struct("<BHH")  # before a stored block: whether it is the last one, its length, and that complemented
-_STORED_SIZE = 65535  # bytes in a stored block at most
+_STORED = struct.Struct("<BHH")  # before a stored block: whether it is the last, its length, the length's complement
+_STORED_SIZE = 65535  # the most bytes in a stored block
 _STORED_FULL = b"\x00\xff\xff\x00\x00"
-_WORTH_IT = 0.9  # what shrinks less than to this is stored: model weights shrink to 0.92 and take 5 times as long
+_WORTH_IT = 0.9  # data that stays larger is stored; model weights shrink to 0.92, and that takes 5 times as long
 _BLOCK = 256 << 10  # bytes
 
 SAMPLE = 4096  # bytes
@@ -37,7 +37,7 @@ EXTRA_OVERHEAD = len(_EXTRA_HEADER) + _FIELD.size + len(_EMPTY)
 
 
 def member(data: Content, tail: bytes = b"", *, store: bool = False) -> Parts:
-    """Return a gzip member of `data` and `tail` in parts to be written one after another; `store`: uncompressed."""
+    """Return a gzip member of `data` and `tail` in parts, to be written in order; with `store`, uncompressed."""
     return [
         _HEADER,
         *_deflate(data, tail, store),
@@ -53,7 +53,7 @@ def _deflate(data: Content, tail: bytes, store: bool) -> Parts:
 
 
 def shrinks(*samples: Content) -> bool:
-    """Whether compressing is worth its time, by samples of SAMPLE bytes."""
+    """Whether compression is worth its time, judged by samples of SAMPLE bytes."""
     return len(_compress(*samples)) <= _WORTH_IT * SAMPLE * len(samples)
 
 
@@ -63,7 +63,7 @@ def _compress(*parts: Content) -> bytes:
 
 
 def _stored(data: Content, last: bool) -> Iterator[Content]:
-    """Yield `data` as deflate blocks that hold it as it is."""
+    """Yield `data` as deflate blocks without compression."""
     view = memoryview(data)
     full = (len(data) - 1) // _STORED_SIZE
     for start in range(0, full * _STORED_SIZE, _STORED_SIZE):
@@ -75,12 +75,12 @@ def _stored(data: Content, last: bool) -> Iterator[Content]:
 
 
 def extra_member(name: bytes, payload: bytes) -> bytes:
-    """Return an empty gzip member that carries up to EXTRA_SIZE bytes of `payload`, seen only by who looks for it."""
+    """Return an empty gzip member with up to EXTRA_SIZE bytes of `payload`. Ordinary readers ignore the payload."""
     return _EXTRA_HEADER + _FIELD.pack(len(payload) + 4, name, len(payload)) + payload + _EMPTY
 
 
 def read_extra_member(data: bytes, start: int, name: bytes) -> tuple[bytes, int]:
-    """Return the payload of the extra member at `start`, and where it ends. Raises ValueError if there is none."""
+    """Return the payload of the extra member at `start`, and its end. Raises ValueError if there is none."""
     field = start + len(_EXTRA_HEADER)
     payload = field + _FIELD.size
     if data[start:field] != _EXTRA_HEADER or len(data) < payload:
@@ -93,9 +93,9 @@ def read_extra_member(data: bytes, start: int, name: bytes) -> tuple[bytes, int]
 
 
 def inflate(data: memoryview, limit: int) -> Parts:
-    """Return the content of one gzip member of at most `limit` bytes. Raises ValueError if it is not exactly that.
+    """Return the content, at most `limit` bytes, of exactly one gzip member. Raises ValueError otherwise.
 
-    Of what was stored, the checksum is left to who knows a better one.
+    The CRC-32 of stored content is not checked, because the caller checks the stronger hash.
     """
     stored = _stored_content(data)
     if stored is not None and sum(map(len, stored)) <= limit:
@@ -106,12 +106,12 @@ def inflate(data: memoryview, limit: int) -> Parts:
     except _ERRORS as error:
         raise ValueError(f"a gzip member cannot be decompressed: {error}") from error
     if not reader.eof or reader.unused_data or len(content) > limit:
-        raise ValueError("a gzip member is not as long as it should be")
+        raise ValueError("a gzip member has the wrong length")
     return [content]
 
 
 def _stored_content(data: memoryview) -> Parts | None:
-    """Return the content of a whole member that has only blocks as `_stored` makes them; None for any other."""
+    """Return the content of a complete member that has only the blocks of `_stored`; None for any other."""
     parts: Parts = []
     end, is_last = len(_HEADER), 0
     while not is_last and end + _STORED.size <= len(data) - _TRAILER.size:
@@ -144,7 +144,7 @@ def inflate_all(source: BinaryIO) -> Iterator[bytes]:
 
 
 def as_stream(parts: Iterator[Content]) -> BinaryIO:
-    """Return a stream that pulls `parts` as it is read; their exceptions come out of its `read`."""
+    """Return a stream that pulls `parts` while it is read. Its `read` raises their exceptions."""
     return cast(BinaryIO, io.BufferedReader(_Pulled(parts), _BLOCK))
 
 
@@ -172,5 +172,5 @@ class _Pulled(io.RawIOBase):
         return filled
 
     def close(self) -> None:
-        self._parts = iter(())  # a generator ends here, and closes what it has open
+        self._parts = iter(())  # ends a generator, and with it the files that it has open
         super().close()

@@ -1,12 +1,12 @@
-"""Packs: the files of a path frozen in one file, at the speed of a copy. That is what the training waits for.
+"""Packs: the files of a path frozen in one file, at the speed of a copy. The training waits for this.
 
     content of the 1st file | content of the 2nd | … | table of contents (JSON) | footer
 
-The table holds a hash of each file, so that a pack that a power cut damaged is never taken for a whole one. Nothing is
-compressed here; the background does that when it makes the archive.
+The table holds a hash of each file, so a pack that a power cut damaged is always recognised. Nothing is compressed
+here. The background compresses when it makes the archive.
 
-Blocks are not shared with the file system's help (reflink): the kernel writes the dirty pages of a file to the disk
-before it shares them, and a file that was just saved is dirty.
+Reflinks are not used. Before the kernel shares the blocks of a file, it writes the file's dirty pages to the disk, and
+a file that was just saved is dirty.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from keepsake.exceptions import CorruptedArchive, DoesNotExist, WriteError
 from keepsake.util.ignore import leave_out, walk_files
 
 LARGE = 1 << 20  # bytes
-PIECE = 256 << 10  # bytes read and written at once; for larger ones the kernel takes memory that it must fetch first
-_MANY = 100  # files, all open at once
+PIECE = 256 << 10  # bytes per read and write; larger buffers cost time, because the system must provide new memory
+_MANY = 100  # the most files that are open at once
 _SMALLEST_HOLE = 64 << 10  # bytes
 _KEEP_SIZE = 1  # a flag of fallocate
 _ZEROS = memoryview(bytes(PIECE))
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a fifo would block
 _FOOTER = struct.Struct("<QQI8s")  # offset, length and CRC-32 of the table
-_RESERVE_BYTES = 1 << 30  # never fill the disk to the brim: leave 1 GB, or 5 % of a small one
+_RESERVE_BYTES = 1 << 30  # always leave 1 GB free, or 5 % of a small disk
 _RESERVE_SHARE = 0.05
 _MAGIC = b"KSPACK1\n"
 
@@ -50,8 +50,8 @@ class FileEntry(NamedTuple):
     size: int  # bytes
     mode: int  # permission bits
     mtime_ns: int
-    offset: int  # where its content starts in the pack
-    xxh128: str = ""  # of its content, hex; empty where it is not known: early builds of 1.0.0 had none
+    offset: int  # the start of its content in the pack
+    xxh128: str = ""  # of its content, hex; empty if unknown, as in packs by early builds of 1.0.0
 
 
 def check_room(directory: Path) -> None:
@@ -59,34 +59,34 @@ def check_room(directory: Path) -> None:
     try:
         usage = shutil.disk_usage(directory)
     except OSError:
-        return  # nobody can tell: whoever writes there will see
+        return  # the free space is unknown, so the write itself will show
     reserve = min(_RESERVE_BYTES, int(usage.total * _RESERVE_SHARE))
     if usage.free < reserve:
         raise WriteError(
-            f"the disk of {directory} is nearly full: {usage.free / 1e6:,.0f} MB are free, "
-            f"of which {reserve / 1e6:,.0f} MB are left alone"
+            f"The disk of {directory} is nearly full: {usage.free / 1e6:,.0f} MB are free, and Keepsake leaves "
+            f"{reserve / 1e6:,.0f} MB free. Free some space, or set KEEPSAKE_SPOOL to a directory on a larger disk."
         )
 
 
-Files = Iterable[tuple[str, str]]  # POSIX names relative to the project directory, and where they are
+Files = Iterable[tuple[str, str]]  # POSIX names relative to the project directory, and paths
 
 
 def freeze(project_dir: Path, path: str, target: Path, files: Files | None = None) -> list[FileEntry]:
-    """Copy all `files` of `path` as they are now into the pack file `target`, which appears whole or not at all.
+    """Copy all `files` of `path` into the pack file `target`. The pack appears complete or not at all.
 
-    A file that cannot be read is left out with a warning; of one that shrinks or grows meanwhile, what was there on
-    opening it and still is on reading it is taken.
+    A file that cannot be read is left out with a warning. A file that grows meanwhile is cut to the size that it had
+    when it was opened, and a file that shrinks is taken as far as it can be read.
 
-    Raises ValidationError and DoesNotExist for a `path` that is wrong, is missing or has no file that can be saved,
-    WriteError if `target` cannot be written.
+    Raises ValidationError or DoesNotExist if `path` is wrong, is missing or has no file that can be saved, WriteError
+    if `target` cannot be written.
     """
     with new_pack(target, path) as pack:
         entries = _copy_files(walk_files(project_dir, path) if files is None else files, pack)
         if not entries:
             raise DoesNotExist(
-                f"No file to save in {path!r} (looked for in {project_dir}): none can be read, or all of "
-                "them are left out by .keepsakeignore or lie in a directory that is never saved (.git, a virtual "
-                "environment …)."
+                f"There is no file to save in {path!r} (looked for in {project_dir}). Files that cannot be read, that "
+                ".keepsakeignore leaves out, or that lie in .git or a virtual environment are never saved. Name "
+                "another path."
             )
         table = json.dumps(entries, separators=(",", ":")).encode()
         pack.write(table + _FOOTER.pack(pack.tell(), len(table), zlib.crc32(table), _MAGIC))
@@ -95,7 +95,7 @@ def freeze(project_dir: Path, path: str, target: Path, files: Files | None = Non
 
 @contextmanager
 def new_pack(target: Path, path: str) -> Iterator[BinaryIO]:
-    """Open a file that becomes the pack `target` unless the block raises. Raises WriteError for what the disk says."""
+    """Open a file that becomes the pack `target` unless the block raises. Raises WriteError for errors of the disk."""
     temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp")
     try:
         with open(temporary, "xb", buffering=PIECE, opener=_open_private) as pack:
@@ -128,7 +128,7 @@ def _copy_files(files: Files, pack: BinaryIO) -> list[FileEntry]:
 
 
 class _UnreadableError(Exception):
-    """Reading a source failed: the file's trouble, not the pack's."""
+    """A file of the project cannot be read. The pack itself is fine."""
 
 
 @contextmanager
@@ -148,7 +148,7 @@ def _opened(path: str) -> Iterator[tuple[int, os.stat_result]]:
 
 
 def _copy(source: int, status: os.stat_result, pack: BinaryIO) -> tuple[int, str]:
-    """Append a file as large as it was when it was opened, or what is left of it; return its size and its hash."""
+    """Append a file, up to its size when it was opened; return the number of bytes and their hash."""
     digest = ContentHash()
     has_holes = is_sparse(status)
     if not has_holes and status.st_size >= LARGE:
@@ -174,12 +174,12 @@ def _copy(source: int, status: os.stat_result, pack: BinaryIO) -> tuple[int, str
 
 
 def is_sparse(status: os.stat_result) -> bool:
-    """Whether a file may have holes. Where the file system compresses it, it only seems to."""
+    """Whether a file may have holes. A file that the file system compresses only seems to have some."""
     return getattr(status, "st_blocks", status.st_size) * 512 < status.st_size - _SMALLEST_HOLE
 
 
 def _hole_at(source: int, start: int, end: int) -> int:
-    """Return the length of the hole at `start`, 0 if there is none to speak of; reading goes on behind it."""
+    """Return the length of the hole at `start`, 0 if it is too small, and move the file position behind it."""
     try:
         data = os.lseek(source, start, os.SEEK_DATA)
     except OSError as error:  # no data follows, or the file system cannot tell
@@ -191,10 +191,10 @@ def _hole_at(source: int, start: int, end: int) -> int:
 
 
 def set_space_aside(file: BinaryIO, start: int, size: int) -> None:
-    """Allocate a large file's blocks at once, where the system can: writing them then takes a fifth less time.
+    """Allocate a large file's blocks at once, where the system can. Writing them then takes a fifth less time.
 
-    The size of the file stays as it is. Nothing is raised: whether there is room shows on writing. The C library's
-    posix_fallocate would write to every block where the file system cannot allocate, so it is not used.
+    The size of the file stays as it is. No error is raised, because a full disk shows when the file is written. The C
+    library's posix_fallocate is not used: it writes to every block if the file system cannot allocate.
     """
     if size < LARGE or sys.platform != "linux" or sys.maxsize < 1 << 32:
         return
@@ -218,20 +218,20 @@ def _explain(error: OSError, path: str, target: Path) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         with suppress(OSError):
             text += f" ({shutil.disk_usage(where).free / 1e6:,.0f} MB are free)"
-        text += ". Make room, or set KEEPSAKE_SPOOL to a directory on a larger disk"
-    elif error.errno == errno.EFBIG:
-        text += ". Raise the limit on the size of files (`ulimit -f`), or save fewer files at once"
-    return text
+        return f"{text}. Free some space, or set KEEPSAKE_SPOOL to a directory on a larger disk."
+    if error.errno == errno.EFBIG:
+        return f"{text}. Raise the limit on the size of files (`ulimit -f`), or save fewer files at once."
+    return f"{text}. Check that directory, or set KEEPSAKE_SPOOL to another one."
 
 
 class UnsuitableError(Exception):
-    """Files are not what they should be for a way to save them: there is another."""
+    """These files cannot be saved in this way. The caller has another way."""
 
 
 class OpenFiles:
-    """A few files of a project, large ones among them, to be read as they are. A context manager.
+    """A few files of a project, some of them large, to be read in place. A context manager.
 
-    Raises UnsuitableError, then or while one is read, for whatever `freeze` should deal with.
+    Opening or reading them raises UnsuitableError if `freeze` must handle them.
     """
 
     def __init__(self, files: list[tuple[str, str]]) -> None:
@@ -261,32 +261,32 @@ class OpenFiles:
         self._opened.close()
 
     def read_into(self, entry: FileEntry, start: int, buffer: memoryview) -> memoryview:
-        """Fill `buffer` with a file's content from `start`, and return it. A file that shrank is unsuitable."""
+        """Fill `buffer` from `start` of a file, and return it. Raises UnsuitableError if the file shrank."""
         try:
             return _fill(self._files[entry.name], start, buffer)
         except (OSError, EOFError) as error:
             raise UnsuitableError from error
 
     def check(self, entry: FileEntry, xxh128: str) -> None:
-        """Accept any content: nothing else knows what it was."""
+        """Accept any content, because no earlier hash exists."""
 
 
 class FrozenFiles:
     """The files of a pack, to be read by several threads. A context manager.
 
-    Raises FileNotFoundError if there is no such pack, CorruptedArchive if it is not whole.
+    Raises FileNotFoundError if there is no such pack, CorruptedArchive if it is incomplete.
     """
 
     def __init__(self, target: Path) -> None:
         self.target = target
-        self._lock = threading.Lock()  # one file position, several readers
+        self._lock = threading.Lock()  # several readers share one file position
         self._file = open(target, "rb", buffering=0)  # noqa: SIM115 (closed by close)
         try:
             self.entries = self._read_table()
         except BaseException as error:
             self.close()
             if isinstance(error, (ValueError, TypeError)):
-                raise CorruptedArchive(f"{target} is damaged or was cut off: {error}") from error
+                raise CorruptedArchive(f"{target} is damaged or was cut off: {error}.") from error
             raise
 
     def __enter__(self) -> FrozenFiles:
@@ -300,7 +300,7 @@ class FrozenFiles:
         self._file.close()
 
     def read(self, entry: FileEntry, start: int, length: int) -> bytes:
-        """Return `length` bytes of a file from `start`. Raises CorruptedArchive if the pack ends before."""
+        """Return `length` bytes of a file from `start`. Raises CorruptedArchive if the pack ends earlier."""
         return bytes(self.read_into(entry, start, memoryview(bytearray(length))))
 
     def read_into(self, entry: FileEntry, start: int, buffer: memoryview) -> memoryview:
@@ -308,7 +308,7 @@ class FrozenFiles:
         return self._read_at(entry.offset + start, buffer)
 
     def parts(self, entry: FileEntry) -> Iterator[bytes]:
-        """Yield the content of a file in parts; CorruptedArchive instead of its end if it is not what was frozen."""
+        """Yield the content of a file in parts. Raises CorruptedArchive at its end if it is not what was frozen."""
         digest = ContentHash()
         for start in range(0, entry.size, PIECE):
             part = self.read(entry, start, min(PIECE, entry.size - start))
@@ -317,12 +317,12 @@ class FrozenFiles:
         self.check(entry, digest.hexdigest())
 
     def check(self, entry: FileEntry, xxh128: str) -> None:
-        """Raise CorruptedArchive if that is not the hash of what was frozen."""
+        """Raise CorruptedArchive if `xxh128` is not the hash of what was frozen."""
         if entry.xxh128 not in ("", xxh128):
-            raise CorruptedArchive(f"{self.target} is damaged: {entry.name} does not fit its hash in the table")
+            raise CorruptedArchive(f"{self.target} is damaged: {entry.name} does not match its hash in the table.")
 
     def verify(self) -> None:
-        """Read all files. Raises CorruptedArchive if one is not what was frozen."""
+        """Read all files. Raises CorruptedArchive if a file is not what was frozen."""
         for entry in self.entries:
             deque(self.parts(entry), maxlen=0)
 
@@ -334,7 +334,7 @@ class FrozenFiles:
             raise ValueError("it has no table of contents")
         table = bytes(self._read_at(offset, memoryview(bytearray(length))))
         if zlib.crc32(table) != checksum:
-            raise ValueError("its table of contents does not fit its checksum")
+            raise ValueError("its table of contents does not match its checksum")
         return [FileEntry(*row) for row in json.loads(table)]
 
     def _read_at(self, offset: int, buffer: memoryview) -> memoryview:
@@ -342,11 +342,11 @@ class FrozenFiles:
             with self._lock:
                 return _fill(self._file, offset, buffer)
         except EOFError as error:
-            raise CorruptedArchive(f"{self.target} was cut off at {error} bytes") from error
+            raise CorruptedArchive(f"{self.target} was cut off at {error} bytes.") from error
 
 
 def _fill(file: BinaryIO, start: int, buffer: memoryview) -> memoryview:
-    """Fill `buffer` with what `file` has from `start`, and return it. Raises EOFError with the size of the file."""
+    """Fill `buffer` from position `start` of `file`, and return it. Raises EOFError with the size of the file."""
     filled = 0
     file.seek(start)
     while filled < len(buffer):

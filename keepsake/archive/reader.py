@@ -1,13 +1,13 @@
-"""Archives: the files of an experiment or checkpoint as an ordinary .tar.gz, of which each file can be read by itself.
+"""Archives: the files of an experiment or checkpoint in an ordinary .tar.gz. Each file can be read by itself.
 
     member 0            the tar header of the first file
-    for each file:      its content, `chunk` bytes a member; the last one goes on with the tar padding and the next
+    for each file:      its content, `chunk` bytes a member; the last member also holds the tar padding and the next
                         header (after the last file: the end of the tar)
     table of contents   JSON, compressed, in the extra fields of empty members
-    footer              an empty member of fixed size, whose extra field says where the table is
+    footer              an empty member of fixed size; its extra field gives the position of the table
 
-All gzip members in a row are one tar to any tar reader, to which the table is invisible. Chunks are compressed and
-decompressed in parallel. Archives without a table, such as those by Keepsake 0.4.2, are read as a stream.
+To any tar reader the gzip members are one tar, and the table is invisible. Chunks are compressed and decompressed in
+parallel. Archives without a table, such as those of Keepsake 0.4.2, are read as a stream.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from keepsake.util.workers import Workers, in_order
 __all__ = ["Archive", "ArchiveEntry"]
 
 _BLOCK = 256 << 10  # bytes
-_MUCH = 4 << 20  # bytes from which threads pay
-_SMALL = 64 << 10  # bytes up to which a file is sooner unpacked than handed to a thread
-_ZEROS_SHRINK = 100  # times, at least
-_TAIL = 64 << 10  # bytes read at first: the table of about two thousand files
+_MUCH = 4 << 20  # bytes from which threads save time
+_SMALL = 64 << 10  # bytes; a smaller file is unpacked faster than it is handed to a thread
+_ZEROS_SHRINK = 100  # zeros shrink at least by this factor
+_TAIL = 64 << 10  # bytes of the first read, enough for the table of about two thousand files
 _MAX_HEADER = 1 << 20  # bytes of tar headers between two files
 _REGULAR = (b"0", b"\0", b"7")  # types of tar members
 
@@ -51,15 +51,15 @@ Contents = Iterator[tuple[ArchiveEntry, Iterator[Parts]]]
 
 
 class Archive:
-    """An archive in a repository, or the pack that it is going to be made of.
+    """An archive in a repository, or the pack from which it will be made.
 
     Args:
-        storage: where it is.
-        key: what it is called there.
-        pack: frozen files that are read instead as long as they are there; they may be the archive already.
+        storage: the storage that holds it.
+        key: its key there.
+        pack: frozen files, read instead as long as they exist; they may be the archive already.
 
-    What is read is what was saved: every method raises CorruptedArchive for an archive that is damaged, cut off or
-    hostile, and DoesNotExist if there is none.
+    Reading returns exactly what was saved. Every method raises CorruptedArchive for an archive that is damaged, cut
+    off or hostile, and DoesNotExist if there is none.
     """
 
     def __init__(self, storage: Storage, key: str, pack: Path | None = None) -> None:
@@ -67,21 +67,21 @@ class Archive:
         self._storage = storage
         self._key = key
         self._pack = pack
-        self._spool: Storage | None = None  # where the pack is, if that is the archive
+        self._spool: Storage | None = None  # holds the pack, if the pack is the archive
         self._table: list[ArchiveEntry] | None = None
         self._has_looked = False
-        self._is_misplaced = False  # its table of contents, which is then not believed
+        self._is_misplaced = False  # whether the table of contents is in the wrong position, and so is ignored
 
     @property
     def has_table(self) -> bool:
-        """Whether it has a table of contents, so that hashes are known and each file can be read by itself."""
+        """Whether it has a table of contents. If so, hashes are known and each file can be read by itself."""
         if (frozen := self._open_pack()) is not None:
             frozen.close()
             return False
         return self._find_table() is not None
 
     def entries(self) -> list[ArchiveEntry]:
-        """List the files. Without a table of contents, all of the archive has to be read."""
+        """List the files. Without a table of contents, this reads the whole archive."""
         with self._naming_errors():
             if (frozen := self._open_pack()) is not None:
                 with frozen:
@@ -90,7 +90,7 @@ class Archive:
             return list(table) if table is not None else [entry for entry, _ in self._stream()]
 
     def open(self, name: str) -> BinaryIO:
-        """Return a file as it was saved, in an unlinked temporary file: seekable, with a descriptor, to be closed."""
+        """Return a file as it was saved, in an unlinked temporary file. It can seek and has a descriptor. Close it."""
         name = posixpath.normpath(name)
         with ExitStack() as on_failure, self._naming_errors(), _explaining_temporary_files(name):
             found = None
@@ -99,7 +99,7 @@ class Archive:
                 for parts in content:
                     found.writelines(parts)
             if found is None:
-                raise DoesNotExist(f"There is no file {name!r} in {self.name}.")
+                raise DoesNotExist(f"There is no file {name!r} in {self.name}. Check the name.")
             found.seek(0)
             on_failure.pop_all()
             return found
@@ -107,10 +107,10 @@ class Archive:
     def extract(
         self, directory: Path, wanted: Wanted | None = None, progress: Callable[[int], object] | None = None
     ) -> list[ArchiveEntry]:
-        """Write the files, or those whose names are `wanted`, into a directory that has none of them; return which.
+        """Write the files, or those whose names are `wanted`, into a directory that has none of them; return them.
 
-        `progress` is called with numbers of bytes. If it raises, what was written up to then is not to be trusted.
-        Raises WriteError if the disk is full, or if something is in the way.
+        `progress` is called with numbers of bytes. After an error, do not trust the files written so far.
+        Raises WriteError if the disk is full, or if an existing file is in the way.
         """
         extraction = Extraction(directory)
         entries = []
@@ -118,15 +118,15 @@ class Archive:
             for entry, content in self._contents(wanted):
                 about = (entry.name, entry.size, entry.mode, entry.mtime_ns)
                 with extraction.create(*about, is_dense=_is_dense(entry)) as file:
-                    for parts in content:  # not in one call: for much larger ones than of 64 KiB, Linux takes memory
-                        file.writelines(parts)  # that a virtual machine may have to get from its host first
+                    for parts in content:  # small writes are faster: for large ones Linux takes new memory, and a
+                        file.writelines(parts)  # virtual machine may have to get that from its host first
                         if progress:
                             progress(sum(map(len, parts)))
                 entries.append(entry)
         return entries
 
     def verify(self, progress: Callable[[int], object] | None = None) -> None:
-        """Read all that is stored, as any tar reader does, and compare it with the table and every checksum.
+        """Read the whole archive, as any tar reader does, and compare it with the table and every checksum.
 
         `progress` is called with numbers of bytes.
         """
@@ -146,12 +146,12 @@ class Archive:
                         progress(len(part))
                 found[entry.name] = (entry.size, entry.mode, digest.hexdigest())
                 if expected is not None and expected.get(entry.name) != found[entry.name]:
-                    raise ValueError(f"{entry.name}: it does not fit what the table of contents says of it")
+                    raise ValueError(f"{entry.name} does not match the table of contents")
             if expected is not None and len(expected) != len(found):
-                raise ValueError("its table of contents has files that the tar lacks")
+                raise ValueError("its table of contents has files that are missing from the tar")
 
     def _contents(self, wanted: Wanted | None) -> Contents:
-        """Yield the wanted files with their content, a few parts at a time, all to be read before going on."""
+        """Yield the wanted files with their content, a few parts at a time. Read each content before continuing."""
         if (frozen := self._open_pack()) is not None:
             with frozen:
                 yield from _only(wanted, _frozen_contents(frozen))
@@ -160,14 +160,14 @@ class Archive:
             with Workers() if _pays([table[place] for run in runs for place in run]) else nullcontext() as workers:
                 unpacked = in_order(workers, self._unpacking_jobs(table, runs))
                 for run in runs:
-                    next(unpacked)  # the header of the first
+                    next(unpacked)  # the header of the first file
                     for entry in table[run.start : run.stop]:
                         yield entry, _checked(entry, islice(unpacked, len(entry.members)))
         else:
             yield from _only(wanted, self._stream())
 
     def _stream(self) -> Contents:
-        """Yield the files of an archive without a table; what is not read of their content is skipped."""
+        """Yield the files of an archive without a table. Content that the caller does not read is skipped."""
         seen = set()
         with self._open() as source, as_stream(inflate_all(source)) as stream:
             while (info := _tar.read_header(stream)) is not None:
@@ -176,22 +176,22 @@ class Archive:
                 name = info.name.partition("/")[2]
                 _toc.check_name(name)
                 if info.type not in _REGULAR or name in seen:
-                    what = "is there twice" if name in seen else "is a link or a device"
-                    raise ValueError(f"{name} {what}, which no archive of Keepsake has")
+                    what = "appears twice" if name in seen else "is a link or a device"
+                    raise ValueError(f"{name} {what}")
                 seen.add(name)
                 content = _tar.read_content(stream, info.size)
                 about = (name, info.size, info.mode & 0o777, int(info.mtime * 10**9))
                 yield ArchiveEntry(*about), ([part] for part in content)
                 deque(content, maxlen=0)
-            while rest := stream.read(_BLOCK):  # to its end, where the checksum is
+            while rest := stream.read(_BLOCK):  # to the end, because the checksum is there
                 if rest.strip(b"\0"):
-                    raise ValueError("something follows the end of the tar")
+                    raise ValueError("data follows the end of the tar")
 
     def _unpacking_jobs(self, table: list[ArchiveEntry], runs: list[range]) -> Iterator[Callable[[], Parts]]:
-        """Fetch the members of entries, a run of neighbours in one request, and yield a job for each.
+        """Fetch the members of entries, one request for each run of neighbours, and yield a job for each member.
 
-        A run begins with the member before it, which holds the header of its first file. So every file that is read
-        is seen to be what the tar says.
+        Each request begins one member earlier, because that member holds the header of the run's first file. So the
+        header of every file that is read can be compared with the table.
         """
         beginning = ArchiveEntry("", 0, 0, 0, None, 0, (table[0].offset,) if table else (), 1)
         for run in runs:
@@ -217,7 +217,7 @@ class Archive:
         return None
 
     def _open(self, *, start: int = 0, length: int | None = None) -> AbstractContextManager[BinaryIO]:
-        """Open the archive, which may go from the spool to the repository at any time: the same bytes."""
+        """Open the archive. It may move from the spool to the repository at any time, with the same bytes."""
         if self._pack is not None and self._spool is not None:
             with suppress(DoesNotExist):
                 return self._spool.open(self._pack.name, start=start, length=length)
@@ -239,14 +239,14 @@ class Archive:
             return None
         start = len(tail) - _toc.FOOTER_SIZE - footer.length
         if len(tail) < _TAIL and start != footer.offset:
-            self._is_misplaced = True  # the tail is the whole archive, and no writer puts a table there
-            return None  # the tar alone counts
+            self._is_misplaced = True  # the tail is the whole archive, and the writer puts no table there
+            return None  # only the tar counts
         if start >= 0 and (entries := _toc.decode(tail[start : -_toc.FOOTER_SIZE], footer)) is not None:
             return entries
-        with self._open(start=footer.offset, length=footer.length) as stream:  # proves that the archive is that large
+        with self._open(start=footer.offset, length=footer.length) as stream:  # proves the size of the archive
             members = _tar.read_exactly(stream, footer.length)
         if (entries := _toc.decode(members, footer, footer.offset + footer.length)) is None:
-            raise ValueError("its table of contents is longer than it can be")
+            raise ValueError("its table of contents is too long for its archive")
         return entries
 
     @contextmanager
@@ -254,13 +254,13 @@ class Archive:
         try:
             yield
         except (ValueError, ArithmeticError, RecursionError) as error:
-            raise CorruptedArchive(f"{self.name} is damaged: {error}") from error
+            raise CorruptedArchive(f"{self.name} is damaged: {error}.") from error
 
 
 def is_archive(pack: Path) -> bool:
     """Whether a frozen file is an archive already. Raises FileNotFoundError if it is gone.
 
-    Early builds of version 1.0.0 named both kinds alike, so the end of a pack is looked at.
+    Early builds of version 1.0.0 gave both kinds the same suffix, so the end of a pack is checked.
     """
     if pack.name.endswith(ARCHIVE):
         pack.lstat()
@@ -281,7 +281,7 @@ def _only(wanted: Wanted | None, contents: Contents) -> Contents:
 
 
 def _runs(places: list[int]) -> list[range]:
-    """Group ascending numbers that stand one after another."""
+    """Group ascending numbers into runs of consecutive ones."""
     runs: list[range] = []
     for place in places:
         if runs and runs[-1].stop == place:
@@ -292,20 +292,21 @@ def _runs(places: list[int]) -> list[range]:
 
 
 def _pays(entries: list[ArchiveEntry]) -> bool:
-    """Whether to unpack in several threads: small files and what was stored take longer to hand over than to unpack."""
+    """Whether to unpack in several threads. Small and stored files take longer to hand over than to unpack."""
     size = sum(entry.size for entry in entries)
     return size > max(_MUCH, _SMALL * len(entries)) and sum(sum(entry.members) for entry in entries) < size
 
 
 def _is_dense(entry: ArchiveEntry) -> bool:
-    """Whether no part of a file shrinks so much that it may be a hole."""
+    """Whether no part of a file shrinks enough to be a hole."""
     return bool(entry.members) and all(_ZEROS_SHRINK * size > entry.chunk for size in entry.members[:-1])
 
 
 def _unpack(data: bytes, entry: ArchiveEntry, index: int, following: ArchiveEntry | None) -> Parts:
-    """Return the part of a file that member number `index` of it holds.
+    """Return the part of a file in its member number `index`.
 
-    Raises ValueError if the file ends there, and the tar does not go on with the header of `following`, or end.
+    The last member must continue with the header of the file `following`, or with the end of the tar if that is None.
+    Raises ValueError otherwise.
     """
     is_last = index == len(entry.members) - 1
     size = entry.size - index * entry.chunk if is_last else entry.chunk
@@ -323,9 +324,9 @@ def _unpack(data: bytes, entry: ArchiveEntry, index: int, following: ArchiveEntr
 
 
 def _check_header(data: bytes, entry: ArchiveEntry | None) -> None:
-    """Raise ValueError unless `data` is the tar header of a file of the table, or for None the end of the tar.
+    """Raise ValueError unless `data` is the tar header of a file in the table, or, for None, the end of the tar.
 
-    Else a tar reader would show something else than the table does.
+    Otherwise a tar reader could show other files than the table does.
     """
     stream = io.BytesIO(data)
     info = _tar.read_header(stream)
@@ -337,18 +338,18 @@ def _check_header(data: bytes, entry: ArchiveEntry | None) -> None:
     rest = stream.read()
     if not agree or (rest.strip(b"\0") if entry is None else rest):
         name = entry.name if entry else info.name if info else ""
-        raise ValueError(f"{name}: its table of contents does not fit the tar")
+        raise ValueError(f"its table of contents does not match the tar at {name!r}")
 
 
 def _checked(entry: ArchiveEntry, content: Iterator[Parts]) -> Iterator[Parts]:
-    """Pass on the content of a file; an error instead of its end if it is not what was saved."""
+    """Pass on the content of a file. Raises ValueError at its end if it is not what was saved."""
     digest = ContentHash()
     for parts in content:
         for part in parts:
             digest.update(part)
         yield parts
     if digest.hexdigest() != entry.xxh128:
-        raise ValueError(f"{entry.name}: it does not fit its hash")
+        raise ValueError(f"{entry.name} does not match its hash")
 
 
 @contextmanager
@@ -357,5 +358,5 @@ def _explaining_temporary_files(name: str) -> Iterator[None]:
         yield
     except OSError as error:
         where = tempfile.gettempdir()
-        hint = "TMPDIR can name a directory with more room"
-        raise WriteError(f"Cannot unpack {name!r} into {where}: {error.strerror or error}. {hint}.") from error
+        hint = "Set TMPDIR to a directory with more room."
+        raise WriteError(f"Cannot unpack {name!r} into {where}: {error.strerror or error}. {hint}") from error

@@ -1,7 +1,7 @@
-"""tar headers, written and read one at a time; tarfile lives here only.
+"""tar headers, written and read one at a time. Only this module uses tarfile.
 
-Its own reader is not used: it takes a damaged header for the end of the archive, and lets a header name its own size in
-memory.
+The reader of tarfile is not used. It takes a damaged header for the end of the archive, and a header can make it
+allocate any amount of memory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MAX_EXTENSIONS = 1 << 20  # bytes of all headers that extend the next one
 
 
 def header(name: str, size: int, mode: int, mtime: int) -> bytes:
-    """Return the blocks before a file's content; `mtime` is in Unix seconds. Unusual names are PAX's."""
+    """Return the blocks before a file's content; `mtime` is in Unix seconds. Unusual names get a PAX header."""
     if (quick := _plain_header(name, size, mode, mtime)) is not None:
         return quick
     info = tarfile.TarInfo(name)
@@ -28,7 +28,7 @@ def header(name: str, size: int, mode: int, mtime: int) -> bytes:
 
 
 def _plain_header(name: str, size: int, mode: int, mtime: int) -> bytes | None:
-    """Return a header that needs no extension, as most files do; tarfile takes ten times as long. None for others."""
+    """Return a header without extension; None if the file needs one. For most files this is ten times the speed."""
     prefix = ""
     if len(name) > _NAME:
         cut = name.rfind("/", 0, _PREFIX + 1)
@@ -49,12 +49,12 @@ def _plain_header(name: str, size: int, mode: int, mtime: int) -> bytes | None:
 
 
 def padding(size: int) -> bytes:
-    """Return what fills the last block of a file of `size` bytes."""
+    """Return the bytes that fill the last block of a file of `size` bytes."""
     return bytes(-size % BLOCK)
 
 
 def read_header(stream: BinaryIO) -> tarfile.TarInfo | None:
-    """Read the header of the next file, or None at the end. Raises ValueError if there is neither."""
+    """Return the header of the next file; None at the end. Raises ValueError if neither follows."""
     records: dict[str, str] = {}
     left = _MAX_EXTENSIONS
     while True:
@@ -70,19 +70,19 @@ def read_header(stream: BinaryIO) -> tarfile.TarInfo | None:
             left -= BLOCK + len(extension)
             if info.type == tarfile.GNUTYPE_LONGNAME:
                 records["path"] = _text(extension.partition(b"\0")[0])
-            elif info.type != tarfile.XGLTYPE:  # has defaults for all files, such as git's commit
+            elif info.type != tarfile.XGLTYPE:  # global headers hold defaults, such as git's commit
                 records.update(_pax_records(extension))
         else:
             info.name = records.get("path", info.name)
             info.size = int(records.get("size", info.size))
             info.mtime = float(records.get("mtime", info.mtime))
             if info.size < 0 or any(key.startswith("GNU.sparse") for key in records):
-                raise ValueError(f"{info.name}: a kind of tar header that is not supported")
+                raise ValueError(f"{info.name} has a tar header of an unsupported kind")
             return info
 
 
 def read_exactly(stream: BinaryIO, length: int) -> bytes:
-    """Read `length` bytes. Raises ValueError if the stream ends before."""
+    """Read `length` bytes. Raises ValueError if the stream ends earlier."""
     data = stream.read(length)
     while len(data) < length:
         more = stream.read(length - len(data))
@@ -93,7 +93,7 @@ def read_exactly(stream: BinaryIO, length: int) -> bytes:
 
 
 def read_content(stream: BinaryIO, size: int) -> Iterator[bytes]:
-    """Yield the content of the file whose header was read, in parts, and skip what fills its last block."""
+    """Yield the content of the file whose header was read, in parts, and skip the padding of its last block."""
     left = size
     while left:
         part = read_exactly(stream, min(left, _PART))
@@ -109,7 +109,7 @@ def _read_extension(stream: BinaryIO, size: int, left: int) -> bytes:
 
 
 def _pax_records(data: bytes) -> dict[str, str]:
-    """Parse `<length> <key>=<value>\\n` and so on; the length is that of the whole record."""
+    """Parse records `<length> <key>=<value>\\n`. The length is that of the whole record."""
     records = {}
     position = 0
     while position < len(data):

@@ -1,6 +1,6 @@
-"""Making archives, as archive/reader.py describes them: of packs in the background, or at once while files are copied.
+"""Making archives in the format of archive/reader.py: from packs in the background, or directly while files are copied.
 
-The latter is for what hardly shrinks, such as weights: their copy is their archive already, and is only moved later.
+The direct way is for files that hardly shrink, such as weights. Their copy is the archive, and is only moved later.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from keepsake.storage.disk import DiskStorage
 from keepsake.util.ignore import walk_files
 from keepsake.util.workers import Workers, in_order
 
-CHUNK = 256 << 10  # bytes; buffers that are larger go back to the system each time, which costs more than the work
+CHUNK = 256 << 10  # bytes; larger buffers go back to the system each time, and that costs more than the work
 _BATCH = 4 * CHUNK  # bytes that a thread packs in one go
 _BATCH_FILES = 100
 _SAMPLES = 8  # of each large file
@@ -32,7 +32,7 @@ _MOST = 0.9  # of all bytes
 
 
 class Source(Protocol):
-    """Files to be archived; with workers, several threads read them."""
+    """Files to archive. With workers, several threads read them."""
 
     entries: list[FileEntry]
 
@@ -40,20 +40,20 @@ class Source(Protocol):
         """Fill `buffer` with a file's content from `start`, and return it."""
 
     def check(self, entry: FileEntry, xxh128: str) -> None:
-        """Raise CorruptedArchive if a file's content has another hash than it should have."""
+        """Raise CorruptedArchive if `xxh128` is not the expected hash of a file's content."""
 
 
 class Frozen(NamedTuple):
-    """What `freeze` made."""
+    """The result of `freeze`."""
 
-    path: Path  # a pack, or an archive already: see `keepsake.archive`
+    path: Path  # a pack or an archive: see `keepsake.archive`
     entries: list[FileEntry]
 
 
 def freeze(project_dir: Path, path: str, directory: Path, archive_id: str) -> Frozen:
-    """Copy all files of `path` into a new file in `directory`, as `pack.freeze` does it and with its errors.
+    """Copy all files of `path` into a new file in `directory`, with the errors of `pack.freeze`.
 
-    What hardly shrinks becomes an archive at once, anything else a pack.
+    Files that hardly shrink become an archive at once. Others become a pack.
     """
     files = list(walk_files(project_dir, path))
     with suppress(UnsuitableError), OpenFiles(files) as source:
@@ -69,13 +69,13 @@ def freeze(project_dir: Path, path: str, directory: Path, archive_id: str) -> Fr
 
 
 def _shrinks(source: OpenFiles) -> bool:
-    """Whether compressing the files is worth its time."""
+    """Whether compression of the files is worth its time."""
     large = [entry for entry in source.entries if entry.size >= LARGE]
     return sum(entry.size for entry in large if not _file_shrinks(source, entry)) < _MOST * source.size
 
 
 def _file_shrinks(source: OpenFiles, entry: FileEntry) -> bool:
-    """Go by a few samples, none of them from the header or directory that a file may begin and end with."""
+    """Judge by a few samples, none of them from the start or the end, where a file may have a header or a directory."""
     step = entry.size // _SAMPLES
     samples = (
         source.read_into(entry, start, memoryview(bytearray(SAMPLE))) for start in range(step // 2, entry.size, step)
@@ -84,7 +84,7 @@ def _file_shrinks(source: OpenFiles, entry: FileEntry) -> bool:
 
 
 def _write_all(file: BinaryIO, parts: Parts) -> None:
-    """Write many parts, in one call where the system has one for that."""
+    """Write many parts, in one call if the system supports that."""
     if not hasattr(os, "writev"):
         file.writelines(parts)
         return
@@ -96,9 +96,9 @@ def _write_all(file: BinaryIO, parts: Parts) -> None:
 
 @contextmanager
 def open_archive(frozen: Path, workers: Workers | None = None) -> Iterator[BinaryIO]:
-    """Open the archive that a frozen file is, or is to become. Raises FileNotFoundError if the file is gone.
+    """Open the archive of a frozen file, making it from a pack if needed. Raises FileNotFoundError if the file is gone.
 
-    Reading raises CorruptedArchive if a pack is not what was frozen. An archive is not checked: see `verify`.
+    Reading raises CorruptedArchive if a pack is not what was frozen. An archive is not checked; `verify` does that.
     """
     if is_archive(frozen):
         with open(frozen, "rb") as archive:
@@ -121,15 +121,15 @@ def verify(frozen: Path) -> None:
 
 
 def write_archive(archive_id: str, source: Source, workers: Workers | None = None) -> BinaryIO:
-    """Return a stream of the archive of `source`, made as it is read: the same bytes each time.
+    """Return a stream of the archive of `source`, made while it is read. Its bytes are the same each time.
 
-    Without `workers` the caller's thread does the work. Errors, such as a pack that is cut off, come out of `read`.
+    Without `workers` the caller's thread does the work. `read` raises errors, such as that of a pack that is cut off.
     """
     return as_stream(chain.from_iterable(_write(archive_id, source, workers)))
 
 
 def _write(archive_id: str, source: Source, workers: Workers | None = None, *, store: bool = False) -> Iterator[Parts]:
-    """Yield an archive, a few parts at a time: they are to be written before going on."""
+    """Yield an archive, a few parts at a time. The caller writes them before it continues."""
     pieces = _pieces(archive_id, source.entries)
     start = b"".join(member(next(pieces).tail))
     yield [start]
@@ -164,12 +164,12 @@ class _Piece(NamedTuple):
     entry: FileEntry
     start: int
     size: int
-    tail: bytes  # what follows in the tar, if this is the end of the file: its padding, and the next header
+    tail: bytes  # at the end of the file: its padding in the tar, and the next header
     is_last: bool
 
 
 def _pieces(archive_id: str, entries: list[FileEntry]) -> Iterator[_Piece]:
-    """Yield what the archive begins with, which has no content, and then all pieces of all files."""
+    """Yield the beginning of the archive, a piece without content, and then all pieces of all files."""
     nothing = FileEntry("", 0, 0, 0, 0)
     before, padding = nothing, b""
     for entry in chain(entries, [nothing]):
@@ -186,7 +186,7 @@ def _pieces(archive_id: str, entries: list[FileEntry]) -> Iterator[_Piece]:
 
 
 def _batches(pieces: Iterator[_Piece]) -> Iterator[list[_Piece]]:
-    """Group small pieces: handing them to a thread one by one would take longer than packing them."""
+    """Group small pieces, because handing them to a thread one by one would take longer than packing them."""
     batch: list[_Piece] = []
     size = 0
     for piece in pieces:
@@ -200,12 +200,12 @@ def _batches(pieces: Iterator[_Piece]) -> Iterator[list[_Piece]]:
 
 
 class _Packed(NamedTuple):
-    """What a thread made of a batch."""
+    """A packed batch."""
 
     pieces: list[_Piece]
     contents: list[memoryview]  # of each piece, in the buffer
     lengths: list[list[int]]  # of the members of each piece
-    output: list[Parts]  # to be written one after another
+    output: list[Parts]  # to be written in order
     buffer: bytearray
 
 

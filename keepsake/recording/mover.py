@@ -21,7 +21,7 @@ from keepsake.spool.places import known_identity
 from keepsake.util.console import warn
 from keepsake.util.fork import importing
 from keepsake.util.ids import short_id
-from keepsake.util.streams import Watched
+from keepsake.util.streams import CountingReader
 
 if TYPE_CHECKING:
     from keepsake.repository.repository import Repository
@@ -143,7 +143,7 @@ def _store(
         repository.expect(entry.identity)  # nothing goes to a place that has not just been seen to be the repository
         if not (is_archive(pack) and repository.adopt_archive(entry.id, archive_id, pack)):
             with open_archive(pack, workers) as archive:
-                repository.put_archive(entry.id, archive_id, cast(BinaryIO, Watched(archive, moved)))
+                repository.put_archive(entry.id, archive_id, cast(BinaryIO, CountingReader(archive, moved)))
     except CorruptedArchive as error:
         raise CorruptedArchive(
             f"{error} It stays where it is, and all else is saved. Delete that file to give it up."

@@ -1,1 +1,1 @@
-"""What is saved on this machine and not yet in a repository."""
+"""The spool: runs that are saved on this machine and not yet in a repository."""

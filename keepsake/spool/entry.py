@@ -1,16 +1,16 @@
-"""What the spool holds of one experiment that is not in the repository yet.
+"""An entry of the spool: the parts of one experiment that are not in the repository yet.
 
     SPOOL/<experiment id>/record.json          the experiment as it began, and the repository it goes to
                           record.closing       the same while a process sees whether nothing waits any more
                           <process>.jsonl      the journal of one process (journal.py)
                           <id>.pack            frozen files of a checkpoint, or of the experiment itself
-                          <id>.tar.gz          the same, as the archive that goes into the repository
-                          <id>.unnamed.…       frozen files of a checkpoint() that was not seen to return
+                          <id>.tar.gz          the same files as the archive that goes into the repository
+                          <id>.unnamed.…       frozen files of a checkpoint() that may not have returned
 
-`checkpoint()` returns when its frozen files and then its line are written, so kill -9 loses nothing that had returned.
-A journal goes when its lines are in the repository, frozen files when their archive is, and the directory when nothing
-waits in it. Nothing goes because of its age, or because a process seems to have ended. Anyone may do any of this at any
-time. A process that still records finds out, and begins the entry again.
+`checkpoint()` writes its frozen files, then its line, and then returns, so kill -9 loses no checkpoint that returned.
+A journal is removed when its lines are in the repository, frozen files when their archive is, and the directory when it
+is empty. Nothing is removed because of its age, or because a process seems to have ended. Any process may do this at
+any time. A process that still records notices it, and begins the entry again.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _UNFINISHED_SECONDS = 3600.0  # what a crash left of a write that was under way
 
 
 class File(NamedTuple):
-    """A file of an entry, as it was when it was looked at."""
+    """A file of an entry at the time of a listing."""
 
     modified: int  # ns
     path: Path
@@ -47,16 +47,16 @@ class File(NamedTuple):
 
 
 class Entry:
-    """What the spool holds of one experiment.
+    """The parts of one experiment that are in the spool.
 
     Attributes:
         repository: the URL that the experiment goes to.
-        identity: of the repository that it was begun in; None while that is not known.
-        record: the experiment as it began.
+        identity: the identity of the repository in which it began; None while that is unknown.
+        record: the experiment at its start.
         in_repository: whether the repository has the experiment's record.
-        owner: the process that records, or did so last.
-        abandoned: archive IDs whose checkpoint() was interrupted in this process, so nobody names them any more.
-        gone: whether a person removed the experiment meanwhile.
+        owner: the process that records, or that recorded last.
+        abandoned: archive IDs of checkpoint() calls that were interrupted in this process.
+        gone: whether somebody removed the experiment meanwhile.
     """
 
     def __init__(self, directory: Path, content: dict[str, Any]) -> None:
@@ -69,13 +69,13 @@ class Entry:
         self.owner: str = content.get("owner", "")
         self.abandoned: set[str] = set()
         self.gone = False
-        self._synced: set[File] = set()  # what is safe against a power cut
+        self._synced: set[File] = set()  # files that would survive a power cut
 
     @classmethod
     def create(
         cls, root: Path, record: Record, repository: str, *, in_repository: bool, identity: str | None = None
     ) -> Entry:
-        """Begin the entry of `record`, an experiment of the repository at that URL. Raises WriteError."""
+        """Begin the entry of `record`, an experiment of the repository at the URL `repository`. Raises WriteError."""
         content = {
             "repository": repository,
             "identity": identity,
@@ -104,7 +104,7 @@ class Entry:
     # What a run records
 
     def write_record(self, *, durable: bool = True) -> None:
-        """Write record.json whole, in a directory that only the user can read; not `durable`: `sync` comes soon."""
+        """Write record.json in a directory that only the user can read. Without `durable`, `sync` must follow soon."""
         content = {
             "repository": self.repository,
             "identity": self.identity,
@@ -118,23 +118,23 @@ class Entry:
                 replace_with(self.directory / "record.json", json.dumps(content).encode(), durable=durable)
                 return
             except OSError as error:
-                # Another process may just be closing or discarding the entry: then its directory comes and goes
+                # Another process may be closing or discarding the entry. Its directory can come and go then.
                 if left == 1 or not isinstance(error, (FileNotFoundError, FileExistsError)):
                     raise self._unwritable(error) from error
                 if left < _TRIES and self.directory.is_dir():
                     time.sleep(_STALE_SECONDS)  # it only seems to be there, to a file system that caches names
 
     def ensure(self) -> None:
-        """Begin the entry again if it was closed, because all was saved, or removed."""
+        """Begin the entry again if it was closed because all was saved, or if it was removed."""
         if not os.path.exists(os.path.join(self.directory, "record.json")):
             self.write_record()
 
     def append(self, line: dict[str, Any]) -> None:
-        """Add a line to this process's journal; once this returns, the line survives the process. Raises WriteError."""
+        """Add a line to this process's journal. After the return, the line survives the process. Raises WriteError."""
         for left in range(_TRIES, 0, -1):
             try:
                 journal.append(self.directory, line)
-                self.ensure()  # whoever closes an entry removes its record first, and then looks again
+                self.ensure()  # a process that closes an entry removes its record first, and then checks for new files
                 return
             except FileNotFoundError as error:
                 if left == 1:
@@ -144,23 +144,23 @@ class Entry:
                 raise self._unwritable(error) from error
 
     def begin(self) -> None:
-        """Say that this process is at work on this experiment, which another may have begun."""
+        """Mark this experiment as recorded by this process, even if another process began it."""
         if self.owner != process_name():
             self.owner = process_name()
             self.write_record(durable=False)
 
     def touch(self) -> None:
-        """Say that a process is at work on this experiment."""
-        with suppress(OSError):  # closed meanwhile, or the disk's trouble: it only saves work to know
+        """Mark this experiment as being recorded."""
+        with suppress(OSError):  # the entry was closed, or the disk has trouble; the mark only saves work
             os.utime(self.directory / "record.json")
 
     def rest(self) -> None:
-        """Say that this process is not at work on this experiment any more."""
+        """Mark this experiment as no longer recorded by this process."""
         with suppress(OSError):
             os.utime(self.directory / "record.json", (0, 0))
 
     def is_fresh(self) -> bool:
-        """Whether a process seems to be at work on this experiment. It only saves work to know."""
+        """Whether a process seems to be recording this experiment. The answer only saves work."""
         try:
             age = time.time() - (self.directory / "record.json").stat().st_mtime
         except OSError:
@@ -168,7 +168,7 @@ class Entry:
         return abs(age) < FRESH_SECONDS and not has_ended(self.owner)
 
     def sync(self, *, packs: bool) -> None:
-        """Make what this process has in its journals safe against a power cut, and `packs` that wait for a network."""
+        """Make this process's journals survive a power cut; with `packs`, the frozen files too."""
         waiting = {file for file in self._files(".jsonl") if journal.is_own(file.path)}
         waiting |= {*self._files("record.json"), *(self._files(*SUFFIXES) if packs else [])}
         for file in waiting - self._synced:
@@ -180,18 +180,18 @@ class Entry:
                     os.close(descriptor)
         self._synced = waiting
 
-    # What waits
+    # What waits to be sent
 
     def journals(self) -> list[Path]:
         """Return the journals of all processes, oldest first."""
         return [file.path for file in self._files(".jsonl")]
 
     def packs(self) -> list[Path]:
-        """Return the frozen files that wait, oldest first, those included that no checkpoint was seen to name."""
+        """Return the frozen files that wait, oldest first, including files that no checkpoint names yet."""
         return [file.path for file in self._files(*SUFFIXES)]
 
     def size(self) -> int:
-        """Return how many bytes of frozen files wait."""
+        """Return the number of bytes in frozen files that wait."""
         return sum(file.size for file in self._files(*SUFFIXES) if _UNNAMED not in file.path.name)
 
     def frozen(self, archive_id: str) -> Path | None:
@@ -199,11 +199,10 @@ class Entry:
         return next((path for path in self.packs() if owner_id(path) == archive_id), None)
 
     def pending(self) -> Changes:
-        """Return what all journals say, without taking anything."""
+        """Return the content of all journals, without taking them."""
         while True:
-            with suppress(
-                FileNotFoundError
-            ):  # taken meanwhile: it has another name, or its lines are in the repository
+            # A journal that was taken meanwhile has another name, or its lines are in the repository.
+            with suppress(FileNotFoundError):
                 return journal.read(self.journals())
 
     def take(self, *, others: bool) -> Taken:
@@ -211,7 +210,7 @@ class Entry:
         return journal.take(self.journals(), others=others)
 
     def set_aside(self, pack: Path) -> None:
-        """Say of frozen files that nobody named them yet. They are kept: whoever froze them may still do it."""
+        """Mark frozen files that no checkpoint names. They are kept, because their process may still name them."""
         if _UNNAMED not in pack.name:
             archive_id, _, suffix = pack.name.partition(".")
             with suppress(OSError):  # another recovery has done it
@@ -239,7 +238,7 @@ class Entry:
         return True
 
     def discard(self) -> None:
-        """Remove the entry with all it holds, its record last, and the spool if it was the last entry."""
+        """Remove the entry with all its files, the record last, and the spool if this was the last entry."""
         record = self.directory / "record.json"
         for file in self._files("") + self._files("", hidden=True):
             if file.path != record:
@@ -251,7 +250,7 @@ class Entry:
         return any(_UNNAMED not in file.path.name for file in self._files(".jsonl", *SUFFIXES))
 
     def _files(self, *suffixes: str, hidden: bool = False) -> list[File]:
-        """Return the files whose names end so, oldest first; they may vanish at any time."""
+        """Return the files with one of these suffixes, oldest first. They may vanish at any time."""
         found = []
         with suppress(FileNotFoundError), os.scandir(self.directory) as entries:
             for entry in entries:
@@ -282,7 +281,7 @@ def remove_unfinished(directory: Path, names: str = ".[0-9a-z]*") -> None:
 
 
 def prune(directory: Path) -> None:
-    """Remove an entry's directory, the spool and .keepsake, as far as they are empty."""
+    """Remove an entry's directory, the spool and .keepsake, each only if it is empty."""
     for path in (directory, directory.parent, directory.parent.parent):
         if path != directory and path.name not in ("spool", ".keepsake"):
             break
@@ -291,4 +290,4 @@ def prune(directory: Path) -> None:
         except FileNotFoundError:
             continue
         except OSError:
-            break  # something just came; other entries; a repository in .keepsake
+            break  # it holds a new file, other entries, or a repository in .keepsake

@@ -1,14 +1,13 @@
-"""Journals: what one process has recorded of one experiment, a line for each checkpoint or changed field.
+"""Journals: the records of one process about one experiment, a line for each checkpoint or changed field.
 
-A line is `!`, a line feed, one JSON object, a line feed. A full disk may keep only the beginning of it. It then has no
-line feed at its end, and the `!` of the next line spoils it. So a line counts when it is whole, and only then had
-checkpoint() returned.
+A line is `!`, a line feed, one JSON object, a line feed. A full disk may keep only the beginning of a line. The line
+then has no line feed at its end, and the `!` of the next line makes it invalid. A line counts only if it is complete,
+and checkpoint() returns only after that.
 
-No locks: those of files do not hold on network file systems, and those of threads may be held by what a signal handler
-interrupts, and then ends. Whoever wants the lines of a journal renames it first and reads it then. The writer looks
-after each line whether its journal is still where it was, and writes the line again if it is not. Whoever removes a
-journal looks once more whether it has grown. So a line can arrive twice, but not get lost. Merging by ID makes one of
-two.
+Journals need no locks. File locks are unreliable on network file systems. A signal handler may interrupt, and then end,
+a thread that holds a lock. A reader renames a journal first and reads it then. After each line the writer checks that
+its journal still has its name, and writes the line again if not. Before a journal is removed, its size is checked once
+more. So a line can arrive twice, but cannot get lost. Merging by ID removes duplicates.
 """
 
 from __future__ import annotations
@@ -40,13 +39,13 @@ def _after_fork() -> None:
 
 @dataclass
 class Changes:
-    """What journals say: fields of the experiment that changed, and checkpoints, oldest first."""
+    """The content of journals: changed fields of the experiment, and checkpoints, oldest first."""
 
     fields: Record = field(default_factory=dict)
     checkpoints: list[Record] = field(default_factory=list)
 
     def add(self, data: bytes) -> None:
-        """Add the whole lines of a journal."""
+        """Add the complete lines of a journal."""
         for line in data.split(b"\n")[:-1]:
             try:
                 entry = json.loads(line)
@@ -66,7 +65,7 @@ class Changes:
 
 @dataclass
 class Taken:
-    """Journals that were taken to be saved, and what they say."""
+    """Journals that were taken to be saved, and their content."""
 
     changes: Changes = field(default_factory=Changes)
     sizes: dict[Path, int] = field(default_factory=dict)  # journal → bytes that were read
@@ -93,9 +92,9 @@ def is_own(journal: Path) -> bool:
 
 
 def append(directory: Path, line: dict[str, Any]) -> None:
-    """Add a line to this process's journal in `directory`; once this returns, the line survives the process.
+    """Add a line to this process's journal in `directory`. After the return, the line survives the process.
 
-    Raises FileNotFoundError if the directory is not there, and other OSErrors if the line cannot be written.
+    Raises FileNotFoundError if the directory does not exist, and other OSErrors if the line cannot be written.
     """
     data = b"!\n" + json.dumps(line, separators=(",", ":")).encode() + b"\n"
     name = _process
@@ -113,7 +112,7 @@ def append(directory: Path, line: dict[str, Any]) -> None:
 def take(journals: list[Path], *, others: bool) -> Taken:
     """Take this process's journals, and with `others` those of all processes, and read them.
 
-    Each gets a name that no other ever has, so that what is dropped later is what was read here.
+    Each journal gets a unique name, so exactly the journals that were read here are dropped later.
     """
     taken = Taken()
     for journal in journals:
@@ -136,7 +135,7 @@ def read(journals: list[Path]) -> Changes:
 
 
 def _append(journal: str, data: bytes) -> bool:
-    """Append to the file at that path; False if it was renamed away meanwhile, and the line may not be seen."""
+    """Append to the file at that path; False if the file was renamed meanwhile, and a reader may miss the line."""
     descriptor = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
     try:
         if os.write(descriptor, data) != len(data):

@@ -1,7 +1,7 @@
-"""The spool: what is saved on this machine and not yet in a repository, an entry per experiment.
+"""Where the spool is: the directory for runs that are not yet in a repository, with an entry per experiment.
 
 SPOOL/<experiment id>/      an entry (entry.py)
-      repositories.json     the repositories that were used from here: URL → identity
+      repositories.json     the repositories that were used from this spool: URL → identity
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _REPOSITORIES = "repositories.json"
 
 
 def spool_root(directory: Path) -> Path:
-    """Return where new runs of a project directory are kept until they are in the repository.
+    """Return the directory that keeps new runs of a project until they are in the repository.
 
-    That is KEEPSAKE_SPOOL, else `.keepsake/spool` in the project directory. Where that cannot be written, it is in the
-    user's state directory. Raises WriteError if there is no such place.
+    It is KEEPSAKE_SPOOL, or else `.keepsake/spool` in the project directory. If that cannot be written, it is a
+    directory in the user's state directory. Raises WriteError if there is no such directory.
     """
     chosen = os.environ.get("KEEPSAKE_SPOOL")
     if chosen:
@@ -37,14 +37,14 @@ def spool_root(directory: Path) -> Path:
     elsewhere = _elsewhere(directory)
     if elsewhere is None:
         raise WriteError(
-            f"Cannot write to {usual}, and there is no other place for what waits to be saved. "
+            f"Cannot write to {usual}, and there is no other directory for runs that wait to be sent. "
             "Set KEEPSAKE_SPOOL to a directory that can be written."
         )
     return elsewhere
 
 
 def spool_roots(directory: Path) -> list[Path]:
-    """Return all places where runs of a project directory may be waiting."""
+    """Return all directories in which runs of a project may be waiting."""
     if os.environ.get("KEEPSAKE_SPOOL"):
         return [spool_root(directory)]
     elsewhere = _elsewhere(directory)
@@ -52,7 +52,7 @@ def spool_roots(directory: Path) -> list[Path]:
 
 
 def _can_write(path: Path) -> bool:
-    """Whether a directory can be written, or made by whoever may write the nearest one above it."""
+    """Whether a directory can be written, or can be created in the nearest existing directory above it."""
     while not path.exists() and path != path.parent:
         path = path.parent
     return os.access(path, os.W_OK | os.X_OK)
@@ -72,7 +72,7 @@ def entries(root: Path) -> Iterator[Entry]:
 
 
 def unnamed_files(root: Path) -> list[Path]:
-    """Return the frozen files in a spool that were set aside, also those in directories without an entry."""
+    """Return the frozen files in a spool that were set aside, including those in directories without an entry."""
     return [path for directory in _directories(root) for path in sorted(directory.glob("*.unnamed.*"))]
 
 
@@ -86,22 +86,22 @@ def sweep(root: Path) -> None:
 
 
 def _directories(root: Path) -> Iterator[Path]:
-    with suppress(OSError):  # there is no spool, or it is not ours to read
+    with suppress(OSError):  # the spool does not exist, or this user may not read it
         for name in sorted(os.listdir(root)):
             if valid_id(name):
                 yield root / name
 
 
 def known_identity(root: Path, url: str) -> str | None:
-    """Return the identity of the repository that was used at `url` from here before; None if none was."""
+    """Return the identity of the repository that this spool last used at `url`; None if it used none."""
     return _known(root).get(url)
 
 
 def remember_identity(root: Path, url: str, identity: str) -> None:
-    """Remember which repository is used at `url`, to notice if its disk is not mounted or another one is there."""
+    """Remember which repository is used at `url`, to notice later that it is missing or replaced."""
     known = _known(root)
     if known.get(url) != identity:
-        with suppress(OSError):  # a full disk: there is no need to know
+        with suppress(OSError):  # the disk is full; a run works without this note
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
             replace_with(root / _REPOSITORIES, json.dumps({**known, url: identity}, indent=1).encode())
 

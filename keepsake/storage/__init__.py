@@ -1,4 +1,4 @@
-"""Where a repository lives: a flat map from keys to bytes, on disk, S3 or Google Cloud Storage."""
+"""The storage of a repository: a flat map from keys to bytes, on disk, S3 or Google Cloud Storage."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _FORMS = "file://PATH for a folder, s3://BUCKET/ROOT for S3, gs://BUCKET/ROOT fo
 
 
 def open_storage(url: str, project_directory: str | os.PathLike[str] | None = None) -> Storage:
-    """Return the storage at `url`; nothing is contacted or created yet.
+    """Return the storage at `url`, without contacting a server or creating anything.
 
     A relative `file://` path is relative to `project_directory` (default: the working directory). Percent escapes
-    are decoded; `~` and `$VARIABLE` mean what they mean to a shell; `#` and `?` are ordinary characters.
-    Raises RepositoryConfigurationError, or its MissingExtra.
+    are decoded, `~` and `$VARIABLE` are expanded as by a shell, and `#` and `?` are ordinary characters.
+    Raises RepositoryConfigurationError, or its subclass MissingExtra.
     """
     url = redact_url(url)
     scheme, separator, rest = url.partition("://")
@@ -46,7 +46,7 @@ def _open_disk(url: str, path: str, project_directory: str | os.PathLike[str] | 
         path = path[1:]  # file:///C:/keepsake
     base = Path(project_directory or ".")
     if ("~" in path or "$" in path) and not os.path.isfile(base / path / "repository.json"):
-        path = expand(path)  # but Keepsake 0.4.2 makes directories of these names, and their runs stay in reach
+        path = expand(path)  # unless Keepsake 0.4.2, which expands nothing, made a repository of that name
     return DiskStorage(base / path)
 
 

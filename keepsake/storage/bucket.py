@@ -1,6 +1,6 @@
-"""The base of the storages in buckets: from single requests to the verbs of the contract, and from errors to advice.
+"""The base class of storage in buckets. It builds the contract on single requests, and advice on errors.
 
-A backend makes single requests with its SDK and explains the errors of its SDK. Everything else is here.
+A backend makes single requests with its SDK and explains its SDK's errors. Everything else is here.
 """
 
 from __future__ import annotations
@@ -28,44 +28,44 @@ from keepsake.storage.base import ObjectInfo, Storage, check_key
 _OF_OBJECTS = (DoesNotExist, PreconditionFailed)
 _WEB_PAGE = re.compile(rb"<(!doctype html|html)\b", re.IGNORECASE)
 _URL = re.compile(r"""\b(\w+://)(?:[^\s/'"<>]*@)?([^\s/?#'"<>]*)[^\s'"<>]*""")
-# Tags, Python's names of objects, targets of requests
+# Tags, representations of Python objects, and targets of requests.
 _NOISE = re.compile(r"<[^<>]*>|HTTPS?Connection(?:Pool)?\([^()]*\): |with url: \S+")
 
 
 def refuse_web_page(status: int, body: bytes) -> None:
-    """Raise Unexpected if an answer is a web page, unless the SDK is going to try again."""
+    """Raise Unexpected if an answer is a web page, unless the SDK will try again."""
     if status < 500 and status not in (408, 429) and _WEB_PAGE.search(body[:512]):
         raise network.Unexpected("a web page")
 
 
 def origin(text: str) -> str:
-    """Return a URL, or a text with URLs, with no more of each than may be printed: its scheme, host and port."""
+    """Return a text with each URL cut to its scheme, host and port, because the rest may be secret."""
     return _URL.sub(r"\1\2", text)
 
 
 def one_line(text: str) -> str:
-    """Return what an SDK says as one readable line without the addresses of single requests."""
+    """Return an SDK's message as one readable line, without the addresses of single requests."""
     text = _NOISE.sub(" ", origin(text))
     text = " ".join(text.split()).rstrip(".: ")
     return f"{text[:200]}…" if len(text) > 200 else text
 
 
 class Trouble(NamedTuple):
-    """What an error of an SDK means."""
+    """The meaning of an SDK's error."""
 
     reason: str
-    advice: str | None = None  # None: it may pass
-    kind: type[KeepsakeError] | None = None  # None: ReadError or WriteError, by what was being done
+    advice: str | None = None  # None: the trouble may be temporary
+    kind: type[KeepsakeError] | None = None  # None: ReadError or WriteError, depending on the operation
 
 
 class BucketStorage(Storage):
-    """Objects of a bucket whose names begin with `root/`. A name is the root and a key."""
+    """Objects of a bucket whose names begin with `root/`. A name consists of the root and a key."""
 
     seconds_between_writes = 1.0
     cloud: str  # its name in messages
-    batch: int  # names, the most that one request deletes
-    settings: str  # where its SDK is set up
-    unreachable: tuple[type[Exception], ...]  # errors of requests that no server has answered
+    batch: int  # the most names that one request deletes
+    settings: str  # where the user sets up the SDK
+    unreachable: tuple[type[Exception], ...]  # errors of requests that no server answered
 
     def __init__(self, scheme: str, bucket: str, root: str) -> None:
         self.url = f"{scheme}://{bucket}/{root}".rstrip("/").replace("%", "%25")
@@ -74,9 +74,9 @@ class BucketStorage(Storage):
         self._endpoint = ""
         with self._errors("open"):
             self._connect()
-        network.threads(), network.movers()  # none can be started while the interpreter exits
+        network.threads(), network.movers()  # early, because no thread can start while the interpreter exits
 
-    # What a backend does with its SDK. Any exception may come out
+    # What a backend does with its SDK. These methods may raise any exception.
 
     @abstractmethod
     def _connect(self) -> None:
@@ -93,29 +93,29 @@ class BucketStorage(Storage):
 
     @abstractmethod
     def _upload(self, name: str, first: bytes, source: BinaryIO) -> None:
-        """Stream up `first` and the rest of `source`; the source's errors come out as they are, others explained."""
+        """Upload `first` and the rest of `source`. Errors of the source pass unchanged; others are explained."""
 
     @abstractmethod
     def _page(self, prefix: str, after: str, token: str | None) -> network.Page: ...
 
     @abstractmethod
     def _delete_batch(self, names: Sequence[str]) -> dict[str, Exception]:
-        """Delete by one request; return what has not been deleted and why."""
+        """Delete by one request; return the names that were not deleted, with the reasons."""
 
     @abstractmethod
     def _delete_one(self, name: str) -> None: ...
 
     @abstractmethod
     def _make_bucket(self) -> None:
-        """Create the bucket unless it is there or may not be seen."""
+        """Create the bucket unless it exists, or these credentials may not see it."""
 
     @abstractmethod
     def _ask(self) -> None:
-        """Make a small request for the date of its answer, which may be a refusal."""
+        """Make a small request. Its answer, even a refusal, carries the server's date."""
 
     @abstractmethod
     def _explain(self, error: Exception) -> Trouble:
-        """Return what an error of the SDK means."""
+        """Return the meaning of an SDK's error."""
 
     # The contract
 
@@ -186,13 +186,13 @@ class BucketStorage(Storage):
     def _try_batch(self, names: Sequence[str]) -> dict[str, Exception]:
         try:
             return self._delete_batch(names)
-        except Exception as error:  # noqa: BLE001 - many servers know no batches, and say so in many ways
+        except Exception as error:  # noqa: BLE001 - servers without batches refuse them in many ways
             return dict.fromkeys(names, error)
 
     def _try_one(self, name: str) -> tuple[str, Exception | None]:
         try:
             self._delete_one(name)
-        except Exception as error:  # noqa: BLE001 - everything is tried
+        except Exception as error:  # noqa: BLE001 - every object is tried
             return name, error
         return name, None
 
@@ -221,11 +221,11 @@ class BucketStorage(Storage):
         return f"{self.url}/{name[len(self._root) :]}".rstrip("/")
 
     def _changed(self, name: str) -> PreconditionFailed:
-        return PreconditionFailed(f"{self._place(name)} was written by somebody else.")
+        return PreconditionFailed(f"Another process wrote {self._place(name)} first. Read it again.")
 
     @contextmanager
     def _errors(self, verb: str, name: str = "") -> Iterator[None]:
-        """Let only errors of Keepsake out, whatever the SDK raises: it raises much when a server answers nonsense."""
+        """Turn all errors of the SDK into errors of Keepsake. A server's nonsense makes an SDK raise anything."""
         try:
             yield
         except KeepsakeError:
@@ -240,7 +240,7 @@ class BucketStorage(Storage):
             return DoesNotExist(f"{place} does not exist.")
         if kind is PreconditionFailed and verb == "write":
             return self._changed(name)
-        if kind is DoesNotExist and advice:  # the request named no object, so the bucket is missing
+        if kind is DoesNotExist and advice:  # the request was not about an object, so the bucket is missing
             kind = MissingBucket
         if verb == "open" and kind is None:  # no server has answered yet
             reason, advice, kind = one_line(str(error)), f"Check {self.settings}.", RepositoryConfigurationError
@@ -253,9 +253,9 @@ class BucketStorage(Storage):
     def _not_understood(self, error: Exception) -> Trouble:
         """Explain an error that no SDK should raise."""
         if isinstance(error, network.Unexpected):
-            reason = f"The server answered with {error}, which {self.cloud} never does"
+            reason = f"The server answered with {error}, and {self.cloud} never does that"
         else:
-            reason = f"The server's answer is not one of {self.cloud} ({type(error).__name__}: {one_line(str(error))})"
+            reason = f"{self.cloud} does not answer like this server ({type(error).__name__}: {one_line(str(error))})"
         return Trouble(
             reason,
             f"Check whether {self._endpoint} is the right server, and whether a proxy or a login page is in between.",

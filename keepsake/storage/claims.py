@@ -1,16 +1,16 @@
-"""Who may write the next version of an object on a disk.
+"""Claims: the right to write the next version of an object on a disk.
 
-A writer that replaces a certain version of an object first claims that version, under a name made of both, which only
-one can have. A claim says which file is to become the next version. So whoever finds a claim that stays finishes the
-work: it moves that file into place. A file can be moved only once, and its name is never used again. So a writer that
-was stopped at any moment, however long, finds its file gone and harms nobody.
+A writer that replaces a certain version of an object first claims that version. The claim's name is made from the key
+and the version, so only one writer can have it. The claim names the temporary file that will become the next version.
+Another writer that finds an old claim finishes the work: it moves that file into place. A file can be moved only once,
+and its name is never used again. A writer that was stopped, however long, finds its file gone and does no harm.
 
-A claim whose file is gone while the object is still that version is void: its writer gave up. Then the next number
-counts. Claims are removed once the object has another version, because no version comes back.
+A claim is void if its file is gone while the object still has that version: its writer gave up. The claim with the next
+number counts then. Claims are removed once the object has another version, because a version never comes back.
 
-A claim is a symbolic link that leads nowhere anybody looks: it is made with its content at once, which lasts on every
-network file system. Where there are no such links, it is a file, empty for the moment until it is written. One that
-stays empty is void. No clock of another machine matters, and no lock of the operating system's.
+A claim is a dangling symbolic link: it gets its content at the moment it is made, on every network file system. Where
+symbolic links are missing, it is a file, and empty until it is written. A claim that stays empty is void. The scheme
+depends neither on the clocks of other machines nor on locks of the operating system.
 """
 
 from __future__ import annotations
@@ -28,46 +28,46 @@ from keepsake.storage.base import TEMPORARY
 from keepsake.storage.reading import WINDOWS
 from keepsake.storage.writing import CREATE, replace, write_all
 
-PATIENCE = 2.0  # seconds that a claim is left to its writer, which needs some milliseconds
+PATIENCE = 2.0  # seconds that a writer has to finish; it needs some milliseconds
 _POLL = 0.01  # seconds
-_VOID = ""  # what a claim is for that was left empty
-_LATE = "/"  # what one is for that was empty for so long that others may have passed it over
+_VOID = ""  # the file of a claim that stayed empty
+_LATE = "/"  # the file of a claim that was empty so long that others may have skipped it
 _VERSION = re.compile(r"[0-9a-f-]+")
 _TAKEN = (FileExistsError, PermissionError) if WINDOWS else FileExistsError
 
 
 class Wanted(NamedTuple):
-    """The version of an object that is to be replaced; None stands for an object that does not exist."""
+    """The version of an object to replace; None stands for an object that does not exist."""
 
     root: str  # of the repository
     key: str
     version: str | None
 
     def claim(self, number: int) -> str:
-        """Return the path of a claim."""
+        """Return the path of the claim with that number."""
         name = self.key.encode()
         checksums = f"{zlib.crc32(name):08x}{zlib.adler32(name):08x}"
         return f"{self.root}/.{checksums}-{self.version or 'new'}.{number}{TEMPORARY}"
 
     def finish(self, file: str) -> None:
-        """Publish what somebody else began to, or see to it that it never will be."""
+        """Publish another writer's file, or make sure that it never will be published."""
         directory, _, name = file.rpartition("/")
         if not name.endswith(TEMPORARY) or directory not in ("", self.key.rpartition("/")[0]):
-            return  # whoever may write there could have made the claim
+            return  # anybody with write access can forge a claim, so only temporary files are moved
         try:
             replace(f"{self.root}/{file}", f"{self.root}/{self.key}")
         except FileNotFoundError:
-            pass  # it is done, or given up
+            pass  # its writer, or another helper, has finished or given up
         except OSError:
             with suppress(FileNotFoundError):
                 os.unlink(f"{self.root}/{file}")
 
 
 def claim(wanted: Wanted, temporary: str, is_current: Callable[[], bool]) -> tuple[bool, list[str]]:
-    """Try to claim a version for a file; return whether it may be published, and the claims up to ours.
+    """Try to claim a version for a file; return whether the file may be published, and the claims up to this one.
 
-    It may not if the object is another version now, or if claiming took so long that others may have passed the claim
-    over. Whoever has claimed the version before has some time to finish, and is helped after that.
+    It may not if the object has another version now, or if claiming took so long that others may have skipped the
+    claim. A writer with an earlier claim has some time to finish. After that this one finishes its work.
     """
     claims: list[str] = []
     if wanted.version is not None and not _VERSION.fullmatch(wanted.version):
@@ -94,7 +94,7 @@ def claim(wanted: Wanted, temporary: str, is_current: Callable[[], bool]) -> tup
 
 
 def _make(claim: str, file: str) -> str | None:
-    """Claim a version for `file`, and return the file that it is claimed for now. None: it is to be tried again."""
+    """Claim a version for `file`, and return the file that it is claimed for now. None: try again."""
     begun = time.monotonic()
     try:
         os.symlink(file, claim)
@@ -102,7 +102,7 @@ def _make(claim: str, file: str) -> str | None:
     except FileExistsError:
         return _read(claim)
     except (OSError, NotImplementedError):
-        pass  # no such links here
+        pass  # this file system has no symbolic links
     try:
         fd = os.open(claim, CREATE, 0o666)
     except _TAKEN:
@@ -115,13 +115,13 @@ def _make(claim: str, file: str) -> str | None:
 
 
 def _read(claim: str) -> str | None:
-    """Return the file that a claim is for. None: the claim was removed meanwhile."""
+    """Return the file that a claim names. None: the claim was removed meanwhile."""
     try:
         return os.readlink(claim)
     except FileNotFoundError:
         return None
     except OSError:
-        pass  # a file
+        pass  # the claim is a file
     deadline = time.monotonic() + PATIENCE
     while True:
         try:

@@ -1,7 +1,7 @@
 """Storage in a directory of the local disk or of a network file system.
 
-Half-written files and claims never lie beside the finished objects but at the repository's top, because Keepsake 0.4.2
-reads every file it finds among the metadata, whatever its name.
+Unfinished files and claims lie at the repository's top, never beside finished objects, because Keepsake 0.4.2 reads
+every file among the metadata, whatever its name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from keepsake.util.files import sync
 
 _BLOCK = 1 << 20  # bytes
 _REMEMBERED = 1000  # objects
-# What can be wrong with one file while the others are fine
+# Errors that concern one file while the others are fine.
 _OF_ONE_FILE = {errno.EACCES, errno.EPERM, errno.ELOOP, errno.EINVAL, errno.EIO, errno.ENXIO, errno.ENAMETOOLONG}
 
 Publish = Callable[[str, str, str], None]  # (temporary file, target, etag)
@@ -41,7 +41,7 @@ class DiskStorage(Storage):
         self.url = "file://" + self._root.replace("%", "%25")
         self._clock = writing.Clock()
         self._apart: set[str] = set()  # directories to which nothing can be renamed from the root
-        self._contents: dict[str, tuple[str, int]] = {}  # key → etag, hash of the content that it had
+        self._contents: dict[str, tuple[str, int]] = {}  # key → etag and hash of its content
 
     # Reading
 
@@ -82,7 +82,7 @@ class DiskStorage(Storage):
             return key, str(error).encode(), UNREADABLE
 
     def _remember(self, key: str, etag: str, data: bytes) -> None:
-        """Note what a version holds: a file system that caches names may tell a new file by an old one's status."""
+        """Remember what a version holds, because a file system that caches names may report a stale status."""
         if len(self._contents) >= _REMEMBERED:
             self._contents.clear()
         self._contents[key] = etag, hash(data)
@@ -101,11 +101,11 @@ class DiskStorage(Storage):
                 yield from self._walk(path, info.key)
 
     def _info(self, prefix: str, status_of: Callable[[str], os.stat_result], name: str) -> ObjectInfo | None:
-        """What to say of an entry, if anything; a directory's key ends in a slash, by which it sorts as its keys do."""
+        """Return an entry's info; None if it is gone. A directory's key ends in a slash, to sort as its keys do."""
         key = prefix + name
         try:
             status = status_of(name)
-        except ABSENT:  # a link that leads nowhere, or a file that was deleted meanwhile
+        except ABSENT:  # a dangling link, or a file that was deleted meanwhile
             return ObjectInfo(key, 0, UNREADABLE, 0.0) if os.path.islink(self._path(key)) else None
         except OSError as error:
             if _is_of_one_file(error):
@@ -143,13 +143,13 @@ class DiskStorage(Storage):
             _replace(str(path), target)
         except OSError:
             if os.path.lexists(path):
-                return False  # writing the file anew needs less of the file system, or says what is wrong
+                return False  # an ordinary upload needs fewer permissions, or explains the error
             raise
         writing.sync_directory(target)
         return True
 
     def _adapt(self, path: Path, target: str) -> bool:
-        """Make a file what a new one for `target` would be, and durable, if that is possible."""
+        """Give a file the attributes of a new file for `target`, and make it durable; return whether that worked."""
         fd, temporary = self._create(target)
         try:
             if not writing.become_like(path, os.fstat(fd), temporary):
@@ -160,7 +160,7 @@ class DiskStorage(Storage):
         fd = os.open(path, reading.FLAGS | os.O_RDWR)
         try:
             with suppress(OSError):
-                os.utime(path)  # to the disk's time
+                os.utime(path)  # sets the disk's own time
             writing.stamp(fd, str(path), os.fstat(fd).st_mtime_ns)
             sync(fd)
         finally:
@@ -173,13 +173,14 @@ class DiskStorage(Storage):
             try:
                 os.unlink(path)
             except ABSENT:
-                pass  # that is what is wanted
+                pass  # it is gone already
             except OSError as error:
                 if not os.path.isdir(path):  # macOS refuses a directory with a PermissionError
                     failed.append((key, error))
         if failed:
             listing = "\n".join(f"{self.url}/{key}: {error.strerror}" for key, error in failed)
-            raise WriteError(f"Could not delete {len(failed)} files. Check who owns them:\n{listing}") from failed[0][1]
+            count = f"{len(failed)} file{'s' if len(failed) > 1 else ''}"
+            raise WriteError(f"Could not delete {count}. Check the owners:\n{listing}") from failed[0][1]
 
     def ensure_writable(self) -> None:
         with self._errors("write", ""):
@@ -229,7 +230,7 @@ class DiskStorage(Storage):
     def _create(self, target: str) -> tuple[int, str]:
         """Open a new temporary file that can be renamed to `target`.
 
-        The root must be there: a disk that is not mounted is not made up for by a directory in its place.
+        The root must exist. It is not created here, because its disk may only be unmounted.
         """
         parent = os.path.dirname(target)
         root = os.stat(self._root)
@@ -238,48 +239,48 @@ class DiskStorage(Storage):
         except FileNotFoundError:
             writing.make_directories(parent, root)
             device = os.stat(parent).st_dev
-        # A folder of the repository may be a link to another disk, or a mount that looks like the same disk
+        # A folder of the repository may be a link to another disk, or a mount that looks like the same disk.
         directory = self._root if root.st_dev == device and parent not in self._apart else parent
         path = f"{directory}/.{os.urandom(8).hex()}{TEMPORARY}"
         fd = os.open(path, writing.CREATE, 0o666)
         writing.share(path, root)
         return fd, path
 
-    # Conditions (storage/claims.py says how they are kept)
+    # Conditions (see storage/claims.py)
 
     def _link(self, key: str, temporary: str, target: str, etag: str) -> None:
-        """Publish under a name that must be new."""
+        """Publish a file under a name that must be new."""
         try:
             os.link(temporary, target)
         except FileExistsError as error:
-            # NFS may have made the link and lost the answer
+            # NFS may have made the link and lost the answer.
             if not self._is(key, etag):
-                raise PreconditionFailed(f"{self.url}/{key} exists already.") from error
+                raise PreconditionFailed(f"{self.url}/{key} exists already. Read it again.") from error
         except OSError as error:
             if error.errno == errno.EXDEV and os.path.dirname(temporary) != os.path.dirname(target):
-                raise  # the file is written beside its target then
-            # There are no hard links here; whatever else is wrong shows again
+                raise  # the caller then writes the file beside its target
+            # This file system has no hard links. Any other trouble appears again below.
             self._replace_if(key, None, temporary, target, etag)
 
     def _replace_if(self, key: str, version: str | None, temporary: str, target: str, etag: str) -> None:
-        """Publish if the object is a certain version, or does not exist (None), and nobody publishes in between."""
+        """Publish if the object still has that version (None: does not exist), with no other writer in between."""
         wanted = claims.Wanted(self._root, key, version)
         claimed, made = claims.claim(wanted, temporary, lambda: self._is(key, version))
         done = claimed and self._is(key, version)
         if done:
             try:
                 _replace(temporary, target)
-            except FileNotFoundError:  # somebody else has finished this
+            except FileNotFoundError:  # another writer has finished this one's work
                 done = self._is(key, etag)
         writing.unlink(temporary)
-        if done or not self._is(key, version):  # otherwise the claims are void, and count
+        if done or not self._is(key, version):  # otherwise they must stay, as void claims
             for claim in made:
                 writing.unlink(claim)
         if not done:
             raise self._changed(key)
 
     def _is(self, key: str, version: str | None) -> bool:
-        """Whether an object is a certain version, or does not exist (None), by what the open file says and holds."""
+        """Whether an object has that version (None: does not exist), by the open file's status and content."""
         path = self._path(key)
         if version is None:
             return not os.path.lexists(path)
@@ -297,16 +298,16 @@ class DiskStorage(Storage):
             os.close(fd)
 
     def _changed(self, key: str) -> PreconditionFailed:
-        return PreconditionFailed(f"{self.url}/{key} was changed by somebody else.")
+        return PreconditionFailed(f"Another process changed {self.url}/{key}. Read it again.")
 
-    # The clock, and what crashes leave
+    # The clock, and the remains of crashes
 
     def now(self) -> float:
-        """The clock by which the disk's system, or its file server, stamps files: those of all machines compare."""
+        """Return the time by the clock that stamps files: the file server's, or this machine's for its own disk."""
         now = self._clock.now()
         if now is None:
-            with suppress(OSError):  # who may only read goes by the local clock
-                # Of a disk of this machine that is the same clock, and reading need not make a file
+            with suppress(OSError):  # without write access the local clock must do
+                # A disk of this machine has the local clock, so reading need not create a file.
                 if self._clock.is_known or not writing.is_on_own_disk(self._root):
                     self._look_at_clock()
             now = self._clock.now()
@@ -321,7 +322,7 @@ class DiskStorage(Storage):
             writing.unlink(temporary)
 
     def leftovers(self) -> Iterator[ObjectInfo]:
-        """Yield them in an order in which they can be removed: files before the claims that speak of them."""
+        """Yield leftovers in a safe order of removal: files before the claims that name them."""
         yield from sorted(self._leftovers(), key=lambda info: info.key.rpartition("/")[2].count("-"))
 
     def _leftovers(self) -> Iterator[ObjectInfo]:
@@ -332,14 +333,14 @@ class DiskStorage(Storage):
                     with suppress(FileNotFoundError):  # finished meanwhile
                         status = os.lstat(path)
                         relative = os.path.relpath(path, self._root)
-                        # The mtime may be what the clock of the machine that is writing it says
+                        # The mtime may come from the clock of the machine that writes the file.
                         modified = max(status.st_mtime, status.st_ctime)
                         yield ObjectInfo(relative, status.st_size, etag_of(status), modified)
 
     def remove_leftover(self, leftover: ObjectInfo) -> None:
         path = os.path.join(self._root, leftover.key)
         with self._errors("write", leftover.key), suppress(FileNotFoundError):
-            if etag_of(os.lstat(path)) == leftover.etag:  # whoever writes it may still be at work
+            if etag_of(os.lstat(path)) == leftover.etag:  # if it has changed, its writer is still at work
                 os.unlink(path)
 
     # Names and errors
@@ -361,11 +362,11 @@ class DiskStorage(Storage):
             return DoesNotExist(f"{name} does not exist.")
         hint = ""
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            hint = " Free some space and try again; what was saved before is untouched."
+            hint = " Free some space and try again. Everything saved before is untouched."
         elif isinstance(error, FileNotFoundError):
-            hint = " The repository's directory is not there: is its disk mounted?"
+            hint = " The repository's directory is missing. Check whether its disk is mounted."
         elif isinstance(error, PermissionError):
-            hint = f" Check who owns it and whether you may {verb} there."
+            hint = f" Check its owner and your permission to {verb} there."
         return kind(f"Could not {verb} {name}: {error.strerror or error}.{hint}")
 
 

@@ -33,10 +33,10 @@ from keepsake.storage import network
 from keepsake.storage.base import ObjectInfo
 from keepsake.storage.bucket import BucketStorage, Trouble, one_line, origin, refuse_web_page
 
-_PAGE = 1000  # objects, the most that one answer lists
+_PAGE = 1000  # the most objects that one answer lists
 _LISTED = "kind,items(name,size,generation,updated),nextPageToken"
 _DELETED = (200, 204, 404)
-_READS = 3  # of an object that is rewritten while it is read
+_READS = 3  # attempts to read an object that is rewritten meanwhile
 _PATIENCE: dict[str, Any] = {
     "timeout": (5, 20),  # seconds to connect and to wait for bytes
     "retry": DEFAULT_RETRY.with_timeout(30).with_delay(initial=0.2, maximum=4, multiplier=2),
@@ -47,12 +47,12 @@ _LOG_IN = (
     "GOOGLE_APPLICATION_CREDENTIALS_JSON to its text."
 )
 _RIGHTS = "These credentials may not do that. They need the role Storage Object User (roles/storage.objectUser)."
-_NO_BUCKET = "There is no such bucket: check its spelling. A missing one is created when the first experiment is."
+_NO_BUCKET = "The bucket does not exist. Check its spelling. The first experiment creates a missing bucket."
 _CLOCK = "This machine's clock is probably wrong. Set it and try again."
-_TLS = "The server's certificate is not trusted; for a private one, set REQUESTS_CA_BUNDLE to the file with it."
+_TLS = "The server's certificate is not trusted. For a private one, set REQUESTS_CA_BUNDLE to the file with it."
 _PROXY = "Check the proxy that HTTPS_PROXY or HTTP_PROXY names."
 _HOST = "Write STORAGE_EMULATOR_HOST as http://localhost:4443."
-_PROJECT = "Set GOOGLE_CLOUD_PROJECT to the project that the new bucket is to belong to."
+_PROJECT = "Set GOOGLE_CLOUD_PROJECT to the project of the new bucket."
 
 
 class GCSStorage(BucketStorage):
@@ -65,20 +65,20 @@ class GCSStorage(BucketStorage):
 
     def __init__(self, bucket: str, root: str) -> None:
         self._bucket_name = bucket
-        self._answer = threading.local()  # the headers of the thread's last answer, which the SDK keeps to itself
+        self._answer = threading.local()  # the headers of the thread's last answer; the SDK does not return them
         super().__init__("gs", bucket, root)
 
     def _connect(self) -> None:
         self._client: Any = _client()
         self._bucket: Any = self._client.bucket(self._bucket_name)
         self._endpoint = origin(self._client.api_endpoint)
-        # It would look the bucket up behind our back, which needs more rights and a thread
+        # The SDK's cache would look the bucket up in the background. That takes more permissions and a thread.
         self._client._bucket_metadata_cache = None
         session = self._client._http
         session.hooks["response"].append(self._look_at)
         for scheme in ("https://", "http://"):
             session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=network.AT_ONCE))
-        # Looking through the whole environment before each request takes a third of the time that a request takes
+        # Reading the whole environment before each request would take a third of a request's time.
         session.proxies = requests.utils.get_environ_proxies(self._client.api_endpoint)
         session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         session.trust_env = False
@@ -87,7 +87,7 @@ class GCSStorage(BucketStorage):
         """Look at an answer before the SDK does."""
         self._answer.headers = response.headers
         self._clock.note(response.headers.get("Date"))
-        # The SDK leaves the text of an error unread, so that the connection would be lost
+        # The SDK leaves the text of an error unread, and the connection would be lost.
         if response.status_code >= 400 or "text/html" in response.headers.get("Content-Type", ""):
             refuse_web_page(response.status_code, response.content)
 
@@ -99,7 +99,7 @@ class GCSStorage(BucketStorage):
             data = blob.download_as_bytes(raw_download=True, **_PATIENCE)
             if generation := self._answer.headers.get("X-Goog-Generation"):
                 return data, generation
-            blob.reload(**_PATIENCE)  # the server, an emulator, has left it out
+            blob.reload(**_PATIENCE)  # an emulator may omit the generation
             digest = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
             if blob.generation and blob.md5_hash in (None, digest):
                 return data, str(blob.generation)
@@ -142,17 +142,17 @@ class GCSStorage(BucketStorage):
 
     def _put(self, name: str, data: bytes, if_absent: bool, if_match: str | None) -> str:
         blob = self._bucket.blob(name)
-        if if_match is not None and not (if_match.isdigit() and int(if_match)):  # 0 would mean: if absent
+        if if_match is not None and not (if_match.isdigit() and int(if_match)):  # 0 would mean "if absent"
             raise self._changed(name)
         condition = 0 if if_absent else int(if_match) if if_match is not None else None
         blob.upload_from_string(data, if_generation_match=condition, **_PATIENCE)
         if not blob.generation:
-            raise network.Unexpected("no generation of what was written")
+            raise network.Unexpected("no generation of the new object")
         return str(blob.generation)
 
     def _upload(self, name: str, first: bytes, source: BinaryIO) -> None:
         blob = self._bucket.blob(name)
-        blob.chunk_size = 2 * network.PART  # of a resumable upload, whose parts cannot be sent in parallel
+        blob.chunk_size = 2 * network.PART  # large, because a resumable upload cannot send parts in parallel
         body = _Body(first, source)
         try:
             with self._errors("write", name):
@@ -182,11 +182,11 @@ class GCSStorage(BucketStorage):
             self._bucket.blob(name).delete(**_PATIENCE)
 
     def _make_bucket(self) -> None:
-        # Who may write objects need not be allowed to see the bucket; and somebody else may be quicker to make it
+        # Credentials that may write objects need not be allowed to see the bucket. Another process may create it first.
         with suppress(api.Forbidden, api.Conflict):
             if not self._bucket.exists(**_PATIENCE):
                 if self._client.project is None:
-                    raise RepositoryConfigurationError(f"There is no bucket {self._bucket.name}. {_PROJECT}")
+                    raise RepositoryConfigurationError(f"The bucket {self._bucket.name} does not exist. {_PROJECT}")
                 self._client.create_bucket(self._bucket, **_PATIENCE)
 
     # Errors
@@ -209,7 +209,7 @@ class GCSStorage(BucketStorage):
 
 
 def _reason(error: Exception) -> str:
-    """Return what the server, or else the network, says."""
+    """Return the server's message, or else the network's."""
     response: Any = getattr(error, "response", None)
     if isinstance(response, requests.Response):
         try:
@@ -224,7 +224,7 @@ def _reason(error: Exception) -> str:
 
 
 def _advice(error: Exception, text: str) -> str | None:
-    """Return what to do about an error that will not go away by itself."""
+    """Return advice on an error that does not pass by itself."""
     if isinstance(error, auth.RefreshError) and ("short-lived" in text or "issued in the future" in text):
         return _CLOCK
     if isinstance(error, api.Unauthorized | auth.DefaultCredentialsError | auth.RefreshError):
@@ -239,15 +239,15 @@ def _advice(error: Exception, text: str) -> str | None:
 
 
 def _seconds(updated: str) -> float:
-    """Return a time as the server writes it in Unix seconds."""
+    """Return a time in the server's spelling as Unix seconds."""
     try:
         return datetime.fromisoformat(updated.replace("Z", "+00:00")).timestamp()
-    except ValueError:  # before Python 3.11, unless there are as many digits as it likes
+    except ValueError:  # Python before 3.11 accepts only 3 or 6 digits of a second
         return float(DatetimeWithNanoseconds.from_rfc3339(updated).timestamp())  # type: ignore[no-untyped-call]
 
 
 class _Body:
-    """What a resumable upload reads: `first`, then `source`; in full parts, so that only the last one is short."""
+    """The stream that a resumable upload reads: `first`, then `source`, in full parts except for the last."""
 
     def __init__(self, first: bytes, source: BinaryIO) -> None:
         self._first, self._source, self._position = first, source, 0
@@ -279,7 +279,8 @@ def _client() -> Any:
             credentials = service_account.Credentials.from_service_account_info(key)  # type: ignore[no-untyped-call]
         except (ValueError, TypeError, AttributeError) as error:
             raise RepositoryConfigurationError(
-                "GOOGLE_APPLICATION_CREDENTIALS_JSON is not the text of a service account's key."
+                "GOOGLE_APPLICATION_CREDENTIALS_JSON is not the text of a service account's key. Set it to the whole "
+                "content of the JSON key file."
             ) from error
         return storage.Client(project=project or key.get("project_id"), credentials=credentials)
     credentials, found = google.auth.default()

@@ -1,4 +1,4 @@
-"""Many requests to a server, or to a disk that waits: jobs in parallel, listings by pages, contents by ranges."""
+"""Many requests to a server or a slow disk: jobs in parallel, listings by pages, contents by ranges."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from keepsake.util.workers import Workers
 
 T = TypeVar("T")
 
-AT_ONCE = 32  # requests for what is small
+AT_ONCE = 32  # requests for small objects
 
 
 @functools.cache
 def threads() -> Workers:
-    """The threads for small requests. They serve all storages of the process and start with the first one."""
+    """Return the threads for small requests. They serve all storages of the process and start with the first one."""
     return Workers(AT_ONCE)
 
 
 @functools.cache
 def movers() -> Workers:
-    """The threads for the parts of large objects. They are few: each keeps the memory of the largest part it held."""
+    """Return the threads for parts of large objects: only a few, because each keeps the memory of its largest part."""
     return Workers(6)
 
 
@@ -39,7 +39,7 @@ class Clock:
     """A server's clock, known from the dates of its answers."""
 
     def __init__(self) -> None:
-        self.offset: float | None = None  # seconds that it is ahead of ours
+        self.offset: float | None = None  # seconds that it is ahead of this machine's clock
         self._noted = 0.0
 
     def note(self, date: str | None) -> None:
@@ -49,16 +49,16 @@ class Clock:
         now = time.time()
         if date and not 0 <= now - self._noted < 5:
             with suppress(ValueError):
-                self.offset = parsedate_to_datetime(date).timestamp() + 0.5 - now  # the date is cut to a second
+                self.offset = parsedate_to_datetime(date).timestamp() + 0.5 - now  # the date has whole seconds
                 self._noted = now
 
     def now(self) -> float:
-        """The time by the server's clock as far as it is known, in Unix seconds."""
+        """Return the time by the server's clock, as far as it is known, in Unix seconds."""
         return time.time() + (self.offset or 0.0)
 
 
 def in_parallel(jobs: Iterable[Callable[[], T]]) -> Iterator[T]:
-    """Yield the results of `jobs` as they come, with some under way; further jobs are taken as needed."""
+    """Yield the results of `jobs` as they arrive. Some jobs run at once; further jobs are taken as needed."""
     pending = iter(jobs)
     done: SimpleQueue[Future[T]] = SimpleQueue()
     running: set[Future[T]] = set()
@@ -83,26 +83,26 @@ class Page(NamedTuple):
 
     objects: list[ObjectInfo]
     more: bool  # whether there are objects after these
-    token: str | None  # by which the server knows the next page
+    token: str | None  # the server's name for the next page
 
 
-# Return the page that a token names; without one, the first page of the objects whose keys lie after a key ("": all)
+# Returns the page that a token names; without a token, the first page of the objects whose keys follow a key ("": all).
 GetPage = Callable[[str, "str | None"], Page]
 
 
 class Unexpected(Exception):
-    """An answer that an SDK accepts but that its cloud never gives. The text names it: `a web page`."""
+    """An SDK accepted an answer that its cloud never gives. The text names the answer: `a web page`."""
 
 
 class _Repeats(Exception):
-    """A page holds keys that an earlier page held, or keys out of order."""
+    """A page repeats keys of an earlier page, or its keys are out of order."""
 
 
 def list_pages(get_page: GetPage, prefix: str) -> Iterator[ObjectInfo]:
-    """Yield the objects below `prefix` ("" or with its slash), in order; after the first page by several requests.
+    """Yield the objects below `prefix` ("" or with its slash), in order. Several requests run after the first page.
 
-    IDs are random hex, so the ranges between first digits are alike in size. Servers that cannot begin a listing
-    after a given key, or that do not sort, are asked for one page after the other.
+    IDs are random hex, so the ranges between first digits are similar in size. Servers that cannot begin a listing
+    after a given key, or that do not sort, get one request after the other.
     """
     first = get_page("", None)
     keys = [info.key for info in first.objects]
@@ -129,7 +129,7 @@ def list_pages(get_page: GetPage, prefix: str) -> Iterator[ObjectInfo]:
 
 
 def _list_range(get_page: GetPage, after: str, until: str | None) -> list[ObjectInfo]:
-    """Return the objects whose keys lie after the first and not after the second."""
+    """Return the objects whose keys lie after `after` and not after `until`."""
     found: list[ObjectInfo] = []
     token: str | None = None
     while True:
@@ -150,7 +150,7 @@ def _list_range(get_page: GetPage, after: str, until: str | None) -> list[Object
 
 
 def _whole_list(get_page: GetPage, page: Page) -> list[ObjectInfo]:
-    """Return the objects of `page` and of those after it, in order, whatever order the server has."""
+    """Return the objects of `page` and of the pages after it, sorted, even if the server does not sort them."""
     found = {info.key: info for info in page.objects}
     tokens: set[str] = set()
     while page.more:
@@ -171,7 +171,7 @@ class Fetched(NamedTuple):
 
 
 def total_of(content_range: str | None, start: int, size: int) -> int:
-    """Return the size of the whole object, told by the answer that ends its part of `size` bytes from `start`."""
+    """Return the size of the whole object from the header of an answer with `size` bytes from `start`."""
     if content_range is None:
         raise Unexpected("the whole object instead of a part")
     span, _, total = content_range.removeprefix("bytes ").partition("/")
@@ -180,16 +180,17 @@ def total_of(content_range: str | None, start: int, size: int) -> int:
     return int(total)
 
 
-# Return content[start:stop], cut to what is there, of the version if possible; a negative start counts from the end
+# Returns content[start:stop], cut to the object's size, of that version if possible. A negative start counts from the
+# end.
 Fetch = Callable[[int, "int | None", "str | None"], Fetched]
 
-FIRST = 1 << 20  # bytes fetched first of a stream that may be left early
+FIRST = 1 << 20  # bytes of the first request, small because a reader may stop early
 PART = 8 << 20  # bytes per request in long transfers
 PARALLEL = 4  # requests in flight per transfer
 
 
 def open_ranges(fetch: Fetch, name: str, start: int, length: int | None) -> AbstractContextManager[BinaryIO]:
-    """Return a stream of an object's bytes that fetches ahead what is long, several ranges at once."""
+    """Return a stream of an object's bytes. It fetches long objects ahead, several ranges at once."""
     if start < -PART:
         start = max(0, fetch(0, 1, None).total + start)
     size = -start if start < 0 else FIRST if length is None else max(1, min(length, PART))
@@ -203,7 +204,7 @@ def open_ranges(fetch: Fetch, name: str, start: int, length: int | None) -> Abst
 
 
 class _Ranges(io.RawIOBase):
-    """The bytes from `position` to `end` of an object, of which `part` is there already."""
+    """The bytes from `position` to `end` of an object. `part` was fetched already."""
 
     def __init__(self, fetch: Fetch, name: str, position: int, end: int, part: Fetched) -> None:
         self._fetch, self._name, self._end = fetch, name, end
@@ -249,7 +250,7 @@ class _Ranges(io.RawIOBase):
 
 
 def read_part(source: BinaryIO, size: int = PART) -> bytes:
-    """Read `size` bytes, and fewer only at the end of `source`, however little it gives at once."""
+    """Read `size` bytes in as many calls as `source` needs, and fewer only at its end."""
     blocks = []
     while size and (block := source.read(size)):
         blocks.append(block)

@@ -1,4 +1,4 @@
-"""How storage on disk reads files and directories, with what to do where a file system lacks or refuses a call."""
+"""How storage on disk reads files and directories, with fallbacks for file systems that lack or refuse a call."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 _STALE = getattr(errno, "ESTALE", None)
 _BLOCK = 1 << 20  # bytes
 _ATTEMPTS = 3
-_SAMPLE = 20  # files, from which it is known how long most take
-_SLOW = 0.0002  # seconds per file: it waits, for a network or a disk's head, and others may wait meanwhile
+_SAMPLE = 20  # files that show how long most of them take
+_SLOW = 0.0002  # seconds per file; from here on it pays to wait for many at once
 
 
 def open_to_read(path: str) -> tuple[int, os.stat_result]:
-    """Open a file and return its descriptor and status. What is there but is no file is an OSError too.
+    """Open a file and return its descriptor and status. Anything but a regular file is an OSError too.
 
-    The file is opened without waiting, because opening a pipe waits for somebody who writes to it.
+    The call does not block, because opening a pipe would wait for a writer.
     """
     try:
         fd = os.open(path, _READ | _NONBLOCK)
@@ -46,22 +46,22 @@ def open_to_read(path: str) -> tuple[int, os.stat_result]:
     os.close(fd)
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    raise OSError(errno.EINVAL, "It is not a file", path)
+    raise OSError(errno.EINVAL, "It is not a regular file", path)
 
 
 def _open_after(error: OSError, path: str) -> int:
-    """Open a file that could not be opened because of `error`, or raise what says more."""
-    if error.errno == _STALE or isinstance(error, BlockingIOError):  # a file server calls a lease back
+    """Try again to open a file after `error`, or raise a clearer error."""
+    if error.errno == _STALE or isinstance(error, BlockingIOError):  # a file server recalls a lease
         return again_if_stale(os.open, path, _READ)
     if isinstance(error, ABSENT) and os.path.islink(path):
-        raise OSError(errno.ELOOP, "It is a link that leads nowhere", path) from error
-    if isinstance(error, PermissionError) and os.path.isdir(path):  # as Windows says
+        raise OSError(errno.ELOOP, "It is a dangling link", path) from error
+    if isinstance(error, PermissionError) and os.path.isdir(path):  # Windows reports directories this way
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path) from error
     raise error
 
 
 def again_if_stale(call: Callable[..., T], *arguments: Any, **options: Any) -> T:
-    """Return what `call` returns. On NFS the file that a name stood for may be replaced before it is opened."""
+    """Return the result of `call`, repeated if NFS says that the file was replaced before it was opened."""
     for _ in range(_ATTEMPTS - 1):
         try:
             return call(*arguments, **options)
@@ -72,7 +72,7 @@ def again_if_stale(call: Callable[..., T], *arguments: Any, **options: Any) -> T
 
 
 def read_whole(path: str) -> tuple[bytes, os.stat_result]:
-    """Return a file's content and its status. They belong together unless somebody writes it in place meanwhile."""
+    """Return a file's content and its status. They match unless the file is rewritten in place meanwhile."""
     try:
         data, status = _read_once(path)
     except OSError as error:
@@ -87,7 +87,7 @@ def read_whole(path: str) -> tuple[bytes, os.stat_result]:
 
 
 def _read_once(path: str) -> tuple[bytes, os.stat_result]:
-    # The status is from before reading: a file that is rewritten in place meanwhile shows as changed later
+    # The status is from before reading, so a file that is rewritten in place meanwhile looks changed later.
     fd, status = open_to_read(path)
     try:
         return read_all(fd, status), status
@@ -96,7 +96,7 @@ def _read_once(path: str) -> tuple[bytes, os.stat_result]:
 
 
 def read_all(fd: int, status: os.stat_result) -> bytes:
-    """Return the content of an open file that has this status."""
+    """Return the content of an open file with that status."""
     data = os.read(fd, status.st_size + 1)
     while len(data) != status.st_size and (more := os.read(fd, _BLOCK)):
         data += more
@@ -104,15 +104,15 @@ def read_all(fd: int, status: os.stat_result) -> bytes:
 
 
 def fresh_status(fd: int) -> os.stat_result:
-    """Return the status of an open file as it is now, not as a file system in user space remembers it."""
+    """Return the current status of an open file, even if a file system in user space has an old one cached."""
     if hasattr(os, "fchown"):
         with suppress(OSError):
-            os.fchown(fd, -1, -1)  # changes nothing, but the answer carries the status
+            os.fchown(fd, -1, -1)  # changes nothing, but refreshes the cached status
     return os.fstat(fd)
 
 
 class Range(io.RawIOBase):
-    """The next `left` bytes of a file. A file that turns out shorter is an error, which `error_of` makes."""
+    """The next `left` bytes of a file. If the file is shorter, `error_of` makes the error."""
 
     def __init__(self, file: io.FileIO, left: int, error_of: Callable[[OSError], Exception]) -> None:
         self._file, self._left, self._error_of = file, left, error_of
@@ -127,7 +127,7 @@ class Range(io.RawIOBase):
         try:
             got = self._file.readinto(memoryview(buffer)[:wanted]) or 0
             if wanted and not got:
-                raise OSError(errno.EIO, "It was cut short while it was being read")
+                raise OSError(errno.EIO, "It became shorter while it was being read")
         except OSError as error:
             raise self._error_of(error) from error
         self._left -= got
@@ -140,9 +140,9 @@ class Range(io.RawIOBase):
 
 
 def look_at_each(items: Iterable[S], look: Callable[[S], T]) -> Iterator[T]:
-    """Yield what `look` says of each item, in no order; of many at once where each takes long.
+    """Yield the result of `look` for each item, in any order. Slow items are looked at in parallel.
 
-    Elsewhere threads would only take turns.
+    Threads do not help with fast items, because they would only take turns.
     """
     pending = iter(items)
     while some := list(islice(pending, _SAMPLE)):
@@ -154,20 +154,20 @@ def look_at_each(items: Iterable[S], look: Callable[[S], T]) -> Iterator[T]:
             yield seen
         if sorted(seconds)[len(seconds) // 2] > _SLOW:
             with importing:
-                from keepsake.storage import network  # whose threads start with it
+                from keepsake.storage import network
             yield from network.in_parallel(partial(look, item) for item in pending)
 
 
 def etag_of(status: os.stat_result) -> str:
-    """Return what tells the versions of a file apart."""
-    # Windows tells the inode in stat() but not in a listing
+    """Return an etag that tells the versions of a file apart."""
+    # Windows reports the inode in stat() but not in a listing.
     return f"{status.st_mtime_ns:x}-{status.st_size:x}-{0 if WINDOWS else status.st_ino:x}"
 
 
 @contextmanager
 def opened_directory(directory: str) -> Iterator[tuple[list[str], Callable[[str], os.stat_result]]]:
-    """Yield the names in a directory, and what returns the status of one, following links."""
-    if WINDOWS:  # where the listing knows it
+    """Yield the names in a directory, and a function that returns the status of a name, following links."""
+    if WINDOWS:  # the listing already holds each status
         with os.scandir(directory) as entries:
             known = {entry.name: entry for entry in entries}
         yield list(known), lambda name: known[name].stat()
@@ -180,7 +180,7 @@ def opened_directory(directory: str) -> Iterator[tuple[list[str], Callable[[str]
     def status(name: str) -> os.stat_result:
         if fd is not None:
             try:
-                return os.stat(name, dir_fd=fd)  # a fifth quicker than by its path
+                return os.stat(name, dir_fd=fd)  # a fifth faster than by path
             except OSError:
                 pass
         return again_if_stale(os.stat, f"{directory}/{name}")

@@ -1,13 +1,13 @@
 """Storage in a bucket of Amazon S3, or of any server that speaks its protocol.
 
-On botocore, the part of boto3 that talks to servers: what boto3 has above it would take 60 ms more to load.
-Credentials, region, endpoint and addressing are the AWS SDK's business: profiles, environment variables, instance
-roles, `AWS_ENDPOINT_URL`. The region of a bucket need not be known: the SDK finds it out from the first answer.
+It uses botocore, the part of boto3 that talks to servers. The rest of boto3 would take 60 ms more to load.
+The AWS SDK handles credentials, region, endpoint and addressing: profiles, environment variables, instance roles,
+`AWS_ENDPOINT_URL`. The SDK learns the region of a bucket from the first answer.
 
-Servers of others differ. Where the endpoint is not Amazon's, a condition is looked at by a request of its own before it
-is sent along with the write, because some servers ignore it and others refuse it: with such a server, of two writers
-within the same few milliseconds the later one wins. Content is sent without a checksum first, because some servers
-refuse it, and again with Content-MD5 where that is demanded, as by buckets with Object Lock.
+Other servers differ from Amazon's. Some ignore a condition on a write, and others refuse it. So with those servers a
+separate request checks the condition before the write. Of two writers within the same few milliseconds, the later one
+wins then. Content is first sent without a checksum, because some servers refuse one. It is sent again with Content-MD5
+if the server demands that, as buckets with Object Lock do.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from keepsake.version import __version__
 
 _CONNECT, _READ = 5, 20  # seconds to connect and to wait for bytes
 _ATTEMPTS = 6
-_READS = 3  # of one answer's body, which the SDK's own retries do not cover
-_PAGE = 1000  # objects, the most that one answer lists
-_EQUAL_PARTS = 5000  # of at most 10,000; those after it are four times as large, so that 200 GB fit
-_YOUNG = 600  # seconds; the parts of an upload that began later are not looked at
+_READS = 3  # attempts to read an answer's body; the SDK's own retries do not cover that
+_PAGE = 1000  # the most objects that one answer lists
+_EQUAL_PARTS = 5000  # of at most 10,000; later parts are four times as large, so 200 GB fit
+_YOUNG = 600  # seconds; the parts of a younger upload are not examined
 
 _REGION = "Set AWS_REGION to the region of the bucket."
-# What to do, and after which codes of servers and errors of the SDK
+# Advice, with the codes of servers and the errors of the SDK that it answers.
 _ADVICE = {
     _REGION: (
         "301 PermanentRedirect TemporaryRedirect AuthorizationHeaderMalformed IllegalLocationConstraintException "
@@ -60,19 +60,19 @@ _ADVICE = {
     "This machine's clock is wrong by more than 15 minutes. Set it and try again.": (
         "RequestTimeTooSkewed RequestExpired RequestInTheFuture"
     ),
-    "Check the spelling of the bucket's name. A missing bucket is created when the first experiment is.": (
+    "Check the spelling of the bucket's name. The first experiment creates a missing bucket.": (
         "NoSuchBucket InvalidBucketName ParamValidationError"
     ),
-    "The server wants the bucket's name in the host's name: set `addressing_style = virtual` below `s3 =` in "
+    "The server wants the bucket's name in the host's name. Set `addressing_style = virtual` below `s3 =` in "
     "~/.aws/config.": "SecondLevelDomainForbidden PathStyleDomainForbidden",
-    "The server's certificate is not trusted; for a private one, set AWS_CA_BUNDLE to the file with it.": "SSLError",
+    "The server's certificate is not trusted. For a private one, set AWS_CA_BUNDLE to the file with it.": "SSLError",
     "Check the proxy that HTTPS_PROXY or HTTP_PROXY names.": "ProxyConnectionError",
     "Write the endpoint, AWS_ENDPOINT_URL or endpoint_url in ~/.aws/config, with its scheme: http://localhost:9000.": (
         "InvalidEndpoint EndpointProviderError"
     ),
 }
 _ADVICE_AFTER = {name: advice for advice, names in _ADVICE.items() for name in names.split()}
-# How servers say that they do not know a request, or something in it
+# Codes by which servers say that they do not support a request, or a part of it.
 _UNSUPPORTED = ["400", "405", "501", "BadRequest", "NotImplemented", "MethodNotAllowed", "NotSupported"]
 _UNSUPPORTED += ["InvalidRequest", "InvalidArgument", "MalformedXML", "MissingContentMD5", "UnsupportedOperation"]
 
@@ -97,8 +97,8 @@ class S3Storage(BucketStorage):
             retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
             max_pool_connections=network.AT_ONCE,
             tcp_keepalive=True,
-            user_agent=f"keepsake/{__version__}",  # the usual one is put together anew for every request
-            # Servers other than Amazon's refuse the checksums that are "supported"; transport security is enough
+            user_agent=f"keepsake/{__version__}",  # the SDK builds its default one anew for every request
+            # Servers other than Amazon's refuse the SDK's default checksums. Transport security is enough.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
@@ -134,7 +134,7 @@ class S3Storage(BucketStorage):
         return network.Fetched(data, total, _etag(answer))
 
     def _read(self, name: str, **span: str) -> tuple[dict[str, Any], bytes]:
-        """Return an answer with an object, or a part of it, and what it holds."""
+        """Return the answer to a request for an object or a part of it, and its content."""
         for attempt in range(1, _READS + 1):
             answer = self._client.get_object(**self._at(name), **span)
             try:
@@ -184,7 +184,7 @@ class S3Storage(BucketStorage):
         return _etag(answer)
 
     def _check(self, name: str, etag: str | None) -> None:
-        """Raise PreconditionFailed unless the object has that etag; None: unless there is none."""
+        """Raise PreconditionFailed unless the object has that etag. None: the object must not exist."""
         try:
             current = _etag(self._client.head_object(**self._at(name)))
         except sdk.ClientError as error:
@@ -195,7 +195,7 @@ class S3Storage(BucketStorage):
             raise self._changed(name)
 
     def _send(self, call: Callable[..., dict[str, Any]], request: dict[str, Any]) -> dict[str, Any]:
-        """Send content; once the server has refused to take some without its checksum, with that."""
+        """Send content. Once the server has refused content without a checksum, send one."""
         if not self._wants_md5:
             try:
                 return call(**request)
@@ -217,17 +217,17 @@ class S3Storage(BucketStorage):
             with self._errors("write", name):
                 answer = self._client.complete_multipart_upload(**request, MultipartUpload={"Parts": parts})
                 if not answer.keys() & {"ETag", "Key", "Location"}:
-                    raise network.Unexpected("no word of the finished upload")
+                    raise network.Unexpected("no confirmation of the finished upload")
         except BaseException:
             wait([future for future in running if not future.cancel()], timeout=2)
-            with suppress(Exception):  # a server that is gone keeps its parts
+            with suppress(Exception):  # the parts stay if the server does not answer; see leftovers
                 self._client.abort_multipart_upload(**request)
             raise
 
     def _send_parts(
         self, request: dict[str, Any], block: bytes, source: BinaryIO, running: deque[Future[dict[str, Any]]]
     ) -> Iterator[dict[str, Any]]:
-        """Send `block` and the rest of `source` as the parts of an upload; yield what completes it, in order."""
+        """Send `block` and the rest of `source` as parts; yield their descriptions in order, to complete the upload."""
         number = 1
         while block:
             part = {**request, "PartNumber": number, "Body": block}
@@ -247,7 +247,7 @@ class S3Storage(BucketStorage):
     def _delete_batch(self, names: Sequence[str]) -> dict[str, Exception]:
         request = {"Objects": [{"Key": name} for name in names]}
         answer = self._client.delete_objects(Bucket=self._bucket, Delete=request)
-        left: dict[str, Exception] = dict.fromkeys(names, network.Unexpected("no word of the deletion"))
+        left: dict[str, Exception] = dict.fromkeys(names, network.Unexpected("no confirmation of the deletion"))
         left |= {item["Key"]: sdk.ClientError({"Error": item}, "DeleteObjects") for item in answer.get("Errors", [])}
         for item in answer.get("Deleted", []):
             left.pop(item["Key"], None)
@@ -262,17 +262,18 @@ class S3Storage(BucketStorage):
         except sdk.ClientError as error:
             if _code(error) == "404":
                 self._create_bucket()
-            # Who may write below a prefix need not be allowed to see the bucket, and not every server lets it be seen
+            # Credentials that may write below a prefix need not be allowed to see the bucket, and not every server
+            # supports the request.
             elif _code(error) not in ("403", "405", "501"):
                 raise
 
     def _create_bucket(self) -> None:
         region = self._client.meta.region_name
         where = {} if region in ("us-east-1", "aws-global") else {"LocationConstraint": region}
-        with _allowing("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):  # somebody else was quicker
+        with _allowing("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):  # another process was faster
             self._client.create_bucket(Bucket=self._bucket, **({"CreateBucketConfiguration": where} if where else {}))
 
-    # Uploads that a crash left
+    # Uploads that a crash interrupted
 
     def leftovers(self) -> Iterator[ObjectInfo]:
         with self._errors("list"), _allowing(*_UNSUPPORTED, "NoSuchUpload"):
@@ -285,7 +286,7 @@ class S3Storage(BucketStorage):
     def remove_leftover(self, leftover: ObjectInfo) -> None:
         name, number = self._root + leftover.key, leftover.etag
         with self._errors("write", name), _allowing("NoSuchUpload"):
-            if self._last_sent(name, number, leftover.modified) == leftover.modified:  # nobody has gone on
+            if self._last_sent(name, number, leftover.modified) == leftover.modified:  # no part has come since
                 self._client.abort_multipart_upload(**self._at(name), UploadId=number)
 
     def _last_sent(self, name: str, number: str, begun: float) -> float:
@@ -315,7 +316,7 @@ class S3Storage(BucketStorage):
 
 
 def _refusal(error: sdk.ClientError) -> Trouble:
-    """Return what a server's refusal means."""
+    """Return the meaning of a server's refusal."""
     code, details = _code(error), error.response.get("Error", {})
     reason = f"{one_line(str(details.get('Message') or 'No reason given'))} ({code})"
     if code in ("NoSuchKey", "404"):
@@ -325,19 +326,19 @@ def _refusal(error: sdk.ClientError) -> Trouble:
     advice = _ADVICE_AFTER.get(code)
     headers: Any = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     if advice == _REGION and (region := details.get("Region") or headers.get("x-amz-bucket-region")):
-        advice = f"The bucket is in another region: set AWS_REGION={region}."
+        advice = f"The bucket is in another region. Set AWS_REGION={region}."
     kind = MissingBucket if code == "NoSuchBucket" else RepositoryConfigurationError if advice else None
     return Trouble(reason, advice, kind)
 
 
 def _etag(answer: dict[str, Any]) -> str:
-    """Return an answer's etag. A proxy that compresses marks it as weak, and some servers leave out the quotes."""
+    """Return an answer's etag. A compressing proxy marks it as weak, and some servers omit the quotes."""
     return str(answer["ETag"]).removeprefix("W/").strip('"')
 
 
 @contextmanager
 def _allowing(*codes: str) -> Iterator[None]:
-    """Pass over a refusal with one of these codes."""
+    """Ignore a refusal with one of these codes."""
     try:
         yield
     except sdk.ClientError as error:
@@ -346,7 +347,7 @@ def _allowing(*codes: str) -> Iterator[None]:
 
 
 def _timestamp(value: Any) -> datetime:
-    """Parse a time; ten times as fast as the SDK does, which would take most of the time of a listing."""
+    """Parse a time ten times as fast as the SDK, whose parser would take most of a listing's time."""
     try:
         return (
             datetime.fromisoformat(value.replace("Z", "+00:00"))
@@ -358,5 +359,5 @@ def _timestamp(value: Any) -> datetime:
 
 
 def _code(error: sdk.ClientError) -> str:
-    """Return the server's code of a refusal; if it sent no text, the status."""
+    """Return the code of a server's refusal, or the HTTP status if there is no code."""
     return str(error.response.get("Error", {}).get("Code") or error.response["ResponseMetadata"]["HTTPStatusCode"])

@@ -1,4 +1,4 @@
-"""How storage on disk writes files, with what to do where a file system lacks or refuses a call."""
+"""How storage on disk writes files, with fallbacks for file systems that lack or refuse a call."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from keepsake.storage.reading import FLAGS, WINDOWS
 from keepsake.util.files import UNSUPPORTED
 
 CREATE = FLAGS | os.O_CREAT | os.O_EXCL | os.O_WRONLY
-_TICK = 0.02  # seconds: the clock by which a kernel stamps files has moved on by then
-_LONG_AGO = 1e9  # Unix seconds: a file system that says less knows no time
-_JUMP = 1.0  # seconds by which a clock has been set rather than adjusted
+_TICK = 0.02  # seconds; longer than a tick of the clock by which a kernel stamps files
+_LONG_AGO = 1e9  # Unix seconds; a file system that reports less has no clock
+_JUMP = 1.0  # seconds; a larger difference means that a clock was set, not adjusted
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -27,17 +27,17 @@ def write_all(fd: int, data: bytes) -> None:
 
 def stamp(fd: int, path: str, written: int) -> os.stat_result:
     """Give a file a time that no other version of it has, close to `written`, and return its status."""
-    # The kernel's own times tick every few ms, in which an inode can be used again: two versions with one etag
+    # The kernel's clock ticks every few ms. An inode can be reused within a tick, and two versions would share an etag.
     unique = written - written % 10**7 + time.time_ns() % 10**7
     try:
         os.utime(path, ns=(unique, unique))
     except OSError:
-        time.sleep(_TICK)  # then the next version has another time, unless the file system tells whole seconds only
+        time.sleep(_TICK)  # gives the next version another time, unless the file system stores whole seconds
     return os.fstat(fd)
 
 
 def sync_directory(path: str) -> None:
-    """Make a rename survive a power cut, where the system has such a thing."""
+    """Make a rename survive a power cut, where the system supports that."""
     with suppress(OSError):
         fd = os.open(os.path.dirname(path), os.O_RDONLY)
         try:
@@ -47,8 +47,8 @@ def sync_directory(path: str) -> None:
 
 
 def replace(source: str, target: str) -> None:
-    """Give a file another name, over what has it."""
-    for _ in range(50 if WINDOWS else 0):  # where a reader or a virus scanner can hold the target for a moment
+    """Rename a file, replacing the target."""
+    for _ in range(50 if WINDOWS else 0):  # a reader or a virus scanner can hold the target for a moment
         with suppress(PermissionError):
             os.replace(source, target)
             return
@@ -63,9 +63,9 @@ def unlink(path: str) -> None:
 
 
 def share(path: str, root: os.stat_result) -> None:
-    """Let the group of a shared repository use what is new in it, whatever the umask of its members.
+    """Let the group of a shared repository use a new file or directory, whatever the umask of its members.
 
-    A repository is shared if its group may write to its directory. What belongs to another group stays as it is.
+    A repository is shared if its group may write to its directory. Files of another group stay as they are.
     """
     if WINDOWS or not root.st_mode & stat.S_IWGRP:
         return
@@ -77,7 +77,7 @@ def share(path: str, root: os.stat_result) -> None:
 
 
 def make_directories(path: str, root: os.stat_result | None = None) -> None:
-    """Make a directory and those above it that are missing. They are shared as `root` is, or as their parents are."""
+    """Make a directory and its missing parents. They are shared like `root`, or else like their parents."""
     try:
         os.mkdir(path)
     except FileExistsError:
@@ -93,7 +93,7 @@ def make_directories(path: str, root: os.stat_result | None = None) -> None:
 def become_like(path: Path, new: os.stat_result, directory: str) -> bool:
     """Give a file the permissions of the status `new`; False if that is impossible, or if more would differ.
 
-    More is the disk, the owner, and what new files in `directory` inherit, such as access control lists.
+    Its disk, its owner, and what new files in `directory` inherit, such as access control lists, may differ too.
     """
     now = os.stat(path)
     if (new.st_dev, new.st_uid, new.st_gid) != (now.st_dev, now.st_uid, now.st_gid) or _inherits_more(directory):
@@ -104,7 +104,7 @@ def become_like(path: Path, new: os.stat_result, directory: str) -> bool:
 
 
 def _inherits_more(file: str) -> bool:
-    """Whether a new file was given extended attributes; False where there are none."""
+    """Whether a new file has inherited extended attributes; False if the file system has none."""
     if not hasattr(os, "listxattr"):
         return False
     try:
@@ -116,7 +116,7 @@ def _inherits_more(file: str) -> bool:
 
 
 class Clock:
-    """The clock by which a disk's system or its file server stamps files, known from a file that was just written."""
+    """The clock by which a system or its file server stamps files, read from a file that was just written."""
 
     def __init__(self) -> None:
         self._noted: tuple[float, float, float] | None = None
@@ -128,14 +128,14 @@ class Clock:
 
     @property
     def is_known(self) -> bool:
-        """Whether a file was ever noted."""
+        """Whether the clock was ever read."""
         return self._noted is not None
 
     def now(self) -> float | None:
-        """The time by that clock in Unix seconds; None if it must be looked at again.
+        """Return the time by that clock in Unix seconds; None if it must be read again.
 
-        This machine's clock does not matter, so it may be wrong, or be set right. That it was set is known from the
-        other clock, which nobody sets; so is that the machine slept, during which that other one can stand still.
+        This machine's clock may be wrong, or may be corrected at any time. A comparison with the monotonic clock,
+        which nobody sets, shows that. It also shows that the machine slept, because the monotonic clock can stop then.
         """
         if self._noted is None:
             return None
@@ -145,5 +145,5 @@ class Clock:
 
 
 def is_on_own_disk(path: str) -> bool:
-    """Whether a path lies on a block device of this machine, whose files are stamped by its own clock."""
+    """Whether a path lies on a block device of this machine. This machine's clock stamps its files."""
     return sys.platform == "linux" and os.major(os.stat(path).st_dev) != 0

@@ -1,1 +1,1 @@
-"""Leaves: what every room may use, and what knows nothing of experiments."""
+"""Helpers that every room may use. They know nothing of experiments."""

@@ -1,4 +1,4 @@
-"""What is said to the person: messages and progress bars on stderr. Nothing here ever raises because of stderr."""
+"""Messages and progress bars for the user, on stderr. A closed or broken stderr never raises an error here."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _RESET, _FAINT, _YELLOW, _RED = "\x1b[0m", "\x1b[2m", "\x1b[33m", "\x1b[31m"
 _CLEAR_LINE = "\r\x1b[K"
 _BAR_WIDTH = 24
 
-# Re-entrant because a signal handler may speak while its thread does.
+# Re-entrant because a signal handler may print while its thread is printing.
 _lock = threading.RLock()
 _color: bool | None = None
 _bar_is_drawn = False
 
 
 def say(message: str) -> None:
-    """Print `message` to stderr. It may have several lines; control characters in it are shown escaped."""
+    """Print `message` to stderr. It may have several lines. Control characters are escaped."""
     _print(message, "")
 
 
@@ -46,14 +46,17 @@ def set_color(color: bool | None) -> None:
 
 
 def color_enabled(stream: TextIO | None) -> bool:
-    """Tell whether to write colours to `stream`: a terminal, and `NO_COLOR` is not set, unless `set_color` decided."""
+    """Return whether to write colours to `stream`.
+
+    `set_color` decides. Without it, a terminal gets colours unless `NO_COLOR` is set.
+    """
     if _color is not None:
         return _color
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and _is_terminal(stream)
 
 
 def format_size(count: float) -> str:
-    """Return `count` bytes for a person, in powers of 1000: `999 B`, `1.5 kB`, `2.0 GB`."""
+    """Return `count` bytes as readable text, in powers of 1000: `999 B`, `1.5 kB`, `2.0 GB`."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 999.95:
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
@@ -62,12 +65,12 @@ def format_size(count: float) -> str:
 
 
 class Progress:
-    """A progress bar on stderr: only on a terminal, and only for what takes longer than a second.
+    """A progress bar on stderr. It appears only on a terminal, and only after one second.
 
     Arguments:
-        label: what is going on, e.g. `Checking out`.
-        total: how much there is to do; None if that is not known.
-        unit: `B` for bytes; anything else is a word for the things counted.
+        label: the name of the task, such as `Checking out`.
+        total: the amount of work; None if it is unknown.
+        unit: `B` for bytes, or else a word for the things counted.
     """
 
     def __init__(self, label: str, total: int | None, unit: str = "B") -> None:
@@ -88,7 +91,7 @@ class Progress:
             _write("")
 
     def advance(self, n: int = 1) -> None:
-        """Count `n` more units as done. Any thread may call it, as often as it likes."""
+        """Count `n` more units as done. Any thread may call this at any time."""
         with _lock:
             self._done += n
             now = time.monotonic()
@@ -130,7 +133,7 @@ def _print(message: str, color: str) -> None:
 
 
 def _wrap(message: str, width: int | None) -> list[str]:
-    """Split `message` into lines of at most `width` characters, words whole, each line's indentation kept."""
+    """Split `message` into lines of at most `width` characters. Words stay whole, and indentation is kept."""
     if width is None or all(len(line) <= width for line in message.split("\n")):
         return message.split("\n")
     import textwrap
@@ -145,7 +148,7 @@ def _wrap(message: str, width: int | None) -> list[str]:
 
 
 def _write(text: str) -> None:
-    """Write `text` to stderr in one piece, over a progress bar that stands there. The caller holds the lock."""
+    """Write `text` to stderr in one piece. It replaces a progress bar. The caller holds the lock."""
     global _bar_is_drawn
     stream = sys.stderr
     if _bar_is_drawn:
@@ -160,7 +163,7 @@ def _write(text: str) -> None:
         stream.write(text)
         stream.flush()
     except (AttributeError, LookupError, OSError, ValueError):
-        pass  # stderr is closed, missing or a stand-in that cannot do it: there is nobody to tell
+        pass  # stderr is closed, missing or a limited stand-in, so the message has no reader
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
@@ -172,7 +175,7 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 def _terminal_width() -> int:
     try:
-        columns = os.get_terminal_size(sys.stderr.fileno()).columns  # 0: the terminal does not know
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns  # 0: the width is unknown
         return max(columns, 25) if columns else 80
     except (AttributeError, OSError, ValueError):
         return 80
@@ -180,6 +183,6 @@ def _terminal_width() -> int:
 
 @in_forked_child
 def _after_fork() -> None:
-    """Make a new lock in a forked child: another thread of the parent may have held the old one."""
+    """Make a new lock in a forked child, because another thread of the parent may have held the old one."""
     global _lock
     _lock = threading.RLock()

@@ -1,7 +1,7 @@
 """Directories that belong to the user rather than to a project: a cache, and state that must be kept.
 
-A container may have no home directory, an unwritable one, or somebody else's. A private directory among the temporary
-files serves then. Nothing here raises, and no directory that another user controls is ever returned.
+A container may have no home directory, an unwritable one, or one that belongs to another user. A private directory
+among the temporary files is used then. No directory that another user controls is ever returned.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _VARIABLE = re.compile(r"\$\w+|\$\{[^}]*\}")
 
 
 def cache_directory() -> Path | None:
-    """Return where files that can be deleted at any time go; None if there is no place for them.
+    """Return the directory for files that can be deleted at any time; None if there is no usable one.
 
-    KEEPSAKE_CACHE names another place. If that cannot be used, nothing is cached.
+    KEEPSAKE_CACHE names another directory. If that cannot be used, nothing is cached.
     """
     chosen = os.environ.get("KEEPSAKE_CACHE")
     if not chosen:
@@ -28,33 +28,33 @@ def cache_directory() -> Path | None:
     path = os.path.expanduser(chosen)
     try:
         return None if path.startswith("~") else _own(Path(path).absolute())
-    except OSError:  # the path is relative, and the working directory was deleted
+    except OSError:  # the path is relative, and the working directory is gone
         return None
 
 
 def state_directory() -> Path | None:
-    """Return where files go that must not be lost; None if there is no place for them."""
+    """Return the directory for files that must not be lost; None if there is no usable one."""
     return _usable("XDG_STATE_HOME", ".local/state")
 
 
 def absolute(path: str | os.PathLike[str] = "") -> Path:
-    """Return `path` as an absolute one; without it, the working directory.
+    """Return `path` as an absolute path; without it, the working directory.
 
-    Raises ConfigNotFound if that takes a working directory, and it was deleted or cannot be read.
+    Raises ConfigNotFound if the working directory is needed but was deleted or cannot be read.
     """
     try:
         return Path(os.path.abspath(path))
     except OSError as error:
         raise ConfigNotFound(
-            f"The working directory no longer exists, or cannot be read ({error.strerror}). Change to another one; "
-            "or name the project: with -D DIR on the command line, with keepsake.Project(directory=DIR) in Python."
+            f"The working directory no longer exists, or cannot be read ({error.strerror}). Change to another one, "
+            "or name the project: -D DIR on the command line, keepsake.Project(directory=DIR) in Python."
         ) from error
 
 
 def expand(path: str) -> str:
     """Return `path` with a leading `~` or `~user` and each `$VARIABLE` replaced, as a shell does.
 
-    Raises RepositoryConfigurationError where that is not possible: nobody wants a directory that is named `~`.
+    Raises RepositoryConfigurationError if one cannot be replaced, because nobody wants a directory named `~`.
     """
     expanded = os.path.expanduser(os.path.expandvars(path))
     if expanded.startswith("~"):
@@ -64,7 +64,7 @@ def expand(path: str) -> str:
             "directory of that name."
         )
     if missing := _VARIABLE.search(expanded):
-        raise RepositoryConfigurationError(f"The variable {missing[0]} in {path!r} is not set. Set it.")
+        raise RepositoryConfigurationError(f"The variable {missing[0]} in {path!r} is not set. Set it and try again.")
     return expanded
 
 
@@ -81,7 +81,7 @@ def owner_of(status: os.stat_result) -> str:
 
 
 def is_own(status: os.stat_result) -> bool:
-    """Whether this process's user owns a file; on Windows, directories of users are private in themselves."""
+    """Whether this process's user owns a file. On Windows the directories of users are private anyway."""
     return os.name == "nt" or status.st_uid == os.geteuid()
 
 
@@ -89,7 +89,7 @@ def _usable(variable: str, below_home: str) -> Path | None:
     named = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else variable, "")
     home = os.path.expanduser("~")
     usual = None
-    # The standard says that a relative path in these variables is to be ignored
+    # The XDG standard says that relative paths in these variables are ignored.
     if os.path.isabs(named):
         usual = _own(Path(named, "keepsake"))
     elif os.path.isabs(home):
@@ -108,7 +108,7 @@ def _among_temporary_files() -> Path | None:
 
 
 def _own(directory: Path) -> Path | None:
-    """Return `directory` if it belongs to this user, else a private directory in it; None if that fails too."""
+    """Return `directory` if it belongs to this user, or else a private directory in it; None if that fails too."""
     try:
         status = os.stat(directory)
     except FileNotFoundError:
@@ -121,7 +121,7 @@ def _own(directory: Path) -> Path | None:
 
 
 def _make_private(directory: Path) -> Path | None:
-    """Return a directory that was there before, or is made now, for this user alone; None if it is not."""
+    """Return `directory`, creating it if needed; None if it is not for this user alone."""
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
         return directory if _is_private(os.lstat(directory)) and os.access(directory, os.W_OK | os.X_OK) else None
@@ -134,6 +134,6 @@ def _is_private(status: os.stat_result) -> bool:
 
 
 def _can_be_made(directory: Path) -> bool:
-    """Whether the nearest directory above that is there can be written."""
+    """Whether the nearest existing directory above can be written."""
     above = next((parent for parent in directory.parents if os.path.lexists(parent)), None)
     return above is not None and os.path.isdir(above) and os.access(above, os.W_OK | os.X_OK)

@@ -1,4 +1,4 @@
-"""Writing small files: a reader sees the old content or the new one, never a part."""
+"""Writing small files atomically: a reader sees the old content or the new content, never a part."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ UNSUPPORTED = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errn
 
 
 def sync(descriptor: int) -> None:
-    """Wait until a file is on the disk, where the file system has such a thing."""
+    """Wait until a file is on the disk, where the file system supports that."""
     try:
         os.fsync(descriptor)
     except OSError as error:
         if error.errno not in UNSUPPORTED:
-            raise  # the disk or the server did not take what was written
+            raise  # the disk or the server lost data that was written
 
 
 def replace_with(target: Path, *data: bytes, durable: bool = False) -> None:
     """Make `data` the content of `target`, whole or not at all; `durable`: it then survives a power cut.
 
-    Raises OSError; then nothing is left of it.
+    Raises OSError and leaves no temporary file behind.
     """
     temporary = target.with_name(f".{target.name}-{os.urandom(8).hex()}.tmp")
     try:

@@ -1,4 +1,4 @@
-"""How IDs are shown to a person."""
+"""How IDs are shown to the user."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ _SHOWN_IDS = 5
 
 
 def short_id(id: str) -> str:
-    """Return the first digits of an ID, enough for a person to tell it from others."""
+    """Return the first digits of an ID, enough to tell it from others at a glance."""
     return id[:SHORT_ID_LENGTH]
 
 

@@ -1,4 +1,4 @@
-"""Which files of a project directory a snapshot holds: the walk, what it always skips, and `.keepsakeignore`."""
+"""Which files of a project directory belong in a snapshot: the walk, the default exclusions, and `.keepsakeignore`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from keepsake.util.names import archive_name, local_path
 
 _SYSTEM = os.name
 SKIPPED_DIRECTORIES = frozenset({".keepsake", ".replicate", ".git", ".mypy_cache"})
-IGNORE_FILES = (".keepsakeignore", ".replicateignore")  # the first that is there counts
+IGNORE_FILES = (".keepsakeignore", ".replicateignore")  # the first that exists counts
 
 _ENDLESS = re.compile(r"(?<=[^/])(/\*\*)+/\s*$")
 _OPENING = re.compile(r"!/?(\*\*?/)+\s*")
 _ID = re.compile(r"[0-9a-f]{64}")
-# What a repository at `file://.` keeps among the project's own files
+# A repository at `file://.` keeps these among the project's own files.
 _REPOSITORY_FILE = re.compile(
     r"repository\.json|(experiments|checkpoints)/[^/]+\.tar\.gz|metadata/(experiments|heartbeats)/[^/]+\.json"
 )
@@ -29,7 +29,7 @@ _UNSAFE_ON_WINDOWS = re.compile(r'[:*?"<>|]|[ .](/|$)|(^|/)(con|prn|aux|nul|com\
 
 
 def is_safe_name(name: str) -> bool:
-    """Whether `name` is a relative POSIX path that stays below any directory it is put in, on this system."""
+    """Whether `name` is a relative POSIX path that cannot lead out of the directory it is put in, on this system."""
     try:
         os.fsencode(local_path(name))
     except UnicodeEncodeError:
@@ -40,17 +40,17 @@ def is_safe_name(name: str) -> bool:
 def walk_files(project_dir: Path, path: str) -> Iterator[tuple[str, str]]:
     """Yield the files of `path`, a file or directory, in a fixed order: (POSIX name relative to `project_dir`, path).
 
-    Left out are `.git` and its like, environments of Python and conda, repositories, spools, and what the project's
-    ignore file names by gitignore's rules. A file that is itself `path` is taken in any case. As in Keepsake 0.4.2, the
-    last rule that fits a file or a directory above it decides: `!logs/keep.log` keeps that file even below an ignored
-    `logs/`, and `!src/` keeps all of `src/` after `*`. A link to a file stands for its content. Dangling links, links
-    to directories and special files are left out, with one warning each a process.
+    The walk leaves out `.git` and its like, Python and conda environments, repositories and spools. It also leaves out
+    files that match the project's ignore file, by gitignore's rules. If `path` is itself a file, no rule applies to it.
+    As in Keepsake 0.4.2, the last rule that matches a file or a directory above it decides: `!logs/keep.log` keeps that
+    file even below an ignored `logs/`, and `!src/` keeps all of `src/` after `*`. A link to a file stands for its
+    content. Dangling links, links to directories and special files are left out. A process warns once of each.
 
-    Raises ValidationError if `path` is absolute or leads out of the project, DoesNotExist if it is not there.
+    Raises ValidationError if `path` is absolute or leads out of the project, DoesNotExist if it does not exist.
     """
     name = _relative_name(path)
     if not os.path.lexists(project_dir / name):
-        raise DoesNotExist(f"No such file or directory: {path!r} (looked for in {project_dir})")
+        raise DoesNotExist(f"No such file or directory: {path!r} (looked for in {project_dir}). Check the path.")
     parts = name.split("/") if name else []
     parents = [Path(project_dir, *parts[:depth]) for depth in range(1, len(parts))]
     if any(_is_skipped(parent) for parent in parents):
@@ -59,7 +59,7 @@ def walk_files(project_dir: Path, path: str) -> Iterator[tuple[str, str]]:
     is_repository = _is_keepsakes(project_dir)
     for found, where in _walk(str(project_dir), name, rules):
         if not is_safe_name(found):
-            leave_out(where, "a name that other systems take for another place")
+            leave_out(where, "on other systems its name would mean another path")
         elif not (is_repository and _REPOSITORY_FILE.fullmatch(found)):
             yield found, where
 
@@ -67,26 +67,26 @@ def walk_files(project_dir: Path, path: str) -> Iterator[tuple[str, str]]:
 def _relative_name(path: str) -> str:
     name = os.path.normpath(path).replace(os.sep, "/")
     if os.path.isabs(path) or os.path.splitdrive(path)[0] or name.startswith("/"):
-        raise ValidationError(f"path must be relative to the project directory, not absolute: {path!r}")
+        raise ValidationError(f"The path {path!r} is absolute. Give a path relative to the project directory.")
     if name.split("/")[0] == ".." or "\0" in path:
-        raise ValidationError(f"path must lie inside the project directory: {path!r}")
+        raise ValidationError(f"The path {path!r} is outside the project directory. Give a path inside it.")
     return "" if name == "." else name
 
 
 class _Rules:
-    """What an ignore file says: its patterns, the last of which decides."""
+    """The patterns of an ignore file. The last one that matches decides."""
 
     def __init__(self, lines: list[str]) -> None:
         from pathspec import GitIgnoreSpec
 
-        # `data/**/` fits the directories below data/, `!*/` lets git look into directories, which is done anyway
+        # `data/**/` matches the directories below data/. `!*/` lets git look into directories; the walk does so anyway.
         lines = [_ENDLESS.sub("/*/", line) for line in lines if not _OPENING.fullmatch(line)]
         patterns = GitIgnoreSpec.from_lines(lines).patterns
         self._patterns = [pattern for pattern in reversed(list(patterns)) if pattern.include is not None]
         self.take_back = not all(pattern.include for pattern in self._patterns)
 
     def match(self, name: str) -> bool:
-        """Whether a file, or a directory whose name ends with a slash, is left out."""
+        """Whether a file is left out, or a directory, whose name ends with a slash."""
         for pattern in self._patterns:
             if pattern.match_file(name) is not None:
                 return bool(pattern.include)
@@ -100,17 +100,19 @@ def _ignore_rules(project_dir: Path) -> _Rules | None:
     try:
         return _Rules(_text(file.read_bytes()).splitlines())
     except OSError as error:
-        raise ReadError(f"Cannot read {file}: {error.strerror}") from error
+        raise ReadError(f"Cannot read {file}: {error.strerror}. Make it readable, or delete it.") from error
     except (ValueError, re.error) as error:
-        raise ValidationError(f"{file} has a line that is not a gitignore pattern: {error}") from error
+        raise ValidationError(
+            f"Cannot understand {file}: {error}. Save it as UTF-8 with one gitignore pattern a line."
+        ) from error
 
 
 def _text(data: bytes) -> str:
-    """Return the text of a file in UTF-8, or in UTF-16 as PowerShell writes it. Other bytes stand for themselves."""
+    """Return the text of a file in UTF-8, or in UTF-16 as PowerShell writes it. Other bytes become surrogates."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16")
     if b"\0" in data:
-        raise ValueError("it has NUL bytes; save the file as UTF-8")
+        raise ValueError("it has NUL bytes")
     return data.decode("utf-8-sig", "surrogateescape")
 
 
@@ -120,14 +122,14 @@ def _is_skipped(directory: Path) -> bool:
 
 
 def _is_keepsakes(directory: Path) -> bool:
-    """Whether a directory is a repository, or what a spool holds of an experiment."""
+    """Whether a directory is a repository, or an experiment's entry in a spool."""
     if _ID.fullmatch(directory.name) and os.path.lexists(directory / "record.json"):
         return True
     return os.path.lexists(directory / "repository.json") and os.path.isdir(directory / "metadata/experiments")
 
 
 def _walk(root: str, start: str, rules: _Rules | None) -> Iterator[tuple[str, str]]:
-    # Below an ignored directory, only a pattern that takes files back (`!`) can make a difference
+    # Below an ignored directory, only a pattern that takes files back (`!`) can make a difference.
     prune = rules is not None and not rules.take_back
     pending = [(archive_name(start), os.path.join(root, start), _kind(Path(root, start), follow=True))]
     while pending:
@@ -144,7 +146,7 @@ def _walk(root: str, start: str, rules: _Rules | None) -> Iterator[tuple[str, st
 
 
 def _entries(prefix: str, path: str) -> Iterator[tuple[str, str, str]]:
-    """What a directory holds, last name first: nothing if it cannot be read or is an environment."""
+    """Yield a directory's entries, last name first; none if it cannot be read or is an environment."""
     try:
         entries = sorted(os.scandir(path), key=lambda entry: entry.name, reverse=True)
     except OSError as error:
@@ -154,7 +156,7 @@ def _entries(prefix: str, path: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _kind(entry: os.DirEntry[str] | Path, follow: bool = False) -> str:
-    """`file`, `directory`, or the words for what is neither."""
+    """Return `file`, `directory`, or a description of anything else."""
     try:
         if entry.is_file():
             return "file"
@@ -167,5 +169,5 @@ def _kind(entry: os.DirEntry[str] | Path, follow: bool = False) -> str:
 
 @lru_cache(maxsize=4096)
 def leave_out(path: str, why: str) -> None:
-    """Warn, once a process, that a file is not saved."""
-    warn(f"Left out of what is saved: {path}: {why}.")
+    """Warn, once per process, that a file is not saved."""
+    warn(f"Not saved: {path}: {why}.")

@@ -1,4 +1,4 @@
-"""A thread of our own that goes on whatever happens in it."""
+"""A background thread that no exception ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PAUSE_SECONDS = 1.0
 
 
 class Loop:
-    """A daemon thread that calls `turn` until that returns False, and outlives whatever `turn` raises."""
+    """A daemon thread that calls `turn` until it returns False. An exception in `turn` does not end the thread."""
 
     def __init__(self, name: str, turn: Callable[[], bool]) -> None:
         self._name = name
@@ -24,7 +24,7 @@ class Loop:
     def start(self) -> bool:
         """Start the thread unless it runs; return whether it runs.
 
-        None can be started beyond the limit of the system or container, nor while the interpreter ends.
+        A thread cannot start at the system's or container's limit, or while the interpreter exits.
         """
         if self.is_alive():
             return True
@@ -41,5 +41,5 @@ class Loop:
             try:
                 if not self._turn():
                     return
-            except BaseException:  # noqa: BLE001 - nothing, not even MemoryError, may end the thread
+            except BaseException:  # noqa: BLE001 - no error, not even MemoryError, may end the thread
                 time.sleep(_PAUSE_SECONDS)

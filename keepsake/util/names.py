@@ -1,7 +1,7 @@
-"""Names of files, which are bytes, as text: in archives always UTF-8, on this system as its locale has it.
+"""File names as text: always UTF-8 in archives, in the locale's encoding on this system.
 
-A file is `modèle.pth` in an archive wherever it is saved, also where the locale is Latin-1 or ASCII. Bytes that are no
-UTF-8 stand in the text as surrogates and come back as they were.
+A file is `modèle.pth` in an archive even if the locale is Latin-1 or ASCII. Bytes that are not valid UTF-8 become
+surrogates in the text and come back unchanged.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _IS_UTF8 = sys.getfilesystemencoding().lower() in ("utf-8", "utf8")
 
 
 def archive_name(path: str) -> str:
-    """Return a path of this system as it stands in archives."""
+    """Return a path of this system as archives spell it."""
     return path if _IS_UTF8 else os.fsencode(path).decode("utf-8", "surrogateescape")
 
 

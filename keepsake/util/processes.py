@@ -1,4 +1,4 @@
-"""Names of processes, by which another one on the same machine can see that they have ended."""
+"""Names of processes. From a name, another process on the same machine can tell that the process has ended."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 def process_name() -> str:
-    """Return what names this process: its number, its machine, and the container in which the number counts."""
+    """Return this process's name: its number, its machine, and the container in which the number is valid."""
     try:
         space = os.stat("/proc/self/ns/pid").st_ino
     except OSError:
@@ -17,7 +17,7 @@ def process_name() -> str:
 
 
 def has_ended(name: str) -> bool:
-    """Whether the process of that name seems to have ended, as far as can be told from here."""
+    """Whether the process of that name has ended, as far as this process can tell."""
     number, _, place = name.partition(" ")
     if place != process_name().partition(" ")[2] or sys.platform == "win32":
         return False

@@ -1,4 +1,4 @@
-"""Streams that tell what passes through them."""
+"""Streams that report their progress."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 
-class Watched:
-    """A stream that tells how many bytes were read of it."""
+class CountingReader:
+    """A stream that reports how many bytes were read from it."""
 
     def __init__(self, source: BinaryIO, moved: Callable[[int], None] | None) -> None:
         self._source = source

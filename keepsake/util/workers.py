@@ -1,6 +1,7 @@
-"""A few threads of our own, for hashing and compressing and for many requests at once.
+"""A few background threads for hashing, compressing and parallel requests.
 
-An executor's would not do: it refuses work while the interpreter exits, which is when the last checkpoints are saved.
+An executor of the standard library refuses work while the interpreter exits. The last checkpoints are saved then, so
+this module has threads of its own.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ _Queue = SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]
 
 
 class Workers:
-    """Daemon threads that take jobs first in, first out. A forked child, where they are gone, starts its own.
+    """Daemon threads that take jobs first in, first out. A forked child has lost them and starts its own.
 
-    To be made early: while the interpreter exits none can be started. Without any, a job is done by whoever submits it.
+    Make them early, because no thread can start while the interpreter exits. Without threads, `submit` does the job.
     """
 
     def __init__(self, count: int | None = None) -> None:
@@ -32,7 +33,7 @@ class Workers:
         self._process = os.getpid()
         self._jobs: _Queue = SimpleQueue()
         self._running = 0
-        with suppress(RuntimeError):  # the interpreter exits, or there is a limit
+        with suppress(RuntimeError):  # the interpreter exits, or the limit of threads is reached
             for number in range(self.count):
                 name = f"keepsake-worker-{number}"
                 threading.Thread(target=self._work, args=(self._jobs,), name=name, daemon=True).start()
@@ -64,26 +65,26 @@ class Workers:
     def _work(jobs: _Queue) -> None:
         while (work := jobs.get()) is not None:
             _run(*work)
-            del work  # what it holds would stay in memory until the next one comes
+            del work  # frees its memory now rather than when the next job comes
 
 
 def _run(future: Future[T], job: Callable[[], T]) -> None:
     if future.set_running_or_notify_cancel():
         try:
             future.set_result(job())
-        except BaseException as error:  # noqa: BLE001 - the one who waits for it raises it
+        except BaseException as error:  # noqa: BLE001 - the future raises it
             future.set_exception(error)
 
 
 def in_order(workers: Workers | None, jobs: Iterator[Callable[[], T]]) -> Iterator[T]:
-    """Yield the results of `jobs` in their order, with only a few under way at once; without workers, one by one."""
+    """Yield the results of `jobs` in their order, running a few at once; without workers, one by one."""
     if workers is None:
         yield from (job() for job in jobs)
         return
     running: deque[Future[T]] = deque()
     for job in jobs:
         running.append(workers.submit(job))
-        if len(running) > workers.count + 2:  # more would only cost memory, which is slower to get than to use
+        if len(running) > workers.count + 2:  # more would cost memory and save no time
             yield running.popleft().result()
     while running:
         yield running.popleft().result()

@@ -143,7 +143,7 @@ def test_a_file_that_cannot_be_read_is_left_out_with_a_warning(
 
 
 def test_a_path_without_files_is_an_error(tmp_path: Path, spool: Path) -> None:
-    with pytest.raises(DoesNotExist, match="No file to save"):
+    with pytest.raises(DoesNotExist, match="no file to save"):
         freeze(tmp_path, "spool", spool, ID)
     assert list(spool.iterdir()) == []
 

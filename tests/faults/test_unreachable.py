@@ -210,6 +210,6 @@ def test_init_without_a_repository_says_so_at_the_start(project: Path, without_p
     assert "repo" in run(program)[0]
     (project / "repo").unlink()
     (project / "repo").mkdir(mode=0o500)
-    assert "Check who owns it" in run(program, prefix=without_privileges)[0]
+    assert "Check its owner" in run(program, prefix=without_privileges)[0]
     assert nothing_waits(project)
     assert list((project / "repo").iterdir()) == []

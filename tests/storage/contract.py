@@ -126,7 +126,7 @@ class StorageContract:
             lambda key: list(storage.list(key or "/")),
         ]
         for key, attempt in itertools.product(BAD_KEYS, attempts):
-            with pytest.raises(ValueError, match="not a valid storage key"):
+            with pytest.raises(ValueError, match="is not a valid storage key"):
                 attempt(key)
         assert bench.contents() == {"a/b": b"x"}
 

@@ -46,7 +46,7 @@ class MemoryStorage(Storage):
         with self._lock:
             current = self.objects.get(key)
             if (if_absent and current) or (if_match is not None and (current is None or current.etag != if_match)):
-                raise PreconditionFailed(f"{self.url}/{key} was written by somebody else.")
+                raise PreconditionFailed(f"Another process wrote {self.url}/{key} first.")
             return self.seed(key, data)
 
     def upload(self, key: str, source: BinaryIO) -> None:

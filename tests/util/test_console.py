@@ -1,4 +1,4 @@
-"""What is said to the person: how it looks, and that no state of stderr makes it raise."""
+"""Messages on stderr: their appearance, and that no state of stderr raises an error."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_control_characters_are_not_sent_to_the_terminal(capsys: pytest.CaptureF
     assert capsys.readouterr().err == "═══╡ a\\x1b[2Jb\\x0dc   d\n"
 
 
-def test_who_decides_about_colour(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_order_in_which_settings_decide_about_colour(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     """In this order: the command line, NO_COLOR, a dumb terminal, whether it is a terminal."""
     assert color_enabled(terminal)
     assert not color_enabled(io.StringIO())
@@ -118,7 +118,7 @@ def test_what_the_encoding_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("state", ["closed", "missing", "full"])
-def test_a_stderr_that_takes_nothing_is_no_error(state: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_stderr_is_no_error(state: str, monkeypatch: pytest.MonkeyPatch) -> None:
     class Full(io.StringIO):
         def write(self, text: str, /) -> int:
             raise OSError(28, "No space left on device")

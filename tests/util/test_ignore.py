@@ -272,7 +272,7 @@ def test_rules_may_be_written_as_powershell_does(tmp_path: Path, encoding: str) 
 def test_rules_that_are_no_text_are_an_error(tmp_path: Path) -> None:
     make(tmp_path, "a")
     (tmp_path / ".keepsakeignore").write_bytes("a\r\n".encode("utf-16-le"))
-    with pytest.raises(ValidationError, match="save the file as UTF-8"):
+    with pytest.raises(ValidationError, match=r"has NUL bytes\. Save it as UTF-8"):
         walk(tmp_path)
 
 
