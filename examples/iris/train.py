@@ -13,16 +13,16 @@ from sklearn.preprocessing import StandardScaler
 import keepsake
 
 
-def train(learning_rate: float, epochs: int) -> None:
+def train(lr: float, epochs: int) -> None:
     """Train with a constant learning rate, for a number of passes over the data."""
-    experiment = keepsake.init(path=".", params={"learning_rate": learning_rate, "epochs": epochs})
+    experiment = keepsake.init(path=".", params={"lr": lr, "epochs": epochs})
 
     iris = load_iris()
     x_train, x_val, y_train, y_val = train_test_split(
         iris.data, iris.target, test_size=0.2, random_state=0, stratify=iris.target
     )
     scaler = StandardScaler().fit(x_train)
-    classifier = SGDClassifier(loss="log_loss", learning_rate="constant", eta0=learning_rate, random_state=0)
+    classifier = SGDClassifier(loss="log_loss", learning_rate="constant", eta0=lr, random_state=0)
     model = make_pipeline(scaler, classifier)
 
     for epoch in range(1, epochs + 1):
@@ -32,15 +32,15 @@ def train(learning_rate: float, epochs: int) -> None:
             "val_loss": log_loss(y_val, model.predict_proba(x_val)),
             "val_accuracy": accuracy_score(y_val, model.predict(x_val)),
         }
-        print(f"epoch {epoch}: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
-
         joblib.dump(model, "model.joblib")
         experiment.checkpoint(path="model.joblib", step=epoch, metrics=metrics, primary_metric=("val_loss", "minimize"))
+        if epoch % 3 == 0:
+            print(f"epoch {epoch}: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--learning-rate", type=float, default=0.01)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--lr", type=float, default=0.01, help="the learning rate")
+    parser.add_argument("--epochs", type=int, default=9)
     arguments = parser.parse_args()
-    train(arguments.learning_rate, arguments.epochs)
+    train(arguments.lr, arguments.epochs)

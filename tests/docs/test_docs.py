@@ -22,9 +22,9 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 SESSIONS = [page for page in PAGES if "```shell-session" in page.read_text(encoding="utf-8")]
 
 _BLOCK = re.compile(r"^```(\S+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_ID = r"\b(?=[0-9a-f]*[0-9])[0-9a-f]{7}\b"
+ID = r"\b(?=[0-9a-f]*[0-9])[0-9a-f]{7}\b"
 _VARIES = re.compile(
-    rf"(?P<id>{_ID})"
+    rf"(?P<id>{ID})"
     r"|(?P<ago>(?:about )?(?:an?|one|\d+) (?:second|minute|hour|day)s? ago)"
     r"|(?P<date>[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d \S+)"
     r"|(?P<version>\d+\.\d+\.\d+)"
@@ -46,7 +46,7 @@ def pattern(expected: str) -> tuple[str, list[str]]:
         position = match.end()
         if match["id"]:
             ids.append(match["id"])
-            parts.append(f"({_ID})")
+            parts.append(f"({ID})")
         else:
             parts.append(_ANY.get(match.lastgroup or "") or re.escape(re.sub(r"(\.\d{3}).*", r"\1", match[0])) + r"\d*")
     return "".join(parts) + re.escape(expected[position:]), ids
@@ -110,7 +110,7 @@ def test_the_commands_of_a_page_print_what_it_says(page: Path, tmp_path: Path) -
         elif language == "shell-session":
             for part in re.split(r"^\$ ", content, flags=re.MULTILINE)[1:]:
                 command, *expected = part.rstrip("\n").split("\n")
-                command = re.sub(_ID, lambda match: real.get(match[0], match[0]), command)
+                command = re.sub(ID, lambda match: real.get(match[0], match[0]), command)
                 if command.startswith("cd "):
                     directory = directory / command.removeprefix("cd ")
                     continue

@@ -12,6 +12,7 @@ import pytest
 from tests.interop import clouds, sides
 from tests.interop.clouds import Cloud
 from tests.interop.compare import Both, check_out, contents, tree
+from tests.interop.differences import shows
 from tests.interop.generate import Generator
 from tests.interop.sides import Side
 from tests.interop.test_recording import ask_for_values, ask_libraries, compare_files
@@ -104,3 +105,14 @@ def test_a_mixed_team(place: Place, project: Path, root: str, tmp_path: Path) ->
 def keys_of(experiment: str, *checkpoints: str) -> set[str]:
     archives = {f"experiments/{experiment}.tar.gz", *(f"checkpoints/{checkpoint}.tar.gz" for checkpoint in checkpoints)}
     return {"repository.json", f"metadata/experiments/{experiment}.json", *archives}
+
+
+@shows("missing-bucket")
+def test_missing_bucket(place: Place, project: Path) -> None:
+    """A mistyped one. On S3, 0.4.2 makes it."""
+    (project / "keepsake.yaml").write_text(f"repository: {place.cloud.url}-mistyped\n")
+    ours = place.both.ours.run("ls", "-q", cwd=project)
+    assert (ours.status, ours.stdout) == (1, "")
+    assert "mistyped" in ours.stderr
+    theirs = place.both.original.run("ls", "-q", cwd=project)
+    assert (theirs.status, theirs.stdout) == (0, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import shutil
@@ -174,6 +175,48 @@ def test_ignore_file_in_subdirectory(both: Both, workshop: Path) -> None:
     assert saved(both.ours, workshop, "docs", **rules) == ["docs/.keepsakeignore", "docs/a.txt", "docs/b.txt"]
     for side in (both.original, both.ours):
         assert "docs/a.txt" in saved(side, workshop, ".", **rules)
+
+
+def write(directory: Path, *names: str) -> None:
+    """Empty files."""
+    for name in names:
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text("")
+
+
+@shows("ignore-opening")
+def test_ignore_opening(both: Both, workshop: Path) -> None:
+    """Nothing but programs."""
+    write(workshop, "a.txt", "s/b.py", "s/c.txt")
+    rules = {".keepsakeignore": "*\n!*/\n!*.py\n"}
+    assert saved(both.original, workshop, **rules) == ["s/b.py", "s/c.txt", "train.py"]
+    assert saved(both.ours, workshop, **rules) == ["s/b.py", "train.py"]
+
+
+@shows("ignore-subdirectories")
+def test_ignore_subdirectories(both: Both, workshop: Path) -> None:
+    """`data/**/`."""
+    write(workshop, "data/a", "data/x/b")
+    rules = {".keepsakeignore": "data/**/\n*ignore\n*.yaml\n"}
+    assert saved(both.original, workshop, **rules) == ["data/a", "data/x/b", "train.py"]
+    assert saved(both.ours, workshop, **rules) == ["data/a", "train.py"]
+
+
+@shows("ignore-utf-16")
+def test_ignore_utf_16(both: Both, workshop: Path) -> None:
+    """As PowerShell writes text."""
+    write(workshop, "a.txt")
+    (workshop / ".keepsakeignore").write_bytes(codecs.BOM_UTF16_LE + "*.txt\n*ignore\n".encode("utf-16-le"))
+    assert "a.txt" in saved(both.original, workshop)
+    assert saved(both.ours, workshop) == ["keepsake.yaml", "train.py"]
+
+
+@shows("conda-environment")
+def test_conda_environment(both: Both, workshop: Path) -> None:
+    """Known by the folder that conda keeps in it."""
+    write(workshop, "env/conda-meta/history", "env/lib/module.py")
+    assert "env/lib/module.py" in saved(both.original, workshop)
+    assert saved(both.ours, workshop) == ["keepsake.yaml", "train.py"]
 
 
 # Checking out

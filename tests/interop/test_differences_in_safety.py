@@ -1,8 +1,7 @@
-"""Differences by intent, each shown to be real on both sides: what is left out, hidden, kept or refused for safety."""
+"""Differences by intent, each shown to be real on both sides: what is hidden, kept or refused for safety."""
 
 from __future__ import annotations
 
-import codecs
 import json
 import os
 import shutil
@@ -22,50 +21,6 @@ from tests.interop.test_differences_in_files import _workshop as _workshop
 from tests.interop.test_differences_in_files import saved, workshop  # noqa: F401 (fixtures)
 
 A, B = "e0000001", "e0000002"
-
-
-def write(directory: Path, *names: str) -> None:
-    for name in names:
-        (directory / name).parent.mkdir(parents=True, exist_ok=True)
-        (directory / name).write_text("")
-
-
-# What is left out of what is saved
-
-
-@shows("ignore-opening")
-def test_ignore_opening(both: Both, workshop: Path) -> None:  # noqa: F811
-    """Nothing but programs."""
-    write(workshop, "a.txt", "s/b.py", "s/c.txt")
-    rules = {".keepsakeignore": "*\n!*/\n!*.py\n"}
-    assert saved(both.original, workshop, **rules) == ["s/b.py", "s/c.txt", "train.py"]
-    assert saved(both.ours, workshop, **rules) == ["s/b.py", "train.py"]
-
-
-@shows("ignore-subdirectories")
-def test_ignore_subdirectories(both: Both, workshop: Path) -> None:  # noqa: F811
-    """`data/**/`."""
-    write(workshop, "data/a", "data/x/b")
-    rules = {".keepsakeignore": "data/**/\n*ignore\n*.yaml\n"}
-    assert saved(both.original, workshop, **rules) == ["data/a", "data/x/b", "train.py"]
-    assert saved(both.ours, workshop, **rules) == ["data/a", "train.py"]
-
-
-@shows("ignore-utf-16")
-def test_ignore_utf_16(both: Both, workshop: Path) -> None:  # noqa: F811
-    """As PowerShell writes text."""
-    write(workshop, "a.txt")
-    (workshop / ".keepsakeignore").write_bytes(codecs.BOM_UTF16_LE + "*.txt\n*ignore\n".encode("utf-16-le"))
-    assert "a.txt" in saved(both.original, workshop)
-    assert saved(both.ours, workshop) == ["keepsake.yaml", "train.py"]
-
-
-@shows("conda-environment")
-def test_conda_environment(both: Both, workshop: Path) -> None:  # noqa: F811
-    """Known by the folder that conda keeps in it."""
-    write(workshop, "env/conda-meta/history", "env/lib/module.py")
-    assert "env/lib/module.py" in saved(both.original, workshop)
-    assert saved(both.ours, workshop) == ["keepsake.yaml", "train.py"]
 
 
 # What is recorded, and where
@@ -171,17 +126,6 @@ def test_ids_like_options(both: Both, project: Path, odd: str) -> None:
     assert theirs.stdout.split() == [A, odd]
     assert ours.stdout.split() == [A]
     assert odd in ours.stderr
-
-
-@shows("missing-bucket")
-def test_missing_bucket(place: Place, project: Path) -> None:  # noqa: F811
-    """A mistyped one. On S3, 0.4.2 makes it."""
-    (project / "keepsake.yaml").write_text(f"repository: {place.cloud.url}-mistyped\n")
-    ours = place.both.ours.run("ls", "-q", cwd=project)
-    assert (ours.status, ours.stdout) == (1, "")
-    assert "mistyped" in ours.stderr
-    theirs = place.both.original.run("ls", "-q", cwd=project)
-    assert (theirs.status, theirs.stdout) == (0, "")
 
 
 @shows("json-in-any-encoding")
