@@ -1,4 +1,4 @@
-"""A project directory with its repository and its spools, opened once. What the package's own modules work with."""
+"""A project directory with its repository and its spools, opened once. The package's own modules use it."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 
 
 class Owner(Protocol):
-    """An experiment or checkpoint, whose files an archive holds."""
+    """An experiment or checkpoint with an archive of files."""
 
     id: str
     path: str | None
 
 
-Found = tuple[Record, "Record | None"]  # an experiment, and one of its checkpoints if that is meant
+Found = tuple[Record, "Record | None"]  # an experiment; or a checkpoint, after its experiment
 
 
 @dataclass(frozen=True)
 class Workplace:
-    """Where experiments are recorded and looked at.
+    """A project's directory and repository.
 
     Attributes:
         directory: the project directory, absolute.
-        repository: where its experiments are kept.
+        repository: the repository of its experiments.
     """
 
     directory: Path
@@ -50,21 +50,21 @@ class Workplace:
 
     @cached_property
     def view(self) -> View:
-        """The repository's experiments, with those that wait in the project's spools."""
+        """The repository's experiments, with the parts that wait in the project's spools."""
         return View(self.repository, self.spools)
 
     @property
     def spool(self) -> Path:
-        """Where new runs are kept until they are in the repository. Raises WriteError if there is no place for them."""
+        """The directory that keeps new runs until they are in the repository. Raises WriteError if there is none."""
         return spool_root(self.directory)
 
     @property
     def spools(self) -> list[Path]:
-        """All places where runs may be waiting."""
+        """All directories in which runs may be waiting."""
         return spool_roots(self.directory)
 
     def unnamed_files(self) -> list[Path]:
-        """Return the frozen files that were set aside because no checkpoint was seen to name them."""
+        """Return the frozen files that were set aside because no checkpoint names them."""
         return [path for root in self.spools for path in unnamed_files(root)]
 
     # Finding
@@ -72,15 +72,15 @@ class Workplace:
     def find(self, prefix: str) -> list[Found]:
         """Return every experiment, and every checkpoint with its experiment, whose ID begins with `prefix`."""
         if not prefix:
-            raise DoesNotExist("An empty ID fits everything. Give at least its first digits.")
+            raise DoesNotExist("An empty ID matches everything. Give at least its first digits.")
         return self.view.find(prefix)
 
     def find_one(self, prefix: str) -> Found:
-        """Return the only experiment or checkpoint whose ID begins so. Raises DoesNotExist, AmbiguousID."""
+        """Return the only experiment or checkpoint whose ID begins with `prefix`. Raises DoesNotExist, AmbiguousID."""
         return self._only(self.find(prefix), prefix, "experiment or checkpoint")
 
     def find_experiment(self, prefix: str) -> Record:
-        """Return the only experiment whose ID begins so. Raises DoesNotExist, AmbiguousID."""
+        """Return the only experiment whose ID begins with `prefix`. Raises DoesNotExist, AmbiguousID."""
         experiments = [found for found in self.find(prefix) if found[1] is None]
         return self._only(experiments, prefix, "experiment")[0]
 
@@ -88,10 +88,10 @@ class Workplace:
         if not found:
             raise DoesNotExist(
                 f"There is no {what} whose ID begins with {prefix!r} in {self.repository.url}. "
-                "`keepsake ls` lists what is there."
+                "`keepsake ls` lists all experiments."
             )
         if len(found) > 1:
-            raise AmbiguousID(f"{prefix!r} is ambiguous: {len(found)} IDs begin so. Give more digits.")
+            raise AmbiguousID(f"{prefix!r} is ambiguous: {len(found)} IDs begin with it. Give more digits.")
         return found[0]
 
     # Files
@@ -105,9 +105,9 @@ class Workplace:
             if checkpoint is not None:
                 raise DoesNotExist(
                     f"Neither checkpoint {short_id(checkpoint.id)} nor its experiment {short_id(experiment.id)} has "
-                    "files: they were recorded without a path."
+                    "files. They were recorded without a path."
                 )
-            raise DoesNotExist(f"Experiment {short_id(experiment.id)} has no files: it was recorded without a path.")
+            raise DoesNotExist(f"Experiment {short_id(experiment.id)} has no files. It was recorded without a path.")
         archives = []
         for owner in owners:
             key = archive_key(experiment.id, owner.id)
@@ -136,8 +136,8 @@ class Workplace:
         text = f"The files of {what} {short_id(owner.id)} ({owner.path}) are not in the repository"
         fresh = self.view.heartbeats().get(experiment.id)
         if fresh:
-            return f"{text} yet: the run is still saving them. Try again later."
-        return f"{text}: they never came, or were removed. If they wait where it ran, `keepsake sync` there sends them."
+            return f"{text} yet. The run is still saving them. Try again later."
+        return f"{text}. They were never sent, or were removed. `keepsake sync` on the run's machine may send them."
 
 
 def open_workplace(repository: str | None, directory: Path | None, *, begin: bool = False) -> Workplace:
@@ -147,7 +147,8 @@ def open_workplace(repository: str | None, directory: Path | None, *, begin: boo
     them is wrong.
     """
     config = find_project(directory, repository, begin=begin)
-    # A relative URL is relative to the project, or else, if it was given in a call or a command, to where the person is
+    # A URL in the project's configuration is relative to the project. A URL from the caller is relative to the working
+    # directory.
     base = config.directory if repository is None or directory else absolute()
     try:
         return Workplace(config.directory, open_repository(config.repository, base))
@@ -158,6 +159,6 @@ def open_workplace(repository: str | None, directory: Path | None, *, begin: boo
 
 
 def open_repository(url: str, base: Path | None = None) -> Repository:
-    """Return the repository at a URL; a relative one is relative to `base`. Nothing is contacted yet."""
-    with importing:  # of an SDK; recovery does it in the background
+    """Return the repository at a URL, without contacting it. A relative URL is relative to `base`."""
+    with importing:  # the SDK may be imported by recovery, in a background thread
         return Repository(open_storage(url, base))

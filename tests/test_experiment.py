@@ -190,7 +190,7 @@ def test_files_that_are_not_there_are_told_from_those_on_their_way(
     for checkpoint in trained.checkpoints:
         place.remove(f"checkpoints/{checkpoint.id}.tar.gz")
     checkpoint = keepsake.experiments.get(trained.id).checkpoints[0]
-    with pytest.raises(exceptions.DoesNotExist, match="never came"):
+    with pytest.raises(exceptions.DoesNotExist, match="never sent"):
         checkpoint.checkout(tmp_path / "out")
     trained.project.workplace.repository.heartbeats.beat(trained.id)
     with pytest.raises(exceptions.DoesNotExist, match="still saving"):

@@ -1,4 +1,4 @@
-"""What differs between two experiments, each with one of its checkpoints."""
+"""The differences between two experiments, each with one of its checkpoints."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What differs between two runs. Each difference is a name, and the values of the left and the right run.
+    """The differences between two runs. Each is a name with the values of the left and the right run.
 
     Attributes:
-        left, right: the experiments, each with the checkpoint that was compared, or None.
-        experiment: when, where, by whom and how they ran.
-        params, python_packages: of the experiments.
-        checkpoint: when the checkpoints were made, and of what.
-        metrics: of the checkpoints.
+        left, right: the experiments, each with its compared checkpoint, or None.
+        experiment: differences in command, time, host, Python version and user.
+        params, python_packages: differences of the experiments.
+        checkpoint: differences in time, path and step of the checkpoints.
+        metrics: differences of the checkpoints.
     """
 
     left: Side
@@ -36,7 +36,7 @@ class Comparison:
     metrics: Differences
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain values: `{"params": {"lr": [0.1, 0.2]}, …}`; None stands for what is not set."""
+        """Return the differences as plain values: `{"params": {"lr": [0.1, 0.2]}, …}`; None stands for "not set"."""
         groups = ("experiment", "params", "python_packages", "checkpoint", "metrics")
         return {group: {name: list(pair) for name, pair in getattr(self, group).items()} for group in groups}
 

@@ -1,4 +1,4 @@
-"""When two values are the same, and which names have values that differ."""
+"""Whether two values are the same, and which names have values that differ."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class _NotSet:
 
 
 NOT_SET = _NotSet()
-Differences = dict[str, tuple[Any, Any]]  # name → both values, of which one may be NOT_SET
+Differences = dict[str, tuple[Any, Any]]  # name → both values; one of them may be NOT_SET
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values are the same to a person: 1 and 1.0 are, and NaN and NaN, but not 1 and true or "1"."""
+    """Whether two values mean the same: 1 and 1.0 do, and NaN and NaN, but not 1 and true, or 1 and "1"."""
     if one is other:
         return True
     return isinstance(one, str) == isinstance(other, str) and full_text(one) == full_text(other)
@@ -36,9 +36,9 @@ def differences(left: Values | None, right: Values | None) -> Differences:
 
 
 def differing_names(many: Iterable[Values]) -> dict[str, bool]:
-    """Return each name that any of `many` has, in the order of appearance, and whether its values differ.
+    """Return each name in `many`, in order of appearance, and whether its values differ.
 
-    They differ among those that have the name: a run without it says nothing.
+    Runs without the name do not count.
     """
     first: dict[str, Any] = {}
     differing: set[str] = set()

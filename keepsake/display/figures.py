@@ -1,8 +1,9 @@
 """Metrics over steps or over a hyperparameter, drawn with Matplotlib on the current axes, as `plt.plot` does.
 
-Axes on which another metric is drawn are left alone: a new figure is begun.
+If another metric is drawn on the current axes, a new figure begins.
 
-All raise ValidationError for what there is not or what cannot be drawn, and MissingExtra without Matplotlib.
+All functions raise ValidationError for unknown names and for values that cannot be drawn, and MissingExtra without
+Matplotlib.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ if TYPE_CHECKING:
     from keepsake.checkpoint import CheckpointList
     from keepsake.experiment import Experiment
 
-_MAX_NAMED, _HIGHLIGHTED = 20, 10  # of more runs than one can tell apart, these many stand out from the rest in grey
-_MAX_DOTS, _MAX_LABELS = 200, 15  # points on lines with a dot each; points of a scatter plot with an ID beside them
-_MAX_INSIDE = 6  # entries of a legend that finds room within the axes
-_MAX_TICKS, _WIDTH = 30, 50  # categories that are named on an axis; characters of a name
-_DASHES = ("-", "--", "-.", ":")  # one after the other, whenever the colours begin anew
+_MAX_NAMED, _HIGHLIGHTED = 20, 10  # runs with colours; of more runs, so many have colours and the rest are grey
+_MAX_DOTS, _MAX_LABELS = 200, 15  # points of lines with dots; points of a scatter plot with IDs
+_MAX_INSIDE = 6  # entries of a legend that fits within the axes
+_MAX_TICKS, _WIDTH = 30, 50  # categories with names on an axis; characters of a name
+_DASHES = ("-", "--", "-.", ":")  # the next one each time the colours start again
 _OTHER, _BEST, _GREY = "_other", "_best", "#88888880"  # labels that Matplotlib leaves out of legends; a colour
 
 
-_drawn: WeakKeyDictionary[Axes, tuple[str, str]] = WeakKeyDictionary()  # axes → what is drawn on them over what
+_drawn: WeakKeyDictionary[Axes, tuple[str, str]] = WeakKeyDictionary()  # axes → names of their x and y values
 
 
 class _Run(NamedTuple):
@@ -61,7 +62,7 @@ def scatter_experiments(
     ids, xs, ys = _points(experiments, param, metric)
     categories = [x for x in dict.fromkeys(xs) if isinstance(x, str)]
     if logx and categories:
-        raise ValidationError(f"logx needs numbers, and not all values of param {param!r} are")
+        raise ValidationError(f"Not all values of param {param!r} are numbers. Leave out logx.")
     axes = _axes(param, metric, logx=logx, logy=logy)
     color = axes.scatter(xs, ys, alpha=0.8).get_facecolor()
     ties = pick_best(range(len(ys)), ys, maximize=goal == "maximize") if goal else []
@@ -70,7 +71,7 @@ def scatter_experiments(
         axes.plot(xs[best], ys[best], "*", color=color, markersize=14, markeredgecolor=axes.get_facecolor())
     for index, label in enumerate(ids):
         if len(ids) <= _MAX_LABELS or index == best:
-            text, below = f"{label} (best)" if index == best else label, index % 2 == 0  # keeps neighbours' IDs apart
+            text, below = f"{label} (best)" if index == best else label, index % 2 == 0  # separates neighbours' IDs
             place = (6, -12 if below else 5)
             axes.annotate(_plain(text), (xs[index], ys[index]), place, textcoords="offset points", fontsize="small")
     if categories:
@@ -81,7 +82,7 @@ def scatter_experiments(
 
 
 def _points(experiments: Sequence[Experiment], param: str, metric: str) -> tuple[list[str], list[Any], list[float]]:
-    """The IDs, params (all numbers, or else all texts) and metrics of the experiments that have both."""
+    """Return the IDs, params (all numbers, or else all texts) and metrics of the experiments that have both."""
     _check_name("param", param, {name for experiment in experiments for name in experiment.params or ()})
     points, left_out = [], []
     for experiment in experiments:
@@ -93,7 +94,7 @@ def _points(experiments: Sequence[Experiment], param: str, metric: str) -> tuple
         else:
             points.append((x, y, experiment.short_id()))
     if left_out:
-        warn(f"Left out, without param {param!r} or a number for {metric!r}: {_some(left_out)}")
+        warn(f"Left out, without param {param!r} or a number for {metric!r}: {_some(left_out)}.")
     points.sort(key=lambda point: (sort_key(point[0]), *point[1:]))
     numeric = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x, *_ in points)
     xs = [_number(x, param) if numeric else _plain(full_text(x)) for x, *_ in points]
@@ -105,7 +106,7 @@ def _plot(lists: list[tuple[str, CheckpointList]], metric: str | None, logy: boo
     runs = [_run(label, checkpoints, metric) for label, checkpoints in lists]
     named = [run for run in runs if any(map(math.isfinite, run.values))]
     if len(named) < len(runs):
-        warn(f"Left out, without a number for {metric!r}: {_some([run.label for run in runs if run not in named])}")
+        warn(f"Left out, without a number for {metric!r}: {_some([run.label for run in runs if run not in named])}.")
     axes, title = _axes("step", metric, logy=logy), None
     if len(named) > _MAX_NAMED:
         title = f"{'Best' if goal else 'Latest'} {_HIGHLIGHTED} of {len(named)}"
@@ -123,7 +124,7 @@ def _plot(lists: list[tuple[str, CheckpointList]], metric: str | None, logy: boo
 
 
 def _run(label: str, checkpoints: CheckpointList, metric: str) -> _Run:
-    # A checkpoint without the metric is neither point nor gap: many a metric is only measured now and then
+    # A checkpoint without the metric is neither a point nor a gap, because some metrics are rarely measured.
     points = {
         id(c): (_number(c.step or 0, "step"), _number(c.metrics[metric], f"metric {metric!r} of {label}"))
         for c in checkpoints
@@ -134,7 +135,7 @@ def _run(label: str, checkpoints: CheckpointList, metric: str) -> _Run:
 
 
 def _draw(axes: Axes, run: _Run, dots: bool) -> None:
-    """Draw a run in the next colour, a dot at least where no line would show, and a star at the best checkpoint."""
+    """Draw a run in the next colour, with dots where no line would show, and a star at the best checkpoint."""
     from matplotlib import rcParams
 
     earlier = sum(not str(line.get_label()).startswith("_") for line in axes.lines)
@@ -150,7 +151,7 @@ def _draw(axes: Axes, run: _Run, dots: bool) -> None:
 
 
 def _legend(axes: Axes, title: str | None) -> None:
-    """Name the runs, beside the axes if they are many, and say how many are not named."""
+    """Name the runs, beside the axes if there are many, and show how many have no name."""
     from matplotlib.lines import Line2D
 
     handles, labels = axes.get_legend_handles_labels()
@@ -170,9 +171,9 @@ def _legend(axes: Axes, title: str | None) -> None:
 
 
 def _axes(xlabel: str, ylabel: str, *, logx: bool = False, logy: bool = False) -> Axes:
-    """Return the current axes, labelled, or those of a new figure if something else was drawn on them.
+    """Return the current axes, labelled, or those of a new figure if something else is drawn on them.
 
-    If they are alone in a figure, there is room for what stands beside them.
+    Axes that are alone in a figure leave room for a legend beside them.
     """
     try:
         from matplotlib import pyplot
@@ -181,7 +182,7 @@ def _axes(xlabel: str, ylabel: str, *, logx: bool = False, logy: bool = False) -
         raise MissingExtra("Plots need another package. Install it with:\n    pip install 'keepsake[plot]'") from error
     figure, axes = pyplot.gcf(), pyplot.gca()
     if axes.has_data() and _drawn.get(axes, (xlabel, ylabel)) != (xlabel, ylabel):
-        figure, axes = pyplot.figure(), pyplot.gca()  # values of two metrics on one axis say nothing
+        figure, axes = pyplot.figure(), pyplot.gca()  # two metrics on one axis would be misleading
     _drawn[axes] = (xlabel, ylabel)
     if figure.axes == [axes] and axes.get_subplotspec() and figure.get_layout_engine() is None:
         figure.set_layout_engine("tight")
@@ -202,22 +203,23 @@ def _choose(lists: list[CheckpointList], metric: str | None) -> tuple[str, str |
     primaries = [primary for checkpoints in lists if (primary := checkpoints.declared_metric())]
     names = {name for checkpoints in lists for checkpoint in checkpoints for name in checkpoint.metrics or ()}
     if metric is None and not primaries:
-        raise ValidationError(f"no primary metric is declared: name one of the metrics ({_some(sorted(names))})")
+        raise ValidationError(f"No primary metric is declared. Name one of the metrics: {_some(sorted(names))}.")
     metric = primaries[0]["name"] if metric is None else metric
     _check_name("metric", metric, names)
     return metric, next((primary.get("goal") for primary in primaries if primary["name"] == metric), None)
 
 
 def _check_name(what: str, name: str, known: set[str]) -> None:
-    if known and str(name) not in known:  # of runs that only just began nothing is known
+    if known and str(name) not in known:  # runs that have just begun have no names yet
         close = difflib.get_close_matches(str(name), known)
-        hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"there is {_some(sorted(known))}"
-        raise ValidationError(f"there is no {what} {name!r}; {hint}")
+        hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Choose from: {_some(sorted(known))}."
+        raise ValidationError(f"There is no {what} {name!r}. {hint}")
 
 
 def _number(value: Any, what: str) -> float:
     if value is not None and not isinstance(value, (int, float)):
-        raise ValidationError(f"{what} is no number that could be plotted: {cut(full_text(value), _WIDTH)}")
+        text = cut(full_text(value), _WIDTH)
+        raise ValidationError(f"Cannot plot {what}: {text} is not a number. Choose another one.")
     try:
         return math.nan if value is None else float(value)
     except OverflowError:  # an int of more than 308 digits
@@ -230,5 +232,5 @@ def _some(names: list[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return text that fits on an axis, and in which Matplotlib finds no formula."""
+    """Return text that fits on an axis and that Matplotlib does not read as a formula."""
     return escape_controls(cut(text, _WIDTH)).replace("$", r"\$")

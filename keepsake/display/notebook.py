@@ -1,6 +1,6 @@
-"""Experiments and checkpoints as HTML, which is how a notebook shows them.
+"""Experiments and checkpoints as HTML for notebooks.
 
-No scripts, nothing from elsewhere, and the notebook's own colours. Whatever people and programs recorded is escaped.
+The HTML has no scripts and no external resources, and uses the notebook's own colours. All recorded text is escaped.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from keepsake.checkpoint import Checkpoint
     from keepsake.experiment import Experiment
 
-_MAX_ROWS, _EDGE_ROWS = 60, 20  # of more rows, only the first and last few are shown
-_MAX_COLUMNS = 12  # params, and so metrics
+_MAX_ROWS, _EDGE_ROWS = 60, 20  # longer tables show only the first and last few rows
+_MAX_COLUMNS = 12  # for params, and as many for metrics
 _NAME, _SHORT, _TOOLTIP, _LONG = 60, 24, 300, 2000  # characters: names, values in lists, their tooltips, other values
 _BEST = " ★ best"
 _STYLE = """<style>
@@ -57,7 +57,7 @@ def experiment_html(experiment: Experiment) -> str:
     """Return an experiment as HTML: its fields, params, Python packages and checkpoints."""
     duration, reason, packages = experiment.duration, experiment.end_reason, experiment.python_packages
     status = "unknown"
-    with suppress(KeepsakeError):  # what was read before is shown all the same
+    with suppress(KeepsakeError):  # the other fields are shown even if the repository cannot be read
         status = experiment.status
     facts = {
         "Created": _time(experiment),
@@ -76,7 +76,7 @@ def experiment_html(experiment: Experiment) -> str:
 
 
 def _checkpoints(experiment: Experiment) -> list[str]:
-    """The title and table of an experiment's checkpoints; the best is marked, and always among those shown."""
+    """Return the title and table of an experiment's checkpoints. The best one is always shown, and marked."""
     checkpoints, primary, best = experiment.checkpoints, experiment.primary_metric(), experiment.checkpoints.best()
     names = {name for checkpoint in checkpoints for name in checkpoint.metrics or ()}
     metrics = sorted(names, key=lambda name: (name != primary, name))[:_MAX_COLUMNS]
@@ -92,11 +92,11 @@ def _checkpoints(experiment: Experiment) -> list[str]:
 
 
 def experiments_html(experiments: Sequence[Experiment]) -> str:
-    """Return experiments as an HTML table: their status, what differs between them, best and latest checkpoints."""
+    """Return experiments as an HTML table: status, params that differ, best and latest checkpoints."""
     shown = [experiments[index] for index in _shown(len(experiments))]
     statuses = _statuses(shown)
     chosen = {id(e): [e.checkpoints.best(), e.checkpoints.latest()] for e in shown}
-    start = 0 if any(best for best, _ in chosen.values()) else 1  # without a single best, there is no column for it
+    start = 0 if any(best for best, _ in chosen.values()) else 1  # the column for the best may be empty, so left out
     people = [name for name in ("host", "user") if len({getattr(e, name) for e in experiments}) > 1]
     names = differing_names(experiment.params or {} for experiment in experiments)
     differing = sorted(name for name, differs in names.items() if differs or len(experiments) == 1)
@@ -121,14 +121,14 @@ def experiments_html(experiments: Sequence[Experiment]) -> str:
 
 
 def _statuses(experiments: list[Experiment]) -> dict[str, str]:
-    """Experiment ID → status, after one look at the heartbeats; nothing where the repository cannot be read."""
+    """Return experiment ID → status, reading the heartbeats once. IDs in unreadable repositories are missing."""
     statuses: dict[str, str] = {}
     heartbeats: dict[int, dict[str, bool]] = {}
     for experiment in experiments:
         with suppress(KeepsakeError):
             project = experiment.project
             if id(project) not in heartbeats:
-                heartbeats[id(project)] = {}  # asked for once, even if that fails
+                heartbeats[id(project)] = {}  # stays if the next line fails, so it is tried once
                 heartbeats[id(project)] = project.workplace.view.heartbeats()
             fresh = heartbeats[id(project)].get(experiment.id)
             statuses[experiment.id] = status_of(experiment.keepsake_version or "", fresh)
@@ -136,13 +136,13 @@ def _statuses(experiments: list[Experiment]) -> dict[str, str]:
 
 
 def _shown(count: int, keep: int = 0) -> Iterable[int]:
-    """Which of `count` rows to show; the one at `keep` is among them."""
+    """Return which of `count` rows to show, always including the one at `keep`."""
     edges = {*range(_EDGE_ROWS), keep, *range(count - _EDGE_ROWS, count)}
     return range(count) if count <= _MAX_ROWS else sorted(edges)
 
 
 def _body(items: Sequence[Any], row: Callable[[Any], str], keep: int = 0) -> str:
-    """The rows of the items to show, and in the place of others how many these are."""
+    """Return the rows of the items to show. One row with a number stands for the omitted ones."""
     rows, following = [], 0
     for index in _shown(len(items), keep):
         if index > following:
@@ -157,14 +157,14 @@ def _facts(facts: Mapping[str, str | None]) -> str:
 
 
 def _fields(values: Mapping[str, Any] | None) -> str:
-    """A table with a line for each name and value."""
+    """Return a table with a line for each name and value."""
     items = list((values or {}).items())
     body = _body(items, lambda item: _row([_cell(item[0], tag="th"), _cell(full_text(item[1]))]))
     return f"<table><tbody>{body}</tbody></table>" if body else '<p class="more">(none)</p>'
 
 
 def _list(groups: Mapping[str, list[str]], body: str) -> str:
-    """A table with the titles of its columns, and of groups of them."""
+    """Return a table with titles for its columns and for groups of columns."""
     above = (f'<th class="group" colspan="{len(titles)}">{name}</th>' for name, titles in groups.items() if titles)
     titles = (_cell(title, tag="th") for titles in groups.values() for title in titles)
     head = (_row(above) if len(groups) > 1 else "") + _row(titles)
@@ -172,7 +172,7 @@ def _list(groups: Mapping[str, list[str]], body: str) -> str:
 
 
 def _values(values: Mapping[str, Any] | None, names: Iterable[str]) -> Iterator[str]:
-    """Yield a cell for each name: its value in short, and the whole of it as a tooltip."""
+    """Yield a cell for each name: the short value, and the full value as a tooltip."""
     known = values or {}
     for name in names:
         text, whole = (short_text(known[name], _SHORT), full_text(known[name])) if name in known else ("", "")
@@ -202,5 +202,5 @@ def _title(text: str, count: int = 0, noun: str = "") -> str:
 
 
 def _page(*parts: str) -> str:
-    # The classes keep MathJax away from what stands between dollar signs
+    # The classes keep MathJax from reading text between dollar signs as formulas.
     return f'{_STYLE}<div class="keepsake tex2jax_ignore mathjax_ignore">{"".join(parts)}</div>'

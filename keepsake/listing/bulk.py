@@ -1,6 +1,6 @@
-"""Reading records by the thousand, as a listing does the first time.
+"""Reading records by the thousand, as the first listing does.
 
-Imported only then: msgspec takes a third of the standard library's time for the JSON, but some 8 ms to be loaded.
+It is imported only then: msgspec needs a third of the standard library's time for the JSON, but takes 8 ms to load.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 def usual_record(data: bytes, experiment_id: str) -> Record | None:
-    """Return what parse_experiment does, without fields that the format does not know; None if it is to be asked.
+    """Return the record without unknown fields; None if parse_experiment must decide.
 
-    msgspec checks types while it reads. It accepts less than the standard library, and nothing differently.
+    msgspec checks types while it reads. It accepts less than the standard library, and reads nothing differently.
     """
     try:
-        record: Any = _decode(data if data.isascii() else data.decode())  # what it leaves out must be text, too
+        record: Any = _decode(data if data.isascii() else data.decode())  # skipped fields must be valid UTF-8 too
     except (ValueError, RecursionError):
         return None
     checkpoints = record.get("checkpoints") or ()
@@ -66,5 +66,5 @@ def usual_record(data: bytes, experiment_id: str) -> Record | None:
 
 
 def dumps(value: Any) -> str:
-    """Return the JSON of what is part of a usual record."""
+    """Return the JSON of a part of a usual record."""
     return _encode(value).decode()

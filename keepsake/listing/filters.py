@@ -1,4 +1,4 @@
-"""Filters and sort keys of listings, compiled once and cheap to apply to many experiments."""
+"""Filters and sort keys of listings. They are compiled once and are cheap to apply to many experiments."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keepsake.exceptions import InvalidFilter
 from keepsake.util.console import warn
 from keepsake.util.values import sort_key
 
-# Patterns are compiled when they are first used: that takes a listing without filters no time
+# Patterns are compiled when they are first used, so a listing without filters loses no time.
 _NAME = r'(?s)\s*(?:"((?:[^"\\]|\\.)*)"|'
 _FILTER = _NAME + r"((?!!=)[^\s=<>](?:(?!!=)[^=<>])*?))\s*(!=|<=|>=|=|<|>)(?!!)\s*(?![=<>]|!=)(\S.*?)\s*"
 _SORT = _NAME + r"(\S.*?))(-asc|-desc)?\s*"
@@ -41,11 +41,11 @@ Put a name that contains an operator, or a value that is text, in double quotes.
 
 
 class Subject(Protocol):
-    """What filters and sort keys need to know of an experiment. Values are decoded."""
+    """The fields of an experiment that filters and sort keys use. Values are decoded."""
 
     @property
     def created(self) -> float:
-        """Unix seconds."""
+        """The time of creation in Unix seconds."""
 
     @property
     def latest_step(self) -> int:
@@ -86,8 +86,8 @@ class Filter:
 
     Attributes:
         text: the filter as given.
-        name: what it is about: `created`, `step`, `user`, `host`, `command`, `status`, a metric or a param.
-        warnings: what was warned of so far: at most that it met values of another type than its own.
+        name: the field: `created`, `step`, `user`, `host`, `command`, `status`, a metric or a param.
+        warnings: the warnings so far: at most one, about values of another type.
     """
 
     def __init__(self, text: str, name: str, symbol: str, value: str) -> None:
@@ -98,7 +98,7 @@ class Filter:
         self._test = self._make_test(symbol, value)
 
     def matches(self, subject: Subject) -> bool:
-        """Tell whether `subject` meets the condition."""
+        """Return whether `subject` meets the condition."""
         return self._test(self._value_of(subject))
 
     def _make_test(self, symbol: str, text: str) -> _Test:
@@ -112,7 +112,7 @@ class Filter:
         if self.name in ("user", "host", "command") and not isinstance(wanted, str):
             wanted = text
         if self.name == "step" and type(wanted) not in (int, float):
-            raise InvalidFilter(f'step is a number, so it cannot be compared with "{text}".')
+            raise InvalidFilter(f'"step" cannot be compared with "{text}". Give a number.')
         return self._value_test(symbol, wanted)
 
     def _value_test(self, symbol: str, wanted: Any) -> _Test:
@@ -120,7 +120,7 @@ class Filter:
         compare = _OPERATORS[symbol]
         unequal = symbol == "!="
         if types & {list, dict} and symbol not in ("=", "!="):
-            raise InvalidFilter(f'Lists and dicts have no order; compare {self.name} by "=" or "!=".')
+            raise InvalidFilter(f'Lists and dicts have no order. Compare {self.name} by "=" or "!=".')
         if wanted != wanted and symbol in ("=", "!="):
             return lambda value: (value != value) is not unequal
 
@@ -149,7 +149,7 @@ class Sort:
         self._value_of = _getter(self.name)
 
     def apply(self, subjects: list[_S]) -> list[_S]:
-        """Return `subjects` sorted: what lacks the value or has NaN comes last, ties keep the order they are in."""
+        """Return `subjects` sorted. Those without the value, or with NaN, come last. Ties keep their order."""
         present, missing = [], []
         for subject in subjects:
             value = self._value_of(subject)
@@ -162,7 +162,7 @@ class Sort:
 
 
 def parse_filter(text: str) -> Filter:
-    """Compile `NAME OPERATOR VALUE`; InvalidFilter with the grammar if `text` is none."""
+    """Compile `NAME OPERATOR VALUE`. Raises InvalidFilter, which shows the grammar."""
     match = re.fullmatch(_FILTER, text)
     if not match:
         raise InvalidFilter(f'Failed to parse filter: "{text}".\n\n{_GRAMMAR}')
@@ -171,7 +171,7 @@ def parse_filter(text: str) -> Filter:
 
 
 def parse_sort(text: str) -> Sort:
-    """Compile `NAME`, `NAME-asc` or `NAME-desc`; InvalidFilter if there is no name."""
+    """Compile `NAME`, `NAME-asc` or `NAME-desc`. Raises InvalidFilter if there is no name."""
     match = re.fullmatch(_SORT, text)
     if not match:
         raise InvalidFilter(f'Failed to parse sort key: "{text}". Give a name, such as "created" or "loss-desc".')
@@ -182,7 +182,7 @@ def parse_sort(text: str) -> Sort:
 def _current_name(name: str) -> str:
     if name != "started":
         return name
-    warn('"started" is deprecated in filters and sort keys, use "created" instead.')
+    warn('"started" is deprecated in filters and sort keys. Use "created" instead.')
     return "created"
 
 
@@ -197,7 +197,7 @@ def _getter(name: str) -> Callable[[Any], Any]:
 def _unquote(text: str) -> str:
     try:
         return str(json.loads(text, strict=False))
-    except ValueError:  # a backslash that is meant as such
+    except ValueError:  # it has a literal backslash
         return text[1:-1]
 
 
@@ -220,8 +220,10 @@ def _parse_value(text: str) -> Any:
 
 def _status_test(symbol: str, wanted: Any) -> _Test:
     if symbol not in ("=", "!=") or wanted not in ("running", "stopped", "lost"):
-        raise InvalidFilter('status can be compared by "=" or "!=" with "running", "stopped" or "lost".')
-    # What was lost has stopped, too.
+        raise InvalidFilter(
+            '"status" has no such value. Compare it by "=" or "!=" with "running", "stopped" or "lost".'
+        )
+    # A lost run has stopped, too.
     statuses = {"stopped", "lost"} if wanted == "stopped" else {wanted}
     return statuses.__contains__ if symbol == "=" else lambda value: value not in statuses
 
@@ -267,13 +269,13 @@ def _parse_time(text: str) -> tuple[float, float]:
 
 
 def _parse_date(text: str) -> tuple[datetime, int]:
-    """Return the local midnight that `text` names (nothing: today's), and the most days it stands for."""
+    """Return the local midnight that `text` names (empty: today's), and the most days that it covers."""
     words = "-".join(re.sub(_NOT_DATE, " ", text).split()).lower()
     if words in ("", "today", "yesterday"):
         today = datetime.now().replace(hour=0, minute=0, second=0, microsecond=0)
         return today - timedelta(words == "yesterday"), 1
     for form in _DATES:
-        # strptime takes fewer digits than it should.
+        # strptime accepts fewer digits than it should.
         if words.isdigit() and len(words) != {"%Y": 4, "%Y%m%d": 8}.get(form):
             continue
         try:

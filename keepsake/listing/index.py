@@ -1,9 +1,9 @@
-"""The index: what a listing needs of each experiment, so that only what changed is fetched and parsed.
+"""The index: a cache of the data that listings need, so they fetch and parse only new and changed records.
 
-One text file per repository URL in the user's cache directory, disposable at any time; a line per version of a record:
-its ID, the etag of its JSON, the beginnings of its checkpoints' IDs and its summary, divided by tabs. Lines are only
-added; when most are out of date, the file is written anew. Two processes that add at once cost at most a line that is
-fetched again.
+It is one text file per repository URL in the user's cache directory. It can be deleted at any time. Each line is for
+one version of a record: its ID, the etag of its JSON, the beginnings of its checkpoints' IDs and its summary, separated
+by tabs. Lines are only added. When most of them are out of date, the file is written anew. If two processes add lines
+at once, the worst result is a line that must be fetched again.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ from keepsake.util.files import replace_with
 from keepsake.util.values import decode
 
 _dumps = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps makes one each time
-_loads = json.JSONDecoder().raw_decode  # json.loads spends half of its time on finding out what it was given
+_loads = json.JSONDecoder().raw_decode  # json.loads spends half of its time on checking its argument
 _REST = ("created", "params", "command", "user", "host", "keepsake_version")  # of the record
-_CHECKPOINT_ID_LENGTH = 12  # enough to tell candidates from the rest; the record itself decides
-_MANY = 200  # records that are read quicker by bulk, even with msgspec still to be loaded
+_CHECKPOINT_ID_LENGTH = 12  # enough to find candidates; the record itself decides
+_MANY = 200  # from this many records on, bulk is faster even if msgspec must be loaded
 _FORMAT = b"keepsake index 6\n"
 _SUM = 9  # bytes of a checksum and the blank after it
 
 
 class Line(NamedTuple):
-    """What the index says of one experiment; `best` and `rest` are JSON, parsed only if asked for."""
+    """One experiment in the index. `best` and `rest` are JSON that is parsed only when needed."""
 
     id: str
     etag: str
     checkpoint_ids: str  # the beginnings, each after a blank
-    created: str  # to sort by, to the nanosecond; "" if the record cannot be read
+    created: str  # the sort key, to the nanosecond; "" if the record cannot be read
     best: str  # the best checkpoint
-    rest: str  # what else a Summary has, or why the record cannot be read
+    rest: str  # the other fields of a Summary, or the reason why the record cannot be read
 
     @classmethod
     def make(cls, record: Record, etag: str, dumps: Callable[[Any], str] = _dumps) -> Line:
-        """Return the line of a record, whose JSON `dumps` makes."""
+        """Return the line of a record. `dumps` makes the JSON."""
         checkpoints, created = record.get("checkpoints") or [], record["created"]
         ids = "".join([" " + checkpoint["id"][:_CHECKPOINT_ID_LENGTH] for checkpoint in checkpoints])
         rest = {name: record.get(name) for name in _REST}
@@ -69,11 +69,11 @@ class Line(NamedTuple):
 
     @staticmethod
     def beginnings(checkpoint_ids: Iterable[str]) -> set[str]:
-        """Return what `checkpoint_ids` has of each of these IDs."""
+        """Return the beginnings of these IDs, as in `checkpoint_ids`."""
         return {checkpoint_id[:_CHECKPOINT_ID_LENGTH] for checkpoint_id in checkpoint_ids}
 
     def may_hold_checkpoint(self, prefix: str) -> bool:
-        """Whether a checkpoint of this experiment can have an ID that begins with `prefix`."""
+        """Whether a checkpoint of this experiment may have an ID that begins with `prefix`."""
         return " " + prefix[:_CHECKPOINT_ID_LENGTH] in self.checkpoint_ids
 
 
@@ -81,7 +81,7 @@ _FIELDS = len(Line._fields)
 
 
 def _whole(checkpoint: Record | None) -> Record | None:
-    """Return a checkpoint with all fields of the format and no other."""
+    """Return a checkpoint with all fields of the format and no others."""
     if checkpoint is None:
         return None
     fields = CHECKPOINT_FIELDS.items()
@@ -89,12 +89,12 @@ def _whole(checkpoint: Record | None) -> Record | None:
 
 
 def line_maker(count: int) -> Callable[[bytes, str, str], Line]:
-    """Return what makes `count` lines the quickest, each of a record's JSON, ID and etag."""
+    """Return the fastest function for `count` lines. It makes a line from a record's JSON, ID and etag."""
     if count < _MANY:
         return _line
     try:
         from keepsake.listing import bulk
-    except ImportError:  # there is no msgspec for this Python
+    except ImportError:  # msgspec is not available for this Python
         return _line
 
     def quick_line(data: bytes, experiment_id: str, etag: str) -> Line:
@@ -114,19 +114,19 @@ def _line(data: bytes, experiment_id: str, etag: str) -> Line:
 
 
 class Summary:
-    """What `keepsake ls` shows, sorts and filters by; cheap enough to make for every experiment there is."""
+    """The fields that `keepsake ls` shows, sorts and filters by. It is cheap enough to make for every experiment."""
 
     def __init__(self, line: Line, fresh: bool | None) -> None:
-        """`fresh`: whether its heartbeat is; None if there is none."""
+        """`fresh`: whether its heartbeat is fresh; None if it has none."""
         self.id = line.id
-        self.created_key = line.created  # to sort by, to the nanosecond
+        self.created_key = line.created  # the sort key, to the nanosecond
         self._best_json = line.best
         self._rest_json = line.rest
         self._fresh = fresh
 
     @cached_property
     def best(self) -> Record | None:
-        """The best checkpoint as on disk, every field of the format and no other, or None."""
+        """The best checkpoint as on disk, with all fields of the format and no others, or None."""
         return _loads(self._best_json)[0]  # type: ignore[no-any-return]
 
     @cached_property
@@ -135,12 +135,12 @@ class Summary:
 
     @property
     def latest(self) -> Record | None:
-        """The latest checkpoint, likewise."""
+        """The latest checkpoint, in the same form."""
         return self._rest["latest"]  # type: ignore[no-any-return]
 
     @property
     def num_checkpoints(self) -> int:
-        """How many checkpoints there are."""
+        """The number of checkpoints."""
         return int(self._rest["num_checkpoints"])
 
     @property
@@ -152,17 +152,17 @@ class Summary:
 
     @property
     def running(self) -> bool:
-        """Whether the run is going on, as far as its heartbeat tells."""
+        """Whether the run is going on, judged by its heartbeat."""
         return self.status == "running"
 
     @property
     def created(self) -> float:
-        """Unix seconds."""
+        """The time of creation in Unix seconds."""
         return time_seconds(self.created_text)
 
     @property
     def created_text(self) -> str:
-        """As on disk."""
+        """The time of creation as on disk."""
         return str(self._rest["created"])
 
     @property
@@ -182,12 +182,12 @@ class Summary:
 
     @property
     def params(self) -> Mapping[str, Any]:
-        """Python values."""
+        """The params as Python values."""
         return decode(self._rest["params"] or {})  # type: ignore[no-any-return]
 
     @property
     def raw_params(self) -> Record | None:
-        """As on disk."""
+        """The params as on disk."""
         return self._rest["params"]  # type: ignore[no-any-return]
 
     @property
@@ -197,15 +197,15 @@ class Summary:
 
     @property
     def best_metrics(self) -> Mapping[str, Any]:
-        """Python values; empty if there is no best checkpoint."""
+        """The metrics of the best checkpoint as Python values; empty if there is none."""
         return decode((self.best or {}).get("metrics") or {})  # type: ignore[no-any-return]
 
 
 class Index:
-    """The file of one repository. Each line begins with its checksum: a disk or a crash may garble a cache."""
+    """The index file of one repository. Each line begins with its checksum, because a crash may damage a cache."""
 
     def __init__(self, url: str) -> None:
-        # Two repositories that happen to share a file would only drop each other's lines: IDs are unique
+        # If two repositories ever share a file, they only drop each other's lines, because IDs are unique.
         cache = cache_directory()
         self._path = (
             None if cache is None else cache / "index" / f"{zlib.crc32(url.encode('utf-8', 'surrogateescape')):08x}"
@@ -220,7 +220,7 @@ class Index:
                 yield Line._make(parts)
 
     def add(self, lines: list[Line], live: Mapping[str, str]) -> None:
-        """Keep what was fetched; `live` maps every ID to its etag. What cannot be written is fetched again."""
+        """Add lines to the file. `live` maps every ID to its etag. Lines that cannot be written are fetched again."""
         if self._path is None:
             return
         try:
@@ -238,7 +238,7 @@ class Index:
             pass  # the disk is full or read-only
 
     def _read(self) -> Iterator[list[str]]:
-        """Yield the fields of each line that is whole. A file of another user is not read."""
+        """Yield the fields of each intact line. A file of another user is not read."""
         self._lines = 0
         if self._path is None:
             return
@@ -250,7 +250,7 @@ class Index:
                     self._lines += 1
                     if data[:_SUM] == _checksum(data[_SUM:]):
                         parts = data[_SUM:-1].decode("utf-8", "surrogateescape").split("\t")
-                        if len(parts) == _FIELDS:  # a name may hold a tab
+                        if len(parts) == _FIELDS:  # a name may contain a tab
                             yield parts
         except (OSError, ValueError):
             return

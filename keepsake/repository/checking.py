@@ -1,4 +1,4 @@
-"""Passing an archive on while it is checked: it is read once, and only a whole one arrives."""
+"""Passing an archive on while it is checked. It is read once, and only an intact archive arrives."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _BLOCK = 256 << 10  # bytes
 
 @contextmanager
 def open_checked(storage: Storage, key: str) -> Iterator[BinaryIO]:
-    """Open an archive as a stream that has an end only if the archive is whole.
+    """Open an archive as a stream that ends only if the archive is intact.
 
-    In place of the end, `read` raises the error that `Archive.verify` raises. An upload that reads the stream then
-    leaves what was there before.
+    Otherwise `read` raises the error of `Archive.verify` instead of ending. An upload that reads the stream then keeps
+    the old object.
     """
     with as_stream(_Check(storage, key).blocks()) as stream:
         yield stream
 
 
 def is_whole(storage: Storage, key: str) -> bool:
-    """Whether an archive is undamaged. It is read whole. Raises DoesNotExist, or ReadError if that cannot be told."""
+    """Whether an archive is undamaged. The whole archive is read. Raises DoesNotExist, or ReadError if that fails."""
     try:
         Archive(storage, key).verify()
     except CorruptedArchive:
@@ -38,7 +38,7 @@ def is_whole(storage: Storage, key: str) -> bool:
 
 
 class _Check:
-    """Stands between an archive and its storage, and passes on what is read to verify the archive."""
+    """Stands between an archive and its storage, and passes on the bytes that the verification reads."""
 
     def __init__(self, storage: Storage, key: str) -> None:
         self.url = storage.url
@@ -48,7 +48,7 @@ class _Check:
         self._is_given_up = False
 
     def blocks(self) -> Iterator[bytes]:
-        """Yield the archive, and raise what is wrong with it in place of its end."""
+        """Yield the archive. Raises an error instead of ending if the archive is damaged."""
         threading.Thread(target=self._run, name="keepsake-check", daemon=True).start()
         try:
             while isinstance(block := self._found.get(), bytes):
@@ -72,25 +72,25 @@ class _Check:
             copied = Tee(stream, self._pass_on)
             yield cast(BinaryIO, copied)
             while copied.read(_BLOCK):
-                pass  # what the archive did not need to look at belongs to it too
+                pass  # passes on the bytes that the verification did not need
 
     def _run(self) -> None:
         end: BaseException | None = None
         try:
             Archive(cast(Storage, self), self._key).verify()
-        except BaseException as error:  # noqa: BLE001 - whoever reads the stream raises it
+        except BaseException as error:  # noqa: BLE001 - `blocks` raises it
             end = error
         self._found.put(end)
 
     def _pass_on(self, block: bytes) -> None:
         if self._is_given_up:
-            raise BrokenPipeError("nobody reads this archive any more")
+            raise BrokenPipeError("the reader of this archive has stopped")
         if block:
             self._found.put(block)
 
 
 class Tee:
-    """A stream whose bytes are handed to `take` as well."""
+    """A stream that also hands its bytes to `take`."""
 
     def __init__(self, source: BinaryIO, take: Callable[[bytes], None]) -> None:
         self._source = source

@@ -1,8 +1,9 @@
-"""Copying experiments from one repository to another: again and again, from where it was left, by several at once.
+"""Copying experiments from one repository to another.
 
-A record goes first and its archives follow, as when a run is saved. An archive is therefore never without a record that
-names it, and a copy that was cut off is finished by the next one. Whatever the target has stays: a copy adds fields,
-checkpoints and archives, and replaces an archive only if that is damaged there and whole at the source.
+A copy can be repeated, resumed, and made by several processes at once. A record goes first and its archives follow, as
+when a run is saved. So every archive has a record that names it, and the next copy finishes one that was interrupted.
+Nothing in the target is lost: a copy adds fields, checkpoints and archives. It replaces an archive only if that is
+damaged in the target and intact in the source.
 """
 
 from __future__ import annotations
@@ -25,24 +26,24 @@ from keepsake.util.console import Progress
 from keepsake.util.ids import short_id
 from keepsake.util.workers import Workers, in_order
 
-_TAIL = 64 << 10  # bytes at an archive's end that are compared: its table of contents, with every file's checksum
+_TAIL = 64 << 10  # bytes at an archive's end to compare: the table of contents, with every file's checksum
 _SMALL_AT_ONCE = 16  # records, and tails
 _LARGE_AT_ONCE = 4  # archives
-_BATCH = 64  # experiments whose records are written before their archives: those listed without files are few
+_BATCH = 64  # experiments; small, so only a few records are ever ahead of their archives
 
 T = TypeVar("T")
 
 
 @dataclass
 class Outcome:
-    """What became of one experiment."""
+    """The result for one experiment."""
 
     record: Record
     errors: list[KeepsakeError] = field(default_factory=list)
 
 
 def require_experiments(source: Repository) -> None:
-    """Raise DoesNotExist for a place to copy from that is no repository, such as a mistyped one."""
+    """Raise DoesNotExist if the source is not a repository, for example because its URL is mistyped."""
     source.check()
     if not source.exists and not any(True for _ in source.storage.list(EXPERIMENTS)):
         raise DoesNotExist(f"There is no repository at {source.url}. Check the URL, and whether its disk is mounted.")
@@ -50,14 +51,14 @@ def require_experiments(source: Repository) -> None:
 
 @dataclass
 class Copied:
-    """What `push` or `pull` did.
+    """The result of `push` or `pull`.
 
     Attributes:
-        outcomes: the experiments, and what went wrong with each.
-        sent: bytes of files that were new.
-        left_out: how many experiments stay removed at the target, because somebody removed them there.
-        is_new: whether the target repository was made.
-        target_url: where it is.
+        outcomes: the experiments, each with its errors.
+        sent: bytes of new files.
+        left_out: the number of experiments that were not copied, because somebody removed them from the target.
+        is_new: whether the target repository was created.
+        target_url: its URL.
     """
 
     outcomes: list[Outcome]
@@ -77,14 +78,14 @@ def copy_experiments(source: View, target: View, named: list[Record], *, thoroug
 
 
 class Copy:
-    """What is to be copied, and the copying of it.
+    """One copy of experiments.
 
     Args:
-        source: where they are.
-        view: of where they go; a repository is made there if there is none.
+        source: the repository to copy from.
+        view: the view of the target; a repository is created there if there is none.
         records: the experiments, as `source` has them.
-        named: they were named one by one. Others that were removed at the target are left out.
-        thorough: also read what is at the target already, and mend what is damaged there.
+        named: whether the user named them one by one. If not, those removed from the target are left out.
+        thorough: also read archives that the target has already, and repair damaged ones.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class Copy:
         self._sizes = _sizes(source.storage)
         target.check()
         self.is_new = not target.exists
-        target.ensure()  # only now: listing a mistyped bucket is an error, and only init() makes one
+        target.ensure()  # not earlier, so listing a mistyped bucket raises an error and does not create it
         self._records = sorted({record["id"]: record for record in records}.values(), key=_age)
         self._existing = {id_of(info.key) for info in target.storage.list(EXPERIMENTS)}
         removed = {record["id"] for record in self._records} & (target.removals.ids() - self._existing)
@@ -115,7 +116,7 @@ class Copy:
         self.target_url = target.url
 
     def run(self, moved: Callable[[int], None]) -> Iterator[Outcome]:
-        """Copy each experiment; yield it, and what went wrong. `moved` is told of bytes as they are dealt with."""
+        """Copy each experiment and yield its outcome. `moved` is called with numbers of bytes that are done."""
         with Workers(_SMALL_AT_ONCE) as small, Workers(_LARGE_AT_ONCE) as large:
             records = iter(self._records)
             while batch := [Outcome(record) for record in islice(records, _BATCH)]:
@@ -131,7 +132,7 @@ class Copy:
                 keys = []
             named += [(outcome, key) for key in self._available(outcome, keys)]
             moved(sum(self._sizes[k] for k in archive_keys(outcome.record) if k not in keys and self._is_due(k)))
-        # What could not be compared is looked at more closely, and says why
+        # Archives whose comparison failed are sent too, and that shows the error.
         differ = _all(small, [partial(self._may_differ, key) for _, key in named])
         sending = [both for both, differs in zip(named, differ, strict=True) if differs]
         jobs = [partial(self._send, outcome.record["id"], key, moved) for outcome, key in sending]
@@ -144,25 +145,25 @@ class Copy:
     # Records
 
     def _copy_record(self, record: Record) -> list[str]:
-        """Add an experiment's record to the target's; return the keys of the archives that are named there then."""
+        """Merge an experiment's record into the target's; return the keys of the archives to copy."""
         for checkpoint in record.get("checkpoints") or []:
             owner = self._owners[checkpoint["id"]]
             if owner != record["id"]:
                 raise ValidationError(
                     f"Its checkpoint {short_id(checkpoint['id'])} belongs to experiment {short_id(owner)}, and a "
-                    "checkpoint has one experiment. One of the two records is forged or damaged. Nothing of this "
-                    "one is copied."
+                    "checkpoint has one experiment. One of the two records is forged or damaged. This experiment is "
+                    "not copied. Compare the two with `keepsake show`, and remove the wrong one."
                 )
-        target, is_new = self._target, record["id"] not in self._existing  # one that is gone by now was removed
+        target, is_new = self._target, record["id"] not in self._existing  # if it is gone by now, it was removed
         merged = target.merge(record, Changes({}, record.get("checkpoints") or []), create=is_new)
         if fields := _news(record, merged):
             merged = target.merge(merged, Changes(fields, []), create=False)
         target.forget(record["id"])
         wanted = set(archive_keys(record))
-        return [key for key in archive_keys(merged) if key in wanted]  # files that were removed there stay removed
+        return [key for key in archive_keys(merged) if key in wanted]  # files removed from the target stay removed
 
     def _find_owners(self) -> dict[str, str]:
-        """Return to which experiment each checkpoint belongs: as the target says, else the oldest that names it."""
+        """Return the experiment of each checkpoint: the target's answer, or else the oldest that names it."""
         owners: dict[str, str] = {}
         ids = {c["id"] for record in self._records for c in record.get("checkpoints") or []}
         holders = self._view.holders(ids)
@@ -175,32 +176,32 @@ class Copy:
     # Archives
 
     def _is_due(self, key: str) -> bool:
-        """Whether an archive is to be sent or looked at whole, as far as listings tell."""
+        """Whether an archive must be sent or read completely, judged by the listings."""
         return key in self._sizes and (self._thorough or self._sizes[key] != self._there.get(key))
 
     def _available(self, outcome: Outcome, keys: list[str]) -> list[str]:
-        """Return the archives that the source has; say how many neither has."""
+        """Return the archives that the source has. Note an error if neither repository has one."""
         missing = [key for key in keys if key not in self._sizes and key not in self._there]
         if missing:
             outcome.errors.append(
                 DoesNotExist(
                     f"{self._source.url}/{missing[0]} {f'and {len(missing) - 1} more are' if missing[1:] else 'is'} "
-                    "not there. The run is still saving it, or `keepsake sync` on the run's machine sends it."
+                    "missing. The run is still saving it, or `keepsake sync` on the run's machine sends it."
                 )
             )
         return [key for key in keys if key in self._sizes]
 
     def _may_differ(self, key: str) -> bool:
-        """Whether an archive has to be looked at whole: it is not at the target, or not the same at once."""
+        """Whether an archive must be read completely: the target lacks it, or its end differs."""
         return self._is_due(key) or _tail(self._source.storage, key) != _tail(self._target.storage, key)
 
     def _send(self, experiment_id: str, key: str, moved: Callable[[int], None]) -> int:
-        """Copy an archive unless the target's is whole; return how many bytes that were."""
+        """Copy an archive unless the target's is intact; return the number of bytes."""
         source, target, size = self._source.storage, self._target.storage, self._sizes[key]
         if key in self._there and is_whole(target, key):
             moved(size if self._is_due(key) else 0)
             if not is_whole(source, key):
-                raise CorruptedArchive(f"{source.url}/{key} is damaged. {target.url}/{key} is whole and stays.")
+                raise CorruptedArchive(f"{source.url}/{key} is damaged. {target.url}/{key} is intact and stays.")
             return 0
         archive_id = key.rpartition("/")[2].removesuffix(".tar.gz")
         with open_checked(source, key) as stream:
@@ -218,7 +219,7 @@ def _age(record: Record) -> tuple[str, str]:
 
 
 def _news(record: Record, theirs: Record) -> Record:
-    """Return the fields that a record adds to another one of the same experiment: those it lacks, and a later end."""
+    """Return the fields that `record` adds to `theirs`: those that it lacks, and a later end."""
     own = {name: value for name, value in record.items() if value and name != "checkpoints"}
     missing = {name: value for name, value in own.items() if not theirs.get(name)}
     if _end(record) > _end(theirs):
@@ -239,7 +240,7 @@ def _tail(storage: Storage, key: str) -> bytes:
 
 
 def _all(workers: Workers, jobs: Sequence[Callable[[], T]]) -> list[T | KeepsakeError]:
-    """Return what each job returns, or the error that it raises."""
+    """Return the result of each job, or its error."""
     return list(in_order(workers, (partial(_result, job) for job in jobs)))
 
 

@@ -16,11 +16,11 @@ _AT_ONCE = 1000
 def delete_experiments(
     view: View, experiments: Iterable[Record], advance: Callable[[int], None] = lambda count: None
 ) -> None:
-    """Delete experiments with all that is theirs.
+    """Delete experiments with their heartbeats and archives.
 
-    Metadata goes first: a crash leaves garbage, never a false listing. Before that, it is written down that they are
-    removed. Whoever is still saving one of them then knows that a person wanted it, and takes back what comes too
-    late. Each record is read after that, so that the archives of its last checkpoints are known.
+    The removal is recorded first. A process that is still saving such an experiment then knows that somebody removed
+    it, and takes back archives that arrive too late. Each record is read after that, to know the archives of its last
+    checkpoints. Metadata is deleted before archives, so a crash leaves garbage, but never a wrong listing.
     """
     repository, storage = view.repository, view.repository.storage
     records = {record["id"]: record for record in experiments}
@@ -28,7 +28,7 @@ def delete_experiments(
         return
     repository.removals.add(records)
     for key, data, _ in storage.get_many([record_key(experiment_id) for experiment_id in records]):
-        with suppress(ReadError):  # a broken one is deleted too
+        with suppress(ReadError):  # a broken record is deleted too
             records[id_of(key)] = parse_experiment(data, id_of(key))
     storage.delete([record_key(experiment_id) for experiment_id in records])
     entries = view.entries()
@@ -45,7 +45,7 @@ def delete_experiments(
 
 
 def delete_files(view: View, experiment_id: str, checkpoint_ids: set[str]) -> None:
-    """Delete the archives of checkpoints; their metrics stay, their path becomes empty."""
+    """Delete the archives of checkpoints. Their metrics stay, and their path becomes empty."""
     repository = view.repository
     entry = view.entries().get(experiment_id)
     if entry is not None:
@@ -59,6 +59,6 @@ def delete_files(view: View, experiment_id: str, checkpoint_ids: set[str]) -> No
 
 
 def _shared(view: View, checkpoint_ids: Iterable[str], besides: str = "") -> set[str]:
-    """Return the keys of archives that an experiment still names: a copied record can name those of another one."""
+    """Return the keys of archives that another experiment names. A copied record can name the archives of another."""
     holders = view.holders(checkpoint_ids)
     return {archive_key("", checkpoint_id) for checkpoint_id, held_by in holders.items() if held_by - {besides}}

@@ -1,7 +1,7 @@
-"""Looking for what is wrong in a repository, and repairing what can be repaired without losing anything.
+"""Finding problems in a repository, and repairing those that can be repaired without loss.
 
-Looking changes nothing. A repair looks again before it removes or moves something, because hours may have passed. What
-no record names is moved aside and never deleted: the record may come back from a backup.
+The search changes nothing. A repair checks again before it removes or moves something, because hours may have passed.
+An archive that no record names is moved aside and never deleted, because its record may come back from a backup.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ from keepsake.storage.base import UNREADABLE, ObjectInfo, Storage
 from keepsake.util.console import Progress, error, format_size, say
 from keepsake.util.ids import short_id
 
-ORPHANED = "orphaned"  # below it lie archives that a repair moved aside, under the keys they had
+ORPHANED = "orphaned"  # the prefix of archives that a repair moved aside; their old keys follow
 _SPEC = "repository.json"
-_UNDER_WAY_SECONDS = 3600.0  # what is younger may belong to something that is just being written
-_FRESH_SECONDS = 2.0  # a repair looks again at records that were read longer ago
+_UNDER_WAY_SECONDS = 3600.0  # younger objects may belong to a write that is under way
+_FRESH_SECONDS = 2.0  # a repair reads records again if this much time has passed
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What `doctor` found and did.
+    """The result of `doctor`.
 
     Attributes:
-        problems: what was wrong.
-        repaired: how many of them are gone.
-        is_empty: whether there was no repository, nor anything of one.
-        aside: how much lies aside in the repository, where, and how to delete it; None if there is nothing.
+        problems: the problems.
+        repaired: the number of them that were repaired.
+        is_empty: whether there was no repository, and no part of one.
+        aside: the amount and place of archives that were moved aside, and how to delete them; None if there are none.
     """
 
     problems: list[Problem]
@@ -57,7 +57,7 @@ class Diagnosis:
 
 
 def diagnose(view: View, *, thorough: bool, fix: bool) -> Diagnosis:
-    """Look for what is wrong in a repository, and with `fix` repair what can be repaired without losing anything."""
+    """Find the problems in a repository, and with `fix` repair those that can be repaired without loss."""
     with Progress("Looking at archives", None, unit="archives") as progress:
         examination = Examination(view, thorough=thorough, fix=fix, advance=progress.advance)
         problems = list(examination.problems())
@@ -66,13 +66,13 @@ def diagnose(view: View, *, thorough: bool, fix: bool) -> Diagnosis:
 
 
 def _repair(problems: list[Problem]) -> int:
-    """Repair what can be repaired; return how many problems are gone."""
+    """Repair problems; return the number of those that are gone."""
     repaired = 0
     with Progress("Repairing", len(problems), unit="problems") as progress:
         for problem in problems:
             try:
                 if problem.fix is not None and problem.fix() is False:
-                    say(f"{problem.key} has changed meanwhile, and is left as it is.")
+                    say(f"{problem.key} has changed meanwhile. It stays as it is.")
                 repaired += 1
             except KeepsakeError as reason:
                 error(f"{problem.key} could not be repaired: {reason}")
@@ -85,9 +85,9 @@ class Problem:
     """Something that is not as it should be."""
 
     kind: str  # such as "archive-damaged": stable, for scripts
-    key: str  # what it is about
-    message: str  # what it means, and what to do
-    fix: Callable[[], object] | None = field(default=None, compare=False)  # repairs it, and loses nothing
+    key: str  # the object or file that it is about
+    message: str  # its meaning, and the advice
+    fix: Callable[[], object] | None = field(default=None, compare=False)  # repairs it without loss
 
     def to_json(self) -> dict[str, Any]:
         """Return it as `keepsake doctor --json` prints it."""
@@ -95,18 +95,18 @@ class Problem:
 
 
 class _Records:
-    """The records of a repository, as far as they were read; looked at again when something is to be changed."""
+    """The records of a repository. They are read again before a repair changes something."""
 
     def __init__(self, storage: Storage) -> None:
         self.by_id: dict[str, Record] = {}
         self.unreadable: dict[str, str] = {}  # key → why
         self._storage = storage
         self._etags: dict[str, str] = {}
-        self._named: set[str] = set()  # archives, also of records that are gone by now
+        self._named: set[str] = set()  # archives, including those of records that are gone by now
         self._looked = 0.0
 
     def look(self) -> None:
-        """Read what is new or changed since the last time."""
+        """Read the records that are new or changed since the last time."""
         listed = [info for info in self._storage.list(EXPERIMENTS) if info.key.endswith(".json")]
         changed = [info.key for info in listed if self._etags.get(info.key) != info.etag]
         self.unreadable.clear()
@@ -128,25 +128,28 @@ class _Records:
         return parse_experiment(data, id_of(key))
 
     def look_again(self) -> None:
-        """The same, unless the last time was just now. Raises ReadError if one of them cannot be read."""
+        """Look again, unless the last look was just now. Raises ReadError if a record cannot be read."""
         if time.monotonic() - self._looked > _FRESH_SECONDS:
             self.look()
         for key, reason in self.unreadable.items():
-            raise ReadError(f"{self._storage.url}/{key} cannot be read: {reason}. It may name what would be moved.")
+            raise ReadError(
+                f"{self._storage.url}/{key} cannot be read: {reason.rstrip('.')}. It may name this archive. Restore it "
+                "from a backup first."
+            )
 
     def names(self, key: str) -> bool:
-        """Whether a record names that archive, or has named it."""
+        """Whether a record names that archive, or named it earlier."""
         return key in self._named
 
 
 class Examination:
-    """One look at a repository.
+    """One examination of a repository.
 
     Args:
-        view: of what to look at.
-        thorough: also read every archive whole, and compare each file with its checksum.
-        fix: the problems are going to be repaired.
-        advance: told of each archive that was looked at.
+        view: the view of the repository.
+        thorough: also read every archive completely, and compare each file with its checksum.
+        fix: whether the problems will be repaired.
+        advance: called after each archive.
     """
 
     def __init__(self, view: View, *, thorough: bool, fix: bool = False, advance: Callable[[int], None]) -> None:
@@ -158,19 +161,20 @@ class Examination:
         self._advance = advance
         self._records = _Records(self._storage)
         self._archives: dict[str, ObjectInfo] = {}
-        self._aside: dict[str, ObjectInfo] = {}  # by the keys that they had
+        self._aside: dict[str, ObjectInfo] = {}  # by their old keys
         self._heartbeats: dict[str, ObjectInfo] = {}
         self._now = 0.0
 
     def problems(self) -> Iterator[Problem]:
-        """Yield what is wrong. Raises IncompatibleRepositoryVersion: then nothing can be said of it."""
-        # Archives before records: whoever saves or copies one writes the record first, which then names it
+        """Yield the problems. Raises IncompatibleRepositoryVersion if this version cannot read the repository."""
+        # Archives are listed before records are read. A run or a copy writes the record first, so each archive in the
+        # list has a record that names it.
         self._now = self._time()
         self._heartbeats = {id_of(info.key): info for info in self._storage.list(HEARTBEATS)}
         self._archives = {info.key: info for prefix in ARCHIVES for info in self._storage.list(prefix)}
         self._aside = {info.key[len(ORPHANED) + 1 :]: info for info in self._storage.list(ORPHANED)}
         yield from self._check_spec()
-        yield from self._check_rights()
+        yield from self._check_permissions()
         self._records.look()
         yield from self._check_records()
         yield from self._check_archives()
@@ -181,11 +185,11 @@ class Examination:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there was no repository, nor anything of one."""
+        """Whether there was no repository, and no part of one."""
         return not (self._repository.exists or self._records.by_id or self._archives)
 
     def aside(self) -> str | None:
-        """Say how much lies aside in the repository, where, and how to delete it; None if there is nothing."""
+        """Return the amount and place of archives that were moved aside, and how to delete them; None without any."""
         found = list(self._storage.list(ORPHANED))
         if not found:
             return None
@@ -199,7 +203,7 @@ class Examination:
         )
 
     def _time(self) -> float:
-        """Return the storage's time. A disk's can only be asked by writing to it, which only a repair may do."""
+        """Return the storage's time. Reading a disk's clock means writing to it, and only a repair may do that."""
         return self._storage.now() if self._fix or self._storage.directory is None else time.time()
 
     # The repository
@@ -211,7 +215,7 @@ class Examination:
             yield Problem("spec-corrupt", _SPEC, str(error), partial(self._write_spec, _get(self._storage, _SPEC)))
             return
         if not self._repository.exists and (self._archives or any(True for _ in self._storage.list("metadata"))):
-            message = "repository.json is missing. It says that this is a repository, and of which version."
+            message = "repository.json is missing. It marks a repository, and holds its version."
             yield Problem("spec-missing", _SPEC, message, partial(self._write_spec, None))
         try:
             _ = self._repository.identity
@@ -219,7 +223,7 @@ class Examination:
             yield Problem("identity-corrupt", "identity.json", str(error))
 
     def _write_spec(self, found: bytes | None) -> bool:
-        """Write the spec in the place of what was found there, and keep that."""
+        """Write the spec, and keep the old content under another key."""
         if _get(self._storage, _SPEC) != found:
             return False
         if found:
@@ -227,16 +231,16 @@ class Examination:
         self._repository.write_spec()
         return True
 
-    def _check_rights(self) -> Iterator[Problem]:
+    def _check_permissions(self) -> Iterator[Problem]:
         if not self._repository.exists:
             return
         if (directory := self._storage.directory) is not None:
             for prefix in ("", HEARTBEATS, EXPERIMENTS, *ARCHIVES):
                 if (directory / prefix).exists() and not os.access(directory / prefix, os.W_OK | os.X_OK):
-                    message = f"You may not write to {directory / prefix}. Check who owns it, and its permissions."
+                    message = f"You may not write to {directory / prefix}. Check its owner and its permissions."
                     yield Problem("no-right-to-write", prefix or ".", message)
             return
-        try:  # a write that has to fail, because the object is there; without permission it fails otherwise
+        try:  # this write always fails, because the object exists; without permission the error is another one
             self._storage.put(_SPEC, self._storage.get(_SPEC)[0], if_absent=True)
         except PreconditionFailed:
             pass
@@ -261,7 +265,7 @@ class Examination:
     def _check_archive(self, experiment_id: str, owner: Record, key: str) -> Iterator[Problem]:
         if key not in self._archives:
             heartbeat = self._heartbeats.get(experiment_id)
-            if heartbeat is None or self._is_old(heartbeat):  # otherwise the run may still be saving it
+            if heartbeat is None or self._is_old(heartbeat):  # with a fresh heartbeat the run may still be saving it
                 yield self._missing(experiment_id, owner, key)
             return
         try:
@@ -271,7 +275,7 @@ class Examination:
         except DoesNotExist:
             pass  # deleted meanwhile
         except CorruptedArchive as error:
-            advice = "Other files of it may be whole. Copy it from a backup: `keepsake pull --thorough URL`."
+            advice = "Its other files may be intact. Copy it from a backup: `keepsake pull --thorough URL`."
             yield Problem("archive-damaged", key, f"{_sentence(error)} {advice}")
         except KeepsakeError as error:
             yield Problem("archive-unreadable", key, _sentence(error))
@@ -282,15 +286,18 @@ class Examination:
             return Problem("archive-waiting", key, "Its files still wait on this machine. `keepsake sync` sends them.")
         if key in self._aside:
             message = (
-                f"It was moved to {ORPHANED}/{key} when no record named it. `keepsake doctor --fix` moves it back."
+                f"It was moved to {ORPHANED}/{key} while no record named it. `keepsake doctor --fix` moves it back."
             )
             return Problem("archive-aside", key, message, partial(self._move_back, key))
-        message = f"The files ({owner['path']}) are not there. They never came, or wait on the machine it ran on."
+        message = (
+            f"The files ({owner['path']}) are missing. They were never sent, or still wait on the machine of the run. "
+            "`keepsake sync` there sends them."
+        )
         return Problem("archive-missing", key, message)
 
     def _check_unnamed(self) -> Iterator[Problem]:
         if self._records.unreadable:
-            return  # they may name anything
+            return  # the unreadable records may name any archive
         unnamed = self._unnamed()
         if self._are_lost(unnamed):
             if any(map(self._is_old, unnamed)):
@@ -298,8 +305,8 @@ class Examination:
         elif not self._is_busy(unnamed):
             for info in unnamed:
                 message = (
-                    f"No record names this archive ({format_size(info.size)}): its record was lost, or a deletion was "
-                    f"cut off. `keepsake doctor --fix` moves it to {ORPHANED}/{info.key}."
+                    f"No record names this archive ({format_size(info.size)}). Its record was lost, or a deletion was "
+                    f"interrupted. `keepsake doctor --fix` moves it to {ORPHANED}/{info.key}."
                 )
                 yield Problem("archive-orphan", info.key, message, partial(self._move_aside, info.key))
 
@@ -307,19 +314,19 @@ class Examination:
         return [info for key, info in self._archives.items() if not self._records.names(key)]
 
     def _are_lost(self, unnamed: list[ObjectInfo]) -> bool:
-        """Whether so many archives have no record that the records are missing, and not the archives too many."""
+        """Whether so many archives have no record that the records must have been lost."""
         return not self._records.by_id or len(unnamed) > len(self._archives) - len(unnamed)
 
     def _is_busy(self, unnamed: Iterable[ObjectInfo]) -> bool:
-        """Whether somebody may just be copying what no record names yet, or deleting what none names any more."""
+        """Whether a copy or a deletion of these archives may be under way."""
         return not all(map(self._is_old, [*unnamed, *self._storage.list(REMOVED)]))
 
     def _lost_records(self, unnamed: list[ObjectInfo]) -> Problem:
         size = format_size(sum(info.size for info in unnamed))
         message = (
             f"No record names {len(unnamed)} of {len(self._archives)} archives ({size}). Most likely, records were "
-            f"lost, or a backup is not fully restored. Restore {EXPERIMENTS} too. Until then, nothing is done about "
-            f"them. If they are really of no use, delete them by hand. They are in {' and '.join(ARCHIVES)}."
+            f"lost, or a backup is not fully restored. Restore {EXPERIMENTS} too. Until then, the archives stay where "
+            f"they are. If you do not need them, delete them by hand. They are in {' and '.join(ARCHIVES)}."
         )
         return Problem("records-lost", EXPERIMENTS, message)
 
@@ -331,10 +338,10 @@ class Examination:
         return self._move(f"{ORPHANED}/{key}", key)
 
     def _move(self, key: str, to: str) -> bool:
-        """Give an archive another key, and return whether it was there. Nothing is overwritten."""
+        """Give an archive another key; return whether it existed. Nothing is overwritten."""
         storage = self._storage
         if _exists(storage, to):
-            raise WriteError(f"{storage.url}/{to} is there already. Compare the two, and delete one of them.")
+            raise WriteError(f"{storage.url}/{to} exists already. Compare the two, and delete one of them.")
         with suppress(DoesNotExist, FileNotFoundError):
             if storage.directory is not None and storage.take(to, storage.directory / key):
                 return True
@@ -344,7 +351,7 @@ class Examination:
             return True
         return False
 
-    # What else runs and crashes leave
+    # Other remains of runs and crashes
 
     def _check_heartbeats(self) -> Iterator[Problem]:
         if self._records.unreadable or self._are_lost(self._unnamed()):
@@ -355,9 +362,9 @@ class Examination:
             record = self._records.by_id.get(experiment_id)
             remove = partial(self._remove_heartbeat, info)
             if record is None:
-                yield Problem("heartbeat-orphan", info.key, "The heartbeat of an experiment that is not there.", remove)
+                yield Problem("heartbeat-orphan", info.key, "The experiment of this heartbeat is missing.", remove)
             elif not leaves_word(record.get("keepsake_version") or ""):
-                message = "Left by Keepsake 0.4.2 at the end of a run. It does no harm."
+                message = "Keepsake 0.4.2 left this heartbeat at the end of a run. It does no harm."
                 yield Problem("heartbeat-stale", info.key, message, remove)
 
     def _remove_heartbeat(self, info: ObjectInfo) -> bool:
@@ -365,12 +372,12 @@ class Examination:
             if self._storage.get(info.key)[1] == info.etag:
                 self._storage.delete([info.key])
                 return True
-        return False  # the run goes on, or somebody was quicker
+        return False  # the run goes on, or another process was faster
 
     def _check_leftovers(self) -> Iterator[Problem]:
         for info in self._storage.leftovers():
             if self._is_old(info):
-                message = "Left by a crash in the middle of a write."
+                message = "A crash in the middle of a write left this behind."
                 yield Problem("temporary", info.key, message, partial(self._storage.remove_leftover, info))
 
     def _check_spool(self) -> Iterator[Problem]:
@@ -410,7 +417,7 @@ def _sentence(error: Exception) -> str:
 
 def _damaged_pack(experiment_id: str, pack: Path, error: Exception) -> Problem:
     message = (
-        f"Files of experiment {short_id(experiment_id)} that wait on this machine are damaged, and are not sent. "
+        f"Files of experiment {short_id(experiment_id)} that wait on this machine are damaged and are not sent. "
         f"{_sentence(error)} Delete the file to give them up."
     )
     return Problem("pack-damaged", str(pack), message)

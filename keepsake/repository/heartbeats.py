@@ -1,4 +1,4 @@
-"""Heartbeats: small objects that say which experiments are running, by the storage's clock."""
+"""Heartbeats: small objects that show which experiments are running, by the storage's clock."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from keepsake.metadata import leaves_word, time_seconds, time_text
 from keepsake.repository.keys import HEARTBEATS, heartbeat_key, id_of
 from keepsake.storage import Storage
 
-RUNNING_SECONDS = 30.0  # a heartbeat comes every 5 s; one that is older than this is stale
-_SKEW_SECONDS = 600.0  # an object not written for this long holds no fresh heartbeat, whatever a writer's clock says
+RUNNING_SECONDS = 30.0  # a heartbeat is written every 5 s; an older one is stale
+_SKEW_SECONDS = 600.0  # an object that is older than this is stale, even if its writer's clock says otherwise
 
 
 class Heartbeats:
@@ -20,16 +20,16 @@ class Heartbeats:
         self._storage = storage
 
     def beat(self, experiment_id: str) -> None:
-        """Say that an experiment is running."""
+        """Mark an experiment as running."""
         heartbeat = {"experiment_id": experiment_id, "last_heartbeat": time_text(self._storage.now())}
         self._storage.put_for_now(heartbeat_key(experiment_id), json.dumps(heartbeat).encode())
 
     def end(self, experiment_id: str) -> None:
-        """Say that an experiment is not running any more."""
+        """Mark an experiment as no longer running."""
         self._storage.delete([heartbeat_key(experiment_id)])
 
     def all(self) -> dict[str, bool]:
-        """Return the experiments that have a heartbeat, and whether it is fresh."""
+        """Return the experiments with a heartbeat, and whether it is fresh."""
         found, recent = {}, []
         listed = list(self._storage.list(HEARTBEATS))
         now = self._storage.now() if listed else 0.0
@@ -57,11 +57,13 @@ class Heartbeats:
 
 
 def status_of(version: str, heartbeat: bool | None) -> str:
-    """Return "running", "stopped" or "lost": its heartbeat went out without a goodbye, which 0.4.2 never says.
+    """Return "running", "stopped" or "lost".
+
+    A run is lost if its heartbeat stopped and was not removed. 0.4.2 never removes heartbeats, so its runs are stopped.
 
     Args:
-        version: of the Keepsake that recorded the experiment.
-        heartbeat: whether it is fresh; None if there is none.
+        version: the version of Keepsake that recorded the experiment.
+        heartbeat: whether the heartbeat is fresh; None if there is none.
     """
     if heartbeat:
         return "running"

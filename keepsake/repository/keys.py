@@ -1,4 +1,4 @@
-"""The keys of what a repository holds. The layout is version 1 of docs/repository-format.md, shared with 0.4.2."""
+"""The keys in a repository. The layout is version 1 of docs/repository-format.md, shared with 0.4.2."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ARCHIVES = ("experiments", "checkpoints")
 
 
 def archive_key(experiment_id: str, archive_id: str) -> str:
-    """Return the key of the archive of an experiment (both IDs the same) or of one of its checkpoints."""
+    """Return the key of the archive of an experiment (both IDs are the same) or of one of its checkpoints."""
     return f"{ARCHIVES[archive_id != experiment_id]}/{archive_id}.tar.gz"
 
 
@@ -25,7 +25,7 @@ def archive_keys(record: Record) -> list[str]:
 
 
 def id_of(key: str) -> str:
-    """Return the ID of the experiment whose record or heartbeat has that key."""
+    """Return the ID of the experiment from the key of its record or heartbeat."""
     return key.rpartition("/")[2].removesuffix(".json")
 
 

@@ -1,7 +1,7 @@
-"""Which experiments a person removed from a repository.
+"""The experiments that somebody removed from a repository.
 
-An experiment that is gone was not therefore removed: a backup may have been restored, or a file lost. So whoever
-removes one writes that down first, and whoever still saves one can tell the two apart.
+A missing experiment was not necessarily removed: a file may be lost, or an old backup restored. So a removal is written
+down first. A process that still saves the experiment can then tell the two cases apart.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from keepsake.storage import Storage
 
 
 class Removals:
-    """What was removed from a repository."""
+    """The removals of a repository."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -27,11 +27,11 @@ class Removals:
         return {experiment_id for _, experiments in self._all() for experiment_id in experiments}
 
     def add(self, experiment_ids: Iterable[str]) -> None:
-        """Write down that experiments are being removed."""
+        """Record that experiments are being removed."""
         self._write(f"{REMOVED}/{os.urandom(8).hex()}.json", experiment_ids)
 
     def forget(self, experiment_ids: Iterable[str]) -> None:
-        """Forget that experiments were removed, before they are copied here again."""
+        """Forget that experiments were removed. This comes before they are copied here again."""
         ids = set(experiment_ids)
         for key, experiments in self._all():
             if ids & experiments:

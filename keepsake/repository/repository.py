@@ -1,4 +1,4 @@
-"""What lies at a repository's URL: its spec and identity, the records of experiments, their archives."""
+"""The repository at a URL: its spec and identity, the records of experiments, and their archives."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _WRITE_ATTEMPTS = 20
 
 @dataclass
 class _Known:
-    """A record as it was last read or written here, with what rewriting it quickly needs."""
+    """A record as this process last read or wrote it, prepared for a quick rewrite."""
 
     record: Record
     etag: str | None  # None: not written yet
@@ -55,10 +55,10 @@ class Repository:
     """The experiments at one URL.
 
     Attributes:
-        storage: where they are.
-        url: the same as text, without secrets.
-        heartbeats: which of them are running.
-        removals: which a person removed.
+        storage: the storage that holds them.
+        url: its URL, without secrets.
+        heartbeats: show which experiments are running.
+        removals: the experiments that somebody removed.
     """
 
     def __init__(self, storage: Storage) -> None:
@@ -67,12 +67,12 @@ class Repository:
         self.heartbeats = Heartbeats(storage)
         self.removals = Removals(storage)
         self._known: dict[str, _Known] = {}
-        self._spec_found: bool | None = None  # None: not looked for yet
+        self._spec_found: bool | None = None  # None: not checked yet
 
     # The spec
 
     def check(self) -> None:
-        """Raise IncompatibleRepositoryVersion or CorruptedRepositorySpec if this is no repository we can use."""
+        """Raise IncompatibleRepositoryVersion or CorruptedRepositorySpec if this version cannot use the repository."""
         if self._spec_found:
             return
         try:
@@ -84,32 +84,32 @@ class Repository:
             version = json.loads(data)["version"]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise CorruptedRepositorySpec(
-                f"{SPEC} in {self.url} is not a repository's. If nothing else uses that place, "
-                f"`keepsake doctor --fix` writes it anew ({_SPEC_CONTENT.decode()})"
+                f"{SPEC} in {self.url} does not belong to a repository. If nothing else uses that place, "
+                f"`keepsake doctor --fix` writes it anew ({_SPEC_CONTENT.decode()})."
             ) from error
         if not isinstance(version, int) or version > VERSION:
             raise IncompatibleRepositoryVersion(
-                f"the repository {self.url} has version {version}, and this Keepsake knows {VERSION}: "
-                "upgrade it (`pip install -U keepsake`)"
+                f"The repository {self.url} has version {version}, and this Keepsake knows version {VERSION}. "
+                "Upgrade Keepsake: `pip install -U keepsake`."
             )
         self._spec_found = True
 
     @property
     def exists(self) -> bool:
-        """Whether there is a repository, as far as `check` has seen."""
+        """Whether `check` has found a repository."""
         return bool(self._spec_found)
 
     def write_spec(self) -> None:
-        """Write what makes a place a repository, over whatever stands there."""
+        """Write the spec, which makes a place a repository. It replaces an old one."""
         self.storage.put(SPEC, _SPEC_CONTENT)
         self._spec_found = True
 
     def ensure(self, expected: str | None = None) -> str:
-        """Make the repository if it is not there yet, and return its identity.
+        """Create the repository if it does not exist, and return its identity.
 
-        `expected` is the identity of the repository that was there before. It is not made up for by a new one:
-        MissingRepository is raised if there is none, as where a disk is not mounted. What was seen earlier does not
-        count: a directory may have been deleted since, or the repository converted by a newer Keepsake.
+        `expected` is the identity of the repository that existed before. If it is given, no new one is created:
+        MissingRepository is raised if there is none, for example because its disk is not mounted. Earlier results do
+        not count, because the directory may have been deleted since, or converted by a newer Keepsake.
         """
         self._spec_found = None
         try:
@@ -124,7 +124,7 @@ class Repository:
                 self.storage.put(SPEC, _SPEC_CONTENT, if_absent=True)
             except PreconditionFailed:
                 self._spec_found = None
-                self.check()  # somebody else was quicker
+                self.check()  # another process was faster
             self._spec_found = True
         return self.identity or self._write_identity()
 
@@ -132,9 +132,9 @@ class Repository:
 
     @property
     def identity(self) -> str | None:
-        """What tells this repository from all others that are ever at its URL; None where nobody has written it yet.
+        """The identity, which tells this repository from others at the same URL; None if it has none yet.
 
-        It is looked up each time: a disk may have been unmounted, or an endpoint changed, since the last time.
+        It is read each time, because a disk may have been unmounted, or an endpoint changed, since the last time.
         """
         try:
             data, _ = self.storage.get(IDENTITY)
@@ -153,13 +153,13 @@ class Repository:
         try:
             self.storage.put(IDENTITY, json.dumps({"id": identity}).encode(), if_absent=True)
         except PreconditionFailed:
-            return self.identity or identity  # somebody else was quicker
+            return self.identity or identity  # another process was faster
         return identity
 
     def expect(self, identity: str | None) -> None:
         """Raise MissingRepository or OtherRepository unless this is the repository with that identity.
 
-        None stands for a repository that had none yet.
+        None stands for a repository that had no identity yet.
         """
         found = self.identity
         if found == identity or (identity is None and found is not None):
@@ -167,9 +167,9 @@ class Repository:
         if found is None and not self._look_again():
             raise self._missing()
         raise OtherRepository(
-            f"The repository at {self.url} is another one than before: it was replaced, restored from an old backup, "
-            "or is at another server. What waits for the one before stays where it is. "
-            "`keepsake sync --force` sends it to the one that is there now."
+            f"The repository at {self.url} is another one than before. It was replaced, restored from an old backup, "
+            "or is at another server. Unsent runs stay in the spool. "
+            "`keepsake sync --force` sends them to the repository that is there now."
         )
 
     def require(self) -> None:
@@ -178,24 +178,24 @@ class Repository:
             raise self._missing()
 
     def _look_again(self) -> bool:
-        """Whether there is a repository now, whatever was seen before."""
+        """Whether there is a repository now. Earlier results do not count."""
         self._spec_found = None
         self.check()
         return self.exists
 
     def _missing(self) -> MissingRepository:
         return MissingRepository(
-            f"There is no repository at {self.url} any more. Is its disk mounted, or the bucket there?"
+            f"The repository at {self.url} is gone. Check whether its disk is mounted, or whether its bucket exists."
         )
 
     # Records
 
     def merge(self, base: Record, changes: Changes, *, create: bool, identity: str | None = None) -> Record:
-        """Add changed fields and new checkpoints to an experiment, whoever else writes it; return it as it is then.
+        """Add changed fields and new checkpoints to an experiment, even if others write it too; return the result.
 
-        `identity` is that of the repository that the experiment was begun in, to see that this is the one.
+        `identity` is the identity of the repository in which the experiment began, to check that this is the one.
 
-        Raises DoesNotExist if it is not there, is not to be created and was removed by a person, and MissingRecord,
+        If the record is missing and `create` is not set, raises DoesNotExist if somebody removed it, and MissingRecord,
         MissingRepository or OtherRepository if it is gone for another reason.
         """
 
@@ -222,14 +222,14 @@ class Repository:
         is_new: bool = False,
         identity: str | None = None,
     ) -> Record:
-        """Write what `change` makes of an experiment (None: nothing to do), again if somebody else was quicker.
+        """Write the record that `change` returns (None: nothing to do), again if another process was faster.
 
-        `is_new`: at first, the experiment is taken to be new without a look.
+        `is_new`: the first attempt assumes that there is no record, and does not read it.
         """
         for attempt in range(_WRITE_ATTEMPTS):
             known = self._known.pop(experiment_id, None)
             if known is None and (attempt or not is_new):
-                if identity is not None:  # what was read before is proof enough: only the same record has its etag
+                if identity is not None:  # a record that was read before needs no check: its etag proves it
                     self.expect(identity)
                 known = self._read_known(experiment_id)
             changed = change(known)
@@ -241,28 +241,30 @@ class Repository:
                     time.sleep(os.urandom(1)[0] / 255 * 0.02 * attempt)  # a script may have seeded `random`
                     continue
             latest = changed or known
-            assert latest is not None  # noqa: S101 - change() raises where there is nothing
+            assert latest is not None  # noqa: S101 - change() raises if there is no record
             if changed is None:
                 self._known.setdefault(experiment_id, latest)  # another thread may have written a newer one
             else:
                 self._known[experiment_id] = latest
             return latest.record
-        raise WriteError(f"{record_key(experiment_id)} in {self.url} is being rewritten by others all the time")
+        raise WriteError(
+            f"Other processes rewrite {record_key(experiment_id)} in {self.url} all the time. Try again later."
+        )
 
     def _gone(self, experiment_id: str) -> KeepsakeError:
-        """Return the error for an experiment that was there: DoesNotExist only if a person removed it."""
+        """Return the error for a missing experiment: DoesNotExist only if somebody removed it."""
         if not self._look_again():
             return self._missing()
         if experiment_id in self.removals.ids():
-            return DoesNotExist(f"There is no experiment {experiment_id} in {self.url}: it was removed.")
+            return DoesNotExist(f"There is no experiment {experiment_id} in {self.url}. It was removed.")
         name = short_id(experiment_id)
         return MissingRecord(
-            f"Experiment {name} is not in {self.url} any more, and nothing says that somebody removed it. What waits "
-            f"of it stays where it is. `keepsake rm {name}` gives it up; `keepsake sync --force` creates it again."
+            f"Experiment {name} is not in {self.url} any more, and nothing says that somebody removed it. Its unsent "
+            f"parts stay in the spool. `keepsake rm {name}` gives it up. `keepsake sync --force` creates it again."
         )
 
     def forget(self, experiment_id: str) -> None:
-        """Let go of what is kept in memory to rewrite an experiment quickly."""
+        """Drop the memory of an experiment's record."""
         self._known.pop(experiment_id, None)
 
     def _read_known(self, experiment_id: str) -> _Known | None:
@@ -275,24 +277,24 @@ class Repository:
     # Archives
 
     def put_archive(self, experiment_id: str, archive_id: str, source: BinaryIO) -> None:
-        """Store the archive that `source` is read to make.
+        """Store the archive that `source` yields.
 
-        Raises DoesNotExist if the experiment is removed meanwhile, and what `merge` raises if it is gone otherwise.
+        Raises DoesNotExist if the experiment was removed meanwhile, or as `merge` if it is gone for another reason.
         """
         self.storage.upload(archive_key(experiment_id, archive_id), source)
         self._see_arrival(experiment_id, archive_id)
 
     def adopt_archive(self, experiment_id: str, archive_id: str, file: Path) -> bool:
-        """Store a finished archive by moving its file, or return False if it must be copied. Raises as `put_archive`.
+        """Store a finished archive by moving its file; return False if it must be copied. Raises as `put_archive`.
 
-        The file keeps another name until the repository is seen to hold it: a move into the mount point of a disk
-        that has just been unmounted must not be the end of it. After a crash, that name is a frozen file like others.
+        The file keeps a second name until the repository is known to hold it. Otherwise a move into the mount point of
+        a disk that was just unmounted would lose it. After a crash, that name is an ordinary frozen file.
         """
         kept = file.with_name(f"{archive_id}.kept-{os.urandom(4).hex()}.tar.gz")
         try:
             os.link(file, kept)
         except OSError:
-            return False  # no hard links here: a copy does
+            return False  # without hard links a copy is needed
         try:
             taken = self.storage.take(archive_key(experiment_id, archive_id), file)
             if taken:
@@ -310,10 +312,10 @@ class Repository:
         return taken
 
     def _see_arrival(self, experiment_id: str, archive_id: str) -> None:
-        """See that an archive is in the repository, and take it back if a person removed its experiment or its files.
+        """Check that an archive is in the repository, and delete it if somebody removed its experiment or its files.
 
-        Raises WriteError if it is not there: the disk was not mounted while it was written, and is again. The answer
-        of a bucket is proof enough.
+        Raises WriteError if it is missing because the disk was unmounted during the write. A bucket's answer is proof
+        enough.
         """
         key = archive_key(experiment_id, archive_id)
         if self.storage.directory is not None:
@@ -322,19 +324,21 @@ class Repository:
                     pass
             except DoesNotExist as missing:
                 self.require()
-                raise WriteError(f"{key} did not get into {self.url}. Its disk seems to have been away.") from missing
+                raise WriteError(
+                    f"{key} did not arrive in {self.url}. Its disk may have been unmounted. It is tried again."
+                ) from missing
         record = self._latest(experiment_id)
         if record is None or experiment_id in self.removals.ids():
             error = self._gone(experiment_id)
             if isinstance(error, DoesNotExist):
                 self.storage.delete([key])
             raise error
-        # A record that does not know the checkpoint at all may be an old one, from a cache: it proves nothing
+        # A record without the checkpoint proves nothing, because it may be an old version from a cache.
         if any(c["id"] == archive_id and not c.get("path") for c in record.get("checkpoints") or []):
             self.storage.delete([key])
 
     def _latest(self, experiment_id: str) -> Record | None:
-        """Return a record as it is now; None if there is none, an empty one if it is broken."""
+        """Return the current record; None if there is none, an empty record if it is broken."""
         try:
             data, etag = self.storage.get(record_key(experiment_id))
         except DoesNotExist:
@@ -348,12 +352,12 @@ class Repository:
             return {}
 
     def withdraw(self, record: Record) -> None:
-        """Take back an experiment whose init() failed: as if it had never been."""
+        """Delete an experiment without a trace, because its init() failed."""
         self.forget(record["id"])
         self.storage.delete([record_key(record["id"]), heartbeat_key(record["id"]), *archive_keys(record)])
 
     def empty_paths(self, experiment_id: str, checkpoint_ids: set[str]) -> None:
-        """Say in an experiment's record that checkpoints have no files any more."""
+        """Record that checkpoints of an experiment have no files any more."""
 
         def change(known: _Known | None) -> _Known:
             if known is None:
@@ -366,13 +370,15 @@ class Repository:
 
 
 def parse_record(data: bytes, experiment_id: str, url: str) -> Record:
-    """Return an experiment's record. Raises ReadError, which names it, if it is broken."""
+    """Return an experiment's record. Raises ReadError with the record's name if it is broken."""
     try:
         return parse_experiment(data, experiment_id)
     except ReadError as error:
-        raise ReadError(f"{record_key(experiment_id)} in {url} cannot be read: {error}") from error
+        raise ReadError(
+            f"{record_key(experiment_id)} in {url} cannot be read: {error}. Restore it from a backup."
+        ) from error
 
 
 def warn_broken(url: str, experiment_id: str, reason: str) -> None:
-    """Say that a record is left out of a listing."""
-    warn(f"{record_key(experiment_id)} in {url} cannot be read and is left out: {reason}")
+    """Warn that a record is left out of a listing."""
+    warn(f"{record_key(experiment_id)} in {url} cannot be read and is left out: {reason.rstrip('.')}.")

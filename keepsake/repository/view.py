@@ -1,4 +1,4 @@
-"""What a project sees of its repository: the records there, with what its spool still holds, by way of the index."""
+"""A project's view of its repository: the records there, with the parts that are still in its spool."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from keepsake.spool.journal import Changes
 from keepsake.storage.base import UNREADABLE
 from keepsake.util.console import Progress
 
-_INDEXED_AT_ONCE = 1000  # so a listing that is broken off has not fetched for nothing, and memory holds no more lines
+_INDEXED_AT_ONCE = 1000  # lines; limits the memory, and the loss if a listing is interrupted
 
 
 class View:
-    """The experiments of a repository, with those that wait in spools for it.
+    """The experiments of a repository, with those that wait for it in spools.
 
     Args:
-        repository: where they are, or will be.
-        spools: where what is not there yet may wait.
+        repository: the repository.
+        spools: the spools in which unsent parts may wait.
     """
 
     def __init__(self, repository: Repository, spools: Sequence[Path] = ()) -> None:
@@ -39,10 +39,10 @@ class View:
         self._storage = repository.storage
 
     def load(self, experiment_id: str) -> Record:
-        """Return a record with what the spool adds to it. Raises DoesNotExist, or ReadError if it is broken."""
+        """Return a record with the additions in the spool. Raises DoesNotExist, or ReadError if it is broken."""
         self.repository.check()
         entry = self.entries().get(experiment_id)
-        changes = entry.pending() if entry else Changes()  # first: what is published meanwhile is then in both
+        changes = entry.pending() if entry else Changes()  # read first, so nothing that is sent meanwhile is missed
         try:
             data, _ = self._storage.get(record_key(experiment_id))
             record = parse_record(data, experiment_id, self.repository.url)
@@ -53,7 +53,7 @@ class View:
         return _overlaid(record, changes) if changes else record
 
     def records(self) -> Iterator[Record]:
-        """Yield all records, in no order; a broken one is a warning."""
+        """Yield all records, in any order. A broken record causes a warning."""
         self.repository.check()
         entries = {entry.id: (entry, entry.pending()) for entry in self.entries().values()}
         for key, data, etag in self._fetch([record_key(experiment_id) for experiment_id in self._etags()]):
@@ -72,13 +72,13 @@ class View:
                 yield _overlaid(dict(entry.record), changes)
 
     def _is_only_here(self, entry: Entry, changes: Changes) -> bool:
-        """Whether the spool alone has an experiment, and nobody removed it."""
+        """Whether only the spool has an experiment, and nobody removed it."""
         return not entry.in_repository or (
             bool(changes or entry.size()) and entry.id not in self.repository.removals.ids()
         )
 
     def summaries(self, tests: Sequence[Callable[[Summary], bool]] = ()) -> list[Summary]:
-        """Return the experiments that pass all `tests`, the oldest first."""
+        """Return the experiments that pass all `tests`, oldest first."""
         heartbeats: dict[str, bool] = {}
         lister = _Background(lambda: heartbeats.update(self.heartbeats()))
         lines = self._lines()
@@ -99,9 +99,9 @@ class View:
     def find(self, prefix: str) -> list[tuple[Record, Record | None]]:
         """Return every experiment, and every checkpoint with its experiment, whose ID begins with `prefix`."""
         try:
-            return [(self.load(prefix), None)]  # a whole ID
+            return [(self.load(prefix), None)]  # the prefix may be a complete ID
         except (DoesNotExist, ValueError):
-            pass  # or only its beginning
+            pass
         found: list[tuple[Record, Record | None]] = []
         for line in self._lines():
             is_experiment = line.id.startswith(prefix)
@@ -121,7 +121,7 @@ class View:
         return found
 
     def holders(self, checkpoint_ids: Iterable[str]) -> dict[str, set[str]]:
-        """Return which experiments name each of these checkpoints. More than one can: whoever made a record may lie."""
+        """Return the experiments that name each of these checkpoints. A forged record can make it more than one."""
         holders: dict[str, set[str]] = {checkpoint_id: set() for checkpoint_id in checkpoint_ids}
         if not holders:
             return {}
@@ -135,7 +135,7 @@ class View:
         return holders
 
     def _lines(self) -> Iterator[Line]:
-        """Return the index's line of every experiment, fetching only what changed."""
+        """Return the index's line of every experiment, fetching only new and changed records."""
         checking = _Background(self.repository.check)
         pending = self._pending_records()
         live = self._etags()
@@ -144,7 +144,7 @@ class View:
         return chain(saved, (Line.make(record, "") for record in pending.values()))
 
     def _indexed(self, live: dict[str, str]) -> Iterator[Line]:
-        """Yield the line of every experiment in `live`, which maps IDs to etags and is brought up to date."""
+        """Yield the line of every experiment in `live`, which maps IDs to etags and is updated here."""
         index, etags = Index(self.repository.url), dict(live)
         yield from index.current(etags)
         keys = [record_key(experiment_id) for experiment_id in etags]
@@ -171,7 +171,7 @@ class View:
                 yield item
 
     def entries(self) -> dict[str, Entry]:
-        """Return what waits in the spools for this repository, by experiment ID."""
+        """Return the entries that wait in the spools for this repository, by experiment ID."""
         found = (entry for root in self.spools for entry in places.entries(root))
         return {entry.id: entry for entry in found if entry.repository == self.repository.url}
 
@@ -183,18 +183,18 @@ class View:
             try:
                 pending[entry.id] = self.load(entry.id)
             except (DoesNotExist, ReadError):
-                pass  # deleted; or broken, which its line in the index says
+                pass  # deleted, or broken; its line in the index reports the latter
         return pending
 
     # Heartbeats
 
     def heartbeats(self) -> dict[str, bool]:
-        """Return the experiments that have a heartbeat, here or in a spool, and whether it is fresh."""
+        """Return the experiments with a heartbeat, here or in a spool, and whether it is fresh."""
         local = (_local_heartbeat(entry) for entry in self.entries().values())
         return {**dict(pair for pair in local if pair), **self.repository.heartbeats.all()}
 
     def status(self, experiment_id: str, version: str) -> str:
-        """Return whether an experiment that a Keepsake of that version recorded is running, stopped or lost."""
+        """Return "running", "stopped" or "lost" for an experiment recorded by that version of Keepsake."""
         fresh = self.repository.heartbeats.of(experiment_id)
         if fresh is None and (entry := self.entries().get(experiment_id)):
             local = _local_heartbeat(entry)
@@ -202,13 +202,13 @@ class View:
         return status_of(version, fresh)
 
     def frozen(self, experiment_id: str, archive_id: str) -> Path | None:
-        """Return the frozen files that an archive will be made of, if they wait in a spool."""
+        """Return the frozen files of an archive, if they wait in a spool."""
         entry = self.entries().get(experiment_id)
         return entry.frozen(archive_id) if entry else None
 
 
 class _Background:
-    """A call made in a thread meanwhile."""
+    """A call that runs in a thread."""
 
     def __init__(self, call: Callable[[], None]) -> None:
         self._error: BaseException | None = None
@@ -229,7 +229,7 @@ class _Background:
 
 
 def _local_heartbeat(entry: Entry) -> tuple[str, bool] | None:
-    """Return what an entry says of a run that only this machine knows of."""
+    """Return the heartbeat of a run that only this machine knows; None for other runs."""
     if entry.in_repository or "ended" in entry.pending().fields:
         return None
     return entry.id, entry.is_fresh()

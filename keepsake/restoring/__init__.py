@@ -1,1 +1,1 @@
-"""Files of an archive put into a directory, all or nothing, with undo."""
+"""Checkout: the files of archives go into a directory, all or nothing, with undo."""

@@ -1,9 +1,9 @@
-"""Changing a directory: all or nothing, and so that the last change can be taken back.
+"""Changing a directory: all or nothing, and with undo for the last change.
 
 DIRECTORY/.keepsake/checkout-…/     a workspace
                         files/      the new files, under their names
                         previous/   the undo area of an earlier change
-                    undo/           what the last change overwrote, and a list of what it did
+                    undo/           the files that the last change overwrote, and a list of its actions
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class Change:
     """One change of a directory.
 
     Args:
-        directory: what is changed.
+        directory: the directory to change.
         workspace: a private directory whose `files` go into `directory`.
         put: the names of these files.
-        remove: the names of files that are taken away.
+        remove: the names of files to remove.
         modes: permissions for files that stay.
     """
 
@@ -45,20 +45,18 @@ class Change:
         self._put, self._remove, self._modes = list(put), list(remove), dict(modes or {})
         self._mover = Mover()
         self._begun: list[str] = []  # names of files and new directories that may have changed
-        self._not_kept: set[str] = (
-            set()
-        )  # files that can be neither linked nor read: they are moved when it's their turn
+        self._not_kept: set[str] = set()  # files that can be neither linked nor read; they are moved later
         self._is_kept = False
 
     def apply(self) -> None:
-        """Do it. If it raises, all is as it was before."""
+        """Make the change. If it raises, the directory is as it was before."""
         if not (self._put or self._remove or self._modes):
             return
         try:
             self._keep()
             for name, mode in self._modes.items():
                 self._begun.append(name)
-                with suppress(OSError):  # the content is right, whatever this file system makes of permissions
+                with suppress(OSError):  # the content is right, even if this file system keeps no permissions
                     os.chmod(self._at(name), mode)
             self._put_files()
             for name in self._remove:
@@ -75,7 +73,7 @@ class Change:
     # Before anything is changed
 
     def _keep(self) -> None:
-        """Make the undo area anew, with all that is going to be overwritten."""
+        """Make a new undo area, with all files that will be overwritten."""
         os.mkdir(self._kept, 0o700)
         self._is_kept = True
         self._manifest = manifest = Manifest(self._directory, os.stat(self._kept).st_ino)
@@ -108,14 +106,14 @@ class Change:
     def _replace_undo_area(self) -> None:
         if os.path.lexists(self._undo):
             if os.path.islink(self._undo) or not os.path.lexists(f"{self._undo}/{FILE}"):
-                raise WriteError(f"{self._undo} is not what a checkout keeps. Move it away and try again.")
+                raise WriteError(f"{self._undo} does not come from a checkout. Move it away and try again.")
             move_tree(self._undo, self._previous)
         move_tree(self._kept, self._undo)
 
     # The change itself
 
     def _put_files(self) -> None:
-        """Move the new files into place. A directory that is new as a whole is moved at once."""
+        """Move the new files into place. A directory that did not exist before is moved in one step."""
         is_new = set(self._manifest.directories).__contains__
         copied = False
         pending = [""] if self._put else []
@@ -139,7 +137,7 @@ class Change:
         return copied
 
     def _put_directory(self, name: str) -> bool:
-        """Return whether the directory is there with all its files; if not, it is there and empty."""
+        """Move a new directory into place; return False if it could only be created empty."""
         self._begun.append(name)
         try:
             os.rename(f"{self._new}/{name}", self._at(name))
@@ -165,8 +163,8 @@ class Change:
                 failed.append(name)
         if failed:
             raise WriteError(
-                f"Cannot put back {', '.join(failed[:5])} in {self._directory} after a failed checkout. What was there "
-                f"is kept in {self._undo}: `keepsake checkout --undo` tries again."
+                f"Cannot put back {', '.join(failed[:5])} in {self._directory} after a failed checkout. The old files "
+                f"are in {self._undo}. `keepsake checkout --undo` tries again."
             )
         if self._begun:
             self._remove_directories()
@@ -194,7 +192,7 @@ class Change:
             self._take_back(name)
 
     def _take_back(self, directory: str) -> None:
-        """Take back a new directory as a whole, or else its files one by one."""
+        """Take back a new directory in one step, or else its files one by one."""
         try:
             os.rename(self._at(directory), f"{self._new}/{directory}")
         except OSError:
@@ -210,7 +208,7 @@ class Change:
 
 
 def stage_backup(kept: str, name: str, workspace: str) -> None:
-    """Make a kept file one that a change puts back. If it has other names somewhere, only its content is taken."""
+    """Stage a kept file so that a change can put it back. A file with other hard links is copied."""
     source, target = f"{kept}/{name}", f"{workspace}/files/{name}"
     os.makedirs(os.path.dirname(target), exist_ok=True)
     (duplicate if os.lstat(source).st_nlink == 1 else copy)(source, target)

@@ -1,4 +1,4 @@
-"""Putting the files of archives into a directory: all or nothing, and so that it can be taken back."""
+"""Putting the files of archives into a directory: all or nothing, and with undo."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _BLOCK = 256 << 10  # bytes
 
 @dataclass(frozen=True)
 class Plan:
-    """What a checkout would do to a directory; names are POSIX and relative to it."""
+    """The effect of a checkout on a directory. Names are POSIX and relative to it."""
 
     directory: Path
-    is_empty: bool  # whether the directory has nothing in it yet, or is not there
+    is_empty: bool  # whether the directory is empty or does not exist
     new: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     same: list[str] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Plan:
 class _File:
     archive: Archive
     entry: ArchiveEntry
-    staged: str | None = None  # where it is already unpacked
+    staged: str | None = None  # its path, if it is already unpacked
 
 
 def checkout(
@@ -49,15 +49,15 @@ def checkout(
     *,
     confirm: Callable[[Plan], bool] = lambda plan: True,
 ) -> bool:
-    """Put the files of `archives` into `directory`, those of later ones over those of earlier ones.
+    """Put the files of `archives` into `directory`. Files of later archives replace those of earlier ones.
 
     Args:
         path: only this file or directory.
-        confirm: asked before anything is changed. If it says no, the directory stays as it was, and False is returned.
+        confirm: asked before anything is changed. If it returns False, nothing is changed and False is returned.
 
-    Of files whose content is the same already, only the permissions are set. If it raises, everything is as before.
-    Raises DoesNotExist if there is no such `path`, CorruptedArchive, and WriteError, e.g. for a full disk, or for a
-    link that stands where a directory belongs: nothing is ever written through one.
+    Files with the same content only get their permissions. If it raises, everything is as before. Raises DoesNotExist
+    if there is no such `path`, CorruptedArchive, and WriteError, for example if the disk is full, or if a link is in
+    the place of a directory. Nothing is ever written through a link.
     """
     archives = list(archives)
     wanted = _selection(path)
@@ -79,20 +79,20 @@ def checkout(
     return True
 
 
-# What is to be done
+# The plan
 
 
 def _selection(path: str | None) -> Callable[[str], bool]:
-    """Return what tells whether a file is wanted."""
+    """Return a function that tells whether a file is wanted."""
     only = "." if path is None else posixpath.normpath(path.replace(os.sep, "/"))
     if only.startswith("/") or only.split("/")[0] == "..":
-        raise ValidationError(f"path must be relative to the project directory and inside it: {path!r}")
+        raise ValidationError(f"The path {path!r} is absolute or outside the project directory. Give one inside it.")
 
     def is_wanted(name: str) -> bool:
         if only != "." and name != only and not name.startswith(only + "/"):
             return False
         if any(part in RESERVED for part in name.casefold().split("/")):
-            warn(f"{name} is left out: nothing is ever checked out into {' or '.join(RESERVED)}.")
+            warn(f"{name} is left out. A checkout never writes into {' or '.join(RESERVED)}.")
             return False
         return True
 
@@ -100,7 +100,7 @@ def _selection(path: str | None) -> Callable[[str], bool]:
 
 
 def _collect(archives: list[Archive], is_wanted: Callable[[str], bool], place: str) -> dict[str, _File]:
-    """Find the file to be put under each name. Archives that do not know their hashes are unpacked for that."""
+    """Return the file for each name. Archives without hashes are unpacked for that."""
     files = {}
     for archive in archives:
         if archive.has_table:
@@ -119,20 +119,20 @@ def _missing(path: str | None, archives: list[Archive]) -> DoesNotExist:
     there = sorted({parent for name in names for parent in (name, *map(str, PurePosixPath(name).parents))} - {"."})
     close = difflib.get_close_matches(path or "", there, n=3)
     listing = (
-        f"Did you mean {' or '.join(map(repr, close))}?" if close else f"There is: {', '.join(there[:10]) or 'nothing'}"
+        f"Did you mean {' or '.join(map(repr, close))}?" if close else f"It has: {', '.join(there[:10]) or 'nothing'}."
     )
-    return DoesNotExist(f"There is no file or directory {path!r} in what was saved. {listing}")
+    return DoesNotExist(f"There is no file or directory {path!r} in the saved files. {listing}")
 
 
 class _Permissions:
-    """Tells what becomes of permissions on this file system, so that those it cannot keep are no difference."""
+    """Compares permissions, ignoring differences that this file system cannot represent."""
 
     def __init__(self, place: str) -> None:
         self._probe = f"{place}/permissions"
         self._kept: dict[int, int] = {}
 
     def differ(self, status: os.stat_result, mode: int) -> bool:
-        """Whether a file's permissions are others than a file with `mode` would get here."""
+        """Whether a file's permissions differ from those that a file with `mode` would get here."""
         found = stat.S_IMODE(status.st_mode) & 0o777
         if found == mode:
             return False
@@ -158,7 +158,7 @@ def _compare(files: dict[str, _File], plan: Plan, permissions: _Permissions) -> 
             plan.same.append(name)
         elif status.st_nlink == 1:
             plan.modes[name] = file.entry.mode
-        else:  # its permissions are also those of a file that may lie elsewhere
+        else:  # a chmod would also change its other hard links
             plan.changed.append(name)
     return plan
 
@@ -169,7 +169,7 @@ def _is_same(path: str, status: os.stat_result, file: _File) -> bool:
     try:
         found = _hash(path)
     except OSError:
-        return False  # it cannot be read; it may be possible to replace it
+        return False  # the file cannot be read, but perhaps it can be replaced
     return found == (_hash(file.staged) if file.staged else file.entry.xxh128)
 
 
@@ -182,7 +182,7 @@ def _hash(path: str) -> str:
 
 
 def _announce(watch: Watch, plan: Plan, files: dict[str, _File], place: str) -> None:
-    """Say before anything is changed if the project is going to use another repository."""
+    """Warn before anything is changed if the project will use another repository."""
     staged = {}
     for name in NAMES:
         if name in files and (name in plan.changed or name in plan.new):
@@ -195,7 +195,7 @@ def _announce(watch: Watch, plan: Plan, files: dict[str, _File], place: str) -> 
 
 
 def _stage(put: dict[str, _File], place: str) -> None:
-    """Unpack and verify what is not yet, and bring everything together in the workspace's `files`."""
+    """Unpack and verify the remaining files, and collect all files in the workspace's `files`."""
     new = f"{place}/files"
     waiting = {name: file for name, file in put.items() if file.staged is None}
     with Progress("Checking out", sum(file.entry.size for file in waiting.values())) as progress:

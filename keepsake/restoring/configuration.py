@@ -1,4 +1,4 @@
-"""Which repository a directory's project uses, before and after its files are restored."""
+"""Warnings if a checkout changes the repository that a project uses."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from keepsake.config import CONFIG_NAMES, DEPRECATED_NAMES, Config, find_place, 
 from keepsake.exceptions import KeepsakeError
 from keepsake.util.console import warn
 
-NAMES = (*CONFIG_NAMES, *DEPRECATED_NAMES)  # the first that is there counts
+NAMES = (*CONFIG_NAMES, *DEPRECATED_NAMES)  # the first that exists counts
 _UNREADABLE = Config("one that cannot be read", Path())
 
 
 class Watch:
-    """Sees whether another repository is used after a change.
+    """Notices if a change of a directory makes its project use another repository.
 
     Args:
         directory: the directory that is changed.
-        is_empty: whether nothing is in it before, so that what comes is a copy of a project beside the original.
+        is_empty: whether it is empty before. If so, the change makes a copy of a project beside the original.
     """
 
     def __init__(self, directory: Path, is_empty: bool = False) -> None:
@@ -27,15 +27,15 @@ class Watch:
         self._before = _configured(directory)
 
     def announce(self, staged: dict[str, Path]) -> None:
-        """Say what is going to change, if the configuration files in `staged` (name → file) are put into place."""
+        """Warn if the repository will change when the configuration files in `staged` (name → file) take effect."""
         name = next((name for name in NAMES if name in staged or (self._directory / name).is_file()), None)
         if name in staged:
             after = _loaded(staged[name])._replace(directory=self._directory)
-            self._compare(after, f"{name} is part of what was saved: ", "will be")
+            self._compare(after, f"The saved files include {name}. ", "will be")
 
     def tell(self) -> None:
-        """Say what has changed."""
-        self._compare(_configured(self._directory), "", "is now", ". `keepsake checkout --undo` takes that back")
+        """Warn if the repository has changed."""
+        self._compare(_configured(self._directory), "", "is now", " `keepsake checkout --undo` takes that back.")
 
     def _compare(self, after: Config | None, start: str, verb: str, end: str = "") -> None:
         before = self._before
@@ -46,7 +46,7 @@ class Watch:
             old, new = (redact_url(url) for url in (before.repository, after.repository))
             where = f" (relative to {before.directory})" if old == new else ""
             warn(
-                f"{start}The repository of the project in {self._directory} {verb} {new} instead of {old}{where}{end}."
+                f"{start}The repository of the project in {self._directory} {verb} {new} instead of {old}{where}.{end}"
             )
 
 

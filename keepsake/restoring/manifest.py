@@ -1,4 +1,4 @@
-"""The list of what a change did to a directory: written before the change begins, read to take it back."""
+"""The manifest: the list of a change's actions. It is written before the change begins, and read to take it back."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from keepsake.exceptions import ReadError
 from keepsake.util.ignore import is_safe_name
 
 FILE = "manifest.json"
-RESERVED = (".keepsake", ".git")  # directories whose files could act by themselves; no snapshot holds them
+RESERVED = (".keepsake", ".git")  # files in these directories could run code; no snapshot holds them
 
-Stamp = list[int]  # size and time of a file: tells whether it was changed since
+Stamp = list[int]  # size and time of a file, to notice later changes
 
 
 @dataclass
 class Manifest:
-    """What a change did; names are POSIX and relative to the directory."""
+    """The actions of a change. Names are POSIX and relative to the directory."""
 
     path: str  # of the directory
     inode: int  # of the directory that holds this list
-    overwritten: list[str] = field(default_factory=list)  # what was changed or removed; the backups have these names
-    links: dict[str, str] = field(default_factory=dict)  # which of these were symbolic links, and to what
-    put: dict[str, Stamp] = field(default_factory=dict)  # what is in the place of these now
-    added: dict[str, Stamp] = field(default_factory=dict)  # files where nothing was before
+    overwritten: list[str] = field(default_factory=list)  # files changed or removed; their backups have these names
+    links: dict[str, str] = field(default_factory=dict)  # those of them that were symbolic links → their targets
+    put: dict[str, Stamp] = field(default_factory=dict)  # the files that are now in their place
+    added: dict[str, Stamp] = field(default_factory=dict)  # files that did not exist before
     modes: dict[str, list[int]] = field(default_factory=dict)  # permissions before and after
-    directories: list[str] = field(default_factory=list)  # that were made, outermost first
+    directories: list[str] = field(default_factory=list)  # new directories, outermost first
 
     def write(self, area: str) -> None:
-        """Write the list into `area`, whole or not at all."""
+        """Write the list into `area`, atomically."""
         temporary = f"{area}/{FILE}.new"
         with open(temporary, "w", encoding="utf-8", opener=open_private) as file:
             file.write(json.dumps(vars(self)))
@@ -39,14 +39,14 @@ class Manifest:
 
 
 def read_manifest(area: str, directory: str, owner: int) -> Manifest:
-    """Read the list in `area` of what was done to `directory`; `owner` has what this process makes there.
+    """Read the list in `area` of a change of `directory`; `owner` is the owner of files that this process makes there.
 
     Raises ReadError if it is damaged, was not made by this user in this place, or names anything outside.
     """
     kept = f"The overwritten files are in {area}/files."
     status = os.lstat(area)
     if not stat.S_ISDIR(status.st_mode):
-        raise ReadError(f"{area} is not a directory, so nothing is undone.")
+        raise ReadError(f"{area} is not a directory, so nothing is undone. Move it away.")
     try:
         listed = os.lstat(f"{area}/{FILE}")
         if {status.st_uid, listed.st_uid} != {owner}:
@@ -60,13 +60,13 @@ def read_manifest(area: str, directory: str, owner: int) -> Manifest:
     if manifest.path != directory and manifest.inode != status.st_ino:
         raise ReadError(
             f"{area} was made elsewhere and came here with a copy or a clone, so nothing is undone. {kept} "
-            "Look at them, and put back by hand what you want."
+            "Look at them, and put back by hand those that you want."
         )
     return manifest
 
 
 def _parse(values: dict[str, Any]) -> Manifest:
-    """Raise ValueError or the like for anything but what `Manifest.write` writes."""
+    """Return the manifest. Raises ValueError or the like for values that `Manifest.write` does not write."""
     manifest = Manifest(**{item.name: values[item.name] for item in fields(Manifest)})
     kinds = [(manifest.path, str), (manifest.inode, int)]
     kinds += [(names, list) for names in (manifest.overwritten, manifest.directories)]
@@ -74,7 +74,7 @@ def _parse(values: dict[str, Any]) -> Manifest:
     kinds += [(text, str) for text in manifest.links.values()]
     for value, kind in kinds:
         if type(value) is not kind:
-            raise ValueError(f"{value!s:.100} is not what belongs there")
+            raise ValueError(f"{value!s:.100} has the wrong type")
     for numbers in (*manifest.put.values(), *manifest.added.values(), *manifest.modes.values()):
         if [type(number) for number in numbers] != [int, int]:
             raise ValueError(f"{numbers!s:.100} is not a pair of numbers")

@@ -1,4 +1,4 @@
-"""Places in a directory: what stands there, the workspace beside it, and moving files whatever the file systems are."""
+"""Places in a directory: their present content, the workspace beside them, and moves across file systems."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from keepsake.restoring.manifest import FILE, Stamp, open_private
 AREA = ".keepsake"
 _BLOCK = 256 << 10  # bytes
 _WORKSPACE = "checkout-"
-_COPY = ".keepsake-checkout-"  # a file beside the one that it is going to replace
-_STALE = 24 * 3600.0  # seconds after which files on their way were left by a crash
+_COPY = ".keepsake-checkout-"  # the prefix of a file beside the one that it will replace
+_STALE = 24 * 3600.0  # seconds; older temporary files are the remains of a crash
 
 
 @contextmanager
 def workspace(directory: str) -> Iterator[str]:
-    """Make a private directory below `directory`; it goes in the end, and so does what is empty then."""
+    """Make a private directory below `directory`. It is removed in the end, and so are new directories left empty."""
     area = f"{directory}/{AREA}"
     made: list[Path] = []
     try:
@@ -46,7 +46,7 @@ def workspace(directory: str) -> Iterator[str]:
 
 
 def _remove_stale(directory: str, prefix: str) -> None:
-    """Remove what a crash left there long ago."""
+    """Remove the remains of old crashes."""
     for old in Path(directory).glob(f"{prefix}*"):
         with suppress(OSError):
             if time.time() - old.lstat().st_mtime <= _STALE:
@@ -58,7 +58,7 @@ def _remove_stale(directory: str, prefix: str) -> None:
 
 
 def _bring_back_undo(area: Path) -> None:
-    """Finish what a kill interrupted just when one undo area was to take the place of another."""
+    """Bring back the old undo area if a kill interrupted its replacement."""
     if not (area / "undo").exists():
         for previous in area.glob(f"{_WORKSPACE}*/previous/{FILE}"):
             move_tree(str(previous.parent), str(area / "undo"))
@@ -66,14 +66,14 @@ def _bring_back_undo(area: Path) -> None:
 
 
 class Places:
-    """Looks at the places where files belong; no name leads through a link."""
+    """Examines the places for files, and refuses names that lead through a link."""
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
-        self._is_there = {"": True}  # directory, relative → whether it is there
+        self._is_there = {"": True}  # directory, relative → whether it exists
 
     def look(self, name: str) -> os.stat_result | None:
-        """Return what is at a name; None if nothing is. Raises WriteError if no file can safely be put there."""
+        """Return the status of a name; None if it does not exist. Raises WriteError if no file can be put there."""
         if not self.has_directory(name.rpartition("/")[0]):
             return None
         try:
@@ -85,7 +85,7 @@ class Places:
         return status
 
     def has_directory(self, name: str) -> bool:
-        """Whether there is such a directory. Raises WriteError if a link or a file stands where it belongs."""
+        """Whether a directory exists. Raises WriteError if a link or a file is in its place."""
         if name in self._is_there:
             return self._is_there[name]
         parts = name.split("/")
@@ -105,7 +105,7 @@ class Places:
         return True
 
     def in_the_way(self, name: str, path: str, status: os.stat_result) -> WriteError:
-        """Return the error for what stands at `path` where `name` belongs."""
+        """Return the error for an obstacle at `path` that keeps `name` from its place."""
         kinds = ((stat.S_ISDIR, "a directory"), (stat.S_ISLNK, "a link"), (stat.S_ISREG, "a file"))
         what = next((what for is_kind, what in kinds if is_kind(status.st_mode)), "a special file")
         where = f"{self._directory}/{path}"
@@ -113,13 +113,13 @@ class Places:
 
 
 class Mover:
-    """Moves files, also between file systems and wherever a rename is refused: a copy then takes the last step."""
+    """Moves files, even between file systems or where a rename is refused. It then renames a copy."""
 
     def __init__(self) -> None:
         self._far: set[str] = set()  # directories into which nothing can be renamed
 
     def move(self, source: str, target: str) -> bool:
-        """Move a file or link over what is at `target`, in one step. Return whether it was copied."""
+        """Move a file or link over `target`, in one step. Return whether it was copied."""
         parent = os.path.dirname(target)
         if parent not in self._far:
             with suppress(OSError):
@@ -140,7 +140,7 @@ class Mover:
 
 
 def move_tree(source: str, target: str) -> None:
-    """Move a directory to where nothing is. A file system that does not rename it gets a copy."""
+    """Move a directory to a free name. If the file system cannot rename it, it is copied."""
     try:
         os.rename(source, target)
     except OSError:
@@ -149,7 +149,7 @@ def move_tree(source: str, target: str) -> None:
 
 
 def copy(source: str, target: str) -> None:
-    """Copy a file, or a link as such, to where nothing is. Its permissions and times are copied where that is possible.
+    """Copy a file, or a link itself, to a free name. Its permissions and times are copied if that is possible.
 
     If it raises, nothing is at `target`.
     """
@@ -164,7 +164,7 @@ def copy(source: str, target: str) -> None:
             os.unlink(target)
         raise
     with suppress(OSError):
-        shutil.copystat(source, target, follow_symlinks=False)  # stops at the first thing that is refused
+        shutil.copystat(source, target, follow_symlinks=False)  # stops at the first refusal, so the rest follows
     status = os.lstat(source)
     if stat.S_ISREG(status.st_mode):
         with suppress(OSError):
@@ -174,7 +174,7 @@ def copy(source: str, target: str) -> None:
 
 
 def duplicate(source: str, target: str) -> None:
-    """Let `target` be the same file as `source`, or a copy where there are no hard links."""
+    """Make `target` a hard link to `source`, or a copy if the file system has no hard links."""
     os.makedirs(os.path.dirname(target), exist_ok=True)
     try:
         os.link(source, target)
@@ -183,7 +183,7 @@ def duplicate(source: str, target: str) -> None:
 
 
 def stamp(path: str) -> Stamp | None:
-    """Return what tells whether a file was changed since, or None if there is none."""
+    """Return a file's stamp, which shows later changes; None if there is no file."""
     try:
         status = os.lstat(path)
     except OSError:

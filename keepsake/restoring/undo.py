@@ -20,32 +20,32 @@ _NAMES_SHOWN = 5
 
 @dataclass
 class Undone:
-    """What an undo did; names are POSIX and relative to the directory."""
+    """The result of an undo. Names are POSIX and relative to the directory."""
 
-    restored: list[str] = field(default_factory=list)  # files that hold again what they held before
+    restored: list[str] = field(default_factory=list)  # files with their old content again
     removed: list[str] = field(default_factory=list)  # files that the checkout had added
-    modes: list[str] = field(default_factory=list)  # files that have their permissions of before
+    modes: list[str] = field(default_factory=list)  # files with their old permissions again
     edited: list[str] = field(
         default_factory=list
-    )  # restored, though changed since the checkout; a second undo brings these back
-    left: list[str] = field(default_factory=list)  # added, but changed since, so they stay
+    )  # restored files with later changes; a second undo brings these back
+    left: list[str] = field(default_factory=list)  # added files with later changes, so they stay
 
 
 def undo(directory: Path) -> Undone:
-    """Take back the last checkout into `directory` that changed anything, exactly; return what was done.
+    """Take back exactly the last checkout into `directory` that changed anything; return the result.
 
-    What is overwritten or removed is kept in turn: a second undo takes the first one back. A file that was added and
-    changed since stays; one that was overwritten and changed since is put back, and the change is kept. Both are named.
-    Raises DoesNotExist if there is nothing to take back, ReadError if what is kept is damaged, was made by somebody
-    else, or leads outside, WriteError as `checkout` does. Then nothing is changed.
+    Overwritten and removed files are kept in turn, so a second undo takes the first one back. A file that was added and
+    changed since stays. A file that was overwritten and changed since is put back, and the change is kept. A warning
+    names both kinds. Raises DoesNotExist if there is nothing to take back, ReadError if the undo area is damaged, was
+    made by another user, or leads outside, WriteError as `checkout` does. Nothing is changed then.
     """
     root = str(directory.absolute())
     area = f"{root}/{AREA}/undo"
     if not os.path.isdir(root):
-        raise DoesNotExist(f"There is nothing to undo: there is no directory {root}.")
+        raise DoesNotExist(f"There is nothing to undo. The directory {root} does not exist.")
     with workspace(root) as place:
         if not os.path.lexists(area):
-            raise DoesNotExist(f"There is nothing to undo: no checkout into {root} has changed anything.")
+            raise DoesNotExist(f"There is nothing to undo. No checkout into {root} has changed anything.")
         manifest = read_manifest(area, root, os.stat(place).st_uid)
         undone = _plan(manifest, root)
         _stage(manifest, undone, area, place)
@@ -53,7 +53,7 @@ def undo(directory: Path) -> Undone:
         modes = {name: manifest.modes[name][0] for name in undone.modes}
         Change(root, place, undone.restored, undone.removed, modes).apply()
         for name in reversed(manifest.directories):
-            with suppress(OSError):  # it holds something else
+            with suppress(OSError):  # it holds other files
                 os.rmdir(f"{root}/{name}")
     _tell(undone)
     watch.tell()
@@ -61,7 +61,7 @@ def undo(directory: Path) -> Undone:
 
 
 def _plan(manifest: Manifest, root: str) -> Undone:
-    """Compare what the checkout did with what is there now."""
+    """Compare the result of the checkout with the present files."""
     undone, places = Undone(restored=list(manifest.overwritten)), Places(root)
     for name, expected in manifest.added.items():
         if places.look(name) is not None:
@@ -81,7 +81,7 @@ def _plan(manifest: Manifest, root: str) -> Undone:
 
 
 def _stage(manifest: Manifest, undone: Undone, area: str, place: str) -> None:
-    """Put what was kept into the workspace. What is not kept any more stays as it is."""
+    """Put the kept files into the workspace. Files without a backup stay as they are."""
     backups, missing = Places(f"{area}/files"), set()
     os.mkdir(f"{place}/files")
     for name in undone.restored:
@@ -104,11 +104,11 @@ def _stage(manifest: Manifest, undone: Undone, area: str, place: str) -> None:
 def _tell(undone: Undone) -> None:
     if undone.edited:
         warn(
-            f"Changed since the checkout: {_some(undone.edited)}. What was there before the checkout is back; "
-            "`keepsake checkout --undo` once more brings the change back."
+            f"Changed since the checkout: {_some(undone.edited)}. The content from before the checkout is back. "
+            "Another `keepsake checkout --undo` brings the change back."
         )
     if undone.left:
-        warn(f"Added by the checkout and changed since, so left as it is: {_some(undone.left)}.")
+        warn(f"Added by the checkout and changed since, so not removed: {_some(undone.left)}.")
 
 
 def _some(names: list[str]) -> str:

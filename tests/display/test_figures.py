@@ -280,23 +280,29 @@ def test_nothing_recorded_yet_is_an_empty_plot(capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("plot", "message"),
     [
-        (lambda runs: runs.plot("los"), "there is no metric 'los'; did you mean 'loss'?"),
-        (lambda runs: runs[0].plot("zzz"), "there is no metric 'zzz'; there is accuracy, loss"),
-        (lambda runs: runs[0].checkpoints.plot(["loss"]), r"there is no metric \['loss'\]; did you mean 'loss'?"),
-        (lambda runs: runs.plot(), r"no primary metric is declared: name one of the metrics \(accuracy, loss\)"),
-        (lambda runs: make(1, []).plot(), r"no primary metric is declared: name one of the metrics \(none\)"),
-        (lambda runs: runs.scatter("rate", "loss"), "there is no param 'rate'; there is lr"),
-        (lambda runs: runs.scatter("l", "loss"), "there is no param 'l'; did you mean 'lr'?"),
-        (lambda runs: runs.scatter("lr", "accurasy"), "there is no metric 'accurasy'; did you mean 'accuracy'?"),
+        (lambda runs: runs.plot("los"), "There is no metric 'los'. Did you mean 'loss'?"),
+        (lambda runs: runs[0].plot("zzz"), "There is no metric 'zzz'. Choose from: accuracy, loss."),
+        (lambda runs: runs[0].checkpoints.plot(["loss"]), r"There is no metric \['loss'\]. Did you mean 'loss'?"),
+        (lambda runs: runs.plot(), r"No primary metric is declared. Name one of the metrics: accuracy, loss."),
+        (lambda runs: make(1, []).plot(), r"No primary metric is declared. Name one of the metrics: none."),
+        (lambda runs: runs.scatter("rate", "loss"), "There is no param 'rate'. Choose from: lr."),
+        (lambda runs: runs.scatter("l", "loss"), "There is no param 'l'. Did you mean 'lr'?"),
+        (lambda runs: runs.scatter("lr", "accurasy"), "There is no metric 'accurasy'. Did you mean 'accuracy'?"),
         (
             lambda runs: runs.scatter("lr", "loss", logx=True),
-            "logx needs numbers, and not all values of param 'lr' are",
+            "Not all values of param 'lr' are numbers. Leave out logx.",
         ),
-        (lambda runs: losses(2, "bad").plot(), "metric 'loss' of 0000002 is no number that could be plotted: bad"),
-        (lambda runs: losses(2, [1]).plot(), r"metric 'loss' of 0000002 is no number that could be plotted: \[1\]"),
+        (
+            lambda runs: losses(2, "bad").plot(),
+            "Cannot plot metric 'loss' of 0000002: bad is not a number. Choose another one.",
+        ),
+        (
+            lambda runs: losses(2, [1]).plot(),
+            r"Cannot plot metric 'loss' of 0000002: \[1\] is not a number. Choose another one.",
+        ),
         (
             lambda runs: ExperimentList([losses(2, "bad", p=1)]).scatter("p"),
-            "metric 'loss' of 0000002 is no number that could be plotted: bad",
+            "Cannot plot metric 'loss' of 0000002: bad is not a number. Choose another one.",
         ),
     ],
 )

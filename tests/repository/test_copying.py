@@ -115,7 +115,7 @@ def test_an_archive_that_is_missing_is_said_and_the_rest_is_copied(
     missing = f"experiments/{experiments[0].id}.tar.gz"
     repository.remove(missing)
     said = run("push", other.url, status=1)
-    assert f"{experiments[0].short_id()} is not fully copied. {repository.url}/{missing} is not there." in said
+    assert f"{experiments[0].short_id()} is not fully copied. {repository.url}/{missing} is missing." in said
     assert said.endswith("Copied 2 experiments (2.3 kB of files were new). Not fully copied: 1.")
     assert kept(other) == kept(repository)
 

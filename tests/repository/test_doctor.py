@@ -235,7 +235,7 @@ def test_what_lies_aside_already_is_not_overwritten(
     hours_later(place, monkeypatch)
     (problem,) = examine()
     assert problem.fix is not None
-    with pytest.raises(KeepsakeError, match="is there already"):
+    with pytest.raises(KeepsakeError, match="exists already"):
         problem.fix()
     assert (place.read(ORPHAN), place.read(f"orphaned/{ORPHAN}")) == (b"new", b"old")
 

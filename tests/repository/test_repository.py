@@ -359,7 +359,7 @@ def test_an_archive_of_an_experiment_that_is_deleted_meanwhile_is_not_left(
 
 def test_a_repository_that_is_away_has_deleted_nothing() -> None:
     """A disk that is not mounted must not make what waits in the spool look unwanted."""
-    with pytest.raises(WriteError, match="Is its disk mounted"):
+    with pytest.raises(WriteError, match="whether its disk is mounted"):
         Repository(MemoryStorage()).merge(make_record(1), Changes({}, [make_checkpoint(1)]), create=False)
 
 
