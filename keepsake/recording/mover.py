@@ -77,8 +77,8 @@ def upload(
     moved: Callable[[int], None] | None = None,
     *,
     check: bool = False,
-) -> None:
-    """Store the archives of all frozen files that the experiment's record names.
+) -> list[Path]:
+    """Store the archives of all frozen files that the experiment's record names; return those that nobody names.
 
     Args:
         moved: told of numbers of bytes as they go.
@@ -87,35 +87,49 @@ def upload(
     One archive that cannot be stored does not hold up the others. Its files stay where they are, and its error is
     raised at the end.
     """
-    waiting = entry.pending()  # before the record is read: a line is in the one or in the other
-    packs = entry.packs()
+    failed: KeepsakeError | None = None
+    tried: set[Path] = set()
+    while True:
+        named, unnamed = _sorted(entry, repository)
+        if named.keys() <= tried:
+            break
+        # Another process may store a file meanwhile, or give it another name: then it is found again
+        for pack, path in named.items():
+            tried.add(pack)
+            try:
+                if path:  # without a path, its files were removed
+                    _store(pack, entry, repository, workers, moved, check)
+                pack.unlink(missing_ok=True)
+            except FileNotFoundError:
+                continue
+            except (CorruptedArchive, WriteError) as error:
+                failed = failed or error
+                repository.expect(entry.identity)  # if all of it is away, there is no need to try the rest
+    if failed is not None:
+        raise failed
+    return unnamed
+
+
+def _sorted(entry: Entry, repository: Repository) -> tuple[dict[Path, str], list[Path]]:
+    """Return the frozen files that the experiment's record names, with their paths, and those that nobody names.
+
+    What an interrupted checkpoint() of this process left is removed.
+    """
+    # In this order: files are frozen before their line is written, which is then in a journal or in the record
+    abandoned, packs = set(entry.abandoned), entry.packs()
     if not packs:
-        return
+        return {}, []
+    unpublished = {checkpoint["id"] for checkpoint in entry.pending().checkpoints}
     paths = _paths(entry, repository)
     if not paths.keys() >= {owner_id(pack) for pack in packs}:  # another process may have published their lines
         repository.forget(entry.id)
         paths = _paths(entry, repository)
-    unpublished = {checkpoint["id"] for checkpoint in waiting.checkpoints}
-    failed: KeepsakeError | None = None
-    for pack in packs:
-        archive_id = owner_id(pack)
-        if archive_id not in paths:
-            if archive_id in entry.abandoned and archive_id not in unpublished:
-                pack.unlink(missing_ok=True)
-            continue
-        try:
-            if paths[archive_id]:  # without a path, its files were removed
-                _store(pack, entry, repository, workers, moved, check)
+    named = {pack: paths[owner_id(pack)] for pack in packs if owner_id(pack) in paths}
+    unnamed = [pack for pack in packs if owner_id(pack) not in paths.keys() | unpublished]
+    for pack in unnamed:
+        if owner_id(pack) in abandoned:
             pack.unlink(missing_ok=True)
-        except FileNotFoundError:
-            continue  # another process has stored it
-        except DoesNotExist:
-            raise
-        except (CorruptedArchive, WriteError) as error:
-            failed = failed or error
-            repository.expect(entry.identity)  # if all of it is away, there is no need to try the rest
-    if failed is not None:
-        raise failed
+    return named, unnamed
 
 
 def _paths(entry: Entry, repository: Repository) -> dict[str, str]:
@@ -158,13 +172,13 @@ def finish(entry: Entry, repository: Repository, moved: Callable[[int], None] | 
     """Bring all that an entry holds into the repository, and remove it if nothing waits in it any more."""
     try:
         publish(entry, repository, others=True)
-        upload(entry, repository, moved=moved, check=True)
+        unnamed = upload(entry, repository, moved=moved, check=True)
     except DoesNotExist:
         warn(f"Experiment {short_id(entry.id)} was removed from {repository.url}. What waited of it is dropped.")
         entry.discard()
         return
-    for pack in entry.packs():
-        entry.set_aside(pack)  # no record and no journal names it
+    for pack in unnamed:
+        entry.set_aside(pack)
     if not entry.is_fresh():  # otherwise its process would only have to begin it again
         entry.close()
 

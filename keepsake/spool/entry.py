@@ -247,7 +247,7 @@ class Entry:
         prune(self.directory)
 
     def _is_waiting(self) -> bool:
-        return any(_UNNAMED not in file.path.name for file in self._files(".jsonl", *SUFFIXES))
+        return bool(self._files(".jsonl", *SUFFIXES))
 
     def _files(self, *suffixes: str, hidden: bool = False) -> list[File]:
         """Return the files with one of these suffixes, oldest first. They may vanish at any time."""

@@ -130,6 +130,56 @@ def test_a_recovery_leaves_the_pack_of_a_checkpoint_that_is_being_made(
     assert (project_directory / f"repo/checkpoints/{checkpoint(1)['id']}.tar.gz").exists()
 
 
+def test_a_recovery_sets_aside_only_what_it_saw_that_nobody_names(
+    entry: Entry, repository: Repository, project_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint is made and published while it is about to set files aside."""
+    (project_directory / "model.pth").write_text("weights")
+    run = Entry.load(entry.directory)
+    assert run is not None
+
+    def make_checkpoint() -> None:
+        freeze(project_directory, "model.pth", run.directory, str(checkpoint(1)["id"]))
+        run.append({"checkpoint": checkpoint(1, "model.pth")})
+        mover.publish(run, Repository(repository.storage))
+
+    _meanwhile(monkeypatch, mover, "upload", make_checkpoint)
+    recover(entry, repository)
+    assert run.unnamed() == []
+    assert len(run.packs()) == 1
+
+
+def test_files_that_are_set_aside_while_they_are_about_to_be_stored_are_found_again(
+    entry: Entry, repository: Repository, project_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a recovery that had looked before their line was written."""
+    (project_directory / "model.pth").write_text("weights")
+    frozen = freeze(project_directory, "model.pth", entry.directory, str(checkpoint(1)["id"]))
+    entry.append({"checkpoint": checkpoint(1, "model.pth")})
+    mover.publish(entry, repository)
+    _meanwhile(monkeypatch, Entry, "packs", lambda: entry.set_aside(frozen.path))
+    mover.upload(entry, repository)
+    assert (project_directory / f"repo/checkpoints/{checkpoint(1)['id']}.tar.gz").exists()
+    assert entry.close()
+
+
+def test_files_that_were_set_aside_too_early_are_stored_by_the_next_recovery(
+    entry: Entry, repository: Repository, project_directory: Path
+) -> None:
+    """Their line was published after that, and the run was killed before it stored them."""
+    (project_directory / "model.pth").write_text("weights")
+    freeze(project_directory, "model.pth", entry.directory, str(checkpoint(1)["id"]))
+    recover(entry, repository)
+    run = Entry.load(entry.directory)
+    assert run is not None
+    assert len(run.unnamed()) == 1
+    run.append({"checkpoint": checkpoint(1, "model.pth")})
+    mover.publish(run, Repository(repository.storage))
+    recover(entry, repository)
+    recover(entry, repository)
+    assert (project_directory / f"repo/checkpoints/{checkpoint(1)['id']}.tar.gz").exists()
+
+
 @pytest.mark.parametrize("read", ["load", "records", "summaries"])
 def test_what_is_published_while_it_is_read_is_seen(entry: Entry, storage: FaultyStorage, read: str) -> None:
     """The record is read, then the journal is published and dropped, then the journal is read."""
