@@ -41,13 +41,6 @@ class Outcome:
     errors: list[KeepsakeError] = field(default_factory=list)
 
 
-def require_experiments(source: Repository) -> None:
-    """Raise DoesNotExist for a place to copy from that is no repository, such as a mistyped one."""
-    source.check()
-    if not source.exists and not any(True for _ in source.storage.list(EXPERIMENTS)):
-        raise DoesNotExist(f"There is no repository at {source.url}. Check the URL, and whether its disk is mounted.")
-
-
 @dataclass
 class Copied:
     """What `push` or `pull` did.
