@@ -203,9 +203,9 @@ class Project:
 
     @staticmethod
     def _copy(source: Project, target: Project, ids: Iterable[str], thorough: bool) -> Copied:
-        from keepsake.repository.copying import copy_experiments, require_experiments
+        from keepsake.repository.copying import copy_experiments
 
-        require_experiments(source.workplace.repository)
+        source.workplace.view.require()
         named: list[Record] = [source.workplace.find_experiment(id) for id in ids]
         return copy_experiments(source.workplace.view, target.workplace.view, named, thorough=thorough)
 

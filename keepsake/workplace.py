@@ -42,16 +42,18 @@ class Workplace:
 
     Attributes:
         directory: the project directory, absolute.
-        repository: the repository of its experiments.
+        repository: where its experiments are kept.
+        is_named: whether a person named that repository; otherwise, the project says which it is.
     """
 
     directory: Path
     repository: Repository
+    is_named: bool = False
 
     @cached_property
     def view(self) -> View:
-        """The repository's experiments, with the parts that wait in the project's spools."""
-        return View(self.repository, self.spools)
+        """The repository's experiments, with those that wait in the project's spools."""
+        return View(self.repository, self.spools, is_named=self.is_named)
 
     @property
     def spool(self) -> Path:
@@ -151,7 +153,7 @@ def open_workplace(repository: str | None, directory: Path | None, *, begin: boo
     # directory.
     base = config.directory if repository is None or directory else absolute()
     try:
-        return Workplace(config.directory, open_repository(config.repository, base))
+        return Workplace(config.directory, open_repository(config.repository, base), is_named=repository is not None)
     except RepositoryConfigurationError as error:
         if repository is None and os.environ.get(REPOSITORY_VARIABLE):
             error.args = (f"{REPOSITORY_VARIABLE}: {error}",)

@@ -44,6 +44,8 @@ def sync(ctx: click.Context, /, dry_run: bool, force: bool) -> None:
         write(f"* Experiment {short_id(each.entry.id)} ({', '.join(parts)}) → {redact_url(each.entry.repository)}")
     _say_unnamed(project)
     if not waiting:
+        if ctx.obj.repository:
+            project.workplace.view.require()
         console.say("Everything is in the repository.")
     if dry_run or not waiting:
         return

@@ -42,13 +42,6 @@ class Outcome:
     errors: list[KeepsakeError] = field(default_factory=list)
 
 
-def require_experiments(source: Repository) -> None:
-    """Raise DoesNotExist if the source is not a repository, for example because its URL is mistyped."""
-    source.check()
-    if not source.exists and not any(True for _ in source.storage.list(EXPERIMENTS)):
-        raise DoesNotExist(f"There is no repository at {source.url}. Check the URL, and whether its disk is mounted.")
-
-
 @dataclass
 class Copied:
     """The result of `push` or `pull`.

@@ -379,6 +379,11 @@ def parse_record(data: bytes, experiment_id: str, url: str) -> Record:
         ) from error
 
 
+def no_repository(url: str) -> str:
+    """Say that a place that was named is no repository."""
+    return f"There is no repository at {url}. Check the URL, and whether its disk is mounted."
+
+
 def warn_broken(url: str, experiment_id: str, reason: str) -> None:
     """Warn that a record is left out of a listing."""
     warn(f"{record_key(experiment_id)} in {url} cannot be read and is left out: {reason.rstrip('.')}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import operator
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -15,12 +15,12 @@ from keepsake.listing.index import Index, Line, Summary, line_maker
 from keepsake.metadata import Record, parse_experiment
 from keepsake.repository.heartbeats import status_of
 from keepsake.repository.keys import EXPERIMENTS, id_of, record_key
-from keepsake.repository.repository import Repository, parse_record, warn_broken
+from keepsake.repository.repository import Repository, no_repository, parse_record, warn_broken
 from keepsake.spool import places
 from keepsake.spool.entry import Entry
 from keepsake.spool.journal import Changes
 from keepsake.storage.base import UNREADABLE
-from keepsake.util.console import Progress
+from keepsake.util.console import Progress, warn
 
 _INDEXED_AT_ONCE = 1000  # lines; limits the memory, and the loss if a listing is interrupted
 
@@ -29,14 +29,23 @@ class View:
     """The experiments of a repository, with those that wait for it in spools.
 
     Args:
-        repository: the repository.
-        spools: the spools in which unsent parts may wait.
+        repository: where they are, or will be.
+        spools: where what is not there yet may wait.
+        is_named: whether a person named the repository, which is then expected to be there. The project's own may be
+            still to be made, by the first run.
     """
 
-    def __init__(self, repository: Repository, spools: Sequence[Path] = ()) -> None:
+    def __init__(self, repository: Repository, spools: Sequence[Path] = (), *, is_named: bool = False) -> None:
         self.repository = repository
         self.spools = spools
+        self._is_named = is_named
         self._storage = repository.storage
+
+    def require(self) -> None:
+        """Raise DoesNotExist unless there is a repository, where a person named one that may be mistyped."""
+        self.repository.check()
+        if not (self.repository.exists or self._etags()):
+            raise DoesNotExist(no_repository(self.repository.url))
 
     def load(self, experiment_id: str) -> Record:
         """Return a record with the additions in the spool. Raises DoesNotExist, or ReadError if it is broken."""
@@ -53,10 +62,16 @@ class View:
         return _overlaid(record, changes) if changes else record
 
     def records(self) -> Iterator[Record]:
-        """Yield all records, in any order. A broken record causes a warning."""
+        """Yield all records, in no order; a broken one is a warning, and so is a repository that is not there.
+
+        A script may list what is in a new repository before it adds the first experiment.
+        """
         self.repository.check()
         entries = {entry.id: (entry, entry.pending()) for entry in self.entries().values()}
-        for key, data, etag in self._fetch([record_key(experiment_id) for experiment_id in self._etags()]):
+        live = self._etags()
+        if self._is_mistaken(live, entries):
+            warn(no_repository(self.repository.url))
+        for key, data, etag in self._fetch([record_key(experiment_id) for experiment_id in live]):
             experiment_id = id_of(key)
             _, changes = entries.pop(experiment_id, (None, Changes()))
             try:
@@ -140,6 +155,8 @@ class View:
         pending = self._pending_records()
         live = self._etags()
         checking.result()
+        if self._is_mistaken(live, pending):
+            raise DoesNotExist(no_repository(self.repository.url))
         saved = (line for line in self._indexed(live) if line.id not in pending)
         return chain(saved, (Line.make(record, "") for record in pending.values()))
 
@@ -163,6 +180,10 @@ class View:
     def _etags(self) -> dict[str, str]:
         listed = self._storage.list(EXPERIMENTS)
         return {id_of(info.key): info.etag for info in listed if info.key.endswith(".json")}
+
+    def _is_mistaken(self, live: Sized, waiting: Sized) -> bool:
+        """Whether a repository was named that is not there, as far as has been seen: a URL that was mistyped."""
+        return self._is_named and not (live or waiting or self.repository.exists)
 
     def _fetch(self, keys: list[str]) -> Iterator[tuple[str, bytes, str]]:
         with Progress("Reading experiments", len(keys), unit="items") as progress:

@@ -23,7 +23,7 @@ def open_storage(url: str, project_directory: str | os.PathLike[str] | None = No
 
     A relative `file://` path is relative to `project_directory` (default: the working directory). Percent escapes
     are decoded, `~` and `$VARIABLE` are expanded as by a shell, and `#` and `?` are ordinary characters.
-    Raises RepositoryConfigurationError, or its subclass MissingExtra.
+    Raises RepositoryConfigurationError, also if a file is where the folder should be, or its subclass MissingExtra.
     """
     url = redact_url(url)
     scheme, separator, rest = url.partition("://")
@@ -47,7 +47,11 @@ def _open_disk(url: str, path: str, project_directory: str | os.PathLike[str] | 
     base = Path(project_directory or ".")
     if ("~" in path or "$" in path) and not os.path.isfile(base / path / "repository.json"):
         path = expand(path)  # unless Keepsake 0.4.2, which expands nothing, made a repository of that name
-    return DiskStorage(base / path)
+    root = Path(os.path.abspath(base / path))
+    nearest = next((place for place in (root, *root.parents) if os.path.exists(place)), root)
+    if os.path.isfile(nearest):
+        raise RepositoryConfigurationError(f"The repository URL {url!r} names no folder: {nearest} is a file.")
+    return DiskStorage(root)
 
 
 def _open_cloud(scheme: str, path: str) -> Storage:
