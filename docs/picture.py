@@ -21,7 +21,8 @@ PICTURE = ROOT / "docs/images/session.svg"
 COMMANDS = ("keepsake ls", "keepsake diff {slow} {best}")
 COLUMNS, WIDTH, HEIGHT, MARGIN = 88, 7.83, 18, 16  # characters a line; pixels of a character, a line and the border
 FRAME = """\
-<svg xmlns="http://www.w3.org/2000/svg" xml:space="preserve" width="{width:.0f}" height="{height:.0f}" role="img" aria-label="{label}">
+<svg xmlns="http://www.w3.org/2000/svg" xml:space="preserve"
+  width="{width:.0f}" height="{height:.0f}" role="img" aria-label="{label}">
 <style>
 text {{ font: 13px ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; fill: #d6d9e0 }}
 .bold {{ font-weight: bold; fill: #ffffff }} .faint {{ fill: #8b93a3 }} .prompt {{ fill: #7fd1a3 }}
