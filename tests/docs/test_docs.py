@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from keepsake.cli import cli
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -93,15 +97,20 @@ def run(command: str, cwd: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="the pages' commands are for a shell")
-@pytest.mark.parametrize("page", SESSIONS, ids=name)
-def test_the_commands_of_a_page_print_what_it_says(page: Path, tmp_path: Path) -> None:
+def needs(page: Path) -> list[str]:
+    """The frameworks that the programs of a page use."""
+    found = re.search(r"<!-- needs ([\w ]+) -->", page.read_text(encoding="utf-8"))
+    return found[1].split() if found else []
+
+
+def check_page(page: Path, project: Path) -> None:
+    """Write the files of a page, run its commands, and compare what they print."""
     text = page.read_text(encoding="utf-8")
     example = re.search(r"<!-- in a copy of (\S+) -->", text)
-    directory = tmp_path / "page"
     if example:
-        shutil.copytree(ROOT / example[1], directory)
-    directory.mkdir(exist_ok=True)
+        shutil.copytree(ROOT / example[1], project)
+    project.mkdir(exist_ok=True)
+    directory = project
     real: dict[str, str] = {}
     commands = 0
     for language, file, content in _BLOCK.findall(text):
@@ -114,9 +123,29 @@ def test_the_commands_of_a_page_print_what_it_says(page: Path, tmp_path: Path) -
                 if command.startswith("cd "):
                     directory = directory / command.removeprefix("cd ")
                     continue
-                check_output(expected, run(command, directory), real)
+                printed = [line.replace(str(project), "/home/kim/project") for line in run(command, directory)]
+                check_output(expected, printed, real)
                 commands += 1
     assert commands
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="the pages' commands are for a shell")
+@pytest.mark.parametrize("page", [page for page in SESSIONS if not needs(page)], ids=name)
+def test_the_commands_of_a_page_print_what_it_says(page: Path, tmp_path: Path) -> None:
+    """Those of pages that need a framework are run by tests/frameworks/test_guides.py."""
+    check_page(page, tmp_path / "page")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="the pages' commands are for a shell")
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_the_commands_of_a_page_can_be_parsed(page: Path) -> None:
+    """Those that are not run: bash understands them, and Keepsake knows its options."""
+    for language, _, content in _BLOCK.findall(page.read_text(encoding="utf-8").replace("\n  ", "\n")):
+        if language == "shell":
+            subprocess.run(["bash", "-n"], input=content, text=True, check=True)
+            for line in re.findall(r"^keepsake (.*)$", content, re.MULTILINE):
+                done = CliRunner().invoke(cli, [*shlex.split(line, comments=True), "--help"])
+                assert done.exit_code == 0, done.output
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
