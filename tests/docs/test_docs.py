@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SESSIONS = [page for page in PAGES if "```shell-session" in page.read_text(encoding="utf-8")]
 
-_BLOCK = re.compile(r"^```(\S+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\S+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ID = r"\b(?=[0-9a-f]*[0-9])[0-9a-f]{7}\b"
 _VARIES = re.compile(
     rf"(?P<id>{ID})"
@@ -113,7 +113,7 @@ def check_page(page: Path, project: Path) -> None:
     directory = project
     real: dict[str, str] = {}
     commands = 0
-    for language, file, content in _BLOCK.findall(text):
+    for language, file, content in BLOCK.findall(text):
         if file:
             (directory / file).write_text(content, encoding="utf-8")
         elif language == "shell-session":
@@ -140,7 +140,7 @@ def test_the_commands_of_a_page_print_what_it_says(page: Path, tmp_path: Path) -
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_the_commands_of_a_page_can_be_parsed(page: Path) -> None:
     """Those that are not run: bash understands them, and Keepsake knows its options."""
-    for language, _, content in _BLOCK.findall(page.read_text(encoding="utf-8").replace("\n  ", "\n")):
+    for language, _, content in BLOCK.findall(page.read_text(encoding="utf-8").replace("\n  ", "\n")):
         if language == "shell":
             subprocess.run(["bash", "-n"], input=content, text=True, check=True)
             for line in re.findall(r"^keepsake (.*)$", content, re.MULTILINE):
@@ -150,14 +150,14 @@ def test_the_commands_of_a_page_can_be_parsed(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_the_programs_of_a_page_compile(page: Path) -> None:
-    for language, _, content in _BLOCK.findall(page.read_text(encoding="utf-8")):
+    for language, _, content in BLOCK.findall(page.read_text(encoding="utf-8")):
         if language == "python" and page.parent.name != "reference":
             compile(content, name(page), "exec")
 
 
 def anchors(page: Path) -> set[str]:
     """What links to the headings of a page end in, on GitHub."""
-    text = _BLOCK.sub("", page.read_text(encoding="utf-8"))
+    text = BLOCK.sub("", page.read_text(encoding="utf-8"))
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
