@@ -219,6 +219,10 @@ class Index:
                 del etags[parts[0]]
                 yield Line._make(parts)
 
+    def remembered(self) -> Iterator[Line]:
+        """Yield the lines of records that could be read, whether or not they are up to date."""
+        return (line for line in map(Line._make, self._read()) if line.created)
+
     def add(self, lines: list[Line], live: Mapping[str, str]) -> None:
         """Add lines to the file. `live` maps every ID to its etag. Lines that cannot be written are fetched again."""
         if self._path is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from keepsake.exceptions import KeepsakeError, MissingRepository, ValidationErro
 from keepsake.metadata import Record, best_checkpoint, primary_metric
 from keepsake.packages import get_imported_packages
 from keepsake.recording import ending
+from keepsake.recording.amount import tell_if_large
 from keepsake.recording.complaints import Complaints, Problem
 from keepsake.recording.environment import warn_of_secret_files
 from keepsake.recording.saver import saver
@@ -25,6 +27,7 @@ from keepsake.util.values import short_text
 from keepsake.workplace import Workplace, open_repository
 
 if TYPE_CHECKING:
+    from keepsake.archive.writer import Frozen
     from keepsake.repository.repository import Repository
 
 _DEADLINE_SECONDS = 15.0
@@ -73,8 +76,7 @@ class Run:
         entry = Entry.create(root, record, repository.url, in_repository=False, identity=before)
         run = cls(workplace, entry, modules, quiet)
         try:
-            if record["path"]:
-                run._freeze(record)
+            frozen = run._freeze(record) if record["path"] else None
             if not ending.is_offline():
                 _publish_first(repository, entry, beat=not disable_heartbeat)
                 if disable_heartbeat:  # a listing would go by the spool, and show it as running
@@ -84,6 +86,9 @@ class Run:
             raise
         ending.begin(run)
         saver().beat(entry, repository, visible=not (disable_heartbeat or ending.is_offline()))
+        if frozen is not None:
+            recent = partial(workplace.view.recent_paths, look=not ending.is_offline())
+            tell_if_large(workplace.directory, record["path"], frozen.entries, recent)
         run._gather_later(files=bool(record["path"]))
         return run
 
@@ -170,7 +175,7 @@ class Run:
             self.entry.ensure()
             for left in range(_FREEZE_TRIES, 0, -1):
                 try:
-                    return self._freeze(record)
+                    return self._freeze(record).path
                 except WriteError as error:
                     if left == 1 or not isinstance(error.__cause__, FileNotFoundError):
                         raise
@@ -183,7 +188,7 @@ class Run:
                 record["path"] = ""
         return None
 
-    def _freeze(self, record: Record) -> Path:
+    def _freeze(self, record: Record) -> Frozen:
         """Copy the files of an experiment or checkpoint into the spool."""
         from keepsake.archive.pack import check_room
         from keepsake.archive.writer import freeze
@@ -191,7 +196,7 @@ class Run:
         check_room(self.entry.directory)
         frozen = freeze(self._workplace.directory, record["path"], self.entry.directory, record["id"])
         warn_of_secret_files(file.name for file in frozen.entries)
-        return frozen.path
+        return frozen
 
     # The end
 

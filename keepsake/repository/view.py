@@ -7,10 +7,11 @@ import operator
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import suppress
+from heapq import nlargest
 from itertools import chain
 from pathlib import Path
 
-from keepsake.exceptions import DoesNotExist, ReadError
+from keepsake.exceptions import DoesNotExist, KeepsakeError, ReadError
 from keepsake.listing.index import Index, Line, Summary, line_maker
 from keepsake.metadata import Record, parse_experiment
 from keepsake.repository.heartbeats import status_of
@@ -22,6 +23,7 @@ from keepsake.spool.journal import Changes
 from keepsake.storage.base import UNREADABLE
 from keepsake.util.console import Progress, warn
 
+_RECENT = 20  # runs, whose checkpoints' files may still lie in the project
 _INDEXED_AT_ONCE = 1000  # lines; limits the memory, and the loss if a listing is interrupted
 
 
@@ -148,6 +150,24 @@ class View:
                 for checkpoint in self.load(line.id).get("checkpoints") or []:
                     holders.get(checkpoint["id"], set()).add(line.id)
         return holders
+
+    def recent_paths(self, *, look: bool) -> set[str]:
+        """Return what recent runs saved as checkpoints, as far as this machine knows: no server is asked.
+
+        `look`: also in a repository on a disk.
+        """
+        found = [entry.pending().checkpoints for entry in self.entries().values()]
+        with suppress(KeepsakeError):
+            if self._storage.directory is None:
+                summaries = [Summary(line, None) for line in Index(self.repository.url).remembered()]
+                found.append([each for one in summaries[-_RECENT:] for each in (one.best, one.latest) if each])
+            elif look:
+                newest = nlargest(_RECENT, self._storage.list(EXPERIMENTS), key=operator.attrgetter("modified"))
+                for info in newest:
+                    with suppress(ReadError, DoesNotExist):
+                        record = parse_experiment(self._storage.get(info.key)[0], id_of(info.key))
+                        found.append(record.get("checkpoints") or [])
+        return {checkpoint["path"] for checkpoints in found for checkpoint in checkpoints if checkpoint.get("path")}
 
     def _lines(self) -> Iterator[Line]:
         """Return the index's line of every experiment, fetching only new and changed records."""

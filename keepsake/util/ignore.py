@@ -8,13 +8,22 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from keepsake.exceptions import DoesNotExist, ReadError, ValidationError
 from keepsake.util.console import warn
 from keepsake.util.names import archive_name, local_path
 
+if TYPE_CHECKING:
+    from pathspec import Pattern
+
 _SYSTEM = os.name
-SKIPPED_DIRECTORIES = frozenset({".keepsake", ".replicate", ".git", ".mypy_cache"})
+SKIPPED_DIRECTORIES = frozenset({".keepsake", ".replicate", ".git"})
+# Caches and the output of other tools. `!name` in the ignore file brings one back; so does naming a path inside of it.
+LEFT_OUT_DIRECTORIES = frozenset({
+    "__pycache__", ".ipynb_checkpoints", ".pytest_cache", ".ruff_cache", ".mypy_cache", ".tox", "node_modules",
+    "wandb", "mlruns", "lightning_logs", ".aim", ".dvc/cache", ".dvc/tmp",
+})  # fmt: skip
 IGNORE_FILES = (".keepsakeignore", ".replicateignore")  # the first that exists counts
 
 _ENDLESS = re.compile(r"(?<=[^/])(/\*\*)+/\s*$")
@@ -40,8 +49,9 @@ def is_safe_name(name: str) -> bool:
 def walk_files(project_dir: Path, path: str) -> Iterator[tuple[str, str]]:
     """Yield the files of `path`, a file or directory, in a fixed order: (POSIX name relative to `project_dir`, path).
 
-    The walk leaves out `.git` and its like, Python and conda environments, repositories and spools. It also leaves out
-    files that match the project's ignore file, by gitignore's rules. If `path` is itself a file, no rule applies to it.
+    The walk leaves out `.git` and its like, Python and conda environments, repositories and spools, and the
+    LEFT_OUT_DIRECTORIES below `path` that the project's ignore file does not bring back. It also leaves out files that
+    match the ignore file, by gitignore's rules. If `path` is itself a file, no rule applies to it.
     As in Keepsake 0.4.2, the last rule that matches a file or a directory above it decides: `!logs/keep.log` keeps that
     file even below an ignored `logs/`, and `!src/` keeps all of `src/` after `*`. A link to a file stands for its
     content. Dangling links, links to directories and special files are left out. A process warns once of each.
@@ -77,24 +87,49 @@ class _Rules:
     """The patterns of an ignore file. The last one that matches decides."""
 
     def __init__(self, lines: list[str]) -> None:
-        from pathspec import GitIgnoreSpec
-
         # `data/**/` matches the directories below data/. `!*/` lets git look into directories; the walk does so anyway.
         lines = [_ENDLESS.sub("/*/", line) for line in lines if not _OPENING.fullmatch(line)]
-        patterns = GitIgnoreSpec.from_lines(lines).patterns
-        self._patterns = [pattern for pattern in reversed(list(patterns)) if pattern.include is not None]
+        self._patterns = _patterns(lines)
         self.take_back = not all(pattern.include for pattern in self._patterns)
+        negated = [line for line in lines if line.startswith("!")]
+        self.brought_back = {name for name in LEFT_OUT_DIRECTORIES if any(_names(line, name) for line in negated)}
+        # Only what names such a directory brings its files back: `!*.py` does not.
+        naming = [line for line in negated if any(_names(line, name) for name in self.brought_back)]
+        self._by_default = _patterns([f"**/{name}/" for name in sorted(self.brought_back)] + naming)
 
     def match(self, name: str) -> bool:
         """Whether a file is left out, or a directory, whose name ends with a slash."""
-        for pattern in self._patterns:
-            if pattern.match_file(name) is not None:
-                return bool(pattern.include)
-        return False
+        return _match(self._patterns, name) or _match(self._by_default, name)
+
+
+def _patterns(lines: list[str]) -> list[Pattern]:
+    """Return the patterns of lines, the last one first."""
+    from pathspec import GitIgnoreSpec
+
+    return [
+        pattern for pattern in reversed(list(GitIgnoreSpec.from_lines(lines).patterns)) if pattern.include is not None
+    ]
+
+
+def _match(patterns: list[Pattern], name: str) -> bool:
+    for pattern in patterns:
+        if pattern.match_file(name) is not None:
+            return bool(pattern.include)
+    return False
+
+
+def _names(line: str, directory: str) -> bool:
+    """Whether a line that begins with `!` names a directory, or a file in it, not only by a wildcard."""
+    return f"/{directory}/" in f"/{line[1:].strip()}/"
+
+
+def ignore_file(project_dir: Path) -> Path | None:
+    """Return the project's ignore file; None if it has none."""
+    return next((file for name in IGNORE_FILES if (file := project_dir / name).is_file()), None)
 
 
 def _ignore_rules(project_dir: Path) -> _Rules | None:
-    file = next((file for name in IGNORE_FILES if (file := project_dir / name).is_file()), None)
+    file = ignore_file(project_dir)
     if file is None:
         return None
     try:
@@ -141,8 +176,18 @@ def _walk(root: str, start: str, rules: _Rules | None) -> Iterator[tuple[str, st
             yield name, path
         elif kind != "directory":
             leave_out(path, kind)
-        elif os.path.basename(name) not in SKIPPED_DIRECTORIES and not (name and _is_keepsakes(Path(path))):
+        elif not (
+            os.path.basename(name) in SKIPPED_DIRECTORIES
+            or (name != archive_name(start) and _is_left_out(name, rules))
+            or (name and _is_keepsakes(Path(path)))
+        ):
             pending.extend(_entries(name + "/" if name else "", path))
+
+
+def _is_left_out(name: str, rules: _Rules | None) -> bool:
+    parts = name.rsplit("/", 2)
+    found = LEFT_OUT_DIRECTORIES.intersection((parts[-1], "/".join(parts[-2:])))
+    return bool(found) and not (rules and found & rules.brought_back)
 
 
 def _entries(prefix: str, path: str) -> Iterator[tuple[str, str, str]]:

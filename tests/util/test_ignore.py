@@ -77,13 +77,57 @@ def test_a_missing_path_is_named(tmp_path: Path) -> None:
         walk(tmp_path, "model.pth")
 
 
-@pytest.mark.parametrize("name", [".keepsake", ".replicate", ".git", ".mypy_cache"])
+@pytest.mark.parametrize("name", [".keepsake", ".replicate", ".git"])
 def test_directories_that_are_never_saved(tmp_path: Path, name: str) -> None:
     make(tmp_path, f"{name}/x", f"sub/{name}/y/z", f"sub/{name}.txt", f"{name}ignored")
     assert walk(tmp_path) == [f"{name}ignored", f"sub/{name}.txt"]
     assert walk(tmp_path, name) == []
     assert walk(tmp_path, f"{name}/x") == []
     assert walk(tmp_path, f"sub/{name}/y") == []
+
+
+@pytest.mark.parametrize("name", sorted(_ignore.LEFT_OUT_DIRECTORIES))
+def test_caches_and_the_output_of_other_tools_are_left_out(tmp_path: Path, name: str) -> None:
+    names = [f"{name}/x", f"sub/{name}/y/z", f"sub/{name}.txt", f"{name}2/x"]
+    kept = sorted(names[2:])
+    make(tmp_path, *names, "data/cache/x", "tmp/x")
+    others = ["data/cache/x", "tmp/x"]
+    assert sorted(walk(tmp_path)) == sorted(kept + others)
+    anywhere = f"**/{name}" if "/" in name else name
+    for line in (f"!{anywhere}", f"!{anywhere}/", f"!**/{name}/\n", f"!{anywhere}\r\n*.none"):
+        (tmp_path / ".keepsakeignore").write_text(line)
+        assert sorted(walk(tmp_path)) == sorted(names + others)
+    make(tmp_path, ignore=f"!/{name}/\n")
+    assert sorted(walk(tmp_path)) == sorted([*kept, *others, names[0]])
+    make(tmp_path, ignore=f"!sub/{name}/y/z\n")
+    assert sorted(walk(tmp_path)) == sorted([*kept, *others, names[1]])
+    make(tmp_path, ignore=f"{anywhere}\n!{anywhere}\n")
+    assert sorted(walk(tmp_path)) == sorted(names + others)
+
+
+@pytest.mark.parametrize("rules", ["!*\n", "*\n!*.py\n", "!**/*.py\n", "*.txt\n!sub/\n", "!*.ckpt\n"])
+def test_a_pattern_that_does_not_name_a_cache_does_not_bring_it_back(tmp_path: Path, rules: str) -> None:
+    make(tmp_path, "sub/node_modules/x.py", "wandb/x.py", "sub/__pycache__/x.py", "x.py", ignore=rules)
+    assert walk(tmp_path) == ["x.py"]
+
+
+@pytest.mark.parametrize("path", ["lightning_logs", "lightning_logs/v0", "lightning_logs/v0/last.ckpt"])
+def test_a_path_in_what_is_left_out_by_default_is_saved(tmp_path: Path, path: str) -> None:
+    """Checkpoints lie there."""
+    make(tmp_path, "lightning_logs/v0/last.ckpt", "lightning_logs/v0/__pycache__/x")
+    assert walk(tmp_path, path) == ["lightning_logs/v0/last.ckpt"]
+
+
+def test_what_is_left_out_by_default_costs_no_walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, "node_modules/x/y", "a", ignore="!b\n")
+    scandir = os.scandir
+
+    def only_the_top(path: str) -> Iterator[os.DirEntry[str]]:
+        assert Path(path) == tmp_path
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", only_the_top)
+    assert walk(tmp_path) == ["a"]
 
 
 def test_virtual_environments_are_left_out(tmp_path: Path) -> None:

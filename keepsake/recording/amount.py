@@ -1,0 +1,129 @@
+"""What init() says if the files that it saves are large: how much, what most of it is, and how to leave that out."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from keepsake.util.console import format_size, warn
+from keepsake.util.ignore import IGNORE_FILES, ignore_file
+
+LARGE_BYTES = 50_000_000
+MANY_FILES = 5_000
+_SHOWN = 4  # with the lines for the ignore file, that makes ten lines on a terminal
+_SHARE = 0.01  # of the whole, below which a group is not worth a line
+_LINK_BYTES = 10_000_000  # only larger files are looked at, whether they are links
+_SPECIAL = re.compile(r"([\\*?\[])")  # to gitignore
+_said = False
+
+
+class File(Protocol):
+    """A file that was saved."""
+
+    @property
+    def name(self) -> str:
+        """Relative to the project directory."""
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+
+
+@dataclass
+class _Group:
+    """A file or a directory, and what is saved of it."""
+
+    name: str
+    is_earlier: bool  # an earlier run saved it as a checkpoint
+    size: int = 0
+    files: int = 0
+    link: str = ""  # where a large file of it is, if it is a link out of the project
+
+    @property
+    def line(self) -> str:
+        """The line of the ignore file that leaves it out."""
+        line = "/" + _SPECIAL.sub(r"\\\1", self.name)
+        return line[:-1] + "\\ " if line.endswith(" ") else line
+
+
+def tell_if_large(project_dir: Path, path: str, files: Sequence[File], earlier: Callable[[], Iterable[str]]) -> None:
+    """Say what is saved, once per process, if that is large.
+
+    Args:
+        project_dir: the project directory.
+        path: what init() was told to save.
+        files: what it saved.
+        earlier: returns the paths that earlier runs saved as checkpoints; it is called only if that matters.
+    """
+    global _said
+    size = sum(file.size for file in files)
+    if _said or (size <= LARGE_BYTES and len(files) <= MANY_FILES):
+        return
+    _said = True
+    text = f"init(path={path!r}) saves {format_size(size)} in {_counted(len(files))}."
+    if [file.name for file in files] == [os.path.normpath(path).replace(os.sep, "/")]:
+        warn(f"{text} To save less, name another path.")
+        return
+    groups = _largest(_groups(project_dir, path, files, earlier()), size, len(files))
+    name = (ignore_file(project_dir) or Path(IGNORE_FILES[0])).name
+    shown = [_shown(group) for group in groups]
+    lines = [group.line for group in groups]
+    warn("\n".join([f"{text[:-1]}:", *shown, f"To leave them out, add these lines to {name}:", *lines]))
+
+
+def _groups(project_dir: Path, path: str, files: Sequence[File], earlier: Iterable[str]) -> list[_Group]:
+    """Gather files by what lies directly in `path`, but keep apart what an earlier run saved as a checkpoint."""
+    start = os.path.normpath(path).replace(os.sep, "/")
+    prefix = "" if start == "." else f"{start}/"
+    apart = {os.path.normpath(each).replace(os.sep, "/") for each in earlier} - {".", start}
+    groups: dict[str, _Group] = {}
+    for file in files:
+        parts = file.name.split("/")
+        above = ("/".join(parts[:depth]) for depth in range(1, len(parts) + 1))
+        checkpoint = next((name for name in above if name in apart), None) if apart else None
+        name = checkpoint or prefix + file.name[len(prefix) :].split("/")[0]
+        shown = name if name == file.name else f"{name}/"
+        group = groups.setdefault(shown, _Group(shown, checkpoint is not None))
+        group.size += file.size
+        group.files += 1
+        if file.size >= _LINK_BYTES and not group.link:
+            group.link = _target_outside(project_dir, file.name)
+    return list(groups.values())
+
+
+def _target_outside(project_dir: Path, name: str) -> str:
+    """Return where a file is if a link leads to it out of the project; otherwise ""."""
+    target = os.path.realpath(project_dir / name)
+    return "" if target.startswith(os.path.join(os.path.realpath(project_dir), "")) else target
+
+
+def _largest(groups: list[_Group], size: int, files: int) -> list[_Group]:
+    """Return the groups that matter most, the largest first."""
+
+    def share(group: _Group) -> float:
+        by_size = group.size / size if size > LARGE_BYTES else 0
+        return max(by_size, group.files / files if files > MANY_FILES else 0)
+
+    groups = sorted(groups, key=share, reverse=True)
+    chosen = [group for group in groups if group.is_earlier][: _SHOWN - 1]
+    others = [group for group in groups if group not in chosen and share(group) >= _SHARE]
+    return sorted(chosen + others[: _SHOWN - len(chosen)], key=share, reverse=True) or groups[:1]
+
+
+def _shown(group: _Group) -> str:
+    note = ""
+    if group.is_earlier:
+        note = " (a checkpoint of an earlier run)"
+    elif group.link:
+        note = f" (a link to {group.link})" if not group.name.endswith("/") else f" (with a link to {group.link})"
+    return f"{format_size(group.size):>9}  {group.name}{note}" + (
+        f", {_counted(group.files)}" if group.name.endswith("/") else ""
+    )
+
+
+def _counted(files: int) -> str:
+    return f"{files:,} file" + ("" if files == 1 else "s")
