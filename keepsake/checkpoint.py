@@ -200,8 +200,11 @@ class CheckpointList(list[Checkpoint]):
         """Return the checkpoint that was created last; None if there is none."""
         return pick_latest(self, [checkpoint.created_text() for checkpoint in self])
 
-    def plot(self, metric: str | None = None, logy: bool = False) -> Any:
-        """Plot a metric (default: the primary metric) over the steps with Matplotlib; return the axes."""
+    def plot(self, metric: str | None = None, logy: bool = False, plot_only: bool = False) -> Any:
+        """Plot a metric (default: the primary metric) over the steps with Matplotlib; return the axes.
+
+        `plot_only` has no effect: scripts for Keepsake 0.4.2 may pass it.
+        """
         from keepsake.display.figures import plot_checkpoints
 
         return plot_checkpoints(self, metric, logy=logy)

@@ -130,6 +130,7 @@ class Experiment:
         self._checkpoints = checkpoints
 
     def _get_python_packages(self) -> dict[str, str] | None:
+        """Name → version of the packages that the script had imported when it began."""
         if self._python_packages is None and self._run is not None:
             self._python_packages = self._run.packages()
         return self._python_packages

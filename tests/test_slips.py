@@ -67,7 +67,7 @@ SLIPS = {
     "list": Slip({"metrics": LOSS, "primary_metric": ["loss", "minimize"]}, "", "", {"primary_metric": PRIMARY}),
     "dict": Slip({"metrics": LOSS, "primary_metric": PRIMARY}, "", "", {"primary_metric": PRIMARY}),
     "no such goal": Slip(
-        {"metrics": LOSS, "primary_metric": ("loss", "lower")}, "or 'minimize', not 'lower'. The", "a primary metric"
+        {"metrics": LOSS, "primary_metric": ("loss", "lower")}, "or 'minimize', not 'lower'", "a primary metric"
     ),
     "goal is no text": Slip({"metrics": LOSS, "primary_metric": ("loss", None)}, "not None", "a primary metric"),
     "goal first": Slip(

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from keepsake.util.console import warn
+from keepsake.util.ids import short_id
 
 WHOLE = "whole checkpoints"
 _PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|\d+")  # what differs from epoch to epoch, such as a file's name
@@ -17,7 +18,7 @@ class Problem(NamedTuple):
 
     Attributes:
         what: what is left out of it, such as "metric 'loss'"; "" if nothing is.
-        why: a sentence for a person, without its full stop.
+        why: what to tell the person.
         is_error: whether it raises in strict mode.
     """
 
@@ -33,8 +34,8 @@ class Complaints:
         self._left_out: Counter[str] = Counter()
         self._said: set[tuple[str, str]] = set()
 
-    def add(self, problem: Problem) -> None:
-        """Count a problem, and say it unless the same was said before."""
+    def add(self, problem: Problem, checkpoint_id: str = "") -> None:
+        """Count a problem of a checkpoint, and say it unless the same was said before."""
         if problem.what:
             self._left_out[problem.what] += 1
         cause = (problem.what, _PARTICULARS.sub("", problem.why))
@@ -44,16 +45,12 @@ class Complaints:
         if problem.what == WHOLE:
             warn(f"The checkpoint was not saved: {problem.why}")
         elif problem.what:
-            warn(f"{_sentence(problem.why)} The checkpoint is saved without {problem.what}.")
+            warn(f"Checkpoint {short_id(checkpoint_id)} is saved without {problem.what}: {problem.why}")
         else:
-            warn(_sentence(problem.why))
+            warn(problem.why)
 
     def summary(self) -> str:
         """Return what was left out and how often, such as "metric 'loss' (3 times)"; "" if nothing was."""
         counts = sorted(self._left_out.items(), key=lambda item: -item[1])
         often = {1: "once", 2: "twice"}
         return ", ".join(f"{what} ({often.get(count, f'{count} times')})" for what, count in counts)
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if not text.startswith(("params", "metrics")) else f"{text}."

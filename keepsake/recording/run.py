@@ -167,7 +167,7 @@ class Run:
             raise
         saver().notify(self.entry, self.repository, files=frozen is not None, offline=ending.is_offline())
         for problem in problems:
-            self.complaints.add(problem)
+            self.complaints.add(problem, record["id"])
 
     def _freeze_if_possible(self, record: Record, problems: list[Problem]) -> Path | None:
         """Copy the files of a checkpoint into the spool; None if that is not possible, which becomes a problem."""

@@ -54,7 +54,7 @@ class Steps:
     def _upload(self, job: Job) -> Due:
         while job.tasks:
             job.tasks[0]()
-            del job.tasks[0]
+            del job.tasks[:1]  # a run that was removed meanwhile has none left
         size = job.entry.size()
         job.moved = 0
         try:

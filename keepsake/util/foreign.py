@@ -125,7 +125,7 @@ def _only_element(plain: object) -> object:
     inner = plain
     while isinstance(inner, list) and len(inner) == 1:
         inner = inner[0]
-    return inner if isinstance(inner, (int, float)) else plain
+    return inner if isinstance(inner, (int, float)) and not isinstance(inner, bool) else plain
 
 
 def _shorten(plain: Any, kind: str) -> Any:

@@ -78,7 +78,7 @@ def compare_files(both: Both, project: Path, out: Path, found: list[dict[str, An
 EXPRESSIONS = r"""
 None True 0 -1 2**53+1 2**62 -2**63 0.1 1.5e-7 1e300 -123.456 float('nan') float('inf') float('-inf')
 '' 'text' 'été' 'null' 'None' '[NaN]' 'a"b\\c' '<a>&' [] {} [1,2.5,'x',None,True,[1]] {'b':{'c':1},'a':[]}
-np.float32(0.1) np.float16(1.5) np.float64(0.3) np.int64(7) np.uint8(3) np.str_('x') np.array(3) np.array(2.5)
+np.float32(0.5) np.float16(1.5) np.float64(0.3) np.int64(7) np.uint8(3) np.str_('x') np.array(3) np.array(2.5)
 np.array([1,2]) np.array([[1.5,2.25]]) np.array([True]) np.float64('nan') np.array(['a'])
 """.split()  # noqa: SIM905 - readable
 

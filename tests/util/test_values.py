@@ -201,6 +201,7 @@ def test_decoding_what_needs_no_change_costs_no_copy() -> None:
         (np.array([0.5]), 0.5),
         (np.array([[7]]), 7),
         (np.array(["a"]), ["a"]),
+        (np.array([True]), [True]),
         (np.datetime64("2022-03-14T09:41", "ns"), "2022-03-14 09:41:00"),
         (np.array(["2022-03-14T09:41", "NaT"], dtype="M8[ns]"), ["2022-03-14 09:41:00", None]),
         (np.timedelta64(90, "s"), "0:01:30"),
