@@ -24,6 +24,7 @@ from keepsake.util.ids import short_id
 from keepsake.util.streams import CountingReader
 
 if TYPE_CHECKING:
+    from keepsake.metadata import Record
     from keepsake.repository.repository import Repository
     from keepsake.spool.entry import Entry
     from keepsake.util.workers import Workers
@@ -39,7 +40,7 @@ def publish(entry: Entry, repository: Repository, *, others: bool = False) -> No
     if not entry.in_repository:
         _create(entry, repository, changes)
     elif changes:
-        repository.merge(entry.record, changes, create=False, identity=_identity(entry, repository))
+        _merge(entry, repository, changes)
     if "ended" in changes.fields:
         repository.heartbeats.end(entry.id)  # of a run whose process could not do so
     taken.drop()
@@ -61,13 +62,17 @@ def _create(entry: Entry, repository: Repository, changes: Changes) -> None:
     entry.write_record()
 
 
-def _identity(entry: Entry, repository: Repository) -> str | None:
-    """Return the identity of the repository that an experiment belongs to; what nobody wrote down is found out now."""
-    if entry.identity is None:
-        entry.identity = repository.identity
-        if entry.identity is not None:
-            entry.write_record()
-    return entry.identity
+def _merge(entry: Entry, repository: Repository, changes: Changes) -> Record:
+    """Merge into the experiment's record and return it.
+
+    If nobody wrote down which repository the experiment belongs to, it is the one that holds its record.
+    """
+    identity = entry.identity or repository.identity
+    record = repository.merge(entry.record, changes, create=False, identity=identity)
+    if entry.identity is None and identity is not None:
+        entry.identity = identity
+        entry.write_record()
+    return record
 
 
 def upload(
@@ -134,7 +139,7 @@ def _sorted(entry: Entry, repository: Repository) -> tuple[dict[Path, str], list
 
 def _paths(entry: Entry, repository: Repository) -> dict[str, str]:
     """Return the path of each experiment or checkpoint ID in the experiment's record; "" if it has no files."""
-    record = repository.merge(entry.record, Changes(), create=False, identity=_identity(entry, repository))
+    record = _merge(entry, repository, Changes())
     return {owner["id"]: owner.get("path") or "" for owner in (record, *(record.get("checkpoints") or []))}
 
 

@@ -275,8 +275,10 @@ def is_entry(directory: Path) -> bool:
 def remove_unfinished(directory: Path, names: str = ".[0-9a-z]*") -> None:
     """Remove hidden files of such names that a crash left half made, unless somebody may be at work on them."""
     with suppress(OSError):
+        os.utime(directory)  # to the clock by which its files are stamped: this machine's own may be wrong
+        now = directory.stat().st_mtime
         for path in directory.glob(names):
-            if time.time() - path.stat().st_mtime > _UNFINISHED_SECONDS:
+            if now - path.stat().st_mtime > _UNFINISHED_SECONDS:
                 path.unlink(missing_ok=True)
 
 

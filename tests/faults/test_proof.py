@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -224,8 +225,27 @@ def test_a_process_that_is_killed_while_it_closes_an_entry_hides_nothing(
     assert [entry.id for entry in places.entries(entry.directory.parent)] == [EXPERIMENT]
 
 
-def test_what_a_crash_left_half_made_goes_when_it_is_old(entry: Entry, storage: FaultyStorage) -> None:
-    """Also where the entry itself is gone: it can be gigabytes."""
+def test_a_run_that_joins_an_experiment_does_not_take_another_repository_for_its_own(
+    entry: Entry, storage: FaultyStorage, project_directory: Path
+) -> None:
+    """Nobody has written down which one it belongs to, and another one is there for a while."""
+    entry.identity = None
+    entry.write_record()
+    (project_directory / "repo").rename(project_directory / "away")
+    Repository(open_storage("file://repo", project_directory)).ensure()
+    with pytest.raises(KeepsakeError):
+        mover.finish(entry, Repository(storage))
+    _mount(project_directory)
+    _recover(entry, storage)
+    assert _is_all_there(project_directory)
+
+
+def test_what_a_crash_left_half_made_goes_when_it_is_old(
+    entry: Entry, storage: FaultyStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the entry itself is gone: it can be gigabytes. The clock of this machine may be wrong."""
+    real_time = time.time
+    monkeypatch.setattr(time, "time", lambda: real_time() + 7200)
     half = entry.directory / f".{'d' * 64}.pack.abcd.tmp"
     half.write_bytes(b"half")
     _recover(entry, storage)

@@ -62,8 +62,9 @@ def entry(project_directory: Path, repository: Repository) -> Entry:
 
 
 def recover(repository: Repository) -> list[str]:
-    """Do what the next run does; return the IDs that are in the repository then."""
+    """Do what a run does that comes long after; return the IDs that are in the repository then."""
     for entry in places.entries(Path(".keepsake/spool").absolute()):
+        entry.rest()
         mover.try_to_finish(entry, lambda url: repository)
     repository.forget(EXPERIMENT)
     return [c["id"] for record in View(repository).records() for c in record["checkpoints"] or []]
@@ -135,6 +136,7 @@ def test_weights_that_a_power_cut_damaged_are_never_published(
     with saved.checkpoints[-1].open("model.pth") as found:
         assert found.read() == weights
     damaged.unlink()
+    entry.rest()
     assert mover.try_to_finish(entry, lambda url: repository) is None
     assert not entry.directory.exists()
 
