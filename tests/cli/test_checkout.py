@@ -11,7 +11,7 @@ from tests.cli.conftest import Run, World, experiment
 from tests.storage.benches import Bench
 
 COMMAND = """\
-═══╡ If you want to run this experiment again, this is how it was run:
+═══╡ To run this experiment again, use its command:
    │
    │   train.py --alpha=0.3 -q
    │
