@@ -85,7 +85,7 @@ def test_the_first_experiment_has_none_before_it(three_runs: World, run: Run) ->
 def test_an_experiment_without_checkpoints_is_compared_by_itself(three_runs: World, run: Run) -> None:
     """0.4.2 fails here."""
     result = run("diff", "c90", "a37")
-    assert '"c90" is an experiment without checkpoints, comparing it by itself' in result.stderr
+    assert '"c90" is an experiment without checkpoints. Comparing only the experiment.' in result.stderr
     assert (
         result.stdout
         == """\
