@@ -1,4 +1,4 @@
-"""What a script passes and cannot be recorded: said once per cause, not once per epoch, and summed up at the end."""
+"""Arguments that cannot be recorded. Each cause is reported once, not once per epoch, and summed up at the end."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import NamedTuple
 from keepsake.util.console import warn
 
 WHOLE = "whole checkpoints"
-_PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|\d+")  # what differs from epoch to epoch, such as a file's name
+_PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|\d+")  # texts that differ from epoch to epoch, such as a file's name
 
 
 class Problem(NamedTuple):
-    """Something that is wrong with a checkpoint.
+    """A problem with a checkpoint.
 
     Attributes:
-        what: what is left out of it, such as "metric 'loss'"; "" if nothing is.
-        why: a sentence for a person, without its full stop.
+        what: the part that is left out, such as "metric 'loss'"; "" if nothing is.
+        why: the reason, a sentence without its full stop.
         is_error: whether it raises in strict mode.
     """
 
@@ -34,7 +34,7 @@ class Complaints:
         self._said: set[tuple[str, str]] = set()
 
     def add(self, problem: Problem) -> None:
-        """Count a problem, and say it unless the same was said before."""
+        """Count a problem, and report it unless it was reported before."""
         if problem.what:
             self._left_out[problem.what] += 1
         cause = (problem.what, _PARTICULARS.sub("", problem.why))
@@ -49,7 +49,7 @@ class Complaints:
             warn(_sentence(problem.why))
 
     def summary(self) -> str:
-        """Return what was left out and how often, such as "metric 'loss' (3 times)"; "" if nothing was."""
+        """Return the parts that were left out, and how often: "metric 'loss' (3 times)"; "" if none were."""
         counts = sorted(self._left_out.items(), key=lambda item: -item[1])
         often = {1: "once", 2: "twice"}
         return ", ".join(f"{what} ({often.get(count, f'{count} times')})" for what, count in counts)
