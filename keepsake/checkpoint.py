@@ -1,4 +1,4 @@
-"""Checkpoints: what a run was like at one moment."""
+"""Checkpoints: the state of a run at one moment."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
 
 
 class PrimaryMetric(TypedDict):
-    """The metric that tells which checkpoint is best."""
+    """The metric that decides which checkpoint is best."""
 
     name: str
     goal: str  # "maximize" or "minimize"
 
 
-@dataclass(init=False, repr=False, eq=False)  # 0.4.2's is one, so dataclasses.asdict() works
+@dataclass(init=False, repr=False, eq=False)  # a dataclass as in 0.4.2, so dataclasses.asdict() works
 class Checkpoint:
     """A checkpoint, as `experiment.checkpoint()` returns it and a repository holds it.
 
     Attributes:
         id: 64 hexadecimal digits.
-        created: when it was made, a naive local datetime.
-        path: what was saved, relative to the project directory; None if nothing was.
+        created: the time of creation, a naive local datetime.
+        path: the saved file or directory, relative to the project directory; None if no files were saved.
         step: the iteration, such as an epoch's number.
         metrics: name → value.
         primary_metric: `{"name": …, "goal": "maximize" or "minimize"}`, or None.
-        experiment: what it belongs to; None if it was built by hand.
+        experiment: its experiment; None if it was built by hand.
     """
 
     id: str
@@ -71,7 +71,7 @@ class Checkpoint:
         self.metrics = metrics
         self.primary_metric = primary_metric
         self.experiment: Experiment | None = None
-        self._record: Record = {}  # as on disk: times to the nanosecond, and what kind of nothing a field holds
+        self._record: Record = {}  # as on disk, with times to the nanosecond and the original form of empty fields
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Checkpoint) and self.id == other.id
@@ -98,7 +98,7 @@ class Checkpoint:
         return checkpoint
 
     def to_json(self) -> Record:
-        """Return the checkpoint as on disk, every field present, times in UTC."""
+        """Return the checkpoint as on disk, with every field, and times in UTC."""
         return {
             **CHECKPOINT_FIELDS,
             "id": self.id,
@@ -112,16 +112,16 @@ class Checkpoint:
         }
 
     def created_text(self) -> str:
-        """Return when it was made as on disk: RFC 3339, to the nanosecond, in no doubt when clocks are set back."""
+        """Return the time of creation as on disk: RFC 3339 in UTC, to the nanosecond."""
         text: str | None = self._record.get("created")
         return text if text and local_datetime(text) == self.created else from_local_datetime(self.created)
 
     def short_id(self) -> str:
-        """Return the first 7 digits of the ID, enough for a person."""
+        """Return the first 7 digits of the ID, enough to recognise it."""
         return short_id(self.id)
 
     def validate(self) -> list[str]:
-        """Return what is wrong with this checkpoint, one sentence each; empty if nothing is."""
+        """Return the problems with this checkpoint, one text each; empty if there are none."""
         problems = [*check_path(self.path), *check_step(self.step)]
         if isinstance(self.path, str) and not os.path.exists(self.path):
             problems.append(f"there is no file or directory {self.path!r}")
@@ -132,9 +132,9 @@ class Checkpoint:
         return problems + check_primary_metric(self.primary_metric, metrics)
 
     def checkout(self, output_directory: str | os.PathLike[str], quiet: bool = False) -> None:
-        """Copy the files of this checkpoint and its experiment to a directory, which is made if need be.
+        """Copy the files of this checkpoint and its experiment to a directory, which is created if needed.
 
-        Files that are there already are overwritten; what they held is kept, for `keepsake checkout --undo`.
+        Existing files are overwritten. Their old content is kept for `keepsake checkout --undo`.
         Raises DoesNotExist if neither has files, ReadError if they cannot be read.
         """
         experiment = self.owner()
@@ -145,15 +145,17 @@ class Checkpoint:
     def open(self, path: str) -> BinaryIO:
         """Return a binary file object for one file of this checkpoint, or else of its experiment.
 
-        It is seekable and to be closed; it does not hold the file in memory. Raises DoesNotExist.
+        It is seekable and does not hold the file in memory. Close it. Raises DoesNotExist.
         """
         experiment = self.owner()
         return experiment.project.workplace.open_file(experiment, self, path)
 
     def owner(self) -> Experiment:
-        """Return the experiment that it belongs to. Raises KeepsakeError for a checkpoint that was built by hand."""
+        """Return its experiment. Raises KeepsakeError for a checkpoint that was built by hand."""
         if self.experiment is None:
-            raise KeepsakeError(f"Checkpoint {self.short_id()} belongs to no experiment: it was built by hand.")
+            raise KeepsakeError(
+                f"Checkpoint {self.short_id()} has no experiment, because it was built by hand. Use one from a project."
+            )
         return self.experiment
 
     def _repr_html_(self) -> str:
@@ -167,14 +169,14 @@ class Checkpoint:
 
 
 class CheckpointList(list[Checkpoint]):
-    """The checkpoints of an experiment; slices of it are CheckpointLists too."""
+    """The checkpoints of an experiment. Slices are CheckpointLists too."""
 
     def __repr__(self) -> str:
         return short_repr("checkpoint", [checkpoint.short_id() for checkpoint in self])
 
     @property
     def metrics(self) -> MetricLists:
-        """`checkpoints.metrics["loss"]` is the list of that metric's values, None where a checkpoint lacks it."""
+        """`checkpoints.metrics["loss"]` is the list of that metric's values, with None where a checkpoint lacks it."""
         return MetricLists(self)
 
     @property
@@ -183,7 +185,7 @@ class CheckpointList(list[Checkpoint]):
         return [checkpoint.step for checkpoint in self]
 
     def primary_metric(self) -> str | None:
-        """Return the name of the primary metric, that of the first checkpoint that declares one."""
+        """Return the name of the primary metric of the first checkpoint that declares one."""
         primary = self.declared_metric()
         return primary["name"] if primary else None
 
@@ -210,7 +212,7 @@ class CheckpointList(list[Checkpoint]):
         return plot_checkpoints(self, metric, logy=logy)
 
     def declared_metric(self) -> PrimaryMetric | None:
-        """Return the primary metric with its goal, as the first checkpoint declares it; None if none does."""
+        """Return the primary metric and goal of the first checkpoint that declares one; None if none does."""
         return next((c.primary_metric for c in self if c.primary_metric), None)
 
     @overload
@@ -223,7 +225,7 @@ class CheckpointList(list[Checkpoint]):
 
 
 class MetricLists(dict[str, "list[Any]"]):
-    """Metric name → its value in each checkpoint, None where there is none. Raises KeyError for a name none has."""
+    """Metric name → its value in each checkpoint, or None. Raises KeyError for a name that no checkpoint has."""
 
     def __init__(self, checkpoints: Iterable[Checkpoint]) -> None:
         metrics = [checkpoint.metrics or {} for checkpoint in checkpoints]

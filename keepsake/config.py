@@ -27,7 +27,7 @@ DEPRECATED_NAMES = ("replicate.yaml", "replicate.yml")
 DEPRECATED_REPOSITORY = Path(".replicate", "storage")  # of projects older than the configuration file
 MAX_LEVELS = 100  # how far up a configuration file is looked for
 REPOSITORY_VARIABLE = "KEEPSAKE_REPOSITORY"
-USUAL_REPOSITORY = "file://.keepsake"  # of a project that says nothing else
+USUAL_REPOSITORY = "file://.keepsake"  # for a project without a configuration
 USUAL_PLACE = ".keepsake"
 EXAMPLE = f"repository: {USUAL_REPOSITORY}"
 _INSTALLED = {"site-packages", "dist-packages"}
@@ -43,13 +43,13 @@ class Config(NamedTuple):
 
 
 def find_project(directory: Path | None = None, repository: str | None = None, *, begin: bool = False) -> Config:
-    """Return where a project is and keeps its experiments.
+    """Return a project's directory and repository.
 
     Args:
         directory: the project directory. None: that of the nearest keepsake.yaml at or above the working directory, or
-            else of the nearest `.keepsake` with a repository; or else the same above the script that runs.
-        repository: its URL. None: KEEPSAKE_REPOSITORY, or else as the project's keepsake.yaml says.
-        begin: where no project is found, make the working directory one, and say so.
+            else of the nearest `.keepsake` with a repository. If there is neither, the same is tried above the script.
+        repository: its URL. None: KEEPSAKE_REPOSITORY, or else the URL in the project's keepsake.yaml.
+        begin: if no project is found, make the working directory one, and say so.
 
     Raises ConfigNotFound if there is none, RepositoryConfigurationError if the file cannot be read or understood.
     """
@@ -79,19 +79,19 @@ def _not_found(start: Path, *, above: bool) -> ConfigNotFound:
     return ConfigNotFound(
         f"There is no project: neither {CONFIG_NAMES[0]} nor {USUAL_PLACE}/repository.json is in {where}, and "
         f"{REPOSITORY_VARIABLE} is not set.\n"
-        f"The first run makes {USUAL_PLACE} where it is started. To choose another place, create {CONFIG_NAMES[0]} in "
-        "your project directory. One line says where its experiments are kept:\n\n"
+        f"The first run creates {USUAL_PLACE} in its working directory. To choose another place, create "
+        f"{CONFIG_NAMES[0]} in your project directory. One line says where its experiments are kept:\n\n"
         f"  {EXAMPLE}\n\n"
-        "or s3://BUCKET/FOLDER, or gs://BUCKET/FOLDER. Or name the repository yourself: with -R URL on the command "
-        "line, with keepsake.Project(repository=URL) in Python."
+        "or s3://BUCKET/FOLDER, or gs://BUCKET/FOLDER. Or name the repository yourself: -R URL on the command "
+        "line, keepsake.Project(repository=URL) in Python."
     )
 
 
 def find_place(start: Path, levels: int = MAX_LEVELS) -> Path | None:
-    """Return what makes a directory a project: a configuration file, or else a repository in `.keepsake`.
+    """Return the path that makes a directory a project: a configuration file, or else a repository in `.keepsake`.
 
-    It is looked for in the absolute directory `start` and the `levels - 1` above it. A configuration file farther up
-    goes before a repository that is nearer, because it may name that one.
+    The absolute directory `start` and the `levels - 1` above it are searched. A configuration file farther up comes
+    before a nearer repository, because it may name that one.
     """
     if path := find_config(start, levels):
         return path
@@ -100,29 +100,29 @@ def find_place(start: Path, levels: int = MAX_LEVELS) -> Path | None:
 
 
 def _holds_experiments(place: Path) -> bool:
-    """Whether a `.keepsake` holds a repository, or a run that waits in its spool for one that is to be made."""
+    """Whether a `.keepsake` holds a repository, or a run in its spool that waits for one."""
     return os.path.isfile(place / "repository.json") or any(place.glob("spool/*/record.json"))
 
 
 def project_directory(path: Path) -> Path:
-    """Return the project directory that `find_place` found something in."""
+    """Return the project directory of a path that `find_place` found."""
     return path.parents[1] if path.parts[-2:] == DEPRECATED_REPOSITORY.parts else path.parent
 
 
 def _find_above_script(start: Path) -> Path | None:
-    """Return what `find_place` finds above the script that runs, and say that this project is taken."""
+    """Return the path that `find_place` finds above the running script, and say that this project is used."""
     script = _script()
     path = find_place(script.parent) if script else None
     if path is not None:
         _say_once(
             f"There is no {CONFIG_NAMES[0]} in {start} or above it. "
-            f"The project of the script is used instead: {project_directory(path)}"
+            f"The project of the script is used instead: {project_directory(path)}."
         )
     return path
 
 
 def _script() -> Path | None:
-    """Return the Python file that was started, unless it is an installed program such as pytest or this package's."""
+    """Return the Python file that was started, unless it is an installed program such as pytest or `keepsake`."""
     files = (getattr(sys.modules.get("__main__"), "__file__", None), sys.argv[0] if sys.argv else None)
     places = [Path(__file__).parent, Path(os.__file__).parent]
     if sys.prefix != sys.base_prefix:
@@ -150,7 +150,7 @@ def find_config(start: Path, levels: int = MAX_LEVELS) -> Path | None:
 
 
 def load_config(path: Path) -> Config:
-    """Read what `find_place` found. Raises RepositoryConfigurationError, which names the line and what to write."""
+    """Read the file that `find_place` found. Raises RepositoryConfigurationError with the line and the remedy."""
     directory = project_directory(path)
     if path.name == USUAL_PLACE:
         return Config(USUAL_REPOSITORY, directory)
@@ -166,7 +166,7 @@ def load_config(path: Path) -> Config:
             raise _error(path, "'repository' and 'storage' mean the same. Remove 'storage', which is deprecated.")
         _warn_once(f"{path}: The key 'storage' is deprecated. Rename it to 'repository'.")
     elif "repository" not in values:
-        raise _error(path, f"'repository' is missing. Add a line such as\n\n  {EXAMPLE}")
+        raise _error(path, f"The key 'repository' is missing. Add a line such as\n\n  {EXAMPLE}")
     return Config(values.get("repository") or values["storage"], directory)
 
 

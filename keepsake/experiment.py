@@ -1,4 +1,4 @@
-"""Experiments: runs of a training script, their lists, and the collection they come from."""
+"""Experiments: runs of a training script, lists of them, and a project's collection of them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from keepsake.workplace import Workplace
 
 
-@dataclass(init=False, repr=False, eq=False)  # 0.4.2's is one, so dataclasses.asdict() works
+@dataclass(init=False, repr=False, eq=False)  # a dataclass as in 0.4.2, so dataclasses.asdict() works
 class Experiment:
     """A run of a training script, as `keepsake.init()` returns it and a repository holds it.
 
@@ -48,15 +48,15 @@ class Experiment:
 
     Attributes:
         id: 64 hexadecimal digits.
-        created: when it began, a naive local datetime.
-        user, host, command: who ran what, where.
+        created: the time of its beginning, a naive local datetime.
+        user, host, command: the login name, the machine and the command line.
         config: `{"repository": URL, "storage": ""}`.
-        path: what was saved at the beginning, relative to the project directory; None if nothing was.
+        path: the file or directory saved at the beginning, relative to the project directory; None if none was.
         params: hyperparameters, name → value.
-        python_version, python_packages: the interpreter, and name → version of what was imported at the beginning.
-        keepsake_version: what recorded it.
-        checkpoints: its checkpoints, in the order they were made.
-        project: where it is kept; None for one that was built by hand.
+        python_version, python_packages: the interpreter, and name → version of the packages imported at the beginning.
+        keepsake_version: the version of Keepsake that recorded it.
+        checkpoints: its checkpoints, in order of creation.
+        project: its project. It raises KeepsakeError for an experiment that was built by hand.
     """
 
     id: str
@@ -118,7 +118,7 @@ class Experiment:
         self.created = local_datetime(record["created"])
         self.params = decode(record["params"]) if record.get("params") else None
         self._python_packages = record.get("python_packages") or None
-        self._checkpoints = None  # made when they are first asked for: a list of runs may have very many
+        self._checkpoints = None  # made on first use, because a list of runs may have very many
 
     def _get_checkpoints(self) -> CheckpointList:
         if self._checkpoints is None:
@@ -140,9 +140,11 @@ class Experiment:
 
     @property
     def project(self) -> Project:
-        """Where it is kept. Raises KeepsakeError for an experiment that was built by hand."""
+        """Its project. Raises KeepsakeError for an experiment that was built by hand."""
         if self._project is None:
-            raise KeepsakeError(f"Experiment {self.short_id()} belongs to no project: it was built by hand.")
+            raise KeepsakeError(
+                f"Experiment {self.short_id()} has no project, because it was built by hand. Use one from a project."
+            )
         return self._project
 
     def __eq__(self, other: object) -> bool:
@@ -180,16 +182,16 @@ class Experiment:
         Args:
             path: a file or directory, relative to the project directory; None: no files.
             step: the iteration; None: one more than the last, from 0.
-            metrics: name → value: numbers, strings, lists, dicts, None, and what NumPy and the frameworks make of them.
+            metrics: name → value: numbers, strings, lists, dicts, None, and values of NumPy and the frameworks.
             primary_metric: the metric to optimize and its goal, such as `("loss", "minimize")`.
-            quiet: do not say that it is made, though KEEPSAKE_VERBOSE=1 or `debug` ask for that.
+            quiet: print no line for it, even with KEEPSAKE_VERBOSE=1 or `debug`.
             **more_metrics: further metrics.
 
         Returns:
-            The checkpoint, with all that could be recorded. What could not is said on stderr, once per cause, and
-            summed up when the experiment ends. None if nothing could be recorded. It never raises into a training loop
-            (with KEEPSAKE_STRICT=1 it does), and waits for one local copy of the files, never for a network. Files may
-            be changed as soon as it returns.
+            The checkpoint, with everything that could be recorded; None if nothing could. Warnings on stderr name the
+            rest, once per cause, and the end of the experiment sums them up. The call never raises into a training loop
+            (except with KEEPSAKE_STRICT=1). It waits for one local copy of the files, and never for a network. Files
+            may be changed as soon as it returns.
         """
         try:
             return self._checkpoint(path, step, metrics, primary_metric, quiet, more_metrics)
@@ -236,10 +238,10 @@ class Experiment:
         return min((self.checkpoints[-1].step or 0) + 1, MAX_STEP) if self.checkpoints else 0
 
     def stop(self) -> None:
-        """End the experiment: it shows as stopped at once, and what is pending is saved before this returns.
+        """End the experiment. It shows as stopped at once, and everything is saved before this returns.
 
-        The end of a script does the same. In a notebook, call it. It never raises into a script: what cannot be saved
-        is said and stays safe in the spool. With KEEPSAKE_STRICT=1, it raises that.
+        The end of a script does the same. In a notebook, call it. It never raises into a script (except with
+        KEEPSAKE_STRICT=1). A message reports unsaved parts, which stay safe in the spool.
         """
         try:
             if self._run is None:
@@ -257,7 +259,7 @@ class Experiment:
     # Reading
 
     def diff(self, other: Experiment) -> Comparison:
-        """Compare this experiment with another, each with its best (or else latest) checkpoint, as `keepsake diff`."""
+        """Compare this experiment with another, each with its best (or else latest) checkpoint."""
         from keepsake.compare.runs import compare
 
         return compare((self, self.best() or self.latest()), (other, other.best() or other.latest()))
@@ -266,17 +268,17 @@ class Experiment:
         """Put the files of this experiment and of its best (or else latest) checkpoint into a directory.
 
         Args:
-            directory: None: the project directory. What it overwrites is kept, for `keepsake.undo_checkout()`.
+            directory: None: the project directory. Overwritten files are kept for `keepsake.undo_checkout()`.
             path: only this file or directory.
         """
         self.project.checkout((self, self.best() or self.latest()), directory, path)
 
     def open(self, path: str) -> BinaryIO:
-        """Return one of the files that were saved at the beginning, as a seekable binary stream."""
+        """Return one of the files saved at the beginning, as a seekable binary stream."""
         return self.project.workplace.open_file(self, None, path)
 
     def refresh(self) -> None:
-        """Read the experiment again, with what has been added meanwhile. Raises DoesNotExist if it was deleted."""
+        """Read the experiment again, with all additions. Raises DoesNotExist if it was deleted."""
         self._set(self.project.workplace.view.load(self.id))
 
     def latest(self) -> Checkpoint | None:
@@ -286,14 +288,14 @@ class Experiment:
     def best(self) -> Checkpoint | None:
         """Return the checkpoint with the best value of the primary metric; None if none qualifies.
 
-        Of equals, the latest. NaN, None and what is no number do not qualify.
+        If several are equally good, it is the latest. NaN, None and values that are not numbers do not qualify.
         """
         primaries = [c.primary_metric for c in self.checkpoints if c.primary_metric]
         declared = sorted({(primary["name"], str(primary.get("goal"))) for primary in primaries})
         if len(declared) > 1:
             warn(
                 f"The checkpoints of experiment {self.short_id()} have different primary metrics "
-                f"({', '.join(f'{name} ({goal})' for name, goal in declared)}); the first that was declared counts"
+                f"({', '.join(f'{name} ({goal})' for name, goal in declared)}). The one that was declared first counts."
             )
         return self.checkpoints.best()
 
@@ -309,12 +311,12 @@ class Experiment:
 
     @property
     def status(self) -> str:
-        """Whether it is "running" or "stopped" now, or was "lost": its heartbeat went out without a goodbye."""
+        """Its status: "running", "stopped", or "lost" if its heartbeat ended without a regular end of the run."""
         return self.project.workplace.view.status(self.id, self.keepsake_version or "")
 
     @property
     def ended(self) -> datetime | None:
-        """When it ended, in local time; None if it has not, or that is not known (it was lost; 0.4.2 recorded it)."""
+        """The time of its end, in local time; None if it runs, was lost, or was recorded by 0.4.2."""
         try:
             return local_datetime(self._record["ended"])
         except (KeyError, TypeError, ValueError):
@@ -322,19 +324,19 @@ class Experiment:
 
     @property
     def end_reason(self) -> str | None:
-        """How it ended: "finished", "stopped", "interrupted", "terminated" or "exception: …"; None if not known."""
+        """How it ended: "finished", "stopped", "interrupted", "terminated" or "exception: …"; None if unknown."""
         return self._record.get("end_reason")
 
     def is_running(self) -> bool:
-        """Return whether it is running now, as far as its heartbeat tells."""
+        """Return whether it is running now, judged by its heartbeat."""
         return self.status == "running"
 
     def short_id(self) -> str:
-        """Return the first 7 digits of the ID, enough for a person."""
+        """Return the first 7 digits of the ID, enough to recognise it."""
         return short_id(self.id)
 
     def to_json(self) -> Record:
-        """Return the experiment as on disk, every field present, times in UTC."""
+        """Return the experiment as on disk, with every field, and times in UTC."""
         own = {
             "created": self._created_text(),
             "params": encode_mapping(self.params, "params") if self.params else None,
@@ -351,7 +353,7 @@ class Experiment:
         return created if created and local_datetime(created) == self.created else from_local_datetime(self.created)
 
     def _validate(self) -> list[str]:
-        """Return what is wrong with this experiment, one sentence each; empty if nothing is."""
+        """Return the problems with this experiment, one text each; empty if there are none."""
         problems = check_path(self.path)
         try:
             encode_mapping(self.params or {}, "params")
@@ -368,7 +370,7 @@ class Experiment:
     def plot(self, metric: str | None = None, logy: bool = False, plot_only: bool = False) -> Any:
         """Plot a metric (default: the primary metric) over the steps with Matplotlib; return the axes.
 
-        `plot_only` has no effect: scripts for Keepsake 0.4.2 may pass it.
+        `plot_only` has no effect. Scripts for Keepsake 0.4.2 may pass it.
         """
         return ExperimentList([self]).plot(metric, logy)
 
@@ -378,7 +380,7 @@ class Experiment:
         return experiment_html(self)
 
     def without_checkpoints(self) -> Experiment:
-        """Return a copy that has no checkpoints, for one of them to go by."""
+        """Return a copy without checkpoints, to be pickled with one of them."""
         twin = Experiment.__new__(Experiment)
         record = {**self._record, "checkpoints": None}
         vars(twin).update({**vars(self), "_record": record, "_checkpoints": CheckpointList(), "_run": None})
@@ -394,22 +396,22 @@ class Experiment:
             checkpoint.experiment = self
 
 
-# The dataclass must not take them for defaults
+# These are set after the class statement, because the dataclass would take them for default values.
 Experiment.python_packages = property(  # type: ignore[assignment]
     Experiment._get_python_packages,
     Experiment._set_python_packages,
-    doc="Name → version of what was imported at the beginning; None if that is not known.",
+    doc="Name → version of the packages imported at the beginning; None if unknown.",
 )
 Experiment.checkpoints = property(  # type: ignore[assignment]
-    Experiment._get_checkpoints, Experiment._set_checkpoints, doc="Its checkpoints, in the order they were made."
+    Experiment._get_checkpoints, Experiment._set_checkpoints, doc="Its checkpoints, in order of creation."
 )
 
 
 class ExperimentList(list[Experiment]):
-    """Experiments, as `keepsake.experiments.list()` returns them; slices of it are ExperimentLists too."""
+    """Experiments, as `keepsake.experiments.list()` returns them. Slices are ExperimentLists too."""
 
     def primary_metric(self) -> str | None:
-        """Return the name of the primary metric, that of the first experiment that has one."""
+        """Return the name of the primary metric of the first experiment that has one."""
         return next((name for experiment in self if (name := experiment.primary_metric())), None)
 
     def plot(self, metric: str | None = None, logy: bool = False) -> Any:
@@ -421,7 +423,7 @@ class ExperimentList(list[Experiment]):
     def scatter(self, param: str, metric: str | None = None, logx: bool = False, logy: bool = False) -> Any:
         """Plot a metric (default: the primary metric) over a hyperparameter, a point per experiment; return the axes.
 
-        The point is the best checkpoint's, or else the latest's.
+        The point shows the best checkpoint, or else the latest.
         """
         from keepsake.display.figures import scatter_experiments
 
@@ -467,12 +469,12 @@ class ExperimentCollection:
         Args:
             path: a file or directory, relative to the project directory; None: no files.
             params: hyperparameters: a dict, a dataclass or an argparse.Namespace.
-            quiet: say nothing when all is well, not at its end either.
+            quiet: print nothing unless there is a problem, not even at the end.
             disable_heartbeat: never show it as running.
 
         Raises:
-            ValidationError, ConfigNotFound, RepositoryConfigurationError, ReadError, WriteError: a run that cannot be
-                recorded says so at its start, and leaves nothing behind.
+            ValidationError, ConfigNotFound, RepositoryConfigurationError, ReadError, WriteError: the run cannot be
+                recorded. It leaves nothing behind.
         """
         modules = modules_of_script()
         project = self._project.here(begin=True)
@@ -487,27 +489,27 @@ class ExperimentCollection:
 
     @property
     def project(self) -> Project:
-        """The project that they belong to."""
+        """The project of these experiments."""
         return self._project
 
     def get(self, experiment_id_prefix: str) -> Experiment:
-        """Return the experiment with that ID, or whose ID alone begins so.
+        """Return the experiment with that ID, or the only one whose ID begins with it.
 
-        Raises DoesNotExist, AmbiguousID, and ValidationError for what is no text.
+        Raises DoesNotExist, AmbiguousID, and ValidationError if it is not a string.
         """
         if not isinstance(experiment_id_prefix, str):
             raise ValidationError(
-                f"An ID must be a string, such as '5ffb0f6', not {type(experiment_id_prefix).__name__}: "
-                f"{experiment_id_prefix!r:.50}"
+                f"The ID {experiment_id_prefix!r:.50} is of type {type(experiment_id_prefix).__name__}. "
+                "Give a string, such as '5ffb0f6'."
             )
         project = self._project.here()
         return Experiment.from_record(project, project.workplace.find_experiment(experiment_id_prefix))
 
     def list(self, filter: Callable[[Experiment], object] | None = None) -> ExperimentList:
-        """Return the experiments, the oldest first.
+        """Return the experiments, oldest first.
 
         Args:
-            filter: takes an Experiment and says whether to include it. If it raises, the experiment is left out, with
+            filter: takes an Experiment and returns whether to include it. If it raises, the experiment is left out with
                 a warning.
         """
         project = self._project.here()
@@ -530,7 +532,7 @@ class ExperimentCollection:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Pause the garbage collector: among new objects by the hundred thousand, looking for garbage takes long."""
+    """Pause the garbage collector, because a collection among hundreds of thousands of new objects takes long."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -544,8 +546,8 @@ def _passes(wanted: Callable[[Experiment], object], experiment: Experiment) -> b
     try:
         return bool(wanted(experiment))
     except Exception as error:  # noqa: BLE001 - the user's function
-        reason = f"{type(error).__name__}: {error}"
-        warn(f"The filter failed on experiment {experiment.short_id()}, which is left out: {reason}")
+        reason = f"{type(error).__name__}: {str(error).rstrip('.')}"
+        warn(f"The filter failed on experiment {experiment.short_id()}, so it is left out: {reason}.")
         return False
 
 

@@ -4,5 +4,5 @@ import os
 
 
 def random_hash(length: int = 64) -> str:
-    """Return so many random hexadecimal digits, such as make an ID."""
+    """Return that many random hexadecimal digits, as in an ID."""
     return os.urandom((length + 1) // 2).hex()[:length]

@@ -9,8 +9,8 @@ from keepsake.util.values import encode
 
 
 class CustomJSONEncoder(JSONEncoder):
-    """Writes what params and metrics may hold, as they are recorded."""
+    """Encodes values as params and metrics are recorded."""
 
     def default(self, o: Any) -> Any:
-        """Return what `o` is recorded as. Raises ValidationError, a ValueError, if it cannot be recorded."""
+        """Return the recorded form of `o`. Raises ValidationError, a ValueError, if it cannot be recorded."""
         return encode(o, "value")

@@ -1,7 +1,7 @@
 """The metadata JSON: records of experiments and checkpoints, and their times.
 
-A record is the dict that the JSON holds, whatever wrote it: unknown fields and the text of every time survive a
-rewrite, because nothing is converted that is not asked for.
+A record is the dict in the JSON, whichever version wrote it. Values are converted only when needed, so unknown fields
+and the text of every time survive a rewrite.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ def time_text(seconds: float | None = None) -> str:
     return rfc3339_datetime(datetime.fromtimestamp(time.time() if seconds is None else seconds, timezone.utc))
 
 
-@lru_cache(maxsize=1 << 12)  # a record is checked, then its latest checkpoint is sought
+@lru_cache(maxsize=1 << 12)  # used twice: to check a record, and to find its latest checkpoint
 def time_key(text: str) -> str:
-    """Return a text by which times compare as they passed, to the nanosecond; ValueError if `text` is no RFC 3339."""
+    """Return a text that sorts chronologically, to the nanosecond. Raises ValueError if `text` is not RFC 3339."""
     match = _RFC3339.fullmatch(text)
     if match is None:
         raise ValueError(f"not an RFC 3339 time: {text!r}")
@@ -82,7 +82,7 @@ def time_key(text: str) -> str:
 
 
 def are_usual_times(times: Sequence[str]) -> bool:
-    """Whether all are as we write them; sooner told of all at once than of one after the other."""
+    """Whether all times have the form that Keepsake writes. One check of all is faster than one for each."""
     lines = "\n".join([*times, ""])
     return _usual_times(lines) is not None and lines.count("\n") == len(times)
 
@@ -93,10 +93,10 @@ def time_seconds(text: str) -> float:
 
 
 def local_datetime(text: str) -> datetime:
-    """Return an RFC 3339 time as a naive local datetime, which is what the Python API hands out."""
+    """Return an RFC 3339 time as a naive local datetime, as the Python API does."""
     try:
         return datetime.fromtimestamp(time_seconds(text))
-    except (ValueError, OverflowError, OSError):  # the year 1, which is Go's "no time", is out of range in some zones
+    except (ValueError, OverflowError, OSError):  # the year 1, Go's "no time", is out of range in some zones
         return parse_rfc3339(text)
 
 
@@ -125,8 +125,8 @@ def parse_rfc3339(text: str) -> datetime:
 def valid_id(value: object) -> bool:
     """Whether `value` can be an ID.
 
-    That is at least 7 characters, with nothing in them that could leave its folder, be taken for an option or be
-    expanded by a shell: `keepsake rm $(keepsake ls -q)` passes on IDs that strangers may have made up.
+    An ID has at least 7 characters. None of them may lead out of its folder, look like an option or be expanded by a
+    shell, because `keepsake rm $(keepsake ls -q)` passes on IDs that a stranger may have made up.
     """
     if not isinstance(value, str):
         return False
@@ -136,7 +136,7 @@ def valid_id(value: object) -> bool:
 
 
 def are_usual_ids(ids: Sequence[str]) -> bool:
-    """Whether all are such as we make: 64 hexadecimal digits, in small letters or not."""
+    """Whether all IDs have 64 hexadecimal digits, like those that Keepsake makes."""
     try:
         return set(map(len, ids)) == {64} and len(bytes.fromhex("".join(ids))) == 32 * len(ids)  # it skips blanks
     except ValueError:
@@ -149,7 +149,7 @@ def are_usual_ids(ids: Sequence[str]) -> bool:
 def parse_experiment(data: bytes, experiment_id: str) -> Record:
     """Return the record in `data`, with every checkpoint's ID and time checked.
 
-    Raises ReadError, with the reason, for what is not JSON or cannot be an experiment.
+    Raises ReadError with the reason if it is not JSON or not an experiment.
     """
     try:
         record = json.loads(data)
@@ -198,7 +198,7 @@ _usual_fields = operator.itemgetter("id", "created", "primary_metric", *_CHECKPO
 
 
 def _are_usual(checkpoints: list[Any]) -> bool:
-    """Whether all are such as we write them; column by column that takes a tenth of the time of one after the other."""
+    """Whether all have the form that Keepsake writes. Checking by columns takes a tenth of the time."""
     try:
         ids, times, primary_metrics, *columns = zip(*map(_usual_fields, checkpoints), strict=True)
         return (
@@ -225,21 +225,21 @@ def _check(record: Record, kinds: _Kinds) -> None:
 
 
 def with_every_field(record: Record, fields: Record) -> Record:
-    """Return `record` with the fields of the format first and in order, missing and null ones as their default."""
+    """Return `record` with the fields of the format first and in order. Missing and null fields get their default."""
     known = {name: default if record.get(name) is None else record[name] for name, default in fields.items()}
     return known | {name: value for name, value in record.items() if name not in fields}
 
 
 def empty_value(record: Record, name: str) -> Any:
-    """Return what a record has in the place of a list or dict that is empty: `{}`, `[]` or None."""
+    """Return a record's own form of an empty list or dict: `{}`, `[]` or None."""
     value = record.get(name)
     return None if value else value
 
 
 def render_experiment(record: Record, checkpoint_texts: list[str]) -> bytes:
-    """Return the JSON of `record`, whose checkpoints are given as made by render_checkpoint.
+    """Return the JSON of `record`, with the texts of its checkpoints from render_checkpoint.
 
-    A run that checkpoints often is rewritten often: each checkpoint's text is made once.
+    A run that checkpoints often is rewritten often, so each checkpoint's text is made only once.
     """
     fields = with_every_field(record, EXPERIMENT_FIELDS)
     checkpoints = "[\n  " + ",\n  ".join(checkpoint_texts) + "\n ]" if checkpoint_texts else "null"
@@ -247,38 +247,38 @@ def render_experiment(record: Record, checkpoint_texts: list[str]) -> bytes:
         f" {json.dumps(name, ensure_ascii=False)}: {checkpoints if name == 'checkpoints' else _indented(value, 1)}"
         for name, value in fields.items()
     ]
-    # A half of a surrogate pair, as in the name of a file that is no UTF-8, becomes an escape, which JSON knows
+    # A lone surrogate, as in a file name that is not UTF-8, becomes a JSON escape.
     return ("{\n" + ",\n".join(lines) + "\n}").encode("utf-8", "backslashreplace")
 
 
 def render_checkpoint(record: Record) -> str:
-    """Return the JSON of a checkpoint, indented as it stands in its experiment's."""
+    """Return the JSON of a checkpoint, indented as in its experiment's JSON."""
     return _indented(with_every_field(record, CHECKPOINT_FIELDS), 2)
 
 
 def _indented(value: object, depth: int) -> str:
-    """Return indented JSON as it stands `depth` containers deep. A newline in it is never part of a text."""
+    """Return JSON with an indentation for `depth` containers. Newlines in strings are escaped, so none is changed."""
     return json.dumps(value, indent=1, ensure_ascii=False).replace("\n", "\n" + " " * depth)
 
 
-def leaves_word(version: str) -> bool:
-    """Whether runs recorded by that version of Keepsake take their heartbeat away when they end."""
+def ends_heartbeats(version: str) -> bool:
+    """Whether runs recorded by that version of Keepsake remove their heartbeat when they end."""
     return bool(version) and not version.startswith("0.")
 
 
-# Which checkpoint
+# Choosing a checkpoint
 
 
 C = TypeVar("C")
 
 
 def latest_checkpoint(checkpoints: list[Record]) -> Record | None:
-    """Return the checkpoint that was created last, of equals the last in the list; None if there is none."""
+    """Return the checkpoint that was created last; if several were, the last in the list; None if there is none."""
     return pick_latest(checkpoints, [checkpoint["created"] for checkpoint in checkpoints])
 
 
 def pick_latest(items: Sequence[C], times: Sequence[str]) -> C | None:
-    """Return the item whose time is the latest, to the nanosecond, of equals the last; None if there is none."""
+    """Return the item with the latest time, to the nanosecond; if several have it, the last; None without items."""
     if len(items) < 2:
         return items[0] if items else None
     times = times[::-1]
@@ -294,7 +294,7 @@ def pick_latest(items: Sequence[C], times: Sequence[str]) -> C | None:
 
 
 def primary_metric(checkpoints: Iterable[Record]) -> Record | None:
-    """Return `{"name": …, "goal": …}` as the first checkpoint that declares one has it."""
+    """Return `{"name": …, "goal": …}` of the first checkpoint that declares one; None if none does."""
     return next((c["primary_metric"] for c in checkpoints if c.get("primary_metric")), None)
 
 
@@ -312,7 +312,7 @@ def best_checkpoint(checkpoints: Iterable[Record]) -> Record | None:
 
 
 def pick_best(items: Iterable[C], values: list[Any], *, maximize: bool) -> list[C]:
-    """Return the items that have the greatest or smallest of the comparable `values`, in their order."""
+    """Return the items with the greatest or smallest of the comparable `values`, in their order."""
     are_numbers = set(map(type, values)) == {float} and not math.isnan(sum(values))
     among = values if are_numbers else list(filter(comparable, values))
     best = (max if maximize else min)(among, default=None)

@@ -1,7 +1,7 @@
-"""Which packages a program has imported, and their versions, for the record of an experiment.
+"""The packages that a program has imported, and their versions, for the record of an experiment.
 
-A package goes by its distribution's name, the one that `pip install` takes, normalised as in PEP 503: `scikit-learn`
-for the module `sklearn`. Keepsake 0.4.2 recorded only those whose module has the same name.
+A package has its distribution's name, as for `pip install`, normalised as in PEP 503: `scikit-learn` for the module
+`sklearn`. Keepsake 0.4.2 recorded only packages whose module has the same name.
 """
 
 from __future__ import annotations
@@ -16,34 +16,34 @@ if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
 
-# What Keepsake and the SDKs of its storage import, by the names of their modules
+# The modules that Keepsake and the SDKs of its storage import.
 _OWN = re.compile(
     "(?:yaml|pathspec|isal|xxhash|msgspec|click|boto3|botocore|s3transfer|jmespath|dateutil|six|urllib3|certifi|google|"
     "google_crc32c|googleapiclient|proto|requests|idna|charset_normalizer|chardet|cachetools|pyasn1|pyasn1_modules|rsa|"
     r"cryptography|cffi|_cffi_backend|OpenSSL)(?:\.|$)"
 )
-_of_script: frozenset[str] | None = None  # what was imported before Keepsake itself imported anything
+_of_script: frozenset[str] | None = None  # modules that were imported before Keepsake imported its own
 
 
 def note_modules_of_script() -> None:
-    """Take note, once, of what is imported before Keepsake imports what it needs itself."""
+    """Record, once, the modules that are imported before Keepsake imports its own."""
     global _of_script
     if _of_script is None:
         _of_script = frozenset(sys.modules.copy())
 
 
 def modules_of_script() -> list[str]:
-    """Return the names of the modules that are imported now, without what only Keepsake needs."""
+    """Return the names of the modules that are imported now, without those that only Keepsake needs."""
     note_modules_of_script()
     known = _of_script or frozenset()
     return [name for name in sys.modules.copy() if name in known or not _OWN.match(name)]
 
 
 def get_imported_packages(modules: Iterable[str] | None = None) -> dict[str, str]:
-    """Return name → version of the installed packages that are imported now, sorted by name; never raises.
+    """Return name → version of the installed packages that are imported now, sorted by name. It never raises.
 
-    `modules` are the names of the imported modules, if not those imported now.
-    The standard library, modules that no package installed, and packages whose installation is damaged are left out.
+    `modules` are the names of imported modules; None: those imported now. The standard library, modules that no package
+    installed, and packages with a damaged installation are left out.
     """
     found: dict[str, str] = {}
     with suppress(Exception):
@@ -67,12 +67,12 @@ def _find_distributions(modules: set[str]) -> Iterator[Distribution]:
         if name.startswith("_"):
             continue
         try:
-            yield distribution(name)  # most are found by this look-up in a cached list of directories
+            yield distribution(name)  # finds most of them in a cached list of directories
         except PackageNotFoundError:
             unknown.add(name)
     if not unknown:
         return
-    # Only these are sought in what each distribution has installed; a mapping of all names takes much longer
+    # Only these are searched for in the list of each distribution's files. A mapping of all names would take longer.
     pattern = re.compile(rf"^(?:{'|'.join(map(re.escape, sorted(unknown)))})[/.].*?(?=,)", re.MULTILINE)
     for candidate in distributions():
         with suppress(Exception):

@@ -1,4 +1,4 @@
-"""Projects: a directory with code, and the repository its experiments are kept in."""
+"""Projects: a directory with code, and the repository for its experiments."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Target = tuple[Experiment, "Checkpoint | None"]  # an experiment, or one of its 
 
 
 class ProjectSpec(NamedTuple):
-    """What `repository.json` says; a name of Keepsake 0.4.2."""
+    """The content of `repository.json`; a name of Keepsake 0.4.2."""
 
     version: int
 
@@ -39,14 +39,14 @@ class Project:
     """A project directory and its repository.
 
     Args:
-        repository: its URL; None: KEEPSAKE_REPOSITORY, or else as the project's keepsake.yaml says.
+        repository: its URL; None: KEEPSAKE_REPOSITORY, or else the URL in the project's keepsake.yaml.
         directory: the project directory; None: that of the nearest keepsake.yaml, or else of the nearest `.keepsake`
-            with a repository, at or above the working directory; or else above the script that runs.
-        debug: say of each checkpoint that it is made, and print tracebacks of what goes wrong in checkpoint().
+            with a repository, at or above the working directory, or else above the running script.
+        debug: print a line for each checkpoint, and tracebacks of errors in checkpoint().
 
-    Nothing is looked up before it is needed. Then, RepositoryConfigurationError is raised where one of them is wrong,
-    and ConfigNotFound where there is no project. The first experiment makes the working directory one, and its
-    experiments are kept in `.keepsake` there.
+    The project is looked up when it is first needed. RepositoryConfigurationError is raised then if one of these is
+    wrong, and ConfigNotFound if there is no project. The first experiment makes the working directory a project, whose
+    experiments are kept in its `.keepsake`.
     """
 
     def __init__(
@@ -72,26 +72,29 @@ class Project:
 
     @property
     def workplace(self) -> Workplace:
-        """What the package's own modules work with; it is found again in a forked process, or in another directory."""
+        """The open directory and repository, for the package's own modules.
+
+        They are found again in a forked process or after a change of directory.
+        """
         return self._open(begin=False)
 
     def _open(self, *, begin: bool) -> Workplace:
         state = self._state()
-        note_modules_of_script()  # opening imports packages that are not the script's
+        note_modules_of_script()  # early, because opening imports packages that the script does not use
         if self._opened is None or self._opened[0] != state:
             directory = None if self.directory is None else absolute(os.path.expanduser(self.directory))
             self._opened = (state, open_workplace(self.repository, directory, begin=begin))
         return self._opened[1]
 
     def _state(self) -> tuple[object, ...]:
-        """Return what decides where the project is, and whether its connections can be used."""
+        """Return the values that decide where the project is, and whether its connections can be used."""
         place = None if self.directory else absolute()
         return os.getpid(), place, self.repository, self.directory, os.environ.get(REPOSITORY_VARIABLE)
 
     def here(self, *, begin: bool = False) -> Project:
-        """Return this project as it is found now. An experiment stays in it, wherever a script goes.
+        """Return this project at its present place. An experiment stays there even if the script changes directory.
 
-        `begin`: where there is no project, make the working directory one.
+        `begin`: if there is no project, make the working directory one.
         """
         workplace = self._open(begin=begin)
         project = Project(workplace.repository.url, workplace.directory, self.debug)
@@ -101,12 +104,12 @@ class Project:
     # Finding
 
     def find(self, id: str) -> Experiment | Checkpoint:
-        """Return the only experiment or checkpoint whose ID begins so. Raises DoesNotExist, AmbiguousID."""
+        """Return the only experiment or checkpoint whose ID begins with `id`. Raises DoesNotExist, AmbiguousID."""
         experiment, checkpoint = self.target(id)
         return checkpoint or experiment
 
     def target(self, id: str) -> Target:
-        """Return the experiment whose ID alone begins so, or the checkpoint with its experiment."""
+        """Return the only experiment whose ID begins with `id`, or the only checkpoint with its experiment."""
         record, checkpoint = self.workplace.find_one(id)
         experiment = Experiment.from_record(self, record)
         if checkpoint is None:
@@ -129,9 +132,9 @@ class Project:
             target: the experiment, and its checkpoint or None.
             directory: None: the project directory.
             path: only this file or directory.
-            confirm: is shown what would change, and says whether to go on.
+            confirm: called with the planned changes; returns whether to continue.
 
-        Returns whether it was done. What it overwrites is kept, for `undo_checkout`.
+        Returns whether it was done. Overwritten files are kept for `undo_checkout`.
         """
         from keepsake.restoring.checkout import checkout
 
@@ -143,7 +146,7 @@ class Project:
     # Deleting
 
     def delete(self, targets: Iterable[Target]) -> None:
-        """Delete experiments whole, and of checkpoints their files."""
+        """Delete experiments completely, and for checkpoints only their files."""
         from keepsake.repository.deletion import delete_experiments, delete_files
 
         targets = list(targets)
@@ -159,20 +162,23 @@ class Project:
         for experiment_id, checkpoint_ids in checkpoints.items():
             delete_files(self.workplace.view, experiment_id, checkpoint_ids)
 
-    # What is not in the repository yet
+    # Unsent runs
 
     def pending(self, *, of_others: bool = True) -> list[Pending]:
-        """Return what waits in this project's spools; without `of_others`, only what no running process has in hand."""
+        """Return the unsent parts in this project's spools.
+
+        Without `of_others`, parts that a running process handles are left out.
+        """
         return [each for root in self.workplace.spools for each in pending(root, of_others=of_others)]
 
     def sync(self, *, force: bool = False) -> list[Sent]:
-        """Send to the repository what is only on this machine yet, as `keepsake sync` does.
+        """Send unsent runs on this machine to the repository, as `keepsake sync` does.
 
         Args:
-            force: send also what was begun in another repository that was at the URL before, and create experiments
-                again that are gone from the repository.
+            force: also send runs that began in another repository at the same URL, and create experiments again that
+                are gone from the repository.
 
-        Returns each experiment that waited, and what went wrong with it, if anything did.
+        Returns each experiment that waited, with its error or None.
         """
         waiting = self.pending()
         with Progress("Sending", sum(each.size for each in waiting)) as progress:
@@ -184,9 +190,9 @@ class Project:
         """Copy experiments (none named: all) to another repository, as `keepsake push` does.
 
         Args:
-            url: where it is; a relative one is relative to the project directory.
+            url: its URL. A relative one is relative to the project directory.
             ids: IDs of experiments, or their first digits.
-            thorough: also read what is there already, and mend what is damaged.
+            thorough: also read archives that the target has already, and repair damaged ones.
         """
         return self._copy(self, self._other(url), ids, thorough)
 
@@ -210,11 +216,11 @@ class Project:
         return copy_experiments(source.workplace.view, target.workplace.view, named, thorough=thorough)
 
     def doctor(self, *, thorough: bool = False, fix: bool = False) -> Diagnosis:
-        """Look for what is wrong in the repository, as `keepsake doctor` does.
+        """Find problems in the repository, as `keepsake doctor` does.
 
         Args:
-            thorough: also read every archive whole, and compare each file with its checksum.
-            fix: repair what can be repaired without losing anything.
+            thorough: also read every archive completely, and compare each file with its checksum.
+            fix: repair the problems that can be repaired without loss.
         """
         from keepsake.repository.doctor import diagnose
 
@@ -225,7 +231,7 @@ class Project:
 
 
 def undo_checkout(directory: str | os.PathLike[str] = ".") -> Undone:
-    """Take back the last checkout into a directory; return the names of the files concerned."""
+    """Take back the last checkout into a directory; return the names of the affected files."""
     from keepsake.restoring.undo import undo
 
     return undo(Path(directory))
@@ -248,18 +254,18 @@ def init(
         path: a file or directory, relative to the project directory; None: no files.
         params: hyperparameters: a dict, a dataclass or an argparse.Namespace.
         disable_heartbeat: never show it as running.
-        debug: say of each checkpoint that it is made, and print tracebacks of what goes wrong in checkpoint().
-        quiet: say nothing when all is well, not at its end either.
+        debug: print a line for each checkpoint, and tracebacks of errors in checkpoint().
+        quiet: print nothing unless there is a problem, not even at the end.
 
     Raises:
-        KeepsakeError: a run that cannot be recorded says so at its start, and leaves nothing behind.
+        KeepsakeError: the run cannot be recorded. It leaves nothing behind.
     """
     global _told_of_running
     running = ending.running()
     if running and not _told_of_running:
         _told_of_running = True
         warn(
-            f"Experiment {short_id(running[-1])} of this process was not stopped, and goes on beside the new one. "
+            f"Experiment {short_id(running[-1])} of this process was not stopped and continues beside the new one. "
             "Call its stop(), or begin each with `with keepsake.init(…) as experiment:`."
         )
     default_project.debug = debug

@@ -8,7 +8,7 @@ from keepsake.recording import records
 
 
 def check_path(thing: str, path: object) -> list[str]:
-    """Return what is wrong with the path of a thing ("experiment" or "checkpoint"), one text each."""
+    """Return the problems with the path of a thing ("experiment" or "checkpoint"), one text each."""
     problems = records.check_path(path)
     if isinstance(path, str) and not os.path.exists(path):
         problems.append(f"there is no file or directory {path!r}")

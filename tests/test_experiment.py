@@ -620,7 +620,7 @@ def test_lists_show_themselves_in_a_line(trained: Experiment) -> None:
 
 @pytest.mark.parametrize("given", [123, None, b"5ffb0f6", 1.5])
 def test_an_id_that_is_no_text_is_refused(given: Any) -> None:
-    with pytest.raises(exceptions.ValidationError, match="An ID must be a string"):
+    with pytest.raises(exceptions.ValidationError, match="Give a string"):
         keepsake.experiments.get(given)
 
 

@@ -84,7 +84,7 @@ SLIPS = {
     ),
     "a number as text": Slip(
         {"metrics": {"loss": "0.5"}, "primary_metric": MIN},
-        "of type str ('0.5'). Only a number can be best: record float() of it.",
+        "of type str ('0.5'). Only numbers can be compared. Record float() of it.",
         "",
         {"metrics": {"loss": "0.5"}, "primary_metric": PRIMARY},
     ),
@@ -257,7 +257,7 @@ class Script(NamedTuple):
 
 
 NEVER_STOPPED = (
-    "Experiment {id} of this process was not stopped, and goes on beside the new one. "
+    "Experiment {id} of this process was not stopped and continues beside the new one. "
     "Call its stop(), or begin each with `with keepsake.init(…) as experiment:`."
 )
 SCRIPTS = {

@@ -1,7 +1,6 @@
-"""The command line: the group of lazily imported commands, and errors → one message and an exit status.
+"""The command line: the group of lazily imported commands. An error becomes one message and an exit status.
 
-Exit status: 0 success, 1 failure, 2 wrong usage, 130 Ctrl-C. Primary output goes to stdout, everything said to the
-person to stderr.
+Exit status: 0 success, 1 failure, 2 wrong usage, 130 Ctrl-C. Primary output goes to stdout, and messages to stderr.
 """
 
 from __future__ import annotations
@@ -39,24 +38,24 @@ COMMANDS = {
     "checkout": Lazy("checkout", "Copy files from an experiment or checkpoint into the project directory"),
     "completion": Lazy("extra", "Print the script that completes commands and IDs with the Tab key"),
     "diff": Lazy("diff", "Compare two experiments or checkpoints"),
-    "doctor": Lazy("doctor", "Look for what is wrong in the repository, and repair it"),
+    "doctor": Lazy("doctor", "Find problems in the repository, and repair them"),
     "ls": Lazy("ls", "List experiments in this project", ("list",)),
     "ps": Lazy("ls", "List running experiments in this project", ("processes",)),
     "pull": Lazy("copying", "Copy experiments from another repository"),
     "push": Lazy("copying", "Copy experiments to another repository"),
     "rm": Lazy("rm", "Remove experiments or checkpoints", ("delete",)),
     "show": Lazy("show", "View information about an experiment or checkpoint"),
-    "sync": Lazy("sync", "Send to the repository what is only on this machine yet"),
+    "sync": Lazy("sync", "Send unsent runs on this machine to the repository"),
 }
 ALIASES = {alias: name for name, lazy in COMMANDS.items() for alias in lazy.aliases}
 
-_OF_OUTPUT = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG)  # errors of a file that stdout leads to
+_OF_OUTPUT = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG)  # errors of writing stdout to a file
 
 EXAMPLES = """
-keepsake ls                      what has been run here
-keepsake show 5ffb0f6            one experiment, or one checkpoint
-keepsake diff 5ffb0f6 a1b2c3d    what differs between two of them
-keepsake checkout 5ffb0f6        get its code and weights back
+keepsake ls                      list the experiments of this project
+keepsake show 5ffb0f6            show one experiment or checkpoint
+keepsake diff 5ffb0f6 a1b2c3d    compare two of them
+keepsake checkout 5ffb0f6        restore its code and weights
 
 Each command has examples: keepsake COMMAND --help
 To complete commands and IDs with the Tab key: keepsake completion --help
@@ -64,7 +63,7 @@ To complete commands and IDs with the Tab key: keepsake completion --help
 
 
 class LazyGroup(Command, click.Group):
-    """A group that knows its commands' names and one-line helps without importing them, and that handles all errors."""
+    """A group that knows the names and summaries of its commands without importing them, and handles all errors."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for name, lazy in COMMANDS.items() if not lazy.hidden]
@@ -92,24 +91,24 @@ class LazyGroup(Command, click.Group):
             formatter.write_dl([(name, COMMANDS[name].help) for name in self.list_commands(ctx)])
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **extra: Any) -> Any:
-        """Run, say what went wrong in one message, and exit with the status (see above)."""
+        """Run the command, report an error in one message, and exit with the status (see above)."""
         settings = extra.setdefault("obj", Settings())
         extra |= {"standalone_mode": False, "prog_name": "keepsake"}
         try:
             for stream in (sys.stdout, sys.stderr):
-                if hasattr(stream, "reconfigure"):  # a closed one is None
+                if hasattr(stream, "reconfigure"):  # a closed stream is None
                     stream.reconfigure(errors="backslashreplace")
             status = super().main(translate(sys.argv[1:] if args is None else args), **extra) or 0
             if sys.stdout is not None:
                 sys.stdout.flush()
-        except Exception as error:  # noqa: BLE001 - whatever it is, a person gets one message
+        except Exception as error:  # noqa: BLE001 - every error becomes one message
             status = report(error, settings.verbose)
             _drop_output()
         sys.exit(status)
 
 
 def translate(args: Sequence[str]) -> list[str]:
-    """What 0.4.2's (Go's) parser takes and click does not: `--json=true`, `--color=false`, `-R=URL`, `help COMMAND`."""
+    """Translate forms that only 0.4.2's parser accepts: `--json=true`, `--color=false`, `-R=URL`, `help COMMAND`."""
     result: list[str] = []
     for index, arg in enumerate(args):
         if arg == "--":
@@ -125,20 +124,20 @@ def translate(args: Sequence[str]) -> list[str]:
 
 
 def _drop_output() -> None:
-    """Let go of output that cannot be written: the interpreter's last flush would complain, and exit with 120."""
+    """Drop output that cannot be written. Otherwise the interpreter's last flush would fail, and exit with 120."""
     try:
         sys.stdout.flush()
-    except Exception:  # noqa: BLE001 - a full disk, a reader that has gone
+    except Exception:  # noqa: BLE001 - such as a full disk, or a reader that has gone
         with contextlib.suppress(Exception):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def report(error: Exception, verbose: bool) -> int:
-    """Say what went wrong on stderr; return the exit status."""
+    """Report an error on stderr; return the exit status."""
     if isinstance(error, click.Abort):
         return 130
     if isinstance(error, BrokenPipeError):
-        return 1  # who read our output has gone
+        return 1  # the reader of the output has gone
     if verbose:
         traceback.print_exception(error)
     if isinstance(error, click.ClickException):
@@ -149,9 +148,9 @@ def report(error: Exception, verbose: bool) -> int:
     if isinstance(error, KeepsakeError):
         console.error(str(error))
     elif isinstance(error, OSError) and error.filename is None and error.errno in _OF_OUTPUT:
-        console.error(f"The output cannot be written: {error.strerror}.")
+        console.error(f"The output cannot be written: {error.strerror}. Check the file or device that it goes to.")
     else:
-        hint = "" if verbose else "\n\nThis is unexpected: run the command again with -v to see where it happened."
+        hint = "" if verbose else "\n\nThis is unexpected. Run the command again with -v to see where it happened."
         console.error(f"{type(error).__name__}: {error}{hint}")
     return 1
 
@@ -169,19 +168,19 @@ def cli(ctx: click.Context) -> None:
 
 
 def _fill_closed_streams() -> None:
-    """Open the null device for each standard stream that is closed, or a repository's file gets its number."""
+    """Open the null device for each closed standard stream, because a repository's file could get its number."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
 
 
 def main() -> None:
     """The entry point of the `keepsake` command."""
     _fill_closed_streams()
-    gc.disable()  # listing makes objects by the hundred thousand, none of them garbage; collecting takes as long again
+    gc.disable()  # a listing makes hundreds of thousands of objects and no garbage; collection would double its time
     try:
         cli.main()
     finally:
-        gc.freeze()  # nor need the interpreter look for garbage when it ends, which takes 10 ms
+        gc.freeze()  # the last collection would take 10 ms when the interpreter exits

@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from keepsake.restoring.checkout import Plan
     from keepsake.restoring.undo import Undone
 
-NAMES_SHOWN = 5  # of the files that would be overwritten
+NAMES_SHOWN = 5  # names in a list of files
 
 EXAMPLES = """
-Get back the code and weights of an experiment's best checkpoint:
+Restore the code and weights of an experiment's best checkpoint:
 $ keepsake checkout 5ffb0f6
 
-Into a directory of its own, to look at them:
+Copy them into a separate directory:
 $ keepsake checkout 9f02c7d -o /tmp/best
 
-Only the weights:
+Copy only the weights:
 $ keepsake checkout 9f02c7d --path model.pth
 
 Take back the last checkout:
@@ -52,8 +52,8 @@ def checkout(
 ) -> None:
     """Copy files from an experiment or checkpoint into the project directory.
 
-    First the experiment's files, then the checkpoint's over them. An experiment's ID stands for its best checkpoint,
-    or its latest if there is no primary metric. What is overwritten is kept: see --undo.
+    The files of the experiment come first, and those of the checkpoint replace them. An experiment's ID stands for its
+    best checkpoint, or its latest if there is no primary metric. Overwritten files are kept for --undo.
     """
     settings: Settings = ctx.obj
     if (id is None) != undo:
@@ -80,7 +80,7 @@ def checkout(
         ctx.exit(1)
     console.say(f'Copied {f"the path {path}" if path else "all files"} to "{directory}"')
     if experiment.command:
-        console.say(f"If you want to run this experiment again, this is how it was run:\n\n  {experiment.command}\n")
+        console.say(f"To run this experiment again, use its command:\n\n  {experiment.command}\n")
 
 
 def _target(settings: Settings, output_directory: str | None) -> Path:
@@ -91,27 +91,27 @@ def _target(settings: Settings, output_directory: str | None) -> Path:
     place = find_place(absolute())
     if place is None:
         raise ConfigNotFound(
-            "There is no keepsake.yaml here or in any directory above, so it is not clear where the files belong. "
+            "There is no keepsake.yaml here or in any directory above, so the target directory is unknown. "
             "Name a directory with -o, for example: -o ."
         )
     return project_directory(place)
 
 
 def _ask(plan: Plan, directory: Path, output_directory: str | None) -> bool:
-    """Say in short what the checkout would do, and ask."""
+    """Summarise the effect of the checkout, and ask whether to continue."""
     undo = "keepsake checkout --undo" + (f" -o {shlex.quote(output_directory)}" if output_directory else "")
     console.warn(f'The directory "{directory}" is not empty.')
     modes = f" It would change the permissions of {_files([*plan.modes])}." if plan.modes else ""
     console.warn(
         f"This checkout would overwrite {_files(plan.changed)}; {len(plan.new)} new, {len(plan.same)} the same.{modes}"
-        + (f"\nWhat it overwrites is kept: `{undo}` puts it back." if plan.changed else "")
+        + (f"\nOverwritten files are kept. `{undo}` puts them back." if plan.changed else "")
     )
     click.echo()
     return confirm()
 
 
 def _done(undone: Undone) -> str:
-    """Say in short what an undo did."""
+    """Return a summary of an undo."""
     parts = [
         f"{verb} {_files(names)}"
         for verb, names in (

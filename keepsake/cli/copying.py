@@ -31,10 +31,10 @@ $ keepsake pull gs://our-bucket/vision 5ffb0f6
 """
 AGAIN = """
 
-What is there already is not copied again, so a copy that was interrupted goes on where it was. Every archive is checked
-on its way: a damaged one is named and does not replace anything. What was removed there stays removed, unless you name
-the experiment."""
-THOROUGH = "Also read what is there already, and mend what is damaged"
+Files that the target has already are not copied again, so an interrupted copy can be continued. Every archive is
+checked during the copy. A damaged archive is reported and does not replace anything. Experiments that were removed from
+the target stay removed, unless you name them."""
+THOROUGH = "Also read archives that the target has already, and repair damaged ones"
 
 
 @click.command("push", cls=Command, epilog=PUSH_EXAMPLES, help="Copy experiments to another repository." + AGAIN)
@@ -59,14 +59,14 @@ def pull(ctx: click.Context, /, url: str, ids: Sequence[str], thorough: bool) ->
 
 def _say(ctx: click.Context, copied: Copied) -> None:
     if copied.is_new:
-        console.say(f"There was no repository at {copied.target_url} yet. It is made now.")
+        console.say(f"Created the repository {copied.target_url}.")
     failed = [outcome for outcome in copied.outcomes if outcome.errors]
     for outcome in failed:
         for error in outcome.errors:
             console.error(f"Experiment {short_id(outcome.record['id'])} is not fully copied. {error}")
     if copied.left_out:
         left_out = counted(range(copied.left_out), "experiment")
-        console.say(f"Left out: {left_out} that somebody removed there. To copy one all the same, name its ID.")
+        console.say(f"Left out: {left_out} that somebody removed there. To copy one anyway, name its ID.")
     whole = counted(range(len(copied.outcomes) - len(failed)), "experiment")
     more = f" Not fully copied: {len(failed)}." if failed else ""
     console.say(f"Copied {whole} ({console.format_size(copied.sent)} of files were new).{more}")

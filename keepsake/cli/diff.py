@@ -21,7 +21,7 @@ from keepsake.util import console
 from keepsake.util.values import cut, escape_controls, full_text
 
 VALUE_WIDTH = 50  # characters of a value
-COLUMN_WIDTH = 24  # of names, and of the first values; two spaces follow
+COLUMN_WIDTH = 24  # of the columns of names and of first values; two spaces follow
 _NOT_SET = "(not set)"
 
 EXAMPLES = """
@@ -31,15 +31,15 @@ $ keepsake diff 5ffb0f6 a1b2c3d
 Compare two checkpoints:
 $ keepsake diff 9f02c7d 5d8f0b6
 
-What did I change since the experiment before this one?
+Compare an experiment with the one before it:
 $ keepsake diff a1b2c3d
 """
 
 Side = tuple[Experiment, "Checkpoint | None"]
 _PICKED = {
-    "best": "matches an experiment, picking the best checkpoint",
-    "latest": "is an experiment, picking the latest checkpoint",
-    "": "is an experiment without checkpoints, comparing it by itself",
+    "best": "is an experiment. Using its best checkpoint.",
+    "latest": "is an experiment. Using its latest checkpoint.",
+    "": "is an experiment without checkpoints. Comparing only the experiment.",
 }
 
 
@@ -67,10 +67,10 @@ def _before(project: Project, experiment: Experiment) -> tuple[Side, str]:
     previous = project.experiments.previous(experiment)
     if previous is None:
         raise DoesNotExist(
-            f"{short_id(experiment.id)} is the first experiment: there is none before it to compare it with.\n"
+            f"{short_id(experiment.id)} is the first experiment, so there is none before it to compare it with.\n"
             "Name two: keepsake diff ID ID"
         )
-    console.say(f"Comparing with {short_id(previous.id)}, the experiment before {short_id(experiment.id)}")
+    console.say(f"Comparing with {short_id(previous.id)}, the experiment before {short_id(experiment.id)}.")
     return (previous, None), short_id(previous.id)
 
 
@@ -98,7 +98,10 @@ def _rows(comparison: Comparison) -> list[tuple[str, ...]]:
 def _group(
     title: str, differences: Differences, ids: Sequence[str] = (), nothing: bool = True
 ) -> list[tuple[str, ...]]:
-    """A title, the IDs if any, a row per name whose values differ (`nothing`: say if there is none), an empty row."""
+    """Return a title, any IDs, a row for each name whose values differ, and an empty row.
+
+    `nothing`: add a row that says so if no values differ.
+    """
     pairs = {name: _texts(*pair) for name, pair in differences.items()}
     rows = [(f"{escape_controls(name)}:", *texts) for name, texts in pairs.items() if texts is not None]
     head = [("ID:", *ids)] if ids else []
@@ -107,12 +110,12 @@ def _group(
 
 
 def _texts(left: Any, right: Any) -> tuple[str, str] | None:
-    """How two values are shown; None for times that are the same to the second."""
+    """Return the texts of two values; None for times that are the same to the second."""
     texts = [_text(value) for value in (left, right)]
     if texts[0] == texts[1]:
         if isinstance(left, datetime):
             return None
-        texts = [full_text([value])[1:-1] for value in (left, right)]  # a string that reads like the other's number
+        texts = [full_text([value])[1:-1] for value in (left, right)]  # quotes tell a string from a number
     return cut(texts[0], VALUE_WIDTH), cut(texts[1], VALUE_WIDTH)
 
 

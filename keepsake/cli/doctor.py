@@ -12,28 +12,28 @@ from keepsake.util import console
 from keepsake.util.values import escape_controls
 
 EXAMPLES = """
-See whether all is well (exit status 1 if not):
+Check for problems (exit status 1 if there are any):
 $ keepsake doctor
 
-Also read every archive whole, and compare every file with its checksum:
+Also read every archive completely, and compare every file with its checksum:
 $ keepsake doctor --thorough
 
-Repair what can be repaired without losing anything:
+Repair the problems that can be repaired without loss:
 $ keepsake doctor --fix
 """
 
 
 @click.command("doctor", cls=Command, epilog=EXAMPLES)
-@click.option("--thorough", is_flag=True, help="Also read every archive whole, which may take long")
-@click.option("--fix", is_flag=True, help="Repair what can be. Files are moved aside at most, never deleted")
+@click.option("--thorough", is_flag=True, help="Also read every archive completely. This can take long")
+@click.option("--fix", is_flag=True, help="Repair what can be repaired. Archives are moved aside, never deleted")
 @click.option("--json", "as_json", is_flag=True, help="Print output in JSON format")
 @click.pass_context
 def doctor(ctx: click.Context, /, thorough: bool, fix: bool, as_json: bool) -> None:
-    """Look for what is wrong in the repository, and repair it.
+    """Find problems in the repository, and repair them.
 
-    Unreadable records, archives that are missing, damaged or without a record, heartbeats without a run, what crashes
-    left behind, missing permissions. What is younger than an hour may still be in the making, and is left alone.
-    Without --fix, nothing is changed.
+    Problems are unreadable records, archives that are missing, damaged or without a record, heartbeats without a run,
+    remains of crashes, and missing permissions. Objects younger than an hour are ignored, because a run may still be
+    writing them. Without --fix, nothing is changed.
     """
     project = open_project(ctx.obj)
     diagnosis = project.doctor(thorough=thorough, fix=fix)

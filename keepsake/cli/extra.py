@@ -1,4 +1,4 @@
-"""`keepsake completion`, and `keepsake analytics`, which only old scripts call."""
+"""`keepsake completion`, and `keepsake analytics` for old scripts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ fish:
 def completion(shell: str) -> None:
     """Print the script that completes commands and IDs with the Tab key.
 
-    Completed are commands, options, IDs of experiments and checkpoints, and sort keys.
+    It completes commands, options, IDs of experiments and checkpoints, and sort keys.
     """
     from keepsake.cli import cli
 
@@ -38,4 +38,4 @@ def completion(shell: str) -> None:
 @click.argument("state", metavar="[on|off]", required=False)
 def analytics(state: str | None) -> None:
     """Does nothing: Keepsake has no analytics."""
-    console.say("Keepsake has no analytics: there is nothing to switch on or off.")
+    console.say("Keepsake has no analytics, so there is nothing to switch on or off.")

@@ -37,10 +37,10 @@ user, host, command or status (running, stopped, lost). Operators: = != < <= > >
 Also available as: keepsake list
 """
 PS_EXAMPLES = """
-What is running now:
+List the running experiments:
 $ keepsake ps
 
-What is running and does well so far, the latest first:
+List those that do well so far, latest first:
 $ keepsake ps --filter "val_loss < 0.2" --sort created-desc
 
 Also available as: keepsake processes
@@ -68,8 +68,9 @@ def _list(
     settings: Settings, filters: list[Filter], *, everything: bool, sort: str, as_json: bool, quiet: bool
 ) -> None:
     if quiet and (as_json or everything):
-        raise click.UsageError(f"Cannot use the --quiet flag in combination with {'--json' if as_json else '--all'}")
-    order = None if sort in ("", "created") else parse_sort(sort)  # they are in this order already
+        other = "--json" if as_json else "--all"
+        raise click.UsageError(f"Cannot use the --quiet flag in combination with {other}. Leave out one of them.")
+    order = None if sort in ("", "created") else parse_sort(sort)  # summaries are already in this order
     summaries = open_project(settings).workplace.view.summaries([each.matches for each in filters])
     if order:
         summaries = order.apply(summaries)
@@ -99,7 +100,7 @@ def _json(summary: Summary) -> dict[str, Any]:
 
 
 def _rows(summaries: list[Summary], everything: bool) -> list[Sequence[str]]:
-    """The header, and a row per experiment, whose cells of several lines end in an empty one."""
+    """Return the header and a row per experiment. Cells of several lines end in an empty one."""
     scalars = [_scalars(summary.params) for summary in summaries]
     params = _param_labels(scalars, everything)
     metrics = _metric_labels(summaries, everything)
@@ -120,7 +121,7 @@ def _rows(summaries: list[Summary], everything: bool) -> list[Sequence[str]]:
 
 
 def _started(summaries: list[Summary]) -> list[str]:
-    """How long ago each started; of most that is the date, with which their keys begin."""
+    """Return how long ago each experiment started. For most that is a date, and their keys begin with it."""
     recent = time_key(time_text(time.time() - OLD_SECONDS))
     return [each.created_key[:10] if each.created_key < recent else ago(each.created) for each in summaries]
 
@@ -137,18 +138,18 @@ def _checkpoint_cell(checkpoint: Mapping[str, Any] | None, metrics: Mapping[str,
 
 
 def _scalars(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Objects have no place in a listing."""
+    """Return the params without lists and dicts, which are too large for a listing."""
     return {name: value for name, value in params.items() if not isinstance(value, (dict, list))}
 
 
 def _param_labels(scalars: list[dict[str, Any]], everything: bool) -> dict[str, str]:
-    """The params to show: those that differ among the experiments that have them, or all."""
+    """Return the params to show: those that differ among the experiments that have them, or all."""
     names = differing_names(scalars)
     return labels(name for name, differs in names.items() if differs or everything)
 
 
 def _metric_labels(summaries: list[Summary], everything: bool) -> dict[str, str]:
-    """The metrics to show: the primary ones of the experiments' best, else latest, checkpoints, or all."""
+    """Return the metrics to show: the primary metrics of the best (or else latest) checkpoints, or all."""
     names: set[str] = set()
     for summary in summaries:
         checkpoint = summary.best or summary.latest

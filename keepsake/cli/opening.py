@@ -1,4 +1,4 @@
-"""Opening the project that the options name, asking before harm is done, and completing IDs with the Tab key."""
+"""Opening the project that the options name, asking for confirmation, and completing IDs with the Tab key."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from keepsake.util import console
 
 @dataclass
 class Settings:
-    """What the global options say; one per run, click's `obj`."""
+    """The values of the global options. There is one instance per run, click's `obj`."""
 
     repository: str | None = None
     project_directory: str | None = None
@@ -30,7 +30,7 @@ class Settings:
 
 
 def open_project(settings: Settings) -> Project:
-    """The project of `-R` and `-D`, else of the nearest keepsake.yaml; says in a line if something waits to be sent."""
+    """Return the project of `-R` and `-D`, or else of the nearest keepsake.yaml. Report experiments that wait."""
     project = Project(repository=settings.repository, directory=settings.project_directory)
     waiting = project.pending(of_others=False)
     if waiting:
@@ -39,7 +39,7 @@ def open_project(settings: Settings) -> Project:
 
 
 def pick(experiment: Experiment) -> tuple[Checkpoint | None, str]:
-    """The checkpoint that stands for an experiment, and whether it is its "best", its "latest" or there is none: ""."""
+    """Return the checkpoint that stands for an experiment, and its kind: "best", "latest", or "" without any."""
     if (best := experiment.best()) is not None:
         return best, "best"
     latest = experiment.latest()
@@ -47,16 +47,16 @@ def pick(experiment: Experiment) -> tuple[Checkpoint | None, str]:
 
 
 def confirm() -> bool:
-    """Ask on stdout whether to continue; the answer comes from stdin: no by default, asked again if unclear.
+    """Ask on stdout whether to continue, and read the answer from stdin.
 
-    A stdin that is closed is an error.
+    The default is no. An unclear answer is asked again. A closed stdin is an error.
     """
     while True:
         click.echo("Do you want to continue? (y/N) ", nl=False)
         line = sys.stdin.readline() if sys.stdin is not None else ""
         if not line:
             click.echo()
-            raise KeepsakeError("stdin is closed. If you're running in a script, you need to pass the '-f' option.")
+            raise KeepsakeError("stdin is closed, so you cannot be asked. In a script, pass the '-f' option.")
         answer = line.strip().lower()
         if answer in ("y", "yes"):
             return True
@@ -67,16 +67,16 @@ def confirm() -> bool:
 
 
 def _summaries_quietly(ctx: click.Context) -> list[Summary]:
-    """All experiments, or none if anything goes wrong: what is said now would garble the line being typed."""
+    """Return all experiments, or none after any error. A message would garble the line that the user is typing."""
     with contextlib.suppress(Exception), contextlib.redirect_stderr(io.StringIO()):
         return open_project(ctx.ensure_object(Settings)).workplace.view.summaries()
     return []
 
 
 def complete_ids(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Experiments, the newest first, and their best and latest checkpoints, with what tells them apart.
+    """Return experiments, newest first, and their best and latest checkpoints, each with a description.
 
-    Short IDs, except where two share theirs.
+    IDs are short unless two of them begin alike.
     """
     found: dict[str, str] = {}
     for summary in reversed(_summaries_quietly(ctx)):
@@ -94,7 +94,7 @@ def complete_ids(ctx: click.Context, param: click.Parameter, incomplete: str) ->
 
 
 def complete_sort_keys(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The names every experiment has, then those of metrics and params."""
+    """Return the names that every experiment has, then those of metrics and params."""
     names = {"created": "", "step": "of the latest checkpoint", "user": "", "host": "", "command": "", "status": ""}
     for summary in _summaries_quietly(ctx):
         names |= dict.fromkeys(summary.best_metrics, "metric") | dict.fromkeys(summary.params, "param")

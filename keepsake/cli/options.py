@@ -1,4 +1,4 @@
-"""What commands share: options, which cannot diverge so, and the form of their help."""
+"""The options that commands share, and the form of their help."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
 def _store(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-    """Keep a value that was given, before or after the subcommand; one that was not leaves the other alone."""
+    """Keep a value that was given before or after the subcommand. A missing option does not reset it."""
     if value:
         setattr(ctx.ensure_object(Settings), str(param.name), value)
 
@@ -46,11 +46,11 @@ GLOBAL_OPTIONS = [
     _option("-v --verbose", _store, "Verbose output", is_flag=True, is_eager=True),
     _option("--version", _version, "Show the version and exit.", is_flag=True, is_eager=True),
 ]
-REPOSITORY = _option("-R --repository", _store, "Repository URL. Default: that of keepsake.yaml", metavar="URL")
+REPOSITORY = _option("-R --repository", _store, "Repository URL. Default: the one in keepsake.yaml", metavar="URL")
 
 
 class Command(click.Command):
-    """A command with the shared options after its own, whose help ends in examples that stay as they are."""
+    """A command with the shared options after its own. Its help ends with examples that are not wrapped."""
 
     shared: Sequence[click.Option] = [REPOSITORY, *GLOBAL_OPTIONS]
 
@@ -70,14 +70,16 @@ class PlainCommand(Command):
 
 def listing_options(function: F) -> F:
     """The options of `ls` and `ps`."""
-    text = 'Only what matches "NAME OPERATOR VALUE". Can be given several times: all must match'
-    key = "Sort key, with '-desc' at its end for descending order. Default: created"
+    text = 'Only experiments that match "NAME OPERATOR VALUE". If given several times, all must match'
+    key = "Sort key. End it with '-desc' for descending order. Default: created"
     for option in (
         click.option("-q", "--quiet", is_flag=True, help="Only print experiment IDs"),
         click.option("--json", "as_json", is_flag=True, help="Print output in JSON format"),
         click.option("-s", "--sort", metavar="KEY", default="created", help=key, shell_complete=complete_sort_keys),
         click.option("-f", "--filter", "filters", metavar="TEXT", multiple=True, help=text),
-        click.option("--all", "everything", is_flag=True, help="All params and metrics. Default: only what differs"),
+        click.option(
+            "--all", "everything", is_flag=True, help="All params and metrics. Default: only those that differ"
+        ),
     ):
         function = option(function)
     return function

@@ -1,4 +1,4 @@
-"""Values, times and rows → text. Nothing here knows where experiments come from."""
+"""Values, times and rows as text."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from keepsake.util.values import escape_controls, short_text
 
 LS_WIDTH = 20  # characters of a value in `ls`
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
-OLD_SECONDS = 73 * _HOUR  # from then on, a date is said
+OLD_SECONDS = 73 * _HOUR  # an older time is shown as a date
 _EPOCH = datetime(1970, 1, 1)
 
 
 def write(text: str, newline: bool = True) -> None:
-    """Print `text` on stdout; colours are taken out where they are not wanted."""
+    """Print `text` on stdout, without its colours if they are not enabled."""
     click.echo(text, nl=newline, color=console.color_enabled(sys.stdout))
 
 
 def write_json(value: object) -> None:
-    """Print `value` as indented JSON. It has characters as they are in UTF-8, and their escapes in other encodings."""
+    """Print `value` as indented JSON. Characters are escaped unless stdout is in UTF-8."""
     text = json.dumps(value, indent=2, ensure_ascii=not _is_utf8(sys.stdout))
-    click.echo(re.sub(r"[\x7f-\x9f]", lambda match: f"\\u{ord(match[0]):04x}", text))  # U+009B drives a terminal
+    click.echo(re.sub(r"[\x7f-\x9f]", lambda match: f"\\u{ord(match[0]):04x}", text))  # U+009B controls a terminal
 
 
 def _is_utf8(stream: TextIO | None) -> bool:
@@ -54,21 +54,21 @@ def short_id(id: str) -> str:
 
 
 def counted(things: Sequence[Any], word: str) -> str:
-    """`1 file`, `2 files`."""
+    """Return a count with its noun: `1 file`, `2 files`."""
     return f"{len(things)} {word}{'' if len(things) == 1 else 's'}"
 
 
 def when(moment: datetime) -> str:
-    """A naive local time as RFC 1123 with the zone's abbreviation, or its offset where it has none."""
+    """Return a naive local time as RFC 1123 with the zone's abbreviation, or else its offset."""
     try:
         local = moment.astimezone()
-    except (OverflowError, ValueError):  # in the first or the last days that there are
+    except (OverflowError, ValueError):  # the first or the last days of the calendar
         return moment.isoformat(" ")
     return local.strftime("%a, %d %b %Y %H:%M:%S ") + (local.strftime("%Z") or local.strftime("%z"))
 
 
 def ago(created: float) -> str:
-    """How long ago a Unix time was, in words with the steps of 0.4.2; if it is old, the date in UTC."""
+    """Return how long ago a Unix time was, in the words of 0.4.2; for an old time, the date in UTC."""
     seconds = time.time() - created
     distance = abs(seconds)
     if distance >= OLD_SECONDS:
@@ -93,19 +93,19 @@ def ago(created: float) -> str:
 
 
 def value_lines(values: Mapping[str, Any], labels: Mapping[str, str]) -> list[str]:
-    """`label=value` for each name in `labels` that is among `values`, the values in short."""
+    """Return `label=value`, with short values, for each name in `labels` that is among `values`."""
     return [f"{label}={short_text(values[name], LS_WIDTH)}" for name, label in labels.items() if name in values]
 
 
 def labels(names: Iterable[str]) -> dict[str, str]:
-    """Names in order, and what to print for them."""
+    """Return the names in order, each with its printable form."""
     return {name: escape_controls(name) for name in sorted(names)}
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows in aligned columns, two spaces apart, without trailing spaces; a cell may have several lines.
+    """Return rows in aligned columns, two spaces apart, without trailing spaces. A cell may have several lines.
 
-    A row of one cell is a line by itself, such as a title, and may be styled.
+    A row of one cell, such as a title, is a line by itself and may be styled.
     """
     lines = [line for row in rows for line in zip_longest(*(cell.split("\n") for cell in row), fillvalue="")]
     columns = zip(*(line for line in lines if len(line) > 1), strict=True)

@@ -35,8 +35,8 @@ Target = tuple[Experiment, "Checkpoint | None"]
 def rm(ctx: click.Context, /, ids: Sequence[str], force: bool) -> None:
     """Remove experiments or checkpoints.
 
-    To remove experiments or checkpoints, pass any number of IDs, or their first characters. An experiment goes with
-    all its checkpoints and files. Of a checkpoint, the files go and the metrics stay.
+    To remove experiments or checkpoints, pass any number of IDs, or their first characters. An experiment is removed
+    with all its checkpoints and files. For a checkpoint, only the files are removed, and its metrics stay.
     """
     project = open_project(ctx.obj)
     targets = _without_repeats([project.target(id) for id in ids])
@@ -55,7 +55,7 @@ def rm(ctx: click.Context, /, ids: Sequence[str], force: bool) -> None:
 
 
 def _without_repeats(targets: list[Target]) -> list[Target]:
-    """Each target once, and no checkpoint of an experiment that goes as a whole."""
+    """Return each target once, without checkpoints of experiments that are removed anyway."""
     whole = {experiment.id for experiment, checkpoint in targets if checkpoint is None}
     unique = {(checkpoint or experiment).id: (experiment, checkpoint) for experiment, checkpoint in targets}
     return [target for target in unique.values() if target[1] is None or target[0].id not in whole]

@@ -14,7 +14,7 @@ from keepsake.experiment import Experiment
 from keepsake.util.values import escape_controls, full_text, short_text
 
 METRIC_WIDTH = 10  # characters of a value in the table of checkpoints
-MAX_PACKAGES = 5  # more are only shown on request
+MAX_PACKAGES = 5  # with more, only the well-known ones are shown by default
 WELL_KNOWN = (
     " accelerate catboost cntk datasets diffusers flax jax jaxlib keras lightgbm lightning mxnet numpy onnx optax"
     " pandas polars pytorch-lightning pytorch_lightning scikit-learn scikit_learn scipy sklearn tensorflow tokenizers"
@@ -22,14 +22,14 @@ WELL_KNOWN = (
 )
 
 EXAMPLES = """
-Everything about an experiment, and its checkpoints
+Show an experiment and its checkpoints
 (the first characters of an ID are enough):
 $ keepsake show 5ffb0f6
 
-One checkpoint, with all Python packages:
+Show one checkpoint, with all Python packages:
 $ keepsake show 9f02c7d --all
 
-The record as it is stored:
+Show the record as it is stored:
 $ keepsake show 5ffb0f6 --json
 """
 
@@ -97,7 +97,7 @@ def _details(experiment: Experiment, everything: bool) -> list[Group]:
 
 
 def _most_telling(packages: dict[str, str]) -> dict[str, str]:
-    """The well-known among many packages, else the first few."""
+    """Return the well-known among many packages, or else the first few."""
     if len(packages) <= MAX_PACKAGES:
         return packages
     known = {name: version for name, version in packages.items() if f" {name.lower()} " in WELL_KNOWN}
@@ -117,7 +117,7 @@ def _texts(values: dict[str, Any] | None) -> dict[str, str]:
 
 
 def _sheet(heading: str, groups: list[Group]) -> str:
-    """A heading, then groups of `label: value` rows below their titles, all aligned alike, each after an empty line."""
+    """Return a heading, then groups of aligned `label: value` rows with titles, each after an empty line."""
     width = max(len(text) for title, rows, _ in groups for text in (title, *(f"{label}:" for label in rows)))
     parts = [click.style(escape_controls(heading), bold=True, underline=True)]
     for title, rows, note in groups:

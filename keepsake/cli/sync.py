@@ -11,31 +11,31 @@ from keepsake.project import Project
 from keepsake.util import console
 
 EXAMPLES = """
-Send what was recorded without a network, or left by a crash:
+Send runs that were recorded offline, or that a crash interrupted:
 $ keepsake sync
 
-Only see what that is:
+Only list them:
 $ keepsake sync --dry-run
 
-Send it to the repository that is at the URL now, though it is another one than before:
+Send them to the repository that is now at the URL, even if it is another one than before:
 $ keepsake sync --force
 """
 
 
 @click.command("sync", cls=Command, epilog=EXAMPLES)
-@click.option("-n", "--dry-run", is_flag=True, help="Only tell what is waiting")
+@click.option("-n", "--dry-run", is_flag=True, help="Only list what is waiting")
 @click.option(
     "-f",
     "--force",
     is_flag=True,
-    help="Send also what was begun in another repository at the same URL, or is gone from the repository",
+    help="Also send runs that began in another repository at the same URL, or that are gone from the repository",
 )
 @click.pass_context
 def sync(ctx: click.Context, /, dry_run: bool, force: bool) -> None:
-    """Send to the repository what is only on this machine yet.
+    """Send unsent runs on this machine to the repository.
 
-    The next run in the project does the same in the background. Recorded on purpose like this is what runs with
-    KEEPSAKE_OFFLINE=1.
+    The next run in the project does the same in the background. Runs with KEEPSAKE_OFFLINE=1 wait on this machine until
+    then.
     """
     project = Project(repository=ctx.obj.repository, directory=ctx.obj.project_directory)
     waiting = project.pending()
@@ -59,11 +59,11 @@ def sync(ctx: click.Context, /, dry_run: bool, force: bool) -> None:
 
 
 def _say_unnamed(project: Project) -> None:
-    """Say what crashes left of checkpoint() calls that never returned: only a person can give that up."""
+    """Report files of checkpoint() calls that a crash interrupted. Only the user can decide to delete them."""
     unnamed = project.workplace.unnamed_files()
     if unnamed:
         size = console.format_size(sum(path.stat().st_size for path in unnamed if path.exists()))
         console.say(
-            f"Kept aside: {counted(unnamed, 'file')} ({size}) of checkpoints that were being made when their run was "
-            f"killed, such as {unnamed[0]}. If you do not miss them, delete them."
+            f"Kept aside: {counted(unnamed, 'file')} ({size}) of checkpoints that were unfinished when their run was "
+            f"killed, such as {unnamed[0]}. If you do not need them, delete them."
         )

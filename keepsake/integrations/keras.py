@@ -16,20 +16,20 @@ try:
     from keras.callbacks import Callback
 except ModuleNotFoundError as error:
     if str(error.name).partition(".")[0] != "keras":
-        raise  # what Keras itself needs
-    raise MissingExtra("keepsake.keras_callback needs Keras. Install it: pip install keras") from error
+        raise  # a package that Keras needs is missing
+    raise MissingExtra("keepsake.keras_callback needs Keras. Install it with:\n    pip install keras") from error
 
 
 class KeepsakeCallback(Callback):  # type: ignore[misc]
     """Begins an experiment when training begins, and records a checkpoint with the model after each epoch.
 
     Args:
-        filepath: the file that the model is saved in, relative to the project directory, which is the working
-            directory; None: metrics only. `.keras` is Keras's own format; with `save_weights_only`, `.weights.h5`.
-            `.h5` and `.hdf5` still work. As for Keras's ModelCheckpoint, it may hold `{epoch:02d}` and metrics.
+        filepath: the file for the model, relative to the project directory, which must be the working directory;
+            None: metrics only. `.keras` is Keras's own format; with `save_weights_only`, `.weights.h5`. `.h5` and
+            `.hdf5` still work. As in Keras's ModelCheckpoint, it may contain `{epoch:02d}` and metrics.
         params: hyperparameters to record.
         primary_metric: one of Keras's metrics and its goal, such as `("val_loss", "minimize")`.
-        save_freq: "epoch", or after how many batches.
+        save_freq: "epoch", or the number of batches between checkpoints.
         save_weights_only: save the weights without the rest of the model.
 
     A checkpoint whose epoch or batch has no validation is recorded without the primary metric.
@@ -38,7 +38,7 @@ class KeepsakeCallback(Callback):  # type: ignore[misc]
         experiment: the Experiment, once training has begun; the next `fit()` ends it. In a notebook, call
             `experiment.stop()` at the end.
 
-    Raises ValidationError for a `filepath` or `save_freq` that Keras cannot save by.
+    Raises ValidationError for a `filepath` or `save_freq` that Keras cannot use.
     """
 
     def __init__(
@@ -62,10 +62,12 @@ class KeepsakeCallback(Callback):  # type: ignore[misc]
 
     def _check(self) -> None:
         if self.save_freq != "epoch" and not (isinstance(self.save_freq, int) and self.save_freq > 0):
-            raise ValidationError(f"save_freq must be 'epoch' or a number of batches, not {self.save_freq!r}")
+            raise ValidationError(f"The save_freq {self.save_freq!r} is invalid. Use 'epoch' or a number of batches.")
         endings = (".weights.h5", ".h5", ".hdf5") if self.save_weights_only else (".keras", ".h5", ".hdf5")
         if self.filepath is not None and not self.filepath.endswith(endings):
-            raise ValidationError(f"filepath must end in {endings[0]} (or in .h5 or .hdf5), not {self.filepath!r}")
+            raise ValidationError(
+                f"The filepath {self.filepath!r} has the wrong ending. Use {endings[0]}, .h5 or .hdf5."
+            )
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Begin an experiment, and save the project directory. An earlier training's experiment ends."""
@@ -76,7 +78,7 @@ class KeepsakeCallback(Callback):  # type: ignore[misc]
         self.experiment = init(path=".", params=self._hyperparameters)
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Keep the number of the epoch, for the file's name."""
+        """Keep the number of the epoch, for the name of the file."""
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -91,7 +93,7 @@ class KeepsakeCallback(Callback):  # type: ignore[misc]
             self._checkpoint(logs, step=epoch)
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Say so if no checkpoint had the primary metric: its name is probably misspelt."""
+        """Warn if no checkpoint had the primary metric, because its name is probably misspelt."""
         if self._metric_names and self.primary_metric and self.primary_metric[0] not in self._metric_names:
             warn(
                 f"No checkpoint has the primary metric {self.primary_metric[0]!r}. "
@@ -109,7 +111,7 @@ class KeepsakeCallback(Callback):  # type: ignore[misc]
         primary = self.primary_metric
         if primary and primary[0] not in metrics:
             primary = None
-        # A line for each checkpoint would break Keras's progress bar
+        # A line for each checkpoint would break Keras's progress bar.
         self.experiment.checkpoint(path=path, step=step, metrics=metrics, primary_metric=primary, quiet=True)
 
     def _save(self, path: str) -> None:
@@ -119,12 +121,12 @@ class KeepsakeCallback(Callback):  # type: ignore[misc]
         elif path.endswith(".weights.h5"):
             self.model.save_weights(path)
         else:
-            # Keras 3 writes no other file of weights alone; load_weights() reads them from this one, too
+            # Keras 3 writes weights alone only as .weights.h5. load_weights() can read them from this file, too.
             self.model.save(path, include_optimizer=False)
 
 
 class _Names(dict[str, Any]):
-    """What a file's name may hold; a metric that this epoch does not have is `nan`."""
+    """The values for a file's name. A metric that this epoch does not have is `nan`."""
 
     def __missing__(self, name: str) -> float:
         return math.nan

@@ -1,6 +1,6 @@
 """A Lightning callback that records a run: `Trainer(callbacks=[KeepsakeCallback(params=…)])`.
 
-For Lightning 2, by either of its names: `lightning` and `pytorch_lightning`.
+It works with Lightning 2 under both of its names, `lightning` and `pytorch_lightning`.
 """
 
 from __future__ import annotations
@@ -18,39 +18,39 @@ from keepsake.util.console import warn
 
 
 def _bases() -> tuple[type, ...]:
-    """Return the classes that the trainers of the installed packages take for a callback: they are not the same."""
+    """Return the callback classes of the installed packages. Each package's trainer accepts only its own."""
     found = []
     for name in ("lightning.pytorch", "pytorch_lightning"):
         try:
             found.append(importlib.import_module(name).Callback)
         except ModuleNotFoundError as error:
             if str(error.name).partition(".")[0] not in ("lightning", "pytorch_lightning"):
-                raise  # what Lightning itself needs
+                raise  # a package that Lightning needs is missing
     if not found:
-        raise MissingExtra("keepsake.pl_callback needs Lightning. Install it: pip install lightning")
+        raise MissingExtra("keepsake.pl_callback needs Lightning. Install it with:\n    pip install lightning")
     return tuple(found)
 
 
 class KeepsakeCallback(*_bases()):  # type: ignore[misc]
     """Begins an experiment when training begins, and records a checkpoint with the model every few epochs.
 
-    Its metrics are those that the model logs, and `global_step`; its step is the epoch, from 0. A validation in the
-    middle of an epoch (`val_check_interval`) makes a checkpoint of its own. An epoch without validation makes one
-    without the metrics of the validation, and without the primary metric if it is among them.
+    The metrics are those that the model logs, and `global_step`; the step is the epoch, from 0. A validation in the
+    middle of an epoch (`val_check_interval`) makes a checkpoint of its own. The checkpoint of an epoch without
+    validation lacks the validation's metrics, and the primary metric if it is among them.
 
     Args:
-        filepath: the file that the model is saved in, relative to the project directory, which is the working
-            directory; None: metrics only.
+        filepath: the file for the model, relative to the project directory, which must be the working directory;
+            None: metrics only.
         params: hyperparameters to record.
         primary_metric: one of the metrics and its goal, such as `("val_loss", "minimize")`.
-        period: after how many epochs.
+        period: the number of epochs between checkpoints.
         save_weights_only: save the weights without the state of the training.
 
     Attributes:
-        experiment: the Experiment, once training has begun, in the first process of it (`trainer.is_global_zero`);
-            None in others. The next `fit()` ends it. In a notebook, call `experiment.stop()` at the end.
+        experiment: the Experiment, once training has begun, in its first process (`trainer.is_global_zero`); None in
+            the others. The next `fit()` ends it. In a notebook, call `experiment.stop()` at the end.
 
-    Raises ValidationError for a `period` that is no positive number.
+    Raises ValidationError if `period` is not a positive integer.
     """
 
     def __init__(
@@ -64,17 +64,17 @@ class KeepsakeCallback(*_bases()):  # type: ignore[misc]
         super().__init__()
         given: object = period
         if not isinstance(given, int) or given < 1:
-            raise ValidationError(f"period must be a number of epochs, 1 or more, not {given!r}")
+            raise ValidationError(f"The period {given!r} is invalid. Give a number of epochs, 1 or more.")
         self.filepath = None if filepath is None else os.fspath(filepath)
         self.params = params
         self.primary_metric = primary_metric
         self.period = period
         self.save_weights_only = save_weights_only
         self.experiment: Experiment | None = None
-        self._saved_epoch: int | None = None  # whose checkpoint is to be recorded
+        self._saved_epoch: int | None = None  # the epoch with a saved model and no checkpoint yet
         self._before_validation: dict[str, Any] = {}
         self._of_validation: set[str] = set()  # the metrics that a validation logs
-        self._is_validated = False  # since the last checkpoint
+        self._is_validated = False  # whether a validation has run since the last checkpoint
         self._metric_names: set[str] = set()
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
@@ -89,11 +89,11 @@ class KeepsakeCallback(*_bases()):  # type: ignore[misc]
             self.experiment = init(path=".", params=self.params)
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
-        """Keep the metrics as they are, to see which ones the validation logs."""
+        """Keep the current metrics, to see which ones the validation logs."""
         self._before_validation = dict(trainer.callback_metrics)
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        """Record a checkpoint if the epoch goes on: at its end, there is another one anyway."""
+        """Record a checkpoint in the middle of an epoch. The end of the epoch has its own."""
         before, self._before_validation = self._before_validation, {}
         metrics = trainer.callback_metrics
         self._of_validation |= {name for name in metrics if name not in before or before[name] is not metrics[name]}
@@ -103,19 +103,19 @@ class KeepsakeCallback(*_bases()):  # type: ignore[misc]
             self._record(trainer, trainer.current_epoch)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Save the model: here, a training that is resumed from the file goes on with the next epoch."""
+        """Save the model. A training that is resumed from the file then continues with the next epoch."""
         if self._is_due(trainer):
             self._save(trainer)
             self._saved_epoch = trainer.current_epoch
 
-    # What the model itself logs at the end of an epoch comes after the callbacks' turn; so its metrics are taken now
+    # The model logs metrics at the end of an epoch after the callbacks have run, so they are recorded in the next hook.
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        """Record the checkpoint of the epoch before."""
+        """Record the checkpoint of the previous epoch."""
         self._record_epoch(trainer)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Record the checkpoint of the last epoch; say so if no checkpoint had the primary metric."""
+        """Record the checkpoint of the last epoch. Warn if no checkpoint had the primary metric."""
         self._record_epoch(trainer)
         if self._metric_names and self.primary_metric and self.primary_metric[0] not in self._metric_names:
             warn(
@@ -124,7 +124,7 @@ class KeepsakeCallback(*_bases()):  # type: ignore[misc]
             )
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Record the checkpoint of the last epoch that was finished, and why the run ends: Lightning hides a Ctrl-C."""
+        """Record the last finished epoch, and the exception that ends the run, because Lightning hides a Ctrl-C."""
         self._record_epoch(trainer)
         if self.experiment is not None:
             ending.blame(self.experiment.id, exception)
@@ -144,7 +144,7 @@ class KeepsakeCallback(*_bases()):  # type: ignore[misc]
     def _record(self, trainer: Any, epoch: int) -> None:
         if self.experiment is None:
             return
-        # Lightning goes on showing what an earlier validation logged: as this checkpoint's it would be false
+        # Lightning still shows the metrics of an earlier validation. They would be wrong for this checkpoint.
         stale = set() if self._is_validated else self._of_validation
         logged = {name: value for name, value in trainer.callback_metrics.items() if name not in stale}
         metrics = {"global_step": trainer.global_step, **logged}
@@ -153,5 +153,5 @@ class KeepsakeCallback(*_bases()):  # type: ignore[misc]
         primary = self.primary_metric
         if primary and primary[0] not in metrics:
             primary = None
-        # A line for each checkpoint would break Lightning's progress bar
+        # A line for each checkpoint would break Lightning's progress bar.
         self.experiment.checkpoint(path=self.filepath, step=epoch, metrics=metrics, primary_metric=primary, quiet=True)

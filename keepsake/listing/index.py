@@ -21,8 +21,8 @@ from keepsake.metadata import (
     CHECKPOINT_FIELDS,
     Record,
     best_checkpoint,
+    ends_heartbeats,
     latest_checkpoint,
-    leaves_word,
     parse_experiment,
     time_key,
     time_seconds,
@@ -148,7 +148,7 @@ class Summary:
         """ "running", "stopped", or "lost": went out without a goodbye, which 0.4.2 never says."""
         if self._fresh:
             return "running"
-        return "lost" if self._fresh is False and leaves_word(self._rest["keepsake_version"] or "") else "stopped"
+        return "lost" if self._fresh is False and ends_heartbeats(self._rest["keepsake_version"] or "") else "stopped"
 
     @property
     def running(self) -> bool:

@@ -1,1 +1,1 @@
-"""A run from init() to its end: what is saved on this machine at once, and how it gets into the repository."""
+"""A run from init() to its end: saving on this machine at once, and sending to the repository in the background."""

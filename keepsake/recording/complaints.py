@@ -1,4 +1,4 @@
-"""What a script passes and cannot be recorded: said once per cause, not once per epoch, and summed up at the end."""
+"""Arguments that cannot be recorded. Each cause is reported once, not once per epoch, and summed up at the end."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from keepsake.util.console import warn
 from keepsake.util.ids import short_id
 
 WHOLE = "whole checkpoints"
-_PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|\d+")  # what differs from epoch to epoch, such as a file's name
+_PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|\d+")  # texts that differ from epoch to epoch, such as a file's name
 
 
 class Problem(NamedTuple):
-    """Something that is wrong with a checkpoint.
+    """A problem with a checkpoint.
 
     Attributes:
         what: what is left out of it, such as "metric 'loss'"; "" if nothing is.
@@ -50,7 +50,7 @@ class Complaints:
             warn(problem.why)
 
     def summary(self) -> str:
-        """Return what was left out and how often, such as "metric 'loss' (3 times)"; "" if nothing was."""
+        """Return the parts that were left out, and how often: "metric 'loss' (3 times)"; "" if none were."""
         counts = sorted(self._left_out.items(), key=lambda item: -item[1])
         often = {1: "once", 2: "twice"}
         return ", ".join(f"{what} ({often.get(count, f'{count} times')})" for what, count in counts)

@@ -27,42 +27,41 @@ if TYPE_CHECKING:
     from keepsake.spool.entry import Entry
 
 _RECOVERY_SECONDS = 10.0
-_GRACE_SECONDS = 300.0  # a program that ends so soon after another handler heard SIGTERM was ended by that
+_GRACE_SECONDS = 300.0  # a program that ends this soon after a SIGTERM was ended by it
 
 _running: dict[str, Run] = {}
-_reasons: dict[str, str] = {}  # why a run ends, if that is known before the program's end
+_reasons: dict[str, str] = {}  # why a run ends, if known before the program's end
 _recoveries: dict[Path, Recovery] = {}  # by spool
 _installed = False
-_signalled = float("-inf")  # when another handler heard SIGTERM last, and called ours
+_signalled = float("-inf")  # when another handler of SIGTERM last called ours
 
 
 def is_strict() -> bool:
-    """Whether failures are to raise (KEEPSAKE_STRICT=1), as tests and pipelines want it."""
+    """Whether failures raise errors (KEEPSAKE_STRICT=1), for tests and pipelines."""
     return os.environ.get("KEEPSAKE_STRICT", "") not in ("", "0")
 
 
 def is_offline() -> bool:
-    """Whether to record on this machine only (KEEPSAKE_OFFLINE=1), until `keepsake sync`."""
+    """Whether to record only on this machine until `keepsake sync` (KEEPSAKE_OFFLINE=1)."""
     return os.environ.get("KEEPSAKE_OFFLINE", "") not in ("", "0")
 
 
 def begin(run: Run) -> None:
-    """Take note of a run, to end it with the program."""
+    """Register a run, to end it with the program."""
     _running[run.entry.id] = run
     watch()
 
 
 def running() -> list[str]:
-    """Return the IDs of the experiments that this process has begun and not ended."""
+    """Return the IDs of the experiments that this process has begun and not yet ended."""
     return list(_running)
 
 
 def watch() -> None:
-    """See to it that the end of the program saves what waits."""
+    """Make sure that the end of the program saves everything that waits."""
     global _installed
-    signals.listen(
-        _end_by_signal, _save_for_other_handler
-    )  # each time: the first may have come from a thread, which cannot
+    # Each call tries again, because a thread other than the main one cannot install a handler.
+    signals.listen(_end_by_signal, _save_for_other_handler)
     if _installed:
         return
     _installed = True
@@ -72,26 +71,26 @@ def watch() -> None:
     if processes is not None and processes.parent_process() is not None:
         from multiprocessing.util import Finalize
 
-        Finalize(None, _at_child_exit, exitpriority=0)  # forked ones end without what is registered with atexit
+        Finalize(None, _at_child_exit, exitpriority=0)  # forked children skip the handlers of atexit
         is_ours = signals.is_handled(signal.SIGTERM)
         if is_ours and processes.current_process().daemon and sys.platform != "win32":
             signals.hear_in_pool()
 
 
 def recover_in_background(entry: Entry, open_repository: Callable[[str], Repository]) -> None:
-    """Finish what others than `entry` left in its spool; the end of the program waits for that, but not for long."""
+    """Finish the other entries of this spool. The end of the program waits for that, but not long."""
     root = entry.directory.parent
     with suppress(OSError):
         if not any(valid_id(name) and name != entry.id for name in os.listdir(root)):
             return
     recovery = _recoveries.get(root)
     if recovery is None or not recovery.is_under_way:
-        with suppress(RuntimeError):  # no thread can be started: the next run recovers
+        with suppress(RuntimeError):  # no thread can be started, so the next run recovers
             _recoveries[root] = Recovery(root, entry.repository, open_repository)
 
 
 def blame(experiment_id: str, error: BaseException) -> None:
-    """Take note that `error` ends a run: a trainer caught it, so that the end of the program may not show it."""
+    """Record that `error` ends a run. A trainer may have caught it, and the end of the program would not show it."""
     name = type(error).__name__
     reason = "terminated" if name == "SIGTERMException" else f"exception: {name}"  # as Lightning calls it
     if isinstance(error, SystemExit):
@@ -100,9 +99,9 @@ def blame(experiment_id: str, error: BaseException) -> None:
 
 
 def end(run: Run, reason: str) -> KeepsakeError | None:
-    """Save what waits of a run, and return what hindered that; end it, if this process began it.
+    """Save the unsent parts of a run, and return any error. End the run if this process began it.
 
-    Its record says how it ended, and its heartbeat goes. An interrupted one does not wait long.
+    Its record gets its end, and its heartbeat is removed. An interrupted run does not wait long.
     """
     entry, error = run.entry, None
     reason = _reasons.get(entry.id, reason)
@@ -122,17 +121,17 @@ def _say_goodbye(run: Run, reason: str) -> None:
     run.ending = {"ended": time_text(), "end_reason": reason}
     try:
         entry.append({"experiment": run.ending})
-    except Exception as error:  # noqa: BLE001 - such as a full disk: what waits is saved all the same
+    except Exception as error:  # noqa: BLE001 - such as a full disk; the other parts are saved anyway
         warn(str(error) or type(error).__name__)
     if not is_offline():
         saver().notify(entry, run.repository)
     saver().leave(entry.id)
-    _running.pop(entry.id, None)  # not before: a signal's handler may come between, and say it then
+    _running.pop(entry.id, None)  # last, so a signal's handler that interrupts this ends the run again
     _reasons.pop(entry.id, None)
 
 
 def _close(entry: Entry) -> bool:
-    """Remove an entry in which nothing waits, and return whether that is so; if it fails, the next recovery does it."""
+    """Remove an entry if nothing waits in it; return whether that was so. After an error, the next recovery does it."""
     with suppress(OSError, KeepsakeError):
         if entry.close():
             return True
@@ -141,7 +140,7 @@ def _close(entry: Entry) -> bool:
 
 
 def _end_all(reason: str, seconds: float | None) -> bool:
-    """End all runs and save what waits, in all within `seconds` if given; return whether all is saved."""
+    """End all runs and save their unsent parts, within `seconds` if given; return whether all is saved."""
     deadline = None if seconds is None else time.monotonic() + seconds
     runs = list(_running.values())
     for run in runs:
@@ -159,18 +158,18 @@ def _end_all(reason: str, seconds: float | None) -> bool:
 
 
 def _at_exit() -> None:
-    """End the runs with the program; in strict mode, what is not saved makes its exit status 1 if that was 0."""
+    """End the runs with the program. In strict mode, unsaved parts turn the exit status 0 into 1."""
     reason = _reason()
     saved = _end_with_program(reason)
     if not saved and is_strict() and reason in ("finished", "terminated", "exit"):
         exit_status.force(1)
     if reason == "interrupted":
         with suppress(KeyboardInterrupt):
-            exec("raise KeyboardInterrupt")  # noqa: S102 - so CPython ends by SIGINT; what was imported made it forget
+            exec("raise KeyboardInterrupt")  # noqa: S102 - makes CPython end by SIGINT even after our imports
 
 
 def _at_child_exit() -> None:
-    """Do the same for a child of multiprocessing, whose exit status an exception does change."""
+    """Do the same for a child of multiprocessing. Here an exception changes the exit status."""
     reason = _reason()
     if not _end_with_program(reason) and is_strict() and reason == "finished":
         raise SystemExit(1)
@@ -182,7 +181,7 @@ def _reason() -> str:
 
 
 def _end_with_program(reason: str) -> bool:
-    """End all runs and return whether all is saved; nothing is raised."""
+    """End all runs and return whether all is saved. No error is raised."""
     atexit.unregister(_at_exit)  # a forked child may have inherited one
     is_interrupted = "interrupted" in (reason, *_reasons.values())
     try:
@@ -191,8 +190,11 @@ def _end_with_program(reason: str) -> bool:
         left = saver().finish_all(seconds=0)
         say_pending(left)
         return not left
-    except Exception as error:  # noqa: BLE001 - such as one of the spool's disk
-        warn(f"Not all may be saved: {error}. What waits is safe; `keepsake sync`, or the next run here, goes on.")
+    except Exception as error:  # noqa: BLE001 - such as an error of the spool's disk
+        reason = str(error).rstrip(".")
+        warn(
+            f"Perhaps not everything is saved: {reason}. The rest is safe. `keepsake sync`, or the next run, sends it."
+        )
         return False
 
 
@@ -201,7 +203,7 @@ def _end_by_signal() -> None:
 
 
 def _save_for_other_handler() -> None:
-    """Save what waits: nobody knows whether the program goes on, as it does when a job is queued again, or how long."""
+    """Save all unsent parts, because nobody knows whether the program goes on, for example to be queued again."""
     global _signalled
     _signalled = time.monotonic()
     saver().finish_all(seconds=HURRY_SECONDS)

@@ -1,4 +1,4 @@
-"""Who runs what and where, for the record of an experiment."""
+"""The user, the command and the machine, for the record of an experiment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _warned = False
 
 
 def user_name() -> str:
-    """Return the login name; "" if the system knows none, as in some containers."""
+    """Return the login name; "" if the system has none, as in some containers."""
     try:
         return getpass.getuser()
     except (ImportError, KeyError, OSError):
@@ -35,17 +35,17 @@ def host_name() -> str:
 
 
 def command() -> str:
-    """Return `sys.argv` as one would type it, with what looks like a secret replaced by `***`; a notebook's name."""
+    """Return `sys.argv` as one would type it, with likely secrets replaced by `***`; in a notebook, its file name."""
     notebook = _notebook()
     arguments = [notebook] if notebook else secrets.hide_in_command(getattr(sys, "argv", []))
-    # A file name need not be text that can be stored
+    # A file name need not be valid text.
     return shlex.join(arguments).encode("utf-8", "backslashreplace").decode()
 
 
 def _notebook() -> str:
-    """Return the file of the notebook that runs, from the working directory; "" if none does, or that is not known.
+    """Return the path of the running notebook, from the working directory; "" if there is none, or it is unknown.
 
-    VS Code and Jupyter's server tell a kernel the name. In a kernel, `sys.argv` is the launcher's.
+    VS Code and Jupyter's server tell a kernel the name. In a kernel, `sys.argv` belongs to the launcher.
     """
     if "ipykernel" not in sys.modules:
         return ""
@@ -72,16 +72,16 @@ def warn_of_secret_files(names: Iterable[str]) -> None:
     if found:
         _warned = True
         shown = ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
-        warn(f"Saved among the files: {shown}. If that holds secrets, name it in .keepsakeignore.")
+        warn(f"Saved among the files: {shown}. If these hold secrets, name them in .keepsakeignore.")
 
 
 def without_secrets(params: dict[str, Any]) -> dict[str, Any]:
-    """Return params, as they are stored, with what looks like a secret replaced by `***`, and say so in a line."""
+    """Return params, as they are stored, with likely secrets replaced by `***`, and warn about them."""
     shown, names = secrets.hide_in_params(params)
     if names:
         listed = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
         warn(
             f"These params look like secrets and are recorded as ***: {listed}. "
-            "To record the value of one that is none, give it another name."
+            "If one is not a secret, give it another name."
         )
     return shown

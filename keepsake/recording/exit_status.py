@@ -1,8 +1,8 @@
-"""How the interpreter comes to its end, as far as Python shows it, and how a handler still changes the exit status.
+"""Why the interpreter ends, as far as Python shows it, and how a handler can still change the exit status.
 
-CPython shows no exit status to handlers of atexit. An uncaught exception leaves a trace (`sys.last_type`), whatever
-`sys.excepthook` is; SystemExit leaves none. So calls of `sys.exit`, `exit` and `quit` are noted, and the outermost
-frame tells whether the exception really got out. The status of a bare `raise SystemExit(…)` remains unknown.
+CPython does not show the exit status to handlers of atexit. An uncaught exception leaves a trace (`sys.last_type`),
+even with another `sys.excepthook`; SystemExit leaves none. So calls of `sys.exit`, `exit` and `quit` are recorded, and
+the outermost frame shows whether the exception really got out. The status of a bare `raise SystemExit(…)` is unknown.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _UNKNOWN = object()
 
 _watched = False
 _outermost: FrameType | None = None  # of the main thread
-_code: object = _UNKNOWN  # what sys.exit() was called with last
+_code: object = _UNKNOWN  # the argument of the last sys.exit()
 
 
 def watch() -> None:
-    """Take note of calls of `sys.exit` and its like from now on."""
+    """Record calls of `sys.exit` and its like from now on."""
     global _watched, _outermost
     _outermost = _bottom(sys._current_frames().get(threading.main_thread().ident or 0))
     if not _watched:
@@ -41,7 +41,7 @@ def _noting(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def noting(*arguments: Any, **options: Any) -> Any:
         global _code
-        if threading.current_thread() is threading.main_thread():  # elsewhere it ends only the thread
+        if threading.current_thread() is threading.main_thread():  # in other threads it ends only the thread
             codes = [value for value in (*arguments, *options.values()) if type(value).__name__ != "Quitter"]
             _code = codes[0] if codes else None
         return function(*arguments, **options)
@@ -56,10 +56,10 @@ def _bottom(frame: FrameType | None) -> FrameType | None:
 
 
 def reason() -> str:
-    """Return what brings the program to its end: "finished", "interrupted", "exception: …" or "exit …".
+    """Return why the program ends: "finished", "interrupted", "exception: …" or "exit …".
 
-    An interactive program outlives its exceptions. To be asked once: what is known is let go of, as it keeps the
-    program's objects alive.
+    An interactive program survives its exceptions. Call this once, because it drops the outermost frame, which keeps
+    the program's objects alive.
     """
     global _outermost
     frame, _outermost = _outermost, None
@@ -83,7 +83,7 @@ def describe(code: object) -> str:
 
 
 def _has_left(frame: FrameType | None) -> bool:
-    """Whether an exception has got out of that frame, the outermost; without a trace, only SystemExit does."""
+    """Whether an exception has left that frame, the outermost. Without a trace, that is a SystemExit."""
     if frame is None or _bottom(sys._getframe()) is frame:  # it still runs
         return False
     from opcode import opname
@@ -93,10 +93,10 @@ def _has_left(frame: FrameType | None) -> bool:
 
 
 def force(status: int) -> None:
-    """Let the program end with that exit status, after all that is still to come: handlers, and files being flushed.
+    """Make the program end with that exit status, after the remaining handlers and the flushing of files.
 
-    Nothing changes the status of an interpreter that is ending. So it ends when it takes its last module apart, `sys`,
-    into which an object is put for that; its class refers to nothing that would keep the program's objects alive.
+    Nothing changes the status of an interpreter that is ending. So an object in `sys`, the last module to be cleared,
+    ends the process when it is deleted. Its class refers to nothing that would keep the program's objects alive.
     """
     ending = type("ExitStatus", (), {"__del__": staticmethod(partial(os._exit, status))})
     sys.keepsake_exit_status = ending()  # type: ignore[attr-defined]

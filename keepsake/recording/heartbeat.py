@@ -1,4 +1,4 @@
-"""The heartbeat: it says every few seconds that an experiment is running, until the goodbye takes it away."""
+"""The heartbeat: it shows every few seconds that an experiment is running, and is removed at the end."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ BEAT_SECONDS = 5.0
 class Pulse:
     """The heartbeat of one experiment of this process.
 
-    One thread calls `turn`, so a late beat is always over before the goodbye.
+    Only one thread calls `turn`, so no late beat can follow the removal.
 
     Arguments:
-        visible: whether the repository shows the heartbeat; if not, only those who share the spool see it.
+        visible: whether the repository shows the heartbeat. If not, it is only visible in the spool.
     """
 
     def __init__(self, entry: Entry, repository: Repository, *, visible: bool) -> None:
@@ -27,11 +27,11 @@ class Pulse:
         self.is_leaving = False
 
     def leave(self) -> None:
-        """Beat no more: the next turn says goodbye."""
+        """Stop beating. The next turn removes the heartbeat."""
         self.is_leaving = True
 
     def turn(self) -> bool:
-        """Beat, or say goodbye; return whether there are more turns to come."""
+        """Beat, or remove the heartbeat; return whether more turns follow."""
         if not self.is_leaving:
             try:
                 self._entry.touch()

@@ -1,4 +1,4 @@
-"""An experiment of this process that is being saved: what is due for it, and what hinders it."""
+"""An experiment of this process that is being saved: its due steps and its errors."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from keepsake.repository.repository import Repository
     from keepsake.spool.entry import Entry
 
-HURRY_SECONDS = 2.0  # all that Ctrl-C and SIGTERM wait
+HURRY_SECONDS = 2.0  # how long Ctrl-C and SIGTERM wait
 _EXIT_SECONDS = 20.0
 
 Step = Literal["publish", "upload", "sync", "heartbeat"]
 STEPS: tuple[Step, ...] = get_args(Step)
 _SAVING: frozenset[Step] = frozenset({"publish", "upload"})
 
-# Waiting for some seconds does not mend these
+# Errors that do not pass within seconds.
 _FINAL = (
     *(RepositoryConfigurationError, IncompatibleRepositoryVersion, CorruptedRepositorySpec, CorruptedArchive),
     *(OtherRepository, MissingRecord),
@@ -46,24 +46,24 @@ class Job:
         self.due: dict[Step, float] = {}  # monotonic time
         self.active: set[Step] = set()
         self.failures: dict[Step, int] = {}  # how often a step has failed in a row
-        self.errors: dict[Step, KeepsakeError] = {}  # why a step failed last
+        self.errors: dict[Step, KeepsakeError] = {}  # the last error of a step
         self.resting = 0.0  # no publishing before this time
-        self.waiting = 0  # how many wait for it
-        self.late = False  # something new came while somebody waited
-        self.given_up = False  # it was waited for in vain
-        self.offline = False  # only made safe against a power cut
-        self.others = False  # what other processes left is saved too, at the end
+        self.waiting = 0  # the number of callers that wait for it
+        self.late = False  # whether something new came during a wait
+        self.given_up = False  # whether a wait for it was in vain
+        self.offline = False  # whether it is only made safe against a power cut
+        self.others = False  # whether journals of other processes are saved too, as at the end
         self.pulse: Pulse | None = None
-        self.moved = self.furthest = 0  # bytes that this attempt to upload has sent, and the best of those before
+        self.moved = self.furthest = 0  # bytes sent by this attempt to upload, and by the best of the earlier ones
         self.tasks: list[Callable[[], None]] = []
 
     def begin(self, step: Step) -> None:
-        """Take note that a step is being done."""
+        """Mark a step as being done."""
         del self.due[step]
         self.active.add(step)
 
     def forget(self) -> None:
-        """Drop all that is to be done: the experiment was deleted."""
+        """Drop all steps, because the experiment was deleted."""
         for things in (self.due, self.failures, self.errors, self.tasks):
             things.clear()
 
@@ -74,12 +74,12 @@ class Job:
         return steps.isdisjoint(_SAVING) and not (is_leaving and "heartbeat" in steps)
 
     def is_saved(self) -> bool:
-        """Whether all that was recorded is in the repository, as far as this process knows."""
+        """Whether everything recorded is in the repository, as far as this process knows."""
         return not (self.due.keys() | self.active | self.errors.keys()) & _SAVING
 
     @property
     def error(self) -> KeepsakeError | None:
-        """What hinders saving now."""
+        """The error that hinders saving now; None if there is none."""
         return next(iter(self.errors.values()), None)
 
 
@@ -93,7 +93,7 @@ def exit_seconds() -> float:
 
 
 def is_final(error: BaseException) -> bool:
-    """Whether waiting for some seconds cannot help."""
+    """Whether an error will not pass within seconds."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, _FINAL):

@@ -1,11 +1,12 @@
-"""Bringing what the spool holds into the repository.
+"""Moving the content of the spool into the repository.
 
-Saving in the background, draining at the end, recovering after a crash, offline work and `keepsake sync` are all
-`publish` (records) and `upload` (archives). Anyone may do them, twice or at once: same keys, same bytes, merged by ID.
+Saving in the background, draining at the end, recovery after a crash, offline work and `keepsake sync` all use
+`publish` (records) and `upload` (archives). Any process may call them, repeatedly or at once: keys and bytes are the
+same, and records are merged by ID.
 
-What is in the spool is let go only when the repository that the experiment was begun in is seen to hold it, or when a
-person removed the experiment there. A record that is missing, another repository at the same URL, or none at all prove
-nothing: then an error says so, and everything stays where it is.
+An item leaves the spool only if the repository in which its experiment began is known to hold it, or if somebody
+removed the experiment there. A missing record, another repository at the same URL, or no repository at all prove
+nothing. An error then says so, and everything stays in the spool.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
 
 
 def publish(entry: Entry, repository: Repository, *, others: bool = False) -> None:
-    """Merge what the journals say into the experiment's record; `others`: also those of other processes.
+    """Merge the journals into the experiment's record; with `others`, also those of other processes.
 
-    Raises DoesNotExist if a person removed the experiment, and KeepsakeErrors for what hinders it now.
+    Raises DoesNotExist if somebody removed the experiment, and other KeepsakeErrors if it cannot be saved now.
     """
     taken = entry.take(others=others)
     changes = taken.changes
@@ -42,22 +43,20 @@ def publish(entry: Entry, repository: Repository, *, others: bool = False) -> No
     elif changes:
         _merge(entry, repository, changes)
     if "ended" in changes.fields:
-        repository.heartbeats.end(entry.id)  # of a run whose process could not do so
+        repository.heartbeats.end(entry.id)  # the run's own process may not have done so
     taken.drop()
 
 
 def _create(entry: Entry, repository: Repository, changes: Changes) -> None:
-    if entry.identity is None:  # a repository that was used from here before is not made up for by a new one
+    if entry.identity is None:  # if a repository was used from here before, no new one is created in its place
         entry.identity = repository.ensure(known_identity(entry.directory.parent, entry.repository))
     else:
         repository.expect(entry.identity)
-    if (
-        entry.id in repository.removals.ids()
-    ):  # it had been published, and its process was killed before it wrote that down
-        raise DoesNotExist(f"There is no experiment {entry.id} in {repository.url}: it was removed.")
+    if entry.id in repository.removals.ids():  # its process was killed after it had published it
+        raise DoesNotExist(f"There is no experiment {entry.id} in {repository.url}. It was removed.")
     repository.merge(entry.record, changes, create=True)
     repository.forget(entry.id)
-    repository.merge(entry.record, changes, create=False, identity=entry.identity)  # read back: that is the proof
+    repository.merge(entry.record, changes, create=False, identity=entry.identity)  # reads it back, as proof
     entry.in_repository = True
     entry.write_record()
 
@@ -83,14 +82,14 @@ def upload(
     *,
     check: bool = False,
 ) -> list[Path]:
-    """Store the archives of all frozen files that the experiment's record names; return those that nobody names.
+    """Store the archives of all frozen files that the experiment's record names; return those that nothing names.
 
     Args:
-        moved: told of numbers of bytes as they go.
-        check: see first that the files are as they were frozen, which a power cut can prevent.
+        moved: called with numbers of bytes.
+        check: first check that the files are as they were frozen, because a power cut may have damaged them.
 
-    One archive that cannot be stored does not hold up the others. Its files stay where they are, and its error is
-    raised at the end.
+    An archive that cannot be stored does not hold up the others. Its files stay in the spool, and its error is raised
+    at the end.
     """
     failed: KeepsakeError | None = None
     tried: set[Path] = set()
@@ -98,29 +97,29 @@ def upload(
         named, unnamed = _sorted(entry, repository)
         if named.keys() <= tried:
             break
-        # Another process may store a file meanwhile, or give it another name: then it is found again
+        # Another process may store a file meanwhile, or rename it. The next turn finds it again.
         for pack, path in named.items():
             tried.add(pack)
             try:
-                if path:  # without a path, its files were removed
+                if path:  # an empty path means that its files were removed
                     _store(pack, entry, repository, workers, moved, check)
                 pack.unlink(missing_ok=True)
             except FileNotFoundError:
                 continue
             except (CorruptedArchive, WriteError) as error:
                 failed = failed or error
-                repository.expect(entry.identity)  # if all of it is away, there is no need to try the rest
+                repository.expect(entry.identity)  # if the whole repository is gone, the rest need not be tried
     if failed is not None:
         raise failed
     return unnamed
 
 
 def _sorted(entry: Entry, repository: Repository) -> tuple[dict[Path, str], list[Path]]:
-    """Return the frozen files that the experiment's record names, with their paths, and those that nobody names.
+    """Return the frozen files that the experiment's record names, with their paths, and those that nothing names.
 
-    What an interrupted checkpoint() of this process left is removed.
+    Files of interrupted checkpoint() calls of this process are removed.
     """
-    # In this order: files are frozen before their line is written, which is then in a journal or in the record
+    # The order matters: files are frozen before their line is written, and the line is then in a journal or the record.
     abandoned, packs = set(entry.abandoned), entry.packs()
     if not packs:
         return {}, []
@@ -159,39 +158,39 @@ def _store(
     try:
         if check:
             verify(pack)
-        repository.expect(entry.identity)  # nothing goes to a place that has not just been seen to be the repository
+        repository.expect(entry.identity)  # checked right before each archive, because a disk can be unmounted
         if not (is_archive(pack) and repository.adopt_archive(entry.id, archive_id, pack)):
             with open_archive(pack, workers) as archive:
                 repository.put_archive(entry.id, archive_id, cast(BinaryIO, CountingReader(archive, moved)))
     except CorruptedArchive as error:
         raise CorruptedArchive(
-            f"{error} It stays where it is, and all else is saved. Delete that file to give it up."
+            f"{error} It stays in the spool, and everything else is saved. Delete that file to give it up."
         ) from error
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not pack.exists():
             raise
-        raise WriteError(f"Cannot read {pack}: {error.strerror or error}. It stays where it is.") from error
+        raise WriteError(f"Cannot read {pack}: {error.strerror or error}. It stays in the spool.") from error
 
 
 def finish(entry: Entry, repository: Repository, moved: Callable[[int], None] | None = None) -> None:
-    """Bring all that an entry holds into the repository, and remove it if nothing waits in it any more."""
+    """Move everything in an entry into the repository, and remove the entry if it is empty then."""
     try:
         publish(entry, repository, others=True)
         unnamed = upload(entry, repository, moved=moved, check=True)
     except DoesNotExist:
-        warn(f"Experiment {short_id(entry.id)} was removed from {repository.url}. What waited of it is dropped.")
+        warn(f"Experiment {short_id(entry.id)} was removed from {repository.url}. Its unsent parts are dropped.")
         entry.discard()
         return
     for pack in unnamed:
         entry.set_aside(pack)
-    if not entry.is_fresh():  # otherwise its process would only have to begin it again
+    if not entry.is_fresh():  # the process of a fresh entry would have to begin it again
         entry.close()
 
 
 def try_to_finish(
     entry: Entry, open_repository: Callable[[str], Repository], moved: Callable[[int], None] | None = None
 ) -> KeepsakeError | None:
-    """Finish an entry and return None, or what went wrong."""
+    """Finish an entry; return None, or the error."""
     try:
         finish(entry, open_repository(entry.repository), moved)
     except Exception as error:  # noqa: BLE001 - one entry must not keep the next from being finished
@@ -200,7 +199,7 @@ def try_to_finish(
 
 
 def as_ours(error: BaseException, entry: Entry) -> KeepsakeError:
-    """Return the error of this package that says why an entry could not be saved."""
+    """Return the error of this package for any error in saving an entry."""
     if isinstance(error, KeepsakeError):
         return error
     ours = KeepsakeError(f"Unexpected {type(error).__name__}: {error}.")

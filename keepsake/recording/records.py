@@ -1,4 +1,4 @@
-"""The records of new experiments and checkpoints, made of what a script passes and checked."""
+"""The records of new experiments and checkpoints, made from a script's arguments and checked."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from keepsake.util.foreign import text_of
 from keepsake.util.values import decode, encode, encode_mapping, mapping_of, text_of_key
 from keepsake.version import __version__
 
-MAX_STEP = 2**63 - 1  # Keepsake 0.4.2 reads no record with a larger one
+MAX_STEP = 2**63 - 1  # Keepsake 0.4.2 cannot read a record with a larger one
 _GOALS = {
     **dict.fromkeys(("min", "minimum", "minimise", "minimize"), "minimize"),
     **dict.fromkeys(("max", "maximum", "maximise", "maximize"), "maximize"),
 }
 _ARGUMENTS = ("path", "step", "metrics", "primary_metric", "quiet")
-_LIKENESS = 0.85  # `metric` is like `metrics`, `path_norm` is not like `path`
+_LIKENESS = 0.85  # `metric` is close to `metrics`, `path_norm` is not close to `path`
 
 
 def experiment_record(path: object, params: object, url: str) -> Record:
@@ -45,7 +45,7 @@ def experiment_record(path: object, params: object, url: str) -> Record:
 def checkpoint_record(
     path: object, step: object, metrics: object, primary_metric: object, more_metrics: dict[str, Any]
 ) -> tuple[Record, list[Problem]]:
-    """Return the record of a checkpoint that is made now, with all that can be recorded, and what is wrong.
+    """Return the record of a checkpoint that is made now, with everything that can be recorded, and the problems.
 
     Its step is None if no valid one is given.
     """
@@ -78,13 +78,13 @@ def _metrics(metrics: object, more: dict[str, Any], problems: list[Problem]) -> 
                 )
         given = {**more, **given}
     if not any(map(callable, given.values())):
-        with suppress(ValidationError):  # as it nearly always is
+        with suppress(ValidationError):  # this nearly always succeeds
             return encode_mapping(given, "metrics")
     return _valid_metrics(given, problems)
 
 
 def _valid_metrics(given: Mapping[Any, Any], problems: list[Problem]) -> dict[str, Any]:
-    """Encode each metric by itself, and leave out what cannot be recorded."""
+    """Encode each metric by itself, and leave out those that cannot be recorded."""
     values: dict[str, Any] = {}
     for key, value in given.items():
         name = text_of_key(key)
@@ -103,7 +103,7 @@ def _valid_metrics(given: Mapping[Any, Any], problems: list[Problem]) -> dict[st
 
 @lru_cache(maxsize=256)
 def _meant(name: str) -> str | None:
-    """Return the argument of checkpoint() that a keyword is probably meant to be; None if it is a metric."""
+    """Return the argument of checkpoint() that a keyword probably misspells; None if it is a metric."""
     from difflib import get_close_matches
 
     return next(iter(get_close_matches(name.lower(), _ARGUMENTS, n=1, cutoff=_LIKENESS)), None)
@@ -117,7 +117,7 @@ def _step(step: object, problems: list[Problem]) -> int | None:
     value: Any = step
     if step is not None and type(step) is not int:
         with suppress(ValidationError):
-            value = encode(step, "step")  # of NumPy or a framework, perhaps
+            value = encode(step, "step")  # it may come from NumPy or a framework
         if isinstance(value, float) and value.is_integer():
             value = int(value)
     wrong = check_step(value)
@@ -139,7 +139,7 @@ def _path(path: object, problems: list[Problem]) -> str:
 
 
 def _primary(given: object, metrics: dict[str, Any], names: set[str], problems: list[Problem]) -> dict[str, Any] | None:
-    """Return the primary metric as it is recorded; `names` are those of all metrics, recorded or not."""
+    """Return the primary metric as it is recorded. `names` are the names of all metrics, recorded or not."""
     if given is None:
         return None
     if isinstance(given, dict) and given.keys() == {"name", "goal"}:
@@ -152,7 +152,7 @@ def _primary(given: object, metrics: dict[str, Any], names: set[str], problems: 
     primary = {"name": name, "goal": _GOALS.get(goal.lower(), goal) if isinstance(goal, str) else goal}
     wrong = check_primary_metric(primary, metrics)
     if wrong:
-        if name in metrics or name not in names:  # else it is said of the metric already
+        if name in metrics or name not in names:  # otherwise the problem of the metric itself says it
             problems.append(Problem("a primary metric", wrong[0]))
         return None
     value = decode(metrics[name])
@@ -163,7 +163,7 @@ def _primary(given: object, metrics: dict[str, Any], names: set[str], problems: 
 
 
 def text_path(path: object) -> str:
-    """Return a path that a script gives as text, "" for None. Raises ValidationError."""
+    """Return a script's path as text, "" for None. Raises ValidationError."""
     if path is None:
         return ""
     problems = check_path(os.fspath(path) if isinstance(path, os.PathLike) else path)
@@ -173,7 +173,7 @@ def text_path(path: object) -> str:
 
 
 def check_path(path: object) -> list[str]:
-    """Return what is wrong with the path of an experiment or checkpoint."""
+    """Return the problems with the path of an experiment or checkpoint."""
     if path is None:
         return []
     if not isinstance(path, str):
@@ -186,7 +186,7 @@ def check_path(path: object) -> list[str]:
 
 
 def check_step(step: object) -> list[str]:
-    """Return what is wrong with a step."""
+    """Return the problems with a step."""
     if step is None:
         return []
     if not isinstance(step, int) or isinstance(step, bool):
@@ -195,7 +195,7 @@ def check_step(step: object) -> list[str]:
 
 
 def check_primary_metric(primary: object, metrics: dict[str, Any]) -> list[str]:
-    """Return what is wrong with a primary metric, given the checkpoint's metrics."""
+    """Return the problems with a primary metric, given the checkpoint's metrics."""
     if primary is None:
         return []
     if not isinstance(primary, dict) or primary.keys() != {"name", "goal"}:

@@ -1,7 +1,7 @@
-"""What earlier runs left in a spool: seeing it, and finishing it in the background of the next run.
+"""Entries that earlier runs left in a spool: listing them, and finishing them in the background of the next run.
 
-Finishing is safe whoever else is at work on the same (mover.py). Looking for signs of life only saves doing it twice:
-an entry that was touched a short while ago is left for later, and a recovery says so by a file in the entry.
+Finishing is safe even if another process does the same (mover.py). The checks for signs of life only avoid double work.
+A recently touched entry is left for later, and a recovery marks its entry by a file.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ _CLAIM = ".recovery"
 
 
 class Pending(NamedTuple):
-    """What an entry of a spool holds that is not in its repository yet."""
+    """The parts of an entry that are not in its repository yet."""
 
     entry: Entry
-    checkpoints: int  # not yet in the record
+    checkpoints: int  # the number of those that are not yet in the record
     size: int  # bytes of files
 
 
 def pending(root: Path, *, of_others: bool = True) -> list[Pending]:
-    """Return what waits in a spool; without `of_others`, only what no running process seems to be at work on."""
+    """Return the unsent parts in a spool; without `of_others`, only those that no running process seems to handle."""
     found = []
     for entry in places.entries(root):
         if of_others or not entry.is_fresh():
@@ -50,16 +50,16 @@ def pending(root: Path, *, of_others: bool = True) -> list[Pending]:
 
 
 class Sent(NamedTuple):
-    """An experiment that waited, and what became of it."""
+    """The result of sending an experiment."""
 
     experiment_id: str
-    error: KeepsakeError | None  # why it is not in the repository yet
+    error: KeepsakeError | None  # the reason why it is not in the repository yet
 
 
 def send(waiting: Pending, moved: Callable[[int], None], *, force: bool = False) -> Sent:
-    """Bring what waits into its repository.
+    """Send unsent parts to their repository.
 
-    `force`: also into another one that is at its URL now, and though the experiment is gone from there.
+    `force`: send them even if another repository is at the URL now, or if the experiment is gone from there.
     """
     entry = waiting.entry
     if force:
@@ -68,27 +68,27 @@ def send(waiting: Pending, moved: Callable[[int], None], *, force: bool = False)
 
 
 class Recovery:
-    """Finishes, in a thread, what others than this process left in the spool at `root` for the repository at `url`.
+    """Finishes, in a thread, the entries of other processes in the spool at `root` for the repository at `url`.
 
-    What waits for another repository is not sent without a word: a spool can come with a clone, from a stranger.
-    `keepsake sync` sends it.
+    Entries for another repository are not sent without the user's consent, because a spool can come with a clone from a
+    stranger. `keepsake sync` sends them.
     """
 
     def __init__(self, root: Path, url: str, open_repository: Callable[[str], Repository]) -> None:
         self._root = root
         self._url = url
         self._open = open_repository
-        self._resting = threading.Event()  # nothing to do but to look again later
+        self._resting = threading.Event()  # set while it only waits to look again later
         self._thread = threading.Thread(target=self._run, name="keepsake-recovery", daemon=True)
         self._thread.start()
 
     @property
     def is_under_way(self) -> bool:
-        """Whether it has not ended."""
+        """Whether it still runs."""
         return self._thread.is_alive()
 
     def wait(self, seconds: float) -> None:
-        """Wait until it has done what it can do now, but no longer than that."""
+        """Wait until it has done all that is possible now, but no longer than `seconds`."""
         deadline = time.monotonic() + seconds
         while self.is_under_way and not self._resting.is_set() and time.monotonic() < deadline:
             self._resting.wait(min(0.05, max(0.0, deadline - time.monotonic())))
@@ -96,8 +96,9 @@ class Recovery:
     def _run(self) -> None:
         try:
             self._recover()
-        except BaseException as error:  # noqa: BLE001 - a traceback in the training's output helps nobody
-            warn(f"What earlier runs left in {self._root} could not be sent yet: {type(error).__name__}: {error}.")
+        except BaseException as error:  # noqa: BLE001 - a traceback in the training's output would not help
+            reason = f"{type(error).__name__}: {str(error).rstrip('.')}"
+            warn(f"Runs that wait in {self._root} could not be sent yet: {reason}. `keepsake sync` tries again.")
 
     def _recover(self) -> None:
         places.sweep(self._root)
@@ -109,25 +110,25 @@ class Recovery:
         time.sleep(FRESH_SECONDS + 1)
         self._resting.clear()
         for entry in later:
-            # One that was touched again belongs to a run that goes on
+            # An entry that was touched again belongs to a run that goes on.
             if _touched(entry) == seen[entry.id] and (current := Entry.load(entry.directory)):
                 self._finish(current)
 
     def _may_send(self, entry: Entry) -> bool:
         with suppress(OSError):
             if owner := owner_of((entry.directory / "record.json").stat()):
-                warn(f"What waits in {entry.directory} is {owner}'s. `keepsake sync` sends it all the same.")
+                warn(f"The run that waits in {entry.directory} belongs to {owner}. `keepsake sync` sends it anyway.")
                 return False
         if entry.repository != self._url:
             warn(
-                f"What waits of experiment {short_id(entry.id)} is for another repository, {entry.repository}. "
+                f"Experiment {short_id(entry.id)} waits for another repository, {entry.repository}. "
                 "`keepsake sync` sends it there."
             )
             return False
         return True
 
     def _finish(self, entry: Entry) -> bool:
-        """Finish an entry; False if a process seems to be at work on it."""
+        """Finish an entry; return False if another process seems to handle it."""
         if entry.is_fresh() or not _claim(entry):
             return False
         try:
@@ -135,9 +136,9 @@ class Recovery:
         finally:
             with suppress(OSError):
                 (entry.directory / _CLAIM).unlink(missing_ok=True)
-                entry.directory.rmdir()  # if the entry is closed; the claim was what was left in it
+                entry.directory.rmdir()  # succeeds if the entry is closed and held only the claim
         if error is not None:
-            warn(f"What an earlier run left of experiment {short_id(entry.id)} could not be sent yet: {error}")
+            warn(f"Experiment {short_id(entry.id)} of an earlier run could not be sent yet: {error}")
         return True
 
 
@@ -148,19 +149,19 @@ def _touched(entry: Entry) -> float:
 
 
 def _claim(entry: Entry) -> bool:
-    """Say that this process finishes an entry; False if another one does."""
+    """Mark an entry as being finished by this process; return False if another process finishes it."""
     claim = entry.directory / _CLAIM
     with suppress(OSError):
         if abs(time.time() - claim.stat().st_mtime) < FRESH_SECONDS and not has_ended(claim.read_text()):
             return False
-        claim.unlink()  # of a process that was killed
+        claim.unlink()  # its process was killed
     try:
         with open(os.open(claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(process_name())
     except FileExistsError:
         return False
     except OSError:
-        pass  # a full disk: then it may be done twice
+        pass  # the disk is full; the work may be done twice
     return True
 
 

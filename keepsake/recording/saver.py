@@ -1,8 +1,8 @@
-"""The threads that bring what a program records into the repository, while it runs and at its end.
+"""The threads that send a program's records to the repository, while it runs and at its end.
 
-Each repository has four, one per step: metrics do not wait for gigabytes, making what waits safe against a power cut
-waits for no network, and a repository that hangs holds up no other one. All are daemons that start early, because no
-thread can be started while the interpreter ends; safety rests on the spool, never on a handler.
+Each repository has four threads, one per step. So metrics do not wait for gigabytes, syncing the spool to the disk does
+not wait for a network, and a repository that hangs holds up no other one. All are daemons and start early, because no
+thread can start while the interpreter exits. Safety rests on the spool, never on a handler.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from keepsake.spool.entry import Entry
 
 _RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
-_SHORT_RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0)  # while somebody waits
-_FINAL_TRIES = 2  # of what cannot heal by waiting
+_SHORT_RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0)  # while a caller waits
+_FINAL_TRIES = 2  # attempts after an error that does not pass
 _SYNC_SECONDS = 0.5  # a power cut costs no more than the last second
 _IDLE_SECONDS = 60.0  # the threads of a repository without experiments end after this time
 _REFUSED_SECONDS = 5.0  # the pause after the system refused a thread
 _TICK_SECONDS = 0.5
-_SILENCE_SECONDS = 3.0  # whoever waits is told why after this time without progress
+_SILENCE_SECONDS = 3.0  # after this time without progress, a message explains the wait
 
 
 class Saver:
@@ -47,13 +47,13 @@ class Saver:
         self._changed = threading.Condition()
         self._loops: dict[str, dict[Step, Loop]] = {}  # by the repository's URL
         self._refused = 0.0  # no threads are started before this time
-        self._at_work: set[int] = set()  # the threads that are in the middle of a step
+        self._at_work: set[int] = set()  # threads that are doing a step
         self._steps = Steps()
 
     # From the training loop
 
     def prepare(self, repository: Repository) -> None:
-        """Start the threads for a repository; `notify` does so too if they are not there."""
+        """Start the threads for a repository. `notify` does so too if they do not run."""
         with self._changed:
             self._start(repository.url)
 
@@ -67,10 +67,13 @@ class Saver:
         offline: bool = False,
         after: float = 0.0,
     ) -> None:
-        """Say that an entry has something new: `files`, a pack among it.
+        """Announce that an entry has something new.
 
-        `task` is called in the background first, and again until it does not raise. `offline`: it is not to be sent.
-        `after`: so many seconds may pass before anything is done.
+        Arguments:
+            files: whether a pack is among it.
+            task: called in the background first, and again until it does not raise.
+            offline: whether the entry is not sent.
+            after: seconds to wait before any step.
         """
         now = time.monotonic() + after
         with self._changed:
@@ -81,11 +84,11 @@ class Saver:
             if files:
                 self._steps.prepare_files()
             self._start(job.lane)
-            # The threads know what is due already: waking them costs the caller 0.1 ms
+            # Waking the threads costs the caller 0.1 ms, so they are only woken if something becomes due.
             is_news = task is not None or not job.due.keys() >= {"publish", "sync"}
             job.offline = offline
             if job.waiting and threading.get_ident() not in self._at_work:
-                job.late = True  # nobody waits for what comes now: a thread may checkpoint without end
+                job.late = True  # the present wait does not include it, because a thread may checkpoint endlessly
             elif not offline:
                 job.due.setdefault("publish", now if job.waiting else max(job.resting, now))
             job.due.setdefault("sync", now + _SYNC_SECONDS)
@@ -93,7 +96,7 @@ class Saver:
                 self._changed.notify_all()
 
     def beat(self, entry: Entry, repository: Repository, *, visible: bool) -> None:
-        """Beat for an experiment from now on, until `leave`; if it beats already, it goes on as it does."""
+        """Beat for an experiment until `leave`. If it beats already, nothing changes."""
         with self._changed:
             job = self._job(entry, repository)
             if job.pulse is None:
@@ -103,7 +106,7 @@ class Saver:
                 self._changed.notify_all()
 
     def leave(self, experiment_id: str) -> None:
-        """Beat no more for an experiment, and take its heartbeat away in the background."""
+        """Stop beating for an experiment, and remove its heartbeat in the background."""
         with self._changed:
             job = self._jobs.get(experiment_id)
             if job is not None and job.pulse is not None:
@@ -112,14 +115,14 @@ class Saver:
                 self._changed.notify_all()
 
     def finish(self, entry: Entry) -> KeepsakeError | None:
-        """Wait until an entry is saved, as long as there is progress; return what hindered it."""
+        """Wait until an entry is saved, as long as there is progress; return any error."""
         job = self._jobs.get(entry.id)
         if job is None:
             return None
         self._wait([job], None)
         if job.is_idle() and not job.error and _close(job.entry):
             with self._changed:
-                if job.is_idle():  # nothing has come meanwhile
+                if job.is_idle():  # nothing new has come meanwhile
                     self._jobs.pop(entry.id, None)
                     job.repository.forget(entry.id)
         if job.error is None and not job.is_saved():
@@ -148,7 +151,7 @@ class Saver:
         started = self._steps.last_move = time.monotonic()
         patience = exit_seconds()
         if jobs and all(job.given_up or job.is_idle() for job in jobs):
-            patience = min(patience, HURRY_SECONDS)  # it was waited for before
+            patience = min(patience, HURRY_SECONDS)  # an earlier wait was in vain
         was_told = False
         with Progress("Saving", _pending(jobs)) as progress:
             self._steps.bars.append(progress)
@@ -162,7 +165,7 @@ class Saver:
                             break
                         self._changed.wait(min(left, _TICK_SECONDS))
                     if seconds is None:
-                        progress.advance(0)  # so it is drawn also while nothing moves
+                        progress.advance(0)  # draws the bar even while nothing moves
                         was_told = was_told or self._explain(jobs, patience)
                         self._help(jobs)
             finally:
@@ -170,9 +173,10 @@ class Saver:
                 self._relax(jobs)
 
     def _hurry(self, jobs: list[Job], *, start: bool) -> None:
-        """Make all steps due now: somebody waits.
+        """Make all steps due now, because a caller waits.
 
-        `start`: also start threads that are missing. A signal's handler must not: it may have interrupted just that.
+        `start`: also start missing threads. A signal's handler must not do that, because it may have interrupted the
+        start of a thread.
         """
         with self._changed:
             for job in jobs:
@@ -187,7 +191,7 @@ class Saver:
             self._changed.notify_all()
 
     def _relax(self, jobs: list[Job]) -> None:
-        """Go on in the background with what is not saved: nobody waits any more."""
+        """Continue in the background, because the caller no longer waits."""
         with self._changed:
             now = time.monotonic()
             for job in jobs:
@@ -201,21 +205,21 @@ class Saver:
             self._changed.notify_all()
 
     def _explain(self, jobs: list[Job], patience: float) -> bool:
-        """Say once what is waited for, if nothing has moved for a while; return whether it is said."""
+        """Explain the wait in a message if nothing has moved for a while; return whether it was printed."""
         if time.monotonic() - self._steps.last_move < min(_SILENCE_SECONDS, patience / 2):
             return False
         job = next((job for job in jobs if not job.is_idle()), None)
         if job is None:
             return False
         say(
-            f"Waiting for {job.repository.url} until nothing has moved for {patience:g} s (KEEPSAKE_EXIT_SECONDS). "
+            f"Waiting for {job.repository.url}, at most {patience:g} s without progress (KEEPSAKE_EXIT_SECONDS). "
             f"{job.error or 'It does not answer.'}\n"
-            f"Ctrl-C ends the wait. What is left stays safe in {job.entry.directory}."
+            f"Ctrl-C ends the wait. Unsent parts stay safe in {job.entry.directory}."
         )
         return True
 
     def _help(self, jobs: list[Job]) -> None:
-        """Do here what is due in a thread that the system refuses to start."""
+        """Do the due steps of threads that the system refuses to start."""
         for job in jobs:
             for step, loop in self._loops.get(job.lane, {}).items():
                 with self._changed:
@@ -227,7 +231,7 @@ class Saver:
     # In the background
 
     def _start(self, lane: str) -> bool:
-        """Start the threads of a repository, those too that have died; return whether all run."""
+        """Start the threads of a repository, and restart dead ones; return whether all run."""
         loops = self._loops.get(lane)
         if loops is None:
             loops = {step: Loop(f"keepsake-{step}", partial(self._turn, lane, step)) for step in STEPS}
@@ -273,13 +277,13 @@ class Saver:
             self._changed.wait(None if timeout == float("inf") else timeout)
 
     def _perform(self, job: Job, step: Step) -> None:
-        """Do a step. Whatever it raises, the step is done or tried again."""
+        """Do a step. After any error, it is settled or tried again."""
         error: BaseException | None = None
         due: Due = {}
         self._at_work.add(threading.get_ident())
         try:
             due = self._steps.actions[step](job)
-        except BaseException as caught:  # noqa: BLE001 - a bug of ours must not end the thread that saves
+        except BaseException as caught:  # noqa: BLE001 - a bug here must not end the thread that saves
             error = caught
         self._at_work.discard(threading.get_ident())
         try:
@@ -289,7 +293,7 @@ class Saver:
                 job.due = {**due, **job.due}
                 job.active.discard(step)
                 self._changed.notify_all()
-        if isinstance(error, KeyboardInterrupt):  # of one who helps
+        if isinstance(error, KeyboardInterrupt):  # only the main thread gets one, in `_help`
             raise error
 
     def _settle(self, job: Job, step: Step, error: BaseException | None) -> None:
@@ -300,7 +304,7 @@ class Saver:
         elif isinstance(error, DoesNotExist) and step in ("publish", "upload"):
             self._gone(job)
         elif step == "heartbeat" and not (job.pulse and job.pulse.is_leaving):
-            with self._changed:  # the saver speaks up when the repository is away; the next beat comes soon
+            with self._changed:  # the other steps report a missing repository, and the next beat comes soon
                 job.due.setdefault(step, time.monotonic() + heartbeat.BEAT_SECONDS)
         else:
             self._failed(job, step, as_ours(error, job.entry))
@@ -313,8 +317,8 @@ class Saver:
             job.forget()
             self.leave(job.entry.id)
         if is_news:
-            warn(f"Experiment {short_id(job.entry.id)} was removed from {job.repository.url}: it is saved no more.")
-        with suppress(OSError, KeepsakeError):  # what cannot be removed now, the next recovery removes
+            warn(f"Experiment {short_id(job.entry.id)} was removed from {job.repository.url}. It is no longer saved.")
+        with suppress(OSError, KeepsakeError):  # the next recovery removes the rest
             job.entry.discard()
 
     def _failed(self, job: Job, step: Step, error: KeepsakeError) -> None:
@@ -328,11 +332,11 @@ class Saver:
                 pauses = _SHORT_RETRY_SECONDS if job.waiting else _RETRY_SECONDS
                 job.due.setdefault(step, time.monotonic() + pauses[min(failures, len(pauses)) - 1])
         if is_news:
-            warn(f"{error}\nIt is kept in {job.entry.directory} and tried again.")
+            warn(f"{error}\nThe run is kept in {job.entry.directory}, and sending is tried again.")
 
 
 def _pending(jobs: Iterable[Job]) -> int | None:
-    """Return how many bytes of files wait, for the progress bar."""
+    """Return the number of bytes in waiting files, for the progress bar."""
     try:
         return sum(job.entry.size() for job in jobs) or None
     except OSError:
@@ -340,7 +344,7 @@ def _pending(jobs: Iterable[Job]) -> int | None:
 
 
 def _close(entry: Entry) -> bool:
-    """Remove an entry in which nothing waits; if that fails, the next recovery removes it."""
+    """Remove an entry if nothing waits in it. After an error, the next recovery does it."""
     try:
         return entry.close()
     except (OSError, KeepsakeError):
@@ -358,14 +362,14 @@ def saver() -> Saver:
 @in_forked_child
 def _after_fork() -> None:
     global _saver
-    _saver = Saver()  # threads do not survive a fork; the parent goes on with its own work
+    _saver = Saver()  # threads do not survive a fork, and the parent continues its own work
 
 
 def say_pending(jobs: Iterable[Job]) -> None:
-    """Say what is left in the spool at the end."""
+    """Report the experiments that are left in the spool at the end."""
     for job in jobs:
         if not job.entry.gone:
             say(
-                f"Experiment {short_id(job.entry.id)} is not fully saved to {job.repository.url} yet. What is left is "
-                f"safe in {job.entry.directory}. `keepsake sync`, or the next run here, sends it."
+                f"Experiment {short_id(job.entry.id)} is not fully saved to {job.repository.url} yet. The rest is safe "
+                f"in {job.entry.directory}. `keepsake sync`, or the next run here, sends it."
             )

@@ -1,8 +1,8 @@
-"""What looks like a secret in a command line or in params, and is recorded as `***`.
+"""Finding likely secrets in a command line or in params. They are recorded as `***`.
 
-A name tells: `--password X`, `wandb_key=X`, `Authorization: X`, `?token=X`. So does a value: `https://user:X@host`,
-`Bearer X`, and the keys that well-known services issue. A name is judged by its whole words, because `--max_tokens`,
-`--key_frames`, `--primary_key` and `--tokenizer` are everyday names that hold no secrets.
+A name can show a secret: `--password X`, `wandb_key=X`, `Authorization: X`, `?token=X`. A value can, too:
+`https://user:X@host`, `Bearer X`, and the keys that well-known services issue. Names are judged by whole words, because
+`--max_tokens`, `--key_frames`, `--primary_key` and `--tokenizer` are everyday names without secrets.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# These words make a secret of a name wherever they stand, and of numbers too
+# These words mark a secret anywhere in a name, even if the value is a number.
 _STRONG = _words("""
     password passwords passwd passphrase passcode secret secrets credential credentials apikey authkey accesskey
     secretkey privatekey authorization
@@ -28,9 +28,9 @@ _STRONG_PAIRS = _words("""
     api-key access-key secret-key private-key auth-key account-key encryption-key signing-key
     access-token auth-token api-token bearer-token refresh-token session-token security-token id-token
 """)
-# In the last place, these make a secret of a name, but of no number
+# These words mark a secret at the end of a name, unless the value is a number.
 _WEAK = _words("token key pass pwd cookie")
-# After these, they belong to models, tables and dicts
+# After one of these words, the words above belong to models, tables and dicts.
 _HARMLESS_BEFORE = _words("""
     action add answer attention audio batch begin block bos cache caption category checkpoint chosen ckpt class cls
     column config content context conversation data dataset date dedup dict doc document embedding end eod eos eot extra
@@ -42,17 +42,17 @@ _HARMLESS_BEFORE = _words("""
     special split src start state stop summary tag target targets text tgt third time top trigger unique unk video
     weight weights yaml
 """)
-# A name that ends so tells about a secret, but is none
+# A name that ends with one of these words describes a secret, but does not hold one.
 _ABOUT = _words("""
     column count dir directory env expiry field file files format frames host id ids index len length limit manager max
     min name names num path policy prompt rotation size ttl type uri url var variable version
 """)
-# Patterns are compiled when they are first used: most commands need few of them
+# Patterns are compiled when they are first used, because most commands need few of them.
 _WORD = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
 _FLAG = r"(?i)true|false|yes|no|on|off|none|null|"
 _NUMBER_OR_SPECIAL = r"(?i)[-+]?[\d_.,]+(?:e[-+]?\d+)?|<.*>|\[.*\]"
 _ASSIGNMENT = r"""(?<![\w.-])-{0,2}([A-Za-z][\w.-]*)(["']?\s*[:=][\s_]*)(?!//)"""
-# The lengths are bounded, so that a long text of URLs takes no longer than others
+# The lengths are bounded, so a long text of URLs takes no longer than others.
 _USER_IN_URL = (
     r"""(?<![\w+.-])([A-Za-z][\w+.-]{0,20}://)"""
     r"""(?:[^\s/?#@:]{0,300}:(?!\d+(?:[/?#]|$))[^\s"']{0,300}|[^\s/?#@]{0,300})@"""
@@ -65,16 +65,16 @@ _SHAPES = r"""(?x)\b(?:
     | (?:AKIA|ASIA)[A-Z\d]{12,} | AIza[\w-]{30,} | ya29\.[\w-]{20,} | pypi-[\w-]{40,}
     | eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*
     )"""
-_LOGIN = r"^(?!\d+:\d+$)([^\s:/.]+:)[^\s:/]+$"  # as curl takes it
+_LOGIN = r"^(?!\d+:\d+$)([^\s:/.]+:)[^\s:/]+$"  # in curl's form
 _BEARER = r"""(?i)(\bBearer(?:[ _+]+|%20))[^\s"']+"""
 _PRIVATE_KEY = r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*"
-_IN_QUERIES = {"sig", "signature", "key", "auth", "code", "hmac", "credential"}  # as names in a URL's query
+_IN_QUERIES = {"sig", "signature", "key", "auth", "code", "hmac", "credential"}  # names in a URL's query
 
 
 def hide_in_command(arguments: Sequence[str]) -> list[str]:
-    """Return a command's arguments with what looks like a secret replaced by `***`."""
+    """Return a command's arguments with likely secrets replaced by `***`."""
     shown = []
-    option = name = ""  # the argument before, and its name if that promises a secret
+    option = name = ""  # the previous argument, and its name if that suggests a secret
     for argument in arguments:
         if name and _is_value(argument, name):
             shown.append(HIDDEN)
@@ -89,14 +89,14 @@ def hide_in_command(arguments: Sequence[str]) -> list[str]:
 
 
 def hide_in_params(params: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return params, as they are stored, with secrets replaced by `***`, and the names of those that held one."""
+    """Return params, as they are stored, with likely secrets replaced by `***`, and the names of these params."""
     found: list[str] = []
     shown = {name: _hide_in_value(name, value, name, found) for name, value in params.items()}
     return (shown, list(dict.fromkeys(found))) if found else (params, [])
 
 
 def hide_in_text(text: str) -> str:
-    """Return `text` with each part of it that looks like a secret replaced by `***`."""
+    """Return `text` with likely secrets replaced by `***`."""
     if "PRIVATE KEY" in text:
         text = re.sub(_PRIVATE_KEY, HIDDEN, text)
     if "://" in text and "@" in text:
@@ -111,7 +111,7 @@ def hide_in_text(text: str) -> str:
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether the value of an option, variable, param or header of that name is a secret, if it is a text."""
+    """Whether an option, variable, param or header of that name holds a secret, if its value is text."""
     words = [word.lower() for word in re.findall(_WORD, name)]
     while words and words[-1].isdigit():
         words.pop()
@@ -121,7 +121,7 @@ def is_secret_name(name: str) -> bool:
         return True
     *before, last = words
     if last in ("key", "pwd", "pass") and not before:
-        return False  # too many things are called so
+        return False  # this name is too common
     return last in _WEAK and not (before and before[-1] in _HARMLESS_BEFORE)
 
 
@@ -131,7 +131,7 @@ def _is_strong(words: list[str]) -> bool:
 
 
 def _is_harmless(value: str, name: str) -> bool:
-    """Whether a value is too plain to be the secret that its name promises: a flag, or a number of tokens, say."""
+    """Whether a value is too plain to be the secret that its name suggests, such as a flag or a number of tokens."""
     value = value.strip("\"'")
     if re.fullmatch(_FLAG, value):
         return True
@@ -140,14 +140,14 @@ def _is_harmless(value: str, name: str) -> bool:
 
 
 def _is_value(argument: str, name: str) -> bool:
-    """Whether an argument after the option of that name is its secret value, which may begin with a dash."""
+    """Whether an argument after the option of that name is its secret value. It may begin with a dash."""
     if re.fullmatch(r"--[a-z][a-z\d_-]*(=.*)?|-[A-Za-z]", argument):
         return False  # the option is a flag, and this is the next one
     return not _is_harmless(argument, name)
 
 
 def _without_assigned(text: str) -> Iterator[str]:
-    """Yield the pieces of a text without the values of `name=value` and `name: value` whose names promise secrets."""
+    """Yield the pieces of a text without the values of `name=value` and `name: value` whose names suggest secrets."""
     position = done = 0
     pattern = re.compile(_ASSIGNMENT)
     while match := pattern.search(text, position):
@@ -164,12 +164,12 @@ def _without_assigned(text: str) -> Iterator[str]:
 
 
 def _is_signature(name: str) -> bool:
-    """Whether it names what is secret in a presigned URL."""
+    """Whether a name stands for a secret part of a presigned URL."""
     return re.fullmatch(r"(?i)x-(amz|goog)-(signature|credential|security-token)|awsaccesskeyid", name) is not None
 
 
 def _end_of_value(text: str, match: re.Match[str], *, in_query: bool) -> int:
-    """Return where the value after an assignment ends: at its quote, at a delimiter, or with the text."""
+    """Return the end of the value after an assignment: its quote, a delimiter, or the end of the text."""
     start = match.end()
     if text[start : start + 1] in ("'", '"'):
         end = text.find(text[start], start + 1)
@@ -187,7 +187,7 @@ def _end_of_value(text: str, match: re.Match[str], *, in_query: bool) -> int:
 
 
 def _hide_in_value(name: str, value: Any, place: str, found: list[str]) -> Any:
-    """Return a value without secrets, in a list or dict too, and add to `found` the places that held one."""
+    """Return a value without secrets, even in lists and dicts, and add their places to `found`."""
     if isinstance(value, dict):
         return {key: _hide_in_value(key, item, f"{place}.{key}", found) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP: they end the runs, and leave to others what is theirs."""
+"""SIGTERM and SIGHUP: handlers that end the runs without replacing other handlers."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from keepsake.util.fork import in_forked_child
 
 _NUMBERS = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
-_installed: set[int] = set()  # once each: who sets the default again means it
-_end: Callable[[], object] = bool  # until `listen` is called
+_installed: set[int] = set()  # each signal is installed once, so a program can restore the default
+_end: Callable[[], object] = bool  # a stand-in until `listen` is called
 _save: Callable[[], object] = bool
 
 
 def listen(end: Callable[[], object], save: Callable[[], object]) -> None:
-    """Handle the signals that nobody handles or ignores yet; only the main thread can.
+    """Install handlers for signals that have the default one. Only the main thread can do this.
 
     Arguments:
         end: called before a signal ends the process.
-        save: called if another handler calls this one, and decides itself how the program goes on.
+        save: called if another handler calls this one. That handler decides how the program goes on.
     """
     global _end, _save
     _end, _save = end, save
@@ -39,23 +39,23 @@ def listen(end: Callable[[], object], save: Callable[[], object]) -> None:
 
 
 def is_handled(number: int) -> bool:
-    """Whether the handler of this module is the one that is installed."""
+    """Whether this module's handler is installed for a signal."""
     return signal.getsignal(number) is _on_signal
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
     if not is_handled(number) or threading.current_thread() is not threading.main_thread():
-        _save()  # called by the handler that is installed
+        _save()  # another handler has called this one
         return
     for other in _NUMBERS:
         if is_handled(other):
-            signal.signal(other, signal.SIG_IGN)  # it is being done
+            signal.signal(other, signal.SIG_IGN)  # the end is under way
     try:
         _end()
-    finally:  # also after a Ctrl-C meanwhile
+    finally:  # even after a Ctrl-C
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
-        # Only process 1 of a container comes here: its signals have no default. The runs have ended, so must it
+        # Only process 1 of a container survives this, because its signals have no default action. It exits here.
         for stream in (sys.stdout, sys.stderr):
             with suppress(AttributeError, OSError, ValueError):
                 stream.flush()
@@ -63,9 +63,9 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
 
 
 def hear_in_pool() -> None:
-    """Let SIGTERM end a worker of a Pool even if it comes just before the worker waits for its next task.
+    """Let SIGTERM end a worker of a Pool even if it arrives just before the worker waits for its next task.
 
-    The worker waits in C for a lock that is never given back, and a handler in Python would wait until that is over.
+    The worker waits in C for a lock that is never released, and a Python handler would wait for the end of that call.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -81,7 +81,7 @@ def hear_in_pool() -> None:
         with suppress(RuntimeError):  # no thread can be started
             threading.Thread(target=listen, name="keepsake-sigterm", daemon=True).start()
             return
-    signal.set_wakeup_fd(other, warn_on_full_buffer=False)  # somebody listens already, such as asyncio
+    signal.set_wakeup_fd(other, warn_on_full_buffer=False)  # another library, such as asyncio, already listens
     os.close(reader)
     os.close(writer)
 
@@ -91,6 +91,6 @@ def _after_fork() -> None:
     _installed.clear()
     for number in _NUMBERS:
         if is_handled(number):
-            # A handler in Python waits for ever if the signal comes just before the child blocks in C, as the workers
-            # of multiprocessing do that Pool.terminate() ends. What they recorded is in the spool
+            # A Python handler waits forever if the signal arrives just before the child blocks in C. Workers of
+            # multiprocessing do that when Pool.terminate() ends them. Their records are safe in the spool.
             signal.signal(number, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""What is done for an experiment that is being saved, step by step, and whether anything moves."""
+"""The steps of saving an experiment, and a watch on their progress."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from keepsake.util.console import Progress
     from keepsake.util.workers import Workers
 
-_DUTY = 200  # the pause after publishing, in times that it computed: so it slows less than a hundredth of the calls
+_DUTY = 200  # the pause after publishing, as a multiple of its CPU time, so it slows few calls of the training
 _LONGEST_PAUSE = 15.0  # seconds
 
-Due = dict[Step, float]  # what is to be done after a step, and when in monotonic time
+Due = dict[Step, float]  # the steps that follow a step, with their monotonic times
 
 
 class Steps:
-    """The steps. Each takes a job and returns what is due after it."""
+    """The steps. Each takes a job and returns the steps that follow."""
 
     def __init__(self) -> None:
-        self.last_move = time.monotonic()  # when something has got into a repository
-        self.bars: list[Progress] = []  # of those who wait
+        self.last_move = time.monotonic()  # the last time that data arrived in a repository
+        self.bars: list[Progress] = []  # the progress bars of waiting callers
         self._workers: Workers | None = None
         self.actions: dict[Step, Callable[[Job], Due]] = {
             "publish": self._publish,
@@ -36,14 +36,14 @@ class Steps:
         }
 
     def prepare_files(self) -> None:
-        """Start the threads that compress, if they are not there: none can be started while the interpreter ends."""
+        """Start the threads that compress. It is done early, because none can start while the interpreter exits."""
         if self._workers is None:
             from keepsake.util.workers import Workers
 
             self._workers = Workers()
 
     def _publish(self, job: Job) -> Due:
-        started = time.thread_time()  # waiting for a network slows nobody
+        started = time.thread_time()  # counts CPU time only, because waiting for a network does not slow the training
         publish(job.entry, job.repository, others=job.others)
         now = self.last_move = time.monotonic()
         pause = min(_DUTY * (time.thread_time() - started), _LONGEST_PAUSE)
@@ -68,7 +68,7 @@ class Steps:
         return {}
 
     def _moved(self, job: Job, count: int) -> None:
-        """Take note of bytes on their way. What an attempt before had sent already is no progress."""
+        """Count sent bytes. Bytes that an earlier attempt had already sent are no progress."""
         job.moved += count
         if job.moved > job.furthest:
             self.last_move = time.monotonic()

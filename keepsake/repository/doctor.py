@@ -25,7 +25,7 @@ from keepsake.exceptions import (
     ReadError,
     WriteError,
 )
-from keepsake.metadata import Record, leaves_word, parse_experiment
+from keepsake.metadata import Record, ends_heartbeats, parse_experiment
 from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, HEARTBEATS, REMOVED, archive_key, archive_keys, id_of
 from keepsake.repository.view import View
 from keepsake.spool.places import entries
@@ -363,7 +363,7 @@ class Examination:
             remove = partial(self._remove_heartbeat, info)
             if record is None:
                 yield Problem("heartbeat-orphan", info.key, "The experiment of this heartbeat is missing.", remove)
-            elif not leaves_word(record.get("keepsake_version") or ""):
+            elif not ends_heartbeats(record.get("keepsake_version") or ""):
                 message = "Keepsake 0.4.2 left this heartbeat at the end of a run. It does no harm."
                 yield Problem("heartbeat-stale", info.key, message, remove)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from keepsake.exceptions import DoesNotExist
-from keepsake.metadata import leaves_word, time_seconds, time_text
+from keepsake.metadata import ends_heartbeats, time_seconds, time_text
 from keepsake.repository.keys import HEARTBEATS, heartbeat_key, id_of
 from keepsake.storage import Storage
 
@@ -67,4 +67,4 @@ def status_of(version: str, heartbeat: bool | None) -> str:
     """
     if heartbeat:
         return "running"
-    return "lost" if heartbeat is False and leaves_word(version) else "stopped"
+    return "lost" if heartbeat is False and ends_heartbeats(version) else "stopped"

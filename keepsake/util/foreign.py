@@ -1,6 +1,6 @@
-"""What the objects of other packages hold: names and values, numbers and lists, or a text.
+"""Reading the objects of other packages: their names and values, numbers and lists, or text.
 
-No other package is imported: an object is told by the names of its type's modules, attributes and methods.
+No other package is imported. Objects are recognised by the names of their type's modules, attributes and methods.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _ARRAY_PACKAGES = {"numpy", "torch", "tensorflow", "jax", "jaxlib", "ml_dtypes",
 _DICT_METHODS = ("model_dump", "to_dict", "_asdict", "flag_values_dict")  # pydantic; pandas, Hugging Face; absl
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _NARROW_FLOAT = re.compile(r"(?<![a-z])(bfloat16|float16|float32)\b")
-_DIGITS = {"bfloat16": (2, 3, 4), "float16": (3, 4, 5), "float32": (6, 7, 8, 9)}  # that may tell such numbers apart
+_DIGITS = {"bfloat16": (2, 3, 4), "float16": (3, 4, 5), "float32": (6, 7, 8, 9)}  # enough to tell numbers apart
 
 
 def type_name(value: object) -> str:
@@ -53,17 +53,17 @@ def fields_of(value: Any) -> Mapping[Any, Any] | None:
 
 
 def _of_omegaconf(value: Any) -> Mapping[Any, Any] | None:
-    """Return what a config of OmegaConf holds, references resolved; None if it is a list."""
+    """Return the content of an OmegaConf config, with references resolved; None if it is a list."""
     to_container = sys.modules["omegaconf"].OmegaConf.to_container
     try:
         plain = to_container(value, resolve=True)
-    except Exception:  # noqa: BLE001 - a reference that leads nowhere is recorded as it is written
+    except Exception:  # noqa: BLE001 - a dangling reference is recorded as written
         plain = to_container(value, resolve=False)
     return plain if isinstance(plain, Mapping) else None
 
 
 def _is_namespace(value: object) -> bool:
-    """Whether it is an instance of a subclass of `argparse.Namespace`."""
+    """Whether a value is an instance of a subclass of `argparse.Namespace`."""
     argparse = sys.modules.get("argparse")
     return argparse is not None and isinstance(value, argparse.Namespace)
 
@@ -93,7 +93,7 @@ def _is_of_array_package(value: object) -> bool:
 
 
 def size_of(value: Any) -> int:
-    """Return how many values an array or table has; 0 if it does not say."""
+    """Return the number of values in an array or table; 0 if unknown."""
     shape = getattr(value, "shape", None)
     try:
         return math.prod(map(int, shape)) if shape is not None else 0
@@ -102,10 +102,10 @@ def size_of(value: Any) -> int:
 
 
 def from_array(value: Any) -> object:
-    """Return the nested lists of an array or tensor, and the number of one that has a single element.
+    """Return an array or tensor as nested lists, or as a number if it has a single element.
 
-    Numbers of a narrow type have the fewest digits that tell them apart in it: `float32(0.1)` is 0.1. Times have
-    microseconds, as those of Python do.
+    Numbers of a narrow type get the fewest digits that tell them apart in that type: `float32(0.1)` is 0.1. Times have
+    microseconds, as in Python.
     """
     if hasattr(value, "numpy") and not hasattr(value, "tolist"):
         value = value.numpy()  # TensorFlow
@@ -114,7 +114,7 @@ def from_array(value: Any) -> object:
         value = value.astype(f"{kind.partition('[')[0]}[us]")
     plain = value.tolist() if hasattr(value, "tolist") else value
     if _is_of_array_package(plain):
-        plain = float(plain)  # a scalar wider than Python's stays what it is
+        plain = float(plain)  # tolist() does not convert a scalar wider than Python's
     narrow = _NARROW_FLOAT.search(kind)
     if narrow:
         plain = _shorten(plain, narrow[0])
@@ -141,7 +141,7 @@ def _shorten(plain: Any, kind: str) -> Any:
 
 
 def _round(number: float, kind: str) -> float | None:
-    """Return the number of a narrow type that is nearest to `number`; None if it is too large for that type."""
+    """Return the nearest number of a narrow type; None if `number` is too large for that type."""
     code = "e" if kind == "float16" else "f"
     try:
         packed = struct.pack(f"<{code}", number)
@@ -158,7 +158,7 @@ def _round(number: float, kind: str) -> float | None:
 
 
 def text_of(value: Any) -> str | None:
-    """Return the name of a class, function or module, or what an object says of itself; None if that is nothing."""
+    """Return the name of a class, function or module, or an object's own text; None if it has none."""
     if isinstance(value, type(sys)):
         return value.__name__
     name = getattr(value, "__qualname__", None)

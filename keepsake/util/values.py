@@ -1,6 +1,6 @@
-"""The values of params and metrics: from Python to JSON and back, and as text for a person.
+"""The values of params and metrics: from Python to JSON and back, and as readable text.
 
-JSON has no non-finite numbers: the strings `[NaN]`, `[+Infinity]` and `[-Infinity]` stand for them, at any depth.
+JSON has no non-finite numbers. The strings `[NaN]`, `[+Infinity]` and `[-Infinity]` stand for them, at any depth.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ _FLOATS = {"[NaN]": math.nan, "[+Infinity]": math.inf, "[-Infinity]": -math.inf}
 _NONES = {"null", "None"}
 _DECODED = {str, list, dict}
 MAX_DEPTH = 100
-_MAX_VALUES = 1_000_000  # in params, or in the metrics of a checkpoint: all of them are rewritten with each checkpoint
-_TEXT_PER_VALUE = 16  # so many characters count as a value
-_EXACT_DIGITS = 15  # a float has this many digits that mean something
-_MAX_NUMBER_BITS = 1023  # Keepsake 0.4.2 reads integers beyond 64 bits as floats, and no record with one beyond these
+_MAX_VALUES = 1_000_000  # in params, or in a checkpoint's metrics, because each checkpoint rewrites all of them
+_TEXT_PER_VALUE = 16  # characters of text that count as one value
+_EXACT_DIGITS = 15  # significant digits of a float
+_MAX_NUMBER_BITS = 1023  # Keepsake 0.4.2 reads integers beyond 64 bits as floats, and fails beyond this
 _MAX_INT_BITS = 10_000  # Python refuses to write integers of more than 4,300 digits
 _ACCEPTED = (
     "accepted are None, bools, numbers, strings, lists and dicts of these, objects with fields, "
     "and NumPy, PyTorch, TensorFlow and JAX numbers and arrays"
 )
 
-# C0 but for the newline, DEL, C1, line separators, what reverses the direction of text, and lone surrogates.
+# C0 without the newline, DEL, C1, line separators, marks that reverse the direction of text, and lone surrogates.
 _CONTROL_RANGES = "\0-\t\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
 _CONTROLS = re.compile(f"[{_CONTROL_RANGES}]")
 
@@ -45,12 +45,12 @@ def encode(value: object, name: str) -> Any:
     Arguments:
         value: None, a bool, number, string, list or dict. Also an array, tensor or scalar of NumPy, PyTorch, TensorFlow
             or JAX (becomes nested lists or a number), a tuple or set (a list), a namespace, or an instance of a
-            dataclass, of attrs or pydantic (a dict), a path, enum, date, class, function, or another object that says
-            something of itself (its text). Keys that are no strings become text.
-        name: what to call it in an error.
+            dataclass, of attrs or pydantic (a dict), a path, enum, date, class, function, or another object with a text
+            of its own (its text). Keys that are not strings become text.
+        name: its name in an error.
 
     Raises:
-        ValidationError: it cannot be stored; the text names the place, e.g. `params['layers'][3]`.
+        ValidationError: it cannot be stored. The text names the place, such as `params['layers'][3]`.
     """
     return _Encoder(name).encode(value, name, 0)
 
@@ -59,7 +59,7 @@ def encode_mapping(mapping: object, what: str) -> dict[str, Any]:
     """Return `mapping` (a mapping, a namespace or an object with fields) as a new JSON-ready dict.
 
     Raises:
-        ValidationError: it is none of these, or a value in it cannot be stored; the text starts with `what` (`params`
+        ValidationError: it is none of these, or a value in it cannot be stored. The text starts with `what` (`params`
             or `metrics`) and names the key.
     """
     return _Encoder(what).encode_dict(mapping_of(mapping, what), what, 0)
@@ -77,15 +77,15 @@ def mapping_of(mapping: object, what: str) -> Mapping[Any, Any]:
 
 
 def text_of_key(key: object) -> str:
-    """Return the text that a key of params or metrics is recorded as."""
+    """Return the recorded text of a key of params or metrics."""
     return _text(key if isinstance(key, str) else str(key))
 
 
 def decode(value: Any) -> Any:
-    """Return the Python value of a JSON value, or of all values of params or metrics: non-finite numbers as floats.
+    """Return the Python value of a JSON value, or of all values of params or metrics, with non-finite floats.
 
-    The strings `null` and `None` are none, as the value itself or as one of the mapping's, but not deeper. What needs
-    no change is returned itself, not a copy.
+    The strings `null` and `None` become None, as the value itself or as a direct value of a mapping, but not deeper. A
+    value that needs no change is returned itself, not a copy.
     """
     if type(value) is dict:
         for item in value.values():
@@ -114,7 +114,7 @@ def _nonfinite(value: float) -> str:
 
 
 class _Encoder:
-    """Encodes one value, and counts what it holds."""
+    """Encodes one value, and counts the values in it."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -144,7 +144,7 @@ class _Encoder:
             raise _unreadable(value, name, error) from error
 
     def encode_dict(self, fields: Mapping[Any, Any], name: str, depth: int) -> dict[str, Any]:
-        # Finite floats here and below only for speed: nothing is called, and no name is made for them.
+        # Finite floats are handled here and below only for speed: without a call, and without making a name.
         isfinite = math.isfinite
         self._count(len(fields))
         result: dict[str, Any] = {}
@@ -219,7 +219,7 @@ def _unreadable(value: object, name: str, error: Exception) -> ValidationError:
 
 
 def _text(value: str) -> str:
-    """Return exactly a str, with what UTF-8 cannot hold written as an escape."""
+    """Return a plain str. Characters that UTF-8 cannot encode become escapes."""
     text = str.__str__(value)
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
@@ -228,9 +228,9 @@ def _text(value: str) -> str:
 
 
 def full_text(value: Any) -> str:
-    """Return the whole text of a decoded value: strings as they are, the rest as compact JSON (`1.5e-7`, `1`, `NaN`).
+    """Return the full text of a decoded value: strings unchanged, others as compact JSON (`1.5e-7`, `1`, `NaN`).
 
-    Control characters are escaped, newlines not.
+    Control characters are escaped, but newlines are not.
     """
     return escape_controls(value if isinstance(value, str) else _json_text(value), keep_newlines=True)
 
@@ -239,7 +239,7 @@ def short_text(value: Any, width: int) -> str:
     """Return the text of a decoded value in a table.
 
     Floats are rounded to 5 significant digits, or to `width` from 100,000 on. Strings, lists and dicts are cut to
-    `width` characters. Control characters are escaped, newlines not.
+    `width` characters. Control characters are escaped, but newlines are not.
     """
     if isinstance(value, float):
         return _short_float(value, width)
@@ -250,12 +250,12 @@ def short_text(value: Any, width: int) -> str:
 
 
 def cut(text: str, width: int) -> str:
-    """Return `text`, or if it has more than `width` characters its beginning and `...`, `width` characters in all."""
+    """Return `text`; if it has more than `width` characters, its beginning and `...`, `width` characters in total."""
     return text if len(text) <= width else text[: max(width - 3, 0)] + "..."
 
 
 def escape_controls(text: str, keep_newlines: bool = False) -> str:
-    r"""Return `text` with control characters, and what reverses the direction of text, as `\x1b` or `\u202e`."""
+    r"""Return `text` with control characters and direction marks as escapes, such as `\x1b` or `\u202e`."""
     if text.isascii() and text.isprintable():
         return text
     escaped = _CONTROLS.sub(_escape, text)
@@ -278,7 +278,7 @@ def _json_text(value: Any) -> str:
 
 
 def _full_float(value: float) -> str:
-    """Return the shortest text that reads as `value`: plain decimal from 1e-6 up to 1e21, else like 1.5e-7, 1e+21."""
+    """Return the shortest exact text of `value`: decimal from 1e-6 up to 1e21, else like 1.5e-7 and 1e+21."""
     if not math.isfinite(value):
         return "NaN" if value != value else f"{value:+}".title()
     text = repr(value)
@@ -293,7 +293,7 @@ def _full_float(value: float) -> str:
 
 
 def _short_float(value: float, width: int) -> str:
-    if abs(value) <= 1e5:  # which itself is short as it is
+    if abs(value) <= 1e5:
         return f"{value:.5g}"
     text = _full_float(value)
     if "e" in text:
@@ -305,12 +305,12 @@ def _short_float(value: float, width: int) -> str:
 
 
 def comparable(value: Any) -> bool:
-    """Tell whether a decoded value can be the best of its kind: a number or a bool, and not NaN."""
+    """Return whether a decoded value can be the best: a number or a bool, and not NaN."""
     return isinstance(value, (int, float)) and value == value
 
 
 def sort_key(value: Any) -> tuple[int, Any]:
-    """Return the key that sorts decoded values of any types: none, bools, numbers, NaN, strings, lists and dicts."""
+    """Return the sort key of a decoded value of any type: None, bools, numbers, NaN, strings, lists and dicts."""
     if value is None:
         return 0, 0
     if isinstance(value, bool):

@@ -11,7 +11,7 @@ from tests.cli.conftest import Run, World, experiment
 from tests.storage.benches import Bench
 
 COMMAND = """\
-═══╡ If you want to run this experiment again, this is how it was run:
+═══╡ To run this experiment again, use its command:
    │
    │   train.py --alpha=0.3 -q
    │
@@ -121,7 +121,7 @@ def test_it_asks_before_it_touches_a_directory_in_use(three_runs: World, filled:
 ═══╡ Checking out files from experiment a37c2e9 and its best checkpoint 9f02c7d
 ═══╡ The directory "out" is not empty.
 ═══╡ This checkout would overwrite 1 file (data/x); 0 new, 1 the same.
-   │ What it overwrites is kept: `keepsake checkout --undo -o out` puts it back.
+   │ Overwritten files are kept. `keepsake checkout --undo -o out` puts them back.
 ═══╡ Aborting.
 """
     )

@@ -32,8 +32,8 @@ metric-3:                 (not set)                      0.5
 """
 
 BEST_AND_LATEST = """\
-═══╡ "a37" matches an experiment, picking the best checkpoint
-═══╡ "b51" is an experiment, picking the latest checkpoint
+═══╡ "a37" is an experiment. Using its best checkpoint.
+═══╡ "b51" is an experiment. Using its latest checkpoint.
 """
 
 
@@ -71,7 +71,7 @@ metric-1:                 0.01                           0.02
 def test_one_id_is_compared_with_the_experiment_before(three_runs: World, run: Run) -> None:
     result = run("diff", "b51")
     assert result.stdout == TWO_RUNS
-    assert result.stderr == "═══╡ Comparing with a37c2e9, the experiment before b51e7a0\n" + BEST_AND_LATEST.replace(
+    assert result.stderr == "═══╡ Comparing with a37c2e9, the experiment before b51e7a0.\n" + BEST_AND_LATEST.replace(
         '"a37"', '"a37c2e9"'
     )
 
@@ -85,7 +85,7 @@ def test_the_first_experiment_has_none_before_it(three_runs: World, run: Run) ->
 def test_an_experiment_without_checkpoints_is_compared_by_itself(three_runs: World, run: Run) -> None:
     """0.4.2 fails here."""
     result = run("diff", "c90", "a37")
-    assert '"c90" is an experiment without checkpoints, comparing it by itself' in result.stderr
+    assert '"c90" is an experiment without checkpoints. Comparing only the experiment.' in result.stderr
     assert (
         result.stdout
         == """\

@@ -254,7 +254,7 @@ def test_verbose_shows_where(
 def test_the_unexpected_is_one_message_too(project_directory: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, KeyError("x"))
     assert run("ls", status=1).stderr == (
-        "═══╡ KeyError: 'x'\n   │ \n   │ This is unexpected: run the command again with -v to see where it happened.\n"
+        "═══╡ KeyError: 'x'\n   │ \n   │ This is unexpected. Run the command again with -v to see where it happened.\n"
     )
     assert "═══╡ KeyError: 'x'\n" in run("ls", "-v", status=1).stderr
 

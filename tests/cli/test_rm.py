@@ -80,7 +80,7 @@ def test_no(three_runs: World, run: Run, answer: str) -> None:
 @pytest.mark.parametrize("answer", ["", "maybe\n"])
 def test_a_closed_stdin_names_the_way_out(three_runs: World, run: Run, answer: str) -> None:
     before = three_runs.repository.kept()
-    assert "you need to pass the '-f' option" in run("rm", "c90", input=answer, status=1).stderr
+    assert "pass the '-f' option" in run("rm", "c90", input=answer, status=1).stderr
     assert three_runs.repository.kept() == before
 
 

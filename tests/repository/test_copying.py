@@ -60,7 +60,7 @@ def kept(bench: Bench) -> dict[str, bytes]:
 
 def test_push_copies_everything_byte_for_byte(experiments: list[Experiment], repository: Bench, other: Bench) -> None:
     said = run("push", other.url)
-    assert said.startswith(f"There was no repository at {other.url} yet. It is made now. Copied 3 experiments (")
+    assert said.startswith(f"Created the repository {other.url}. Copied 3 experiments (")
     assert kept(other) == kept(repository)
 
 
