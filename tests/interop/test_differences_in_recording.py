@@ -328,3 +328,37 @@ def test_empty_prefix(both: Both, project: Path) -> None:
         done = side.run("rm", "-f", "", cwd=project)
         assert done.status == (1 if side is both.ours else 0)
         assert ("metadata/experiments/e0000001.json" in records.keys(project)) == (side is both.ours)
+
+
+@shows("no-file-needed")
+def test_no_file_needed(both: Both, project: Path) -> None:
+    """Neither keepsake.yaml nor anything else."""
+    (project / "keepsake.yaml").unlink()
+    (project / "train.py").write_text("import keepsake\nkeepsake.init().stop()\n")
+    assert both.original.script(project / "train.py").status == 1
+    assert both.ours.script(project / "train.py").status == 0
+    assert (project / ".keepsake/repository.json").exists()
+
+
+@shows("quiet")
+def test_quiet(both: Both, project: Path) -> None:
+    """Three checkpoints: a line for each, or one at the end."""
+    program = (
+        "import keepsake\nexperiment = keepsake.init()\nfor n in range(3): experiment.checkpoint(metrics={'n': n})\n"
+    )
+    (project / "train.py").write_text(program)
+    for side in (both.original, both.ours):
+        said = side.script(project / "train.py").stderr
+        assert said.count("Creating checkpoint") == (3 if side is both.original else 0)
+        assert ("3 checkpoints saved" in said) == (side is both.ours)
+
+
+@shows("narrow-floats", "one-element-arrays")
+def test_narrow_floats_and_one_element_arrays(projects: Projects) -> None:
+    """As NumPy makes them."""
+    pytest.importorskip("numpy")
+    params = "{'lr': numpy.float32(0.1), 'loss': numpy.array([0.5])}"
+    projects.run(f"import numpy\nproject.experiments.create(params={params}, quiet=True).stop()")
+    (theirs,), (ours,) = projects.new_records()
+    assert theirs["params"] == {"lr": 0.10000000149011612, "loss": [0.5]}
+    assert ours["params"] == {"lr": 0.1, "loss": 0.5}

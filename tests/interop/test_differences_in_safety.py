@@ -139,3 +139,12 @@ def test_json_in_any_encoding(both: Both, project: Path) -> None:
         shown = side.process("ls", "--json", cwd=project, environment=environment).stdout
         found.append((json.loads(shown)[0]["params"]["text"], shown.isascii()))
     assert found == [(text, False), (text, True)]
+
+
+@shows("missing-repository")
+def test_missing_repository(both: Both, project: Path) -> None:
+    """A mistyped one."""
+    theirs, ours = both.run("ls", "-q", "-R", f"file://{project}/mistyped", cwd=project)
+    assert (theirs.status, theirs.stdout) == (0, "")
+    assert (ours.status, ours.stdout) == (1, "")
+    assert "mistyped" in ours.stderr
