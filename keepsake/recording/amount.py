@@ -82,17 +82,24 @@ def _groups(project_dir: Path, path: str, files: Sequence[File], earlier: Iterab
     apart = {os.path.normpath(each).replace(os.sep, "/") for each in earlier} - {".", start}
     groups: dict[str, _Group] = {}
     for file in files:
-        parts = file.name.split("/")
-        above = ("/".join(parts[:depth]) for depth in range(1, len(parts) + 1))
-        checkpoint = next((name for name in above if name in apart), None) if apart else None
-        name = checkpoint or prefix + file.name[len(prefix) :].split("/")[0]
+        checkpoint = _first_above(file.name, apart) if apart else None
+        name = checkpoint or prefix + file.name[len(prefix) :].partition("/")[0]
         shown = name if name == file.name else f"{name}/"
-        group = groups.setdefault(shown, _Group(shown, checkpoint is not None))
+        if shown not in groups:
+            groups[shown] = _Group(shown, checkpoint is not None)
+        group = groups[shown]
         group.size += file.size
         group.files += 1
         if file.size >= _LINK_BYTES and not group.link:
             group.link = _target_outside(project_dir, file.name)
     return list(groups.values())
+
+
+def _first_above(name: str, paths: set[str]) -> str | None:
+    """Return which of `paths` a file is, or is in; the outermost, if there are several."""
+    parts = name.split("/")
+    above = ("/".join(parts[:depth]) for depth in range(1, len(parts) + 1))
+    return next((path for path in above if path in paths), None)
 
 
 def _target_outside(project_dir: Path, name: str) -> str:
