@@ -174,6 +174,7 @@ def _store(
 
 def finish(entry: Entry, repository: Repository, moved: Callable[[int], None] | None = None) -> None:
     """Move everything in an entry into the repository, and remove the entry if it is empty then."""
+    is_fresh = entry.is_fresh()  # before anything is written to it here
     try:
         publish(entry, repository, others=True)
         unnamed = upload(entry, repository, moved=moved, check=True)
@@ -183,7 +184,7 @@ def finish(entry: Entry, repository: Repository, moved: Callable[[int], None] | 
         return
     for pack in unnamed:
         entry.set_aside(pack)
-    if not entry.is_fresh():  # the process of a fresh entry would have to begin it again
+    if not is_fresh:  # the process of a fresh entry would have to begin it again
         entry.close()
 
 
