@@ -26,7 +26,7 @@ from keepsake.metadata import (
 )
 from keepsake.packages import modules_of_script
 from keepsake.recording import ending
-from keepsake.recording.complaints import WHOLE, Problem
+from keepsake.recording.complaints import WHOLE, Problem, sentence
 from keepsake.recording.records import MAX_STEP, check_path, checkpoint_record, experiment_record
 from keepsake.recording.run import Run
 from keepsake.util.console import error as say_error
@@ -219,7 +219,7 @@ class Experiment:
         if problems and ending.is_strict():
             for problem in problems:
                 if problem.is_error:
-                    raise ValidationError(problem.why)
+                    raise ValidationError(sentence(problem.why))
         if self._run is None:
             self._run = Run.join(self.project.workplace, self.to_json())
         made: list[Checkpoint] = []

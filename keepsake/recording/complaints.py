@@ -44,9 +44,9 @@ class Complaints:
         if problem.what == WHOLE:
             warn(f"The checkpoint was not saved: {problem.why}")
         elif problem.what:
-            warn(f"{_sentence(problem.why)} The checkpoint is saved without {problem.what}.")
+            warn(f"{sentence(problem.why)} The checkpoint is saved without {problem.what}.")
         else:
-            warn(_sentence(problem.why))
+            warn(sentence(problem.why))
 
     def summary(self) -> str:
         """Return the parts that were left out, and how often: "metric 'loss' (3 times)"; "" if none were."""
@@ -55,5 +55,7 @@ class Complaints:
         return ", ".join(f"{what} ({often.get(count, f'{count} times')})" for what, count in counts)
 
 
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if not text.startswith(("params", "metrics")) else f"{text}."
+def sentence(text: str) -> str:
+    """Return `text` with a capital, unless it begins with a name, and a full stop."""
+    start = text[:1] if text.startswith(("params", "metrics")) else text[:1].upper()
+    return f"{start}{text[1:].rstrip('.')}."

@@ -11,7 +11,7 @@ from typing import Any
 from keepsake.exceptions import ValidationError
 from keepsake.metadata import EXPERIMENT_FIELDS, Record, time_text
 from keepsake.recording import environment
-from keepsake.recording.complaints import Problem
+from keepsake.recording.complaints import Problem, sentence
 from keepsake.util.foreign import text_of
 from keepsake.util.values import decode, encode, encode_mapping, mapping_of, text_of_key
 from keepsake.version import __version__
@@ -168,7 +168,7 @@ def text_path(path: object) -> str:
         return ""
     problems = check_path(os.fspath(path) if isinstance(path, os.PathLike) else path)
     if problems:
-        raise ValidationError(problems[0])
+        raise ValidationError(sentence(problems[0]))
     return str(path)
 
 
