@@ -37,9 +37,9 @@ $ keepsake diff a1b2c3d
 
 Side = tuple[Experiment, "Checkpoint | None"]
 _PICKED = {
-    "best": "is an experiment. Using its best checkpoint.",
-    "latest": "is an experiment. Using its latest checkpoint.",
-    "": "is an experiment without checkpoints. Comparing only the experiment.",
+    "best": "matches an experiment, picking the best checkpoint",
+    "latest": "matches an experiment, picking the latest checkpoint",
+    "": "matches an experiment without checkpoints, comparing the experiment itself",
 }
 
 

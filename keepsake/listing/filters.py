@@ -243,7 +243,7 @@ def _created_test(symbol: str, text: str) -> _Test:
         start, end = _parse_time(text)
     except (ValueError, OverflowError, OSError):
         raise InvalidFilter(
-            f'"{text}" is no date or time that can be understood. Write for example 2022-03-14, 2022-03-14 09:41 '
+            f'"{text}" is not a date or time. Write for example 2022-03-14, 2022-03-14 09:41 '
             "(local time), 2022-03-14T09:41:07Z or Unix seconds."
         ) from None
     if symbol in ("=", "!="):

@@ -1,4 +1,4 @@
-"""One experiment as this process records it: what init(), checkpoint() and stop() do, from top to bottom."""
+"""One experiment as this process records it: the work of init(), checkpoint() and stop(), from top to bottom."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ if TYPE_CHECKING:
     from keepsake.repository.repository import Repository
 
 _DEADLINE_SECONDS = 15.0
-_GRACE_SECONDS = 0.05  # in which init() returns, undisturbed by threads that take turns with it
+_GRACE_SECONDS = 0.05  # background threads wait this long, so they do not slow init() down
 _FREEZE_TRIES = 3
 _VALUE_WIDTH = 20
 
-_lock = threading.RLock()  # steps follow each other, whichever thread checkpoints
+_lock = threading.RLock()  # makes steps consecutive even if several threads checkpoint
 
 
 class Run:
     """An experiment that this process adds to.
 
     Args:
-        workplace: the project that it belongs to.
-        entry: where it is saved at once.
-        modules: those that were imported when it began.
-        quiet: whether its end is silent when all is well.
+        workplace: its project.
+        entry: its entry in the spool.
+        modules: the modules that were imported when it began.
+        quiet: whether its end prints nothing unless there is a problem.
 
     Attributes:
-        ending: when and how it ended, as its record says it; empty until then.
+        ending: the time and reason of its end, as in its record; empty until then.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Run:
     def begin(
         cls, workplace: Workplace, record: Record, modules: list[str], *, disable_heartbeat: bool, quiet: bool
     ) -> Run:
-        """Record a new experiment; if that fails, nothing of it is left anywhere."""
+        """Record a new experiment. If that fails, it leaves nothing behind."""
         root, repository = workplace.spool, workplace.repository
         before = known_identity(root, repository.url)
         entry = Entry.create(root, record, repository.url, in_repository=False, identity=before)
@@ -79,7 +79,7 @@ class Run:
             frozen = run._freeze(record) if record["path"] else None
             if not ending.is_offline():
                 _publish_first(repository, entry, beat=not disable_heartbeat)
-                if disable_heartbeat:  # a listing would go by the spool, and show it as running
+                if disable_heartbeat:  # otherwise a listing would see the entry in the spool, and show it as running
                     entry.write_record(durable=False)
         except BaseException:
             entry.discard()
@@ -94,7 +94,7 @@ class Run:
 
     @classmethod
     def join(cls, workplace: Workplace, record: Record) -> Run:
-        """Add to an experiment that is in the repository, or that another process has begun."""
+        """Continue an experiment that is in the repository, or that another process has begun."""
         root, repository = workplace.spool, workplace.repository
         ending.watch()
         entry = Entry.load(root / record["id"]) or Entry.create(
@@ -105,21 +105,21 @@ class Run:
         return cls(workplace, entry)
 
     def packages(self) -> dict[str, str] | None:
-        """Return name → version of what was imported when it began; None for an experiment that others began."""
+        """Return name → version of the packages imported when it began; None if another process began it."""
         if self._packages is None and self._modules is not None:
             with importing:
                 self._packages = get_imported_packages(self._modules)
         return self._packages
 
     def _gather_later(self, *, files: bool) -> None:
-        """Leave to the background what init() need not wait for: package versions, and what earlier runs left."""
+        """Collect package versions and recover earlier runs in the background, so init() does not wait for them."""
         entry, repository = self.entry, self.repository
 
         def gather() -> None:
             entry.write_record(durable=False)
             with importing:
                 packages = self.packages()
-                # The first checkpoint() need not wait for these
+                # Imported here so that the first checkpoint() does not wait for them.
                 from keepsake.archive import reader, writer  # noqa: F401
             entry.append({"experiment": {"python_packages": packages}})
             saver().notify(entry, repository, files=True)
@@ -135,16 +135,16 @@ class Run:
     def add(
         self, record: Record, problems: list[Problem], next_step: Callable[[], int], keep: Callable[[], None]
     ) -> None:
-        """Save a new checkpoint on this machine, from where it gets into the repository in the background.
+        """Save a new checkpoint on this machine. The background sends it to the repository.
 
         Args:
-            record: of the checkpoint. Its step is filled in if it has none, and its path emptied if its files cannot be
-                saved.
-            problems: what is known to be wrong with it.
-            next_step: what its step is then.
+            record: of the checkpoint. Its step is filled in if it has none, and its path is emptied if its files cannot
+                be saved.
+            problems: the known problems with it.
+            next_step: returns its step if it has none.
             keep: called when it is saved, before another checkpoint asks for its step.
 
-        Raises ValidationError if nothing is left to be saved.
+        Raises ValidationError if nothing is left to save.
         """
         frozen = self._freeze_if_possible(record, problems) if record["path"] else None
         try:
@@ -162,7 +162,7 @@ class Run:
             if frozen is not None:
                 frozen.unlink(missing_ok=True)
             raise
-        except BaseException:  # an interrupt may come when the line is written already: the mover finds out
+        except BaseException:  # after an interrupt the line may be written already; the mover checks that
             self.entry.abandoned.add(record["id"])
             raise
         saver().notify(self.entry, self.repository, files=frozen is not None, offline=ending.is_offline())
@@ -170,7 +170,7 @@ class Run:
             self.complaints.add(problem, record["id"])
 
     def _freeze_if_possible(self, record: Record, problems: list[Problem]) -> Path | None:
-        """Copy the files of a checkpoint into the spool; None if that is not possible, which becomes a problem."""
+        """Copy the files of a checkpoint into the spool; if that fails, add a problem and return None."""
         try:
             self.entry.ensure()
             for left in range(_FREEZE_TRIES, 0, -1):
@@ -184,7 +184,7 @@ class Run:
             if ending.is_strict():
                 raise
             problems.append(Problem("its files", str(error)))
-            if not isinstance(error, WriteError):  # the script's mistake
+            if not isinstance(error, WriteError):  # the script made a mistake
                 record["path"] = ""
         return None
 
@@ -201,11 +201,11 @@ class Run:
     # The end
 
     def stop(self) -> KeepsakeError | None:
-        """End the experiment, wait until what is pending is saved, and return what hindered that."""
+        """End the experiment, wait until everything is saved, and return any error."""
         return ending.end(self, "stopped")
 
     def say_end(self, *, is_saved: bool) -> None:
-        """Say in a line what was saved where, unless it is said elsewhere that this is still to come; once."""
+        """Report once how many checkpoints were saved, and where, unless another message reports unsaved parts."""
         if self.entry.gone:
             return
         name, count = f"Experiment {short_id(self.entry.id)}", len(self._checkpoints)
@@ -228,18 +228,18 @@ class Run:
 
 
 def _publish_first(repository: Repository, entry: Entry, *, beat: bool) -> None:
-    """Publish a new experiment, unless the disk of the repository that was used before is not mounted."""
+    """Publish a new experiment, unless the repository that was used before is missing."""
     root, before = entry.directory.parent, entry.identity
     try:
         _publish_within_deadline(repository, entry, beat=beat)
     except MissingRepository as error:
         warn(
-            f"{error} This project has used one there before, so no new one is made. Experiment {short_id(entry.id)} "
-            f"is kept in {entry.directory} until that is back; then `keepsake sync`, or the next run, sends it. "
-            f"To begin a new repository there, delete {root / 'repositories.json'}."
+            f"{error} This project has used one there before, so no new one is created. Experiment "
+            f"{short_id(entry.id)} is kept in {entry.directory}. When the repository is back, `keepsake sync`, or the "
+            f"next run, sends it. To begin a new repository there, delete {root / 'repositories.json'}."
         )
         return
-    entry.in_repository = True  # the spool need not know it before init() has returned
+    entry.in_repository = True  # the background writes this to the spool
     if entry.identity is not None:
         remember_identity(root, repository.url, entry.identity)
     if before not in (None, entry.identity):
@@ -247,7 +247,7 @@ def _publish_first(repository: Repository, entry: Entry, *, beat: bool) -> None:
 
 
 def _publish_within_deadline(repository: Repository, entry: Entry, *, beat: bool) -> None:
-    """Publish in a thread: a server that hangs must not hang the training."""
+    """Publish in a thread, because a server that hangs must not hang the training."""
     done: list[BaseException | None] = []
     finished, given_up = threading.Event(), threading.Event()
 
@@ -263,21 +263,21 @@ def _publish_within_deadline(repository: Repository, entry: Entry, *, beat: bool
 
     def undo() -> None:
         if done[0] is None:
-            with suppress(KeepsakeError):  # why init() fails is said, not that this does
+            with suppress(KeepsakeError):  # the error of init() matters more
                 repository.withdraw(entry.record)
 
     try:
         threading.Thread(target=run, name="keepsake-init", daemon=True).start()
-    except RuntimeError:  # no thread can be started, so there is no deadline
+    except RuntimeError:  # no thread can start, so there is no deadline
         run()
     try:
         saver().prepare(repository)  # while the disk or the network is at work
         if not finished.wait(_DEADLINE_SECONDS):
             raise WriteError(
-                f"{repository.url} does not answer (waited {_DEADLINE_SECONDS:.0f} s). Check the network and the URL; "
-                "or set KEEPSAKE_OFFLINE=1 to record on this machine, and send it with `keepsake sync` later."
+                f"{repository.url} does not answer (waited {_DEADLINE_SECONDS:.0f} s). Check the network and the URL. "
+                "Or set KEEPSAKE_OFFLINE=1 to record on this machine, and send it with `keepsake sync` later."
             )
-    except BaseException:  # also Ctrl-C
+    except BaseException:  # including Ctrl-C
         given_up.set()
         if finished.is_set():
             undo()
@@ -290,7 +290,7 @@ def _publish_within_deadline(repository: Repository, entry: Entry, *, beat: bool
 
 
 def _publish(repository: Repository, entry: Entry, *, beat: bool) -> None:
-    """Put the experiment into the repository, so that a wrong bucket or a missing permission shows here and now."""
+    """Put the experiment into the repository, so a wrong bucket or a missing permission shows at once."""
     entry.identity = repository.ensure(entry.identity)
     repository.merge(entry.record, Changes(), create=True)
     if beat:

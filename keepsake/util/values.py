@@ -27,8 +27,8 @@ _EXACT_DIGITS = 15  # significant digits of a float
 _MAX_NUMBER_BITS = 1023  # Keepsake 0.4.2 reads integers beyond 64 bits as floats, and fails beyond this
 _MAX_INT_BITS = 10_000  # Python refuses to write integers of more than 4,300 digits
 _ACCEPTED = (
-    "accepted are None, bools, numbers, strings, lists and dicts of these, objects with fields, "
-    "and NumPy, PyTorch, TensorFlow and JAX numbers and arrays"
+    "Use None, bools, numbers, strings, lists and dicts of these, objects with fields, "
+    "or numbers and arrays of NumPy, PyTorch, TensorFlow and JAX."
 )
 
 # C0 without the newline, DEL, C1, line separators, marks that reverse the direction of text, and lone surrogates.
@@ -72,7 +72,7 @@ def mapping_of(mapping: object, what: str) -> Mapping[Any, Any]:
     except Exception as error:
         raise _unreadable(mapping, what, error) from error
     if fields is None:
-        raise ValidationError(f"{what} must be a dict of names and values, not {foreign.type_name(mapping)}")
+        raise ValidationError(f"{what} must be a dict of names and values, not {foreign.type_name(mapping)}.")
     return fields
 
 
@@ -132,7 +132,7 @@ class _Encoder:
             return float(value) if math.isfinite(value) else _nonfinite(value)
         if depth > MAX_DEPTH:
             raise ValidationError(
-                f"{name:.100} cannot be recorded: nested more than {MAX_DEPTH} deep, or contains itself"
+                f"{name:.100} cannot be recorded: it is nested more than {MAX_DEPTH} deep, or contains itself."
             )
         if isinstance(value, (list, tuple)):
             return self._encode_list(value, name, depth)
@@ -156,7 +156,7 @@ class _Encoder:
             else:
                 result[key] = self.encode(item, f"{name}[{key!r}]", depth + 1)
         if len(result) != len(fields):
-            raise ValidationError(f"{name} has keys that are the same as text, such as 1 and '1': rename one of them")
+            raise ValidationError(f"{name} has keys that are the same as text, such as 1 and '1'. Rename one of them.")
         return result
 
     def _encode_list(self, items: Collection[Any], name: str, depth: int) -> list[Any]:
@@ -187,7 +187,7 @@ class _Encoder:
                 return self._encode_list(value, name, depth)
         text = foreign.text_of(value)
         if text is None:
-            raise ValidationError(f"{name} cannot be recorded: it is of type {foreign.type_name(value)}; {_ACCEPTED}")
+            raise ValidationError(f"{name} cannot be recorded: it is of type {foreign.type_name(value)}. {_ACCEPTED}")
         return self._encode_text(text)
 
     def _encode_text(self, value: str) -> str:
@@ -209,13 +209,13 @@ class _Encoder:
 def _encode_int(value: int, name: str) -> int | str:
     bits = value.bit_length()
     if bits > _MAX_INT_BITS:
-        raise ValidationError(f"{name} cannot be recorded: an int of {bits:,} bits is too large")
+        raise ValidationError(f"{name} cannot be recorded: an int of {bits:,} bits is too large. Record it as text.")
     return int(value) if bits <= _MAX_NUMBER_BITS else str(int(value))
 
 
 def _unreadable(value: object, name: str, error: Exception) -> ValidationError:
     kind, reason = foreign.type_name(value), str(error) or type(error).__name__
-    return ValidationError(f"{name} cannot be recorded: the value of {kind} cannot be read ({reason}); {_ACCEPTED}")
+    return ValidationError(f"{name} cannot be recorded: the value of {kind} cannot be read ({reason}). {_ACCEPTED}")
 
 
 def _text(value: str) -> str:

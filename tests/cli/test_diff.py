@@ -32,8 +32,8 @@ metric-3:                 (not set)                      0.5
 """
 
 BEST_AND_LATEST = """\
-═══╡ "a37" is an experiment. Using its best checkpoint.
-═══╡ "b51" is an experiment. Using its latest checkpoint.
+═══╡ "a37" matches an experiment, picking the best checkpoint
+═══╡ "b51" matches an experiment, picking the latest checkpoint
 """
 
 
@@ -85,7 +85,7 @@ def test_the_first_experiment_has_none_before_it(three_runs: World, run: Run) ->
 def test_an_experiment_without_checkpoints_is_compared_by_itself(three_runs: World, run: Run) -> None:
     """0.4.2 fails here."""
     result = run("diff", "c90", "a37")
-    assert '"c90" is an experiment without checkpoints. Comparing only the experiment.' in result.stderr
+    assert '"c90" matches an experiment without checkpoints, comparing the experiment itself' in result.stderr
     assert (
         result.stdout
         == """\
