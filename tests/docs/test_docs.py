@@ -23,7 +23,7 @@ from keepsake.cli import cli
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-SESSIONS = [page for page in PAGES if "```shell-session" in page.read_text(encoding="utf-8")]
+SESSIONS = [page for page in PAGES if re.search(r"^```shell-session$", page.read_text(encoding="utf-8"), re.MULTILINE)]
 
 BLOCK = re.compile(r"^```(\S+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ID = r"\b(?=[0-9a-f]*[0-9])[0-9a-f]{7}\b"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import keepsake
+from keepsake.util.ignore import LEFT_OUT_DIRECTORIES
 from tests.docs.test_docs import PAGES, ROOT, name
 
 SOURCES = sorted((ROOT / "keepsake").rglob("*.py"))
@@ -93,3 +94,9 @@ def test_the_page_on_the_format_names_all_that_a_run_leaves(
     assert len(found) == 5
     for file in found:
         assert re.fullmatch(documented("The spool"), file), file
+
+
+def test_the_guide_names_all_that_is_left_out_by_default() -> None:
+    guide = (ROOT / "docs/guides/what-to-save.md").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"^- Caches and outputs of other tools: (.*?)\. A line", guide, re.MULTILINE | re.DOTALL)
+    assert set(re.findall(r"`([^`]+)`", listed)) == LEFT_OUT_DIRECTORIES

@@ -219,6 +219,16 @@ def test_conda_environment(both: Both, workshop: Path) -> None:
     assert saved(both.ours, workshop) == ["keepsake.yaml", "train.py"]
 
 
+@shows("left-out-by-default")
+def test_left_out_by_default(both: Both, workshop: Path) -> None:
+    """What Python and others put beside the code."""
+    write(workshop, "__pycache__/train.pyc", "wandb/run/log")
+    assert {"__pycache__/train.pyc", "wandb/run/log"} <= set(saved(both.original, workshop))
+    assert saved(both.ours, workshop) == ["keepsake.yaml", "train.py"]
+    kept = saved(both.ours, workshop, **{".keepsakeignore": "!wandb\n*ignore\n"})
+    assert kept == ["keepsake.yaml", "train.py", "wandb/run/log"]
+
+
 # Checking out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -338,6 +339,20 @@ def test_no_file_needed(both: Both, project: Path) -> None:
     assert both.original.script(project / "train.py").status == 1
     assert both.ours.script(project / "train.py").status == 0
     assert (project / ".keepsake/repository.json").exists()
+
+
+@shows("script-from-elsewhere")
+def test_script_from_elsewhere(both: Both, project: Path) -> None:
+    """Started from the directory above."""
+    script = Path(project.name, "train.py")
+    (project / "train.py").write_text("import keepsake\nkeepsake.init().stop()\n")
+    for side, status in ((both.original, 1), (both.ours, 0)):
+        done = subprocess.run(
+            [side.python, script], cwd=project.parent, env=side.environment, capture_output=True, timeout=60
+        )
+        assert done.returncode == status, done.stderr
+    assert not (project.parent / ".keepsake").exists()
+    assert len(both.ours.run("ls", "-q", cwd=project).stdout.split()) == 1
 
 
 @shows("quiet")
