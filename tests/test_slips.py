@@ -128,7 +128,7 @@ SLIPS = {
     "metrics as a dataclass": Slip({"metrics": Accuracy(0.5)}, "", "", {"metrics": {"value": 0.5}}),
     # Keywords
     "metric=": Slip(
-        {"metric": LOSS}, "'metric' is recorded as a metric. If metrics", "", {"metrics": {"metric": LOSS}}
+        {"metric": LOSS}, "'metric' is recorded as a metric. If you mean metrics", "", {"metrics": {"metric": LOSS}}
     ),
     "primary_metrics=": Slip(
         {**LOSS, "primary_metrics": "loss"},

@@ -55,7 +55,7 @@ Usage: keepsake [OPTIONS] COMMAND [ARGS]...
   keepsake.init() and experiment.checkpoint().
 
 Options:
-  -R, --repository URL         Repository URL. Default: that of keepsake.yaml
+  -R, --repository URL         Repository URL. Default: the one in keepsake.yaml
   -D, --project-directory DIR  Project directory. Default: nearest with a
                                keepsake.yaml
   --color / --no-color         Colors in output. Default: on a terminal
@@ -68,20 +68,20 @@ Commands:
               directory
   completion  Print the script that completes commands and IDs with the Tab key
   diff        Compare two experiments or checkpoints
-  doctor      Look for what is wrong in the repository, and repair it
+  doctor      Find problems in the repository, and repair them
   ls          List experiments in this project
   ps          List running experiments in this project
   pull        Copy experiments from another repository
   push        Copy experiments to another repository
   rm          Remove experiments or checkpoints
   show        View information about an experiment or checkpoint
-  sync        Send to the repository what is only on this machine yet
+  sync        Send unsent runs on this machine to the repository
 
 Examples:
-  keepsake ls                      what has been run here
-  keepsake show 5ffb0f6            one experiment, or one checkpoint
-  keepsake diff 5ffb0f6 a1b2c3d    what differs between two of them
-  keepsake checkout 5ffb0f6        get its code and weights back
+  keepsake ls                      list the experiments of this project
+  keepsake show 5ffb0f6            show one experiment or checkpoint
+  keepsake diff 5ffb0f6 a1b2c3d    compare two of them
+  keepsake checkout 5ffb0f6        restore its code and weights
 
   Each command has examples: keepsake COMMAND --help
   To complete commands and IDs with the Tab key: keepsake completion --help
