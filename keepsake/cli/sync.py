@@ -17,7 +17,7 @@ $ keepsake sync
 Only list them:
 $ keepsake sync --dry-run
 
-Send them to the repository that is now at the URL, even if it is another one than before:
+Send them even if another repository is at the URL now:
 $ keepsake sync --force
 """
 
