@@ -2,6 +2,7 @@
 
 KeepsakeError
 ├── DoesNotExist                    no such experiment, checkpoint, file or object
+│   ├── Removed                     an experiment that a person removed
 │   ├── AmbiguousID                 an ID prefix that matches more than one
 │   └── FileDoesNotExist            no such file in a checkpoint; also a FileNotFoundError
 ├── ValidationError                 an argument that cannot be recorded; also a ValueError
@@ -30,6 +31,10 @@ class KeepsakeError(Exception):
 
 class DoesNotExist(KeepsakeError):
     """No such experiment, checkpoint, file or object."""
+
+
+class Removed(DoesNotExist):
+    """An experiment that a person removed. It is the only error on which unsaved data of a run is dropped."""
 
 
 class AmbiguousID(DoesNotExist):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from keepsake.archive import owner_id
-from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, WriteError
+from keepsake.exceptions import CorruptedArchive, KeepsakeError, Removed, WriteError
 from keepsake.spool.journal import Changes
 from keepsake.spool.places import known_identity
 from keepsake.util.console import warn
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def publish(entry: Entry, repository: Repository, *, others: bool = False) -> None:
     """Merge the journals into the experiment's record; with `others`, also those of other processes.
 
-    Raises DoesNotExist if somebody removed the experiment, and other KeepsakeErrors if it cannot be saved now.
+    Raises Removed if somebody removed the experiment, and other KeepsakeErrors if it cannot be saved now.
     """
     taken = entry.take(others=others)
     changes = taken.changes
@@ -53,7 +53,7 @@ def _create(entry: Entry, repository: Repository, changes: Changes) -> None:
     else:
         repository.expect(entry.identity)
     if entry.id in repository.removals.ids():  # its process was killed after it had published it
-        raise DoesNotExist(f"There is no experiment {entry.id} in {repository.url}. It was removed.")
+        raise Removed(f"There is no experiment {entry.id} in {repository.url}. It was removed.")
     repository.merge(entry.record, changes, create=True)
     repository.forget(entry.id)
     repository.merge(entry.record, changes, create=False, identity=entry.identity)  # reads it back, as proof
@@ -178,7 +178,7 @@ def finish(entry: Entry, repository: Repository, moved: Callable[[int], None] | 
     try:
         publish(entry, repository, others=True)
         unnamed = upload(entry, repository, moved=moved, check=True)
-    except DoesNotExist:
+    except Removed:
         warn(f"Experiment {short_id(entry.id)} was removed from {repository.url}. Its unsent parts are dropped.")
         entry.discard()
         return

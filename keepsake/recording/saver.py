@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from keepsake.exceptions import DoesNotExist, KeepsakeError, WriteError
+from keepsake.exceptions import KeepsakeError, Removed, WriteError
 from keepsake.recording import heartbeat
 from keepsake.recording.job import HURRY_SECONDS, STEPS, Job, Step, exit_seconds, is_final
 from keepsake.recording.mover import as_ours
@@ -301,7 +301,7 @@ class Saver:
             with self._changed:
                 job.failures.pop(step, None)
                 job.errors.pop(step, None)
-        elif isinstance(error, DoesNotExist) and step in ("publish", "upload"):
+        elif isinstance(error, Removed) and step in ("publish", "upload"):
             self._gone(job)
         elif step == "heartbeat" and not (job.pulse and job.pulse.is_leaving):
             with self._changed:  # the other steps report a missing repository, and the next beat comes soon

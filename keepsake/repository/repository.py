@@ -21,6 +21,7 @@ from keepsake.exceptions import (
     OtherRepository,
     PreconditionFailed,
     ReadError,
+    Removed,
     WriteError,
 )
 from keepsake.metadata import Record, parse_experiment, render_checkpoint, render_experiment
@@ -195,7 +196,7 @@ class Repository:
 
         `identity` is the identity of the repository in which the experiment began, to check that this is the one.
 
-        If the record is missing and `create` is not set, raises DoesNotExist if somebody removed it, and MissingRecord,
+        If the record is missing and `create` is not set, raises Removed if somebody removed it, and MissingRecord,
         MissingRepository or OtherRepository if it is gone for another reason.
         """
 
@@ -252,11 +253,11 @@ class Repository:
         )
 
     def _gone(self, experiment_id: str) -> KeepsakeError:
-        """Return the error for a missing experiment: DoesNotExist only if somebody removed it."""
+        """Return the error for a missing experiment: Removed only if somebody removed it."""
         if not self._look_again():
             return self._missing()
         if experiment_id in self.removals.ids():
-            return DoesNotExist(f"There is no experiment {experiment_id} in {self.url}. It was removed.")
+            return Removed(f"There is no experiment {experiment_id} in {self.url}. It was removed.")
         name = short_id(experiment_id)
         return MissingRecord(
             f"Experiment {name} is not in {self.url} any more, and nothing says that somebody removed it. Its unsent "
@@ -279,7 +280,7 @@ class Repository:
     def put_archive(self, experiment_id: str, archive_id: str, source: BinaryIO) -> None:
         """Store the archive that `source` yields.
 
-        Raises DoesNotExist if the experiment was removed meanwhile, or as `merge` if it is gone for another reason.
+        Raises Removed if the experiment was removed meanwhile, or as `merge` if it is gone for another reason.
         """
         self.storage.upload(archive_key(experiment_id, archive_id), source)
         self._see_arrival(experiment_id, archive_id)
@@ -299,7 +300,7 @@ class Repository:
             taken = self.storage.take(archive_key(experiment_id, archive_id), file)
             if taken:
                 self._see_arrival(experiment_id, archive_id)
-        except DoesNotExist:
+        except Removed:
             kept.unlink(missing_ok=True)
             raise
         except BaseException:
@@ -330,7 +331,7 @@ class Repository:
         record = self._latest(experiment_id)
         if record is None or experiment_id in self.removals.ids():
             error = self._gone(experiment_id)
-            if isinstance(error, DoesNotExist):
+            if isinstance(error, Removed):
                 self.storage.delete([key])
             raise error
         # A record without the checkpoint proves nothing, because it may be an old version from a cache.
