@@ -22,6 +22,7 @@ from keepsake.exceptions import (
     PreconditionFailed,
     ReadError,
     Removed,
+    RepositoryConfigurationError,
     WriteError,
 )
 from keepsake.metadata import Record, parse_experiment, render_checkpoint, render_experiment
@@ -80,6 +81,7 @@ class Repository:
             data, _ = self.storage.get(SPEC)
         except DoesNotExist:
             self._spec_found = False
+            self._check_place()
             return
         try:
             version = json.loads(data)["version"]
@@ -94,6 +96,14 @@ class Repository:
                 "Upgrade Keepsake: `pip install -U keepsake`."
             )
         self._spec_found = True
+
+    def _check_place(self) -> None:
+        """Raise RepositoryConfigurationError if the URL leads to a file, or below one."""
+        directory = self.storage.directory
+        if directory is not None:
+            nearest = next((place for place in (directory, *directory.parents) if place.exists()), directory)
+            if nearest.is_file():
+                raise RepositoryConfigurationError(f"{self.url} names no folder: {nearest} is a file. Check the URL.")
 
     @property
     def exists(self) -> bool:

@@ -47,11 +47,7 @@ def _open_disk(url: str, path: str, project_directory: str | os.PathLike[str] | 
     base = Path(project_directory or ".")
     if ("~" in path or "$" in path) and not os.path.isfile(base / path / "repository.json"):
         path = expand(path)  # unless Keepsake 0.4.2, which expands nothing, made a repository of that name
-    root = Path(os.path.abspath(base / path))
-    nearest = next((place for place in (root, *root.parents) if os.path.exists(place)), root)
-    if os.path.isfile(nearest):
-        raise RepositoryConfigurationError(f"The repository URL {url!r} names no folder: {nearest} is a file.")
-    return DiskStorage(root)
+    return DiskStorage(base / path)
 
 
 def _open_cloud(scheme: str, path: str) -> Storage:
