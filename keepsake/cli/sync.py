@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import click
 
 from keepsake.cli.options import Command
 from keepsake.cli.rendering import counted, short_id, write
 from keepsake.config import redact_url
+from keepsake.exceptions import MissingBucket
 from keepsake.project import Project
 from keepsake.util import console
 
@@ -46,6 +49,8 @@ def sync(ctx: click.Context, /, dry_run: bool, force: bool) -> None:
     if not waiting:
         if ctx.obj.repository:
             project.workplace.view.require()
+        with suppress(MissingBucket):  # the first run makes it
+            project.workplace.repository.check()
         console.say("Everything is in the repository.")
     if dry_run or not waiting:
         return
