@@ -76,7 +76,7 @@ def tell_if_large(project_dir: Path, path: str, files: Sequence[File], earlier: 
 
 
 def _groups(project_dir: Path, path: str, files: Sequence[File], earlier: Iterable[str]) -> list[_Group]:
-    """Group files by the entries of `path`, with separate groups for files that an earlier run saved as a checkpoint."""
+    """Group files by the entries of `path`. Checkpoints that an earlier run saved get groups of their own."""
     start = os.path.normpath(path).replace(os.sep, "/")
     prefix = "" if start == "." else f"{start}/"
     apart = {os.path.normpath(each).replace(os.sep, "/") for each in earlier} - {".", start}
