@@ -132,13 +132,13 @@ SLIPS = {
     ),
     "primary_metrics=": Slip(
         {**LOSS, "primary_metrics": "loss"},
-        "If primary_metric is",
+        "If you mean primary_metric",
         "",
         {"metrics": {**LOSS, "primary_metrics": "loss"}},
     ),
-    "paths=": Slip({**LOSS, "paths": "."}, "If path is", "", {"metrics": {**LOSS, "paths": "."}}),
-    "steps=": Slip({**LOSS, "steps": 3}, "If step is", "", {"metrics": {**LOSS, "steps": 3}}),
-    "Step=": Slip({**LOSS, "Step": 3}, "If step is", "", {"metrics": {**LOSS, "Step": 3}}),
+    "paths=": Slip({**LOSS, "paths": "."}, "If you mean path", "", {"metrics": {**LOSS, "paths": "."}}),
+    "steps=": Slip({**LOSS, "steps": 3}, "If you mean step", "", {"metrics": {**LOSS, "steps": 3}}),
+    "Step=": Slip({**LOSS, "Step": 3}, "If you mean step", "", {"metrics": {**LOSS, "Step": 3}}),
     "epoch=": Slip({**LOSS, "epoch": 3, "path_norm": 1.5}, "", "", {"metrics": {**LOSS, "epoch": 3, "path_norm": 1.5}}),
     # Steps
     "a whole float": Slip({"metrics": LOSS, "step": 3.0}, "", "", {"step": 3}),

@@ -1,4 +1,4 @@
-"""What init() says if the files that it saves are large: how much, what most of it is, and how to leave that out."""
+"""The warning of init() if its files are large: their size, the largest groups, and how to leave these out."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from keepsake.util.ignore import IGNORE_FILES, ignore_file
 LARGE_BYTES = 50_000_000
 MANY_FILES = 5_000
 _SHOWN = 4  # with the lines for the ignore file, that makes ten lines on a terminal
-_SHARE = 0.01  # of the whole, below which a group is not worth a line
-_LINK_BYTES = 10_000_000  # only larger files are looked at, whether they are links
-_SPECIAL = re.compile(r"([\\*?\[])")  # to gitignore
+_SHARE = 0.01  # of the total size; a smaller group gets no line
+_LINK_BYTES = 10_000_000  # only larger files are checked for being links
+_SPECIAL = re.compile(r"([\\*?\[])")  # special characters of gitignore
 _said = False
 
 
@@ -35,23 +35,23 @@ class File(Protocol):
 
 @dataclass
 class _Group:
-    """A file or a directory, and what is saved of it."""
+    """A file or a directory, and its saved files."""
 
     name: str
-    is_earlier: bool  # an earlier run saved it as a checkpoint
+    is_earlier: bool  # whether an earlier run saved it as a checkpoint
     size: int = 0
     files: int = 0
-    link: str = ""  # where a large file of it is, if it is a link out of the project
+    link: str = ""  # the target of a large file that is a link out of the project
 
     @property
     def line(self) -> str:
-        """The line of the ignore file that leaves it out."""
+        """The line in the ignore file that leaves it out."""
         line = "/" + _SPECIAL.sub(r"\\\1", self.name)
         return line[:-1] + "\\ " if line.endswith(" ") else line
 
 
 def tell_if_large(project_dir: Path, path: str, files: Sequence[File], earlier: Callable[[], Iterable[str]]) -> None:
-    """Say what is saved, once per process, if that is large.
+    """Report the saved files, once per process, if they are large.
 
     Args:
         project_dir: the project directory.
@@ -76,7 +76,7 @@ def tell_if_large(project_dir: Path, path: str, files: Sequence[File], earlier: 
 
 
 def _groups(project_dir: Path, path: str, files: Sequence[File], earlier: Iterable[str]) -> list[_Group]:
-    """Gather files by what lies directly in `path`, but keep apart what an earlier run saved as a checkpoint."""
+    """Group files by the entries of `path`. Checkpoints that an earlier run saved get groups of their own."""
     start = os.path.normpath(path).replace(os.sep, "/")
     prefix = "" if start == "." else f"{start}/"
     apart = {os.path.normpath(each).replace(os.sep, "/") for each in earlier} - {".", start}
@@ -96,20 +96,20 @@ def _groups(project_dir: Path, path: str, files: Sequence[File], earlier: Iterab
 
 
 def _first_above(name: str, paths: set[str]) -> str | None:
-    """Return which of `paths` a file is, or is in; the outermost, if there are several."""
+    """Return the outermost of `paths` that is a file or contains it."""
     parts = name.split("/")
     above = ("/".join(parts[:depth]) for depth in range(1, len(parts) + 1))
     return next((path for path in above if path in paths), None)
 
 
 def _target_outside(project_dir: Path, name: str) -> str:
-    """Return where a file is if a link leads to it out of the project; otherwise ""."""
+    """Return the target of a file that is a link out of the project; "" for others."""
     target = os.path.realpath(project_dir / name)
     return "" if target.startswith(os.path.join(os.path.realpath(project_dir), "")) else target
 
 
 def _largest(groups: list[_Group], size: int, files: int) -> list[_Group]:
-    """Return the groups that matter most, the largest first."""
+    """Return the groups that matter most, largest first."""
 
     def share(group: _Group) -> float:
         by_size = group.size / size if size > LARGE_BYTES else 0

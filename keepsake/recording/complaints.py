@@ -17,8 +17,8 @@ class Problem(NamedTuple):
     """A problem with a checkpoint.
 
     Attributes:
-        what: what is left out of it, such as "metric 'loss'"; "" if nothing is.
-        why: what to tell the person.
+        what: the part that is left out, such as "metric 'loss'"; "" if nothing is.
+        why: the reason, as full sentences.
         is_error: whether it raises in strict mode.
     """
 
@@ -35,7 +35,7 @@ class Complaints:
         self._said: set[tuple[str, str]] = set()
 
     def add(self, problem: Problem, checkpoint_id: str = "") -> None:
-        """Count a problem of a checkpoint, and say it unless the same was said before."""
+        """Count a problem of a checkpoint, and report it unless it was reported before."""
         if problem.what:
             self._left_out[problem.what] += 1
         cause = (problem.what, _PARTICULARS.sub("", problem.why))

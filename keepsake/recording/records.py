@@ -69,12 +69,12 @@ def _metrics(metrics: object, more: dict[str, Any], problems: list[Problem]) -> 
         problems.append(Problem("metrics", str(error)))
     if more:
         for name in more.keys() & given.keys():
-            why = f"Metric {name!r} is given twice, in metrics and as an argument of its own. The first one counts."
+            why = f"Metric {name!r} is given twice, in metrics and as a separate argument. The one in metrics counts."
             problems.append(Problem("", why))
         for name in more:
             if name not in given and (meant := _meant(name)):
                 problems.append(
-                    Problem("", f"{name!r} is recorded as a metric. If {meant} is meant, write it so.", False)
+                    Problem("", f"{name!r} is recorded as a metric. If you mean {meant}, use that name.", False)
                 )
         given = {**more, **given}
     if not any(map(callable, given.values())):
@@ -158,7 +158,7 @@ def _primary(given: object, metrics: dict[str, Any], names: set[str], problems: 
     value = decode(metrics[name])
     if isinstance(value, (str, list, dict)):
         why = f"The primary metric {name!r} is of type {type(value).__name__} ({value!r:.50})"
-        problems.append(Problem("", f"{why}. Only a number can be best: record float() of it.", is_error=False))
+        problems.append(Problem("", f"{why}. Only numbers can be compared. Record float() of it.", is_error=False))
     return primary
 
 

@@ -315,7 +315,7 @@ def test_a_wrong_argument_is_one_clear_error(plot: Callable[[ExperimentList], ob
 
 def test_many_names_are_not_all_listed() -> None:
     experiment = make(1, [{f"metric {number:02}": 1 for number in range(50)}])
-    with pytest.raises(ValidationError, match=r"metric 09 and 40 more$"):
+    with pytest.raises(ValidationError, match=r"metric 09 and 40 more\.$"):
         experiment.plot("zzz")
 
 

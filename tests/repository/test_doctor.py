@@ -99,7 +99,7 @@ def test_a_damaged_identity_is_reported(trained: Experiment, place: Bench) -> No
 
 def test_a_repository_of_a_later_version_is_left_alone(trained: Experiment, place: Bench) -> None:
     place.write("repository.json", b'{"version":2}')
-    with pytest.raises(KeepsakeError, match="upgrade"):
+    with pytest.raises(KeepsakeError, match="Upgrade"):
         examine()
 
 
@@ -215,14 +215,14 @@ def test_a_repair_looks_again(trained: Experiment, place: Bench, monkeypatch: py
 def test_nothing_is_moved_when_a_record_has_become_unreadable(
     trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may name what would be moved."""
+    """The unreadable record may name the archive."""
     monkeypatch.setattr("keepsake.repository.doctor._FRESH_SECONDS", 0)
     place.write(ORPHAN, b"orphan")
     hours_later(place, monkeypatch)
     (problem,) = examine()
     place.write(f"metadata/experiments/{trained.id}.json", b"{")
     assert problem.fix is not None
-    with pytest.raises(KeepsakeError, match="may name what would be moved"):
+    with pytest.raises(KeepsakeError, match="may name this archive"):
         problem.fix()
     assert place.read(ORPHAN) == b"orphan"
 
