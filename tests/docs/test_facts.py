@@ -89,8 +89,10 @@ def test_the_page_on_the_format_names_all_that_a_run_leaves(
         assert re.fullmatch(documented("The repository format"), file), file
 
     monkeypatch.setenv("KEEPSAKE_OFFLINE", "1")
-    keepsake.init(path="model").checkpoint(path="model", loss=1)
+    experiment = keepsake.init(path="model")
+    experiment.checkpoint(path="model", loss=1)
     found = files(project_directory / ".keepsake/spool")
+    experiment.stop()
     assert len(found) == 5
     for file in found:
         assert re.fullmatch(documented("The spool"), file), file
