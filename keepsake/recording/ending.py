@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keepsake.exceptions import KeepsakeError
-from keepsake.metadata import time_text, valid_id
+from keepsake.metadata import time_text
 from keepsake.recording import exit_status, signals
 from keepsake.recording.job import HURRY_SECONDS
 from keepsake.recording.recovery import Recovery
@@ -81,7 +81,7 @@ def recover_in_background(entry: Entry, open_repository: Callable[[str], Reposit
     """Finish the other entries of this spool. The end of the program waits for that, but not long."""
     root = entry.directory.parent
     with suppress(OSError):
-        if not any(valid_id(name) and name != entry.id for name in os.listdir(root)):
+        if set(os.listdir(root)) <= {entry.id, "repositories.json"}:
             return
     recovery = _recoveries.get(root)
     if recovery is None or not recovery.is_under_way:

@@ -52,7 +52,9 @@ assert [process.exitcode for process in machines] == [0] * 32
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 def test_many_machines_lose_nothing(place: Bench, project_directory: Path, run_python: Callable[..., str]) -> None:
     """32 of them make 10 checkpoints each in one bucket, by fours in one experiment."""
-    assert run_python(MANY, place.url) == ""
+    messages = run_python(MANY, place.url)  # the wait for a busy server may be explained
+    assert "not fully saved" not in messages
+    assert "Traceback" not in messages
     experiments = Project(repository=place.url).experiments.list()
     made = [(c.metrics or {}).get("number", -1) * 10 + (c.step or 0) for e in experiments for c in e.checkpoints]
     assert sorted(made) == list(range(320))

@@ -81,10 +81,13 @@ def _left_in_spool(sandbox: Sandbox) -> list[str]:
         sandbox.run(next_run)
     if nothing_waits(sandbox.project):
         return []
-    # What a checkpoint() froze that did not return is kept for a person to decide
     left = sandbox.project / ".keepsake"
-    found = [path for path in left.rglob("*") if path.is_file() and ".unnamed." not in path.name]
-    return [f"left in the spool: {path.relative_to(left)}" for path in found if path.name != "repositories.json"]
+    found = [path for path in left.rglob("*") if path.is_file() and path.name != "repositories.json"]
+    # Files that a checkpoint() froze, which did not return, are kept with their entry for a person to decide
+    kept = {path.parent for path in found if ".unnamed." in path.name}
+    litter = [path for path in found if ".unnamed." not in path.name]
+    litter = [path for path in litter if path.parent not in kept or path.name != "record.json"]
+    return [f"left in the spool: {path.relative_to(left)}" for path in litter]
 
 
 def let_time_pass(sandbox: Sandbox) -> None:
