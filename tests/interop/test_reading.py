@@ -202,7 +202,6 @@ CONFIGS: list[dict[str, Any]] = [
     {"keepsake.yaml": ""},
     {"keepsake.yaml": "repository: file://nothing/there"},
     {"keepsake.yaml": "repository: file://nothing", "replicate.yaml": "repository: file://.keepsake"},
-    {},
 ]
 
 
