@@ -88,7 +88,7 @@ def sweep(root: Path) -> None:
 def _directories(root: Path) -> Iterator[Path]:
     with suppress(OSError):  # the spool does not exist, or this user may not read it
         for name in sorted(os.listdir(root)):
-            if valid_id(name):
+            if valid_id(name) and os.path.isdir(root / name):
                 yield root / name
 
 

@@ -15,6 +15,13 @@ from tests.storage.benches import Bench
 from tests.storage.contract import noise
 from tests.storage.proxy import Proxy, Request, refusing
 
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One test server serves 32 machines here, and each of them may wait for it."""
+    monkeypatch.setenv("KEEPSAKE_EXIT_SECONDS", "120")
+
+
 MANY = """
 import multiprocessing, os, sys
 import keepsake.storage.s3, keepsake.storage.gcs

@@ -285,3 +285,13 @@ def test_a_nearly_full_disk_takes_no_more_files(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(_snapshot, "_RESERVE_SHARE", 1.0)
     with pytest.raises(WriteError, match="nearly full"):
         _snapshot.check_room(tmp_path)
+
+
+def test_what_a_crash_left_of_the_list_of_repositories_goes_when_it_is_old(root: Path, entry: Entry) -> None:
+    old, new = (root / f".repositories.json-{number}.tmp" for number in (1, 2))
+    for path in (old, new):
+        path.write_bytes(b"{")
+    os.utime(old, (0, 0))
+    places.sweep(root)
+    assert (old.exists(), new.exists()) == (False, True)
+    assert [found.id for found in places.entries(root)] == [entry.id]
