@@ -23,7 +23,8 @@ def test_without_frameworks(monkeypatch: pytest.MonkeyPatch, module: str, packag
         monkeypatch.delitem(sys.modules, name)
     for package in packages:
         monkeypatch.setitem(sys.modules, package, None)  # which makes importing it fail
-    monkeypatch.delitem(sys.modules, module, raising=False)
+    for name in (module, "keepsake.integrations.keras", "keepsake.integrations.lightning"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     with pytest.raises(MissingExtra, match=command):
         importlib.import_module(module)
     assert module not in sys.modules

@@ -21,10 +21,28 @@ _running = ExitStack()
 atexit.register(_running.close)
 
 
+# S3 compares a condition and writes in one step. moto's threads do both in two, between which another can write
+_MOTO = """
+import functools, sys, threading
+from moto.s3.responses import S3Response
+from moto.server import main
+
+lock, put_object = threading.Lock(), S3Response.put_object
+
+@functools.wraps(put_object)
+def in_one_step(self):
+    with lock:
+        return put_object(self)
+
+S3Response.put_object = in_one_step
+main(sys.argv[1:])
+"""
+
+
 @functools.cache
 def moto() -> str:
     """The address of moto's S3 server."""
-    return _start(lambda port: [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)])
+    return _start(lambda port: [sys.executable, "-c", _MOTO, "-H", "127.0.0.1", "-p", str(port)])
 
 
 @functools.cache
