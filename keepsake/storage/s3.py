@@ -73,7 +73,7 @@ _ADVICE = {
 }
 _ADVICE_AFTER = {name: advice for advice, names in _ADVICE.items() for name in names.split()}
 # Codes by which servers say that they do not support a request, or a part of it.
-_UNSUPPORTED = ["400", "405", "501", "BadRequest", "NotImplemented", "MethodNotAllowed", "NotSupported"]
+_UNSUPPORTED = ["405", "501", "NotImplemented", "MethodNotAllowed", "NotSupported"]
 _UNSUPPORTED += ["InvalidRequest", "InvalidArgument", "MalformedXML", "MissingContentMD5", "UnsupportedOperation"]
 
 
