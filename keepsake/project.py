@@ -238,7 +238,7 @@ def undo_checkout(directory: str | os.PathLike[str] = ".") -> Undone:
 
 
 default_project = Project()
-_told_of_running = False  # that an experiment goes on beside another
+_told_of_running = False  # the user was told once that an earlier experiment still runs
 
 
 def init(

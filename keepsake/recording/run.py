@@ -62,7 +62,7 @@ class Run:
         self._modules = modules
         self._quiet = quiet
         self._packages: dict[str, str] | None = None
-        self._checkpoints: list[Record] = []  # that this process made
+        self._checkpoints: list[Record] = []  # made by this process
 
     # The beginning
 

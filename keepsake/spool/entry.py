@@ -35,7 +35,7 @@ _RECORDS = ("record.json", "record.closing")
 _UNNAMED = ".unnamed."
 _TRIES = 10
 _STALE_SECONDS = 0.5  # network file systems look again within some times this
-_UNFINISHED_SECONDS = 3600.0  # what a crash left of a write that was under way
+_UNFINISHED_SECONDS = 3600.0  # temporary files older than this were left by a crash
 
 
 class File(NamedTuple):
