@@ -8,7 +8,8 @@ experiment.checkpoint(path="model.pth", metrics={"loss": 0.5}, primary_metric=("
 
 from keepsake import exceptions
 from keepsake.checkpoint import Checkpoint, CheckpointList, PrimaryMetric
-from keepsake.experiment import Experiment, ExperimentCollection, ExperimentList
+from keepsake.collection import ExperimentCollection, ExperimentList
+from keepsake.experiment import Experiment
 from keepsake.project import Project, default_project, init, undo_checkout
 from keepsake.version import __version__
 

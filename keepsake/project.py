@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keepsake.checkpoint import Checkpoint
+from keepsake.collection import ExperimentCollection
 from keepsake.config import REPOSITORY_VARIABLE
 from keepsake.exceptions import ValidationError
-from keepsake.experiment import Experiment, ExperimentCollection
+from keepsake.experiment import Experiment
 from keepsake.metadata import Record
 from keepsake.packages import note_modules_of_script
 from keepsake.recording import ending

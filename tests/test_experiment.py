@@ -25,7 +25,8 @@ import pytest
 import keepsake
 from keepsake import exceptions, workplace
 from keepsake.checkpoint import CheckpointList
-from keepsake.experiment import Experiment, ExperimentList
+from keepsake.collection import ExperimentList
+from keepsake.experiment import Experiment
 from keepsake.recording import run as _recording
 from keepsake.storage import open_storage
 from keepsake.storage.disk import DiskStorage

@@ -19,8 +19,9 @@ from matplotlib.lines import Line2D
 
 import keepsake
 from keepsake.checkpoint import Checkpoint, CheckpointList, PrimaryMetric
+from keepsake.collection import ExperimentList
 from keepsake.exceptions import MissingExtra, ValidationError
-from keepsake.experiment import Experiment, ExperimentList
+from keepsake.experiment import Experiment
 from keepsake.project import Project
 
 matplotlib.use("Agg")

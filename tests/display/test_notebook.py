@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 import keepsake
 from keepsake.checkpoint import Checkpoint, CheckpointList, PrimaryMetric
+from keepsake.collection import ExperimentList
 from keepsake.exceptions import ReadError
-from keepsake.experiment import Experiment, ExperimentList
+from keepsake.experiment import Experiment
 from keepsake.project import Project
 from keepsake.repository.view import View
 

@@ -1,0 +1,152 @@
+"""The experiments of a project, and lists of them."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
+
+from keepsake.exceptions import ValidationError
+from keepsake.experiment import Experiment
+from keepsake.metadata import time_key
+from keepsake.util.console import warn
+from keepsake.util.ids import short_repr
+
+if TYPE_CHECKING:
+    from keepsake.project import Project
+
+
+class ExperimentList(list[Experiment]):
+    """Experiments, as `keepsake.experiments.list()` returns them. Slices are ExperimentLists too."""
+
+    def primary_metric(self) -> str | None:
+        """Return the name of the primary metric of the first experiment that has one."""
+        return next((name for experiment in self if (name := experiment.primary_metric())), None)
+
+    def plot(self, metric: str | None = None, logy: bool = False) -> Any:
+        """Plot a metric (default: the primary metric) of all experiments over the steps; return the axes."""
+        from keepsake.display.figures import plot_experiments
+
+        return plot_experiments(self, metric, logy=logy)
+
+    def scatter(self, param: str, metric: str | None = None, logx: bool = False, logy: bool = False) -> Any:
+        """Plot a metric (default: the primary metric) over a hyperparameter, a point per experiment; return the axes.
+
+        The point shows the best checkpoint, or else the latest.
+        """
+        from keepsake.display.figures import scatter_experiments
+
+        return scatter_experiments(self, param, metric, logx=logx, logy=logy)
+
+    def delete(self) -> None:
+        """Delete these experiments, their checkpoints and all their files."""
+        for project in {id(experiment.project): experiment.project for experiment in self}.values():
+            project.delete([(experiment, None) for experiment in self if experiment.project is project])
+
+    def __repr__(self) -> str:
+        return short_repr("experiment", [experiment.short_id() for experiment in self])
+
+    def _repr_html_(self) -> str:
+        from keepsake.display.notebook import experiments_html
+
+        return experiments_html(self)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Experiment: ...
+    @overload
+    def __getitem__(self, index: slice) -> ExperimentList: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Experiment | ExperimentList:
+        found = super().__getitem__(index)
+        return ExperimentList(found) if isinstance(index, slice) else found  # type: ignore[return-value,arg-type]
+
+
+class ExperimentCollection:
+    """The experiments of a project."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+
+    def create(
+        self,
+        path: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        quiet: bool = False,
+        disable_heartbeat: bool = False,
+    ) -> Experiment:
+        """Begin an experiment, and save the files at `path` as they are now.
+
+        Args:
+            path: a file or directory, relative to the project directory; None: no files.
+            params: hyperparameters: a dict, a dataclass or an argparse.Namespace.
+            quiet: print nothing unless there is a problem, not even at the end.
+            disable_heartbeat: never show it as running.
+
+        Raises:
+            ValidationError, ConfigNotFound, RepositoryConfigurationError, ReadError, WriteError: the run cannot be
+                recorded. It leaves nothing behind.
+        """
+        return Experiment.begin(self._project, path, params, quiet=quiet, disable_heartbeat=disable_heartbeat)
+
+    @property
+    def project(self) -> Project:
+        """The project of these experiments."""
+        return self._project
+
+    def get(self, experiment_id_prefix: str) -> Experiment:
+        """Return the experiment with that ID, or the only one whose ID begins with it.
+
+        Raises DoesNotExist, AmbiguousID, and ValidationError if it is not a string.
+        """
+        if not isinstance(experiment_id_prefix, str):
+            raise ValidationError(
+                f"The ID {experiment_id_prefix!r:.50} is of type {type(experiment_id_prefix).__name__}. "
+                "Give a string, such as '5ffb0f6'."
+            )
+        project = self._project.here()
+        return Experiment.from_record(project, project.workplace.find_experiment(experiment_id_prefix))
+
+    def list(self, filter: Callable[[Experiment], object] | None = None) -> ExperimentList:
+        """Return the experiments, oldest first.
+
+        Args:
+            filter: takes an Experiment and returns whether to include it. If it raises, the experiment is left out with
+                a warning.
+        """
+        project = self._project.here()
+        with _no_collection():
+            records = sorted(project.workplace.view.records(), key=lambda record: time_key(record["created"]))
+            experiments = [Experiment.from_record(project, record) for record in records]
+        if filter is None:
+            return ExperimentList(experiments)
+        return ExperimentList(experiment for experiment in experiments if _passes(filter, experiment))
+
+    def previous(self, experiment: Experiment) -> Experiment | None:
+        """Return the experiment that was created before another; None if that is the first one."""
+        ids = [summary.id for summary in self._project.workplace.view.summaries()]
+        position = ids.index(experiment.id) if experiment.id in ids else 0
+        return self.get(ids[position - 1]) if position else None
+
+    def _repr_html_(self) -> str:
+        return self.list()._repr_html_()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Pause the garbage collector, because a collection among hundreds of thousands of new objects takes long."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _passes(wanted: Callable[[Experiment], object], experiment: Experiment) -> bool:
+    try:
+        return bool(wanted(experiment))
+    except Exception as error:  # noqa: BLE001 - the user's function
+        reason = f"{type(error).__name__}: {str(error).rstrip('.')}"
+        warn(f"The filter failed on experiment {experiment.short_id()}, so it is left out: {reason}.")
+        return False
