@@ -329,8 +329,12 @@ class Experiment:
 
     @property
     def status(self) -> str:
-        """Its status: "running", "stopped", or "lost" if its heartbeat ended without a regular end of the run."""
-        return self.project.workplace.view.status(self.id, self.keepsake_version or "")
+        """Its status: "running", "stopped", "failed" or "lost".
+
+        It has failed if an exception or a non-zero exit status ended it. It is lost if its heartbeat ended without a
+        regular end of the run.
+        """
+        return self.project.workplace.view.status(self.id, self.keepsake_version or "", self.end_reason)
 
     @property
     def ended(self) -> datetime | None:
@@ -342,8 +346,26 @@ class Experiment:
 
     @property
     def end_reason(self) -> str | None:
-        """How it ended: "finished", "stopped", "interrupted", "terminated" or "exception: …"; None if unknown."""
-        return self._record.get("end_reason")
+        """How it ended; None if that is unknown.
+
+        It is "finished", "stopped", "interrupted", "terminated", "exception: …", "exit status N" or "exit".
+        """
+        return self._text("end_reason")
+
+    @property
+    def error(self) -> str | None:
+        """The type and the message of the exception that ended it, such as "ValueError: diverged"; None without one."""
+        return self._text("error")
+
+    @property
+    def traceback(self) -> str | None:
+        """The traceback of that exception, at most some 20,000 characters, with likely secrets masked."""
+        return self._text("traceback")
+
+    def _text(self, name: str) -> str | None:
+        """Return a field that 1.0 added to records; None if it is missing, or is no text."""
+        value = self._record.get(name)
+        return value if isinstance(value, str) and value else None
 
     def is_running(self) -> bool:
         """Return whether it is running now, judged by its heartbeat."""

@@ -44,6 +44,7 @@ CHECKPOINT_FIELDS: Record = {
     "path": "",
     "primary_metric": None,
 }
+END_FIELDS = ("ended", "end_reason", "error", "traceback")  # added by 1.0; 0.4.2 ignores them
 _RFC3339 = re.compile(
     r"((?!0000|9999)\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01]))[Tt ]"
     r"((?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-]\d\d:\d\d))"
@@ -53,6 +54,7 @@ _USUAL_TIME = rf"[12]\d{{3}}-(?:{_USUAL_DAY})T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\
 _usual_times = re.compile(f"(?:{_USUAL_TIME}\n)*", re.ASCII).fullmatch
 _USUAL_ID = re.compile("[0-9a-f]{64}")
 _MIN_ID = 7
+_FAILURES = ("exception", "exit status")
 _BRACKETS, _OTHERS = bytes.maketrans(b"[{", b"(("), bytes(set(range(256)) - set(b"[]{}"))
 
 
@@ -264,6 +266,24 @@ def _indented(value: object, depth: int) -> str:
 def ends_heartbeats(version: str) -> bool:
     """Whether runs recorded by that version of Keepsake remove their heartbeat when they end."""
     return bool(version) and not version.startswith("0.")
+
+
+def status_of(version: str, heartbeat: bool | None, end_reason: object) -> str:
+    """Return "running", "stopped", "failed" or "lost".
+
+    A run has failed if an exception or a non-zero exit status ended it. It is lost if its heartbeat stopped and was not
+    removed. 0.4.2 never removes heartbeats, so its runs are stopped.
+
+    Args:
+        version: the version of Keepsake that recorded the experiment.
+        heartbeat: whether the heartbeat is fresh; None if there is none.
+        end_reason: how its record says that it ended.
+    """
+    if heartbeat:
+        return "running"
+    if isinstance(end_reason, str) and end_reason.startswith(_FAILURES):
+        return "failed"
+    return "lost" if heartbeat is False and ends_heartbeats(version) else "stopped"
 
 
 # Choosing a checkpoint

@@ -33,7 +33,7 @@ Sort all stopped experiments by the metric "val_loss":
 $ keepsake ls --sort "val_loss" --filter "status = stopped"
 
 A filter or sort key names a metric of the best checkpoint, a param, or created, step,
-user, host, command or status (running, stopped, lost). Operators: = != < <= > >=
+user, host, command or status (running, stopped, failed, lost). Operators: = != < <= > >=
 Also available as: keepsake list
 """
 PS_EXAMPLES = """

@@ -14,6 +14,7 @@ from keepsake.experiment import Experiment
 from keepsake.util.values import escape_controls, full_text, short_text
 
 METRIC_WIDTH = 10  # characters of a value in the table of checkpoints
+TRACEBACK_LINES = 4  # of the end of a traceback that are shown by default
 MAX_PACKAGES = 5  # with more, only the well-known ones are shown by default
 WELL_KNOWN = (
     " accelerate catboost cntk datasets diffusers flax jax jaxlib keras lightgbm lightning mxnet numpy onnx optax"
@@ -57,8 +58,19 @@ def show(settings: Settings, /, id: str, everything: bool, as_json: bool) -> Non
 
 def _show_experiment(experiment: Experiment, everything: bool) -> str:
     groups = [("", _about(experiment), ""), *_details(experiment, everything)]
-    parts = [_sheet(f"Experiment: {experiment.id}", groups), "", bold("Checkpoints"), _checkpoint_table(experiment), ""]
+    parts = [_sheet(f"Experiment: {experiment.id}", groups), "", *_traceback(experiment, everything)]
+    parts += [bold("Checkpoints"), _checkpoint_table(experiment), ""]
     return "\n".join([*parts, "To see more details about a checkpoint, run:", "  keepsake show <checkpoint ID>"])
+
+
+def _traceback(experiment: Experiment, everything: bool) -> list[str]:
+    """Return the lines of the traceback of the exception that ended a run, by default the last ones."""
+    lines = (experiment.traceback or "").rstrip().split("\n")
+    if not experiment.traceback or experiment.status == "running":
+        return []
+    hidden = 0 if everything else max(0, len(lines) - TRACEBACK_LINES)
+    note = [faint(f"... {hidden} lines before these. Use --all to view.")] if hidden else []
+    return [bold("Traceback"), *note, *map(escape_controls, lines[hidden:]), ""]
 
 
 def _show_checkpoint(experiment: Experiment, checkpoint: Checkpoint, everything: bool) -> str:
@@ -74,11 +86,14 @@ def _show_checkpoint(experiment: Experiment, checkpoint: Checkpoint, everything:
 
 def _about(experiment: Experiment) -> dict[str, str]:
     status, ended, reason = experiment.status, experiment.ended, experiment.end_reason
-    end = when(ended) + (f" ({reason})" if reason else "") if ended and status != "running" else ""
+    has_ended = ended is not None and status != "running"
+    end = when(ended) + (f" ({reason})" if reason else "") if ended and has_ended else ""
+    error = experiment.error if has_ended else None
     return {
         "Created": when(experiment.created),
         "Status": status,
         **({"Ended": end} if end else {}),
+        **({"Error": error} if error else {}),
         "Host": experiment.host or "",
         "User": experiment.user or "",
         "Command": experiment.command or "",

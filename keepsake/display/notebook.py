@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from keepsake.compare.values import differing_names
 from keepsake.exceptions import KeepsakeError
-from keepsake.repository.heartbeats import status_of
+from keepsake.metadata import status_of
 from keepsake.util.values import cut, escape_controls, full_text, short_text
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def experiment_html(experiment: Experiment) -> str:
     facts = {
         "Created": _time(experiment),
         "Status": f"{status} ({reason})" if reason else status,
+        "Error": experiment.error,
         "Duration": str(timedelta(seconds=round(duration.total_seconds()))) if duration is not None else None,
         "Host": experiment.host,
         "User": experiment.user,
@@ -131,7 +132,7 @@ def _statuses(experiments: list[Experiment]) -> dict[str, str]:
                 heartbeats[id(project)] = {}  # stays if the next line fails, so it is tried once
                 heartbeats[id(project)] = project.workplace.view.heartbeats()
             fresh = heartbeats[id(project)].get(experiment.id)
-            statuses[experiment.id] = status_of(experiment.keepsake_version or "", fresh)
+            statuses[experiment.id] = status_of(experiment.keepsake_version or "", fresh, experiment.end_reason)
     return statuses
 
 

@@ -37,6 +37,9 @@ class _Experiment(_Identified, total=False):
     python_packages: dict[str, _Scalar] | None
     checkpoints: list[_Checkpoint] | None
     keepsake_version: str | None
+    ended: str | None
+    end_reason: str | None
+    error: str | None
 
 
 _decode = msgspec.json.Decoder(_Experiment).decode

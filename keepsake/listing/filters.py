@@ -53,7 +53,7 @@ class Subject(Protocol):
 
     @property
     def status(self) -> str:
-        """`running`, `stopped` or `lost`."""
+        """`running`, `stopped`, `failed` or `lost`."""
 
     @property
     def best_metrics(self) -> Mapping[str, Any]:
@@ -219,12 +219,12 @@ def _parse_value(text: str) -> Any:
 
 
 def _status_test(symbol: str, wanted: Any) -> _Test:
-    if symbol not in ("=", "!=") or wanted not in ("running", "stopped", "lost"):
+    if symbol not in ("=", "!=") or wanted not in ("running", "stopped", "failed", "lost"):
         raise InvalidFilter(
-            '"status" has no such value. Compare it by "=" or "!=" with "running", "stopped" or "lost".'
+            '"status" has no such value. Compare it by "=" or "!=" with "running", "stopped", "failed" or "lost".'
         )
-    # A lost run has stopped, too.
-    statuses = {"stopped", "lost"} if wanted == "stopped" else {wanted}
+    # A run that failed or was lost has stopped, too.
+    statuses = {"stopped", "failed", "lost"} if wanted == "stopped" else {wanted}
     return statuses.__contains__ if symbol == "=" else lambda value: value not in statuses
 
 

@@ -21,9 +21,9 @@ from keepsake.metadata import (
     CHECKPOINT_FIELDS,
     Record,
     best_checkpoint,
-    ends_heartbeats,
     latest_checkpoint,
     parse_experiment,
+    status_of,
     time_key,
     time_seconds,
 )
@@ -35,9 +35,10 @@ from keepsake.util.values import decode
 _dumps = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps makes one each time
 _loads = json.JSONDecoder().raw_decode  # json.loads spends half of its time on checking its argument
 _REST = ("created", "params", "command", "user", "host", "keepsake_version")  # of the record
+_END = ("ended", "end_reason", "error")  # texts that are left out if they are missing
 _CHECKPOINT_ID_LENGTH = 12  # enough to find candidates; the record itself decides
 _MANY = 200  # from this many records on, bulk is faster even if msgspec must be loaded
-_FORMAT = b"keepsake index 6\n"
+_FORMAT = b"keepsake index 7\n"
 _SUM = 9  # bytes of a checksum and the blank after it
 
 
@@ -57,6 +58,7 @@ class Line(NamedTuple):
         checkpoints, created = record.get("checkpoints") or [], record["created"]
         ids = "".join([" " + checkpoint["id"][:_CHECKPOINT_ID_LENGTH] for checkpoint in checkpoints])
         rest = {name: record.get(name) for name in _REST}
+        rest.update((name, value) for name in _END if isinstance(value := record.get(name), str))
         rest["num_checkpoints"] = len(checkpoints)
         rest["latest"] = _whole(latest_checkpoint(checkpoints))
         best = dumps(_whole(best_checkpoint(checkpoints)))
@@ -145,10 +147,23 @@ class Summary:
 
     @property
     def status(self) -> str:
-        """ "running", "stopped", or "lost": went out without a goodbye, which 0.4.2 never says."""
-        if self._fresh:
-            return "running"
-        return "lost" if self._fresh is False and ends_heartbeats(self._rest["keepsake_version"] or "") else "stopped"
+        """The status: "running", "stopped", "failed" or "lost"."""
+        return status_of(self._rest["keepsake_version"] or "", self._fresh, self.end_reason)
+
+    @property
+    def ended(self) -> str | None:
+        """The time of the end as on disk; None if it is unknown."""
+        return self._rest.get("ended")
+
+    @property
+    def end_reason(self) -> str | None:
+        """How it ended; None if that is unknown."""
+        return self._rest.get("end_reason")
+
+    @property
+    def error(self) -> str | None:
+        """The type and the message of the exception that ended it; None if there was none."""
+        return self._rest.get("error")
 
     @property
     def running(self) -> bool:

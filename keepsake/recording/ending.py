@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keepsake.exceptions import KeepsakeError
-from keepsake.metadata import time_text
 from keepsake.recording import exit_status, signals
+from keepsake.recording.failure import End, end_by
 from keepsake.recording.job import HURRY_SECONDS
 from keepsake.recording.recovery import Recovery
 from keepsake.recording.saver import saver, say_pending
@@ -30,7 +30,7 @@ _RECOVERY_SECONDS = 10.0
 _GRACE_SECONDS = 300.0  # a program that ends this soon after a SIGTERM was ended by it
 
 _running: dict[str, Run] = {}
-_reasons: dict[str, str] = {}  # why a run ends, if known before the program's end
+_ends: dict[str, End] = {}  # how a run ends, if known before the program's end
 _recoveries: dict[Path, Recovery] = {}  # by spool
 _installed = False
 _signalled = float("-inf")  # when another handler of SIGTERM last called ours
@@ -91,11 +91,10 @@ def recover_in_background(entry: Entry, open_repository: Callable[[str], Reposit
 
 def blame(experiment_id: str, error: BaseException) -> None:
     """Record that `error` ends a run. A trainer may have caught it, and the end of the program would not show it."""
-    name = type(error).__name__
-    reason = "terminated" if name == "SIGTERMException" else f"exception: {name}"  # as Lightning calls it
     if isinstance(error, SystemExit):
-        reason = exit_status.describe(error.code)
-    _reasons[experiment_id] = "interrupted" if isinstance(error, KeyboardInterrupt) else reason
+        _ends[experiment_id] = End(exit_status.describe(error.code))
+    else:
+        _ends[experiment_id] = end_by(error)
 
 
 def end(run: Run, reason: str) -> KeepsakeError | None:
@@ -104,10 +103,10 @@ def end(run: Run, reason: str) -> KeepsakeError | None:
     Its record gets its end, and its heartbeat is removed. An interrupted run does not wait long.
     """
     entry, error = run.entry, None
-    reason = _reasons.get(entry.id, reason)
+    how = _ends.get(entry.id, End(reason))
     if entry.id in _running:
-        _say_goodbye(run, reason)
-    if reason == "interrupted":
+        _say_goodbye(run, how)
+    if how.reason == "interrupted":
         say_pending(saver().finish_all(seconds=HURRY_SECONDS))
     elif not is_offline():
         error = saver().finish(entry)
@@ -116,9 +115,9 @@ def end(run: Run, reason: str) -> KeepsakeError | None:
     return error
 
 
-def _say_goodbye(run: Run, reason: str) -> None:
+def _say_goodbye(run: Run, how: End) -> None:
     entry = run.entry
-    run.ending = {"ended": time_text(), "end_reason": reason}
+    run.ending = how.fields()
     try:
         entry.append({"experiment": run.ending})
     except Exception as error:  # noqa: BLE001 - such as a full disk; the other parts are saved anyway
@@ -127,7 +126,7 @@ def _say_goodbye(run: Run, reason: str) -> None:
         saver().notify(entry, run.repository)
     saver().leave(entry.id)
     _running.pop(entry.id, None)  # last, so a signal's handler that interrupts this ends the run again
-    _reasons.pop(entry.id, None)
+    _ends.pop(entry.id, None)
 
 
 def _close(entry: Entry) -> bool:
@@ -139,13 +138,13 @@ def _close(entry: Entry) -> bool:
     return False
 
 
-def _end_all(reason: str, seconds: float | None) -> bool:
+def _end_all(how: End, seconds: float | None) -> bool:
     """End all runs and save their unsent parts, within `seconds` if given; return whether all is saved."""
     deadline = None if seconds is None else time.monotonic() + seconds
     runs = list(_running.values())
     for run in runs:
-        is_own = reason.startswith(("exception", "interrupted", "terminated"))
-        _say_goodbye(run, reason if is_own else _reasons.get(run.entry.id, reason))
+        is_certain = how.reason.startswith(("exception", "interrupted", "terminated"))
+        _say_goodbye(run, how if is_certain else _ends.get(run.entry.id, how))
     left = saver().finish_all(seconds=None if deadline is None else max(0.0, deadline - time.monotonic()))
     patience = time.monotonic() + _RECOVERY_SECONDS if deadline is None else deadline
     for recovery in list(_recoveries.values()):
@@ -159,33 +158,33 @@ def _end_all(reason: str, seconds: float | None) -> bool:
 
 def _at_exit() -> None:
     """End the runs with the program. In strict mode, unsaved parts turn the exit status 0 into 1."""
-    reason = _reason()
-    saved = _end_with_program(reason)
-    if not saved and is_strict() and reason in ("finished", "terminated", "exit"):
+    how = _end_of_program()
+    saved = _end_with_program(how)
+    if not saved and is_strict() and how.reason in ("finished", "terminated", "exit"):
         exit_status.force(1)
-    if reason == "interrupted":
+    if how.reason == "interrupted":
         with suppress(KeyboardInterrupt):
             exec("raise KeyboardInterrupt")  # noqa: S102 - makes CPython end by SIGINT even after our imports
 
 
 def _at_child_exit() -> None:
     """Do the same for a child of multiprocessing. Here an exception changes the exit status."""
-    reason = _reason()
-    if not _end_with_program(reason) and is_strict() and reason == "finished":
+    how = _end_of_program()
+    if not _end_with_program(how) and is_strict() and how.reason == "finished":
         raise SystemExit(1)
 
 
-def _reason() -> str:
-    reason = exit_status.reason()
-    return "terminated" if time.monotonic() - _signalled < _GRACE_SECONDS else reason
+def _end_of_program() -> End:
+    how = exit_status.end()
+    return End("terminated") if time.monotonic() - _signalled < _GRACE_SECONDS else how
 
 
-def _end_with_program(reason: str) -> bool:
+def _end_with_program(how: End) -> bool:
     """End all runs and return whether all is saved. No error is raised."""
     atexit.unregister(_at_exit)  # a forked child may have inherited one
-    is_interrupted = "interrupted" in (reason, *_reasons.values())
+    is_interrupted = any(each.reason == "interrupted" for each in (how, *_ends.values()))
     try:
-        return _end_all(reason, HURRY_SECONDS if is_interrupted else None)
+        return _end_all(how, HURRY_SECONDS if is_interrupted else None)
     except KeyboardInterrupt:
         left = saver().finish_all(seconds=0)
         say_pending(left)
@@ -199,7 +198,7 @@ def _end_with_program(reason: str) -> bool:
 
 
 def _end_by_signal() -> None:
-    _end_all("terminated", HURRY_SECONDS)
+    _end_all(End("terminated"), HURRY_SECONDS)
 
 
 def _save_for_other_handler() -> None:
@@ -213,7 +212,7 @@ def _save_for_other_handler() -> None:
 def _after_fork() -> None:
     global _installed, _signalled
     _running.clear()  # only the process that began a run ends it
-    _reasons.clear()
+    _ends.clear()
     _recoveries.clear()
     _installed = False
     _signalled = float("-inf")

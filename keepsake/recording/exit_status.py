@@ -16,6 +16,7 @@ from functools import partial, wraps
 from types import FrameType
 from typing import Any
 
+from keepsake.recording.failure import End, end_by
 from keepsake.util.fork import in_forked_child
 
 _UNKNOWN = object()
@@ -55,8 +56,8 @@ def _bottom(frame: FrameType | None) -> FrameType | None:
     return frame
 
 
-def reason() -> str:
-    """Return why the program ends: "finished", "interrupted", "exception: …" or "exit …".
+def end() -> End:
+    """Return how the program ends: "finished", "interrupted", "exception: …" with its texts, or "exit …".
 
     An interactive program survives its exceptions. Call this once, because it drops the outermost frame, which keeps
     the program's objects alive.
@@ -64,14 +65,14 @@ def reason() -> str:
     global _outermost
     frame, _outermost = _outermost, None
     if hasattr(sys, "ps1") or "ipykernel" in sys.modules:
-        return "finished"
+        return End("finished")
     handled = sys.exc_info()[1]  # of a child of multiprocessing
-    last = getattr(sys, "last_type", None) or (type(handled) if handled is not None else None)
-    if last is not None and not issubclass(last, SystemExit):
-        return "interrupted" if issubclass(last, KeyboardInterrupt) else f"exception: {last.__name__}"
+    error = getattr(sys, "last_value", None) or handled
+    if isinstance(error, BaseException) and not isinstance(error, SystemExit):
+        return end_by(error)
     if isinstance(handled, SystemExit):
-        return describe(handled.code)
-    return describe(_code) if _has_left(frame) else "finished"
+        return End(describe(handled.code))
+    return End(describe(_code) if _has_left(frame) else "finished")
 
 
 def describe(code: object) -> str:

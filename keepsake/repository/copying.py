@@ -15,7 +15,7 @@ from itertools import islice
 from typing import BinaryIO, TypeVar, cast
 
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, ValidationError
-from keepsake.metadata import Record, time_key
+from keepsake.metadata import END_FIELDS, Record, time_key
 from keepsake.repository.checking import Tee, is_whole, open_checked
 from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, archive_keys, id_of
 from keepsake.repository.repository import Repository
@@ -216,7 +216,7 @@ def _news(record: Record, theirs: Record) -> Record:
     own = {name: value for name, value in record.items() if value and name != "checkpoints"}
     missing = {name: value for name, value in own.items() if not theirs.get(name)}
     if _end(record) > _end(theirs):
-        return missing | {name: own.get(name) for name in ("ended", "end_reason")}
+        return missing | {name: own.get(name) for name in END_FIELDS}
     return missing
 
 

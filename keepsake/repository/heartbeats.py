@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from keepsake.exceptions import DoesNotExist
-from keepsake.metadata import ends_heartbeats, time_seconds, time_text
+from keepsake.metadata import time_seconds, time_text
 from keepsake.repository.keys import HEARTBEATS, heartbeat_key, id_of
 from keepsake.storage import Storage
 
@@ -54,17 +54,3 @@ class Heartbeats:
             return -_SKEW_SECONDS < age < RUNNING_SECONDS
         except (ValueError, KeyError, TypeError, RecursionError):
             return False
-
-
-def status_of(version: str, heartbeat: bool | None) -> str:
-    """Return "running", "stopped" or "lost".
-
-    A run is lost if its heartbeat stopped and was not removed. 0.4.2 never removes heartbeats, so its runs are stopped.
-
-    Args:
-        version: the version of Keepsake that recorded the experiment.
-        heartbeat: whether the heartbeat is fresh; None if there is none.
-    """
-    if heartbeat:
-        return "running"
-    return "lost" if heartbeat is False and ends_heartbeats(version) else "stopped"

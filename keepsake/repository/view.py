@@ -13,8 +13,7 @@ from pathlib import Path
 
 from keepsake.exceptions import DoesNotExist, KeepsakeError, ReadError
 from keepsake.listing.index import Index, Line, Summary, line_maker
-from keepsake.metadata import Record, parse_experiment
-from keepsake.repository.heartbeats import status_of
+from keepsake.metadata import Record, parse_experiment, status_of
 from keepsake.repository.keys import EXPERIMENTS, id_of, record_key
 from keepsake.repository.repository import Repository, no_repository, parse_record, warn_broken
 from keepsake.spool import places
@@ -234,13 +233,19 @@ class View:
         local = (_local_heartbeat(entry) for entry in self.entries().values())
         return {**dict(pair for pair in local if pair), **self.repository.heartbeats.all()}
 
-    def status(self, experiment_id: str, version: str) -> str:
-        """Return "running", "stopped" or "lost" for an experiment recorded by that version of Keepsake."""
+    def status(self, experiment_id: str, version: str, end_reason: str | None = None) -> str:
+        """Return "running", "stopped", "failed" or "lost" for an experiment recorded by that version of Keepsake.
+
+        `end_reason`: how it ended; None if that is not known yet.
+        """
         fresh = self.repository.heartbeats.of(experiment_id)
         if fresh is None and (entry := self.entries().get(experiment_id)):
             local = _local_heartbeat(entry)
             fresh = local[1] if local else None
-        return status_of(version, fresh)
+        if not fresh and end_reason is None:
+            with suppress(DoesNotExist, ReadError):
+                end_reason = self.load(experiment_id).get("end_reason")
+        return status_of(version, fresh, end_reason)
 
     def frozen(self, experiment_id: str, archive_id: str) -> Path | None:
         """Return the frozen files of an archive, if they wait in a spool."""

@@ -249,6 +249,21 @@ def test_when_and_why_it_ended(world: World, run: Run, ended: str | None, reason
     assert [text for text in shown if text.startswith("Ended")] == ([line] if line else [])
 
 
+def test_an_exception_and_the_end_of_its_traceback_are_shown(world: World, run: Run) -> None:
+    """The whole traceback on request."""
+    trace = "Traceback (most recent call last):\n" + "".join(f"  line {number}\n" for number in range(6))
+    end = {"ended": at(60), "end_reason": "exception: OSError", "error": "OSError: \x1b[31mdisk"}
+    world.add(experiment("e000000001", 600, **end, traceback=f"{trace}OSError: \x1b[31mdisk\n"))
+    shown = run("show", "e0").stdout
+    assert "Status:          failed\n" in shown
+    assert "Error:           OSError: \\x1b[31mdisk\n" in shown
+    lines = "  line 3\n  line 4\n  line 5\nOSError: \\x1b[31mdisk\n\nCheckpoints"
+    assert f"Traceback\n... 4 lines before these. Use --all to view.\n{lines}" in shown
+    assert f"Traceback\n{trace}" in run("show", "--all", "e0").stdout
+    world.beat("e000000001")
+    assert "OSError" not in run("show", "e0").stdout
+
+
 def test_what_was_taken_up_again_has_not_ended(world: World, run: Run) -> None:
     world.add(experiment("e000000001", 600, ended=at(60), end_reason="interrupted"))
     world.beat("e000000001")

@@ -171,6 +171,7 @@ def test_no_value_reaches_the_terminal_or_the_notebook_raw(project: Path, text: 
     """Wherever a text can stand in a record."""
     record = valid()
     record |= {"host": text, "user": text, "command": text, "path": text, "python_version": text, "end_reason": text}
+    record |= {"ended": record["created"], "error": text, "traceback": f"{text}\n{text}"}
     record |= {"params": {text: text, "list": [text]}, "python_packages": {text: text}, "keepsake_version": text}
     for checkpoint in record["checkpoints"]:
         checkpoint["metrics"] |= {text: text}

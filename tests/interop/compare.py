@@ -16,7 +16,7 @@ from tests.interop.sides import Done, Side
 
 _ATTEMPTS = 4
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.?(\d*?)0*Z")
-_ADDED_FIELDS = {"ended", "end_reason"}
+_ADDED_FIELDS = {"ended", "end_reason", "error", "traceback"}
 
 
 def lines(text: str) -> list[str]:

@@ -99,6 +99,20 @@ def test_lost_status(both: Both, project: Path) -> None:
     assert "lost" in ours.stdout
 
 
+@shows("failed-status")
+def test_failed_status(both: Both, project: Path) -> None:
+    """A run that an exception ended. The original ends it as any other."""
+    program = "import keepsake, sys\nexperiment = keepsake.init()\nprint(experiment.id, flush=True)\n1 / 0"
+    (project / "train.py").write_text(program)
+    theirs, ours = (side.script(project / "train.py").stdout.strip() for side in (both.original, both.ours))
+    done = both.run("ls", "-q", "-f", "status = stopped", cwd=project)
+    assert done[1].stdout.split() == [theirs, ours]
+    assert both.ours.run("ls", "-q", "-f", "status = failed", cwd=project).stdout.split() == [ours]
+    old, new = both.run("show", ours, cwd=project)
+    assert ["stopped" in old.stdout, "ZeroDivisionError" in old.stdout] == [True, False]
+    assert ["failed" in new.stdout, "ZeroDivisionError: division by zero" in new.stdout] == [True, True]
+
+
 @shows("host-name")
 def test_host_name(projects: Projects) -> None:
     """Of this machine."""

@@ -33,6 +33,7 @@ STRANGE_FIELDS: dict[str, list[object]] = {
     "replicate_version": ["0.1"],
     "checkpoints": [None, {}, [], [None]],
     "id": ["x", "../../../../etc"],
+    "end_reason": ["exception: ValueError", None, 5],
     "later": [{"x": 1}],
 }
 STRANGE_VALUES = [b"NaN", b"1e400", b"0.5]", b"9" * 30, b"\xff", b"-0", rb'"\ud800"', b'"\xe2\x80\xa8"', b'"\t"', b"01"]

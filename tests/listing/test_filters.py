@@ -182,7 +182,7 @@ def test_what_is_no_filter_gets_the_grammar(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("status = finished", '"running", "stopped" or "lost"'),
+        ("status = finished", '"stopped", "failed" or "lost"'),
         ("status < running", '"="'),
         ("status = [1]", '"running"'),
         ("step = abc", '"step" cannot be compared with "abc"'),
@@ -225,16 +225,19 @@ def test_texts_compare_with_the_value_as_it_stands(text: str) -> None:
     [
         ("status = running", {"running"}),
         ('status = "running"', {"running"}),
-        ("status = stopped", {"stopped", "lost"}),
+        ("status = stopped", {"stopped", "failed", "lost"}),
+        ("status = failed", {"failed"}),
         ("status = lost", {"lost"}),
-        ("status != running", {"stopped", "lost"}),
+        ("status != running", {"stopped", "failed", "lost"}),
         ("status != stopped", {"running"}),
-        ("status != lost", {"running", "stopped"}),
-        ("status != null", {"running", "stopped", "lost"}),
+        ("status != failed", {"running", "stopped", "lost"}),
+        ("status != lost", {"running", "stopped", "failed"}),
+        ("status != null", {"running", "stopped", "failed", "lost"}),
     ],
 )
-def test_what_was_lost_has_stopped_too(text: str, statuses: set[str]) -> None:
-    assert {status for status in ("running", "stopped", "lost") if matches(text, status=status)} == statuses
+def test_what_failed_or_was_lost_has_stopped_too(text: str, statuses: set[str]) -> None:
+    known = ("running", "stopped", "failed", "lost")
+    assert {status for status in known if matches(text, status=status)} == statuses
 
 
 @pytest.mark.parametrize(

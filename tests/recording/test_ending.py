@@ -9,6 +9,8 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -85,12 +87,12 @@ def check_whole(experiment_id: str, numbers: int = 3) -> Experiment:
         ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)", -signal.SIGTERM, "terminated"),
     ],
 )
-def test_whatever_ends_the_program_all_is_saved_and_it_shows_as_stopped(
+def test_whatever_ends_the_program_all_is_saved_and_its_status_tells(
     project: Path, program: str, status: int, reason: str
 ) -> None:
     experiment_id, _ = run(program, status=status)
     experiment = check_whole(experiment_id)
-    assert experiment.status == "stopped"
+    assert experiment.status == ("failed" if reason.startswith(("exception", "exit status")) else "stopped")
     assert experiment.end_reason == reason
     assert nothing_waits(project)
 
@@ -98,6 +100,62 @@ def test_whatever_ends_the_program_all_is_saved_and_it_shows_as_stopped(
 def test_a_program_that_ends_at_once_has_its_packages_recorded() -> None:
     experiment_id, _ = run("", prelude="import yaml, keepsake\nprint(keepsake.init().id)")
     assert "pyyaml" in (keepsake.experiments.get(experiment_id).python_packages or {})
+
+
+def test_the_exception_that_ends_a_program_is_in_the_record(project: Path) -> None:
+    """Its type, message and traceback, with causes, and without secrets."""
+    experiment_id, _ = run(
+        """
+        def train():
+            try: {}["loss"]
+            except KeyError as error: raise ArithmeticError("diverged, --password=hunter2") from error
+        train()
+        """,
+        status=1,
+    )
+    found = keepsake.experiments.get(experiment_id)
+    assert found.error == "ArithmeticError: diverged, --password=***"
+    trace = found.traceback or ""
+    assert [text in trace for text in ("KeyError: 'loss'", "in train", "direct cause", found.error)] == [True] * 4
+    assert "hunter2" not in str(found.to_json())
+    (summary,) = keepsake.Project(directory=project).workplace.view.summaries()
+    assert (summary.status, summary.error, summary.ended) == ("failed", found.error, found.to_json()["ended"])
+
+
+def test_an_exception_that_leaves_the_block_ends_its_run_alone(project: Path) -> None:
+    """The program goes on, and the next run does well."""
+    runs = []
+    for loss in (float("nan"), 0.5):
+        with suppress(ArithmeticError), keepsake.init(quiet=True) as experiment:
+            runs.append(experiment)
+            if loss != loss:
+                raise ArithmeticError
+    assert [(each.status, each.error) for each in runs] == [("failed", "ArithmeticError"), ("stopped", None)]
+    assert "in test_an_exception" in (runs[0].traceback or "")
+
+
+class Silent(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+def deep(frames: int) -> None:
+    if frames:
+        deep(frames - 1)
+    raise RecursionError("x" * 100_000)
+
+
+@pytest.mark.parametrize(
+    ("cause", "error"), [(lambda: exec("raise Silent", {"Silent": Silent}), "Silent"), (lambda: deep(500), "Recursion")]
+)
+def test_texts_of_an_exception_are_bounded_and_never_fail(cause: Callable[[], object], error: str) -> None:
+    with suppress(Exception), keepsake.init(quiet=True) as experiment:
+        cause()
+    assert experiment.status == "failed"
+    assert (experiment.error or "").startswith(error)
+    assert len(experiment.error or "") < 1100
+    assert error in (experiment.traceback or "")
+    assert len(experiment.traceback or "") < 21_000
 
 
 def test_a_handler_of_the_scripts_own_is_left_alone() -> None:

@@ -364,25 +364,34 @@ def test_a_repository_that_is_away_has_deleted_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "seconds_ago", "status"),
+    ("version", "seconds_ago", "reason", "status"),
     [
-        ("1.0.0", 1, "running"),
-        ("0.4.2", 29, "running"),
-        ("1.0.0", 31, "lost"),
-        ("0.4.2", 31, "stopped"),  # its normal end leaves a stale heartbeat
-        ("", 31, "stopped"),
-        ("1.0.0", -600, "running"),
-        ("1.0.0", None, "stopped"),
+        ("1.0.0", 1, None, "running"),
+        ("1.0.0", 1, "exception: ValueError", "running"),  # it was taken up again
+        ("0.4.2", 29, None, "running"),
+        ("1.0.0", 31, None, "lost"),
+        ("1.0.0", 31, "exception: ValueError", "failed"),
+        ("0.4.2", 31, None, "stopped"),  # its normal end leaves a stale heartbeat
+        ("", 31, None, "stopped"),
+        ("1.0.0", -600, None, "running"),
+        ("1.0.0", None, None, "stopped"),
+        ("1.0.0", None, "finished", "stopped"),
+        ("1.0.0", None, "terminated", "stopped"),
+        ("1.0.0", None, "exception: ValueError", "failed"),
+        ("1.0.0", None, "exit status 3", "failed"),
+        ("1.0.0", None, "exit", "stopped"),
+        ("1.0.0", None, ["exception"], "stopped"),
     ],
 )
-def test_the_status_is_what_the_heartbeat_tells(
-    storage: CountingStorage, repository: Repository, version: str, seconds_ago: float | None, status: str
+def test_the_status_is_what_the_heartbeat_and_the_end_tell(
+    storage: CountingStorage, repository: Repository, version: str, seconds_ago: float | None, reason: Any, status: str
 ) -> None:
-    put(storage, make_record(1, keepsake_version=version))
+    put(storage, make_record(1, keepsake_version=version, end_reason=reason))
     if seconds_ago is not None:
         beat(storage, 1, seconds_ago)
     assert [s.status for s in View(repository).summaries()] == [status]
     assert View(repository).status(make_id(1), version) == status
+    assert View(repository).status(make_id(1), version, reason) == status
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"last_heartbeat": "now"}', b'{"last_heartbeat": 7}'])
