@@ -31,6 +31,7 @@ CLASSES = (
     keepsake.ExperimentCollection,
     keepsake.Experiment,
     keepsake.ExperimentList,
+    keepsake.CheckpointCollection,
     keepsake.Checkpoint,
     keepsake.CheckpointList,
 )
@@ -57,7 +58,7 @@ TWINS = {
     "pull": ("Project.pull",),
     "push": ("Project.push",),
     "rm": ("Project.delete", "Experiment.delete", "ExperimentList.delete"),
-    "show": ("Project.find", "ExperimentCollection.get"),
+    "show": ("Project.find", "ExperimentCollection.get", "CheckpointCollection.get"),
     "sync": ("Project.sync", "Project.pending"),
 }
 ABOUT_COMMANDS = """\
@@ -70,8 +71,9 @@ ABOUT_PYTHON = """\
 Whatever [the command line](command-line.md) does, the library does too. Each part names the command that does the
 same.
 
-`keepsake.default_project` is the Project in which the program runs, and `keepsake.experiments` its
-ExperimentCollection. A *target* is a pair: an experiment, and one of its checkpoints or None.
+`keepsake.default_project` is the Project in which the program runs, `keepsake.experiments` its
+ExperimentCollection, and `keepsake.checkpoints` its CheckpointCollection. A *target* is a pair: an experiment, and one
+of its checkpoints or None.
 """
 
 

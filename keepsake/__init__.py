@@ -8,15 +8,17 @@ experiment.checkpoint(path="model.pth", metrics={"loss": 0.5}, primary_metric=("
 
 from keepsake import exceptions
 from keepsake.checkpoint import Checkpoint, CheckpointList, PrimaryMetric
-from keepsake.collection import ExperimentCollection, ExperimentList
+from keepsake.collection import CheckpointCollection, ExperimentCollection, ExperimentList
 from keepsake.experiment import Experiment
 from keepsake.project import Project, default_project, init, undo_checkout
 from keepsake.version import __version__
 
 experiments = default_project.experiments
+checkpoints = default_project.checkpoints
 
 __all__ = [
     "Checkpoint",
+    "CheckpointCollection",
     "CheckpointList",
     "Experiment",
     "ExperimentCollection",
@@ -24,6 +26,7 @@ __all__ = [
     "PrimaryMetric",
     "Project",
     "__version__",
+    "checkpoints",
     "default_project",
     "exceptions",
     "experiments",

@@ -1,4 +1,4 @@
-"""The experiments of a project, and lists of them."""
+"""The experiments and the checkpoints of a project, and lists of experiments."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
+from keepsake.checkpoint import Checkpoint, CheckpointList
 from keepsake.exceptions import ValidationError
 from keepsake.experiment import Experiment
-from keepsake.metadata import time_key
+from keepsake.metadata import Record, time_key
+from keepsake.repository.finding import find_checkpoint, find_experiment
 from keepsake.util.console import warn
 from keepsake.util.ids import short_repr
 
@@ -94,17 +96,14 @@ class ExperimentCollection:
         return self._project
 
     def get(self, experiment_id_prefix: str) -> Experiment:
-        """Return the experiment with that ID, or the only one whose ID begins with it.
+        """Return the experiment with that ID, the only one whose ID begins so, or `best`, `latest`, `-1`, `-2` ….
 
-        Raises DoesNotExist, AmbiguousID, and ValidationError if it is not a string.
+        `Project.find` explains these names. Raises DoesNotExist, AmbiguousID, and ValidationError if it is not a
+        string.
         """
-        if not isinstance(experiment_id_prefix, str):
-            raise ValidationError(
-                f"The ID {experiment_id_prefix!r:.50} is of type {type(experiment_id_prefix).__name__}. "
-                "Give a string, such as '5ffb0f6'."
-            )
         project = self._project.here()
-        return Experiment.from_record(project, project.workplace.find_experiment(experiment_id_prefix))
+        record = find_experiment(project.workplace.view, _name(experiment_id_prefix))
+        return Experiment.from_record(project, record)
 
     def list(self, filter: Callable[[Experiment], object] | None = None) -> ExperimentList:
         """Return the experiments, oldest first.
@@ -129,6 +128,57 @@ class ExperimentCollection:
 
     def _repr_html_(self) -> str:
         return self.list()._repr_html_()
+
+
+class CheckpointCollection:
+    """The checkpoints of all experiments of a project.
+
+    `keepsake.checkpoints.get("9f02c7d").open("model.pth")` reads the weights of one of them, wherever they are kept.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+
+    @property
+    def project(self) -> Project:
+        """The project of these checkpoints."""
+        return self._project
+
+    def get(self, id: str) -> Checkpoint:
+        """Return a checkpoint.
+
+        Args:
+            id: its ID or the first digits; `best`: the best checkpoint of the best experiment; `latest`: the one that
+                was created last of all; `5ffb0f6:best`, `-1:latest` …: that of an experiment.
+
+        Raises:
+            DoesNotExist: no checkpoint has that name.
+            AmbiguousID: several IDs begin so, or the experiments have different primary metrics, so none is the best.
+            ValidationError: `id` is not a string.
+        """
+        project = self._project.here()
+        record, checkpoint = find_checkpoint(project.workplace.view, _name(id))
+        _, found = with_checkpoint(Experiment.from_record(project, record), checkpoint)
+        assert found is not None  # noqa: S101 - find_checkpoint returns one
+        return found
+
+    def list(self) -> CheckpointList:
+        """Return the checkpoints, experiment by experiment, the oldest experiment first."""
+        experiments = ExperimentCollection(self._project).list()
+        return CheckpointList(checkpoint for experiment in experiments for checkpoint in experiment.checkpoints)
+
+
+def with_checkpoint(experiment: Experiment, checkpoint: Record | None) -> tuple[Experiment, Checkpoint | None]:
+    """Return an experiment, and the one of its checkpoints that has this record."""
+    if checkpoint is None:
+        return experiment, None
+    return experiment, next(each for each in experiment.checkpoints if each.id == checkpoint["id"])
+
+
+def _name(id: object) -> str:
+    if isinstance(id, str):
+        return id
+    raise ValidationError(f"The ID {id!r:.50} is of type {type(id).__name__}. Give a string, such as '5ffb0f6'.")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keepsake.checkpoint import Checkpoint
-from keepsake.collection import ExperimentCollection
+from keepsake.collection import CheckpointCollection, ExperimentCollection, with_checkpoint
 from keepsake.config import REPOSITORY_VARIABLE
 from keepsake.exceptions import ValidationError
 from keepsake.experiment import Experiment
@@ -16,6 +16,7 @@ from keepsake.metadata import Record
 from keepsake.packages import note_modules_of_script
 from keepsake.recording import ending
 from keepsake.recording.recovery import Pending, Sent, pending, send
+from keepsake.repository.finding import find, find_experiment
 from keepsake.util.console import Progress, warn
 from keepsake.util.directories import absolute
 from keepsake.util.ids import short_id
@@ -67,6 +68,11 @@ class Project:
         return ExperimentCollection(self)
 
     @property
+    def checkpoints(self) -> CheckpointCollection:
+        """The checkpoints of all experiments of this project."""
+        return CheckpointCollection(self)
+
+    @property
     def repository_url(self) -> str:
         """The repository's URL, without secrets."""
         return self.workplace.repository.url
@@ -105,17 +111,24 @@ class Project:
     # Finding
 
     def find(self, id: str) -> Experiment | Checkpoint:
-        """Return the only experiment or checkpoint whose ID begins with `id`. Raises DoesNotExist, AmbiguousID."""
+        """Return an experiment or checkpoint by its ID, or by another of its names.
+
+        Args:
+            id: the ID or its first digits; `latest`: the experiment that was created last; `-1`, `-2` …: the latest,
+                the one before …; `best`: the experiment with the best value of the primary metric; `5ffb0f6:best`,
+                `-1:latest` …: the best or latest checkpoint of an experiment.
+
+        Raises:
+            DoesNotExist: nothing has that name.
+            AmbiguousID: several IDs begin so, or the experiments have different primary metrics, so none is the best.
+        """
         experiment, checkpoint = self.target(id)
         return checkpoint or experiment
 
     def target(self, id: str) -> Target:
-        """Return the only experiment whose ID begins with `id`, or the only checkpoint with its experiment."""
-        record, checkpoint = self.workplace.find_one(id)
-        experiment = Experiment.from_record(self, record)
-        if checkpoint is None:
-            return experiment, None
-        return experiment, next(c for c in experiment.checkpoints if c.id == checkpoint["id"])
+        """Return what `find` returns as a target: the experiment, and the checkpoint or None."""
+        record, checkpoint = find(self.workplace.view, id)
+        return with_checkpoint(Experiment.from_record(self, record), checkpoint)
 
     # Files
 
@@ -192,7 +205,7 @@ class Project:
 
         Args:
             url: its URL. A relative one is relative to the project directory.
-            ids: IDs of experiments, or their first digits.
+            ids: IDs of experiments, or other names that `find` knows.
             thorough: also read archives that the target has already, and repair damaged ones.
         """
         return self._copy(self, self._other(url), ids, thorough)
@@ -213,7 +226,7 @@ class Project:
         from keepsake.repository.copying import copy_experiments
 
         source.workplace.view.require()
-        named: list[Record] = [source.workplace.find_experiment(id) for id in ids]
+        named: list[Record] = [find_experiment(source.workplace.view, id) for id in ids]
         return copy_experiments(source.workplace.view, target.workplace.view, named, thorough=thorough)
 
     def doctor(self, *, thorough: bool = False, fix: bool = False) -> Diagnosis:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from keepsake.config import REPOSITORY_VARIABLE, find_project
-from keepsake.exceptions import AmbiguousID, DoesNotExist, FileDoesNotExist, RepositoryConfigurationError
-from keepsake.metadata import Record
+from keepsake.exceptions import DoesNotExist, FileDoesNotExist, RepositoryConfigurationError
 from keepsake.repository.keys import archive_key
 from keepsake.repository.repository import Repository
 from keepsake.repository.view import View
@@ -31,9 +30,6 @@ class Owner(Protocol):
 
     id: str
     path: str | None
-
-
-Found = tuple[Record, "Record | None"]  # an experiment; or a checkpoint, after its experiment
 
 
 @dataclass(frozen=True)
@@ -68,33 +64,6 @@ class Workplace:
     def unnamed_files(self) -> list[Path]:
         """Return the frozen files that were set aside because no checkpoint names them."""
         return [path for root in self.spools for path in unnamed_files(root)]
-
-    # Finding
-
-    def find(self, prefix: str) -> list[Found]:
-        """Return every experiment, and every checkpoint with its experiment, whose ID begins with `prefix`."""
-        if not prefix:
-            raise DoesNotExist("An empty ID matches everything. Give at least its first digits.")
-        return self.view.find(prefix)
-
-    def find_one(self, prefix: str) -> Found:
-        """Return the only experiment or checkpoint whose ID begins with `prefix`. Raises DoesNotExist, AmbiguousID."""
-        return self._only(self.find(prefix), prefix, "experiment or checkpoint")
-
-    def find_experiment(self, prefix: str) -> Record:
-        """Return the only experiment whose ID begins with `prefix`. Raises DoesNotExist, AmbiguousID."""
-        experiments = [found for found in self.find(prefix) if found[1] is None]
-        return self._only(experiments, prefix, "experiment")[0]
-
-    def _only(self, found: list[Found], prefix: str, what: str) -> Found:
-        if not found:
-            raise DoesNotExist(
-                f"There is no {what} whose ID begins with {prefix!r} in {self.repository.url}. "
-                "`keepsake ls` lists all experiments."
-            )
-        if len(found) > 1:
-            raise AmbiguousID(f"{prefix!r} is ambiguous: {len(found)} IDs begin with it. Give more digits.")
-        return found[0]
 
     # Files
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from keepsake.cli.opening import Settings, confirm, open_project, pick
-from keepsake.cli.options import Command, id_argument
+from keepsake.cli.options import IdCommand, id_argument
 from keepsake.cli.rendering import counted, short_id
 from keepsake.config import find_place, project_directory
 from keepsake.exceptions import ConfigNotFound
@@ -38,7 +38,7 @@ $ keepsake checkout --undo
 """
 
 
-@click.command("checkout", cls=Command, epilog=EXAMPLES)
+@click.command("checkout", cls=IdCommand, epilog=EXAMPLES)
 @id_argument(metavar="[ID]", required=False)
 @click.option("-o", "--output-directory", metavar="DIR", help="Output directory. Default: the project's")
 @click.option("-f", "--force", is_flag=True, help="Do not ask, even if the directory is not empty")

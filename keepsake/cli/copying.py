@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from keepsake.cli.opening import open_project
-from keepsake.cli.options import Command, id_argument
+from keepsake.cli.options import IdCommand, id_argument
 from keepsake.cli.rendering import counted, short_id
 from keepsake.util import console
 
@@ -37,7 +37,7 @@ the target stay removed, unless you name them."""
 THOROUGH = "Also read archives that the target has already, and repair damaged ones"
 
 
-@click.command("push", cls=Command, epilog=PUSH_EXAMPLES, help="Copy experiments to another repository." + AGAIN)
+@click.command("push", cls=IdCommand, epilog=PUSH_EXAMPLES, help="Copy experiments to another repository." + AGAIN)
 @click.argument("url", metavar="URL")
 @id_argument("ids", "[ID...]", nargs=-1)
 @click.option("--thorough", is_flag=True, help=THOROUGH)
@@ -47,7 +47,7 @@ def push(ctx: click.Context, /, url: str, ids: Sequence[str], thorough: bool) ->
     _say(ctx, open_project(ctx.obj).push(url, ids, thorough=thorough))
 
 
-@click.command("pull", cls=Command, epilog=PULL_EXAMPLES, help="Copy experiments from another repository." + AGAIN)
+@click.command("pull", cls=IdCommand, epilog=PULL_EXAMPLES, help="Copy experiments from another repository." + AGAIN)
 @click.argument("url", metavar="URL")
 @click.argument("ids", metavar="[ID...]", nargs=-1)
 @click.option("--thorough", is_flag=True, help=THOROUGH)

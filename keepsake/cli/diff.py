@@ -10,7 +10,7 @@ import click
 
 from keepsake.checkpoint import Checkpoint
 from keepsake.cli.opening import Settings, open_project, pick
-from keepsake.cli.options import Command, id_argument
+from keepsake.cli.options import IdCommand, id_argument
 from keepsake.cli.rendering import bold, faint, short_id, table, when, write
 from keepsake.compare.runs import Comparison, compare
 from keepsake.compare.values import NOT_SET, Differences
@@ -43,7 +43,7 @@ _PICKED = {
 }
 
 
-@click.command("diff", cls=Command, epilog=EXAMPLES)
+@click.command("diff", cls=IdCommand, epilog=EXAMPLES)
 @id_argument("one")
 @id_argument("other", "[ID]", required=False)
 @click.pass_obj

@@ -17,6 +17,7 @@ from keepsake.exceptions import KeepsakeError
 from keepsake.experiment import Experiment
 from keepsake.listing.index import Summary
 from keepsake.project import Project
+from keepsake.repository.finding import WORDS
 from keepsake.util import console
 
 
@@ -76,10 +77,12 @@ def _summaries_quietly(ctx: click.Context) -> list[Summary]:
 def complete_ids(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return experiments, newest first, and their best and latest checkpoints, each with a description.
 
-    IDs are short unless two of them begin alike.
+    IDs are short unless two of them begin alike. Words that stand for an experiment come first.
     """
+    summaries = _summaries_quietly(ctx)
+    words = [CompletionItem(word, help=about) for word, about in WORDS.items() if word.startswith(incomplete)]
     found: dict[str, str] = {}
-    for summary in reversed(_summaries_quietly(ctx)):
+    for summary in reversed(summaries):
         if summary.id.startswith(incomplete):
             params = " ".join(value_lines(summary.params, labels(summary.params))[:3])
             about = f"{ago(summary.created)} {summary.status} {params}"
@@ -90,7 +93,8 @@ def complete_ids(ctx: click.Context, param: click.Parameter, incomplete: str) ->
                 found.setdefault(checkpoint["id"], about)
     shared = Counter(map(short_id, found))
     brief = {id: short_id(id) for id in found if shared[short_id(id)] == 1 and len(incomplete) <= len(short_id(id))}
-    return [CompletionItem(brief.get(id, id), help=about) for id, about in found.items()]
+    items = [CompletionItem(brief.get(id, id), help=about) for id, about in found.items()]
+    return [*words, *items] if summaries else []
 
 
 def complete_sort_keys(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from keepsake.cli.opening import Settings, complete_ids, complete_sort_keys
+from keepsake.repository.finding import is_negative
 from keepsake.util import console
 from keepsake.version import __version__
 
@@ -62,6 +63,20 @@ class Command(click.Command):
         formatter.write("\nExamples:\n" + textwrap.indent((self.epilog or "").strip("\n") + "\n", "  "))
 
 
+class IdCommand(Command):
+    """A command that takes IDs, of which `-1` is one and not an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take words that begin with a minus for IDs if all of them can be; otherwise, report the wrong option."""
+        ctx.ignore_unknown_options = True
+        values, words, _ = self.make_parser(ctx).parse_args(list(args))
+        for name in (param.name for param in self.params if isinstance(param, click.Argument)):
+            value = values.get(str(name))
+            words += [value] if isinstance(value, str) else value if isinstance(value, (list, tuple)) else []
+        ctx.ignore_unknown_options = all(is_negative(word) for word in words if word.startswith("-"))
+        return super().parse_args(ctx, args)
+
+
 class PlainCommand(Command):
     """A command that opens no repository."""
 
@@ -86,5 +101,5 @@ def listing_options(function: F) -> F:
 
 
 def id_argument(name: str = "id", metavar: str = "ID", **attributes: Any) -> Callable[[F], F]:
-    """An experiment's or checkpoint's ID, or a prefix of it."""
+    """An experiment's or checkpoint's ID, or another name that `Project.find` knows; for an IdCommand."""
     return click.argument(name, metavar=metavar, shell_complete=complete_ids, **attributes)

@@ -8,9 +8,10 @@ import click
 
 from keepsake.checkpoint import Checkpoint
 from keepsake.cli.opening import confirm, open_project
-from keepsake.cli.options import Command, id_argument
+from keepsake.cli.options import IdCommand, id_argument
 from keepsake.cli.rendering import counted, short_id, write
 from keepsake.experiment import Experiment
+from keepsake.repository.finding import is_word
 from keepsake.util import console
 
 EXAMPLES = """
@@ -28,7 +29,7 @@ Also available as: keepsake delete
 Target = tuple[Experiment, "Checkpoint | None"]
 
 
-@click.command("rm", cls=Command, epilog=EXAMPLES)
+@click.command("rm", cls=IdCommand, epilog=EXAMPLES)
 @id_argument("ids", "ID...", nargs=-1, required=True)
 @click.option("-f", "--force", is_flag=True, help="Do not ask")
 @click.pass_context
@@ -36,22 +37,30 @@ def rm(ctx: click.Context, /, ids: Sequence[str], force: bool) -> None:
     """Remove experiments or checkpoints.
 
     To remove experiments or checkpoints, pass any number of IDs, or their first characters. An experiment is removed
-    with all its checkpoints and files. For a checkpoint, only the files are removed, and its metrics stay.
+    with all its checkpoints and files. For a checkpoint, only the files are removed, and its metrics stay. For a word
+    such as `latest` or `best`, the question says which experiment it stands for.
     """
     project = open_project(ctx.obj)
-    targets = _without_repeats([project.target(id) for id in ids])
+    found = [project.target(id) for id in ids]
+    targets, words = _without_repeats(found), _words(ids, found)
     for experiment, checkpoint in targets:
         if checkpoint is None and experiment.status == "running":
             console.warn(f"Experiment {short_id(experiment.id)} is still running.")
     if not force:
         write("You are about to delete the following:")
-        write("".join(f"* {_describe(*target)}\n" for target in targets))
+        write("".join(f"* {_describe(*target)}{words.get(target, '')}\n" for target in targets))
         if not confirm():
             ctx.exit(1)
     for experiment, checkpoint in targets:
         whole = f"experiment {short_id(experiment.id)} and its checkpoints"
-        console.say(f"Removing {f'checkpoint {short_id(checkpoint.id)}' if checkpoint else whole}...")
+        what = f"checkpoint {short_id(checkpoint.id)}" if checkpoint else whole
+        console.say(f"Removing {what}{words.get((experiment, checkpoint), '')}...")
     project.delete(targets)
+
+
+def _words(ids: Sequence[str], found: Sequence[Target]) -> dict[Target, str]:
+    """Return, for each target that was named by a word such as `best`, a note that says so."""
+    return {target: f" (named by {id!r})" for id, target in zip(ids, found, strict=True) if is_word(id)}
 
 
 def _without_repeats(targets: list[Target]) -> list[Target]:

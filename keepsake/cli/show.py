@@ -8,7 +8,7 @@ import click
 
 from keepsake.checkpoint import Checkpoint
 from keepsake.cli.opening import Settings, open_project
-from keepsake.cli.options import Command, id_argument
+from keepsake.cli.options import IdCommand, id_argument
 from keepsake.cli.rendering import ago, bold, faint, short_id, table, when, write, write_json
 from keepsake.experiment import Experiment
 from keepsake.util.values import escape_controls, full_text, short_text
@@ -27,6 +27,10 @@ Show an experiment and its checkpoints
 (the first characters of an ID are enough):
 $ keepsake show 5ffb0f6
 
+Show the experiment with the best primary metric, and the latest one:
+$ keepsake show best
+$ keepsake show latest
+
 Show one checkpoint, with all Python packages:
 $ keepsake show 9f02c7d --all
 
@@ -37,7 +41,7 @@ $ keepsake show 5ffb0f6 --json
 Group = tuple[str, dict[str, str], str]  # title, label → text, a line below
 
 
-@click.command("show", cls=Command, epilog=EXAMPLES)
+@click.command("show", cls=IdCommand, epilog=EXAMPLES)
 @id_argument()
 @click.option("--all", "everything", is_flag=True, help="Show all information")
 @click.option("--json", "as_json", is_flag=True, help="Print output in JSON format")
@@ -45,7 +49,9 @@ Group = tuple[str, dict[str, str], str]  # title, label → text, a line below
 def show(settings: Settings, /, id: str, everything: bool, as_json: bool) -> None:
     """View information about an experiment or checkpoint.
 
-    ID is an experiment's or checkpoint's ID, or its first characters.
+    ID is an experiment's or checkpoint's ID, or its first characters. Wherever an ID is expected, `latest` stands for
+    the experiment that was created last, -1 for the same, -2 for the one before, `best` for the experiment with the
+    best primary metric, and 5ffb0f6:best or -1:latest for the best or latest checkpoint of an experiment.
     """
     experiment, checkpoint = open_project(settings).target(id)
     if as_json:

@@ -409,6 +409,8 @@ def test_commands_are_completed() -> None:
 def test_ids_are_completed(three_runs: World) -> None:
     three_runs.add(experiment("b51e7a0fff", 0, params={"p": "a,b\nc"}))
     assert complete("show", "") == {
+        "latest": "the experiment that was created last",
+        "best": "the experiment with the best primary metric",
         "b51e7a0fff": "about a second ago stopped p=a b c",
         "b51e7a0f66": "about a minute ago stopped param-1=200 param-2=hello param-3=hi",
         "d7718e5": "latest checkpoint of b51e7a0 step 5",
