@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from keepsake.cli.listing import Wanted, listing_options
 from keepsake.cli.opening import Settings, open_project
-from keepsake.cli.options import Command, listing_options
-from keepsake.cli.rendering import OLD_SECONDS, ago, labels, short_id, table, value_lines, write, write_json
-from keepsake.compare.values import differing_names
+from keepsake.cli.options import Command
+from keepsake.cli.rendering import write, write_json
+from keepsake.cli.tall import tall_table
+from keepsake.cli.wide import output_width, wide_table
+from keepsake.display.overview import overview
 from keepsake.listing.filters import Filter, parse_filter, parse_sort
 from keepsake.listing.index import Summary
-from keepsake.metadata import time_key, time_text
 from keepsake.util import console
-from keepsake.util.values import decode, escape_controls
+from keepsake.util.values import escape_controls
 
 LS_EXAMPLES = """
 List all experiments in the current project:
@@ -52,7 +53,7 @@ Also available as: keepsake processes
 @click.pass_obj
 def ls(settings: Settings, /, filters: Sequence[str], **options: Any) -> None:
     """List experiments in this project."""
-    _list(settings, [parse_filter(text) for text in filters if text], **options)
+    _list(settings, [parse_filter(text) for text in filters if text], Wanted(**options))
 
 
 @click.command("ps", cls=Command, epilog=PS_EXAMPLES)
@@ -61,27 +62,37 @@ def ls(settings: Settings, /, filters: Sequence[str], **options: Any) -> None:
 def ps(settings: Settings, /, filters: Sequence[str], **options: Any) -> None:
     """List running experiments in this project."""
     others = [each for each in map(parse_filter, filter(None, filters)) if each.name != "status"]
-    _list(settings, [*others, parse_filter("status = running")], **options)
+    _list(settings, [*others, parse_filter("status = running")], Wanted(**options))
 
 
-def _list(
-    settings: Settings, filters: list[Filter], *, everything: bool, sort: str, as_json: bool, quiet: bool
-) -> None:
-    if quiet and (as_json or everything):
-        other = "--json" if as_json else "--all"
-        raise click.UsageError(f"Cannot use the --quiet flag in combination with {other}. Leave out one of them.")
-    order = None if sort in ("", "created") else parse_sort(sort)  # summaries are already in this order
-    summaries = open_project(settings).workplace.view.summaries([each.matches for each in filters])
-    if order:
-        summaries = order.apply(summaries)
-    if quiet:
-        write(escape_controls("".join([f"{summary.id}\n" for summary in summaries]), keep_newlines=True), newline=False)
-    elif as_json:
+def _list(settings: Settings, filters: list[Filter], wanted: Wanted) -> None:
+    wanted.check()
+    orders = [parse_sort(key) for key in wanted.sort if key]
+    view = open_project(settings).workplace.view
+    tests = [each.matches for each in filters]
+
+    def find() -> list[Summary]:
+        found = view.summaries(tests)[-wanted.last if wanted.last else 0 :]
+        for order in reversed(orders):
+            found = order.apply(found)
+        return found[: wanted.limit]
+
+    _print(find(), wanted)
+
+
+def _print(summaries: list[Summary], wanted: Wanted) -> None:
+    if wanted.quiet:
+        ids = "".join([f"{summary.id}\n" for summary in summaries])
+        write(escape_controls(ids, keep_newlines=True), newline=False)
+    elif wanted.as_json:
         write_json([_json(summary) for summary in summaries])
-    elif summaries:
-        write(table(_rows(summaries, everything)))
-    else:
+    elif not summaries:
         console.say("No experiments found")
+    elif wanted.is_wide:
+        found = overview(summaries, everything=wanted.everything)
+        write(wide_table(found.columns, found.same, output_width()))
+    else:
+        write(tall_table(summaries, wanted.everything))
 
 
 def _json(summary: Summary) -> dict[str, Any]:
@@ -97,64 +108,3 @@ def _json(summary: Summary) -> dict[str, Any]:
         "host": summary.host,
         "running": summary.running,
     }
-
-
-def _rows(summaries: list[Summary], everything: bool) -> list[Sequence[str]]:
-    """Return the header and a row per experiment. Cells of several lines end in an empty one."""
-    scalars = [_scalars(summary.params) for summary in summaries]
-    params = _param_labels(scalars, everything)
-    metrics = _metric_labels(summaries, everything)
-    columns = {
-        "EXPERIMENT": [short_id(summary.id) for summary in summaries],
-        "STARTED": _started(summaries),
-        "STATUS": [summary.status for summary in summaries],
-    }
-    if len({summary.host for summary in summaries}) > 1:
-        columns["HOST"] = [escape_controls(summary.host) for summary in summaries]
-    if len({summary.user for summary in summaries}) > 1:
-        columns["USER"] = [escape_controls(summary.user) for summary in summaries]
-    columns["PARAMS"] = [_cell(value_lines(values, params)) for values in scalars]
-    if any(summary.best for summary in summaries):
-        columns["BEST CHECKPOINT"] = [_checkpoint_cell(summary.best, metrics) for summary in summaries]
-    columns["LATEST CHECKPOINT"] = [_checkpoint_cell(summary.latest, metrics) for summary in summaries]
-    return [list(columns), *zip(*columns.values(), strict=True)]
-
-
-def _started(summaries: list[Summary]) -> list[str]:
-    """Return how long ago each experiment started. For most that is a date, and their keys begin with it."""
-    recent = time_key(time_text(time.time() - OLD_SECONDS))
-    return [each.created_key[:10] if each.created_key < recent else ago(each.created) for each in summaries]
-
-
-def _cell(lines: list[str]) -> str:
-    return "\n".join([*(lines or [""]), ""])
-
-
-def _checkpoint_cell(checkpoint: Mapping[str, Any] | None, metrics: Mapping[str, str]) -> str:
-    if checkpoint is None:
-        return ""
-    title = f"{short_id(checkpoint['id'])} (step {checkpoint['step']})"
-    return _cell([title, *value_lines(decode(checkpoint["metrics"] or {}), metrics)])
-
-
-def _scalars(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the params without lists and dicts, which are too large for a listing."""
-    return {name: value for name, value in params.items() if not isinstance(value, (dict, list))}
-
-
-def _param_labels(scalars: list[dict[str, Any]], everything: bool) -> dict[str, str]:
-    """Return the params to show: those that differ among the experiments that have them, or all."""
-    names = differing_names(scalars)
-    return labels(name for name, differs in names.items() if differs or everything)
-
-
-def _metric_labels(summaries: list[Summary], everything: bool) -> dict[str, str]:
-    """Return the metrics to show: the primary metrics of the best (or else latest) checkpoints, or all."""
-    names: set[str] = set()
-    for summary in summaries:
-        checkpoint = summary.best or summary.latest
-        if checkpoint and everything:
-            names.update(checkpoint["metrics"] or ())
-        elif checkpoint and checkpoint["primary_metric"]:
-            names.add(checkpoint["primary_metric"]["name"])
-    return labels(names)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from keepsake.cli.opening import Settings, complete_ids, complete_sort_keys
+from keepsake.cli.opening import Settings, complete_ids
 from keepsake.repository.finding import is_negative
 from keepsake.util import console
 from keepsake.version import __version__
@@ -81,23 +81,6 @@ class PlainCommand(Command):
     """A command that opens no repository."""
 
     shared = GLOBAL_OPTIONS
-
-
-def listing_options(function: F) -> F:
-    """The options of `ls` and `ps`."""
-    text = 'Only experiments that match "NAME OPERATOR VALUE". If given several times, all must match'
-    key = "Sort key. End it with '-desc' for descending order. Default: created"
-    for option in (
-        click.option("-q", "--quiet", is_flag=True, help="Only print experiment IDs"),
-        click.option("--json", "as_json", is_flag=True, help="Print output in JSON format"),
-        click.option("-s", "--sort", metavar="KEY", default="created", help=key, shell_complete=complete_sort_keys),
-        click.option("-f", "--filter", "filters", metavar="TEXT", multiple=True, help=text),
-        click.option(
-            "--all", "everything", is_flag=True, help="All params and metrics. Default: only those that differ"
-        ),
-    ):
-        function = option(function)
-    return function
 
 
 def id_argument(name: str = "id", metavar: str = "ID", **attributes: Any) -> Callable[[F], F]:

@@ -30,15 +30,24 @@ def write(text: str, newline: bool = True) -> None:
 
 def write_json(value: object) -> None:
     """Print `value` as indented JSON. Characters are escaped unless stdout is in UTF-8."""
-    text = json.dumps(value, indent=2, ensure_ascii=not _is_utf8(sys.stdout))
+    text = json.dumps(value, indent=2, ensure_ascii=not is_utf8(sys.stdout))
     click.echo(re.sub(r"[\x7f-\x9f]", lambda match: f"\\u{ord(match[0]):04x}", text))  # U+009B controls a terminal
 
 
-def _is_utf8(stream: TextIO | None) -> bool:
+def is_utf8(stream: TextIO | None) -> bool:
+    """Return whether `stream` can show every character."""
     try:
         return stream is not None and codecs.lookup(stream.encoding).name == "utf-8"
     except (AttributeError, LookupError, TypeError):
         return False
+
+
+def encodable(text: str) -> str:
+    """Return `text` as stdout will show it: with escapes for the characters that its encoding lacks."""
+    if text.isascii() or is_utf8(sys.stdout):
+        return text
+    encoding = sys.stdout.encoding or "ascii"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def faint(text: str) -> str:

@@ -52,7 +52,24 @@ def color_enabled(stream: TextIO | None) -> bool:
     """
     if _color is not None:
         return _color
-    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and _is_terminal(stream)
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and is_terminal(stream)
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Return whether `stream` writes to a terminal."""
+    try:
+        return stream is not None and stream.isatty()
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
+def terminal_width(stream: TextIO) -> int:
+    """Return the columns of the terminal that `stream` writes to, at least 25; 80 if they are unknown."""
+    try:
+        columns = os.get_terminal_size(stream.fileno()).columns  # 0: the width is unknown
+        return max(columns, 25) if columns else 80
+    except (AttributeError, OSError, ValueError):
+        return 80
 
 
 def format_size(count: float) -> str:
@@ -81,7 +98,7 @@ class Progress:
         self._next = float("inf")
 
     def __enter__(self) -> Progress:
-        if _is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb":
+        if is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb":
             self._next = time.monotonic() + 1
         return self
 
@@ -101,7 +118,7 @@ class Progress:
 
     def _draw(self) -> None:
         global _bar_is_drawn
-        line = f"{_NEXT}{self._label}  {self._amounts()}"[: _terminal_width() - 1]
+        line = f"{_NEXT}{self._label}  {self._amounts()}"[: terminal_width(sys.stderr) - 1]
         _write(line)
         _bar_is_drawn = True
 
@@ -119,7 +136,7 @@ class Progress:
 
 def _print(message: str, color: str) -> None:
     colored = color_enabled(sys.stderr)
-    width = _terminal_width() - len(_FIRST) if _is_terminal(sys.stderr) else None
+    width = terminal_width(sys.stderr) - len(_FIRST) if is_terminal(sys.stderr) else None
     lines = _wrap(escape_controls(message.expandtabs(4), keep_newlines=True), width)
     text = ""
     for number, line in enumerate(lines):
@@ -164,21 +181,6 @@ def _write(text: str) -> None:
         stream.flush()
     except (AttributeError, LookupError, OSError, ValueError):
         pass  # stderr is closed, missing or a limited stand-in, so the message has no reader
-
-
-def _is_terminal(stream: TextIO | None) -> bool:
-    try:
-        return stream is not None and stream.isatty()
-    except (AttributeError, OSError, ValueError):
-        return False
-
-
-def _terminal_width() -> int:
-    try:
-        columns = os.get_terminal_size(sys.stderr.fileno()).columns  # 0: the width is unknown
-        return max(columns, 25) if columns else 80
-    except (AttributeError, OSError, ValueError):
-        return 80
 
 
 @in_forked_child

@@ -1,0 +1,88 @@
+"""Runs that differ by their seed alone, and how much their metrics scatter."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from keepsake.compare.values import Values, value_key
+from keepsake.util.values import comparable
+
+R = TypeVar("R")
+
+_SEED = re.compile(r"(.*[._-])?(seed|rng|random_?state)([_-](everything|value|num|id))?|.*[a-z]seed", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What the values of a metric in a group of runs are like.
+
+    Attributes:
+        mean, min, max: of the values that are numbers and not NaN.
+        count: how many these are.
+    """
+
+    mean: float
+    min: float
+    max: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Group(Generic[R]):
+    """Runs whose params are the same but for the ones that were left out, such as the seed.
+
+    Attributes:
+        params: what they have in common, name → value.
+        runs: the runs, in the order in which they were given.
+        metrics: name → how its values scatter; for each metric that is a number in one of the runs.
+    """
+
+    params: dict[str, Any]
+    runs: list[R]
+    metrics: dict[str, Spread]
+
+
+def is_seed(name: str) -> bool:
+    """Return whether a param is a seed, by the last part of its name: `seed`, `data.rng_seed`, `random_state` …"""
+    return bool(_SEED.fullmatch(name))
+
+
+def group_runs(
+    runs: Iterable[R],
+    params_of: Callable[[R], Values],
+    metrics_of: Callable[[R], Values],
+    apart_from: Collection[str] | None = None,
+) -> list[Group[R]]:
+    """Group runs by all their params but some.
+
+    Args:
+        runs: what to group. The groups are in the order of their first runs.
+        params_of, metrics_of: return the params and the metrics of a run.
+        apart_from: the names of the params that may differ within a group; None: seeds.
+    """
+    groups: dict[frozenset[Any], tuple[Values, list[R]]] = {}
+    for run in runs:
+        params = {name: value for name, value in params_of(run).items() if not _is_left_out(name, apart_from)}
+        key = frozenset((name, value_key(value)) for name, value in params.items())
+        groups.setdefault(key, (params, []))[1].append(run)
+    return [
+        Group(dict(params), members, _spreads([metrics_of(run) for run in members]))
+        for params, members in groups.values()
+    ]
+
+
+def _is_left_out(name: str, apart_from: Collection[str] | None) -> bool:
+    return is_seed(name) if apart_from is None else name in apart_from
+
+
+def _spreads(many: Sequence[Mapping[str, Any]]) -> dict[str, Spread]:
+    values: dict[str, list[float]] = {}
+    for metrics in many:
+        for name, value in metrics.items():
+            if comparable(value) and not isinstance(value, bool):
+                values.setdefault(name, []).append(value)
+    return {name: Spread(statistics.fmean(v), min(v), max(v), len(v)) for name, v in values.items()}

@@ -1,0 +1,167 @@
+"""The columns in which people look at many runs: what differs between them, and how good they are."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from keepsake.compare.groups import is_seed
+from keepsake.compare.values import Values, value_key
+from keepsake.display.table import Column
+from keepsake.listing.index import Summary
+from keepsake.metadata import pick_best, time_text
+from keepsake.util.ids import short_id
+from keepsake.util.values import decode, escape_controls, full_text, short_text
+
+BEST = "*"  # marks the best value
+_FLOAT_WIDTH = 12  # characters of a float from 100,000 on
+_LONGEST = 500  # characters of a text that are looked at
+_FIRST_PARAMS = 3  # they tell more than when a run began
+_AS_IT_SHOULD = ("finished", "stopped")  # ends that need no reason
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+@dataclass
+class Overview:
+    """How to show some runs.
+
+    Attributes:
+        columns: the columns, in order. The rank of each says how telling it is.
+        same: the params that have the same value in all runs, name → value.
+    """
+
+    columns: list[Column]
+    same: dict[str, Any]
+
+
+def overview(runs: Sequence[Summary], *, everything: bool = False) -> Overview:
+    """Choose the columns for some runs: which, when, what differs, and the best value of the primary metric.
+
+    Args:
+        runs: one a row.
+        everything: show the params that are the same in all runs too, and all metrics.
+    """
+    values = [run.params for run in runs]
+    telling, same = split_params(values)
+    if everything or len(runs) == 1:
+        telling, same = [*telling, *same], {}
+    shown = [run.best or run.latest for run in runs]
+    metrics = _metrics(runs, shown, everything)
+    for column in metrics:
+        if column.name in telling:
+            column.name = column.title = f"metrics.{column.name}"
+    params = [values_column(name, values) for name in telling]
+    id_ = Column("id", "ID", lambda: [escape_controls(short_id(run.id)) for run in runs], whole=True)
+    created = Column("created", "STARTED", lambda: [brief_ago(run.created) for run in runs], whole=True)
+    status = Column("status", "STATUS", lambda: [run.status for run in runs], whole=True)
+    people = [_field(runs, name) for name in ("host", "user") if len({getattr(run, name) for run in runs}) > 1]
+    step = _unless_empty("step", "STEP", [str(checkpoint["step"]) if checkpoint else "" for checkpoint in shown])
+    reason = _unless_empty("end_reason", "REASON", [_reason(run) for run in runs])
+    first, others = params[:_FIRST_PARAMS], params[_FIRST_PARAMS:]
+    by_telling = [id_, *metrics[:1], status, *first, *reason, created, *step, *others, *metrics[1:], *people]
+    for rank, column in enumerate(by_telling):
+        column.rank = rank
+    params.sort(key=lambda column: column.name)
+    return Overview([id_, created, status, *people, *params, *metrics, *step, *reason], same)
+
+
+def split_params(runs: Sequence[Values]) -> tuple[list[str], dict[str, Any]]:
+    """Return the names of the params that differ, the most telling first, and the params that are the same in all.
+
+    Lists and dicts are left out. A param tells much if it tells many pairs of runs apart. A text that is another one in
+    each run, such as the name of a directory, tells little, and so does a seed.
+    """
+    columns: dict[str, list[Any]] = {}
+    for params in runs:
+        for name, value in params.items():
+            if not isinstance(value, (dict, list)):
+                columns.setdefault(name, []).append(value)
+    telling, same = [], {}
+    for name, values in sorted(columns.items()):
+        counts = Counter(map(value_key, values))
+        if len(counts) == 1 and len(values) == len(runs):
+            same[name] = values[0]
+            continue
+        alike = sum(count * count for count in [*counts.values(), len(runs) - len(values)])
+        is_label = len(counts) == len(runs) > 2 and all(isinstance(value, str) for value in values)
+        telling.append((is_seed(name), is_label, alike, name))
+    return [name for *_, name in sorted(telling)], same
+
+
+def values_column(name: str, rows: Sequence[Values]) -> Column:
+    """Return the column of one name in the values of each row. It is empty where a row does not have the name."""
+    make = lambda: [value_text(values[name]) if name in values else "" for values in rows]  # noqa: E731
+    return Column(name, escape_controls(name), make)
+
+
+def value_text(value: Any) -> str:
+    """Return a decoded value as a line of a table. Floats are rounded to 5 significant digits."""
+    if isinstance(value, float):
+        return short_text(value, _FLOAT_WIDTH)
+    return escape_controls(full_text(value[:_LONGEST] if isinstance(value, str) else value))
+
+
+def brief_ago(created: float) -> str:
+    """Return how long ago a Unix time was, in at most 10 characters: `5s ago`, `3d ago`, or else the date in UTC."""
+    seconds = time.time() - created
+    for unit, length, most in (("s", 1, 100), ("m", _MINUTE, 100), ("h", _HOUR, 48), ("d", _DAY, 10)):
+        count = int(abs(seconds) / length + 0.5)
+        if count < most:
+            return f"in {count}{unit}" if seconds <= -0.5 else f"{count}{unit} ago"
+    return time_text(created)[:10]
+
+
+def _field(runs: Sequence[Summary], name: str) -> Column:
+    return Column(name, name.upper(), lambda: [escape_controls(getattr(run, name)) for run in runs])
+
+
+def _unless_empty(name: str, title: str, cells: list[str]) -> list[Column]:
+    return [Column(name, title, lambda: cells, sentences=True)] if any(cells) else []
+
+
+def _reason(run: Summary) -> str:
+    """Return why a run ended, if it did not end as it should."""
+    text = getattr(run, "error", None) or getattr(run, "end_reason", None) or ""
+    return "" if run.running or text in _AS_IT_SHOULD else escape_controls(text[:_LONGEST])
+
+
+def _metrics(runs: Sequence[Summary], shown: Sequence[Any], everything: bool) -> list[Column]:
+    """Return columns for the primary metrics, and for all metrics of runs without one, the most frequent first."""
+    primary: Counter[str] = Counter()
+    more: Counter[str] = Counter()
+    goals: dict[str, str] = {}
+    for run, checkpoint in zip(runs, shown, strict=True):
+        if declared := checkpoint and checkpoint["primary_metric"]:
+            primary[declared["name"]] += 1
+            goals.setdefault(declared["name"], str(declared.get("goal")))
+        if checkpoint and (everything or not (run.best and declared)):
+            more.update(checkpoint["metrics"] or ())
+    values = [decode((checkpoint or {}).get("metrics") or {}) for checkpoint in shown]
+    columns = []
+    for name in dict.fromkeys([*_by_count(primary), *_by_count(more)]):
+        column = values_column(name, values)
+        if name in goals and len(runs) > 1:
+            best = [metrics.get(name) if run.best else None for run, metrics in zip(runs, values, strict=True)]
+            best_rows = pick_best(range(len(runs)), best, maximize=goals[name] == "maximize")
+            column.make = _marked(column.make, best_rows)
+        columns.append(column)
+    return columns
+
+
+def _by_count(names: Counter[str]) -> list[str]:
+    return sorted(names, key=lambda name: (-names[name], name))
+
+
+def _marked(make: Callable[[], Sequence[str]], best: Sequence[int]) -> Callable[[], Sequence[str]]:
+    """Return a function that makes the same cells with a mark at the best ones."""
+
+    def make_marked() -> list[str]:
+        cells = list(make())
+        for index in best:
+            cells[index] += BEST
+        return cells
+
+    return make_marked

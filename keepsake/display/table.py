@@ -1,0 +1,146 @@
+"""Tables for a terminal: which columns fit a width, and how wide each is. A cell is one line, shortened if need be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from keepsake.util.width import cut_end, pad, shorten, text_width
+
+GAP = "  "  # between columns
+_LEAST = 7  # characters that a shortened title or text keeps
+_MOST = 32  # characters of a text, however wide the terminal is
+_NUMBER = re.compile(r"([+-]?\d+)((?:\.\d+)?(?:e[+-]?\d+)?\*?)|()((?:NaN|[+-]Inf|null)\*?)")
+
+
+@dataclass
+class Column:
+    """A column of a table.
+
+    Attributes:
+        name: what it is called where a person chooses columns, such as `lr` or `created`.
+        title: its heading.
+        make: returns its cells, a printable line for each row. It is called only if the column may be shown.
+        rank: how telling it is. Columns with high ranks are dropped first; those with 0 never.
+        whole: never shorten a cell. Numbers are never shortened either.
+        sentences: its cells are sentences, which are shortened at their end and may be long.
+    """
+
+    name: str
+    title: str
+    make: Callable[[], Sequence[str]]
+    rank: int = 0
+    whole: bool = False
+    sentences: bool = False
+
+    @cached_property
+    def cells(self) -> Sequence[str]:
+        """Its cells. Numbers are aligned at their decimal points."""
+        cells = self.make()
+        parts = [_NUMBER.fullmatch(cell) for cell in cells if cell]
+        if not parts or None in parts:
+            return cells
+        self.whole = True
+        return _aligned(cells)
+
+    @cached_property
+    def content(self) -> int:
+        """The width of its widest cell."""
+        return max(map(text_width, self.cells), default=0)
+
+    @property
+    def least(self) -> int:
+        """The width that it needs at least."""
+        return max(self.content if self.whole else min(self.content, _LEAST), min(text_width(self.title), _LEAST))
+
+    @property
+    def most(self) -> int:
+        """The width at which nothing is shortened, or that is enough."""
+        content = self.content if self.whole or self.sentences else min(self.content, _MOST)
+        return max(content, min(text_width(self.title), _MOST))
+
+
+@dataclass
+class Table:
+    """The columns that fit, each with its width, and those that do not, the most telling first."""
+
+    columns: list[Column]
+    widths: list[int]
+    dropped: list[Column]
+    ellipsis: str
+
+    def titles(self) -> list[str]:
+        """Return the headings, each as wide as its column but for the last."""
+        return self._row([shorten(c.title, width, self.ellipsis) for c, width in self._pairs()])
+
+    def rows(self) -> Iterator[list[str]]:
+        """Yield the cells of each row, each as wide as its column but for the last."""
+        cut = [cut_end if column.sentences else shorten for column in self.columns]
+        for cells in zip(*(column.cells for column in self.columns), strict=True):
+            pairs = zip(cut, cells, self.widths, strict=True)
+            yield self._row([short(cell, width, self.ellipsis) for short, cell, width in pairs])
+
+    def _pairs(self) -> Iterator[tuple[Column, int]]:
+        return zip(self.columns, self.widths, strict=True)
+
+    def _row(self, cells: list[str]) -> list[str]:
+        return [pad(cell, width) for cell, width in zip(cells, self.widths, strict=True)]
+
+
+def lay_out(columns: Sequence[Column], width: int | None, ellipsis: str = "…") -> Table:
+    """Return the table of the columns that fit a width in characters; None: all of them.
+
+    The least telling columns are dropped, from the last rank on. The others keep their order. What is left of the width
+    goes to the columns that are shortened, the narrowest first.
+    """
+    shown, dropped = list(columns), []
+    if width is not None:
+        by_rank = sorted(columns, key=lambda column: column.rank)
+        fitting = _fitting(by_rank, width)
+        shown = [column for column in columns if any(column is other for other in by_rank[:fitting])]
+        dropped = by_rank[fitting:]
+    widths = [column.most for column in shown]
+    if width is not None and _total(widths) > width:
+        widths = _shared(shown, width)
+    return Table(shown, widths, dropped, ellipsis)
+
+
+def _fitting(columns: Sequence[Column], width: int) -> int:
+    """Return how many of the columns, from the first on, fit into a width. Those of rank 0 always do."""
+    used = -len(GAP)
+    for index, column in enumerate(columns):
+        used += len(GAP) + column.least
+        if used > width and column.rank:
+            return index
+    return len(columns)
+
+
+def _shared(columns: Sequence[Column], width: int) -> list[int]:
+    """Return a width for each column: what it needs, and a share of what is left."""
+    widths = [column.least for column in columns]
+    growing = [index for index, column in enumerate(columns) if widths[index] < column.most]
+    left = width - _total(widths)
+    while left > 0 and growing:
+        index = min(growing, key=lambda each: widths[each])
+        widths[index] += 1
+        left -= 1
+        if widths[index] == columns[index].most:
+            growing.remove(index)
+    return widths
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + len(GAP) * (len(widths) - 1)
+
+
+def _aligned(cells: Sequence[str]) -> list[str]:
+    """Return the texts of numbers with their decimal points below each other, or else at the right."""
+    split = [_NUMBER.fullmatch(cell) for cell in cells]
+    parts = [((m[1] or m[3] or ""), (m[2] or m[4] or "")) if m else ("", "") for m in split]
+    heads, tails = (max(map(len, side), default=0) for side in zip(*parts, strict=True))
+    plain = max(map(len, cells))
+    if heads + tails > plain + 2:
+        return [cell.rjust(plain) for cell in cells]
+    return [(head.rjust(heads) + tail).ljust(heads + tails) for head, tail in parts]
