@@ -107,4 +107,8 @@ def _json(summary: Summary) -> dict[str, Any]:
         "user": summary.user,
         "host": summary.host,
         "running": summary.running,
+        "status": summary.status,
+        "ended": summary.ended,
+        "end_reason": summary.end_reason,
+        "error": summary.error,
     }

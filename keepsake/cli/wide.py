@@ -17,7 +17,7 @@ from keepsake.util.values import escape_controls
 from keepsake.util.width import cut_end, text_width
 
 _COLORS = {"running": "green", "failed": "red", "lost": "magenta"}  # they can be read on light and on dark
-_HINT = " See them with -c NAME or --layout tall."
+_HINT = " (-c NAME, --layout tall)"
 
 
 def output_width() -> int | None:
@@ -44,10 +44,10 @@ def wide_table(columns: Sequence[Column], same: Mapping[str, Any], width: int | 
     lines += [_line(cells, table.columns) for cells in table.rows()]
     if same:
         texts = [encodable(f"{escape_controls(name)}={value_text(value)}") for name, value in same.items()]
-        lines.insert(0, faint(_listed("Same in all:", texts, " ", ". See them with --all.", width, ellipsis)))
+        lines.insert(0, faint(_listed("Same in all:", texts, " ", " (--all)", width, ellipsis)))
     if table.dropped:
         names = [encodable(escape_controls(column.name)) for column in table.dropped]
-        note = _listed("Not shown:", names, ", ", ".", width and width - len(_HINT), ellipsis)
+        note = _listed("Not shown:", names, ", ", "", width and width - len(_HINT), ellipsis)
         lines.append(faint(cut_end(note + _HINT, width or 0, ellipsis)))
     return "\n".join(lines)
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from keepsake.compare.values import Values, value_key
-from keepsake.util.values import comparable
+from keepsake.compare.values import Values
+from keepsake.util.values import comparable, value_key
 
 R = TypeVar("R")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from keepsake.util.values import full_text
@@ -21,16 +21,11 @@ NOT_SET = _NotSet()
 Differences = dict[str, tuple[Any, Any]]  # name → both values; one of them may be NOT_SET
 
 
-def value_key(value: Any) -> Hashable:
-    """Return a key that values share if they mean the same: 1 and 1.0, NaN and NaN; not 1 and true, or 1 and "1"."""
-    if isinstance(value, str) or (isinstance(value, (int, float)) and not isinstance(value, bool) and value == value):
-        return value
-    return (full_text(value),)
-
-
 def same(one: Any, other: Any) -> bool:
-    """Whether two values mean the same."""
-    return one is other or value_key(one) == value_key(other)
+    """Whether two values mean the same: 1 and 1.0 do, and NaN and NaN, but not 1 and true, or 1 and "1"."""
+    if one is other:
+        return True
+    return isinstance(one, str) == isinstance(other, str) and full_text(one) == full_text(other)
 
 
 def differences(left: Values | None, right: Values | None) -> Differences:

@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from keepsake.compare.groups import is_seed
-from keepsake.compare.values import Values, value_key
+from keepsake.compare.values import Values
 from keepsake.display.table import Column
 from keepsake.listing.index import Summary
 from keepsake.metadata import pick_best, time_text
 from keepsake.util.ids import short_id
-from keepsake.util.values import decode, escape_controls, full_text, short_text
+from keepsake.util.values import decode, escape_controls, full_text, short_text, value_key
 
 BEST = "*"  # marks the best value
 _FLOAT_WIDTH = 12  # characters of a float from 100,000 on
 _LONGEST = 500  # characters of a text that are looked at
-_FIRST_PARAMS = 3  # they tell more than when a run began
+_FIRST_PARAMS = 2  # they tell more than when a run began
 _AS_IT_SHOULD = ("finished", "stopped")  # ends that need no reason
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
@@ -61,7 +61,7 @@ def overview(runs: Sequence[Summary], *, everything: bool = False) -> Overview:
     step = _unless_empty("step", "STEP", [str(checkpoint["step"]) if checkpoint else "" for checkpoint in shown])
     reason = _unless_empty("end_reason", "REASON", [_reason(run) for run in runs])
     first, others = params[:_FIRST_PARAMS], params[_FIRST_PARAMS:]
-    by_telling = [id_, *metrics[:1], status, *first, *reason, created, *step, *others, *metrics[1:], *people]
+    by_telling = [id_, *metrics[:1], status, *first, created, *step, *reason, *others, *metrics[1:], *people]
     for rank, column in enumerate(by_telling):
         column.rank = rank
     params.sort(key=lambda column: column.name)
@@ -124,7 +124,7 @@ def _unless_empty(name: str, title: str, cells: list[str]) -> list[Column]:
 
 def _reason(run: Summary) -> str:
     """Return why a run ended, if it did not end as it should."""
-    text = getattr(run, "error", None) or getattr(run, "end_reason", None) or ""
+    text = run.error or run.end_reason or ""
     return "" if run.running or text in _AS_IT_SHOULD else escape_controls(text[:_LONGEST])
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from keepsake.util.width import cut_end, pad, shorten, text_width
+from keepsake.util.width import cut_end, cut_start, pad, shorten, text_width
 
 GAP = "  "  # between columns
 _LEAST = 7  # characters that a shortened title or text keeps
+_LEAST_SENTENCE = 16
 _MOST = 32  # characters of a text, however wide the terminal is
 _NUMBER = re.compile(r"([+-]?\d+)((?:\.\d+)?(?:e[+-]?\d+)?\*?)|()((?:NaN|[+-]Inf|null)\*?)")
 
@@ -53,7 +55,8 @@ class Column:
     @property
     def least(self) -> int:
         """The width that it needs at least."""
-        return max(self.content if self.whole else min(self.content, _LEAST), min(text_width(self.title), _LEAST))
+        least = _LEAST_SENTENCE if self.sentences else _LEAST
+        return max(self.content if self.whole else min(self.content, least), min(text_width(self.title), _LEAST))
 
     @property
     def most(self) -> int:
@@ -72,20 +75,23 @@ class Table:
     ellipsis: str
 
     def titles(self) -> list[str]:
-        """Return the headings, each as wide as its column but for the last."""
-        return self._row([shorten(c.title, width, self.ellipsis) for c, width in self._pairs()])
+        """Return the headings, each as wide as its column. They keep their beginnings if these tell them apart."""
+        pairs = list(zip(self.columns, self.widths, strict=True))
+        titles = [cut_end(column.title, width, self.ellipsis) for column, width in pairs]
+        shared = {title for title, count in Counter(titles).items() if count > 1}
+        return self._row(
+            [
+                shorten(column.title, width, self.ellipsis) if title in shared else title
+                for title, (column, width) in zip(titles, pairs, strict=True)
+            ]
+        )
 
     def rows(self) -> Iterator[list[str]]:
-        """Yield the cells of each row, each as wide as its column but for the last."""
-        cut = [cut_end if column.sentences else shorten for column in self.columns]
-        for cells in zip(*(column.cells for column in self.columns), strict=True):
-            pairs = zip(cut, cells, self.widths, strict=True)
-            yield self._row([short(cell, width, self.ellipsis) for short, cell, width in pairs])
+        """Yield the cells of each row, each as wide as its column."""
+        columns = [_shortened(c, width, self.ellipsis) for c, width in zip(self.columns, self.widths, strict=True)]
+        return map(self._row, zip(*columns, strict=True))
 
-    def _pairs(self) -> Iterator[tuple[Column, int]]:
-        return zip(self.columns, self.widths, strict=True)
-
-    def _row(self, cells: list[str]) -> list[str]:
+    def _row(self, cells: Iterable[str]) -> list[str]:
         return [pad(cell, width) for cell, width in zip(cells, self.widths, strict=True)]
 
 
@@ -133,6 +139,16 @@ def _shared(columns: Sequence[Column], width: int) -> list[int]:
 
 def _total(widths: Sequence[int]) -> int:
     return sum(widths) + len(GAP) * (len(widths) - 1)
+
+
+def _shortened(column: Column, width: int, ellipsis: str) -> Sequence[str]:
+    """Return the cells of a column in a width, in the way of shortening that leaves most of them different."""
+    if column.content <= width:
+        return column.cells
+    if column.sentences:
+        return [cut_end(cell, width, ellipsis) for cell in column.cells]
+    ways = [[cut(cell, width, ellipsis) for cell in column.cells] for cut in (shorten, cut_start, cut_end)]
+    return max(ways, key=lambda cells: len(set(cells)))
 
 
 def _aligned(cells: Sequence[str]) -> list[str]:

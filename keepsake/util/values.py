@@ -11,7 +11,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Hashable, Mapping, Sequence, Set
 from typing import Any
 
 from keepsake.exceptions import ValidationError
@@ -318,3 +318,10 @@ def sort_key(value: Any) -> tuple[int, Any]:
     if isinstance(value, (int, float)):
         return (2, value) if value == value else (3, 0)
     return (4, value) if isinstance(value, str) else (5, _json_text(value))
+
+
+def value_key(value: Any) -> Hashable:
+    """Return a key that values share if they mean the same: 1 and 1.0, NaN and NaN; not 1 and true, or 1 and "1"."""
+    if isinstance(value, str) or (isinstance(value, (int, float)) and not isinstance(value, bool) and value == value):
+        return value
+    return (full_text(value),)

@@ -38,9 +38,7 @@ def shorten(text: str, width: int, ellipsis: str = "…") -> str:
     room = width - text_width(ellipsis)
     if room < 2:
         return _beginning(text, width)
-    end = _beginning(text[::-1], room // 2)[::-1]
-    while end and not _width(end[0]):  # a mark without the character that it belongs to
-        end = end[1:]
+    end = _end(text, room // 2)
     return _beginning(text, room - text_width(end)) + ellipsis + end
 
 
@@ -52,6 +50,14 @@ def cut_end(text: str, width: int, ellipsis: str = "…") -> str:
     return _beginning(text, width) if room < 1 else _beginning(text, room).rstrip() + ellipsis
 
 
+def cut_start(text: str, width: int, ellipsis: str = "…") -> str:
+    """Return `text` in at most `width` columns. A long text keeps its end, as paths do."""
+    if text_width(text) <= width:
+        return text
+    room = width - text_width(ellipsis)
+    return _end(text, width) if room < 1 else ellipsis + _end(text, room)
+
+
 def _beginning(text: str, width: int) -> str:
     """Return as much of the beginning of `text` as fits into `width` columns."""
     used = 0
@@ -60,3 +66,11 @@ def _beginning(text: str, width: int) -> str:
         if used > width:
             return text[:index]
     return text
+
+
+def _end(text: str, width: int) -> str:
+    """Return as much of the end of `text` as fits into `width` columns."""
+    end = _beginning(text[::-1], width)[::-1]
+    while end and not _width(end[0]):  # a mark without the character that it belongs to
+        end = end[1:]
+    return end

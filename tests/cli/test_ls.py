@@ -82,6 +82,10 @@ def ids(stdout: str) -> list[str]:
         (["--sort", "created-desc"], ["b51", "a37", "c90"]),
         (["-s", "metric-1"], ["a37", "c90", "b51"]),
         (["--sort="], ["c90", "a37", "b51"]),
+        (["--last", "2"], ["a37", "b51"]),
+        (["--last", "2", "--sort", "created-desc", "--limit", "1"], ["b51"]),
+        (["--limit", "9"], ["c90", "a37", "b51"]),
+        (["--sort", "param-1-desc", "--sort", "user", "-s", "created-desc"], ["b51", "c90", "a37"]),
         (["--filter", "param-1 = 200", "--filter", "user = johanna"], ["b51"]),
         (["-f", "metric-1<0.2"], ["a37"]),
         (["-f=status = stopped"], ["c90", "b51"]),
@@ -112,6 +116,10 @@ def test_json_holds_checkpoints_as_on_disk(three_runs: World, run: Run) -> None:
         ("user", "johanna"),
         ("host", "10.1.1.1"),
         ("running", True),
+        ("status", "running"),
+        ("ended", None),
+        ("end_reason", None),
+        ("error", None),
     ]
     assert (listed[0]["latest_checkpoint"], listed[0]["best_checkpoint"], listed[0]["running"]) == (None, None, False)
 

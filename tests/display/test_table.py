@@ -53,9 +53,9 @@ def test_texts_are_shortened_before_a_column_is_dropped() -> None:
         column("path", ["data/images/v1.csv"], 0),
         column("message", ["it did not converge at all"], 1, sentences=True),
     ]
-    assert lines(columns, 24) == ["path         message", "data/…1.csv  it did not…"]
-    assert lines(columns, 16) == ["path     message", "dat…csv  it did…"]
-    assert lines(columns, 15) == ["path", "data/im…/v1.csv"]
+    assert lines(columns, 34) == ["path              message", "data/ima…/v1.csv  it did not conv…"]
+    assert lines(columns, 25) == ["path     message", "dat…csv  it did not conv…"]
+    assert lines(columns, 24) == ["path", "data/images/v1.csv"]
 
 
 def test_numbers_and_whole_columns_are_never_shortened() -> None:

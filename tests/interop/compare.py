@@ -16,7 +16,7 @@ from tests.interop.sides import Done, Side
 
 _ATTEMPTS = 4
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.?(\d*?)0*Z")
-_ADDED_FIELDS = {"ended", "end_reason", "error", "traceback"}
+_ADDED_FIELDS = {"status", "ended", "end_reason", "error", "traceback"}
 
 
 def lines(text: str) -> list[str]:
@@ -44,6 +44,8 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _without_added_fields(value: Any) -> Any:
+    if isinstance(value, list):  # `ls` prints a list of experiments
+        return [_without_added_fields(item) for item in value]
     if isinstance(value, dict):
         return {name: item for name, item in value.items() if name not in _ADDED_FIELDS}
     return value

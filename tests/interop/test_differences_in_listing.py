@@ -239,6 +239,18 @@ except KeyError:
 # Tables and values
 
 
+@shows("ls-wide")
+def test_ls_wide(both: Both, project: Path) -> None:
+    """As on a terminal: a header and a line per experiment. Piped, both print the same."""
+    write_params(project, {"lr": 0.1, "layers": 2}, {"lr": 0.2, "layers": 2})
+    both.agree("ls", cwd=project)
+    theirs, ours = both.run("ls", "--layout", "wide", cwd=project)
+    assert theirs.status == 1
+    assert [line.split()[0] for line in ours.stdout.splitlines()] == ["Same", "ID", A[:7], B[:7]]
+    tall = both.run("ls", "--layout", "tall", cwd=project)[1]
+    assert tall.stdout == both.run("ls", cwd=project)[0].stdout
+
+
 @shows("ls-mixed-types")
 def test_ls_mixed_types(both: Both, project: Path) -> None:
     """1 and 1.5."""
