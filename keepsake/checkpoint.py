@@ -24,6 +24,7 @@ from keepsake.util.ids import short_id, short_repr
 from keepsake.util.values import decode, encode_mapping
 
 if TYPE_CHECKING:
+    from keepsake.collection import ExperimentList
     from keepsake.experiment import Experiment
 
 
@@ -149,6 +150,10 @@ class Checkpoint:
         """
         experiment = self.owner()
         return experiment.project.workplace.open_file(experiment, self, path)
+
+    def children(self) -> ExperimentList:
+        """Return the experiments whose parent is this checkpoint, oldest first."""
+        return self.owner().project.experiments.children({self.id})
 
     def owner(self) -> Experiment:
         """Return its experiment. Raises KeepsakeError for a checkpoint that was built by hand."""

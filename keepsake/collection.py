@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
@@ -119,6 +119,12 @@ class ExperimentCollection:
         if filter is None:
             return ExperimentList(experiments)
         return ExperimentList(experiment for experiment in experiments if _passes(filter, experiment))
+
+    def children(self, ids: Container[str]) -> ExperimentList:
+        """Return the experiments whose parent is one of these experiments or checkpoints, oldest first."""
+        project = self._project.here()
+        view = project.workplace.view
+        return ExperimentList(Experiment.from_record(project, view.load(id)) for id in view.children(ids))
 
     def previous(self, experiment: Experiment) -> Experiment | None:
         """Return the experiment that was created before another; None if that is the first one."""

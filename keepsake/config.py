@@ -2,7 +2,8 @@
 
 The file holds one key, `repository`, and its directory is the project directory. Names and places that older versions
 used are still read, with a warning that says what to do. A project without the file is known by its repository in
-`.keepsake`. The variable KEEPSAKE_REPOSITORY names another repository than either.
+`.keepsake`. The variable KEEPSAKE_REPOSITORY names another repository than either. A copy of a project, made by a
+checkout, goes on using the project's repository.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from keepsake.exceptions import ConfigNotFound, RepositoryConfigurationError
+from keepsake.origin import ORIGIN, Origin, holds_repository, is_relative, read_origin
 from keepsake.util.console import say, warn
 from keepsake.util.directories import absolute, cache_directory, is_own, owner_of
+from keepsake.util.ids import short_id
 
 if TYPE_CHECKING:
     import yaml
@@ -64,7 +67,7 @@ def find_project(directory: Path | None = None, repository: str | None = None, *
         config = load_config(path)
         if directory is None:
             _name_owner(path, config.repository)
-        return config
+        return _of_copy(config)
     if not begin or directory is not None:
         raise _not_found(start, above=directory is None)
     _say_once(
@@ -88,15 +91,59 @@ def _not_found(start: Path, *, above: bool) -> ConfigNotFound:
 
 
 def find_place(start: Path, levels: int = MAX_LEVELS) -> Path | None:
-    """Return the path that makes a directory a project: a configuration file, or else a repository in `.keepsake`.
+    """Return the path that makes a directory a project: a configuration file, or else `.keepsake`.
 
-    The absolute directory `start` and the `levels - 1` above it are searched. A configuration file farther up comes
-    before a nearer repository, because it may name that one.
+    The absolute directory `start` and the `levels - 1` above it are searched. `.keepsake` counts if it holds a
+    repository, or if a checkout made the directory a copy of a project. A configuration file farther up comes before a
+    nearer repository, because it may name that one, but not before a nearer copy.
     """
-    if path := find_config(start, levels):
-        return path
-    places = (directory / USUAL_PLACE for directory in (start, *start.parents)[:levels])
-    return next((place for place in places if _holds_experiments(place)), None)
+    nearest = None
+    for directory in (start, *start.parents)[:levels]:
+        if path := find_config(directory, 1):
+            return path
+        place = directory / USUAL_PLACE
+        if (origin := read_origin(directory)) is not None and origin.is_copy:
+            return place
+        if nearest is None and _holds_experiments(place):
+            nearest = place
+    return nearest
+
+
+def repository_of(path: Path) -> Config:
+    """Return the repository that a path found by `find_place` leads to. Raises as `load_config`."""
+    config = load_config(path)
+    origin = _origin_of_copy(config)
+    return config if origin is None else config._replace(repository=origin.url(config.directory))
+
+
+def _of_copy(config: Config) -> Config:
+    """Return the configuration of a project, or of the original if it is a copy, and say so."""
+    origin = _origin_of_copy(config)
+    if origin is None:
+        return config
+    directory, url = config.directory, origin.url(config.directory)
+    _name_owner(directory / ORIGIN, url)
+    is_there = os.path.exists(origin.directory) and os.path.samefile(origin.directory, directory)
+    moved = "" if is_there else f", which was made as {origin.directory} and came here,"
+    _say_once(
+        f"{directory}{moved} is a checkout of {short_id(origin.id)} and uses its repository, {redact_url(url)}. For "
+        f"another one, set {REPOSITORY_VARIABLE}, or delete {directory / ORIGIN}."
+    )
+    return Config(url, directory)
+
+
+def _origin_of_copy(config: Config) -> Origin | None:
+    """Return the origin of a directory that is a copy of a project; None if it has a repository of its own.
+
+    A configuration that did not come with the checkout, or was changed since, is its owner's wish.
+    """
+    if not is_relative(config.repository) or holds_repository(config.repository, config.directory):
+        return None
+    origin = read_origin(config.directory)
+    if origin is None or not origin.is_copy:
+        return None
+    has_file = find_config(config.directory, levels=1) is not None
+    return origin if origin.configured == (config.repository if has_file else None) else None
 
 
 def _holds_experiments(place: Path) -> bool:

@@ -18,9 +18,11 @@ from keepsake.metadata import (
     Record,
     empty_value,
     from_local_datetime,
+    labels_of,
     local_datetime,
     parse_rfc3339,
 )
+from keepsake.origin import forget_origin, read_origin
 from keepsake.packages import modules_of_script
 from keepsake.recording import ending
 from keepsake.recording.complaints import WHOLE, Problem
@@ -32,6 +34,7 @@ from keepsake.util.ids import short_id
 from keepsake.util.values import decode, encode_mapping
 
 if TYPE_CHECKING:
+    from keepsake.collection import ExperimentList
     from keepsake.compare.runs import Comparison
     from keepsake.project import Project
     from keepsake.workplace import Workplace
@@ -121,10 +124,14 @@ class Experiment:
         """Begin an experiment. `ExperimentCollection.create` says how."""
         modules = modules_of_script()
         project = project.here(begin=True)
-        record = experiment_record(path, params, project.repository_url)
+        directory = project.workplace.directory
+        origin = read_origin(directory)
+        record = experiment_record(path, params, project.repository_url, parent=origin.id if origin else None)
         run = Run.begin(project.workplace, record, modules, disable_heartbeat=disable_heartbeat, quiet=quiet)
         experiment = cls.from_record(project, record)
         experiment._run = run
+        if origin is not None and not origin.is_copy:
+            forget_origin(directory)
         if not quiet:
             _say_copying("experiment", record, project.workplace)
         return experiment
@@ -367,6 +374,15 @@ class Experiment:
         value = self._record.get(name)
         return value if isinstance(value, str) and value else None
 
+    @property
+    def parent(self) -> str | None:
+        """The ID of the checkpoint or experiment that its code came from, by a checkout; None if unknown."""
+        return labels_of(self._record).get("parent")
+
+    def children(self) -> ExperimentList:
+        """Return the experiments whose parent is this one or one of its checkpoints, oldest first."""
+        return self.project.experiments.children({self.id, *(checkpoint.id for checkpoint in self.checkpoints)})
+
     def is_running(self) -> bool:
         """Return whether it is running now, judged by its heartbeat."""
         return self.status == "running"
@@ -455,7 +471,8 @@ def _say_copying(what: str, record: Record, workplace: Workplace) -> None:
         copying = f", kept in {str(workplace.spool)!r} until `keepsake sync`"
     elif record["path"]:
         copying = f", copying {record['path']!r} to {workplace.repository.url!r} in the background"
-    say(f"Creating {what} {short_id(record['id'])}{copying}...")
+    parent = f" from {short_id(parent)}" if (parent := labels_of(record).get("parent")) else ""
+    say(f"Creating {what} {short_id(record['id'])}{parent}{copying}...")
 
 
 def _reason(error: Exception) -> str:

@@ -286,6 +286,20 @@ def status_of(version: str, heartbeat: bool | None, end_reason: object) -> str:
     return "lost" if heartbeat is False and ends_heartbeats(version) else "stopped"
 
 
+# What people add to an experiment
+
+
+def labels_of(record: Record) -> Record:
+    """Return an experiment's `name`, `tags`, `notes` and `parent`, those that it has. Damaged ones are left out."""
+    found = {name: record[name] for name in ("name", "notes") if record.get(name) and isinstance(record[name], str)}
+    tags = record.get("tags")
+    if tags and isinstance(tags, list):
+        found["tags"] = [tag for tag in tags if isinstance(tag, str)]
+    if valid_id(record.get("parent")):
+        found["parent"] = record["parent"]
+    return found
+
+
 # Choosing a checkpoint
 
 

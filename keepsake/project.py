@@ -148,14 +148,18 @@ class Project:
             path: only this file or directory.
             confirm: called with the planned changes; returns whether to continue.
 
-        Returns whether it was done. Overwritten files are kept for `undo_checkout`.
+        Returns whether it was done. Overwritten files are kept for `undo_checkout`. The next run in the directory gets
+        the checkpoint as its parent. A directory outside of the project becomes a copy of it, whose runs all do so, and
+        which goes on using this repository.
         """
         from keepsake.restoring.checkout import checkout
+        from keepsake.restoring.origins import Source
 
         experiment, checkpoint = target
         archives = self.workplace.archives(experiment, checkpoint)
         where = self.workplace.directory if directory is None else Path(directory)
-        return checkout(archives, where, path, confirm=confirm)
+        source = Source(self.workplace.repository.storage, experiment.id, checkpoint.id if checkpoint else None)
+        return checkout(archives, where, path, source=source, confirm=confirm)
 
     # Deleting
 

@@ -17,7 +17,7 @@ RunPython = Callable[[str], str]
 # From the bottom to the top; a package stands for all modules in it
 ROOMS = [
     "exceptions util version",
-    "config packages",
+    "config origin packages",
     "storage",
     "metadata",
     "archive",

@@ -10,6 +10,7 @@ from keepsake.checkpoint import Checkpoint
 from keepsake.cli.opening import Settings, open_project
 from keepsake.cli.options import IdCommand, id_argument
 from keepsake.cli.rendering import ago, bold, faint, short_id, table, when, write, write_json
+from keepsake.exceptions import KeepsakeError
 from keepsake.experiment import Experiment
 from keepsake.util.values import escape_controls, full_text, short_text
 
@@ -63,7 +64,8 @@ def show(settings: Settings, /, id: str, everything: bool, as_json: bool) -> Non
 
 
 def _show_experiment(experiment: Experiment, everything: bool) -> str:
-    groups = [("", _about(experiment), ""), *_details(experiment, everything)]
+    about = _about(experiment) | _children(experiment)
+    groups = [("", about, ""), *_details(experiment, everything)]
     parts = [_sheet(f"Experiment: {experiment.id}", groups), "", *_traceback(experiment, everything)]
     parts += [bold("Checkpoints"), _checkpoint_table(experiment), ""]
     return "\n".join([*parts, "To see more details about a checkpoint, run:", "  keepsake show <checkpoint ID>"])
@@ -81,6 +83,7 @@ def _traceback(experiment: Experiment, everything: bool) -> list[str]:
 
 def _show_checkpoint(experiment: Experiment, checkpoint: Checkpoint, everything: bool) -> str:
     about = {"Created": when(checkpoint.created), "Path": checkpoint.path or "", "Step": str(checkpoint.step or 0)}
+    about |= _children(checkpoint)
     groups = [
         ("", about, ""),
         ("Experiment", {"ID": experiment.id, **_about(experiment)}, ""),
@@ -103,7 +106,24 @@ def _about(experiment: Experiment) -> dict[str, str]:
         "Host": experiment.host or "",
         "User": experiment.user or "",
         "Command": experiment.command or "",
+        **({"Parent": _parent(experiment.parent, experiment)} if experiment.parent else {}),
     }
+
+
+def _children(parent: Experiment | Checkpoint) -> dict[str, str]:
+    """Return the row with the experiments that came from `parent`, if there are any."""
+    listed = ", ".join(child.short_id() for child in parent.children())
+    return {"Children": listed} if listed else {}
+
+
+def _parent(id: str, experiment: Experiment) -> str:
+    try:
+        parent, checkpoint = experiment.project.target(id)
+    except KeepsakeError:
+        return f"{short_id(id)} (not in this repository)"
+    if checkpoint is None:
+        return f"experiment {parent.short_id()}"
+    return f"checkpoint {checkpoint.short_id()} of experiment {parent.short_id()}"
 
 
 def _details(experiment: Experiment, everything: bool) -> list[Group]:

@@ -40,6 +40,10 @@ class _Experiment(_Identified, total=False):
     ended: str | None
     end_reason: str | None
     error: str | None
+    name: str | None
+    tags: list[str] | None
+    notes: str | None
+    parent: str | None
 
 
 _decode = msgspec.json.Decoder(_Experiment).decode

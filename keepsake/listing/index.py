@@ -21,6 +21,7 @@ from keepsake.metadata import (
     CHECKPOINT_FIELDS,
     Record,
     best_checkpoint,
+    labels_of,
     latest_checkpoint,
     parse_experiment,
     status_of,
@@ -59,6 +60,7 @@ class Line(NamedTuple):
         ids = "".join([" " + checkpoint["id"][:_CHECKPOINT_ID_LENGTH] for checkpoint in checkpoints])
         rest = {name: record.get(name) for name in _REST}
         rest.update((name, value) for name in _END if isinstance(value := record.get(name), str))
+        rest.update(labels_of(record))
         rest["num_checkpoints"] = len(checkpoints)
         rest["latest"] = _whole(latest_checkpoint(checkpoints))
         best = dumps(_whole(best_checkpoint(checkpoints)))
@@ -73,6 +75,13 @@ class Line(NamedTuple):
     def beginnings(checkpoint_ids: Iterable[str]) -> set[str]:
         """Return the beginnings of these IDs, as in `checkpoint_ids`."""
         return {checkpoint_id[:_CHECKPOINT_ID_LENGTH] for checkpoint_id in checkpoint_ids}
+
+    @property
+    def parent(self) -> str | None:
+        """The ID of the parent."""
+        if not self.created or '"parent":' not in self.rest:  # few have one
+            return None
+        return _loads(self.rest)[0].get("parent")  # type: ignore[no-any-return]
 
     def may_hold_checkpoint(self, prefix: str) -> bool:
         """Whether a checkpoint of this experiment may have an ID that begins with `prefix`."""
@@ -194,6 +203,26 @@ class Summary:
     def command(self) -> str:
         """The command line, "" if unknown."""
         return self._rest["command"] or ""
+
+    @property
+    def name(self) -> str:
+        """The name that a person gave it, "" without one."""
+        return str(self._rest.get("name", ""))
+
+    @property
+    def tags(self) -> list[str]:
+        """The tags, in order."""
+        return list(self._rest.get("tags", ()))
+
+    @property
+    def notes(self) -> str:
+        """The notes, "" without any."""
+        return str(self._rest.get("notes", ""))
+
+    @property
+    def parent(self) -> str:
+        """The ID of the checkpoint or experiment that its code came from, "" if unknown."""
+        return str(self._rest.get("parent", ""))
 
     @property
     def params(self) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import operator
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence, Sized
 from contextlib import suppress
 from heapq import nlargest
 from itertools import chain
@@ -149,6 +149,11 @@ class View:
                 for checkpoint in self.load(line.id).get("checkpoints") or []:
                     holders.get(checkpoint["id"], set()).add(line.id)
         return holders
+
+    def children(self, ids: Container[str]) -> list[str]:
+        """Return the IDs of the experiments whose parent is among `ids`, oldest first."""
+        found = [(line.created, line.id) for line in self._lines() if line.parent in ids]
+        return [id for _, id in sorted(found)]
 
     def recent_paths(self, *, look: bool) -> set[str]:
         """Return what recent runs saved as checkpoints, as far as this machine knows: no server is asked.

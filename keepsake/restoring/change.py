@@ -3,7 +3,8 @@
 DIRECTORY/.keepsake/checkout-…/     a workspace
                         files/      the new files, under their names
                         previous/   the undo area of an earlier change
-                    undo/           the files that the last change overwrote, and a list of its actions
+                    undo/           the files that the last change overwrote, a list of its actions, and the
+                                    origin of the directory's files before it
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from keepsake.exceptions import WriteError
+from keepsake.origin import ORIGIN
 from keepsake.restoring.manifest import FILE, Manifest
 from keepsake.restoring.places import AREA, Mover, Places, copy, duplicate, move_tree, stamp
 
@@ -78,6 +80,8 @@ class Change:
         self._is_kept = True
         self._manifest = manifest = Manifest(self._directory, os.stat(self._kept).st_ino)
         places = Places(self._directory)
+        if os.path.isfile(f"{self._directory}/{ORIGIN}"):
+            duplicate(f"{self._directory}/{ORIGIN}", f"{self._kept}/{os.path.basename(ORIGIN)}")
         for name in (*self._put, *self._remove):
             if (status := places.look(name)) is None:
                 continue

@@ -17,6 +17,7 @@ from keepsake.exceptions import DoesNotExist, ValidationError
 from keepsake.restoring.change import Change
 from keepsake.restoring.configuration import NAMES, Watch
 from keepsake.restoring.manifest import RESERVED
+from keepsake.restoring.origins import Remembering, Source
 from keepsake.restoring.places import AREA, Mover, Places, workspace
 from keepsake.util.console import Progress, warn
 
@@ -47,12 +48,14 @@ def checkout(
     directory: Path,
     path: str | None = None,
     *,
+    source: Source | None = None,
     confirm: Callable[[Plan], bool] = lambda plan: True,
 ) -> bool:
     """Put the files of `archives` into `directory`. Files of later archives replace those of earlier ones.
 
     Args:
         path: only this file or directory.
+        source: what the archives belong to, which the directory then remembers.
         confirm: asked before anything is changed. If it returns False, nothing is changed and False is returned.
 
     Files with the same content only get their permissions. If it raises, everything is as before. Raises DoesNotExist
@@ -68,13 +71,16 @@ def checkout(
         if not files:
             raise _missing(path, archives)
         plan = _compare(files, Plan(directory, is_empty), _Permissions(place))
-        watch = Watch(directory, is_empty)
+        remembering = Remembering(directory, source, everything=path is None) if source else None
+        watch = Watch(directory, is_empty, remembering.original if remembering else None)
         _announce(watch, plan, files, place)
         if not confirm(plan):
             return False
         put = [*plan.new, *plan.changed]
         _stage({name: files[name] for name in put}, place)
         Change(str(directory), place, put, modes=plan.modes).apply()
+        if remembering is not None:
+            remembering.remember(files.keys())
     watch.tell()
     return True
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from keepsake.exceptions import DoesNotExist
+from keepsake.origin import ORIGIN, forget_origin
 from keepsake.restoring.change import Change, stage_backup
 from keepsake.restoring.configuration import Watch
 from keepsake.restoring.manifest import Manifest, read_manifest
+from keepsake.restoring.origins import swap_origin
 from keepsake.restoring.places import AREA, Places, stamp, workspace
 from keepsake.util.console import warn
 
@@ -45,13 +47,18 @@ def undo(directory: Path) -> Undone:
         raise DoesNotExist(f"There is nothing to undo. The directory {root} does not exist.")
     with workspace(root) as place:
         if not os.path.lexists(area):
-            raise DoesNotExist(f"There is nothing to undo. No checkout into {root} has changed anything.")
+            if not os.path.lexists(f"{root}/{ORIGIN}"):
+                raise DoesNotExist(f"There is nothing to undo. No checkout into {root} has changed anything.")
+            forget_origin(Path(root))  # a checkout found all files as they are
+            return Undone()
         manifest = read_manifest(area, root, os.stat(place).st_uid)
         undone = _plan(manifest, root)
         _stage(manifest, undone, area, place)
         watch = Watch(directory.absolute())
+        origin = _kept_origin(area)
         modes = {name: manifest.modes[name][0] for name in undone.modes}
         Change(root, place, undone.restored, undone.removed, modes).apply()
+        swap_origin(origin, root)
         for name in reversed(manifest.directories):
             with suppress(OSError):  # it holds other files
                 os.rmdir(f"{root}/{name}")
@@ -99,6 +106,15 @@ def _stage(manifest: Manifest, undone: Undone, area: str, place: str) -> None:
             stage_backup(f"{area}/files", name, place)
     undone.restored = [name for name in undone.restored if name not in missing]
     undone.edited = [name for name in undone.edited if name not in missing]
+
+
+def _kept_origin(area: str) -> bytes | None:
+    path = f"{area}/{os.path.basename(ORIGIN)}"
+    with suppress(OSError):
+        if stat.S_ISREG(os.lstat(path).st_mode):
+            with open(path, "rb") as file:
+                return file.read()
+    return None
 
 
 def _tell(undone: Undone) -> None:

@@ -304,6 +304,17 @@ def test_checkout_undo(both: Both, project: Path, tmp_path: Path) -> None:
     assert contents(tree(tmp_path / "ours")) == {"run.sh": b"mine"}
 
 
+@shows("checkout-origin")
+def test_checkout_origin(both: Both, project: Path, tmp_path: Path) -> None:
+    """Where the repository of keepsake.yaml is relative, as nearly always."""
+    write_run(project, files={"keepsake.yaml": b"repository: file://.keepsake\n"})
+    for side in (both.original, both.ours):
+        copy = tmp_path / f"copy-{side}"
+        assert side.run("checkout", EXPERIMENT, "-f", "-o", str(copy), cwd=project).status == 0
+        listed = side.run("ls", "-q", cwd=copy)
+        assert (EXPERIMENT in listed.stdout) == (side is both.ours)
+
+
 @shows("checkout-across-disks")
 def test_checkout_across_disks(both: Both, project: Path) -> None:
     """Out of the temporary directory's file system."""
