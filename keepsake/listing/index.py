@@ -39,7 +39,7 @@ _REST = ("created", "params", "command", "user", "host", "keepsake_version")  # 
 _END = ("ended", "end_reason", "error")  # texts that are left out if they are missing
 _CHECKPOINT_ID_LENGTH = 12  # enough to find candidates; the record itself decides
 _MANY = 200  # from this many records on, bulk is faster even if msgspec must be loaded
-_FORMAT = b"keepsake index 7\n"
+_FORMAT = b"keepsake index 8\n"
 _SUM = 9  # bytes of a checksum and the blank after it
 
 
