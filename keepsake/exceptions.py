@@ -6,7 +6,8 @@ KeepsakeError
 │   ├── AmbiguousID                 an ID prefix that matches more than one
 │   └── FileDoesNotExist            no such file in a checkpoint; also a FileNotFoundError
 ├── ValidationError                 an argument that cannot be recorded; also a ValueError
-│   └── InvalidFilter               a filter or sort key that cannot be parsed
+│   ├── InvalidFilter               a filter or sort key that cannot be parsed
+│   └── UnknownName                 a name that no experiment has, in a filter, sort key, column or plot
 ├── ReadError                       the repository cannot be read
 │   ├── CorruptedRepositorySpec     `repository.json` is not what it should be
 │   ├── CorruptedArchive            an archive is truncated, damaged or hostile
@@ -51,6 +52,10 @@ class ValidationError(KeepsakeError, ValueError):
 
 class InvalidFilter(ValidationError):
     """A filter or sort key that cannot be parsed."""
+
+
+class UnknownName(ValidationError):
+    """A name that no experiment has, in a filter, sort key, column or plot. The text suggests similar names."""
 
 
 class ReadError(KeepsakeError):

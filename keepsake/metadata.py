@@ -102,6 +102,14 @@ def local_datetime(text: str) -> datetime:
         return parse_rfc3339(text)
 
 
+def local_seconds(moment: datetime) -> float:
+    """Return a naive local (or an aware) datetime as Unix seconds."""
+    try:
+        return moment.timestamp()
+    except (ValueError, OverflowError, OSError):  # the year 1, as in local_datetime
+        return moment.replace(tzinfo=timezone.utc).timestamp()
+
+
 def from_local_datetime(moment: datetime) -> str:
     """Return a naive local (or an aware) datetime as RFC 3339 in UTC."""
     return rfc3339_datetime(moment.astimezone(timezone.utc))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keepsake.cli.rendering import OLD_SECONDS, ago, labels, short_id, table, value_lines
-from keepsake.compare.values import differing_names
+from keepsake.listing.fields import differing_names
 from keepsake.listing.index import Summary
 from keepsake.metadata import time_key, time_text
 from keepsake.util.values import decode, escape_controls

@@ -11,8 +11,8 @@ from datetime import timedelta
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from keepsake.compare.values import differing_names
 from keepsake.exceptions import KeepsakeError
+from keepsake.listing.fields import differing_names
 from keepsake.metadata import status_of
 from keepsake.util.values import cut, escape_controls, full_text, short_text
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keepsake.exceptions import ReadError
+from keepsake.listing.subjects import MISSING, ValuePath
 from keepsake.metadata import (
     CHECKPOINT_FIELDS,
     Record,
@@ -35,22 +36,24 @@ from keepsake.util.values import decode
 
 _dumps = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps makes one each time
 _loads = json.JSONDecoder().raw_decode  # json.loads spends half of its time on checking its argument
-_REST = ("created", "params", "command", "user", "host", "keepsake_version")  # of the record
-_END = ("ended", "end_reason", "error")  # texts that are left out if they are missing
+_REST = ("created", "command", "user", "host", "keepsake_version")  # of the record
+_END = ("ended", "end_reason", "error", "path")  # texts that are left out if they are missing
 _CHECKPOINT_ID_LENGTH = 12  # enough to find candidates; the record itself decides
 _MANY = 200  # from this many records on, bulk is faster even if msgspec must be loaded
-_FORMAT = b"keepsake index 8\n"
+_FORMAT = b"keepsake index 9\n"
 _SUM = 9  # bytes of a checksum and the blank after it
 
 
 class Line(NamedTuple):
-    """One experiment in the index. `best` and `rest` are JSON that is parsed only when needed."""
+    """One experiment in the index. The last four are JSON, each of which is parsed only when needed."""
 
     id: str
     etag: str
     checkpoint_ids: str  # the beginnings, each after a blank
     created: str  # the sort key, to the nanosecond; "" if the record cannot be read
-    best: str  # the best checkpoint
+    best: str  # the best checkpoint, or null
+    latest: str  # the latest checkpoint, or null
+    params: str
     rest: str  # the other fields of a Summary, or the reason why the record cannot be read
 
     @classmethod
@@ -62,14 +65,16 @@ class Line(NamedTuple):
         rest.update((name, value) for name in _END if isinstance(value := record.get(name), str))
         rest.update(labels_of(record))
         rest["num_checkpoints"] = len(checkpoints)
-        rest["latest"] = _whole(latest_checkpoint(checkpoints))
-        best = dumps(_whole(best_checkpoint(checkpoints)))
-        return cls(record["id"], etag, ids, time_key(created), best, dumps(rest))
+        best, latest = best_checkpoint(checkpoints), latest_checkpoint(checkpoints)
+        best_text = dumps(_whole(best))
+        latest_text = best_text if latest is best else dumps(_whole(latest))
+        params = dumps(record.get("params"))
+        return cls(record["id"], etag, ids, time_key(created), best_text, latest_text, params, dumps(rest))
 
     @classmethod
     def broken(cls, experiment_id: str, etag: str, reason: str) -> Line:
         """Return the line of a record that cannot be read."""
-        return cls(experiment_id, etag, "", "", "", _dumps(reason))
+        return cls(experiment_id, etag, "", "", "", "", "", _dumps(reason))
 
     @staticmethod
     def beginnings(checkpoint_ids: Iterable[str]) -> set[str]:
@@ -131,23 +136,27 @@ class Summary:
         """`fresh`: whether its heartbeat is fresh; None if it has none."""
         self.id = line.id
         self.created_key = line.created  # the sort key, to the nanosecond
-        self._best_json = line.best
-        self._rest_json = line.rest
+        self._line = line
         self._fresh = fresh
 
     @cached_property
     def best(self) -> Record | None:
         """The best checkpoint as on disk, with all fields of the format and no others, or None."""
-        return _loads(self._best_json)[0]  # type: ignore[no-any-return]
+        return _loads(self._line.best)[0]  # type: ignore[no-any-return]
+
+    @cached_property
+    def latest(self) -> Record | None:
+        """The latest checkpoint, in the same form."""
+        return _loads(self._line.latest)[0]  # type: ignore[no-any-return]
+
+    @cached_property
+    def raw_params(self) -> Record | None:
+        """The params as on disk."""
+        return _loads(self._line.params)[0]  # type: ignore[no-any-return]
 
     @cached_property
     def _rest(self) -> Record:
-        return _loads(self._rest_json)[0]  # type: ignore[no-any-return]
-
-    @property
-    def latest(self) -> Record | None:
-        """The latest checkpoint, in the same form."""
-        return self._rest["latest"]  # type: ignore[no-any-return]
+        return _loads(self._line.rest)[0]  # type: ignore[no-any-return]
 
     @property
     def num_checkpoints(self) -> int:
@@ -225,24 +234,50 @@ class Summary:
         return str(self._rest.get("parent", ""))
 
     @property
-    def params(self) -> Mapping[str, Any]:
-        """The params as Python values."""
-        return decode(self._rest["params"] or {})  # type: ignore[no-any-return]
-
-    @property
-    def raw_params(self) -> Record | None:
-        """The params as on disk."""
-        return self._rest["params"]  # type: ignore[no-any-return]
-
-    @property
     def latest_step(self) -> int:
         """The step of the latest checkpoint, 0 if there is none."""
         return self.latest["step"] if self.latest else 0
+
+    def fact(self, name: str) -> Any:
+        """Return a field that 0.4.2 does not have; None if it is not set. Times are in Unix seconds."""
+        if name == "duration":
+            return time_seconds(self.latest["created"]) - self.created if self.latest else None
+        value = self._rest.get(name) or None
+        if name != "ended" or value is None:
+            return value
+        try:
+            return time_seconds(value)
+        except ValueError:
+            return None
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The params as Python values."""
+        return decode(self.raw_params or {})  # type: ignore[no-any-return]
 
     @property
     def best_metrics(self) -> Mapping[str, Any]:
         """The metrics of the best checkpoint as Python values; empty if there is none."""
         return decode((self.best or {}).get("metrics") or {})  # type: ignore[no-any-return]
+
+    @property
+    def latest_metrics(self) -> Mapping[str, Any]:
+        """The metrics of the latest checkpoint, in the same form."""
+        return decode((self.latest or {}).get("metrics") or {})  # type: ignore[no-any-return]
+
+    # A look at the text is far quicker than parsing it.
+
+    def param(self, path: ValuePath) -> Any:
+        """Return a param, or MISSING."""
+        return path.find(self.params) if path.may_be_in(self._line.params) else MISSING
+
+    def best_metric(self, path: ValuePath) -> Any:
+        """Return a metric of the best checkpoint, or MISSING."""
+        return path.find(self.best_metrics) if path.may_be_in(self._line.best) else MISSING
+
+    def latest_metric(self, path: ValuePath) -> Any:
+        """Return a metric of the latest checkpoint, or MISSING."""
+        return path.find(self.latest_metrics) if path.may_be_in(self._line.latest) else MISSING
 
 
 class Index:

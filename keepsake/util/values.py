@@ -309,6 +309,13 @@ def comparable(value: Any) -> bool:
     return isinstance(value, (int, float)) and value == value
 
 
+def same(one: Any, other: Any) -> bool:
+    """Whether two decoded values mean the same: 1 and 1.0 do, and NaN and NaN, but not 1 and true, or 1 and "1"."""
+    if one is other:
+        return True
+    return isinstance(one, str) == isinstance(other, str) and full_text(one) == full_text(other)
+
+
 def sort_key(value: Any) -> tuple[int, Any]:
     """Return the sort key of a decoded value of any type: None, bools, numbers, NaN, strings, lists and dicts."""
     if value is None:

@@ -35,6 +35,9 @@ STRANGE_FIELDS: dict[str, list[object]] = {
     "id": ["x", "../../../../etc"],
     "end_reason": ["exception: ValueError", None, 5],
     "later": [{"x": 1}],
+    "tags": [None, [], ["a"], ["a", 5], "a", [["a"]]],
+    "notes": ["some", "", None, 5, ["some"]],
+    "ended": ["2024-02-29T01:02:03.5Z", "never", 5],
 }
 STRANGE_VALUES = [b"NaN", b"1e400", b"0.5]", b"9" * 30, b"\xff", b"-0", rb'"\ud800"', b'"\xe2\x80\xa8"', b'"\t"', b"01"]
 RECORDS = [
@@ -51,13 +54,12 @@ def lines_of(data: bytes) -> list[object]:
     seen: list[object] = []
     for count in (1, 1000):
         line = index.line_maker(count)(data, ID, "etag")
-        rest = json.loads(line.rest)
-        best, latest = json.loads(line.best or "null"), rest.pop("latest", None) if isinstance(rest, dict) else None
+        best, latest, params, rest = (json.loads(text or "null") for text in line[-4:])
         kept = [
             checkpoint and {name: repr(value) for name, value in checkpoint.items() if name in CHECKPOINT_FIELDS}
             for checkpoint in (best, latest)
         ]
-        seen.append((line._replace(best="", rest=""), repr(rest), kept))
+        seen.append((line[:-4], repr(params), repr(rest), kept))
     return seen
 
 

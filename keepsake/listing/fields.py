@@ -1,0 +1,305 @@
+"""What a name means, in filters, sort keys, columns and plots. docs/guides/filters.md describes it for users.
+
+A name is a field of an experiment, a param, or a metric. Whether any experiment has it shows only when all of them have
+been looked at, which costs next to nothing: most names are in the first one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from keepsake.exceptions import UnknownName
+from keepsake.listing.subjects import MISSING, Subject, ValuePath, Values, flatten
+from keepsake.util.console import say
+from keepsake.util.values import cut, escape_controls, same
+
+Kind = Literal["field", "param", "metric"]
+Type = Literal["value", "text", "number", "time", "seconds", "id", "status", "tags"]
+S = TypeVar("S", bound=Subject)
+_Find = Callable[[Any], Any]  # of a Subject, the value or MISSING
+
+# The fields of 0.4.2 hide metrics and params of the same name.
+_ORIGINAL: dict[str, tuple[Type, _Find]] = {
+    "created": ("time", lambda subject: subject.created),
+    "step": ("number", lambda subject: subject.latest_step),
+    "user": ("text", lambda subject: subject.user),
+    "host": ("text", lambda subject: subject.host),
+    "command": ("text", lambda subject: subject.command),
+    "status": ("status", lambda subject: subject.status),
+}
+# The others are hidden by them, because a filter must go on meaning what it means in 0.4.2.
+_ADDED: dict[str, tuple[Type, _Find]] = {
+    "id": ("id", lambda subject: subject.id),
+    "checkpoints": ("number", lambda subject: subject.num_checkpoints),
+    "duration": ("seconds", lambda subject: subject.fact("duration")),
+    "ended": ("time", lambda subject: subject.fact("ended")),
+    "end_reason": ("text", lambda subject: subject.fact("end_reason")),
+    "error": ("text", lambda subject: subject.fact("error")),
+    "name": ("text", lambda subject: subject.fact("name")),
+    "notes": ("text", lambda subject: subject.fact("notes")),
+    "parent": ("id", lambda subject: subject.fact("parent")),
+    "path": ("text", lambda subject: subject.fact("path")),
+    "tags": ("tags", lambda subject: subject.fact("tags")),
+}
+FIELDS = {**_ORIGINAL, **_ADDED}
+ALIASES = {"started": "created"}
+_MAX_CLOSE, _MAX_LISTED, _MAX_LENGTH = 3, 10, 60  # names in an error: those alike, all, and characters of one
+
+
+class Field:
+    """What a name stands for.
+
+    Attributes:
+        name: the name as given, but for aliases.
+        kind: `field`, `param` or `metric`.
+        type: `value` for params and metrics; for fields what they hold: `time` is in Unix seconds, `seconds` is a
+            duration, `tags` a list of texts.
+        is_known: whether an experiment has it, as far as has been seen. Fields of experiments are always known.
+        is_settled: whether further experiments can tell nothing new about it.
+        is_contested: whether its meaning can be told only after all experiments have been seen.
+    """
+
+    is_contested = False
+
+    def __init__(self, name: str, kind: Kind, type: Type, find: _Find, prefix: str = "") -> None:
+        self.name, self.kind, self.type, self.prefix = name, kind, type, prefix
+        self.is_known = self.is_settled = kind == "field"
+        self._find = find
+
+    def value(self, subject: Subject) -> Any:
+        """Return the value of an experiment; None if it has none."""
+        found = self._find(subject)
+        return None if found is MISSING else found
+
+    def note(self, subject: Subject) -> None:
+        """Learn from an experiment whether the name is known."""
+        if self._find(subject) is not MISSING:
+            self.is_known = self.is_settled = True
+
+    def finish(self) -> None:
+        """Draw the conclusions, once all experiments have been seen."""
+
+
+class _Bare(Field):
+    """A name without a prefix: a metric of the best checkpoint, else a param, as in 0.4.2.
+
+    Where that finds nothing, it is a metric of the latest checkpoint: one that only the end of a run records, or all of
+    a run without a primary metric. If no experiment has a metric or param of this name, it is the field of this name.
+    """
+
+    def __init__(self, name: str, field: tuple[Type, _Find] | None) -> None:
+        self._path, self._field = ValuePath(name), field
+        self._is_metric = self._is_param = False
+        super().__init__(name, "metric", "value", self._metric_or_param)
+        self.is_contested = field is not None
+
+    def _metric_or_param(self, subject: Subject) -> Any:
+        if (value := subject.best_metric(self._path)) is not MISSING:
+            return value
+        if (value := subject.param(self._path)) is not MISSING:
+            return value
+        return subject.latest_metric(self._path)
+
+    def note(self, subject: Subject) -> None:
+        self._is_metric = self._is_metric or _metric(self._path)(subject) is not MISSING
+        self._is_param = self._is_param or subject.param(self._path) is not MISSING
+        self.is_known = self._is_metric or self._is_param
+        self.is_settled = self._is_metric and self._is_param
+
+    def finish(self) -> None:
+        if self._field and not self.is_known:
+            self.kind, self.is_known = "field", True
+            self.type, self._find = self._field
+            return
+        self.kind = "metric" if self._is_metric else "param"
+        found = {"metric": self._is_metric, "param": self._is_param, "field": self._field is not None}
+        kinds = [kind for kind, is_found in found.items() if is_found]
+        if self.is_known and len(kinds) > 1:
+            _explain(self.name, kinds)
+
+
+_explained: set[str] = set()
+
+
+def _explain(name: str, kinds: list[str]) -> None:
+    """Say once which of several meanings a name has."""
+    if name in _explained:
+        return
+    _explained.add(name)
+    meaning = "metric of the best checkpoint, else the param" if kinds[:2] == ["metric", "param"] else kinds[0]
+    exact = " or ".join(f"{kind}s.{name}" for kind in kinds)
+    say(f'"{name}" is a {" and a ".join(kinds)}. It means the {meaning}. Write {exact} to choose.')
+
+
+def _metric(path: ValuePath) -> _Find:
+    """In the best checkpoint, else in the latest."""
+
+    def find(subject: Subject) -> Any:
+        value = subject.best_metric(path)
+        return subject.latest_metric(path) if value is MISSING else value
+
+    return find
+
+
+_PREFIXES: dict[str, tuple[Kind, Callable[[ValuePath], _Find]]] = {
+    "params.": ("param", lambda path: lambda subject: subject.param(path)),
+    "metrics.": ("metric", _metric),
+    "best:": ("metric", lambda path: lambda subject: subject.best_metric(path)),
+    "last:": ("metric", lambda path: lambda subject: subject.latest_metric(path)),
+}
+_FIELD_PREFIX = "fields."
+
+
+def _make(name: str, kind: Kind | None) -> Field:
+    """Return what a name stands for; of `kind`, if that is given. Raises UnknownName if no experiment can have it."""
+    name = ALIASES.get(name, name)
+    for prefix, (of_kind, finder) in _PREFIXES.items():
+        if name.startswith(prefix) and kind in (None, of_kind):
+            return Field(name, of_kind, "value", finder(ValuePath(name.removeprefix(prefix))), prefix)
+    if kind in ("param", "metric"):
+        return Field(name, kind, "value", _PREFIXES[f"{kind}s."][1](ValuePath(name)))
+    plain = name.removeprefix(_FIELD_PREFIX)
+    if plain in FIELDS and (plain in _ORIGINAL or plain != name or kind == "field"):
+        return Field(plain, "field", *FIELDS[plain])
+    if plain != name or kind == "field":
+        raise UnknownName(_unknown(name, "field", [name.removesuffix(plain) + field for field in FIELDS]))
+    return _Bare(name, _ADDED.get(name))
+
+
+class Names:
+    """The names that a listing uses, such as those in a filter. It finds out whether any experiment has them.
+
+    First ask for each with `field`, then go through all experiments with `watch`. The fields are of use from then on.
+    """
+
+    def __init__(self) -> None:
+        self._fields: list[Field] = []
+        # All names in params, best and latest metrics, as long as one of the fields is not known
+        self._params: set[str] = set()
+        self._best: set[str] = set()
+        self._latest: set[str] = set()
+
+    def field(self, name: str, kind: Kind | None = None) -> Field:
+        """Return what a name stands for. Raises UnknownName for a field that does not exist."""
+        field = _make(name, kind)
+        self._fields.append(field)
+        return field
+
+    def watch(self, subjects: Iterable[S]) -> Iterator[S]:
+        """Yield all experiments, and note which names they have.
+
+        At the end it raises UnknownName if none has one of the names. Without any experiment, all names will do.
+        """
+        if any(field.is_contested for field in self._fields):
+            subjects = list(self._noted(subjects))
+            self._finish()
+            yield from subjects
+        else:
+            yield from self._noted(subjects)
+            self._finish()
+
+    def _noted(self, subjects: Iterable[S]) -> Iterator[S]:
+        self._is_empty = True
+        unsettled = [field for field in self._fields if not field.is_settled]
+        subjects = iter(subjects)
+        for subject in subjects:
+            self._is_empty = False
+            for field in unsettled:
+                field.note(subject)
+            if any(not field.is_known for field in unsettled):
+                self._params.update(flatten(subject.params))
+                self._best.update(flatten(subject.best_metrics))
+                self._latest.update(flatten(subject.latest_metrics))
+            yield subject
+            unsettled = [field for field in unsettled if not field.is_settled]
+            if not unsettled:
+                break
+        yield from subjects
+
+    def _finish(self) -> None:
+        for field in self._fields:
+            if not self._is_empty:
+                field.finish()
+                if not field.is_known:
+                    raise UnknownName(self._unknown(field))
+
+    def _unknown(self, field: Field) -> str:
+        metrics = self._best | self._latest
+        if isinstance(field, _Bare):
+            return _unknown(field.name, "metric, param or field", {*metrics, *self._params, *FIELDS})
+        pool = self._params if field.kind == "param" else metrics
+        pool = {"best:": self._best, "last:": self._latest}.get(field.prefix, pool)
+        return _unknown(field.name, field.kind, [field.prefix + name for name in pool])
+
+
+def resolve(name: str, subjects: Iterable[Subject], kind: Kind | None = None) -> Field:
+    """Return what a name stands for among these experiments. Raises UnknownName if none has it.
+
+    `kind`: takes only what is of this kind.
+    """
+    names = Names()
+    field = names.field(name, kind)
+    for _ in names.watch(subjects):
+        pass
+    return field
+
+
+def _unknown(name: str, what: str, known: Iterable[str]) -> str:
+    """Return the message about a name that no experiment has, with those that are most like it."""
+    import difflib  # only here, because it takes a while
+
+    by_case = {each.casefold(): each for each in sorted(known, reverse=True)}
+    wanted = name.casefold()
+    tail = next((wanted.removeprefix(prefix) for prefix in _PREFIXES if wanted.startswith(prefix)), wanted)
+    close = [each for folded, each in by_case.items() if folded.endswith(f".{tail}")]
+    close += [by_case[folded] for folded in difflib.get_close_matches(wanted, by_case)]
+    quoted = [f'"{escape_controls(cut(each, _MAX_LENGTH))}"' for each in dict.fromkeys(close)]
+    start = f'No experiment has a {what} "{cut(name, _MAX_LENGTH)}".'
+    if quoted:
+        return f"{start} Did you mean {' or '.join(quoted[:_MAX_CLOSE])}?"
+    listed = sorted(by_case.values())
+    more = f" and {len(listed) - _MAX_LISTED:,} more" if len(listed) > _MAX_LISTED else ""
+    some = ", ".join(escape_controls(cut(each, _MAX_LENGTH)) for each in listed[:_MAX_LISTED])
+    return f"{start} Choose from: {some}{more}." if listed else start
+
+
+# All names
+
+
+class KnownName(NamedTuple):
+    """A name that experiments have."""
+
+    name: str  # of a param or metric in a dict: its path
+    kind: Kind
+    differs: bool  # whether its values differ among the experiments that have it; always true for fields
+
+
+def known_names(subjects: Iterable[Subject]) -> list[KnownName]:
+    """Return the names of fields, then those of metrics, then those of params, each in order of appearance.
+
+    A metric and a param may have the same name.
+    """
+    subjects = list(subjects)
+    groups: dict[Kind, Iterable[Values]] = {
+        "metric": ({**subject.latest_metrics, **subject.best_metrics} for subject in subjects),
+        "param": (subject.params for subject in subjects),
+    }
+    found = [KnownName(name, "field", True) for name in FIELDS]
+    for kind, many in groups.items():
+        found += [KnownName(name, kind, differs) for name, differs in differing_names(map(flatten, many)).items()]
+    return found
+
+
+def differing_names(many: Iterable[Values]) -> dict[str, bool]:
+    """Return each name in `many`, in order of appearance, and whether its values differ.
+
+    Runs without the name do not count.
+    """
+    first: dict[str, Any] = {}
+    differing: set[str] = set()
+    for values in many:
+        for name, value in values.items():
+            if name not in differing and not same(first.setdefault(name, value), value):
+                differing.add(name)
+    return {name: name in differing for name in first}

@@ -1,0 +1,189 @@
+"""What filters, sort keys and columns see of an experiment: of its line in the index, or of the whole of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+from keepsake.metadata import local_seconds
+
+if TYPE_CHECKING:
+    from keepsake.checkpoint import Checkpoint
+    from keepsake.experiment import Experiment
+
+Values = Mapping[str, Any]
+
+
+class _Missing:
+    """The value of a name that an experiment does not have."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Any = _Missing()
+
+
+class ValuePath:
+    """The name of a param or metric. Dots lead into dicts: `optimizer.lr` is `{"optimizer": {"lr": …}}`.
+
+    A name that itself has dots comes first, at each level.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._has_dots = "." in name
+        # What compact JSON holds if it holds the name; None: only parsing can tell, because the name is escaped there.
+        parts = name.split(".")
+        tails = [".".join(parts[index:]) for index in range(len(parts))]
+        is_plain = re.fullmatch(r"[ !#-\[\]-~]*", name) is not None
+        self._marks = [f'"{tail}":' for tail in tails] if is_plain else None
+
+    def find(self, values: Values) -> Any:
+        """Return the value of this name, or MISSING."""
+        if self.name in values:
+            return values[self.name]
+        return _descend(values, self.name) if self._has_dots else MISSING
+
+    def may_be_in(self, text: str) -> bool:
+        """Whether compact JSON may hold this name. It is quicker than parsing."""
+        return self._marks is None or any(mark in text for mark in self._marks)
+
+
+def _descend(values: Values, name: str) -> Any:
+    if name in values:
+        return values[name]
+    dot = name.find(".")
+    while dot >= 0:
+        inner = values.get(name[:dot])
+        if isinstance(inner, dict) and (found := _descend(inner, name[dot + 1 :])) is not MISSING:
+            return found
+        dot = name.find(".", dot + 1)
+    return MISSING
+
+
+def flatten(values: Values) -> dict[str, Any]:
+    """Return params or metrics with the values in dicts under their paths: `{"optimizer.lr": 0.1}`.
+
+    Empty dicts and lists stay as they are.
+    """
+    found: dict[str, Any] = {}
+    nested: list[tuple[str, Values]] = [("", values)]
+    for prefix, inner in nested:
+        for name, value in inner.items():
+            if isinstance(value, dict) and value:
+                nested.append((f"{prefix}{name}.", value))
+            else:
+                found.setdefault(prefix + name, value)
+    return found
+
+
+class Subject(Protocol):
+    """An experiment as filters, sort keys and columns see it. Values are decoded; times are Unix seconds."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def created(self) -> float: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def user(self) -> str: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def command(self) -> str: ...
+    @property
+    def num_checkpoints(self) -> int: ...
+    @property
+    def latest_step(self) -> int:
+        """The step of the latest checkpoint, 0 if there is none."""
+
+    @property
+    def params(self) -> Values: ...
+    @property
+    def best_metrics(self) -> Values:
+        """The metrics of the best checkpoint, empty if there is none."""
+
+    @property
+    def latest_metrics(self) -> Values:
+        """The metrics of the latest checkpoint, empty if there is none."""
+
+    def fact(self, name: str) -> Any:
+        """Return a field that 0.4.2 does not have, such as `ended` or `tags`; None if it is not set."""
+
+    def param(self, path: ValuePath) -> Any:
+        """Return a param, or MISSING."""
+
+    def best_metric(self, path: ValuePath) -> Any:
+        """Return a metric of the best checkpoint, or MISSING."""
+
+    def latest_metric(self, path: ValuePath) -> Any:
+        """Return a metric of the latest checkpoint, or MISSING."""
+
+
+class WholeExperiment:
+    """An Experiment as a Subject. Its properties are those of Subject."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+        self.id = experiment.id
+        self.user = experiment.user or ""
+        self.host = experiment.host or ""
+        self.command = experiment.command or ""
+        self.params = experiment.params or {}
+
+    @cached_property
+    def created(self) -> float:
+        return local_seconds(self.experiment.created)
+
+    @cached_property
+    def status(self) -> str:
+        return self.experiment.status
+
+    @cached_property
+    def _best(self) -> Checkpoint | None:
+        return self.experiment.checkpoints.best()
+
+    @cached_property
+    def _latest(self) -> Checkpoint | None:
+        return self.experiment.checkpoints.latest()
+
+    @property
+    def best_metrics(self) -> Values:
+        return (self._best.metrics if self._best else None) or {}
+
+    @property
+    def latest_metrics(self) -> Values:
+        return (self._latest.metrics if self._latest else None) or {}
+
+    @property
+    def latest_step(self) -> int:
+        return (self._latest.step if self._latest else None) or 0
+
+    @property
+    def num_checkpoints(self) -> int:
+        return len(self.experiment.checkpoints)
+
+    def param(self, path: ValuePath) -> Any:
+        """Return a param, or MISSING."""
+        return path.find(self.params)
+
+    def best_metric(self, path: ValuePath) -> Any:
+        """Return a metric of the best checkpoint, or MISSING."""
+        return path.find(self.best_metrics)
+
+    def latest_metric(self, path: ValuePath) -> Any:
+        """Return a metric of the latest checkpoint, or MISSING."""
+        return path.find(self.latest_metrics)
+
+    def fact(self, name: str) -> Any:
+        """Return a field that 0.4.2 does not have; None if it is not set."""
+        value = getattr(self.experiment, name, None)
+        if value is None:
+            return None
+        if name == "duration":
+            return value.total_seconds()
+        return local_seconds(value) if name == "ended" else value or None
