@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, SupportsIndex, TypedDict, overload
 
-from keepsake.exceptions import KeepsakeError, ValidationError
+from keepsake.exceptions import DoesNotExist, KeepsakeError, ValidationError
 from keepsake.metadata import (
     CHECKPOINT_FIELDS,
     Record,
@@ -171,6 +171,17 @@ class Checkpoint:
     def __getstate__(self) -> dict[str, Any]:
         owner = self.experiment and self.experiment.without_checkpoints()
         return {**self.__dict__, "experiment": owner}
+
+
+class InertCheckpoint(Checkpoint):
+    """A checkpoint of a process that does not record, because the first process of its job does. It has no files."""
+
+    def checkout(self, output_directory: str | os.PathLike[str], quiet: bool = False) -> None:
+        """Do nothing. The first process puts the files there."""
+
+    def open(self, path: str) -> BinaryIO:
+        """Raise DoesNotExist."""
+        raise DoesNotExist(f"There is no file {path!r} here. The first process of this job records the checkpoint.")
 
 
 class CheckpointList(list[Checkpoint]):

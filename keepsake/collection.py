@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 from keepsake.checkpoint import Checkpoint, CheckpointList
 from keepsake.exceptions import ValidationError
 from keepsake.experiment import Experiment
+from keepsake.inert import InertExperiment
 from keepsake.metadata import Record, time_key
+from keepsake.recording import ranks
 from keepsake.repository.finding import find_checkpoint, find_experiment
 from keepsake.util.console import warn
 from keepsake.util.ids import short_repr
@@ -88,6 +90,8 @@ class ExperimentCollection:
             ValidationError, ConfigNotFound, RepositoryConfigurationError, ReadError, WriteError: the run cannot be
                 recorded. It leaves nothing behind.
         """
+        if not ranks.records():
+            return InertExperiment.of(self._project, path, params)
         return Experiment.begin(self._project, path, params, quiet=quiet, disable_heartbeat=disable_heartbeat)
 
     @property

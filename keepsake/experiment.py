@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from keepsake.checkpoint import Checkpoint, CheckpointList
+from keepsake.checkpoint import Checkpoint, CheckpointList, InertCheckpoint
 from keepsake.exceptions import KeepsakeError, ValidationError
 from keepsake.metadata import (
     EXPERIMENT_FIELDS,
@@ -24,9 +24,9 @@ from keepsake.metadata import (
 )
 from keepsake.origin import forget_origin, read_origin
 from keepsake.packages import modules_of_script
-from keepsake.recording import ending
+from keepsake.recording import ending, ranks
 from keepsake.recording.complaints import WHOLE, Problem
-from keepsake.recording.records import MAX_STEP, check_path, checkpoint_record, experiment_record
+from keepsake.recording.records import MAX_STEP, check_path, checkpoint_record, experiment_record, inert_record
 from keepsake.recording.run import Run
 from keepsake.util.console import error as say_error
 from keepsake.util.console import say, warn
@@ -189,7 +189,7 @@ class Experiment:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
+        if error is not None and not self._is_inert():
             ending.blame(self.id, error)
         self.stop()
 
@@ -216,7 +216,8 @@ class Experiment:
             The checkpoint, with everything that could be recorded; None if nothing could. Warnings on stderr name the
             rest, once per cause, and the end of the experiment sums them up. The call never raises into a training loop
             (except with KEEPSAKE_STRICT=1). It waits for one local copy of the files, and never for a network. Files
-            may be changed as soon as it returns.
+            may be changed as soon as it returns. In a process that does not record, because another one of its job
+            does, the checkpoint has an empty ID.
         """
         try:
             return self._checkpoint(path, step, metrics, primary_metric, quiet, more_metrics)
@@ -241,6 +242,10 @@ class Experiment:
         quiet: bool,
         more_metrics: dict[str, Any],
     ) -> Checkpoint:
+        if self._is_inert():
+            record = inert_record(path, step, metrics, primary_metric, more_metrics, self._next_step())
+            self.checkpoints.append(InertCheckpoint.from_json(record, self))
+            return self.checkpoints[-1]
         record, problems = checkpoint_record(path, step, metrics, primary_metric, more_metrics)
         if problems and ending.is_strict():
             for problem in problems:
@@ -259,6 +264,10 @@ class Experiment:
             _say_copying("checkpoint", record, self.project.workplace)
         return made[0]
 
+    def _is_inert(self) -> bool:
+        """Whether another process of the job records what this one would."""
+        return self._run is None and not ranks.records()
+
     def _next_step(self) -> int:
         return min((self.checkpoints[-1].step or 0) + 1, MAX_STEP) if self.checkpoints else 0
 
@@ -269,6 +278,8 @@ class Experiment:
         KEEPSAKE_STRICT=1). A message reports unsaved parts, which stay safe in the spool.
         """
         try:
+            if self._is_inert():
+                return
             if self._run is None:
                 self.project.workplace.repository.heartbeats.end(self.id)
                 return

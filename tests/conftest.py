@@ -26,6 +26,7 @@ hypothesis.settings.register_profile("keepsake", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("keepsake")
 
 _PERSONAL = ("AWS_", "BOTO", "CLOUDSDK_", "GCLOUD_", "GOOGLE_", "KEEPSAKE_", "STORAGE_EMULATOR_HOST")
+_OF_JOBS = ("FLUX_", "JSM_", "MV2_", "OMPI_", "PALS_", "PMI_", "PMIX_", "RANK", "SLURM_", "TORCHELASTIC_")
 _OF_TERMINAL = ("CLICOLOR", "COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "PAGER")
 _LOOPBACK = ("127.", "localhost", "::1")
 
@@ -60,7 +61,7 @@ def _hermetic(
         monkeypatch.setenv("KEEPSAKE_TEST_CLOUD", "1")
     else:
         for name in list(os.environ):
-            if name.startswith((*_PERSONAL, *_OF_TERMINAL)):
+            if name.startswith((*_PERSONAL, *_OF_TERMINAL, *_OF_JOBS)):
                 monkeypatch.delenv(name)
         home = next(_homes)
         for name, place in (("HOME", ""), ("XDG_CACHE_HOME", ".cache"), ("XDG_STATE_HOME", ".state")):

@@ -22,6 +22,7 @@ _GOALS = {
     **dict.fromkeys(("max", "maximum", "maximise", "maximize"), "maximize"),
 }
 _ARGUMENTS = ("path", "step", "metrics", "primary_metric", "quiet")
+_PLAIN = (bool, int, float, str)
 _LIKENESS = 0.85  # `metric` is close to `metrics`, `path_norm` is not close to `path`
 
 
@@ -61,6 +62,19 @@ def checkpoint_record(
         "path": _path(path, problems),
         "primary_metric": _primary(primary_metric, values, {*more_metrics, *_names(metrics)}, problems),
     }, problems
+
+
+def inert_record(
+    path: object, step: object, metrics: object, primary_metric: object, more_metrics: dict[str, Any], next_step: int
+) -> Record:
+    """Return the record of a checkpoint that is not recorded, with an empty ID.
+
+    Metrics that are no plain numbers, texts or booleans are left out: reading a tensor would wait for the GPU.
+    """
+    given = {**more_metrics, **(metrics if isinstance(metrics, Mapping) else {})}
+    plain = {name: value for name, value in given.items() if isinstance(value, _PLAIN)}
+    record, _ = checkpoint_record(path, step, plain, primary_metric, {})
+    return {**record, "id": "", "step": next_step if record["step"] is None else record["step"]}
 
 
 def _metrics(metrics: object, more: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:

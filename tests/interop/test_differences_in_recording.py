@@ -345,6 +345,19 @@ def test_empty_prefix(both: Both, project: Path) -> None:
         assert ("metadata/experiments/e0000001.json" in records.keys(project)) == (side is both.ours)
 
 
+@shows("one-run-per-job")
+def test_one_run_per_job(both: Both, project: Path) -> None:
+    """Two processes, with what torchrun tells them."""
+    (project / "train.py").write_text("import keepsake\nkeepsake.init()")
+    counts = []
+    for side in (both.original, both.ours):
+        before = len(both.ours.run("ls", "-q", cwd=project).stdout.split())
+        for rank in ("0", "1"):
+            side.script(project / "train.py", environment={"RANK": rank, "WORLD_SIZE": "2"})
+        counts.append(len(both.ours.run("ls", "-q", cwd=project).stdout.split()) - before)
+    assert counts == [2, 1]
+
+
 @shows("no-file-needed")
 def test_no_file_needed(both: Both, project: Path) -> None:
     """Neither keepsake.yaml nor anything else."""

@@ -1,0 +1,59 @@
+"""The experiment of a process that does not record, because the first process of its job does."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, BinaryIO
+
+from keepsake.exceptions import DoesNotExist
+from keepsake.experiment import Experiment
+from keepsake.metadata import EXPERIMENT_FIELDS, time_text
+from keepsake.recording.records import text_path
+from keepsake.util.values import encode_mapping
+
+if TYPE_CHECKING:
+    from keepsake.project import Project
+
+
+class InertExperiment(Experiment):
+    """What `init()` returns in every process of a job but the first: an Experiment that records nothing.
+
+    It touches no file and prints nothing, and its ID is empty. `checkpoints`, `latest()` and `best()` answer from what
+    its own process has passed to `checkpoint()`, as far as that is plain numbers, texts and booleans.
+    """
+
+    @classmethod
+    def of(cls, project: Project, path: object, params: object) -> Experiment:
+        """Return the experiment for these arguments of `init()`. Raises ValidationError as in the first process."""
+        record = {
+            **EXPERIMENT_FIELDS,
+            "created": time_text(),
+            "params": encode_mapping(params, "params") if params is not None else None,
+            "path": text_path(path),
+        }
+        return cls.from_record(project, record)
+
+    def _is_inert(self) -> bool:
+        return True
+
+    def stop(self) -> None:
+        """End the experiment for this process."""
+        self._record = {**self._record, "ended": time_text(), "end_reason": "stopped"}
+
+    @property
+    def status(self) -> str:
+        """Its status: "running", or "stopped" after `stop()` of this process."""
+        return "stopped" if self.ended else "running"
+
+    def refresh(self) -> None:
+        """Do nothing."""
+
+    def delete(self) -> None:
+        """Do nothing."""
+
+    def checkout(self, directory: str | os.PathLike[str] | None = None, path: str | None = None) -> None:
+        """Do nothing. The first process puts the files there."""
+
+    def open(self, path: str) -> BinaryIO:
+        """Raise DoesNotExist."""
+        raise DoesNotExist(f"There is no file {path!r} here. The first process of this job records the experiment.")
