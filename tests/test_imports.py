@@ -29,7 +29,7 @@ ROOMS = [
     "recording",
     "compare",
     "display",
-    "project collection experiment checkpoint",
+    "project collection inert experiment checkpoint",
     "integrations",
     "keras_callback pl_callback console constants hash json system validate",
     "cli __init__ __main__",
