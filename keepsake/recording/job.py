@@ -79,8 +79,8 @@ class Job:
 
     @property
     def error(self) -> KeepsakeError | None:
-        """The error that hinders saving now; None if there is none."""
-        return next(iter(self.errors.values()), None)
+        """The error that hinders sending now; None if there is none. A sync only guards against a power cut."""
+        return next((error for step, error in self.errors.items() if step != "sync"), None)
 
 
 def exit_seconds() -> float:

@@ -64,9 +64,10 @@ def _old_spool(project: Path) -> Iterator[None]:
     def make_old() -> None:
         then = time.time() - 3600
         while not stopped.wait(0.002):
-            for path in (project / ".keepsake/spool").glob("*/[!.]*"):
-                with suppress(OSError):
-                    os.utime(path, (then, then))
+            with suppress(OSError):  # directories go while they are listed
+                for path in (project / ".keepsake/spool").glob("*/[!.]*"):
+                    with suppress(OSError):
+                        os.utime(path, (then, then))
 
     thread = threading.Thread(target=make_old)
     thread.start()
