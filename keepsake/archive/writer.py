@@ -6,9 +6,9 @@ The direct way is for files that hardly shrink, such as weights. Their copy is t
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from functools import partial
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, suppress
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
@@ -27,6 +27,7 @@ from keepsake.util.workers import Workers, in_order
 CHUNK = 256 << 10  # bytes; larger buffers go back to the system each time, and that costs more than the work
 _BATCH = 4 * CHUNK  # bytes that a thread packs in one go
 _BATCH_FILES = 100
+_WORTH_A_THREAD = 8 * _BATCH  # bytes; below that, handing the pieces over takes longer than it saves
 _SAMPLES = 8  # of each large file
 _MOST = 0.9  # of all bytes
 
@@ -61,11 +62,19 @@ def freeze(project_dir: Path, path: str, directory: Path, archive_id: str) -> Fr
             target = directory / f"{archive_id}{ARCHIVE}"
             with new_pack(target, path) as archive:
                 set_space_aside(archive, 0, source.size)
-                for parts in _write(archive_id, source, store=True):
-                    _write_all(archive, parts)
+                reader = _reader() if source.size >= _WORTH_A_THREAD else None
+                with closing(_write(archive_id, source, reader, store=True)) as archived:
+                    for parts in archived:
+                        _write_all(archive, parts)
             return Frozen(target, source.entries)
     target = directory / f"{archive_id}{PACK}"
     return Frozen(target, _snapshot.freeze(project_dir, path, target, files))
+
+
+@cache
+def _reader() -> Workers:
+    """The thread that reads and checks the next piece while the training's thread writes one."""
+    return Workers(1)
 
 
 def _shrinks(source: OpenFiles) -> bool:
@@ -128,7 +137,9 @@ def write_archive(archive_id: str, source: Source, workers: Workers | None = Non
     return as_stream(chain.from_iterable(_write(archive_id, source, workers)))
 
 
-def _write(archive_id: str, source: Source, workers: Workers | None = None, *, store: bool = False) -> Iterator[Parts]:
+def _write(
+    archive_id: str, source: Source, workers: Workers | None = None, *, store: bool = False
+) -> Generator[Parts, None, None]:
     """Yield an archive, a few parts at a time. The caller writes them before it continues."""
     pieces = _pieces(archive_id, source.entries)
     start = b"".join(member(next(pieces).tail))

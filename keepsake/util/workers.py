@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -76,15 +76,23 @@ def _run(future: Future[T], job: Callable[[], T]) -> None:
             future.set_exception(error)
 
 
-def in_order(workers: Workers | None, jobs: Iterator[Callable[[], T]]) -> Iterator[T]:
-    """Yield the results of `jobs` in their order, running a few at once; without workers, one by one."""
+def in_order(workers: Workers | None, jobs: Iterator[Callable[[], T]]) -> Generator[T, None, None]:
+    """Yield the results of `jobs` in their order, running a few at once; without workers, one by one.
+
+    However this ends, no job runs any more, so the caller may close what the jobs use.
+    """
     if workers is None:
         yield from (job() for job in jobs)
         return
     running: deque[Future[T]] = deque()
-    for job in jobs:
-        running.append(workers.submit(job))
-        if len(running) > workers.count + 2:  # more would cost memory and save no time
-            yield running.popleft().result()
-    while running:
-        yield running.popleft().result()
+    try:
+        for job in jobs:
+            running.append(workers.submit(job))
+            if len(running) > workers.count + 2:  # more would cost memory and save no time
+                yield running[0].result()
+                running.popleft()
+        while running:
+            yield running[0].result()
+            running.popleft()
+    finally:
+        wait([future for future in running if not future.cancel()])
