@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Container, Iterator, Mapping
+import os
+import time
+from collections.abc import Callable, Collection, Container, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
@@ -19,6 +21,7 @@ from keepsake.util.ids import short_repr
 
 if TYPE_CHECKING:
     from keepsake.project import Project
+    from keepsake.report.report import Report
 
 
 class ExperimentList(list[Experiment]):
@@ -42,6 +45,33 @@ class ExperimentList(list[Experiment]):
         from keepsake.display.figures import scatter_experiments
 
         return scatter_experiments(self, param, metric, logx=logx, logy=logy)
+
+    def report(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        points: int | None = None,
+        metrics: Collection[str] | None = None,
+        code: bool = True,
+        title: str | None = None,
+    ) -> Report:
+        """Make a page that shows these experiments, as `keepsake report` does; return it. A notebook shows it.
+
+        Args:
+            path: also write it to this HTML file, which needs no server and no network.
+            points: the most points of a curve; None: all, or as many as keep the page near 2 MB.
+            metrics: the metrics whose curves it has; None: all.
+            code: whether the code of the experiments is in it.
+            title: None: the name of the project directory.
+
+        Raises WriteError if the file cannot be written.
+        """
+        from keepsake.report.report import make_report
+
+        report = make_report(self, made=time.time(), title=title, points=points, metrics=metrics, code=code)
+        if path is not None:
+            report.save(path)
+        return report
 
     def delete(self) -> None:
         """Delete these experiments, their checkpoints and all their files."""
@@ -129,6 +159,10 @@ class ExperimentCollection:
         project = self._project.here()
         view = project.workplace.view
         return ExperimentList(Experiment.from_record(project, view.load(id)) for id in view.children(ids))
+
+    def report(self, path: str | os.PathLike[str] | None = None, **options: Any) -> Report:
+        """Make a page that shows all experiments; the same as `ExperimentList.report`."""
+        return self.list().report(path, **options)
 
     def previous(self, experiment: Experiment) -> Experiment | None:
         """Return the experiment that was created before another; None if that is the first one."""

@@ -339,6 +339,10 @@ class Experiment:
         """Return the name of the primary metric; None if no checkpoint declares one."""
         return self.checkpoints.primary_metric()
 
+    def record(self) -> Record:
+        """Return what `to_json` does, or the record as it was read, which is quicker."""
+        return self.to_json() if self._checkpoints is not None else self._record
+
     @property
     def duration(self) -> timedelta | None:
         """The time from the beginning to the latest checkpoint; None without checkpoints."""

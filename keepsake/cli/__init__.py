@@ -43,6 +43,7 @@ COMMANDS = {
     "ps": Lazy("ls", "List running experiments in this project", ("processes",)),
     "pull": Lazy("copying", "Copy experiments from another repository"),
     "push": Lazy("copying", "Copy experiments to another repository"),
+    "report": Lazy("report", "Make a page that shows experiments, to look at or to send"),
     "rm": Lazy("rm", "Remove experiments or checkpoints", ("delete",)),
     "show": Lazy("show", "View information about an experiment or checkpoint"),
     "sync": Lazy("sync", "Send unsent runs on this machine to the repository"),

@@ -95,7 +95,7 @@ def _checkpoints(experiment: Experiment) -> list[str]:
 def experiments_html(experiments: Sequence[Experiment]) -> str:
     """Return experiments as an HTML table: status, params that differ, best and latest checkpoints."""
     shown = [experiments[index] for index in _shown(len(experiments))]
-    statuses = _statuses(shown)
+    found = statuses(shown)
     chosen = {id(e): [e.checkpoints.best(), e.checkpoints.latest()] for e in shown}
     start = 0 if any(best for best, _ in chosen.values()) else 1  # the column for the best may be empty, so left out
     people = [name for name in ("host", "user") if len({getattr(e, name) for e in experiments}) > 1]
@@ -107,7 +107,7 @@ def experiments_html(experiments: Sequence[Experiment]) -> str:
     metrics = sorted(primary or {name for c in checkpoints for name in c.metrics or ()})[:_MAX_COLUMNS]
 
     def row(experiment: Experiment) -> str:
-        status = statuses.get(experiment.id, "unknown")
+        status = found.get(experiment.id, "unknown")
         cells = [*map(_cell, (experiment.short_id(), _time(experiment))), _cell(status, status)]
         cells += [*(_cell(getattr(experiment, name) or "") for name in people), *_values(experiment.params, params)]
         for checkpoint in chosen[id(experiment)][start:]:
@@ -121,7 +121,7 @@ def experiments_html(experiments: Sequence[Experiment]) -> str:
     return _page(title, _list(groups, _body(experiments, row)))
 
 
-def _statuses(experiments: list[Experiment]) -> dict[str, str]:
+def statuses(experiments: list[Experiment]) -> dict[str, str]:
     """Return experiment ID → status, reading the heartbeats once. IDs in unreadable repositories are missing."""
     statuses: dict[str, str] = {}
     heartbeats: dict[int, dict[str, bool]] = {}

@@ -1,0 +1,65 @@
+"""`keepsake report`."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from keepsake.cli.opening import Settings, open_project
+from keepsake.cli.options import Command
+from keepsake.cli.rendering import counted
+from keepsake.collection import ExperimentList
+from keepsake.listing.filters import parse_filter
+from keepsake.project import Project
+from keepsake.util import console
+
+EXAMPLES = """
+Make a page of all experiments, to look at or to send:
+$ keepsake report
+
+Only the good ones, under another name:
+$ keepsake report "val_loss < 0.2" -o good.html
+
+Without code, and with the curves of one metric:
+$ keepsake report --no-code --metric val_loss
+"""
+
+
+@click.command("report", cls=Command, epilog=EXAMPLES)
+@click.argument("filter", metavar="[FILTER]", required=False)
+@click.option("-o", "--output", metavar="FILE", default="report.html", help="The file to write. Default: report.html")
+@click.option("-m", "--metric", "metrics", metavar="NAME", multiple=True, help="Only curves of this metric. Repeatable")
+@click.option("--points", type=click.IntRange(2), help="The most points of a curve. Default: all, if the page stays small")
+@click.option("--no-code", is_flag=True, help="Leave out the code of the experiments")
+@click.option("--title", metavar="TEXT", help="The title. Default: the name of the project directory")
+@click.pass_obj
+def report(
+    settings: Settings,
+    /,
+    filter: str | None,
+    output: str,
+    metrics: tuple[str, ...],
+    points: int | None,
+    no_code: bool,
+    title: str | None,
+) -> None:
+    """Make a page that shows experiments: one HTML file to open or to send.
+
+    It holds the table, the curves and the code, loads nothing, and needs no server.
+    """
+    project = open_project(settings)
+    project.workplace.view.require()
+    experiments = _matching(project, filter)
+    made = experiments.report(output, points=points, metrics=metrics or None, code=not no_code, title=title)
+    size = console.format_size(os.path.getsize(output))
+    console.say(f"Wrote {output}: {counted(experiments, 'experiment')}, {size}.")
+    for sentence in made.left_out:
+        console.say(sentence)
+
+
+def _matching(project: Project, text: str | None) -> ExperimentList:
+    if not text:
+        return project.experiments.list()
+    ids = {summary.id for summary in project.workplace.view.summaries([parse_filter(text).matches])}
+    return project.experiments.list(lambda experiment: experiment.id in ids)

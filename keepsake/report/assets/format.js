@@ -1,0 +1,112 @@
+// Elements and texts. Recorded values reach the page only as text.
+
+const CONTROLS = /[\0-\t\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]|\p{Surrogate}/gu;
+const BAD_SURROGATE = /\p{Surrogate}/u;
+
+/** Return an element. Attributes that are functions become listeners; children may be texts. */
+function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") element.addEventListener(name, value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value != null) element.setAttribute(name, value);
+  }
+  element.append(...children.flat().filter((child) => child != null && child !== false));
+  return element;
+}
+
+/** Return text with control characters and direction marks as escapes, as the command line shows it. */
+function plain(text) {
+  return String(text).replace(CONTROLS, (character) => {
+    const code = character.codePointAt(0);
+    return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16).padStart(4, "0")}`;
+  });
+}
+
+function cut(text, length) {
+  return text.length > length ? `${text.slice(0, length - 1).replace(BAD_SURROGATE, "")}…` : text;
+}
+
+/** Return a number with so many significant digits, and no zeros at the end. */
+function short(value, digits = 5) {
+  if (!Number.isFinite(value)) return Number.isNaN(value) ? "NaN" : value > 0 ? "+Inf" : "-Inf";
+  if (Number.isInteger(value) && Math.abs(value) < 1e15) return String(value);
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 1e-4 || size >= 1e15)) {
+    return value.toExponential(digits - 1).replace(/\.?0+e/, "e").replace("e+", "e");
+  }
+  const text = value.toPrecision(Math.max(digits, Math.floor(Math.log10(size)) + 1));
+  return text.includes(".") ? text.replace(/\.?0+$/, "") : text;
+}
+
+/** Return a value of a param or metric as text. */
+function valueText(value) {
+  if (value === undefined || value === null) return value === null ? "null" : "";
+  if (typeof value === "number") return short(value);
+  return plain(typeof value === "object" ? JSON.stringify(value) : value);
+}
+
+/** Return a function that writes the numbers of a column with the same decimals, so that they align. */
+function aligned(values) {
+  const numbers = values.filter((value) => typeof value === "number" && Number.isFinite(value));
+  if (!numbers.length || numbers.every(Number.isInteger)) return valueText;
+  const sizes = numbers.map(Math.abs).filter((size) => size > 0).sort((one, other) => one - other);
+  const middle = sizes[sizes.length >> 1] ?? 1;
+  if (sizes[0] < 1e-4 || sizes[sizes.length - 1] / sizes[0] > 1e4) return valueText; // such as learning rates
+  const own = Math.max(...numbers.slice(0, 200).map((value) => short(value).split(".")[1]?.length ?? 0));
+  const decimals = Math.min(own, Math.max(0, 3 - Math.floor(Math.log10(middle))));
+  return (value) => (typeof value === "number" && Number.isFinite(value) ? value.toFixed(decimals) : valueText(value));
+}
+
+function duration(seconds) {
+  if (seconds === null || seconds === undefined) return "";
+  const units = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+  for (const [index, [size, unit]] of units.entries()) {
+    if (seconds < size && size > 1) continue;
+    const whole = Math.floor(seconds / size);
+    const [below, name] = units[index + 1] ?? [];
+    const rest = below && whole < 10 ? Math.floor((seconds % size) / below) : 0;
+    return size === 1 ? `${short(seconds, 3)} s` : `${whole} ${unit}${rest ? ` ${rest} ${name}` : ""}`;
+  }
+  return "";
+}
+
+function when(seconds, long = false) {
+  const options = long
+    ? { dateStyle: "long", timeStyle: "medium" }
+    : { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" };
+  return new Date(seconds * 1000).toLocaleString("en-GB", options).replace(",", "");
+}
+
+function counted(count, one, many = `${one}s`) {
+  return `${count.toLocaleString("en-US")} ${count === 1 ? one : many}`;
+}
+
+let probe = null;
+const colors = new Map();
+
+/** Return a colour of the style, as it is in the present theme. */
+function color(name) {
+  if (!colors.has(name)) {
+    probe ??= document.body.appendChild(h("i", { hidden: true }));
+    probe.style.color = `var(--${name})`;
+    colors.set(name, getComputedStyle(probe).color);
+  }
+  return colors.get(name);
+}
+
+const CURVES = 7; // colours; then they start again, with dashes
+
+/** Return the colour of the curve with that number. */
+function curveColor(number) {
+  return color(`curve-${number % CURVES}`);
+}
+
+/** Say something for a moment. */
+function toast(text) {
+  const box = document.getElementById("toast");
+  box.textContent = text;
+  box.classList.add("shown");
+  clearTimeout(toast.timer);
+  toast.timer = setTimeout(() => box.classList.remove("shown"), 2500);
+}

@@ -1,0 +1,63 @@
+// What the person has chosen. It is kept in the address, so that a link or a bookmark shows the same view.
+
+const DEFAULTS = {
+  filter: "", // in the language of the command line
+  sort: "", // keys, divided by commas; "": the primary metric, best first
+  ticked: "", // IDs, divided by commas
+  columns: "", // names that were switched, divided by commas
+  group: "", // the params that do not count, divided by commas; "": no groups
+  x: "step", // or "time" or "relative"
+  logx: "",
+  logy: "",
+  smooth: "0",
+  open: "", // the ID of the run whose details are shown
+  compare: "", // "1": the ticked runs are compared
+  scatter: "", // names for x, y and colour, divided by commas
+  theme: "",
+};
+const state = { ...DEFAULTS };
+const watchers = [];
+
+/** Call `draw` whenever one of the keys changes. */
+function watch(keys, draw) {
+  watchers.push([keys.split(" "), draw]);
+}
+
+/** Change the state, and draw what depends on it. */
+function set(changes) {
+  const changed = Object.keys(changes).filter((key) => state[key] !== changes[key]);
+  Object.assign(state, changes);
+  if (!changed.length) return;
+  writeHash();
+  for (const [keys, draw] of watchers) if (keys.some((key) => changed.includes(key))) draw(changed);
+}
+
+/** Return the names in a list of the state; a name's own commas are escaped there. */
+function list(key) {
+  return state[key] ? state[key].split(",").map(decodeURIComponent) : [];
+}
+
+function joined(names) {
+  return names.map((name) => encodeURIComponent(name)).join(",");
+}
+
+function toggled(key, name) {
+  const names = list(key);
+  return joined(names.includes(name) ? names.filter((each) => each !== name) : [...names, name]);
+}
+
+function writeHash() {
+  const chosen = Object.entries(state).filter(([key, value]) => value !== DEFAULTS[key]);
+  try {
+    history.replaceState(null, "", `#${new URLSearchParams(chosen)}`);
+  } catch {
+    // A frame without an address of its own keeps the view only while it is open.
+  }
+}
+
+function readHash() {
+  const given = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+  const changes = {};
+  for (const key in DEFAULTS) changes[key] = given[key] ?? DEFAULTS[key];
+  return changes;
+}

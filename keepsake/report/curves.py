@@ -1,0 +1,166 @@
+"""The curves in a page: each metric of each run over its steps and times, reduced where there is much of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from keepsake.metadata import Record, time_seconds
+from keepsake.report.payload import (
+    Pool,
+    encode_floats,
+    encode_integers,
+    reduce_positions,
+    reduce_values,
+    time_knots,
+)
+from keepsake.util.values import decode
+
+_MOST_VALUES = 700_000  # in a page, which make some 1.3 MB
+_LEVELS = (1000, 500, 300, 200, 100)  # points of a curve that are tried
+_MOST_TIMES = 200  # of a run that are read
+_TIME_ERROR = 0.001  # of a run's duration
+_MAX_EXACT = 2**53  # an integer that JavaScript's numbers hold
+
+
+@dataclass
+class Curves:
+    """The curves of some runs.
+
+    Attributes:
+        index: metric → for each curve the run's number, and the numbers of its steps and times in the pools.
+        steps, times: the pools, as encode_integers and time_knots return them.
+        data: all values.
+        points: the most points that a curve has; None if no curve is reduced.
+        without: how many runs have no curves because there are too many runs.
+    """
+
+    index: dict[str, list[tuple[int, int, int]]]
+    steps: list[Any]
+    times: list[Any]
+    data: bytes
+    points: int | None
+    without: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all but the data."""
+        return {
+            "index": self.index,
+            "steps": self.steps,
+            "times": self.times,
+            "points": self.points,
+            "without": self.without,
+        }
+
+
+@dataclass
+class _Run:
+    """The checkpoints of a run, and of each metric the positions and values of those that have a number for it."""
+
+    number: int
+    created: float
+    records: Sequence[Record]
+    metrics: dict[str, tuple[list[int], list[float]]] = field(default_factory=dict)
+
+    def size(self, points: int | None) -> int:
+        """Return the number of values, if curves are reduced to so many points."""
+        return sum(min(len(values), points or len(values)) for _, values in self.metrics.values())
+
+
+def collect_curves(
+    runs: Sequence[tuple[float, Sequence[Record]]],
+    names: Sequence[str] | None,
+    points: int | None,
+    advance: Callable[[int], object],
+) -> Curves:
+    """Return the curves of runs.
+
+    Args:
+        runs: of each, the time of its beginning and its checkpoints. If there are too many, the first ones are kept.
+        names: the metrics; None: all.
+        points: the most points of a curve; None: as many as keep the page small.
+        advance: called with 1 for each run.
+    """
+    collected = []
+    for number, (created, records) in enumerate(runs):
+        collected.append(_Run(number, created, records, _metrics(records, names)))
+        advance(1)
+    if points is None:
+        points = _choose(collected)
+    kept, total = [], 0
+    for run in collected:
+        total += run.size(points)
+        if total <= _MOST_VALUES or not kept:
+            kept.append(run)
+    return _encode(kept, points, len(collected) - len(kept))
+
+
+def _metrics(records: Sequence[Record], names: Sequence[str] | None) -> dict[str, tuple[list[int], list[float]]]:
+    found: dict[str, tuple[list[int], list[float]]] = {}
+    for position, record in enumerate(records):
+        metrics: Mapping[str, Any] = record.get("metrics") or {}
+        for name, value in metrics.items():
+            number = value if type(value) is float else _number(value)
+            if number is not None and (names is None or name in names):
+                positions, values = found.setdefault(name, ([], []))
+                positions.append(position)
+                values.append(number)
+    return found
+
+
+def _number(value: Any) -> float | None:
+    value = decode(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        with suppress(OverflowError):  # an integer of more than 308 digits
+            return float(value)
+    return None
+
+
+def _choose(runs: Sequence[_Run]) -> int | None:
+    """Return the most points that keep the page small; None if all can be kept."""
+    for points in (None, *_LEVELS):
+        if sum(run.size(points) for run in runs) <= _MOST_VALUES:
+            return points
+    return _LEVELS[-1]
+
+
+def _encode(runs: Sequence[_Run], points: int | None, without: int) -> Curves:
+    steps, times = Pool(), Pool()
+    index: dict[str, list[tuple[int, int, int]]] = {}
+    data: list[float] = []
+    is_reduced = False
+    names = {name: None for run in runs for name in run.metrics}
+    shared: dict[tuple[int, tuple[int, ...]], tuple[int, int]] = {}  # a run and positions → numbers in the pools
+    for name in names:
+        for run in runs:
+            if name not in run.metrics:
+                continue
+            positions, values = run.metrics[name]
+            if points is not None and len(values) > points:
+                is_reduced = True
+                positions = [positions[place] for place in reduce_positions(len(values), points)]
+                values = reduce_values(values, points)
+            key = (run.number, tuple(positions))
+            if key not in shared:
+                shared[key] = steps.number(_steps(run, positions)), times.number(_times(run, positions))
+            index.setdefault(name, []).append((run.number, *shared[key]))
+            data += values
+    pools = steps.values(), times.values()
+    return Curves(index, *pools, encode_floats(data), points if is_reduced else None, without)
+
+
+def _steps(run: _Run, positions: Sequence[int]) -> tuple[int, ...]:
+    steps = [run.records[position].get("step") or 0 for position in positions]
+    return tuple(encode_integers([max(-_MAX_EXACT, min(step, _MAX_EXACT)) for step in steps]))
+
+
+def _times(run: _Run, positions: Sequence[int]) -> tuple[float, ...]:
+    """Return the times of checkpoints in seconds since the run began."""
+    last = len(positions) - 1
+    stride = max(1, len(positions) // _MOST_TIMES)
+    sampled = [*range(0, last, stride), last]
+    seconds = [time_seconds(run.records[positions[place]]["created"]) - run.created for place in sampled]
+    knots = time_knots(seconds, _TIME_ERROR * max(abs(second) for second in seconds))
+    return tuple(sampled[int(n)] if at % 2 == 0 else n for at, n in enumerate(knots))
