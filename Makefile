@@ -11,7 +11,7 @@ JOBS ?= 2
 PYTEST := $(RUN) -m pytest --numprocesses $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format interop faults test-frameworks bench bench-full bench-clouds docs clean
+.PHONY: help install demo test check format interop faults test-frameworks bench bench-full bench-clouds docs vendor clean
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ bench-full: install ## Measure against Keepsake 0.4.2, at full size
 
 bench-clouds: install ## Measure over S3 and Cloud Storage, from servers on this machine
 	$(RUN) -m benchmarks.clouds
+
+vendor: ## Fetch the libraries in the report from npm's registry, and check them
+	$(PYTHON) scripts/vendor.py
 
 docs: install ## Generate the command-line and Python references in docs/
 	$(RUN) docs/generate.py

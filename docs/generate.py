@@ -21,6 +21,7 @@ from keepsake.compare.runs import Comparison
 from keepsake.recording.recovery import Pending, Sent
 from keepsake.repository.copying import Copied, Outcome
 from keepsake.repository.doctor import Diagnosis, Problem
+from keepsake.report.report import Report
 from keepsake.restoring.checkout import Plan
 
 DIRECTORY = Path(__file__).parent / "reference"
@@ -35,7 +36,7 @@ CLASSES = (
     keepsake.Checkpoint,
     keepsake.CheckpointList,
 )
-RESULTS = (Comparison, Plan, Pending, Sent, Copied, Outcome, Diagnosis, Problem)  # what some methods return
+RESULTS = (Comparison, Plan, Pending, Sent, Copied, Outcome, Diagnosis, Problem, Report)  # what some methods return
 # Public for the package's own modules only, or described with the attributes of its class
 OMITTED = {
     "checkpoints",
@@ -45,6 +46,7 @@ OMITTED = {
     "from_record",
     "here",
     "owner",
+    "record",
     "workplace",
 }
 # Each command, and what does the same in Python
@@ -57,6 +59,7 @@ TWINS = {
     "ps": ("Experiment.is_running",),
     "pull": ("Project.pull",),
     "push": ("Project.push",),
+    "report": ("ExperimentList.report", "ExperimentCollection.report"),
     "rm": ("Project.delete", "Experiment.delete", "ExperimentList.delete"),
     "show": ("Project.find", "ExperimentCollection.get", "CheckpointCollection.get"),
     "sync": ("Project.sync", "Project.pending"),

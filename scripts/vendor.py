@@ -51,6 +51,8 @@ def update(package: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    found = [problem for package in json.loads((VENDOR / "vendor.json").read_text("utf-8")) for problem in update(package)]
+    found = [
+        problem for package in json.loads((VENDOR / "vendor.json").read_text("utf-8")) for problem in update(package)
+    ]
     if found:
         sys.exit("Not what vendor.json says: " + "; ".join(found) + ".")

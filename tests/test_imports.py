@@ -29,6 +29,7 @@ ROOMS = [
     "recording",
     "compare",
     "display",
+    "report",
     "project collection inert experiment checkpoint",
     "integrations",
     "keras_callback pl_callback console constants hash json system validate",

@@ -185,7 +185,9 @@ def _lay_out(
 
 
 def _notes(names: dict[str, dict[str, None]], texts: dict[str, bytes], shown: set[str]) -> list[str]:
-    costly = sorted(name for name, digests in names.items() if name not in shown and not texts.keys().isdisjoint(digests))
+    costly = sorted(
+        name for name, digests in names.items() if name not in shown and not texts.keys().isdisjoint(digests)
+    )
     if not costly:
         return []
     some = ", ".join(costly[:3]) + (f" and {len(costly) - 3:,} more" if len(costly) > 3 else "")

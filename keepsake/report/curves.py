@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,7 +71,7 @@ class _Run:
 
 def collect_curves(
     runs: Sequence[tuple[float, Sequence[Record]]],
-    names: Sequence[str] | None,
+    names: Collection[str] | None,
     points: int | None,
     advance: Callable[[int], object],
 ) -> Curves:
@@ -89,7 +89,8 @@ def collect_curves(
         advance(1)
     if points is None:
         points = _choose(collected)
-    kept, total = [], 0
+    kept: list[_Run] = []
+    total = 0
     for run in collected:
         total += run.size(points)
         if total <= _MOST_VALUES or not kept:
@@ -97,7 +98,7 @@ def collect_curves(
     return _encode(kept, points, len(collected) - len(kept))
 
 
-def _metrics(records: Sequence[Record], names: Sequence[str] | None) -> dict[str, tuple[list[int], list[float]]]:
+def _metrics(records: Sequence[Record], names: Collection[str] | None) -> dict[str, tuple[list[int], list[float]]]:
     found: dict[str, tuple[list[int], list[float]]] = {}
     for position, record in enumerate(records):
         metrics: Mapping[str, Any] = record.get("metrics") or {}

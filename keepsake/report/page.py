@@ -55,6 +55,11 @@ def _assets() -> dict[str, str]:
     }
 
 
+@cache
+def _packed_scripts() -> dict[str, str]:
+    return {name: pack(_assets()[name].encode("utf-8")) for name in ("uplot", "diff", "app")}
+
+
 def vendored() -> list[dict[str, Any]]:
     """Return the libraries in the page, as `vendor/vendor.json` describes them."""
     return list(json.loads(_read("vendor", "vendor.json")))
@@ -89,8 +94,7 @@ def assemble(title: str, preview: str, meta: Mapping[str, Any], blobs: Mapping[s
         blobs: name → further data, as bytes.
     """
     assets = _assets()
-    packed = {name: pack(assets[name].encode("utf-8")) for name in ("uplot", "diff", "app")}
-    packed |= {"meta": pack_json({**meta, "licences": licences()})}
+    packed = _packed_scripts() | {"meta": pack_json({**meta, "licences": licences()})}
     packed |= {name: pack(data) for name, data in blobs.items()}
     data = "\n".join(f'<script type="text/plain" id="data-{name}">{text}</script>' for name, text in packed.items())
     return f"""<!doctype html>

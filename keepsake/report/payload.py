@@ -15,6 +15,7 @@ import sys
 import zlib
 from array import array
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 _BITS24 = 0xFFFFFF
@@ -70,7 +71,7 @@ def encode_integers(values: Sequence[int]) -> list[int]:
     if not values:
         return []
     encoded = [values[0]]
-    for before, value in zip(values, values[1:], strict=False):
+    for before, value in pairwise(values):
         if len(encoded) > 1 and encoded[-2] == value - before:
             encoded[-1] += 1
         else:
@@ -100,7 +101,7 @@ def reduced_places(count: int, points: int) -> list[tuple[int, int]]:
     """Return the parts, start and end, into which so many values are divided, if two of each are to be kept."""
     parts = max(points // 2, 1)
     edges = [part * count // parts for part in range(parts + 1)]
-    return list(zip(edges, edges[1:], strict=False))
+    return list(pairwise(edges))
 
 
 def reduce_positions(count: int, points: int) -> list[int]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from keepsake.display.notebook import statuses
 from keepsake.exceptions import ValidationError, WriteError
-from keepsake.metadata import Record, time_seconds
+from keepsake.metadata import Record
 from keepsake.report.code import collect_code
 from keepsake.report.curves import collect_curves
 from keepsake.report.page import assemble
@@ -118,13 +118,13 @@ def make_report(
     return Report(assemble(f"{shown} · Keepsake", preview, meta, blobs), len(runs), tuple(left_out))
 
 
-def _rank(run: dict[str, Any], primary: dict[str, Any] | None) -> tuple[bool, float, float]:
+def _rank(run: dict[str, Any], primary: dict[str, Any] | None) -> tuple[bool, Any, Any]:
     """Return the sort key that puts the best run first; without a primary metric, the newest."""
     checkpoint = run["best"] or run["latest"] or {"metrics": {}}
-    value = decode(checkpoint["metrics"].get(primary["name"])) if primary else None
-    if not comparable(value):
+    value: Any = decode(checkpoint["metrics"].get(primary["name"])) if primary else None
+    if primary is None or not comparable(value):
         return True, 0, -run["created"]
-    return False, -value if primary and primary.get("goal") == "maximize" else value, -run["created"]
+    return False, -value if primary.get("goal") == "maximize" else value, -run["created"]
 
 
 def _title(experiments: Sequence[Experiment]) -> str:

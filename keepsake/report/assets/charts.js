@@ -104,7 +104,7 @@ class Chart {
       const found = meanCurve(this.metric, group.runs);
       if (!found) continue;
       const [mean, low, high] = weight ? found.slice(1).map((values) => smoothed(values, weight)) : found.slice(1);
-      const edge = { stroke, width: 0, alpha: 0 };
+      const edge = { stroke: "transparent", width: 0 };
       lines.push({ group, color: stroke, metric: this.metric, xs: found[0], columns: [high, low, mean], styles: [edge, edge, { stroke, width: 2 }], own: mean, band: true });
     }
     return lines;
@@ -118,17 +118,18 @@ class Chart {
       for (const style of line.styles) series.push({ ...style, points: { show: line.xs.length < 2 }, spanGaps: false });
     }
     if (series.length === 1) series.push({});
+    const logSplits = (plot, axis, low, high) => logTicks(low, high);
     const axis = { stroke: color("faint"), grid: { stroke: color("grid"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
     const range = (which) => (plot, low, high) => this.range(plot, which, low, high);
     return {
       ...this.size(),
       series, bands,
       legend: { show: false },
-      padding: [8, 12, 0, 0],
+      padding: [8, 22, 0, 0],
       scales: { x: { time: state.x === "time", distr: state.logx ? 3 : 1, range: range("x") }, y: { distr: state.logy ? 3 : 1, range: range("y") } },
       axes: [
-        { ...axis, size: 30, space: 70, ...(state.x === "relative" && { values: (plot, splits) => splits.map((split) => (split === null ? "" : duration(split))) }) },
-        { ...axis, size: 58, space: 34, values: (plot, splits) => splits.map((split) => (split === null ? "" : short(split, 4))) },
+        { ...axis, size: 30, space: 70, ...(state.logx && { splits: logSplits, filter: (plot, splits) => splits }), ...(state.x === "relative" && { values: (plot, splits) => splits.map((split) => (split === null ? "" : duration(split))) }) },
+        { ...axis, size: 58, space: 34, ...(state.logy && { splits: logSplits, filter: (plot, splits) => splits }), values: (plot, splits) => splits.map((split) => (split === null ? "" : short(split, 4))) },
       ],
       cursor: { sync: { key: "charts", scales: ["x", null] }, points: { size: 6 }, dataIdx: nearest, drag: { x: true, y: false } },
       hooks: {
@@ -210,9 +211,11 @@ class Chart {
   }
 }
 
+/** Return what tells a group from the other ones. */
 function groupLabel(group) {
-  const parts = Object.entries(group.params).map(([name, value]) => `${plain(name)} ${cut(valueText(value), 20)}`);
-  return `${parts.slice(0, 3).join(", ") || "all"} (n = ${group.runs.length})`;
+  const others = view.groups.slice(0, GROUPS);
+  const names = Object.keys(group.params).filter((name) => others.some((other) => valueText(other.params[name]) !== valueText(group.params[name])));
+  return `${pairs(group.params, names.slice(0, 3)) || "all runs"} (n = ${group.runs.length})`;
 }
 
 /** Return the place of the value of a series that is nearest to the pointer, because not all have one everywhere. */

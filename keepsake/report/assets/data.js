@@ -135,9 +135,19 @@ function bestOf(some) {
   return best;
 }
 
+/** Return a param's name without the dicts that it is in, if that is enough to know it. */
+const shortName = remembered((name) => {
+  const last = name.slice(name.lastIndexOf(".") + 1);
+  const isVague = ["name", "type", "class", "value", "id", ""].includes(last);
+  return !isVague && namesOf("params").filter((other) => other.slice(other.lastIndexOf(".") + 1) === last).length === 1 ? last : name;
+});
+
+function pairs(params, names) {
+  return names.map((name) => `${plain(shortName(name))} ${cut(valueText(params[name]), 24)}`).join(", ");
+}
+
 /** Return what tells a run from the others, such as "lr 0.1, optimizer adam". */
 function labelOf(run, most = 3) {
   const names = Object.keys(run.params).filter((name) => !isConstant(name));
-  const parts = names.slice(0, most).map((name) => `${plain(name)} ${cut(valueText(run.params[name]), 24)}`);
-  return parts.join(", ") + (names.length > most ? " …" : "");
+  return pairs(run.params, names.slice(0, most)) + (names.length > most ? " …" : "");
 }

@@ -104,7 +104,7 @@ function runComparison(some) {
     const names = [...new Set(some.flatMap((run) => Object.keys(find(run))))];
     const differing = names.filter((name) => new Set(some.map((run) => valueText(find(run)[name]))).size > 1);
     const title = differing.length > 0 && h("tr", { class: "title" }, h("th", { colspan: some.length + 1, scope: "rowgroup" }, kind));
-    return [title, ...differing.map((name) => h("tr", {}, h("th", { scope: "row" }, plain(name)), some.map((run) => h("td", {}, exact(find(run)[name])))))];
+    return [title, ...differing.map((name) => h("tr", {}, h("th", { scope: "row" }, plain(name)), some.map((run) => h("td", {}, (kind === "Metrics" ? valueText : exact)(find(run)[name])))))];
   });
   const code = h("div", { class: "code" });
   const parts = [panelHead(`What differs between ${some.length} runs`), h("table", { class: "plain compare" }, h("thead", {}, h("tr", {}, h("th"), heads)), h("tbody", {}, rows.filter(Boolean)))];

@@ -163,7 +163,7 @@ function groupAnswer() {
   if (!found.length) return h("p", { class: "best-line faint" }, "No group has a value of the primary metric.");
   const sign = meta.primary.goal === "maximize" ? -1 : 1;
   const [first, second] = [...found].sort((one, other) => sign * (one.metrics[name].mean - other.metrics[name].mean));
-  const text = ({ metrics: { [name]: { mean, min, max, n } } }) => `${short(mean, 4)} (${n > 1 ? `${short(min, 4)} to ${short(max, 4)}, ` : ""}n = ${n})`;
+  const text = ({ metrics: { [name]: { mean, min, max, n } } }) => `${short(mean, 4)}${n > 1 ? `, from ${short(min, 4)} to ${short(max, 4)}` : ""}`;
   const [one, other] = [first, second].map((group) => group?.metrics[name]);
   const overlap = second && Math.max(one.min, other.min) <= Math.min(one.max, other.max);
   const verdict = !second ? "" : one.n < 2 && other.n < 2 ? "Each ran once only, so chance cannot be told apart." : overlap ? "The ranges overlap, so it may be chance." : "The ranges do not overlap.";

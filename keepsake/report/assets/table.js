@@ -95,7 +95,7 @@ function allColumns() {
   for (const column of columns) {
     const found = runs.map(column.find).filter((value) => !isMissing(value));
     column.kind ||= found.length && found.every((value) => typeof value === "number") && column.name !== "created" ? "number" : "";
-    column.text ??= column.kind ? aligned(found) : (value) => cut(valueText(value), 40);
+    column.text ??= column.kind && column.group === "metrics" ? aligned(found) : (value) => cut(valueText(value), 40);
   }
   return columns;
 }
