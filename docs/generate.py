@@ -19,9 +19,9 @@ import keepsake
 from keepsake.cli import cli
 from keepsake.compare.runs import Comparison
 from keepsake.recording.recovery import Pending, Sent
+from keepsake.report.report import Report
 from keepsake.repository.copying import Copied, Outcome
 from keepsake.repository.doctor import Diagnosis, Problem
-from keepsake.report.report import Report
 from keepsake.restoring.checkout import Plan
 
 DIRECTORY = Path(__file__).parent / "reference"
