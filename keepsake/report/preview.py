@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from keepsake.compare.values import differing_names
+from keepsake.listing.fields import differing_names
 from keepsake.metadata import Record
 from keepsake.util.values import cut, decode, escape_controls, short_text
 
