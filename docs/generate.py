@@ -56,13 +56,16 @@ TWINS = {
     "diff": ("Experiment.diff", "ExperimentCollection.previous"),
     "doctor": ("Project.doctor",),
     "ls": ("ExperimentCollection.list",),
+    "note": ("Experiment.note", "Experiment.notes"),
     "ps": ("Experiment.is_running",),
     "pull": ("Project.pull",),
     "push": ("Project.push",),
     "report": ("ExperimentList.report", "ExperimentCollection.report"),
+    "rename": ("Experiment.rename", "Experiment.name"),
     "rm": ("Project.delete", "Experiment.delete", "ExperimentList.delete"),
     "show": ("Project.find", "ExperimentCollection.get", "CheckpointCollection.get"),
     "sync": ("Project.sync", "Project.pending"),
+    "tag": ("Experiment.tag", "Experiment.untag", "Experiment.tags"),
 }
 ABOUT_COMMANDS = """\
 Every command prints its results to stdout and all else to stderr, so that its output can be piped. Each one names the
@@ -108,9 +111,15 @@ def python() -> str:
 
 
 def _members(cls: type) -> Iterator[tuple[str, Any]]:
-    for name, member in vars(cls).items():
+    bases = [base for base in cls.__mro__ if base.__module__.startswith("keepsake.")]
+    for name, member in ((name, member) for base in bases for name, member in vars(base).items()):
         is_member = inspect.isfunction(member) or isinstance(member, (property, classmethod))
-        if is_member and not name.startswith("_") and name not in OMITTED:
+        if (
+            is_member
+            and inspect.getattr_static(cls, name) is member
+            and not name.startswith("_")
+            and name not in OMITTED
+        ):
             yield name, member
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import time
-from collections.abc import Callable, Collection, Container, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
@@ -15,6 +15,7 @@ from keepsake.experiment import Experiment
 from keepsake.inert import InertExperiment
 from keepsake.metadata import Record, time_key
 from keepsake.recording import ranks
+from keepsake.recording.lineage import Labels
 from keepsake.repository.finding import find_checkpoint, find_experiment
 from keepsake.util.console import warn
 from keepsake.util.ids import short_repr
@@ -107,6 +108,10 @@ class ExperimentCollection:
         params: Mapping[str, Any] | None = None,
         quiet: bool = False,
         disable_heartbeat: bool = False,
+        name: str | None = None,
+        tags: str | Iterable[str] | None = None,
+        notes: str | None = None,
+        parent: str | Experiment | Checkpoint | None = None,
     ) -> Experiment:
         """Begin an experiment, and save the files at `path` as they are now.
 
@@ -115,14 +120,24 @@ class ExperimentCollection:
             params: hyperparameters: a dict, a dataclass or an argparse.Namespace.
             quiet: print nothing unless there is a problem, not even at the end.
             disable_heartbeat: never show it as running.
+            name: what to call it, such as "wider layers".
+            tags: words to find it by; a string or several.
+            notes: what to remember about it, of any length.
+            parent: the experiment or checkpoint that it continues or improves, or its ID. None: the one that the files
+                of the project directory were checked out from.
+
+        What cannot be recorded of the last four is left out with a warning.
 
         Raises:
             ValidationError, ConfigNotFound, RepositoryConfigurationError, ReadError, WriteError: the run cannot be
                 recorded. It leaves nothing behind.
         """
+        labels = Labels(name, tags, notes, parent)
         if not ranks.records():
-            return InertExperiment.of(self._project, path, params)
-        return Experiment.begin(self._project, path, params, quiet=quiet, disable_heartbeat=disable_heartbeat)
+            return InertExperiment.of(self._project, path, params, labels)
+        return Experiment.begin(
+            self._project, path, params, quiet=quiet, disable_heartbeat=disable_heartbeat, labels=labels
+        )
 
     @property
     def project(self) -> Project:

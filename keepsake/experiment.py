@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from keepsake.checkpoint import Checkpoint, CheckpointList, InertCheckpoint
 from keepsake.exceptions import KeepsakeError, ValidationError
+from keepsake.labelled import Labelled
 from keepsake.metadata import (
     EXPERIMENT_FIELDS,
     Record,
@@ -26,6 +27,7 @@ from keepsake.origin import forget_origin, read_origin
 from keepsake.packages import modules_of_script
 from keepsake.recording import ending, ranks
 from keepsake.recording.complaints import WHOLE, Problem
+from keepsake.recording.lineage import Labels, label_fields
 from keepsake.recording.records import MAX_STEP, check_path, checkpoint_record, experiment_record, inert_record
 from keepsake.recording.run import Run
 from keepsake.util.console import error as say_error
@@ -34,14 +36,13 @@ from keepsake.util.ids import short_id
 from keepsake.util.values import decode, encode_mapping
 
 if TYPE_CHECKING:
-    from keepsake.collection import ExperimentList
     from keepsake.compare.runs import Comparison
     from keepsake.project import Project
     from keepsake.workplace import Workplace
 
 
 @dataclass(init=False, repr=False, eq=False)  # a dataclass as in 0.4.2, so dataclasses.asdict() works
-class Experiment:
+class Experiment(Labelled):
     """A run of a training script, as `keepsake.init()` returns it and a repository holds it.
 
     `with keepsake.init(…) as experiment:` ends it with the block.
@@ -120,13 +121,16 @@ class Experiment:
         *,
         quiet: bool,
         disable_heartbeat: bool,
+        labels: Labels,
     ) -> Experiment:
         """Begin an experiment. `ExperimentCollection.create` says how."""
         modules = modules_of_script()
         project = project.here(begin=True)
         directory = project.workplace.directory
         origin = read_origin(directory)
-        record = experiment_record(path, params, project.repository_url, parent=origin.id if origin else None)
+        parent = origin.id if origin else None
+        record = experiment_record(path, params, project.repository_url)
+        record |= label_fields(labels, parent, project.workplace.view)
         run = Run.begin(project.workplace, record, modules, disable_heartbeat=disable_heartbeat, quiet=quiet)
         experiment = cls.from_record(project, record)
         experiment._run = run
@@ -388,15 +392,6 @@ class Experiment:
         """Return a field that 1.0 added to records; None if it is missing, or is no text."""
         value = self._record.get(name)
         return value if isinstance(value, str) and value else None
-
-    @property
-    def parent(self) -> str | None:
-        """The ID of the checkpoint or experiment that its code came from, by a checkout; None if unknown."""
-        return labels_of(self._record).get("parent")
-
-    def children(self) -> ExperimentList:
-        """Return the experiments whose parent is this one or one of its checkpoints, oldest first."""
-        return self.project.experiments.children({self.id, *(checkpoint.id for checkpoint in self.checkpoints)})
 
     def is_running(self) -> bool:
         """Return whether it is running now, judged by its heartbeat."""

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from keepsake.exceptions import DoesNotExist
 from keepsake.experiment import Experiment
-from keepsake.metadata import EXPERIMENT_FIELDS, time_text
+from keepsake.labels import apply_edits, make_edit
+from keepsake.metadata import EXPERIMENT_FIELDS, Record, time_text
+from keepsake.recording.lineage import Labels
 from keepsake.recording.records import text_path
 from keepsake.util.values import encode_mapping
 
 if TYPE_CHECKING:
+    from keepsake.collection import ExperimentList
     from keepsake.project import Project
 
 
@@ -23,7 +26,7 @@ class InertExperiment(Experiment):
     """
 
     @classmethod
-    def of(cls, project: Project, path: object, params: object) -> Experiment:
+    def of(cls, project: Project, path: object, params: object, labels: Labels) -> Experiment:
         """Return the experiment for these arguments of `init()`. Raises ValidationError as in the first process."""
         record = {
             **EXPERIMENT_FIELDS,
@@ -31,7 +34,8 @@ class InertExperiment(Experiment):
             "params": encode_mapping(params, "params") if params is not None else None,
             "path": text_path(path),
         }
-        return cls.from_record(project, record)
+        edit, _ = make_edit(labels.name, labels.notes, labels.tags)
+        return cls.from_record(project, apply_edits(record, [edit]))
 
     def _is_inert(self) -> bool:
         return True
@@ -44,6 +48,15 @@ class InertExperiment(Experiment):
     def status(self) -> str:
         """Its status: "running", or "stopped" after `stop()` of this process."""
         return "stopped" if self.ended else "running"
+
+    def children(self) -> ExperimentList:
+        """Return no experiments."""
+        from keepsake.collection import ExperimentList
+
+        return ExperimentList()
+
+    def _edit(self, edit: Record, problems: list[str]) -> None:
+        self._record = apply_edits(self._record, [edit])  # the first process reports the problems
 
     def refresh(self) -> None:
         """Do nothing."""

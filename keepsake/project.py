@@ -265,6 +265,10 @@ def init(
     disable_heartbeat: bool = False,
     debug: bool = False,
     quiet: bool = False,
+    name: str | None = None,
+    tags: str | Iterable[str] | None = None,
+    notes: str | None = None,
+    parent: str | Experiment | Checkpoint | None = None,
 ) -> Experiment:
     """Begin an experiment in the current project, and save the files at `path` as they are now.
 
@@ -274,6 +278,13 @@ def init(
         disable_heartbeat: never show it as running.
         debug: print a line for each checkpoint, and tracebacks of errors in checkpoint().
         quiet: print nothing unless there is a problem, not even at the end.
+        name: what to call it, such as "wider layers".
+        tags: words to find it by; a string or several.
+        notes: what to remember about it, of any length.
+        parent: the experiment or checkpoint that it continues or improves, or its ID. None: the one that the files
+            of the project directory were checked out from.
+
+    What cannot be recorded of the last four is left out with a warning.
 
     Raises:
         KeepsakeError: the run cannot be recorded. It leaves nothing behind.
@@ -287,4 +298,4 @@ def init(
             "Call its stop(), or begin each with `with keepsake.init(…) as experiment:`."
         )
     default_project.debug = debug
-    return default_project.experiments.create(path, params, quiet=quiet, disable_heartbeat=disable_heartbeat)
+    return default_project.experiments.create(path, params, quiet, disable_heartbeat, name, tags, notes, parent)

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from keepsake.config import REPOSITORY_VARIABLE, find_project
 from keepsake.exceptions import DoesNotExist, FileDoesNotExist, RepositoryConfigurationError
+from keepsake.labels import Edit
+from keepsake.metadata import Record
 from keepsake.repository.keys import archive_key
 from keepsake.repository.repository import Repository
 from keepsake.repository.view import View
+from keepsake.spool.journal import Changes
 from keepsake.spool.places import spool_root, spool_roots, unnamed_files
 from keepsake.storage import open_storage
 from keepsake.util.directories import absolute
@@ -64,6 +67,20 @@ class Workplace:
     def unnamed_files(self) -> list[Path]:
         """Return the frozen files that were set aside because no checkpoint names them."""
         return [path for root in self.spools for path in unnamed_files(root)]
+
+    # Labels
+
+    def edit(self, experiment_id: str, edit: Edit) -> Record:
+        """Change the name, tags or notes of an experiment, even while it runs, and return its record.
+
+        Raises DoesNotExist if it was removed, WriteError.
+        """
+        entry = self.view.entries().get(experiment_id)
+        if entry is not None and not entry.in_repository:
+            entry.append({"labels": edit})
+            return self.view.load(experiment_id)
+        self.view.load(experiment_id)  # a repository that is not there is an error, and so is an experiment
+        return self.repository.merge({"id": experiment_id}, Changes(edits=[edit]), create=False)
 
     # Files
 

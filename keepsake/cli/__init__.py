@@ -40,13 +40,16 @@ COMMANDS = {
     "diff": Lazy("diff", "Compare two experiments or checkpoints"),
     "doctor": Lazy("doctor", "Find problems in the repository, and repair them"),
     "ls": Lazy("ls", "List experiments in this project", ("list",)),
+    "note": Lazy("labels", "Write notes on an experiment"),
     "ps": Lazy("ls", "List running experiments in this project", ("processes",)),
     "pull": Lazy("copying", "Copy experiments from another repository"),
     "push": Lazy("copying", "Copy experiments to another repository"),
     "report": Lazy("report", "Make a page that shows experiments, to look at or to send"),
+    "rename": Lazy("labels", "Give an experiment a name"),
     "rm": Lazy("rm", "Remove experiments or checkpoints", ("delete",)),
     "show": Lazy("show", "View information about an experiment or checkpoint"),
     "sync": Lazy("sync", "Send unsent runs on this machine to the repository"),
+    "tag": Lazy("labels", "Add tags to an experiment, or remove them"),
 }
 ALIASES = {alias: name for name, lazy in COMMANDS.items() for alias in lazy.aliases}
 

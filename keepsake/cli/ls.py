@@ -111,4 +111,8 @@ def _json(summary: Summary) -> dict[str, Any]:
         "ended": summary.ended,
         "end_reason": summary.end_reason,
         "error": summary.error,
+        "name": summary.name,
+        "tags": summary.tags,
+        "notes": summary.notes,
+        "parent": summary.parent,
     }

@@ -99,6 +99,8 @@ def _about(experiment: Experiment) -> dict[str, str]:
     end = when(ended) + (f" ({reason})" if reason else "") if ended and has_ended else ""
     error = experiment.error if has_ended else None
     return {
+        **({"Name": experiment.name} if experiment.name else {}),
+        **({"Tags": ", ".join(experiment.tags)} if experiment.tags else {}),
         "Created": when(experiment.created),
         "Status": status,
         **({"Ended": end} if end else {}),
@@ -107,6 +109,7 @@ def _about(experiment: Experiment) -> dict[str, str]:
         "User": experiment.user or "",
         "Command": experiment.command or "",
         **({"Parent": _parent(experiment.parent, experiment)} if experiment.parent else {}),
+        **({"Notes": experiment.notes} if experiment.notes else {}),
     }
 
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from keepsake.exceptions import ValidationError
-from keepsake.metadata import EXPERIMENT_FIELDS, Record, time_text, valid_id
+from keepsake.metadata import EXPERIMENT_FIELDS, Record, time_text
 from keepsake.recording import environment
 from keepsake.recording.complaints import Problem
 from keepsake.util.foreign import text_of
@@ -26,9 +26,8 @@ _PLAIN = (bool, int, float, str)
 _LIKENESS = 0.85  # `metric` is close to `metrics`, `path_norm` is not close to `path`
 
 
-def experiment_record(path: object, params: object, url: str, parent: str | None = None) -> Record:
+def experiment_record(path: object, params: object, url: str) -> Record:
     """Return the record of an experiment that begins now in the repository at `url`. Raises ValidationError."""
-    record: Record = {"parent": parent} if valid_id(parent) else {}
     return {
         **EXPERIMENT_FIELDS,
         "id": os.urandom(32).hex(),
@@ -41,7 +40,6 @@ def experiment_record(path: object, params: object, url: str, parent: str | None
         "path": text_path(path),
         "python_version": environment.python_version(),
         "keepsake_version": __version__,
-        **record,
     }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keepsake.exceptions import KeepsakeError, MissingRepository, ValidationError, WriteError
+from keepsake.labels import Edit
 from keepsake.metadata import Record, best_checkpoint, primary_metric
 from keepsake.packages import get_imported_packages
 from keepsake.recording import ending
@@ -129,6 +130,11 @@ class Run:
         else:
             saver().notify(entry, repository, files=files, task=gather, after=_GRACE_SECONDS)
             ending.recover_in_background(entry, open_repository)
+
+    def edit(self, edit: Edit) -> None:
+        """Change the name, tags or notes. The background sends that to the repository."""
+        self.entry.append({"labels": edit})
+        saver().notify(self.entry, self.repository, offline=ending.is_offline())
 
     # Checkpoints
 

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import BinaryIO, TypeVar, cast
 
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, ValidationError
+from keepsake.labels import EDITED, newer_labels
 from keepsake.metadata import END_FIELDS, Record, time_key
 from keepsake.repository.checking import Tee, is_whole, open_checked
 from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, archive_keys, id_of
@@ -212,9 +213,13 @@ def _age(record: Record) -> tuple[str, str]:
 
 
 def _news(record: Record, theirs: Record) -> Record:
-    """Return the fields that `record` adds to `theirs`: those that it lacks, and a later end."""
+    """Return the fields that `record` adds to `theirs`: those that it lacks, later labels, and a later end."""
     own = {name: value for name, value in record.items() if value and name != "checkpoints"}
     missing = {name: value for name, value in own.items() if not theirs.get(name)}
+    if (newer := newer_labels(record, theirs)) is not None:
+        missing |= newer
+    elif theirs.get("edited"):
+        missing = {name: value for name, value in missing.items() if name not in EDITED}
     if _end(record) > _end(theirs):
         return missing | {name: own.get(name) for name in END_FIELDS}
     return missing

@@ -25,7 +25,8 @@ from keepsake.exceptions import (
     RepositoryConfigurationError,
     WriteError,
 )
-from keepsake.metadata import Record, parse_experiment, render_checkpoint, render_experiment
+from keepsake.labels import apply_edits
+from keepsake.metadata import Record, labels_of, parse_experiment, render_checkpoint, render_experiment
 from keepsake.repository.heartbeats import Heartbeats
 from keepsake.repository.keys import IDENTITY, SPEC, VERSION, archive_key, archive_keys, heartbeat_key, record_key
 from keepsake.repository.removals import Removals
@@ -202,7 +203,7 @@ class Repository:
     # Records
 
     def merge(self, base: Record, changes: Changes, *, create: bool, identity: str | None = None) -> Record:
-        """Add changed fields and new checkpoints to an experiment, even if others write it too; return the result.
+        """Add changes and new checkpoints to an experiment, even if others write it too; return the result.
 
         `identity` is the identity of the repository in which the experiment began, to check that this is the one.
 
@@ -216,9 +217,12 @@ class Repository:
                     raise self._gone(base["id"])
                 known = _Known.of({**base, "checkpoints": None}, None)
             new = changes.new_to(known.ids)
-            if known.etag is not None and not new and changes.fields.items() <= known.record.items():
-                return None
             record = {**known.record, **changes.fields}
+            if changes.edits:
+                record = apply_edits(record, changes.edits)
+            is_same = changes.fields.items() <= known.record.items() and labels_of(record) == labels_of(known.record)
+            if known.etag is not None and not new and is_same:
+                return None
             record["checkpoints"] = [*(known.record.get("checkpoints") or []), *new]
             texts = known.texts + [render_checkpoint(checkpoint) for checkpoint in new]
             return _Known(record, known.etag, texts, known.ids | {checkpoint["id"] for checkpoint in new})

@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 
 from keepsake.exceptions import DoesNotExist, KeepsakeError, ReadError
+from keepsake.labels import apply_edits
 from keepsake.listing.index import Index, Line, Summary, line_maker
 from keepsake.metadata import Record, parse_experiment, status_of
 from keepsake.repository.keys import EXPERIMENTS, id_of, record_key
@@ -289,4 +290,4 @@ def _local_heartbeat(entry: Entry) -> tuple[str, bool] | None:
 def _overlaid(record: Record, changes: Changes) -> Record:
     checkpoints = record.get("checkpoints") or []
     new = changes.new_to({checkpoint["id"] for checkpoint in checkpoints})
-    return {**record, **changes.fields, "checkpoints": [*checkpoints, *new]}
+    return apply_edits({**record, **changes.fields, "checkpoints": [*checkpoints, *new]}, changes.edits)

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from keepsake.labels import Edit
 from keepsake.metadata import Record, valid_id
 from keepsake.storage.reading import fresh_status
 from keepsake.util.fork import in_forked_child
@@ -39,10 +40,11 @@ def _after_fork() -> None:
 
 @dataclass
 class Changes:
-    """The content of journals: changed fields of the experiment, and checkpoints, oldest first."""
+    """The content of journals: changed fields of the experiment, checkpoints, and edits of its labels, oldest first."""
 
     fields: Record = field(default_factory=dict)
     checkpoints: list[Record] = field(default_factory=list)
+    edits: list[Edit] = field(default_factory=list)
 
     def add(self, data: bytes) -> None:
         """Add the complete lines of a journal."""
@@ -52,6 +54,7 @@ class Changes:
                 if "checkpoint" in entry and valid_id(entry["checkpoint"]["id"]):
                     self.checkpoints.append(entry["checkpoint"])
                 self.fields.update(entry.get("experiment", {}))
+                self.edits += [dict(entry["labels"])] if "labels" in entry else []
             except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
                 continue
 
@@ -60,7 +63,7 @@ class Changes:
         return list({c["id"]: c for c in self.checkpoints if c["id"] not in ids}.values())
 
     def __bool__(self) -> bool:
-        return bool(self.fields or self.checkpoints)
+        return bool(self.fields or self.checkpoints or self.edits)
 
 
 @dataclass

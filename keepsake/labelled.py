@@ -1,0 +1,103 @@
+"""The labels of an experiment: what people call it and say about it, and the run that it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from keepsake.exceptions import ValidationError
+from keepsake.labels import apply_edits, make_edit
+from keepsake.metadata import Record, labels_of
+from keepsake.recording import ending
+from keepsake.util.console import warn
+
+if TYPE_CHECKING:
+    from keepsake.checkpoint import CheckpointList
+    from keepsake.collection import ExperimentList
+    from keepsake.project import Project
+    from keepsake.recording.run import Run
+
+
+class Labelled:
+    """The part of an experiment that can be changed after its end.
+
+    In the process that records the experiment, a change never raises and never waits for the repository: a warning
+    names what is left out (except with KEEPSAKE_STRICT=1). Elsewhere, it is in the repository when the call returns,
+    and raises ValidationError, DoesNotExist or WriteError. A run that goes on keeps it.
+    """
+
+    id: str
+    checkpoints: CheckpointList
+    _record: Record
+    _run: Run | None
+
+    @property
+    def project(self) -> Project:
+        """Its project."""
+        raise NotImplementedError
+
+    @property
+    def name(self) -> str | None:
+        """What people call it; None without a name. Set it to rename the experiment."""
+        return labels_of(self._record).get("name")
+
+    @name.setter
+    def name(self, name: str | None) -> None:
+        self.rename(name)
+
+    @property
+    def tags(self) -> list[str]:
+        """Its tags, in the order in which they were added. `tag` and `untag` change them."""
+        return list(labels_of(self._record).get("tags", ()))
+
+    @property
+    def notes(self) -> str | None:
+        """What people wrote about it, of any length; None without notes. Set it to replace them."""
+        return labels_of(self._record).get("notes")
+
+    @notes.setter
+    def notes(self, text: str | None) -> None:
+        self.note(text)
+
+    @property
+    def parent(self) -> str | None:
+        """The ID of the checkpoint or experiment that it came from, by a checkout or as given; None if unknown."""
+        return labels_of(self._record).get("parent")
+
+    def rename(self, name: str | None) -> None:
+        """Give the experiment a name of one line and at most 200 characters; None removes it."""
+        self._edit(*make_edit(name=name or ""))
+
+    def tag(self, *tags: str, remove: Iterable[str] = ()) -> None:
+        """Add tags, and remove others. A tag has at most 100 characters, no comma, and no + or - at its beginning."""
+        self._edit(*make_edit(add=tags, remove=remove))
+
+    def untag(self, *tags: str) -> None:
+        """Remove tags. Those that it does not have are ignored."""
+        self._edit(*make_edit(remove=tags))
+
+    def note(self, text: str | None) -> None:
+        """Replace the notes by a text of at most 100,000 characters; None removes them."""
+        self._edit(*make_edit(notes=text or ""))
+
+    def children(self) -> ExperimentList:
+        """Return the experiments whose parent is this one or one of its checkpoints, oldest first."""
+        return self.project.experiments.children({self.id, *(checkpoint.id for checkpoint in self.checkpoints)})
+
+    def _edit(self, edit: Record, problems: list[str]) -> None:
+        run = self._run if self._run is not None and not self._run.ending else None
+        if problems and (run is None or ending.is_strict()):
+            raise ValidationError(problems[0])
+        for problem in problems:
+            warn(f"{problem} It is left out.")
+        if not edit:
+            return
+        if run is None:
+            self._record = {**self._record, **_labels(self.project.workplace.edit(self.id, edit))}
+            return
+        self._record = apply_edits(self._record, [edit])
+        run.edit(edit)
+
+
+def _labels(record: Record) -> Record:
+    return {name: labels_of(record).get(name) for name in ("name", "tags", "notes")}

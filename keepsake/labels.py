@@ -1,0 +1,107 @@
+"""What people write on an experiment: its name, tags and notes. They are checked here, and edited in its record.
+
+An edit is a dict that says what to change, not what the result is, so that two people can edit one experiment at once:
+`name` and `notes` (new texts, "" to remove one), `add` and `remove` (tags), `edited` (when).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from keepsake.exceptions import ValidationError
+from keepsake.metadata import Record, labels_of, time_text
+from keepsake.util.values import encode, escape_controls
+
+Edit = dict[str, Any]
+
+EDITED = ("name", "tags", "notes", "edited")  # fields of a record
+_NAME_LENGTH, _TAG_LENGTH, _NOTES_LENGTH = 200, 100, 100_000  # characters
+
+
+def make_edit(
+    name: object = None, notes: object = None, add: object = None, remove: object = None
+) -> tuple[Edit, list[str]]:
+    """Return the edit that makes these changes (None: no change), and the problems with what it has to leave out."""
+    edit: Edit = {}
+    problems: list[str] = []
+
+    def check(key: str, make: Callable[[Any], Any], value: object) -> None:
+        try:
+            edit[key] = make(value)
+        except ValidationError as error:
+            problems.append(str(error))
+
+    if name is not None:
+        check("name", _name, name)
+    if notes is not None:
+        check("notes", _notes, notes)
+    for key, tags in (("add", add), ("remove", remove)):
+        for number, tag in enumerate(_listed(tags)):
+            check(f"{key}{number}", _tag, tag)
+        if found := [edit.pop(place) for place in list(edit) if place.startswith(key)]:
+            edit[key] = list(dict.fromkeys(found))
+    return (edit | {"edited": time_text()} if edit else edit), problems
+
+
+def apply_edits(record: Record, edits: Iterable[Edit]) -> Record:
+    """Return a record with the edits applied, oldest first."""
+    record = dict(record)
+    for edit in edits:
+        tags = labels_of(record).get("tags", [])
+        kept = [tag for tag in tags if tag not in edit.get("remove", ())]
+        changed: Record = {name: edit[name] for name in ("name", "notes") if name in edit}
+        changed["tags"] = list(dict.fromkeys([*kept, *edit.get("add", ())]))
+        changed["edited"] = edit.get("edited")
+        record.update(changed)
+    return {name: value for name, value in record.items() if value or name not in EDITED}
+
+
+def newer_labels(record: Record, other: Record) -> Record | None:
+    """Return the edited fields of `record`, if they were edited after those of `other`; None otherwise."""
+    own, theirs = (each.get("edited") for each in (record, other))
+    if not isinstance(own, str) or (isinstance(theirs, str) and theirs >= own):
+        return None
+    return {name: record.get(name) for name in EDITED}
+
+
+def _listed(tags: object) -> list[object]:
+    if tags is None:
+        return []
+    if isinstance(tags, (str, bytes)) or not isinstance(tags, Iterable):
+        return [tags]
+    return [each for tag in tags for each in (tag if isinstance(tag, (list, tuple, set)) else [tag])]
+
+
+def _name(value: object) -> str:
+    return _line(value, "name", _NAME_LENGTH)
+
+
+def _tag(value: object) -> str:
+    text = _line(value, "tag", _TAG_LENGTH)
+    if not text:
+        raise ValidationError("A tag is empty. Give it at least one character.")
+    if "," in text:
+        raise ValidationError(f"The tag {text!r} holds a comma. Give several tags as a list, such as ['a', 'b'].")
+    if text[0] in "+-":
+        raise ValidationError(f"The tag {text!r} begins with {text[0]!r}. Begin it with another character.")
+    return text
+
+
+def _notes(value: object) -> str:
+    return _text(value, "notes", _NOTES_LENGTH).strip()
+
+
+def _line(value: object, what: str, length: int) -> str:
+    text = _text(value, what, length).strip()
+    if escape_controls(text) != text or "\n" in text:
+        raise ValidationError(f"The {what} {text!r:.60} holds a line break or a control character. Leave it out.")
+    return text
+
+
+def _text(value: object, what: str, length: int) -> str:
+    if not isinstance(value, str):
+        raise ValidationError(f"The {what} {value!r:.60} is of type {type(value).__name__}. Give a string.")
+    if len(value) > length:
+        raise ValidationError(f"The {what} {value[:40]!r}… is longer than {length:,} characters. Shorten it.")
+    return str(encode(value, what))

@@ -1,0 +1,64 @@
+"""The labels that a run begins with: name, tags, notes, and its parent."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from keepsake.exceptions import KeepsakeError, ValidationError
+from keepsake.labels import apply_edits, make_edit
+from keepsake.metadata import Record, valid_id
+from keepsake.recording import ending
+from keepsake.repository.finding import find
+from keepsake.repository.view import View
+from keepsake.util.console import warn
+
+_WHOLE = 64  # characters of an ID
+
+
+class Labels(NamedTuple):
+    """What a script passes to init()."""
+
+    name: object = None
+    tags: object = None
+    notes: object = None
+    parent: object = None
+
+
+def label_fields(labels: Labels, origin: str | None, view: View) -> Record:
+    """Return the fields of a new experiment's record for its labels.
+
+    What cannot be recorded is left out with a warning, because it is no reason not to train (except with
+    KEEPSAKE_STRICT=1).
+
+    Args:
+        labels: as the script passes them.
+        origin: the ID that the directory's files came from, which is the parent unless the script passes one.
+        view: where the parent is looked up, if only the beginning of its ID is given.
+    """
+    edit, problems = make_edit(name=labels.name, notes=labels.notes, add=labels.tags)
+    parent = origin
+    if labels.parent is not None:
+        try:
+            parent = _parent(labels.parent, view)
+        except KeepsakeError as error:
+            problems.append(f"The parent is left out: {error}")
+    for problem in problems:
+        if ending.is_strict():
+            raise ValidationError(problem)
+        warn(f"{problem} The run goes on without it.")
+    fields = apply_edits({}, [edit])
+    fields.pop("edited", None)
+    return {**fields, "parent": parent} if valid_id(parent) else fields
+
+
+def _parent(given: object, view: View) -> str:
+    """Return the ID of a parent: an experiment, a checkpoint, or the beginning of the ID of one."""
+    id = getattr(given, "id", given)
+    if not isinstance(id, str):
+        raise ValidationError(f"{given!r:.50} is no experiment, checkpoint or ID.")
+    if len(id) == _WHOLE and valid_id(id):
+        return id  # it may be in another repository
+    if ending.is_offline():
+        raise ValidationError(f"{id!r} cannot be looked up with KEEPSAKE_OFFLINE=1. Give the whole ID.")
+    experiment, checkpoint = find(view, id)
+    return str((checkpoint or experiment)["id"])
