@@ -182,6 +182,10 @@ def test_an_inert_experiment_has_the_whole_interface(inert: keepsake.Experiment,
     other.checkout(".")
     inert.refresh()
     inert.delete()
+    inert.name = "wide"
+    inert.tag("a", "b, c", remove=["d"])
+    inert.note("fine")
+    assert (inert.name, inert.tags, inert.notes, inert.parent, inert.children()) == ("wide", ["a"], "fine", None, [])
     for owner in (inert, other):
         with pytest.raises(DoesNotExist, match="first process"):
             owner.open("model.pth")
