@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -28,7 +28,25 @@ def output_width() -> int | None:
     return console.terminal_width(sys.stdout) if console.is_terminal(sys.stdout) else None
 
 
-def wide_table(columns: Sequence[Column], same: Mapping[str, Any], width: int | None) -> str:
+class Sheet(NamedTuple):
+    """The lines of a table."""
+
+    head: list[str]
+    rows: list[str]
+    tail: list[str]
+
+    def within(self, height: int | None, *, from_the_end: bool = False) -> list[str]:
+        """Return at most `height` lines, of the first or the last rows; None: all lines."""
+        head, rows, tail = self
+        room = None if height is None else max(height - len(head) - len(tail), 2)
+        if room is None or len(rows) <= room:
+            return [*head, *rows, *tail]
+        left_out = faint(f"... {len(rows) - room + 1} {'earlier' if from_the_end else 'more'}")
+        rows = [left_out, *rows[1 - room :]] if from_the_end else [*rows[: room - 1], left_out]
+        return [*head, *rows, *tail]
+
+
+def wide_table(columns: Sequence[Column], same: Mapping[str, Any], width: int | None) -> Sheet:
     """Return the table of these columns in lines of at most `width` characters.
 
     Args:
@@ -40,16 +58,17 @@ def wide_table(columns: Sequence[Column], same: Mapping[str, Any], width: int | 
     for column in columns:
         column.title, column.make = encodable(column.title), _encodable(column.make)
     table = lay_out(columns, width, ellipsis)
-    lines = [bold(GAP.join(table.titles()).rstrip())]
-    lines += [_line(cells, table.columns) for cells in table.rows()]
+    sheet = Sheet(
+        [bold(GAP.join(table.titles()).rstrip())], [_line(cells, table.columns) for cells in table.rows()], []
+    )
     if same:
         texts = [encodable(f"{escape_controls(name)}={value_text(value)}") for name, value in same.items()]
-        lines.insert(0, faint(_listed("Same in all:", texts, " ", " (--all)", width, ellipsis)))
+        sheet.head.insert(0, faint(_listed("Same in all:", texts, " ", " (--all)", width, ellipsis)))
     if table.dropped:
         names = [encodable(escape_controls(column.name)) for column in table.dropped]
         note = _listed("Not shown:", names, ", ", "", width and width - len(_HINT), ellipsis)
-        lines.append(faint(cut_end(note + _HINT, width or 0, ellipsis)))
-    return "\n".join(lines)
+        sheet.tail.append(faint(cut_end(note + _HINT, width or 0, ellipsis)))
+    return sheet
 
 
 def _encodable(make: Callable[[], Sequence[str]]) -> Callable[[], Sequence[str]]:

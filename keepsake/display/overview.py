@@ -37,19 +37,20 @@ class Overview:
     same: dict[str, Any]
 
 
-def overview(runs: Sequence[Summary], *, everything: bool = False) -> Overview:
+def overview(runs: Sequence[Summary], *, everything: bool = False, mark: bool = True) -> Overview:
     """Choose the columns for some runs: which, when, what differs, and the best value of the primary metric.
 
     Args:
         runs: one a row.
         everything: show the params that are the same in all runs too, and all metrics.
+        mark: mark the best value.
     """
     values = [run.params for run in runs]
     telling, same = split_params(values)
     if everything or len(runs) == 1:
         telling, same = [*telling, *same], {}
     shown = [run.best or run.latest for run in runs]
-    metrics = _metrics(runs, shown, everything)
+    metrics = _metrics(runs, shown, everything, mark and len(runs) > 1)
     for column in metrics:
         if column.name in telling:
             column.name = column.title = f"metrics.{column.name}"
@@ -128,27 +129,33 @@ def _reason(run: Summary) -> str:
     return "" if run.running or text in _AS_IT_SHOULD else escape_controls(text[:_LONGEST])
 
 
-def _metrics(runs: Sequence[Summary], shown: Sequence[Any], everything: bool) -> list[Column]:
-    """Return columns for the primary metrics, and for all metrics of runs without one, the most frequent first."""
-    primary: Counter[str] = Counter()
-    more: Counter[str] = Counter()
-    goals: dict[str, str] = {}
-    for run, checkpoint in zip(runs, shown, strict=True):
-        if declared := checkpoint and checkpoint["primary_metric"]:
-            primary[declared["name"]] += 1
-            goals.setdefault(declared["name"], str(declared.get("goal")))
-        if checkpoint and (everything or not (run.best and declared)):
-            more.update(checkpoint["metrics"] or ())
+def _metrics(runs: Sequence[Summary], shown: Sequence[Any], everything: bool, mark: bool) -> list[Column]:
+    names, goals = telling_metrics(runs, everything=everything)
     values = [decode((checkpoint or {}).get("metrics") or {}) for checkpoint in shown]
     columns = []
-    for name in dict.fromkeys([*_by_count(primary), *_by_count(more)]):
+    for name in names:
         column = values_column(name, values)
-        if name in goals and len(runs) > 1:
+        if mark and name in goals:
             best = [metrics.get(name) if run.best else None for run, metrics in zip(runs, values, strict=True)]
             best_rows = pick_best(range(len(runs)), best, maximize=goals[name] == "maximize")
             column.make = _marked(column.make, best_rows)
         columns.append(column)
     return columns
+
+
+def telling_metrics(runs: Sequence[Summary], *, everything: bool = False) -> tuple[list[str], dict[str, str]]:
+    """Return the primary metrics, then all metrics of runs without one, the most frequent first; and known goals."""
+    primary: Counter[str] = Counter()
+    more: Counter[str] = Counter()
+    goals: dict[str, str] = {}
+    for run in runs:
+        checkpoint = run.best or run.latest
+        if declared := checkpoint and checkpoint["primary_metric"]:
+            primary[declared["name"]] += 1
+            goals.setdefault(declared["name"], str(declared.get("goal")))
+        if checkpoint and (everything or not (run.best and declared)):
+            more.update(checkpoint["metrics"] or ())
+    return list(dict.fromkeys([*_by_count(primary), *_by_count(more)])), goals
 
 
 def _by_count(names: Counter[str]) -> list[str]:

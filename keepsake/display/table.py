@@ -40,12 +40,21 @@ class Column:
     @cached_property
     def cells(self) -> Sequence[str]:
         """Its cells. Numbers are aligned at their decimal points."""
-        cells = self.make()
-        parts = [_NUMBER.fullmatch(cell) for cell in cells if cell]
-        if not parts or None in parts:
-            return cells
+        if not self.is_number:
+            return self.texts
         self.whole = True
-        return _aligned(cells)
+        return _aligned(self.texts)
+
+    @cached_property
+    def texts(self) -> Sequence[str]:
+        """Its cells as they are made."""
+        return self.make()
+
+    @cached_property
+    def is_number(self) -> bool:
+        """Whether it holds numbers, and nothing else."""
+        parts = [_NUMBER.fullmatch(text) for text in self.texts if text]
+        return bool(parts) and None not in parts
 
     @cached_property
     def content(self) -> int:
