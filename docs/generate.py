@@ -17,6 +17,7 @@ import click
 
 import keepsake
 from keepsake.cli import cli
+from keepsake.compare.groups import Group, Spread
 from keepsake.compare.runs import Comparison
 from keepsake.recording.recovery import Pending, Sent
 from keepsake.report.report import Report
@@ -36,7 +37,19 @@ CLASSES = (
     keepsake.Checkpoint,
     keepsake.CheckpointList,
 )
-RESULTS = (Comparison, Plan, Pending, Sent, Copied, Outcome, Diagnosis, Problem, Report)  # what some methods return
+RESULTS = (
+    Comparison,
+    Group,
+    Spread,
+    Plan,
+    Pending,
+    Sent,
+    Copied,
+    Outcome,
+    Diagnosis,
+    Problem,
+    Report,
+)  # what some methods return
 # Public for the package's own modules only, or described with the attributes of its class
 OMITTED = {
     "checkpoints",
@@ -55,7 +68,7 @@ TWINS = {
     "completion": (),
     "diff": ("Experiment.diff", "ExperimentCollection.previous"),
     "doctor": ("Project.doctor",),
-    "ls": ("ExperimentCollection.list",),
+    "ls": ("ExperimentCollection.list", "ExperimentList.group"),
     "note": ("Experiment.note", "Experiment.notes"),
     "ps": ("Experiment.is_running",),
     "pull": ("Project.pull",),

@@ -13,6 +13,7 @@ from keepsake.checkpoint import Checkpoint, CheckpointList
 from keepsake.exceptions import ValidationError
 from keepsake.experiment import Experiment
 from keepsake.inert import InertExperiment
+from keepsake.listing.subjects import flatten
 from keepsake.metadata import Record, time_key
 from keepsake.recording import ranks
 from keepsake.recording.lineage import Labels
@@ -21,6 +22,7 @@ from keepsake.util.console import warn
 from keepsake.util.ids import short_repr
 
 if TYPE_CHECKING:
+    from keepsake.compare.groups import Group
     from keepsake.project import Project
     from keepsake.report.report import Report
 
@@ -73,6 +75,22 @@ class ExperimentList(list[Experiment]):
         if path is not None:
             report.save(path)
         return report
+
+    def group(self, apart_from: Collection[str] | None = None) -> list[Group[Experiment]]:
+        """Group the experiments whose params are the same but for some, such as the seed.
+
+        The metrics are those of the best checkpoints, or else of the latest.
+
+        Args:
+            apart_from: names of params that may differ within a group. Dots lead into dicts. None: those that are seeds
+                by their names, such as `seed`, `data.rng_seed` or `random_state`.
+
+        Returns:
+            The groups, in the order of their first experiments, each with mean, min and max of each metric.
+        """
+        from keepsake.compare.groups import group_runs
+
+        return group_runs(self, lambda each: flatten(each.params or {}), _shown_metrics, apart_from)
 
     def delete(self) -> None:
         """Delete these experiments, their checkpoints and all their files."""
@@ -250,6 +268,11 @@ def _no_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+def _shown_metrics(experiment: Experiment) -> Mapping[str, Any]:
+    checkpoint = experiment.best() or experiment.latest()
+    return flatten(checkpoint.metrics or {}) if checkpoint else {}
 
 
 def _passes(wanted: Callable[[Experiment], object], experiment: Experiment) -> bool:

@@ -47,6 +47,7 @@ HOMES = {
     "msgspec": ["listing.bulk"],
     "pathspec": ["util.ignore"],
     "requests": ["storage.gcs"],
+    "tabulate": ["cli.export"],
     "tarfile": ["archive.tar"],
     "xxhash": ["archive.contents"],
     "yaml": ["config"],
@@ -259,7 +260,19 @@ def test_listing_a_local_repository_loads_no_heavy_package(project_directory: Pa
     printed, loaded = loaded_by(run_python, "import keepsake.cli; sys.argv = ['keepsake', 'ls']; keepsake.cli.main()")
     assert EXPERIMENT["id"][:7] in printed
     assert "click" in loaded
-    heavy = {"boto3", "botocore", "google", "isal", "matplotlib", "numpy", "pandas", "pathspec", "torch", "xxhash"}
+    heavy = {
+        "boto3",
+        "botocore",
+        "google",
+        "isal",
+        "matplotlib",
+        "numpy",
+        "pandas",
+        "pathspec",
+        "tabulate",
+        "torch",
+        "xxhash",
+    }
     assert not loaded & heavy
 
 

@@ -7,18 +7,19 @@ from typing import Any
 
 import click
 
+from keepsake.cli.forms import Found, columns_for_people, csv_of, json_of
 from keepsake.cli.listing import Wanted, listing_options
 from keepsake.cli.opening import Settings, open_project
 from keepsake.cli.options import Command
 from keepsake.cli.rendering import write, write_json
 from keepsake.cli.tall import tall_table
 from keepsake.cli.wide import output_width, wide_table
-from keepsake.display.overview import overview
+from keepsake.listing.fields import Names
 from keepsake.listing.filters import Filter, parse_filter, parse_sort
-from keepsake.listing.index import Summary
 from keepsake.util import console
 from keepsake.util.values import escape_controls
 
+_NOTHING = "No experiments found"
 LS_EXAMPLES = """
 List all experiments in the current project:
 $ keepsake ls
@@ -69,50 +70,50 @@ def _list(settings: Settings, filters: list[Filter], wanted: Wanted) -> None:
     wanted.check()
     orders = [parse_sort(key) for key in wanted.sort if key]
     view = open_project(settings).workplace.view
-    tests = [each.matches for each in filters]
 
-    def find() -> list[Summary]:
-        found = view.summaries(tests)[-wanted.last if wanted.last else 0 :]
+    def find() -> Found:
+        names = Names()
+        fields = [names.field(name) for name in wanted.column_names]
+        runs = list(names.watch(view.summaries([each.matches for each in filters])))
+        runs = runs[-wanted.last if wanted.last else 0 :]
         for order in reversed(orders):
-            found = order.apply(found)
-        return found[: wanted.limit]
+            runs = order.apply(runs)
+        return Found(runs[: wanted.limit], fields)
 
-    _print(find(), wanted)
+    if wanted.watch is None:
+        _print(find(), wanted)
+    else:
+        from keepsake.cli.watching import watch
+
+        watch(find, lambda found, height: _lines(found, wanted, height), wanted.watch)
 
 
-def _print(summaries: list[Summary], wanted: Wanted) -> None:
+def _print(found: Found, wanted: Wanted) -> None:
     if wanted.quiet:
-        ids = "".join([f"{summary.id}\n" for summary in summaries])
+        ids = "".join([f"{run.id}\n" for run in found.runs])
         write(escape_controls(ids, keep_newlines=True), newline=False)
     elif wanted.as_json:
-        write_json([_json(summary) for summary in summaries])
-    elif not summaries:
-        console.say("No experiments found")
+        write_json(json_of(found, wanted))
+    elif wanted.as_csv:
+        from keepsake.cli.export import csv_bytes
+
+        click.echo(csv_bytes(csv_of(found, wanted)), nl=False)
+    elif not found.runs:
+        console.say(_NOTHING)
+    elif wanted.format is not None:
+        from keepsake.cli.export import formatted
+
+        write(formatted(columns_for_people(found, wanted, plain=True).columns, wanted.format))
     elif wanted.is_wide:
-        found = overview(summaries, everything=wanted.everything)
-        write(wide_table(found.columns, found.same, output_width()))
+        write("\n".join(_lines(found, wanted, None)))
     else:
-        write(tall_table(summaries, wanted.everything))
+        write(tall_table(found.runs, wanted.everything))
 
 
-def _json(summary: Summary) -> dict[str, Any]:
-    return {
-        "id": summary.id,
-        "created": summary.created_text,
-        "params": summary.raw_params or {},
-        "command": summary.command,
-        "num_checkpoints": summary.num_checkpoints,
-        "latest_checkpoint": summary.latest,
-        "best_checkpoint": summary.best,
-        "user": summary.user,
-        "host": summary.host,
-        "running": summary.running,
-        "status": summary.status,
-        "ended": summary.ended,
-        "end_reason": summary.end_reason,
-        "error": summary.error,
-        "name": summary.name,
-        "tags": summary.tags,
-        "notes": summary.notes,
-        "parent": summary.parent,
-    }
+def _lines(found: Found, wanted: Wanted, height: int | None) -> list[str]:
+    """Return the table for people, with at most `height` lines."""
+    if not found.runs:
+        return [_NOTHING]
+    hint = "--csv" if wanted.columns or wanted.group is not None else "-c NAME, --layout tall"
+    sheet = wide_table(*columns_for_people(found, wanted), output_width(), hint)
+    return sheet.within(height, from_the_end=not wanted.sort and wanted.group is None)

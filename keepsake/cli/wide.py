@@ -17,7 +17,6 @@ from keepsake.util.values import escape_controls
 from keepsake.util.width import cut_end, text_width
 
 _COLORS = {"running": "green", "failed": "red", "lost": "magenta"}  # they can be read on light and on dark
-_HINT = " (-c NAME, --layout tall)"
 
 
 def output_width() -> int | None:
@@ -46,13 +45,14 @@ class Sheet(NamedTuple):
         return [*head, *rows, *tail]
 
 
-def wide_table(columns: Sequence[Column], same: Mapping[str, Any], width: int | None) -> Sheet:
+def wide_table(columns: Sequence[Column], same: Mapping[str, Any], width: int | None, hint: str) -> Sheet:
     """Return the table of these columns in lines of at most `width` characters.
 
     Args:
         columns: what to show. The rank of each decides what is dropped; a line below the table says so.
         same: params that are the same in all rows. They stand in a line above the table.
         width: None: nothing is dropped.
+        hint: the options that show what is dropped.
     """
     ellipsis = "…" if is_utf8(sys.stdout) else "..."
     for column in columns:
@@ -66,8 +66,8 @@ def wide_table(columns: Sequence[Column], same: Mapping[str, Any], width: int | 
         sheet.head.insert(0, faint(_listed("Same in all:", texts, " ", " (--all)", width, ellipsis)))
     if table.dropped:
         names = [encodable(escape_controls(column.name)) for column in table.dropped]
-        note = _listed("Not shown:", names, ", ", "", width and width - len(_HINT), ellipsis)
-        sheet.tail.append(faint(cut_end(note + _HINT, width or 0, ellipsis)))
+        note = _listed("Not shown:", names, ", ", "", width and width - len(hint) - 3, ellipsis)
+        sheet.tail.append(faint(cut_end(f"{note} ({hint})", width or 0, ellipsis)))
     return sheet
 
 

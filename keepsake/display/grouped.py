@@ -66,7 +66,7 @@ def _spread_columns(groups: Sequence[Group[Any]], name: str, goal: str) -> list[
 
 
 def _range(spread: Spread | None) -> str:
-    if spread is None:
+    if spread is None or spread.count == 1:
         return ""
     least, most = value_text(spread.min), value_text(spread.max)
     return least if least == most else f"{least} to {most}"

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
+from typing import Any, NamedTuple
 
 from keepsake.compare.groups import is_seed
 from keepsake.compare.values import Values
 from keepsake.display.table import Column
+from keepsake.listing.fields import Field
 from keepsake.listing.index import Summary
+from keepsake.listing.subjects import flatten
 from keepsake.metadata import pick_best, time_text
 from keepsake.util.ids import short_id
 from keepsake.util.values import decode, escape_controls, full_text, short_text, value_key
@@ -24,8 +26,7 @@ _AS_IT_SHOULD = ("finished", "stopped")  # ends that need no reason
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
-@dataclass
-class Overview:
+class Overview(NamedTuple):
     """How to show some runs.
 
     Attributes:
@@ -37,15 +38,16 @@ class Overview:
     same: dict[str, Any]
 
 
-def overview(runs: Sequence[Summary], *, everything: bool = False, mark: bool = True) -> Overview:
+def overview(runs: Sequence[Summary], *, everything: bool = False, mark: bool = True, dates: bool = False) -> Overview:
     """Choose the columns for some runs: which, when, what differs, and the best value of the primary metric.
 
     Args:
         runs: one a row.
         everything: show the params that are the same in all runs too, and all metrics.
         mark: mark the best value.
+        dates: show when runs began, instead of how long ago.
     """
-    values = [run.params for run in runs]
+    values = [flatten(run.params) for run in runs]
     telling, same = split_params(values)
     if everything or len(runs) == 1:
         telling, same = [*telling, *same], {}
@@ -56,17 +58,45 @@ def overview(runs: Sequence[Summary], *, everything: bool = False, mark: bool = 
             column.name = column.title = f"metrics.{column.name}"
     params = [values_column(name, values) for name in telling]
     id_ = Column("id", "ID", lambda: [escape_controls(short_id(run.id)) for run in runs], whole=True)
-    created = Column("created", "STARTED", lambda: [brief_ago(run.created) for run in runs], whole=True)
+    created = Column("created", "STARTED", lambda: [_time(run.created, dates) for run in runs], whole=True)
     status = Column("status", "STATUS", lambda: [run.status for run in runs], whole=True)
     people = [_field(runs, name) for name in ("host", "user") if len({getattr(run, name) for run in runs}) > 1]
+    name = _unless_empty("name", "NAME", [escape_controls(run.name) for run in runs])
+    tags = _unless_empty("tags", "TAGS", [escape_controls(", ".join(run.tags)) for run in runs])
     step = _unless_empty("step", "STEP", [str(checkpoint["step"]) if checkpoint else "" for checkpoint in shown])
     reason = _unless_empty("end_reason", "REASON", [_reason(run) for run in runs])
     first, others = params[:_FIRST_PARAMS], params[_FIRST_PARAMS:]
-    by_telling = [id_, *metrics[:1], status, *first, created, *step, *reason, *others, *metrics[1:], *people]
-    for rank, column in enumerate(by_telling):
+    by_telling = [id_, *metrics[:1], status, *name, *first, created, *step, *reason, *tags, *others, *metrics[1:]]
+    for rank, column in enumerate([*by_telling, *people]):
         column.rank = rank
     params.sort(key=lambda column: column.name)
-    return Overview([id_, created, status, *people, *params, *metrics, *step, *reason], same)
+    return Overview([id_, *name, created, status, *people, *params, *metrics, *step, *tags, *reason], same)
+
+
+def chosen(runs: Sequence[Summary], fields: Sequence[Field], *, dates: bool = False) -> list[Column]:
+    """Return the columns that a person has chosen, after the ID. They are dropped from the last on."""
+    id_ = Column("id", "ID", lambda: [escape_controls(short_id(run.id)) for run in runs], whole=True)
+    return [id_, *(_chosen(runs, field, rank, dates) for rank, field in enumerate(fields, 1) if field.name != "id")]
+
+
+def _chosen(runs: Sequence[Summary], field: Field, rank: int, dates: bool) -> Column:
+    show: Callable[[Any], str] = {
+        "id": lambda value: escape_controls(short_id(value)),
+        "time": lambda value: _time(value, dates),
+        "seconds": lambda value: str(timedelta(seconds=round(value))),
+        "tags": lambda value: escape_controls(", ".join(value)),
+    }.get(field.type, value_text)
+
+    def make() -> list[str]:
+        values = [field.value(run) for run in runs]
+        return ["" if value is None else show(value) for value in values]
+
+    title = field.name.upper() if field.kind == "field" else escape_controls(field.name)
+    return Column(field.name, title, make, rank, whole=field.type not in ("value", "text"))
+
+
+def _time(moment: float, dates: bool) -> str:
+    return time_text(moment)[:16].replace("T", " ") if dates else brief_ago(moment)
 
 
 def split_params(runs: Sequence[Values]) -> tuple[list[str], dict[str, Any]]:
@@ -120,7 +150,7 @@ def _field(runs: Sequence[Summary], name: str) -> Column:
 
 
 def _unless_empty(name: str, title: str, cells: list[str]) -> list[Column]:
-    return [Column(name, title, lambda: cells, sentences=True)] if any(cells) else []
+    return [Column(name, title, lambda: cells, sentences=name == "end_reason")] if any(cells) else []
 
 
 def _reason(run: Summary) -> str:
@@ -131,7 +161,7 @@ def _reason(run: Summary) -> str:
 
 def _metrics(runs: Sequence[Summary], shown: Sequence[Any], everything: bool, mark: bool) -> list[Column]:
     names, goals = telling_metrics(runs, everything=everything)
-    values = [decode((checkpoint or {}).get("metrics") or {}) for checkpoint in shown]
+    values = [flatten(decode((checkpoint or {}).get("metrics") or {})) for checkpoint in shown]
     columns = []
     for name in names:
         column = values_column(name, values)
@@ -154,7 +184,7 @@ def telling_metrics(runs: Sequence[Summary], *, everything: bool = False) -> tup
             primary[declared["name"]] += 1
             goals.setdefault(declared["name"], str(declared.get("goal")))
         if checkpoint and (everything or not (run.best and declared)):
-            more.update(checkpoint["metrics"] or ())
+            more.update(flatten(checkpoint["metrics"] or {}))
     return list(dict.fromkeys([*_by_count(primary), *_by_count(more)])), goals
 
 

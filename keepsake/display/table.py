@@ -13,7 +13,7 @@ from keepsake.util.width import cut_end, cut_start, pad, shorten, text_width
 GAP = "  "  # between columns
 _LEAST = 7  # characters that a shortened title or text keeps
 _LEAST_SENTENCE = 16
-_MOST = 32  # characters of a text, however wide the terminal is
+_MOST = 40  # characters of a text in a table in which something is shortened
 _NUMBER = re.compile(r"([+-]?\d+)((?:\.\d+)?(?:e[+-]?\d+)?\*?)|()((?:NaN|[+-]Inf|null)\*?)")
 
 
@@ -68,8 +68,13 @@ class Column:
         return max(self.content if self.whole else min(self.content, least), min(text_width(self.title), _LEAST))
 
     @property
+    def natural(self) -> int:
+        """The width at which nothing is shortened."""
+        return max(self.content, text_width(self.title))
+
+    @property
     def most(self) -> int:
-        """The width at which nothing is shortened, or that is enough."""
+        """The width that is enough."""
         content = self.content if self.whole or self.sentences else min(self.content, _MOST)
         return max(content, min(text_width(self.title), _MOST))
 
@@ -116,7 +121,7 @@ def lay_out(columns: Sequence[Column], width: int | None, ellipsis: str = "…")
         fitting = _fitting(by_rank, width)
         shown = [column for column in columns if any(column is other for other in by_rank[:fitting])]
         dropped = by_rank[fitting:]
-    widths = [column.most for column in shown]
+    widths = [column.natural for column in shown]
     if width is not None and _total(widths) > width:
         widths = _shared(shown, width)
     return Table(shown, widths, dropped, ellipsis)

@@ -152,3 +152,16 @@ def test_a_terminal_without_unicode_gets_none(
     for number in range(2):
         world.add(experiment(f"e{number}00000000", 9, params={"text": f"a long text {number} " * 9, "other": number}))
     assert "".join(wide(width=40)).isascii()
+
+
+def test_names_and_tags_are_shown_where_there_are_any(world: World, wide: Any) -> None:
+    world.add(
+        experiment("e100000000", 9, params={"lr": 1}, name="a very long name of an experiment", tags=["good", "paper"]),
+        experiment("e200000000", 9, params={"lr": 2}),
+    )
+    assert wide(width=100) == [
+        "ID       NAME                               STARTED  STATUS   lr  TAGS",
+        "e100000  a very long name of an experiment  9s ago   stopped  1   good, paper",
+        "e200000                                     9s ago   stopped  2",
+    ]
+    assert "a very lon…xperiment  9s ago" in wide(width=64)[1]

@@ -3,6 +3,7 @@
 In a page, a block ```LANGUAGE file=NAME``` is a file to write, and in ```shell-session``` the lines that begin
 with `$ ` are run. In what they print, IDs, times, durations and the fourth and later decimals may differ, and a line
 `...` stands for any lines. An ID in a later command stands for the one that was printed where the page shows it.
+`keepsake ls` runs on a terminal of 100 columns, unless it is piped. All other output is captured.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -29,7 +31,7 @@ BLOCK = re.compile(r"^```(\S+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.D
 ID = r"\b(?=[0-9a-f]*[0-9])[0-9a-f]{7}\b"
 _VARIES = re.compile(
     rf"(?P<id>{ID})"
-    r"|(?P<ago>(?:about )?(?:an?|one|\d+) (?:second|minute|hour|day)s? ago)"
+    r"|(?P<ago>(?:about )?(?:an?|one|\d+) (?:second|minute|hour|day)s? ago|\d+[smhd] ago)"
     r"|(?P<date>[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d \S+)"
     r"|(?P<version>\d+\.\d+\.\d+)"
     r"|(?P<number>\d+\.\d{4,})"
@@ -84,17 +86,28 @@ def _skip_to(regex: str, lines: Iterator[str]) -> Iterator[str]:
 
 def run(command: str, cwd: Path) -> list[str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    done = subprocess.run(
-        ["bash", "-c", command],
-        cwd=cwd,
-        env={**os.environ, "PATH": path, "COLUMNS": "100"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
+    environment = {**os.environ, "PATH": path, "COLUMNS": "100", "NO_COLOR": "1"}
+    arguments: dict[str, Any] = {"cwd": cwd, "env": environment, "stdin": subprocess.DEVNULL}
+    if re.fullmatch(r"keepsake ls\b[^|>]*", command):
+        return _run_on_terminal(command, arguments)
+    arguments |= {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    done: subprocess.CompletedProcess[str] = subprocess.run(
+        ["bash", "-c", command], text=True, timeout=120, **arguments
     )
     return done.stdout.splitlines()
+
+
+def _run_on_terminal(command: str, arguments: dict[str, Any]) -> list[str]:
+    """Run a command whose output fits the buffer of a pseudo terminal."""
+    ours, theirs = os.openpty()
+    subprocess.run(["bash", "-c", command], timeout=120, stdout=theirs, stderr=theirs, **arguments)
+    os.write(theirs, b"\n$")  # so that there is an end to read to
+    shown = b""
+    while not shown.endswith(b"\n$"):
+        shown += os.read(ours, 1 << 16)
+    os.close(ours)
+    os.close(theirs)
+    return shown.removesuffix(b"\n$").decode().splitlines()
 
 
 def needs(page: Path) -> list[str]:
