@@ -75,6 +75,7 @@ TWINS = {
     "push": ("Project.push",),
     "report": ("ExperimentList.report", "ExperimentCollection.report"),
     "rename": ("Experiment.rename", "Experiment.name"),
+    "rerun": ("Experiment.rerun", "Project.rerun", "Project.plan_rerun"),
     "rm": ("Project.delete", "Experiment.delete", "ExperimentList.delete"),
     "show": ("Project.find", "ExperimentCollection.get", "CheckpointCollection.get"),
     "sync": ("Project.sync", "Project.pending"),

@@ -129,7 +129,7 @@ class Experiment(Labelled):
         directory = project.workplace.directory
         origin = read_origin(directory)
         parent = origin.id if origin else None
-        record = experiment_record(path, params, project.repository_url)
+        record = experiment_record(path, params, project.repository_url, directory)
         record |= label_fields(labels, parent, project.workplace.view)
         run = Run.begin(project.workplace, record, modules, disable_heartbeat=disable_heartbeat, quiet=quiet)
         experiment = cls.from_record(project, record)
@@ -312,6 +312,16 @@ class Experiment(Labelled):
             path: only this file or directory.
         """
         self.project.checkout((self, self.best() or self.latest()), directory, path)
+
+    def rerun(self, settings: Mapping[str, object] | None = None) -> int:
+        """Restore the files of its beginning into a new directory, run its command there again; return the exit status.
+
+        Args:
+            settings: options of the command, with their new values: `{"lr": 0.1}` for `--lr …` or `lr=…`.
+
+        The new run has this experiment as its parent. `Project.rerun` has more choices.
+        """
+        return self.project.rerun((self, None), settings)
 
     def open(self, path: str) -> BinaryIO:
         """Return one of the files saved at the beginning, as a seekable binary stream."""

@@ -308,6 +308,13 @@ def labels_of(record: Record) -> Record:
     return found
 
 
+def launch_of(record: Record) -> dict[str, str]:
+    """Return how a script was started: `directory`, from the project directory, and `module`, those that matter."""
+    launch = record.get("launch")
+    found = launch if isinstance(launch, dict) else {}
+    return {name: found[name] for name in ("directory", "module") if found.get(name) and isinstance(found[name], str)}
+
+
 # Choosing a checkpoint
 
 

@@ -17,7 +17,7 @@ from keepsake.packages import note_modules_of_script
 from keepsake.recording import ending
 from keepsake.recording.recovery import Pending, Sent, pending, send
 from keepsake.repository.finding import find, find_experiment
-from keepsake.util.console import Progress, warn
+from keepsake.util.console import Progress, say, warn
 from keepsake.util.directories import absolute
 from keepsake.util.ids import short_id
 from keepsake.workplace import Workplace, open_workplace
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from keepsake.repository.copying import Copied
     from keepsake.repository.doctor import Diagnosis
     from keepsake.restoring.checkout import Plan
+    from keepsake.restoring.rerun import Rerun
     from keepsake.restoring.undo import Undone
 
 Target = tuple[Experiment, "Checkpoint | None"]  # an experiment, or one of its checkpoints
@@ -160,6 +161,57 @@ class Project:
         where = self.workplace.directory if directory is None else Path(directory)
         source = Source(self.workplace.repository.storage, experiment.id, checkpoint.id if checkpoint else None)
         return checkout(archives, where, path, source=source, confirm=confirm)
+
+    # Running again
+
+    def plan_rerun(
+        self,
+        target: Target,
+        settings: Mapping[str, object] | None = None,
+        arguments: Iterable[str] = (),
+        python: str | None = None,
+    ) -> Rerun:
+        """Return how `rerun` would run an experiment again. Nothing is restored or run. It raises the same errors."""
+        from keepsake.restoring.rerun import plan_rerun
+
+        archives = self.workplace.archives(*target)
+        files = {entry.name for archive in archives for entry in archive.entries()}
+        return plan_rerun(target[0].to_json(), files, settings or {}, arguments, python)
+
+    def rerun(
+        self,
+        target: Target,
+        settings: Mapping[str, object] | None = None,
+        arguments: Iterable[str] = (),
+        python: str | None = None,
+        directory: str | os.PathLike[str] | None = None,
+    ) -> int:
+        """Restore an experiment into a new directory, and run its command there again, as `keepsake rerun` does.
+
+        Args:
+            target: the experiment, and the checkpoint whose files it starts with, or None. It is the new run's parent.
+            settings: options of the command, with their new values.
+            arguments: further arguments, which are put at the end of the command.
+            python: the interpreter; None: the present one.
+            directory: a directory that is empty or does not exist; None: a new one among the temporary files. It stays.
+
+        The command has the environment of this process, and records to this repository. Returns its exit status.
+        Raises ValidationError if the command is not known in full, or has no option for a setting, and DoesNotExist if
+        the experiment has no files.
+        """
+        import tempfile
+
+        from keepsake.restoring.rerun import run
+
+        plan = self.plan_rerun(target, settings, arguments, python)
+        if directory is None:
+            directory = tempfile.mkdtemp(prefix=f"keepsake-{target[0].short_id()}-")
+        elif os.path.isdir(directory) and os.listdir(directory):
+            raise ValidationError(f"{os.fspath(directory)} is not empty. Name another directory.")
+        where = absolute(directory)
+        self.checkout(target, where)
+        say(f"In {where}: {plan.command}")
+        return run(plan, where, self.repository_url)
 
     # Deleting
 

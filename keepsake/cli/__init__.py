@@ -46,6 +46,7 @@ COMMANDS = {
     "push": Lazy("copying", "Copy experiments to another repository"),
     "report": Lazy("report", "Make a page that shows experiments, to look at or to send"),
     "rename": Lazy("labels", "Give an experiment a name"),
+    "rerun": Lazy("rerun", "Run the command of an experiment again"),
     "rm": Lazy("rm", "Remove experiments or checkpoints", ("delete",)),
     "show": Lazy("show", "View information about an experiment or checkpoint"),
     "sync": Lazy("sync", "Send unsent runs on this machine to the repository"),

@@ -8,6 +8,8 @@ import re
 import shlex
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from keepsake.recording import secrets
@@ -40,6 +42,19 @@ def command() -> str:
     arguments = [notebook] if notebook else secrets.hide_in_command(getattr(sys, "argv", []))
     # A file name need not be valid text.
     return shlex.join(arguments).encode("utf-8", "backslashreplace").decode()
+
+
+def launch(project_directory: Path) -> dict[str, str]:
+    """Return what `command` lacks: the working `directory`, unless it is the project's, and the `module` of `-m`."""
+    found = {}
+    with suppress(OSError, ValueError):  # no working directory, or another drive
+        directory = Path(os.path.relpath(os.path.realpath(""), os.path.realpath(project_directory))).as_posix()
+        if directory != "." and not directory.startswith(".."):
+            found["directory"] = directory
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    if spec is not None and isinstance(spec.name, str):
+        found["module"] = spec.name.removesuffix(".__main__")
+    return found
 
 
 def _notebook() -> str:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from keepsake.exceptions import ValidationError
@@ -26,8 +27,9 @@ _PLAIN = (bool, int, float, str)
 _LIKENESS = 0.85  # `metric` is close to `metrics`, `path_norm` is not close to `path`
 
 
-def experiment_record(path: object, params: object, url: str) -> Record:
+def experiment_record(path: object, params: object, url: str, project_directory: Path) -> Record:
     """Return the record of an experiment that begins now in the repository at `url`. Raises ValidationError."""
+    launch = environment.launch(project_directory)
     return {
         **EXPERIMENT_FIELDS,
         "id": os.urandom(32).hex(),
@@ -40,6 +42,7 @@ def experiment_record(path: object, params: object, url: str) -> Record:
         "path": text_path(path),
         "python_version": environment.python_version(),
         "keepsake_version": __version__,
+        **({"launch": launch} if launch else {}),
     }
 
 
