@@ -5,14 +5,15 @@ from __future__ import annotations
 import gc
 import os
 import time
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 from keepsake.checkpoint import Checkpoint, CheckpointList
-from keepsake.exceptions import ValidationError
+from keepsake.exceptions import DoesNotExist, ValidationError
 from keepsake.experiment import Experiment
 from keepsake.inert import InertExperiment
+from keepsake.listing.filters import Query
 from keepsake.listing.subjects import flatten
 from keepsake.metadata import Record, time_key
 from keepsake.recording import ranks
@@ -172,20 +173,30 @@ class ExperimentCollection:
         record = find_experiment(project.workplace.view, _name(experiment_id_prefix))
         return Experiment.from_record(project, record)
 
-    def list(self, filter: Callable[[Experiment], object] | None = None) -> ExperimentList:
+    def list(
+        self,
+        filter: str | Callable[[Experiment], object] | None = None,
+        sort: str | Sequence[str] | None = None,
+    ) -> ExperimentList:
         """Return the experiments, oldest first.
 
         Args:
-            filter: takes an Experiment and returns whether to include it. If it raises, the experiment is left out with
-                a warning.
+            filter: a text as in `keepsake ls --filter`, such as `"val_loss < 0.2 and optimizer = adam"`. Only the
+                records of the experiments that match are read. Or a function that takes an Experiment and returns
+                whether to include it. If it raises, the experiment is left out with a warning.
+            sort: a name such as `"val_loss"`, or `"-val_loss"` for descending order; or several, the first of which
+                counts most. Experiments without a value come last.
+
+        Raises:
+            InvalidFilter: the filter or a sort key cannot be parsed.
+            UnknownName: no experiment has a name in the filter or in a sort key.
+            ValidationError: the function fails on every experiment.
         """
         project = self._project.here()
-        with _no_collection():
-            records = sorted(project.workplace.view.records(), key=lambda record: time_key(record["created"]))
-            experiments = [Experiment.from_record(project, record) for record in records]
-        if filter is None:
-            return ExperimentList(experiments)
-        return ExperimentList(experiment for experiment in experiments if _passes(filter, experiment))
+        keys = [sort] if isinstance(sort, str) else sort or ()
+        filters = [filter] if isinstance(filter, str) else ()
+        experiments = _matching(project, Query(filters, keys)) if filters or keys else _read(project)
+        return ExperimentList(_passing(filter, experiments) if callable(filter) else experiments)
 
     def children(self, ids: Container[str]) -> ExperimentList:
         """Return the experiments whose parent is one of these experiments or checkpoints, oldest first."""
@@ -275,10 +286,41 @@ def _shown_metrics(experiment: Experiment) -> Mapping[str, Any]:
     return flatten(checkpoint.metrics or {}) if checkpoint else {}
 
 
-def _passes(wanted: Callable[[Experiment], object], experiment: Experiment) -> bool:
+def _matching(project: Project, query: Query) -> list[Experiment]:
+    """Return the experiments that match, sorted."""
     try:
-        return bool(wanted(experiment))
-    except Exception as error:  # noqa: BLE001 - the user's function
-        reason = f"{type(error).__name__}: {str(error).rstrip('.')}"
+        summaries = project.workplace.view.summaries(query)
+    except DoesNotExist as error:  # there is no repository yet, as in View.records
+        warn(str(error))
+        return []
+    ids = [summary.id for summary in query.sort(summaries)]
+    found = {experiment.id: experiment for experiment in _read(project, set(ids))}
+    return [found[id] for id in ids if id in found]  # others may have been deleted meanwhile
+
+
+def _read(project: Project, ids: Collection[str] | None = None) -> list[Experiment]:
+    """Return all experiments, or these, oldest first."""
+    with _no_collection():
+        records = sorted(project.workplace.view.records(ids), key=lambda record: time_key(record["created"]))
+        return [Experiment.from_record(project, record) for record in records]
+
+
+def _passing(wanted: Callable[[Experiment], object], experiments: Sequence[Experiment]) -> list[Experiment]:
+    """Return those for which the user's function returns something true, and warn about those on which it fails."""
+    passed: list[Experiment] = []
+    reasons: dict[Experiment, str] = {}
+    for experiment in experiments:
+        try:
+            if wanted(experiment):
+                passed.append(experiment)
+        except Exception as error:  # noqa: BLE001 - the user's function
+            reasons[experiment] = f"{type(error).__name__}: {str(error).rstrip('.')}"
+    if reasons and len(reasons) == len(experiments):
+        first, reason = next(iter(reasons.items()))
+        raise ValidationError(
+            f"The filter fails on every experiment. On {first.short_id()}: {reason}. Correct it, or give a text, "
+            "such as 'val_loss < 0.2', which leaves out experiments without a val_loss."
+        )
+    for experiment, reason in reasons.items():
         warn(f"The filter failed on experiment {experiment.short_id()}, so it is left out: {reason}.")
-        return False
+    return passed

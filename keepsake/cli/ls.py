@@ -14,8 +14,7 @@ from keepsake.cli.options import Command
 from keepsake.cli.rendering import write, write_json
 from keepsake.cli.tall import tall_table
 from keepsake.cli.wide import output_width, wide_table
-from keepsake.listing.fields import Names
-from keepsake.listing.filters import Filter, parse_filter, parse_sort
+from keepsake.listing.filters import Query, is_about
 from keepsake.util import console
 from keepsake.util.values import escape_controls
 
@@ -54,7 +53,7 @@ Also available as: keepsake processes
 @click.pass_obj
 def ls(settings: Settings, /, filters: Sequence[str], **options: Any) -> None:
     """List experiments in this project."""
-    _list(settings, [parse_filter(text) for text in filters if text], Wanted(**options))
+    _list(settings, list(filter(None, filters)), Wanted(**options))
 
 
 @click.command("ps", cls=Command, epilog=PS_EXAMPLES)
@@ -62,23 +61,19 @@ def ls(settings: Settings, /, filters: Sequence[str], **options: Any) -> None:
 @click.pass_obj
 def ps(settings: Settings, /, filters: Sequence[str], **options: Any) -> None:
     """List running experiments in this project."""
-    others = [each for each in map(parse_filter, filter(None, filters)) if each.name != "status"]
-    _list(settings, [*others, parse_filter("status = running")], Wanted(**options))
+    others = [text for text in filters if text and not is_about(text, "status")]
+    _list(settings, [*others, "status = running"], Wanted(**options))
 
 
-def _list(settings: Settings, filters: list[Filter], wanted: Wanted) -> None:
+def _list(settings: Settings, filters: Sequence[str], wanted: Wanted) -> None:
     wanted.check()
-    orders = [parse_sort(key) for key in wanted.sort if key]
+    sort = list(filter(None, wanted.sort))
     view = open_project(settings).workplace.view
 
     def find() -> Found:
-        names = Names()
-        fields = [names.field(name) for name in wanted.column_names]
-        runs = list(names.watch(view.summaries([each.matches for each in filters])))
-        runs = runs[-wanted.last if wanted.last else 0 :]
-        for order in reversed(orders):
-            runs = order.apply(runs)
-        return Found(runs[: wanted.limit], fields)
+        query = Query(filters, sort, wanted.column_names)
+        runs = query.sort(view.summaries(query)[-wanted.last if wanted.last else 0 :])
+        return Found(runs[: wanted.limit], query.columns)
 
     if wanted.watch is None:
         _print(find(), wanted)

@@ -9,9 +9,6 @@ import click
 from keepsake.cli.opening import Settings, open_project
 from keepsake.cli.options import Command
 from keepsake.cli.rendering import counted
-from keepsake.collection import ExperimentList
-from keepsake.listing.filters import parse_filter
-from keepsake.project import Project
 from keepsake.util import console
 
 EXAMPLES = """
@@ -52,16 +49,9 @@ def report(
     """
     project = open_project(settings)
     project.workplace.view.require()
-    experiments = _matching(project, filter)
+    experiments = project.experiments.list(filter)
     made = experiments.report(output, points=points, metrics=metrics or None, code=not no_code, title=title)
     size = console.format_size(os.path.getsize(output))
     console.say(f"Wrote {output}: {counted(experiments, 'experiment')}, {size}.")
     for sentence in made.left_out:
         console.say(sentence)
-
-
-def _matching(project: Project, text: str | None) -> ExperimentList:
-    if not text:
-        return project.experiments.list()
-    ids = {summary.id for summary in project.workplace.view.summaries([parse_filter(text).matches])}
-    return project.experiments.list(lambda experiment: experiment.id in ids)

@@ -56,11 +56,13 @@ class Field:
         type: `value` for params and metrics; for fields what they hold: `time` is in Unix seconds, `seconds` is a
             duration, `tags` a list of texts.
         is_known: whether an experiment has it, as far as has been seen. Fields of experiments are always known.
+        is_decided: whether `value` can be called; of some names, it is clear only at the end what they stand for.
         is_settled: whether further experiments can tell nothing new about it.
-        is_contested: whether its meaning can be told only after all experiments have been seen.
+        may_be_field: whether it may become a field when it is decided, so that its type changes.
     """
 
-    is_contested = False
+    is_decided = True
+    may_be_field = False
 
     def __init__(self, name: str, kind: Kind, type: Type, find: _Find, prefix: str = "") -> None:
         self.name, self.kind, self.type, self.prefix = name, kind, type, prefix
@@ -84,30 +86,33 @@ class Field:
 class _Bare(Field):
     """A name without a prefix: a metric of the best checkpoint, else a param, as in 0.4.2.
 
-    Where that finds nothing, it is a metric of the latest checkpoint: one that only the end of a run records, or all of
-    a run without a primary metric. If no experiment has a metric or param of this name, it is the field of this name.
+    If it is neither in any experiment, it is a metric of the latest checkpoint, or else a field that 0.4.2 lacks.
     """
+
+    is_decided = False
 
     def __init__(self, name: str, field: tuple[Type, _Find] | None) -> None:
         self._path, self._field = ValuePath(name), field
-        self._is_metric = self._is_param = False
+        self._is_metric = self._is_param = self._is_latest = False
         super().__init__(name, "metric", "value", self._metric_or_param)
-        self.is_contested = field is not None
+        self.may_be_field = field is not None
 
     def _metric_or_param(self, subject: Subject) -> Any:
-        if (value := subject.best_metric(self._path)) is not MISSING:
-            return value
-        if (value := subject.param(self._path)) is not MISSING:
-            return value
-        return subject.latest_metric(self._path)
+        value = subject.best_metric(self._path)
+        return subject.param(self._path) if value is MISSING else value
 
     def note(self, subject: Subject) -> None:
-        self._is_metric = self._is_metric or _metric(self._path)(subject) is not MISSING
+        self._is_metric = self._is_metric or subject.best_metric(self._path) is not MISSING
         self._is_param = self._is_param or subject.param(self._path) is not MISSING
-        self.is_known = self._is_metric or self._is_param
+        self.is_known = self.is_decided = self._is_metric or self._is_param
         self.is_settled = self._is_metric and self._is_param
+        if not self.is_known:
+            self._is_latest = self._is_latest or subject.latest_metric(self._path) is not MISSING
 
     def finish(self) -> None:
+        if self._is_latest and not self.is_known:
+            self._is_metric = self.is_known = True
+            self._find = lambda subject: subject.latest_metric(self._path)
         if self._field and not self.is_known:
             self.kind, self.is_known = "field", True
             self.type, self._find = self._field
@@ -191,38 +196,40 @@ class Names:
 
         At the end it raises UnknownName if none has one of the names. Without any experiment, all names will do.
         """
-        if any(field.is_contested for field in self._fields):
-            subjects = list(self._noted(subjects))
-            self._finish()
-            yield from subjects
-        else:
-            yield from self._noted(subjects)
-            self._finish()
-
-    def _noted(self, subjects: Iterable[S]) -> Iterator[S]:
-        self._is_empty = True
+        waiting: list[S] = []  # until it is decided what the names stand for: mostly for the first one
         unsettled = [field for field in self._fields if not field.is_settled]
         subjects = iter(subjects)
+        is_empty = True
         for subject in subjects:
-            self._is_empty = False
+            is_empty = False
             for field in unsettled:
                 field.note(subject)
-            if any(not field.is_known for field in unsettled):
-                self._params.update(flatten(subject.params))
-                self._best.update(flatten(subject.best_metrics))
-                self._latest.update(flatten(subject.latest_metrics))
+            waiting.append(subject)
+            if all(field.is_decided for field in unsettled):
+                yield from waiting
+                waiting.clear()
+                if all(field.is_known for field in unsettled):
+                    break
+            self._add_names(subject)
+        unsettled = [field for field in unsettled if not field.is_settled]
+        for subject in subjects:
+            for field in unsettled:
+                field.note(subject)
             yield subject
-            unsettled = [field for field in unsettled if not field.is_settled]
-            if not unsettled:
-                break
-        yield from subjects
+        if not is_empty:
+            self._finish()
+        yield from waiting
+
+    def _add_names(self, subject: Subject) -> None:
+        self._params.update(flatten(subject.params))
+        self._best.update(flatten(subject.best_metrics))
+        self._latest.update(flatten(subject.latest_metrics))
 
     def _finish(self) -> None:
         for field in self._fields:
-            if not self._is_empty:
-                field.finish()
-                if not field.is_known:
-                    raise UnknownName(self._unknown(field))
+            field.finish()
+            if not field.is_known:
+                raise UnknownName(self._unknown(field))
 
     def _unknown(self, field: Field) -> str:
         metrics = self._best | self._latest

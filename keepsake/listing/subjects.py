@@ -35,11 +35,9 @@ class ValuePath:
     def __init__(self, name: str) -> None:
         self.name = name
         self._has_dots = "." in name
-        # What compact JSON holds if it holds the name; None: only parsing can tell, because the name is escaped there.
-        parts = name.split(".")
-        tails = [".".join(parts[index:]) for index in range(len(parts))]
-        is_plain = re.fullmatch(r"[ !#-\[\]-~]*", name) is not None
-        self._marks = [f'"{tail}":' for tail in tails] if is_plain else None
+        # Compact JSON with the name holds this; None: only parsing can tell, because the name is escaped there.
+        last = name.rpartition(".")[2]
+        self._mark = f'{last}":' if re.fullmatch(r"[ !#-\[\]-~]*", last) else None
 
     def find(self, values: Values) -> Any:
         """Return the value of this name, or MISSING."""
@@ -49,7 +47,7 @@ class ValuePath:
 
     def may_be_in(self, text: str) -> bool:
         """Whether compact JSON may hold this name. It is quicker than parsing."""
-        return self._marks is None or any(mark in text for mark in self._marks)
+        return self._mark is None or self._mark in text
 
 
 def _descend(values: Values, name: str) -> Any:

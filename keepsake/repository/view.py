@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import operator
 import threading
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence, Sized
 from contextlib import suppress
 from heapq import nlargest
 from itertools import chain
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from keepsake.exceptions import DoesNotExist, KeepsakeError, ReadError
 from keepsake.labels import apply_edits
+from keepsake.listing.filters import Query
 from keepsake.listing.index import Index, Line, Summary, line_maker
 from keepsake.metadata import Record, parse_experiment, status_of
 from keepsake.repository.keys import EXPERIMENTS, id_of, record_key
@@ -63,15 +64,18 @@ class View:
             record = dict(entry.record)
         return _overlaid(record, changes) if changes else record
 
-    def records(self) -> Iterator[Record]:
+    def records(self, ids: Collection[str] | None = None) -> Iterator[Record]:
         """Yield all records, in no order; a broken one is a warning, and so is a repository that is not there.
 
         A script may list what is in a new repository before it adds the first experiment.
+
+        `ids`: only these.
         """
         self.repository.check()
-        entries = {entry.id: (entry, entry.pending()) for entry in self.entries().values()}
-        live = self._etags()
-        if self._is_mistaken(live, entries):
+        waiting = self.entries().values()
+        entries = {entry.id: (entry, entry.pending()) for entry in waiting if ids is None or entry.id in ids}
+        live = self._etags() if ids is None else ids
+        if ids is None and self._is_mistaken(live, entries):
             warn(no_repository(self.repository.url))
         for key, data, etag in self._fetch([record_key(experiment_id) for experiment_id in live]):
             experiment_id = id_of(key)
@@ -94,24 +98,25 @@ class View:
             bool(changes or entry.size()) and entry.id not in self.repository.removals.ids()
         )
 
-    def summaries(self, tests: Sequence[Callable[[Summary], bool]] = ()) -> list[Summary]:
-        """Return the experiments that pass all `tests`, oldest first."""
+    def summaries(self, query: Query | None = None) -> list[Summary]:
+        """Return the experiments that match, oldest first; the caller applies the query's order.
+
+        Raises UnknownName if no experiment has one of the names in `query`.
+        """
         heartbeats: dict[str, bool] = {}
         lister = _Background(lambda: heartbeats.update(self.heartbeats()))
         lines = self._lines()
-        found = []
         lister.result()
-        for line in lines:
-            if not line.created:
-                warn_broken(self.repository.url, line.id, json.loads(line.rest))
-                continue
-            summary = Summary(line, heartbeats.get(line.id))
-            for test in tests:
-                if not test(summary):
-                    break
-            else:
-                found.append(summary)
+        everything = (Summary(line, heartbeats.get(line.id)) for line in self._readable(lines))
+        found = everything if query is None else query.select(everything)
         return sorted(found, key=operator.attrgetter("created_key"))
+
+    def _readable(self, lines: Iterable[Line]) -> Iterator[Line]:
+        for line in lines:
+            if line.created:
+                yield line
+            else:
+                warn_broken(self.repository.url, line.id, json.loads(line.rest))
 
     def find(self, prefix: str) -> list[tuple[Record, Record | None]]:
         """Return every experiment, and every checkpoint with its experiment, whose ID begins with `prefix`."""

@@ -151,7 +151,8 @@ def test_quiet_excludes_other_forms(world: World, run: Run, other: str) -> None:
 
 def test_a_filter_that_does_not_parse_shows_the_grammar(world: World, run: Run) -> None:
     result = run("ls", "--filter", "loss", status=1)
-    assert result.stderr.startswith('═══╡ Failed to parse filter: "loss".\n   │ \n   │ Filters must be in the format')
+    start = '═══╡ Failed to parse filter: "loss". An operator is missing after the name "loss".\n   │ \n   │     loss\n'
+    assert result.stderr.startswith(f"{start}   │         ^\n   │ \n   │ Filters must be in the format")
     assert result.stdout == ""
 
 

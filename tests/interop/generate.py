@@ -186,7 +186,7 @@ class Generator:
             f"loss {self._operator()} 0.25",
             f"with blank {self._operator()} 0.1",
             f"step {self._operator()} 200",
-            f"{self.random.choice(['lr', 'nothing', 'missing'])} {self._operator()} null",
+            f"{self.random.choice(['lr', 'nothing'])} {self._operator()} null",
             f"opt {self._operator()} None",
             self.random.choice(["user = kim", "host != 10.1.1.1", "command = train.py", "host = node-7"]),
             self.random.choice(["status = running", "status = stopped", "status != running"]),

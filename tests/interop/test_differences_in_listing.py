@@ -104,6 +104,36 @@ def test_filter_dotted_dates(both: Both, project: Path) -> None:
     assert (ours.status, ours.stdout.split()) == (0, [A])
 
 
+@shows("unknown-names")
+def test_unknown_names(both: Both, project: Path) -> None:
+    """Theirs finds every run; ours knows a better name."""
+    write_params(project, {"dropout": 0.5}, {"dropout": 0.1})
+    for arguments in (["--filter", "dropot != 0.5"], ["--sort", "dropot"]):
+        theirs, ours = both.run("ls", "-q", *arguments, cwd=project)
+        assert theirs.stdout.split() == [A, B]
+        assert (ours.status, ours.stdout) == (1, "")
+        assert 'Did you mean "dropout"?' in ours.stderr
+
+
+@shows("filter-words")
+@pytest.mark.parametrize("value", ["a or b=1", "a)"])
+def test_filter_words(both: Both, project: Path, value: str) -> None:
+    """As a value of 0.4.2, and in quotes."""
+    write_params(project, {"opt": value, "b": 2}, {"opt": "a", "b": 2})
+    theirs, ours = both.run("ls", "-q", "--filter", f"opt = {value}", cwd=project)
+    assert theirs.stdout.split() == [A]
+    assert ours.stdout.split() != [A]
+    assert both.run("ls", "-q", "--filter", f'opt = "{value}"', cwd=project)[1].stdout.split() == [A]
+
+
+@shows("latest-metrics")
+def test_latest_metrics(both: Both, project: Path) -> None:
+    """One run, which declares no primary metric."""
+    write_metrics(project, 0.5, 0.25, primary=None)
+    theirs, ours = both.run("ls", "-q", "--filter", "loss = 0.25", cwd=project)
+    assert (theirs.stdout.split(), ours.stdout.split()) == ([], [A])
+
+
 @shows("sort-ties")
 def test_sort_ties(both: Both, project: Path) -> None:
     """Theirs turns them around with -desc, and mixes them from seven on."""

@@ -40,8 +40,10 @@ def test_ls_and_ps_in_all_forms(both: Both, project: Path, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_filters(both: Both, project: Path, seed: int) -> None:
-    """Each alone, and two at once."""
+    """Each alone, and two at once. One experiment has every name, as an unknown one is an error here."""
     generator, _ = made_up(project, seed)
+    params = {**dict.fromkeys(("lr", "with blank", "accuracy", "loss"), 0.25), "layers": 3, "opt": "adam"}
+    records.write(project, records.experiment(1, params={**params, "debug": True, "nothing": None}))
     filters = generator.filters()
     for text in filters:
         both.agree("ls", "-q", "--filter", text, cwd=project)

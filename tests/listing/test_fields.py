@@ -91,12 +91,14 @@ def test_a_metric_that_is_a_param_too_keeps_its_meaning_and_says_so_once(capsys:
     assert capsys.readouterr().err == ""
 
 
-def test_what_the_best_checkpoint_lacks_is_of_the_latest() -> None:
+def test_a_metric_of_the_latest_checkpoint_alone_is_found_where_the_name_means_nothing_in_0_4_2() -> None:
     run = Run({"lr": 0.1}, latest_metrics={"acc": 0.8, "lr": 0.01})
     assert [resolve(name, [run]).value(run) for name in ("acc", "metrics.acc", "last:acc")] == [0.8] * 3
-    assert resolve("lr", [run]).value(run) == 0.1  # as in 0.4.2
-    assert resolve("metrics.lr", [run]).value(run) == 0.01
     assert [resolve(name, [RUN]).value(RUN) for name in ("late", "metrics.late")] == [1, 1]
+    assert [resolve(name, [run]).value(run) for name in ("lr", "metrics.lr")] == [0.1, 0.01]
+    other = Run(best_metrics={"acc": 0.9})
+    assert [resolve("acc", [run, other]).value(each) for each in (run, other)] == [None, 0.9]
+    assert [resolve("metrics.acc", [run, other]).value(each) for each in (run, other)] == [0.8, 0.9]
     with pytest.raises(UnknownName):
         resolve("best:late", [RUN])
 
@@ -157,10 +159,12 @@ def test_without_experiments_every_name_will_do() -> None:
 
 
 def test_all_experiments_are_looked_at_for_a_name_that_few_have() -> None:
-    names = Names()
-    rare = names.field("rare")
-    runs = [Run() for _ in range(99)] + [Run({"rare": 1})]
-    assert [rare.value(run) for run in names.watch(runs)] == [None] * 99 + [1]
+    runs = [Run({"common": 0}) for _ in range(99)] + [Run({"rare": 1})]
+    for name in ("rare", "params.rare"):
+        names = Names()
+        rare, common = names.field(name), names.field("common")
+        found = [(rare.value(run), common.value(run)) for run in names.watch(runs)]
+        assert found == [(None, 0)] * 99 + [(1, None)]
 
 
 def test_watching_reads_no_further_than_it_is_asked() -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,26 +11,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keepsake.exceptions import InvalidFilter
-from keepsake.listing.filters import parse_filter, parse_sort
+from keepsake.exceptions import InvalidFilter, UnknownName
+from keepsake.listing.fields import Names
+from keepsake.listing.filters import Query, Sort, is_about
+from keepsake.util.width import text_width
+from tests.listing.runs import Run
 
 _CREATED = datetime(2022, 3, 14, 9, 41, 7).timestamp()
 
 
-@dataclasses.dataclass
-class Run:
-    params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    best_metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    created: float = 0.0
-    latest_step: int = 0
-    user: str = ""
-    host: str = ""
-    command: str = ""
-    status: str = "stopped"
-
-
 def matches(text: str, **fields: Any) -> bool:
-    return parse_filter(text).matches(Run(**fields))
+    return bool(found([text], Run(**fields)))
+
+
+def found(filters: list[str], *runs: Run) -> list[Run]:
+    """Return the runs that match. No experiment lacks one of these names."""
+    other = Run(dict.fromkeys(("missing", "lr", "x", "loss")))
+    selected = list(Query(filters).select([*runs, other]))
+    return [run for run in runs if any(each is run for each in selected)]
 
 
 PARAMS = {
@@ -140,17 +136,15 @@ def test_filters_that_do_not_match(text: str) -> None:
     "text", ["number = 3", "number < 5", "opt > 3", "flag = 1", "lr = adam", 'lr = "0.01"', "list = 1"]
 )
 def test_another_type_matches_nothing_but_unequal_and_warns_once(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    condition = parse_filter(text)
-    assert [condition.matches(Run(PARAMS)) for _ in range(3)] == [False] * 3
-    assert len(condition.warnings) == 1
+    assert list(Query([text]).select(Run(PARAMS) for _ in range(3))) == []
     assert capsys.readouterr().err.count(text) == 1
     name, _, value = text.partition(" ")
     assert matches(f"{name} != {value.split()[-1]}", params=PARAMS)
 
 
 def test_one_odd_experiment_does_not_hide_the_others(capsys: pytest.CaptureFixture[str]) -> None:
-    condition = parse_filter("lr < 0.5")
-    assert [condition.matches(Run({"lr": value})) for value in (0.1, "auto", 0.2)] == [True, False, True]
+    runs = [Run({"lr": value}) for value in (0.1, "auto", 0.2)]
+    assert list(Query(["lr < 0.5"]).select(runs)) == [runs[0], runs[2]]
     assert "lr is a string in some experiments" in capsys.readouterr().err
 
 
@@ -163,7 +157,6 @@ def test_one_odd_experiment_does_not_hide_the_others(capsys: pytest.CaptureFixtu
         "=3",
         " = 3",
         "lr 3",
-        "lr==3",
         "lr => 3",
         "lr =< 3",
         "lr <> 3",
@@ -175,7 +168,7 @@ def test_one_odd_experiment_does_not_hide_the_others(capsys: pytest.CaptureFixtu
 )
 def test_what_is_no_filter_gets_the_grammar(text: str) -> None:
     with pytest.raises(InvalidFilter, match='"<name> <operator> <value>"') as caught:
-        parse_filter(text)
+        Query([text])
     assert f'"{text}"' in str(caught.value)
 
 
@@ -197,7 +190,7 @@ def test_what_is_no_filter_gets_the_grammar(text: str) -> None:
 )
 def test_a_value_that_makes_no_sense_is_refused(text: str, message: str) -> None:
     with pytest.raises(InvalidFilter, match=message):
-        parse_filter(text)
+        Query([text])
 
 
 def test_names_of_fields_come_before_metrics_and_these_before_params() -> None:
@@ -301,8 +294,8 @@ def test_today_and_yesterday() -> None:
 
 
 def test_started_is_created_and_says_that_it_is_deprecated(capsys: pytest.CaptureFixture[str]) -> None:
-    assert parse_filter("started > 2022-01-01").matches(Run(created=_CREATED))
-    assert parse_sort("started-desc").name == "created"
+    assert matches("started > 2022-01-01", created=_CREATED)
+    assert Sort("started-desc", Names()).field.name == "created"
     assert capsys.readouterr().err.count('Use "created" instead') == 2
 
 
@@ -325,18 +318,252 @@ def test_operators_agree_with_python_on_numbers(value: float, wanted: float) -> 
 def test_any_text_is_a_filter_or_an_invalid_filter(text: str) -> None:
     for candidate in (text, f"lr = {text}", f"created > {text}", f"{text} = 1"):
         try:
-            parse_filter(candidate).matches(Run({"lr": 0.1}))
-        except InvalidFilter as error:
+            found([candidate], Run({"lr": 0.1}))
+        except (InvalidFilter, UnknownName) as error:
             assert str(error)
+
+
+# Several comparisons
+
+
+RUNS = {
+    "a": Run({"lr": 0.1, "opt": "adam", "dropout": 0.5}, {"loss": 0.3}, command="train.py --x=1 or so"),
+    "b": Run({"lr": 0.2, "opt": "sgd"}, {"loss": 0.2}, command="(train)"),
+    "c": Run({"lr": 0.3, "opt": "black and white", "dropout": None}, {"loss": 0.1}, command="it's"),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("lr == 0.1", "a"),
+        ("lr=0.1 or lr=0.2", "ab"),
+        ("lr = 0.1 OR lr = 0.2 AND loss = 0.3", "a"),
+        ("(lr = 0.1 or lr = 0.2) and loss < 0.3", "b"),
+        ("lr = 0.1 or lr = 0.2 and loss = 0.2 or lr = 0.3", "abc"),
+        ("not lr = 0.1", "bc"),
+        ("not not lr = 0.1", "a"),
+        ("not lr = 0.1 and loss < 0.2", "c"),
+        ("not (lr = 0.1 and loss < 0.2)", "abc"),
+        ("not(lr = 0.1)and(loss < 0.2)", "c"),
+        ("((((lr = 0.1))))", "a"),
+        ("lr in (0.1, .3)", "ac"),
+        ("lr in(0.1,0.3)", "ac"),
+        ("lr not in (0.1, 0.3)", "b"),
+        ("not lr in (0.1, 0.3)", "b"),
+        ("opt in (adam, 'black and white')", "ac"),
+        ('opt in ("adam" , black and white)', "ac"),
+        ("opt IN (sgd) AND lr > 0", "b"),
+        ("dropout in (null)", "bc"),
+        ("dropout not in (0.5)", "bc"),
+        ("dropout = null or dropout > 0.4", "abc"),
+        ("not dropout > 0.4", "bc"),
+        ("dropout != null", "a"),
+        ("opt = 'adam'", "a"),
+        ('opt = "black and white"', "c"),
+        ('opt = "black and white" or opt = "sgd"', "bc"),
+        ('command = "train.py --x=1 or so"', "a"),
+        ("command = (train)", "b"),
+        ("(command = (train))", "b"),
+        ("command = it's", "c"),
+        ("command = 'it\\'s'", "c"),
+        ('"lr" in (0.1)', "a"),
+        ("loss>0.15 and(lr<0.15)", "a"),
+        ("  lr = 0.1  ", "a"),
+        ("lr\n=\n0.1\nand\nloss = 0.3", "a"),
+    ],
+)
+def test_comparisons_are_joined(text: str, names: str) -> None:
+    assert found([text], *RUNS.values()) == [RUNS[name] for name in names]
+
+
+def test_words_of_the_grammar_can_be_names_and_values() -> None:
+    run = Run({"and": 1, "not": 2, "in": 3, "or": "and", "x in y": 4, "nota": 5, "order": 6})
+    for text in ("and = 1", "not = 2", "in = 3", "or = and", "x in y = 4", "nota = 5 and order = 6", "not in (2)"):
+        assert found([text], run) == [run], text
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "reason"),
+    [
+        ("", 0, "A name is missing."),
+        ("lr", 2, 'An operator is missing after the name "lr".'),
+        ("lr = ", 5, "A value is missing."),
+        ("lr < and x = 1", 5, "A value is missing."),
+        ("lr = 1 and", 10, "A name is missing."),
+        ("lr => 3", 3, "There is no such operator."),
+        ("lr = 1 or opt and x = 1", 14, 'An operator is missing after the name "opt".'),
+        ("(lr = 1", 0, "This parenthesis is not closed."),
+        ("lr = 1)", 6, 'Expected "and", "or" or the end.'),
+        ('opt = "adam" x', 13, 'Expected "and", "or" or the end.'),
+        ('(opt = "adam" x', 14, 'Expected "and", "or" or ")".'),
+        ('opt = "adam', 6, "This quotation mark is not closed."),
+        ("lr in ()", 7, "A value is missing."),
+        ("lr in (1, )", 10, "A value is missing."),
+        ("lr in (1", 8, 'Expected "," or ")".'),
+        ('lr in ("a" b)', 11, 'Expected "," or ")".'),
+        ("lr = 1 && x = 2", 7, 'Write "and" or "or"'),
+        ("日本 = 1 and", 10, "A name is missing."),
+        ("(" * 60 + "lr = 1" + ")" * 60, 50, "nested more than 50 deep"),
+        ("not " * 60 + "lr = 1", 200, "nested more than 50 deep"),
+    ],
+)
+def test_an_error_shows_the_place(text: str, position: int, reason: str) -> None:
+    with pytest.raises(InvalidFilter) as caught:
+        Query([text])
+    message = str(caught.value)
+    assert reason in message
+    shown, caret = message.split("\n\n")[1].splitlines()
+    if len(text) < 40:
+        assert (shown, len(caret)) == (f"    {text}", 5 + text_width(text[:position]))
+
+
+def test_all_names_are_looked_for_even_where_the_result_is_clear() -> None:
+    for text in ("lr < 0 and dropot != 0.5", "lr > 0 or dropot = 1", "not (lr < 0 and x in (dropot) and dropot = 1)"):
+        with pytest.raises(UnknownName, match='Did you mean "dropout"'):
+            found([text], *RUNS.values())
+    with pytest.raises(UnknownName):
+        list(Query(sort=["vall"]).select([RUNS["a"]]))
+    with pytest.raises(UnknownName):
+        list(Query(columns=["vall"]).select([RUNS["a"]]))
+    assert list(Query(["dropot != 0.5"], ["-vall"], ["params.x"]).select([])) == []
+
+
+def test_a_filter_that_names_only_one_thing_is_told_from_others() -> None:
+    assert is_about("not status = stopped", "status")
+    assert not is_about("status = stopped or lr < 1", "status")
+
+
+# Fields that 0.4.2 does not have
+
+
+FACTS = {
+    "name": "first",
+    "tags": ["baseline", "v2"],
+    "ended": _CREATED + 7200,
+    "duration": 5400.0,
+    "parent": "37fe1ec",
+    "end_reason": "finished",
+}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name = first",
+        "tags = v2",
+        "tags != other",
+        "tags in (other, baseline)",
+        "tags not in (other)",
+        "tags != null",
+        "notes = null",
+        "id = 5ffb",
+        "id in (5ffb, 37fe)",
+        "id != 37fe",
+        "parent = 37f",
+        "ended > 2022-03-14 11:00",
+        "ended < yesterday",
+        "ended < 2 hours ago",
+        "ended != null",
+        "duration > 1 hour",
+        "duration = 5400",
+        "duration = 1h 30m",
+        "duration = 1.5h",
+        "duration < a day",
+        "checkpoints = 3",
+        "checkpoints > 2 and end_reason = finished",
+        "fields.name = first",
+    ],
+)
+def test_filters_on_added_fields(text: str) -> None:
+    assert matches(text, facts=FACTS, num_checkpoints=3)
+    assert not matches(f"not {text}", facts=FACTS, num_checkpoints=3)
+
+
+@pytest.mark.parametrize("text", ["tags = x", "ended < now", "ended > 2022", "duration < 9", "parent = 3", "name = x"])
+def test_what_is_not_set_matches_only_unequal_and_null(text: str) -> None:
+    assert not matches(text)
+    name = text.split()[0]
+    assert matches(f"{name} = null")
+    if " = " in text:
+        assert matches(text.replace("=", "!="))
+
+
+def test_a_param_of_the_name_of_an_added_field_keeps_its_meaning() -> None:
+    runs = [Run(facts={"name": "resnet", "duration": 1.0}), Run({"name": "resnet", "duration": "long"})]
+    assert found(["name = resnet"], *runs) == runs[1:]
+    assert found(["duration = long"], *runs) == runs[1:]
+    assert found(["fields.name = resnet"], *runs) == runs[:1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tags < x", "has no order"),
+        ("id > 5", "has no order"),
+        ("duration > soon", "is not a duration"),
+        ("duration > 5 parsecs", "is not a duration"),
+        ("created = 2 hours ago", "is a moment"),
+        ("created > 2 hours", "is not a date"),
+        ("checkpoints = many", "Give a number"),
+    ],
+)
+def test_a_value_that_makes_no_sense_for_a_field_is_refused(text: str, message: str) -> None:
+    with pytest.raises(InvalidFilter, match=message):
+        found([text], Run())
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2 hours ago", 7200),
+        ("2h ago", 7200),
+        ("an hour ago", 3600),
+        ("90 min ago", 5400),
+        ("1 day 2 hours ago", 93600),
+        ("1.5 weeks ago", 907200),
+        ("3 Months AGO", 7776000),
+        ("a year ago", 31536000),
+        ("30s ago", 30),
+        ("now", 0),
+    ],
+)
+def test_moments_relative_to_now(text: str, seconds: float) -> None:
+    moment = time.time() - seconds
+    assert matches(f"created > {text}", created=moment + 60)
+    assert not matches(f"created > {text}", created=moment - 60)
+    assert matches(f"created <= {text}", created=moment - 60)
 
 
 # Sorting
 
 
+def test_several_keys_the_first_of_which_counts_most() -> None:
+    runs = [Run({"x": 1, "y": 1}), Run({"x": 2, "y": 1}), Run({"x": 1, "y": 2}), Run({"y": 3})]
+    query = Query(sort=["x", "-y"])
+    assert query.sort(list(query.select(runs))) == [runs[2], runs[0], runs[1], runs[3]]
+
+
+@pytest.mark.parametrize("key", ["-x", "x-desc", ' -"x" ', "-params.x"])
+def test_descending(key: str) -> None:
+    assert ordered(key, [Run({"x": 1}), Run({"x": 3}), Run({"x": 2})])[0].params == {"x": 3}
+
+
+@pytest.mark.parametrize("key", ["-x-desc", "-x-asc"])
+def test_a_direction_given_twice_is_refused(key: str) -> None:
+    with pytest.raises(InvalidFilter, match="Failed to parse sort key"):
+        Query(sort=[key])
+
+
+def ordered(key: str, runs: list[Run]) -> list[Run]:
+    query = Query(sort=[key])
+    return query.sort(list(query.select(runs)))
+
+
 def in_order(key: str, *values: Any) -> list[Any]:
     """Return `values`, which belong to experiments created one after another, sorted by the param `x`."""
     runs = [Run({} if value == "missing" else {"x": value}, created=i) for i, value in enumerate(values)]
-    return [run.params.get("x", "missing") for run in parse_sort(key).apply(runs)]
+    return [run.params.get("x", "missing") for run in ordered(key, runs)]
 
 
 def test_sorted_in_both_directions_with_missing_values_last() -> None:
@@ -359,7 +586,7 @@ def test_mixed_types_are_ordered_by_type() -> None:
 @pytest.mark.parametrize("key", ["x", "x-desc"])
 def test_ties_keep_the_order_of_creation(key: str) -> None:
     runs = [Run({"x": 1}, created=i) for i in range(20)]
-    assert parse_sort(key).apply(runs) == runs
+    assert ordered(key, runs) == runs
 
 
 @pytest.mark.parametrize(
@@ -373,17 +600,17 @@ def test_ties_keep_the_order_of_creation(key: str) -> None:
     ],
 )
 def test_sort_keys(key: str, name: str, descending: bool) -> None:
-    order = parse_sort(key)
-    assert (order.name, order.descending) == (name, descending)
+    order = Sort(key, Names())
+    assert (order.field.name, order.is_descending) == (name, descending)
 
 
 def test_sorting_by_a_field_or_metric() -> None:
     runs = [Run(created=2, host="b", best_metrics={"loss": 0.1}), Run(created=1, host="a", best_metrics={"loss": 0.2})]
     for key in ("created", "host", "loss-desc"):
-        assert parse_sort(key).apply(runs) == runs[::-1]
+        assert ordered(key, runs) == runs[::-1]
 
 
 @pytest.mark.parametrize("key", ["", " "])
 def test_an_empty_sort_key_is_refused(key: str) -> None:
     with pytest.raises(InvalidFilter, match="Failed to parse sort key"):
-        parse_sort(key)
+        Query(sort=[key])

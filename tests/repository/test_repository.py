@@ -20,7 +20,7 @@ from keepsake.exceptions import (
     ReadError,
     WriteError,
 )
-from keepsake.listing.filters import parse_filter
+from keepsake.listing.filters import Query
 from keepsake.metadata import Record, time_text
 from keepsake.repository.deletion import delete_experiments, delete_files
 from keepsake.repository.repository import Repository
@@ -209,8 +209,8 @@ def test_heartbeats_are_listed_while_experiments_are(
 def test_filters_apply_to_summaries(storage: CountingStorage, repository: Repository) -> None:
     for number in range(4):
         put(storage, make_record(number, params={"val/loss": number / 4}))
-    wanted = parse_filter("val/loss < 0.5")
-    assert [s.id for s in View(repository).summaries([wanted.matches])] == [make_id(0), make_id(1)]
+    wanted = Query(["val/loss < 0.5"])
+    assert [s.id for s in View(repository).summaries(wanted)] == [make_id(0), make_id(1)]
 
 
 def test_a_broken_record_is_one_warning_each_time(
