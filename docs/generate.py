@@ -8,6 +8,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ import click
 
 import keepsake
 from keepsake.cli import cli
+from keepsake.compare.files import FileComparison, FileDifference
 from keepsake.compare.groups import Group, Spread
-from keepsake.compare.runs import Comparison
+from keepsake.comparison import Comparison, ComparisonTable
 from keepsake.recording.recovery import Pending, Sent
 from keepsake.report.report import Report
 from keepsake.repository.copying import Copied, Outcome
@@ -36,9 +38,12 @@ CLASSES = (
     keepsake.CheckpointCollection,
     keepsake.Checkpoint,
     keepsake.CheckpointList,
+    Comparison,
+    ComparisonTable,
+    FileComparison,
 )
 RESULTS = (
-    Comparison,
+    FileDifference,
     Group,
     Spread,
     Plan,
@@ -66,7 +71,13 @@ OMITTED = {
 TWINS = {
     "checkout": ("Experiment.checkout", "Checkpoint.checkout", "Project.checkout", "keepsake.undo_checkout"),
     "completion": (),
-    "diff": ("Experiment.diff", "ExperimentCollection.previous"),
+    "diff": (
+        "Experiment.diff",
+        "Checkpoint.diff",
+        "Project.compare",
+        "ExperimentList.compare",
+        "ExperimentCollection.previous",
+    ),
     "doctor": ("Project.doctor",),
     "ls": ("ExperimentCollection.list", "ExperimentList.group"),
     "note": ("Experiment.note", "Experiment.notes"),
@@ -127,7 +138,7 @@ def python() -> str:
 def _members(cls: type) -> Iterator[tuple[str, Any]]:
     bases = [base for base in cls.__mro__ if base.__module__.startswith("keepsake.")]
     for name, member in ((name, member) for base in bases for name, member in vars(base).items()):
-        is_member = inspect.isfunction(member) or isinstance(member, (property, classmethod))
+        is_member = inspect.isfunction(member) or isinstance(member, (property, cached_property, classmethod))
         if (
             is_member
             and inspect.getattr_static(cls, name) is member
@@ -140,7 +151,8 @@ def _members(cls: type) -> Iterator[tuple[str, Any]]:
 def _section(title: str, member: Any, level: str) -> str:
     function = member.__func__ if isinstance(member, classmethod) else member
     has_signature = not (
-        isinstance(member, property) or (dataclasses.is_dataclass(member) and isinstance(member, type))
+        isinstance(member, (property, cached_property))
+        or (dataclasses.is_dataclass(member) and isinstance(member, type))
     )
     text = inspect.cleandoc(function.__doc__ or "")
     assert text, f"{title} has no docstring"  # noqa: S101

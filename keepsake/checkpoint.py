@@ -25,6 +25,7 @@ from keepsake.util.values import decode, encode_mapping
 
 if TYPE_CHECKING:
     from keepsake.collection import ExperimentList
+    from keepsake.comparison import Comparison
     from keepsake.experiment import Experiment
 
 
@@ -142,6 +143,15 @@ class Checkpoint:
         experiment.project.checkout((experiment, self), output_directory)
         if not quiet:
             say(f"Copied the files of checkpoint {self.short_id()} to {os.fspath(output_directory)!r}.")
+
+    def diff(self, other: Experiment | Checkpoint) -> Comparison:
+        """Compare this checkpoint and its experiment with another one, or with an experiment's best (or else latest).
+
+        `.files` of the result compares the files too.
+        """
+        from keepsake.comparison import compare
+
+        return compare(self, other)
 
     def open(self, path: str) -> BinaryIO:
         """Return a binary file object for one file of this checkpoint, or else of its experiment.

@@ -24,6 +24,7 @@ from keepsake.util.ids import short_repr
 
 if TYPE_CHECKING:
     from keepsake.compare.groups import Group
+    from keepsake.comparison import ComparisonTable
     from keepsake.project import Project
     from keepsake.report.report import Report
 
@@ -49,6 +50,12 @@ class ExperimentList(list[Experiment]):
         from keepsake.display.figures import scatter_experiments
 
         return scatter_experiments(self, param, metric, logx=logx, logy=logy)
+
+    def compare(self) -> ComparisonTable:
+        """Return all that differs between these experiments, each with its best (or else latest) checkpoint."""
+        from keepsake.comparison import compare_all
+
+        return compare_all(self)
 
     def report(
         self,

@@ -36,7 +36,7 @@ from keepsake.util.ids import short_id
 from keepsake.util.values import decode, encode_mapping
 
 if TYPE_CHECKING:
-    from keepsake.compare.runs import Comparison
+    from keepsake.comparison import Comparison
     from keepsake.project import Project
     from keepsake.workplace import Workplace
 
@@ -298,11 +298,14 @@ class Experiment(Labelled):
 
     # Reading
 
-    def diff(self, other: Experiment) -> Comparison:
-        """Compare this experiment with another, each with its best (or else latest) checkpoint."""
-        from keepsake.compare.runs import compare
+    def diff(self, other: Experiment | Checkpoint) -> Comparison:
+        """Compare this experiment with another one, or with a checkpoint.
 
-        return compare((self, self.best() or self.latest()), (other, other.best() or other.latest()))
+        An experiment stands for its best (or else latest) checkpoint. `.files` of the result compares the files too.
+        """
+        from keepsake.comparison import compare
+
+        return compare(self, other)
 
     def checkout(self, directory: str | os.PathLike[str] | None = None, path: str | None = None) -> None:
         """Put the files of this experiment and of its best (or else latest) checkpoint into a directory.

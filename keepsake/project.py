@@ -23,6 +23,7 @@ from keepsake.util.ids import short_id
 from keepsake.workplace import Workplace, open_workplace
 
 if TYPE_CHECKING:
+    from keepsake.comparison import ComparisonTable
     from keepsake.repository.copying import Copied
     from keepsake.repository.doctor import Diagnosis
     from keepsake.restoring.checkout import Plan
@@ -130,6 +131,17 @@ class Project:
         """Return what `find` returns as a target: the experiment, and the checkpoint or None."""
         record, checkpoint = find(self.workplace.view, id)
         return with_checkpoint(Experiment.from_record(self, record), checkpoint)
+
+    def compare(self, ids: Iterable[str]) -> ComparisonTable:
+        """Return all that differs between several experiments or checkpoints, as `keepsake diff` does.
+
+        Args:
+            ids: two or more of the names that `find` knows. An experiment stands for its best (or else latest)
+                checkpoint.
+        """
+        from keepsake.comparison import compare_all
+
+        return compare_all([self.find(id) for id in ids])
 
     # Files
 

@@ -86,7 +86,7 @@ class Workplace:
 
     def archives(self, experiment: Owner, checkpoint: Owner | None) -> list[Archive]:
         """Return the archives that hold the files of an experiment, then of its checkpoint."""
-        from keepsake.archive.reader import Archive
+        from keepsake.archive.reader import SHORT_TAIL, Archive
 
         owners = [owner for owner in (experiment, checkpoint) if owner is not None and owner.path]
         if not owners:
@@ -99,7 +99,8 @@ class Workplace:
         archives = []
         for owner in owners:
             key = archive_key(experiment.id, owner.id)
-            archive = Archive(self.repository.storage, key, self.view.frozen(experiment.id, owner.id))
+            tail = {} if owner is experiment else {"tail": SHORT_TAIL}  # a checkpoint seldom has many files
+            archive = Archive(self.repository.storage, key, self.view.frozen(experiment.id, owner.id), **tail)
             try:
                 _ = archive.has_table
             except DoesNotExist as error:

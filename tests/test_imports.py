@@ -30,7 +30,7 @@ ROOMS = [
     "compare",
     "display",
     "report",
-    "project collection inert experiment checkpoint labelled",
+    "project collection comparison inert experiment checkpoint labelled",
     "integrations",
     "keras_callback pl_callback console constants hash json system validate",
     "cli __init__ __main__",

@@ -42,7 +42,8 @@ _BLOCK = 256 << 10  # bytes
 _MUCH = 4 << 20  # bytes from which threads save time
 _SMALL = 64 << 10  # bytes; a smaller file is unpacked faster than it is handed to a thread
 _ZEROS_SHRINK = 100  # zeros shrink at least by this factor
-_TAIL = 64 << 10  # bytes of the first read, enough for the table of about two thousand files
+_TAIL = 64 << 10  # bytes, enough for the table of about two thousand files
+SHORT_TAIL = 8 << 10  # bytes, enough for the table of two hundred files
 _MAX_HEADER = 1 << 20  # bytes of tar headers between two files
 _REGULAR = (b"0", b"\0", b"7")  # types of tar members
 
@@ -57,16 +58,18 @@ class Archive:
         storage: the storage that holds it.
         key: its key there.
         pack: frozen files, read instead as long as they exist; they may be the archive already.
+        tail: bytes of the first read. A longer table of contents takes another one.
 
     Reading returns exactly what was saved. Every method raises CorruptedArchive for an archive that is damaged, cut
     off or hostile, and DoesNotExist if there is none.
     """
 
-    def __init__(self, storage: Storage, key: str, pack: Path | None = None) -> None:
+    def __init__(self, storage: Storage, key: str, pack: Path | None = None, tail: int = _TAIL) -> None:
         self.name = f"{storage.url}/{key}"
         self._storage = storage
         self._key = key
         self._pack = pack
+        self._tail = tail
         self._spool: Storage | None = None  # holds the pack, if the pack is the archive
         self._table: list[ArchiveEntry] | None = None
         self._has_looked = False
@@ -103,6 +106,11 @@ class Archive:
             found.seek(0)
             on_failure.pop_all()
             return found
+
+    def read(self, wanted: Wanted | None = None) -> Contents:
+        """Yield the files, or those whose names are `wanted`, each with its content. Read it before the next one."""
+        with self._naming_errors():
+            yield from self._contents(wanted)
 
     def extract(
         self, directory: Path, wanted: Wanted | None = None, progress: Callable[[int], object] | None = None
@@ -232,13 +240,13 @@ class Archive:
         return self._table
 
     def _read_table(self) -> list[ArchiveEntry] | None:
-        with self._open(start=-_TAIL) as stream:
+        with self._open(start=-self._tail) as stream:
             tail = stream.read()
         footer = _toc.decode_footer(tail)
         if footer is None:
             return None
         start = len(tail) - _toc.FOOTER_SIZE - footer.length
-        if len(tail) < _TAIL and start != footer.offset:
+        if len(tail) < self._tail and start != footer.offset:
             self._is_misplaced = True  # the tail is the whole archive, and the writer puts no table there
             return None  # only the tar counts
         if start >= 0 and (entries := _toc.decode(tail[start : -_toc.FOOTER_SIZE], footer)) is not None:

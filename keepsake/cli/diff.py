@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from keepsake.checkpoint import Checkpoint
+from keepsake.cli.differences import MAX_FILES, changed_files, comparison_table, patch, sheet
 from keepsake.cli.opening import Settings, open_project, pick
 from keepsake.cli.options import IdCommand, id_argument
-from keepsake.cli.rendering import bold, faint, short_id, table, when, write
-from keepsake.compare.runs import Comparison, compare
-from keepsake.compare.values import NOT_SET, Differences
+from keepsake.cli.rendering import short_id, write, write_json
+from keepsake.cli.wide import output_width
+from keepsake.comparison import Comparison
 from keepsake.exceptions import DoesNotExist
 from keepsake.experiment import Experiment
-from keepsake.project import Project
+from keepsake.project import Project, Target
 from keepsake.util import console
-from keepsake.util.values import cut, escape_controls, full_text
 
-VALUE_WIDTH = 50  # characters of a value
-COLUMN_WIDTH = 24  # of the columns of names and of first values; two spaces follow
-_NOT_SET = "(not set)"
+if TYPE_CHECKING:
+    from keepsake.compare.files import FileDifference
 
 EXAMPLES = """
-Compare the best checkpoints of two experiments:
+Compare the best checkpoints of two experiments, and their code:
 $ keepsake diff 5ffb0f6 a1b2c3d
 
-Compare two checkpoints:
-$ keepsake diff 9f02c7d 5d8f0b6
+Compare the latest experiment with the one before it:
+$ keepsake diff latest
 
-Compare an experiment with the one before it:
-$ keepsake diff a1b2c3d
+What did the best run change in one file?
+$ keepsake diff latest best --path train.py
+
+Only the numbers of changed lines:
+$ keepsake diff 5ffb0f6 a1b2c3d --stat
+
+A table of all that differs between more of them:
+$ keepsake diff best -1 -2 -3
 """
 
-Side = tuple[Experiment, "Checkpoint | None"]
+_TWO = 2
 _PICKED = {
     "best": "matches an experiment, picking the best checkpoint",
     "latest": "matches an experiment, picking the latest checkpoint",
@@ -44,26 +51,66 @@ _PICKED = {
 
 
 @click.command("diff", cls=IdCommand, epilog=EXAMPLES)
-@id_argument("one")
-@id_argument("other", "[ID]", required=False)
-@click.pass_obj
-def diff(settings: Settings, /, one: str, other: str | None) -> None:
-    """Compare two experiments or checkpoints.
+@id_argument("ids", "ID [ID]...", nargs=-1, required=True)
+@click.option("--path", metavar="PATH", help="Only the differences in this file or directory")
+@click.option("--stat", is_flag=True, help="Which files differ and by how many lines, but not the lines")
+@click.option("--no-code", is_flag=True, help="Do not compare files")
+@click.option("--json", "as_json", is_flag=True, help="Print output in JSON format")
+@click.pass_context
+def diff(ctx: click.Context, /, ids: Sequence[str], path: str | None, stat: bool, no_code: bool, as_json: bool) -> None:
+    """Compare experiments or checkpoints: params, packages, metrics and files.
 
     An experiment's ID stands for its best checkpoint, or its latest if there is no primary metric. One ID alone is
-    compared with the experiment that was created before it.
+    compared with the experiment that was created before it. For more than two, a table shows all that differs.
+
+    The files are those of the experiment, and those of the checkpoint. Text files are compared by lines. On a terminal,
+    a long output goes through the pager that PAGER names.
     """
+    if no_code and (path is not None or stat):
+        raise click.UsageError("--no-code compares no files, so it excludes --path and --stat.", ctx)
+    settings: Settings = ctx.obj
     project = open_project(settings)
-    left = project.target(one)
-    if other is None:
-        right, other = left, one
-        left, one = _before(project, right[0])
+    if len(ids) > _TWO:
+        if path is not None or stat:
+            raise click.UsageError("--path and --stat compare the files of two, not more.", ctx)
+        _many(project, ids, as_json=as_json, files=not no_code)
+        return
+    comparison = _pair(project, ids)
+    files = None if no_code else _files(comparison, path)
+    if as_json:
+        write_json(comparison.to_json() | ({} if files is None else {"files": [each.to_json() for each in files]}))
+        return
+    parts = [] if path is not None else [sheet(comparison)]
+    if files is not None:
+        shown = [] if stat else [patch(each) for each in files if each.text]
+        parts += [changed_files(files, None if stat else MAX_FILES), *shown]
+    _page("\n".join(parts))
+
+
+def _many(project: Project, ids: Sequence[str], *, as_json: bool, files: bool) -> None:
+    comparison = project.compare(ids)
+    if files and _has_files(comparison.sides) and _could_read(lambda: comparison.files):
+        shown = {"files": comparison.files}
     else:
-        right = project.target(other)
-    write(table(_rows(compare(_picked(left, one), _picked(right, other)))))
+        shown = {}
+    if as_json:
+        write_json(comparison.to_json() | shown)
+    else:
+        _page(comparison_table(comparison, output_width(), files=bool(shown)))
 
 
-def _before(project: Project, experiment: Experiment) -> tuple[Side, str]:
+def _pair(project: Project, ids: Sequence[str]) -> Comparison:
+    if len(ids) == _TWO:
+        targets = [project.target(id) for id in ids]
+    else:
+        target = project.target(ids[0])
+        before = _before(project, target[0])
+        targets, ids = [(before, None), target], [short_id(before.id), *ids]
+    left, right = map(_picked, targets, ids)
+    return left.diff(right)
+
+
+def _before(project: Project, experiment: Experiment) -> Experiment:
     previous = project.experiments.previous(experiment)
     if previous is None:
         raise DoesNotExist(
@@ -71,55 +118,48 @@ def _before(project: Project, experiment: Experiment) -> tuple[Side, str]:
             "Name two: keepsake diff ID ID"
         )
     console.say(f"Comparing with {short_id(previous.id)}, the experiment before {short_id(experiment.id)}.")
-    return (previous, None), short_id(previous.id)
+    return previous
 
 
-def _picked(side: Side, id: str) -> Side:
-    if side[1] is not None:
-        return side
-    checkpoint, kind = pick(side[0])
-    console.say(f'"{id}" {_PICKED[kind]}')
-    return side[0], checkpoint
+def _picked(target: Target, name: str) -> Experiment | Checkpoint:
+    """Return what is compared: a checkpoint, or an experiment that has none. Say which one was picked."""
+    experiment, checkpoint = target
+    if checkpoint is not None:
+        return checkpoint
+    checkpoint, kind = pick(experiment)
+    console.say(f'"{name}" {_PICKED[kind]}')
+    return checkpoint or experiment
 
 
-def _rows(comparison: Comparison) -> list[tuple[str, ...]]:
-    (one, one_checkpoint), (other, other_checkpoint) = comparison.left, comparison.right
-    experiment_ids = [short_id(one.id), short_id(other.id)]
-    ids = [short_id(each.id) if each else _NOT_SET for each in (one_checkpoint, other_checkpoint)]
-    return [
-        *_group("Experiment", comparison.experiment, experiment_ids, nothing=one.id != other.id),
-        *_group("Params", comparison.params),
-        *_group("Python Packages", comparison.python_packages),
-        *_group("Checkpoint", comparison.checkpoint, ids if one_checkpoint or other_checkpoint else []),
-        *_group("Metrics", comparison.metrics),
-    ]
+def _files(comparison: Comparison, path: str | None) -> list[FileDifference] | None:
+    """Return the files that differ; None if the two have no files, or not in the repository, which is a warning."""
+    if path is not None:
+        return comparison.files.within(path)
+    if _has_files([comparison.left, comparison.right]) and _could_read(lambda: comparison.files):
+        return comparison.files.differences
+    return None
 
 
-def _group(
-    title: str, differences: Differences, ids: Sequence[str] = (), nothing: bool = True
-) -> list[tuple[str, ...]]:
-    """Return a title, any IDs, a row for each name whose values differ, and an empty row.
-
-    `nothing`: add a row that says so if no values differ.
-    """
-    pairs = {name: _texts(*pair) for name, pair in differences.items()}
-    rows = [(f"{escape_controls(name)}:", *texts) for name, texts in pairs.items() if texts is not None]
-    head = [("ID:", *ids)] if ids else []
-    none = [(faint("(no difference)"),)] if nothing else []
-    return [(bold(title),), *head, *(rows or none), (" " * COLUMN_WIDTH, " " * COLUMN_WIDTH, "")]
+def _has_files(sides: Sequence[Target]) -> bool:
+    return any(each.path for side in sides for each in side if each)
 
 
-def _texts(left: Any, right: Any) -> tuple[str, str] | None:
-    """Return the texts of two values; None for times that are the same to the second."""
-    texts = [_text(value) for value in (left, right)]
-    if texts[0] == texts[1]:
-        if isinstance(left, datetime):
-            return None
-        texts = [full_text([value])[1:-1] for value in (left, right)]  # quotes tell a string from a number
-    return cut(texts[0], VALUE_WIDTH), cut(texts[1], VALUE_WIDTH)
+def _could_read(read: Callable[[], object]) -> bool:
+    """Whether files can be read. If some are not in the repository, the rest is compared, with a warning."""
+    try:
+        read()
+    except DoesNotExist as error:
+        console.warn(f"The files are not compared: {error}")
+        return False
+    return True
 
 
-def _text(value: Any) -> str:
-    if value is NOT_SET:
-        return _NOT_SET
-    return when(value) if isinstance(value, datetime) else full_text(value)
+def _page(text: str) -> None:
+    """Print `text`. On a terminal that it does not fit, it goes through a pager, as git's output does."""
+    pager = os.environ.get("PAGER")
+    height = shutil.get_terminal_size().lines
+    if not console.is_terminal(sys.stdout) or pager in ("", "cat") or text.count("\n") < height:
+        write(text)
+        return
+    os.environ.setdefault("LESS", "FRX")
+    click.echo_via_pager(text + "\n", color=console.color_enabled(sys.stdout))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keepsake.util.values import same
@@ -18,11 +18,29 @@ class _NotSet:
 
 
 NOT_SET = _NotSet()
+_TWO = 2
 Differences = dict[str, tuple[Any, Any]]  # name → both values; one of them may be NOT_SET
 
 
-def differences(left: Values | None, right: Values | None) -> Differences:
-    """Return the names whose values differ, sorted."""
-    left, right = left or {}, right or {}
-    both = {name: (left.get(name, NOT_SET), right.get(name, NOT_SET)) for name in sorted({**left, **right})}
-    return {name: pair for name, pair in both.items() if NOT_SET in pair or not same(*pair)}
+def all_differences(many: Sequence[Values]) -> dict[str, tuple[Any, ...]]:
+    """Return the names whose values are not the same in all of `many`, sorted, each with all its values."""
+    names = sorted({name for values in many for name in values})
+    found: dict[str, tuple[Any, ...]] = {}
+    for name in names:
+        found |= _nested(name, tuple(values.get(name, NOT_SET) for values in many), set(names))
+    return dict(sorted(found.items()))
+
+
+def _nested(name: str, values: tuple[Any, ...], taken: set[str]) -> dict[str, tuple[Any, ...]]:
+    """Return a name with its values if they differ. Names in dicts are compared one by one."""
+    if all(value is not NOT_SET and same(values[0], value) for value in values):
+        return {}
+    keys = sorted({key for value in values if isinstance(value, dict) for key in value})
+    inner = {f"{name}.{key}": key for key in keys}
+    known = [value for value in values if value is not NOT_SET]
+    if len(known) < _TWO or not all(isinstance(value, dict) for value in known) or taken & inner.keys() or not inner:
+        return {name: values}
+    found: dict[str, tuple[Any, ...]] = {}
+    for path, key in inner.items():
+        found |= _nested(path, tuple(NOT_SET if v is NOT_SET else v.get(key, NOT_SET) for v in values), taken)
+    return found

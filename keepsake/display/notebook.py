@@ -11,6 +11,8 @@ from datetime import timedelta
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from keepsake.compare.runs import GROUPS
+from keepsake.compare.values import NOT_SET
 from keepsake.exceptions import KeepsakeError
 from keepsake.listing.fields import differing_names
 from keepsake.metadata import status_of
@@ -18,11 +20,13 @@ from keepsake.util.values import cut, escape_controls, full_text, short_text
 
 if TYPE_CHECKING:
     from keepsake.checkpoint import Checkpoint
+    from keepsake.compare.files import FileComparison
     from keepsake.experiment import Experiment
 
 _MAX_ROWS, _EDGE_ROWS = 60, 20  # longer tables show only the first and last few rows
 _MAX_COLUMNS = 12  # for params, and as many for metrics
 _NAME, _SHORT, _TOOLTIP, _LONG = 60, 24, 300, 2000  # characters: names, values in lists, their tooltips, other values
+_PATCH = 50_000  # characters of a file's lines
 _BEST = " ★ best"
 _STYLE = """<style>
 .keepsake { overflow-x: auto } .keepsake p { margin: 0.6em 0 0.2em }
@@ -119,6 +123,36 @@ def experiments_html(experiments: Sequence[Experiment]) -> str:
     groups |= {name: ["ID", "Step", *metrics] for name in ("Best checkpoint", "Latest checkpoint")[start:]}
     title = _title(f"Experiments: {len(experiments):,}", len(differing), "params that differ")
     return _page(title, _list(groups, _body(experiments, row)))
+
+
+def comparison_html(
+    sides: Sequence[tuple[Experiment, Checkpoint | None]],
+    groups: Mapping[str, Mapping[str, tuple[Any, ...]]],
+    files: FileComparison | None = None,
+) -> str:
+    """Return what differs between runs as HTML: a row for each name, a column for each run, and the files of two."""
+    rows = [_row([_cell("Checkpoint", tag="th"), *(_cell(c.short_id() if c else "") for _, c in sides)])]
+    for group, found in groups.items():
+        rows += [f'<tr><td class="more">{GROUPS[group]}</td></tr>'] if found else []
+        rows += [_row([_cell(name, tag="th"), *map(_value, values)]) for name, values in found.items()]
+    table = _list({"": ["", *(experiment.short_id() for experiment, _ in sides)]}, "".join(rows))
+    return _page(_title("Differences"), table, *(_files(files) if files is not None else ()))
+
+
+def _value(value: Any) -> str:
+    return _cell("(not set)", "more") if value is NOT_SET else _cell(short_text(value, _NAME), tooltip=full_text(value))
+
+
+def _files(files: FileComparison) -> Iterator[str]:
+    """Yield the title of the files that differ, and each of them with its lines to unfold."""
+    yield _title(f"Files: {files.summary() or 'no difference'}")
+    for each in files.differences[:_MAX_ROWS]:
+        about = f"+{each.lines[0]} -{each.lines[1]}" if each.lines else each.note
+        head = f"{_text(each.path, _TOOLTIP)} <span class='more'>{each.kind} {_text(about, _TOOLTIP)}</span>"
+        text = escape(cut(escape_controls(each.text.expandtabs(4), keep_newlines=True), _PATCH))
+        yield f"<details><summary>{head}</summary><pre>{text}</pre></details>" if text else f"<p>{head}</p>"
+    if len(files.differences) > _MAX_ROWS:
+        yield f'<p class="more">… {len(files.differences) - _MAX_ROWS:,} more …</p>'
 
 
 def statuses(experiments: list[Experiment]) -> dict[str, str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import posixpath
 import stat
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from keepsake.archive.contents import ContentHash
 from keepsake.archive.reader import Archive, ArchiveEntry
@@ -20,6 +19,7 @@ from keepsake.restoring.manifest import RESERVED
 from keepsake.restoring.origins import Remembering, Source
 from keepsake.restoring.places import AREA, Mover, Places, workspace
 from keepsake.util.console import Progress, warn
+from keepsake.util.names import suggestion
 
 _BLOCK = 256 << 10  # bytes
 
@@ -122,12 +122,7 @@ def _collect(archives: list[Archive], is_wanted: Callable[[str], bool], place: s
 
 def _missing(path: str | None, archives: list[Archive]) -> DoesNotExist:
     names = {entry.name for archive in archives for entry in archive.entries()}
-    there = sorted({parent for name in names for parent in (name, *map(str, PurePosixPath(name).parents))} - {"."})
-    close = difflib.get_close_matches(path or "", there, n=3)
-    listing = (
-        f"Did you mean {' or '.join(map(repr, close))}?" if close else f"It has: {', '.join(there[:10]) or 'nothing'}."
-    )
-    return DoesNotExist(f"There is no file or directory {path!r} in the saved files. {listing}")
+    return DoesNotExist(f"There is no file or directory {path!r} in the saved files. {suggestion(path or '', names)}")
 
 
 class _Permissions:

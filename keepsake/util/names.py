@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
+from pathlib import PurePosixPath
 
 _IS_UTF8 = sys.getfilesystemencoding().lower() in ("utf-8", "utf8")
 
@@ -20,3 +22,15 @@ def archive_name(path: str) -> str:
 def local_path(name: str) -> str:
     """Return a name in an archive as a path of this system."""
     return name if _IS_UTF8 else os.fsdecode(name.encode("utf-8", "surrogateescape"))
+
+
+def suggestion(path: str, names: Iterable[str]) -> str:
+    """Return a sentence with those among the names of files, and of their directories, that `path` may have meant."""
+    import difflib  # only here, because it takes a while
+
+    there = {str(parent) for name in names for parent in (PurePosixPath(name), *PurePosixPath(name).parents)} - {"."}
+    by_last = [name for name in sorted(there) if name.endswith(f"/{path.rpartition('/')[2]}")]
+    close = list(dict.fromkeys([*by_last, *difflib.get_close_matches(path, sorted(there))]))[:3]
+    if close:
+        return f"Did you mean {' or '.join(map(repr, close))}?"
+    return f"It has: {', '.join(sorted(there)[:10]) or 'nothing'}."

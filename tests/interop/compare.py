@@ -35,6 +35,10 @@ def _without_end(text: str) -> str:
     return re.sub(r"^Ended: .*\n", "", text, flags=re.MULTILINE)
 
 
+def _without_files(text: str) -> str:
+    return re.sub(r"^Files\n.*", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
 def _without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _without_nulls(item) for name, item in value.items()} or None
@@ -51,7 +55,11 @@ def _without_added_fields(value: Any) -> Any:
     return value
 
 
-_IN_TEXT: dict[str, Callable[[str], str]] = {"show-alignment": _without_alignment, "show-ended": _without_end}
+_IN_TEXT: dict[str, Callable[[str], str]] = {
+    "diff-files": _without_files,
+    "show-alignment": _without_alignment,
+    "show-ended": _without_end,
+}
 _IN_JSON: dict[str, Callable[[Any], Any]] = {"ls-json-null": _without_nulls, "added-fields": _without_added_fields}
 TOLERATED = {*_IN_TEXT, *_IN_JSON, "created-microseconds"}
 

@@ -437,6 +437,45 @@ def test_diff_one_id(both: Both, project: Path) -> None:
     assert ["lr:", "0.2", "0.3"] in [line.split() for line in lines(ours.stdout)]
 
 
+@shows("diff-files")
+def test_diff_files(both: Both, project: Path) -> None:
+    """Of two runs of 0.4.2, whose archives have no table of contents."""
+    runs = [
+        {"path": "train.py", "params": {}, "checkpoints": [{"metrics": {"loss": 0.5}}], "files": files}
+        for files in ({"train.py": "print(1)\n"}, {"train.py": "print(2)\n"})
+    ]
+    one, other = (ids[0] for ids in both.original.record(runs=runs, directory=str(project)))
+    theirs, ours = both.run("diff", one, other, cwd=project)
+    assert lines(ours.stdout)[: len(lines(theirs.stdout))] == lines(theirs.stdout)
+    assert lines(ours.stdout)[len(lines(theirs.stdout)) :][:2] == ["Files", "changed  +1 -1  train.py"]
+    assert lines(ours.stdout)[-3:-1] == ["-print(1)", "+print(2)"]
+    assert lines(both.ours.run("diff", one, other, "--no-code", cwd=project).stdout) == lines(theirs.stdout)
+
+
+@shows("diff-nested")
+def test_diff_nested(both: Both, project: Path) -> None:
+    write_params(project, {"opt": {"lr": 1, "name": "sgd"}}, {"opt": {"lr": 2, "name": "sgd"}}, checkpoints=1)
+    theirs, ours = both.run("diff", A, B, cwd=project)
+    assert '{"lr":1,"name":"sgd"}' in theirs.stdout
+    assert [line.split() for line in lines(ours.stdout) if line.startswith("opt")] == [["opt.lr:", "1", "2"]]
+
+
+@shows("diff-long-texts")
+def test_diff_long_texts(both: Both, project: Path) -> None:
+    write_params(project, {"x": "a" * 60 + "1"}, {"x": "a" * 60 + "2"}, checkpoints=1)
+    theirs, ours = both.run("diff", A, B, cwd=project)
+    texts = [next(line for line in lines(done.stdout) if line.startswith("x:")).split()[1:] for done in (theirs, ours)]
+    assert texts == [["a" * 47 + "..."] * 2, ["..." + "a" * 15 + "1", "..." + "a" * 15 + "2"]]
+
+
+@shows("id-words")
+def test_id_words(both: Both, project: Path) -> None:
+    write_metrics(project, 2, 1)
+    for word in ("latest", "best", "latest:best"):
+        theirs, ours = both.run("show", word, cwd=project)
+        assert (theirs.status, ours.status) == (1, 0)
+
+
 @shows("ls-json-null")
 def test_ls_json_null(both: Both, project: Path) -> None:
     """Empty params, and a time with zeros at its end."""

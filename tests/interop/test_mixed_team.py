@@ -119,7 +119,7 @@ def test_one_list_of_what_both_recorded(both: Both, project: Path) -> None:
     both.agree("ls", cwd=project)
     both.agree("ls", "--json", cwd=project, tolerating=TOLERATING)
     both.agree("ls", "-q", "-f", "loss < 0.4", cwd=project)
-    both.agree("diff", ids[0][0], ids[3][0], cwd=project)
+    both.agree("diff", ids[0][0], ids[3][0], cwd=project, tolerating=("diff-files",))
 
 
 def test_refresh_sees_what_0_4_2_added(both: Both, project: Path) -> None:

@@ -43,8 +43,9 @@ def ask_for_values(both: Both, project: Path, ids: list[list[str]]) -> None:
     for identifier in (identifier for experiment in ids[:2] for identifier in experiment[:3]):
         both.agree("show", identifier, "--json", cwd=project, tolerating=tolerating)
     having = [experiment[0] for experiment in ids if experiment[1:]]
-    both.agree("diff", having[0], having[-1], cwd=project)
-    both.agree("diff", next(experiment[1] for experiment in ids if experiment[1:]), having[-1], cwd=project)
+    both.agree("diff", having[0], having[-1], cwd=project, tolerating=("diff-files",))
+    one = next(experiment[1] for experiment in ids if experiment[1:])
+    both.agree("diff", one, having[-1], cwd=project, tolerating=("diff-files",))
 
 
 def ask_libraries(both: Both, project: Path, ids: list[list[str]]) -> list[dict[str, Any]]:
