@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs/images/session.svg"
-COMMANDS = ("keepsake ls", "keepsake diff {slow} {best}")
+COMMANDS = ("keepsake ls", "keepsake diff {slow} {best} --no-code")
 COLUMNS, WIDTH, HEIGHT, MARGIN = 88, 7.83, 18, 16  # characters a line; pixels of a character, a line and the border
 FRAME = """\
 <svg xmlns="http://www.w3.org/2000/svg" xml:space="preserve"
