@@ -1,6 +1,7 @@
-"""A Lightning callback that records a run: `Trainer(callbacks=[KeepsakeCallback(params=…)])`.
+"""A callback and a logger for Lightning that record a run.
 
-It works with Lightning 2 under both of its names, `lightning` and `pytorch_lightning`.
+`Trainer(callbacks=[KeepsakeCallback()])` saves the model itself, `Trainer(logger=KeepsakeLogger())` what Lightning's own
+ModelCheckpoint saves. They work with Lightning 2 under both of its names, `lightning` and `pytorch_lightning`.
 """
 
 from __future__ import annotations
@@ -12,26 +13,29 @@ from typing import Any
 
 from keepsake.exceptions import MissingExtra, ValidationError
 from keepsake.experiment import Experiment
-from keepsake.project import init
-from keepsake.recording import ending
+from keepsake.integrations.recorder import Primary, Recorder, flat
 from keepsake.util.console import warn
+from keepsake.util.values import mapping_of
+
+_KEY = "keepsake"  # in Lightning's checkpoints
+_PATIENCE_SECONDS = 2.0  # without a trainer, as with Fabric, nothing tells that a step is complete
 
 
-def _bases() -> tuple[type, ...]:
-    """Return the callback classes of the installed packages. Each package's trainer accepts only its own."""
+def _bases(module: str, name: str) -> tuple[type, ...]:
+    """Return a class of the installed packages. Each package's trainer accepts only its own."""
     found = []
-    for name in ("lightning.pytorch", "pytorch_lightning"):
+    for package in ("lightning.pytorch", "pytorch_lightning"):
         try:
-            found.append(importlib.import_module(name).Callback)
+            found.append(getattr(importlib.import_module(f"{package}{module}"), name))
         except ModuleNotFoundError as error:
             if str(error.name).partition(".")[0] not in ("lightning", "pytorch_lightning"):
                 raise  # a package that Lightning needs is missing
     if not found:
-        raise MissingExtra("keepsake.pl_callback needs Lightning. Install it with:\n    pip install lightning")
+        raise MissingExtra("keepsake.lightning needs Lightning. Install it with:\n    pip install lightning")
     return tuple(found)
 
 
-class KeepsakeCallback(*_bases()):  # type: ignore[misc]
+class KeepsakeCallback(*_bases("", "Callback")):  # type: ignore[misc]
     """Begins an experiment when training begins, and records a checkpoint with the model every few epochs.
 
     The metrics are those that the model logs, and `global_step`; the step is the epoch, from 0. A validation in the
@@ -41,10 +45,12 @@ class KeepsakeCallback(*_bases()):  # type: ignore[misc]
     Args:
         filepath: the file for the model, relative to the project directory, which must be the working directory;
             None: metrics only.
-        params: hyperparameters to record.
+        params: hyperparameters to record, with those that the model has saved (`save_hyperparameters()`).
         primary_metric: one of the metrics and its goal, such as `("val_loss", "minimize")`.
         period: the number of epochs between checkpoints.
         save_weights_only: save the weights without the state of the training.
+        save_best_only: record the file only if the primary metric is better than in all earlier checkpoints.
+        **options: further arguments of `keepsake.init()`, such as `path` (default: ".").
 
     Attributes:
         experiment: the Experiment, once training has begun, in its first process (`trainer.is_global_zero`); None in
@@ -60,33 +66,45 @@ class KeepsakeCallback(*_bases()):  # type: ignore[misc]
         primary_metric: tuple[str, str] | None = None,
         period: int = 1,
         save_weights_only: bool = False,
+        save_best_only: bool = False,
+        **options: Any,
     ) -> None:
         super().__init__()
         given: object = period
         if not isinstance(given, int) or given < 1:
             raise ValidationError(f"The period {given!r} is invalid. Give a number of epochs, 1 or more.")
         self.filepath = None if filepath is None else os.fspath(filepath)
-        self.params = params
-        self.primary_metric = primary_metric
         self.period = period
         self.save_weights_only = save_weights_only
-        self.experiment: Experiment | None = None
+        self._recorder = Recorder(params, primary_metric, save_best_only, options)
         self._saved_epoch: int | None = None  # the epoch with a saved model and no checkpoint yet
         self._before_validation: dict[str, Any] = {}
         self._of_validation: set[str] = set()  # the metrics that a validation logs
         self._is_validated = False  # whether a validation has run since the last checkpoint
-        self._metric_names: set[str] = set()
+        self._resumed: str | None = None  # the experiment of the training that is resumed
+
+    @property
+    def experiment(self) -> Experiment | None:
+        """The Experiment, once training has begun."""
+        return self._recorder.experiment
+
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Put the experiment's ID into Lightning's checkpoint, where a training that is resumed finds it."""
+        if self.experiment is not None:
+            checkpoint[_KEY] = self.experiment.id
+
+    def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Take the experiment's ID from Lightning's checkpoint."""
+        self._resumed = checkpoint.get(_KEY)
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Begin an experiment, and save the project directory. An earlier training's experiment ends."""
-        if self.experiment is not None:
-            self.experiment.stop()
-            self.experiment = None
+        self._recorder.stop()
         self._saved_epoch, self._is_validated = None, False
         self._of_validation.clear()
-        self._metric_names.clear()
+        resumed, self._resumed = self._resumed, None
         if trainer.is_global_zero and not trainer.fast_dev_run:
-            self.experiment = init(path=".", params=self.params)
+            self._recorder.begin(flat(mapping_of(pl_module.hparams, "params")), resume=resumed)
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """Keep the current metrics, to see which ones the validation logs."""
@@ -117,17 +135,12 @@ class KeepsakeCallback(*_bases()):  # type: ignore[misc]
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Record the checkpoint of the last epoch. Warn if no checkpoint had the primary metric."""
         self._record_epoch(trainer)
-        if self._metric_names and self.primary_metric and self.primary_metric[0] not in self._metric_names:
-            warn(
-                f"No checkpoint has the primary metric {self.primary_metric[0]!r}. "
-                f"The metrics of this training are: {', '.join(sorted(self._metric_names))}."
-            )
+        self._recorder.end_of_training()
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Record the last finished epoch, and the exception that ends the run, because Lightning hides a Ctrl-C."""
         self._record_epoch(trainer)
-        if self.experiment is not None:
-            ending.blame(self.experiment.id, exception)
+        self._recorder.blame(exception)
 
     def _is_due(self, trainer: Any) -> bool:
         return not trainer.fast_dev_run and (trainer.current_epoch + 1) % self.period == 0
@@ -142,16 +155,165 @@ class KeepsakeCallback(*_bases()):  # type: ignore[misc]
             self._record(trainer, epoch)
 
     def _record(self, trainer: Any, epoch: int) -> None:
-        if self.experiment is None:
-            return
         # Lightning still shows the metrics of an earlier validation. They would be wrong for this checkpoint.
         stale = set() if self._is_validated else self._of_validation
         logged = {name: value for name, value in trainer.callback_metrics.items() if name not in stale}
-        metrics = {"global_step": trainer.global_step, **logged}
         self._is_validated = False
-        self._metric_names |= metrics.keys()
-        primary = self.primary_metric
-        if primary and primary[0] not in metrics:
-            primary = None
-        # A line for each checkpoint would break Lightning's progress bar.
-        self.experiment.checkpoint(path=self.filepath, step=epoch, metrics=metrics, primary_metric=primary, quiet=True)
+        self._recorder.record({"global_step": trainer.global_step, **logged}, epoch, self.filepath)
+
+
+class KeepsakeLogger(*_bases(".loggers", "Logger")):  # type: ignore[misc]
+    """Records all that a training logs: the metrics of a step are a checkpoint, with the file that is saved at it.
+
+    The params are the hyperparameters that the model and the data module have saved (`save_hyperparameters()`). The step
+    is Lightning's, from 0. The first process records.
+
+    Args:
+        params: further hyperparameters.
+        primary_metric: one of the metrics and its goal, such as `("val_loss", "minimize")`; None: the one that Lightning's
+            ModelCheckpoint monitors, if it does.
+        save_files: whether to save the files that ModelCheckpoint writes. It decides which ones: with
+            `ModelCheckpoint(monitor="val_loss")`, only the best.
+        **options: further arguments of `keepsake.init()`, such as `path` (default: ".").
+
+    Attributes:
+        experiment: the Experiment, once training has begun, in the first process; None in the others. It goes on with
+            the next `fit()` or `test()`. In a notebook, call `experiment.stop()` at the end.
+    """
+
+    def __init__(
+        self,
+        params: Mapping[str, Any] | None = None,
+        primary_metric: Primary | None = None,
+        save_files: bool = True,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        self._recorder = Recorder(params, primary_metric, options=options, patience=_PATIENCE_SECONDS)
+        self._save_files = save_files
+        self._hyperparameters: dict[str, Any] = {}
+        self._stamps: dict[str, int] = {}  # the files that ModelCheckpoint has written, and when
+        self._trainer: Any = None
+        self._version = os.urandom(4).hex()[:7]
+
+    @property
+    def experiment(self) -> Experiment | None:
+        """The Experiment, once training has begun."""
+        return self._recorder.experiment
+
+    @property
+    def name(self) -> str:
+        """The name of the directory that Lightning saves in. `init(path=".")` leaves it out."""
+        return "lightning_logs"
+
+    @property
+    def version(self) -> str:
+        """The name of the directory below, for this training."""
+        return self._version
+
+    def log_hyperparams(self, params: Any, *args: Any, **others: Any) -> None:
+        """Keep hyperparameters for the beginning of the experiment."""
+        found = flat(mapping_of(params, "params"))
+        if self.experiment is not None and (late := sorted(found.keys() - self._hyperparameters.keys())):
+            warn(
+                f"Hyperparameters that are logged after the beginning of a run are not recorded: {', '.join(late)}. "
+                "Give them to KeepsakeLogger(params=…)."
+            )
+        self._hyperparameters |= found
+
+    def log_graph(self, model: Any, input_array: Any = None) -> None:
+        """Begin the experiment. Lightning calls this when a training begins, with the model."""
+        self._trainer = trainer = model.trainer
+        if trainer.state.fn == "fit":
+            trainer.callbacks.append(_Steps(self._recorder))
+            self._recorder.patience = None
+            self._begin()
+
+    def _begin(self) -> None:
+        trainer = self._trainer
+        if self.experiment is not None or not _is_first_process():
+            return
+        monitors = [each for each in getattr(trainer, "checkpoint_callbacks", []) if getattr(each, "monitor", None)]
+        primary = [(each.monitor, "maximize" if each.mode == "max" else "minimize") for each in monitors]
+        # Lightning shows its checkpoint to callbacks alone, and too early for one that is added here.
+        loaded = getattr(getattr(trainer, "_checkpoint_connector", None), "_loaded_checkpoint", {})
+        self._recorder.begin(self._hyperparameters, primary[0] if primary else None, resume=loaded.get(_KEY))
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Record metrics with the others of the step."""
+        self._begin()
+        if self.experiment is not None:
+            if step is None:
+                self._recorder.record(metrics)
+            else:
+                self._recorder.log(metrics, step)
+
+    def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
+        """Record the file that ModelCheckpoint has just saved, and its score, with the step's metrics."""
+        found = [*checkpoint_callback.best_k_models, checkpoint_callback.best_model_path, checkpoint_callback.last_model_path]
+        stamps = {path: os.stat(path).st_mtime_ns for path in found if path and os.path.exists(path)}
+        new = [path for path, stamp in stamps.items() if self._stamps.get(path) != stamp]
+        self._stamps |= stamps
+        if new and self._save_files and self.experiment is not None:
+            path = max(new, key=stamps.__getitem__)
+            score = checkpoint_callback.best_k_models.get(path)
+            metrics = {} if score is None else {checkpoint_callback.monitor: score}
+            self._recorder.attach(path, metrics, self._trainer.global_step - 1)
+
+    def finalize(self, status: str) -> None:
+        """Record what is held back. The run goes on: Lightning calls this before it queues a job again, too."""
+        self._recorder.flush()
+
+
+def _is_first_process() -> bool:
+    from lightning_utilities.core.rank_zero import rank_zero_only
+
+    return int(getattr(rank_zero_only, "rank", 0) or 0) == 0
+
+
+class _Steps(*_bases("", "Callback")):  # type: ignore[misc]
+    """Tells a logger's recorder when a step is complete, and the ID of its experiment to Lightning's checkpoints."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    def on_train_batch_start(self, trainer: Any, *others: Any) -> None:
+        self._recorder.flush()
+
+    def on_train_end(self, trainer: Any, *others: Any) -> None:
+        self._recorder.end_of_training()
+
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        if self._recorder.experiment is not None:
+            checkpoint[_KEY] = self._recorder.experiment.id
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        self._recorder.flush()
+        self._recorder.blame(exception)
+
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Leave the trainer: its next training adds another one."""
+        trainer.callbacks = [each for each in trainer.callbacks if each is not self]
+
+
+class AutoCallback(*_bases("", "Callback")):  # type: ignore[misc]
+    """Records a training whose script says nothing of Keepsake (KEEPSAKE_AUTO=1)."""
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Give the trainer a logger, unless it records already."""
+        recording = (KeepsakeCallback, KeepsakeLogger)
+        has_one = any(isinstance(each, recording) for each in (*trainer.callbacks, *trainer.loggers))
+        if stage == "fit" and not trainer.fast_dev_run and not has_one:
+            trainer.loggers = [*trainer.loggers, _AutoLogger()]
+
+
+class _AutoLogger(KeepsakeLogger):
+    """A logger that changes nothing else: neither where Lightning saves, nor whether the training begins."""
+
+    name = version = ""  # type: ignore[assignment]
+    _has_failed = False
+
+    def _begin(self) -> None:
+        if not self._has_failed:
+            self._has_failed = not self._recorder.attempt("The training is not recorded", super()._begin)

@@ -1,0 +1,228 @@
+"""One run as the callback of a framework records it: what callbacks share."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from keepsake.exceptions import ValidationError
+from keepsake.experiment import Experiment
+from keepsake.project import init
+from keepsake.recording import ending
+from keepsake.util.console import warn
+from keepsake.util.values import encode, mapping_of
+
+Primary = tuple[str, str]
+
+
+class Recorder:
+    """Begins an experiment, and records checkpoints in it. After the beginning, nothing here raises into a training.
+
+    Args:
+        params: the user's hyperparameters. They are recorded with those of the framework, and override them.
+        primary_metric: one of the metrics and its goal, such as `("loss", "minimize")`; None: `begin` names one.
+        save_best_only: record files only with a checkpoint that is better than all before.
+        options: further arguments of `keepsake.init()`. `path` is the project directory by default.
+        patience: seconds after which `log` records what it holds back, if no other step comes; None: it waits.
+
+    Attributes:
+        experiment: the Experiment, once it has begun; None before.
+        primary_metric: the primary metric that counts.
+        patience: as the argument.
+    """
+
+    def __init__(
+        self,
+        params: object = None,
+        primary_metric: Primary | None = None,
+        save_best_only: bool = False,
+        options: Mapping[str, Any] | None = None,
+        patience: float | None = None,
+    ) -> None:
+        self.experiment: Experiment | None = None
+        self.primary_metric = self._given_metric = primary_metric
+        self.save_best_only = save_best_only
+        self._params = params
+        self._options = {"path": ".", **(options or {})}
+        self.patience = patience
+        self._best = math.nan
+        self._names: set[str] = set()
+        self._lock = threading.RLock()
+        self._pending: tuple[int, dict[str, Any], str | None] | None = None
+        self._timer: threading.Timer | None = None
+        self._said: set[str] = set()
+
+    # The beginning and the end
+
+    def begin(self, params: Mapping[str, Any] | None = None, primary_metric: Primary | None = None, resume: str | None = None) -> None:
+        """Begin an experiment. An earlier one of this recorder ends. Raises what `keepsake.init()` raises.
+
+        Args:
+            params: hyperparameters that the framework knows.
+            primary_metric: the one that counts if the user named none.
+            resume: the ID of the experiment that a resumed training goes on with, if it is still there.
+        """
+        self.stop()
+        self.primary_metric = self._given_metric or primary_metric
+        self._names.clear()
+        self._best = math.nan
+        own = {} if self._params is None else mapping_of(self._params, "params")
+        self.experiment = init(params={**_recordable(params or {}), **own}, **self._options)
+
+    def stop(self) -> None:
+        """Record what is held back, and end the experiment, if one has begun."""
+        self.flush()
+        if self.experiment is not None:
+            self.experiment.stop()
+            self.experiment = None
+
+    def blame(self, error: BaseException) -> None:
+        """Record that an error ends the run. The program may go on after it."""
+        if self.experiment is not None:
+            ending.blame(self.experiment.id, error)
+
+    def end_of_training(self) -> None:
+        """Record what is held back. Warn if no checkpoint had the primary metric that the user named."""
+        self.flush()
+        given = self._given_metric
+        if self._names and given and given[0] not in self._names:
+            names = ", ".join(sorted(self._names))
+            warn(f"No checkpoint has the primary metric {given[0]!r}. The metrics of this training are: {names}.")
+
+    # Checkpoints
+
+    def record(
+        self,
+        metrics: Mapping[str, Any],
+        step: int | None = None,
+        path: str | os.PathLike[str] | None = None,
+        save: Callable[[], object] | None = None,
+    ) -> None:
+        """Record a checkpoint.
+
+        Args:
+            metrics: name → value.
+            step: the iteration; None: one more than the last.
+            path: a file or directory to save.
+            save: makes the file at `path`. It is called only if the file is wanted.
+        """
+        if self.experiment is None:
+            return
+        self._names |= metrics.keys()
+        is_best = self._is_best(metrics)
+        if path is not None and self.save_best_only and not is_best:
+            path = None
+        if path is not None and save is not None and not self.attempt("The model was not saved", save):
+            path = None
+        primary = self.primary_metric
+        if primary and primary[0] not in metrics:
+            primary = None
+        # A line for each checkpoint would break a progress bar.
+        self.experiment.checkpoint(
+            path=self._in_project(path), step=step, metrics=metrics, primary_metric=primary, quiet=True
+        )
+
+    def log(self, metrics: Mapping[str, Any], step: int, path: str | os.PathLike[str] | None = None) -> None:
+        """Record metrics, or a file, that may be one of several parts of a step. They become one checkpoint.
+
+        The checkpoint is recorded when another step comes, by `flush`, or after the patience.
+        """
+        with self._lock:
+            if self._pending is not None and self._pending[0] != step:
+                self.flush()
+            _, before, file = self._pending or (step, {}, None)
+            self._pending = (step, {**before, **metrics}, file if path is None else os.fspath(path))
+            if self.patience is not None and self._timer is None:
+                self._timer = threading.Timer(self.patience, self.flush)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def attach(self, path: str, metrics: Mapping[str, Any], step: int) -> None:
+        """Add a file, and metrics that are not known otherwise, to the checkpoint that `log` holds back.
+
+        `step` is its step if there is none. The first file of a checkpoint counts.
+        """
+        with self._lock:
+            step, known, file = self._pending or (step, {}, None)
+            self.log({name: value for name, value in metrics.items() if name not in known}, step, file or path)
+
+    def flush(self) -> None:
+        """Record what `log` holds back."""
+        with self._lock:
+            pending, self._pending = self._pending, None
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if pending is not None:
+                step, metrics, path = pending
+                self.record(metrics, step, path)
+
+    def attempt(self, what: str, action: Callable[[], object]) -> bool:
+        """Do something that may fail, and return whether it was done. An error is reported once per cause."""
+        try:
+            action()
+        except Exception as error:
+            if ending.is_strict():
+                raise
+            why = f"{type(error).__name__}: {str(error).rstrip('.')}"
+            if (type(error).__name__ + what) not in self._said:
+                self._said.add(type(error).__name__ + what)
+                warn(f"{what}: {why}. The training goes on.")
+            return False
+        return True
+
+    def _is_best(self, metrics: Mapping[str, Any]) -> bool:
+        """Return whether the primary metric is better than in all earlier checkpoints."""
+        if self.primary_metric is None:
+            return False
+        name, goal = self.primary_metric
+        try:
+            value = float(metrics[name])
+        except (KeyError, TypeError, ValueError):
+            return False
+        best = self._best
+        is_better = value > best if str(goal).lower().startswith("max") else value < best
+        if is_better or (math.isnan(best) and not math.isnan(value)):
+            self._best = value
+            return True
+        return False
+
+    def _in_project(self, path: str | os.PathLike[str] | None) -> str | None:
+        """Return a path relative to the project directory, as checkpoint() wants it."""
+        if path is None or self.experiment is None:
+            return None
+        directory = str(self.experiment.project.directory)
+        try:
+            below = os.path.relpath(os.path.abspath(path), directory)
+            if below.split(os.sep)[0] == os.pardir:  # perhaps one of the two leads through a link
+                below = os.path.relpath(os.path.realpath(path), os.path.realpath(directory))
+        except ValueError:  # another drive of Windows; checkpoint() says what is wrong with it
+            return os.fspath(path)
+        return below
+
+
+def _recordable(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a framework's params, with the type's name in place of a value that cannot be recorded."""
+    return {name: value if _can_be_recorded(value) else type(value).__name__ for name, value in params.items()}
+
+
+def _can_be_recorded(value: object) -> bool:
+    try:
+        encode(value, "params")
+    except ValidationError:
+        return False
+    return True
+
+
+def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested params under names with dots, so that they can be columns and filters: `optimizer.lr`."""
+    found: dict[str, Any] = {}
+    for name, value in params.items():
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = value
+    return found

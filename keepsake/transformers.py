@@ -1,0 +1,5 @@
+"""The callback for Hugging Face's Trainer, under a short name."""
+
+from keepsake.integrations.transformers import KeepsakeCallback
+
+__all__ = ["KeepsakeCallback"]
