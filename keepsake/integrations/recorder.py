@@ -17,6 +17,9 @@ from keepsake.util.values import encode, mapping_of
 
 Primary = tuple[str, str]
 
+# The experiment of the job that runs, if there is one: the first recorder in it adds to that instead of beginning one
+job: Experiment | None = None
+
 
 class Recorder:
     """Begins an experiment, and records checkpoints in it. After the beginning, nothing here raises into a training.
@@ -54,6 +57,7 @@ class Recorder:
         self._pending: tuple[int, dict[str, Any], str | None] | None = None
         self._timer: threading.Timer | None = None
         self._said: set[str] = set()
+        self._is_guest = False  # in the experiment of the job
 
     # The beginning and the end
 
@@ -69,15 +73,24 @@ class Recorder:
         self.primary_metric = self._given_metric or primary_metric
         self._names.clear()
         self._best = math.nan
+        if self._join_job():
+            return
         own = {} if self._params is None else mapping_of(self._params, "params")
         self.experiment = init(params={**_recordable(params or {}), **own}, **self._options)
 
+    def _join_job(self) -> bool:
+        global job
+        self._is_guest = job is not None
+        if job is not None:
+            self.experiment, job = job, None
+        return self._is_guest
+
     def stop(self) -> None:
-        """Record what is held back, and end the experiment, if one has begun."""
+        """Record what is held back, and end the experiment, if this has begun one."""
         self.flush()
-        if self.experiment is not None:
+        if self.experiment is not None and not self._is_guest:
             self.experiment.stop()
-            self.experiment = None
+        self.experiment = None
 
     def blame(self, error: BaseException) -> None:
         """Record that an error ends the run. The program may go on after it."""
@@ -112,7 +125,7 @@ class Recorder:
         if self.experiment is None:
             return
         self._names |= metrics.keys()
-        is_best = self._is_best(metrics)
+        is_best = self.is_best(metrics)
         if path is not None and self.save_best_only and not is_best:
             path = None
         if path is not None and save is not None and not self.attempt("The model was not saved", save):
@@ -174,8 +187,8 @@ class Recorder:
             return False
         return True
 
-    def _is_best(self, metrics: Mapping[str, Any]) -> bool:
-        """Return whether the primary metric is better than in all earlier checkpoints."""
+    def is_best(self, metrics: Mapping[str, Any]) -> bool:
+        """Return whether the primary metric is better than in all metrics that were asked about before."""
         if self.primary_metric is None:
             return False
         name, goal = self.primary_metric

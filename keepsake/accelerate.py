@@ -1,0 +1,5 @@
+"""The tracker for Accelerate, under a short name."""
+
+from keepsake.integrations.accelerate import KeepsakeTracker
+
+__all__ = ["KeepsakeTracker"]

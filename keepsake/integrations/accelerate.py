@@ -1,0 +1,81 @@
+"""A tracker for Hugging Face Accelerate: after `import keepsake.accelerate`, `Accelerator(log_with="keepsake")` works."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from keepsake.exceptions import MissingExtra
+from keepsake.experiment import Experiment
+from keepsake.integrations.recorder import Primary, Recorder, flat
+
+try:
+    from accelerate import tracking
+except ModuleNotFoundError as error:
+    if str(error.name).partition(".")[0] != "accelerate":
+        raise  # a package that Accelerate needs is missing
+    raise MissingExtra("keepsake.accelerate needs Accelerate. Install it with:\n    pip install accelerate") from error
+
+_PATIENCE_SECONDS = 2.0  # nothing tells that a step is complete
+
+
+class KeepsakeTracker(tracking.GeneralTracker):  # type: ignore[misc]
+    """Records what `accelerator.log()` logs. The values of a step are one checkpoint. The main process records.
+
+    Args:
+        run_name: the name of the project that `accelerator.init_trackers()` has; it is recorded among the params.
+        params: further hyperparameters, beside the `config` of `accelerator.init_trackers()`.
+        primary_metric: one of the metrics and its goal, such as `("loss", "minimize")`.
+        **options: further arguments of `keepsake.init()`, such as `path` (default: ".").
+
+    `accelerator.get_tracker("keepsake", unwrap=True)` is the Experiment, whose `checkpoint()` also saves files.
+    """
+
+    name = "keepsake"
+    requires_logging_directory = False
+    main_process_only = True
+
+    def __init__(
+        self,
+        run_name: str = "",
+        params: Mapping[str, Any] | None = None,
+        primary_metric: Primary | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        self._recorder = Recorder(params, primary_metric, options=options, patience=_PATIENCE_SECONDS)
+        self._config: dict[str, Any] = {"project": run_name} if run_name else {}
+        self._has_ended = False
+
+    @property
+    def tracker(self) -> Experiment | None:
+        """The Experiment. It begins when it is first asked for, or when something is logged."""
+        self._begin()
+        return self._recorder.experiment
+
+    def store_init_configuration(self, values: Mapping[str, Any]) -> None:
+        """Begin the experiment with these hyperparameters."""
+        self._config |= flat(values)
+        self._begin()
+
+    def log(self, values: Mapping[str, Any], step: int | None = None, **others: Any) -> None:
+        """Record values with the others of the step."""
+        self._begin()
+        if step is None:
+            self._recorder.record(values)
+        else:
+            self._recorder.log(values, step)
+
+    def finish(self) -> None:
+        """Record what is held back, and end the experiment."""
+        self._recorder.end_of_training()
+        self._recorder.stop()
+        self._has_ended = True
+
+    def _begin(self) -> None:
+        if self._recorder.experiment is None and not self._has_ended:
+            self._recorder.begin(self._config)
+
+
+if hasattr(tracking, "register_tracker_class"):  # older versions take the tracker itself: log_with=KeepsakeTracker()
+    tracking.register_tracker_class(KeepsakeTracker)

@@ -1,0 +1,87 @@
+"""A callback for CatBoost: `model.fit(…, callbacks=[callback])`, and `callback.save()` after it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from keepsake.experiment import Experiment
+from keepsake.integrations.recorder import Primary, Recorder
+
+
+class KeepsakeCallback:
+    """Begins an experiment when training begins, and records a checkpoint for each iteration.
+
+    The metrics are named `DATA_METRIC`, such as `validation_RMSE`. CatBoost shows its callbacks neither the params nor
+    the model. So give the model, and call `save()` after `fit()`.
+
+    Args:
+        model: the model that is trained, for its params.
+        filepath: the file for the model, relative to the project directory, which must be the working directory.
+        params: further hyperparameters.
+        primary_metric: one of the metrics and its goal; None: the first metric of the last data set, which is the one
+            that CatBoost optimizes.
+        **options: further arguments of `keepsake.init()`, such as `path` (default: ".").
+
+    Attributes:
+        experiment: the Experiment, once training has begun. The next training ends it. In a notebook, call
+            `experiment.stop()` at the end.
+    """
+
+    def __init__(
+        self,
+        model: Any = None,
+        filepath: str | os.PathLike[str] = "model.cbm",
+        params: Mapping[str, Any] | None = None,
+        primary_metric: Primary | None = None,
+        **options: Any,
+    ) -> None:
+        self.model = model
+        self.filepath = os.fspath(filepath)
+        self._recorder = Recorder(params, primary_metric, options=options)
+        self._history: list[dict[str, float]] = []
+
+    @property
+    def experiment(self) -> Experiment | None:
+        """The Experiment, once training has begun."""
+        return self._recorder.experiment
+
+    def after_iteration(self, info: Any) -> bool:
+        """Record a checkpoint; its step is the iteration, from 0."""
+        if info.iteration == 1 or self.experiment is None:
+            self._recorder.begin({} if self.model is None else self.model.get_params())
+            self._history.clear()
+        metrics = {
+            f"{data}_{name}": values[-1] for data, history in info.metrics.items() for name, values in history.items()
+        }
+        if info.metrics and self._recorder.primary_metric is None:
+            data, history = list(info.metrics.items())[-1]
+            name = next(iter(history))
+            self._recorder.primary_metric = (f"{data}_{name}", _goal(name))
+        self._history.append(metrics)
+        self._recorder.log(metrics, info.iteration - 1)
+        return True
+
+    def save(self) -> None:
+        """Save the model as `fit()` leaves it: with the last iteration, or the best one if CatBoost cuts it there."""
+        recorder, path = self._recorder, self.filepath
+        if self.experiment is not None and recorder.attempt(
+            "The model was not saved", lambda: self.model.save_model(path)
+        ):
+            last = self.model.tree_count_ - 1
+            if last + 1 < len(self._history):
+                recorder.flush()
+                recorder.record(self._history[last], last, path)
+            else:
+                recorder.attach(path, {}, last)
+        recorder.end_of_training()
+
+
+def _goal(metric: str) -> str:
+    from catboost.core import CatBoostError, is_maximizable_metric
+
+    try:
+        return "maximize" if is_maximizable_metric(metric) else "minimize"
+    except CatBoostError:  # a metric of the user's own
+        return "minimize"

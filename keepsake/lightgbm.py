@@ -1,0 +1,5 @@
+"""The callback for LightGBM, under a short name."""
+
+from keepsake.integrations.lightgbm import KeepsakeCallback
+
+__all__ = ["KeepsakeCallback"]

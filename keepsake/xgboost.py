@@ -1,0 +1,5 @@
+"""The callback for XGBoost, under a short name."""
+
+from keepsake.integrations.xgboost import KeepsakeCallback
+
+__all__ = ["KeepsakeCallback"]
