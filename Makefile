@@ -5,6 +5,8 @@ VENV := .venv
 DEMO_VENV := .venv-demo
 FRAMEWORKS_VENV := .venv-frameworks
 RUN := $(VENV)/bin/python
+# `make test-frameworks FRAMEWORKS=heavy-frameworks` also tests with what takes long to install
+FRAMEWORKS ?= frameworks
 # What pip installs as PyTorch; on Linux the usual build brings gigabytes of CUDA
 TORCH ?= torch==2.13.0
 JOBS ?= 2
@@ -40,7 +42,7 @@ interop: install ## Only the tests against the real Keepsake 0.4.2, both ways
 faults: install ## The fault tests in their long form: kills, full disks, torn files, hostile input
 	$(PYTEST) tests/faults -m "exhaustive or not exhaustive"
 
-test-frameworks: $(FRAMEWORKS_VENV)/.installed ## Test the callbacks with the real Keras and Lightning (on CPU)
+test-frameworks: $(FRAMEWORKS_VENV)/.installed ## Test the callbacks with the real frameworks (on CPU)
 	KERAS_BACKEND=torch $(FRAMEWORKS_VENV)/bin/python -m pytest tests/frameworks
 
 bench: install ## Measure against Keepsake 0.4.2, in a few minutes
@@ -65,7 +67,7 @@ clean: ## Remove the virtual environments and all caches
 $(VENV)/.installed: CONTENT = --editable '.[dev]'
 $(DEMO_VENV)/.installed: CONTENT = --editable . --requirement examples/iris/requirements.txt
 $(DEMO_VENV)/.installed: examples/iris/requirements.txt
-$(FRAMEWORKS_VENV)/.installed: CONTENT = $(TORCH) --editable '.[test,frameworks]'
+$(FRAMEWORKS_VENV)/.installed: CONTENT = $(TORCH) --editable '.[test,$(FRAMEWORKS)]'
 
 %/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Keepsake needs Python 3.10 or later, and $(PYTHON) is %d.%d. Name another one: make PYTHON=python3.12" % sys.version_info[:2])'

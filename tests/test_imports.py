@@ -33,22 +33,31 @@ ROOMS = [
     "project collection comparison inert experiment checkpoint labelled",
     "integrations",
     "keras_callback pl_callback console constants hash json system validate",
+    "accelerate catboost hydra keras lightgbm lightning optuna sklearn transformers xgboost",
     "cli __init__ __main__",
 ]
 
 # Where each package from outside, or module that costs something, may be imported
 HOMES = {
+    "accelerate": ["integrations.accelerate"],
     "botocore": ["storage.s3"],
+    "catboost": ["integrations.catboost"],
     "click": ["cli"],
     "google": ["storage.gcs"],
+    "hydra": ["integrations.hydra"],
     "isal": ["archive.gzip"],
+    "joblib": ["integrations.sklearn"],
     "keras": ["integrations.keras"],
+    "lightning_utilities": ["integrations.lightning"],
     "matplotlib": ["display.figures"],
     "msgspec": ["listing.bulk"],
+    "omegaconf": ["integrations.hydra"],
     "pathspec": ["util.ignore"],
     "requests": ["storage.gcs"],
     "tabulate": ["cli.export"],
     "tarfile": ["archive.tar"],
+    "transformers": ["integrations.transformers"],
+    "xgboost": ["integrations.xgboost"],
     "xxhash": ["archive.contents"],
     "yaml": ["config"],
 }

@@ -1,4 +1,4 @@
-"""A tracker for Hugging Face Accelerate: after `import keepsake.accelerate`, `Accelerator(log_with="keepsake")` works."""
+"""A tracker for Accelerate: `import keepsake.accelerate`, and then `Accelerator(log_with="keepsake")`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Entry points that frameworks call in every program. They do nothing, and load no framework, without KEEPSAKE_AUTO=1."""
+"""Entry points that frameworks call in every program. Without KEEPSAKE_AUTO=1, they load and do nothing."""
 
 from __future__ import annotations
 

@@ -40,8 +40,10 @@ class BoostingCallback:
         options: Mapping[str, Any],
     ) -> None:
         self.filepath = None if filepath is None else os.fspath(filepath)
-        self.recorder = Recorder(params, primary_metric, save_best_only, options, patience=_PATIENCE_SECONDS)
-        self._last: tuple[int, bool] | None = None  # the last iteration, and whether it is the best without its model
+        self.recorder = Recorder(params, primary_metric, options=options, patience=_PATIENCE_SECONDS)
+        self._save_best_only = save_best_only
+        self._step: int | None = None  # the last iteration
+        self._is_best = self._is_saved = False  # of the last iteration
         self._time = 0.0
 
     @property
@@ -51,7 +53,7 @@ class BoostingCallback:
 
     def begin(self, params: Mapping[str, Any]) -> None:
         """Begin an experiment. An earlier training's experiment ends."""
-        self._last, self._time = None, time.monotonic()
+        self._step, self._time = None, time.monotonic()
         self.recorder.begin(params)
 
     def iteration(self, step: int, metrics: Mapping[str, Any], save: Save, default: Primary | None = None) -> None:
@@ -66,33 +68,36 @@ class BoostingCallback:
         if self.recorder.primary_metric is None:
             self.recorder.primary_metric = default
         is_best = self.recorder.is_best(metrics)
-        if self._last and self._last[1] and not is_best:
-            self._attach(self._last[0], save)
+        if self._is_best and not is_best:
+            self._attach(save)
         self.recorder.log(metrics, step)
+        self._step, self._is_best, self._is_saved = step, is_best, False
         now = time.monotonic()
         is_slow, self._time = now - self._time > _SLOW_SECONDS, now
         if is_best and is_slow:
-            self._attach(step, save)
-        self._last = (step, is_best and not is_slow)
+            self._attach(save)
 
     def end(self, save: Save) -> None:
         """Record the last iteration, with the model."""
-        if self._last and (self._last[1] or not self.recorder.save_best_only):
-            self._attach(self._last[0], save)
-        self._last = None
+        if self._is_best or not self._save_best_only:
+            self._attach(save)
+        self._step = None
         self.recorder.end_of_training()
 
-    def _attach(self, step: int, save: Save) -> None:
-        path = self.filepath
-        if path is not None and self.experiment is not None:
-            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-            if self.recorder.attempt("The model was not saved", lambda: save(path, step + 1)):
-                self.recorder.attach(path, {}, step)
-                self.recorder.flush()  # the next model is saved as the same file
+    def _attach(self, save: Save) -> None:
+        """Record the last iteration with the model, unless that is done."""
+        path, step = self.filepath, self._step
+        if path is None or step is None or self._is_saved or self.experiment is None:
+            return
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        if self.recorder.attempt("The model was not saved", lambda: save(path, step + 1)):
+            self.recorder.attach(path, {}, step)
+            self.recorder.flush()  # the next model is saved as the same file
+        self._is_saved = True
 
 
 def number(text: Any) -> Any:
-    """Return the number that a text of XGBoost means, without the digits that a float32 does not have; else the text."""
+    """Return the number in a text of XGBoost, with the digits that a float32 has; else the text."""
     try:
         value = json.loads(text)
     except (TypeError, ValueError):

@@ -40,8 +40,9 @@ class KeepsakeCallback(Callback):  # type: ignore[misc]
     """Begins an experiment with each job, and ends it with the job. In a multirun, each job is one.
 
     The params are the job's config, resolved, under names with dots (`optimizer.lr`). A number that the job returns is
-    recorded as the metric `value`, a mapping as metrics. A job that fails ends its run as failed. The callback of another
-    framework in the job adds to the job's run. `keepsake.hydra.experiment()` is the run, for checkpoints of your own.
+    recorded as the metric `value`, a mapping as metrics. A job that fails ends its run as failed.
+    `keepsake.hydra.experiment()` is the run, for checkpoints of your own. The callback of another framework in the job
+    adds to the job's run.
 
     Args:
         params: further hyperparameters.

@@ -9,15 +9,14 @@ from typing import Any
 
 from keepsake.exceptions import MissingExtra, ValidationError
 from keepsake.experiment import Experiment
-from keepsake.project import init
-from keepsake.util.console import warn
+from keepsake.integrations.recorder import Recorder
 
 try:
     from keras.callbacks import Callback
 except ModuleNotFoundError as error:
     if str(error.name).partition(".")[0] != "keras":
         raise  # a package that Keras needs is missing
-    raise MissingExtra("keepsake.keras_callback needs Keras. Install it with:\n    pip install keras") from error
+    raise MissingExtra("keepsake.keras needs Keras. Install it with:\n    pip install keras") from error
 
 
 class KeepsakeCallback(Callback):  # type: ignore[misc]
@@ -31,6 +30,8 @@ class KeepsakeCallback(Callback):  # type: ignore[misc]
         primary_metric: one of Keras's metrics and its goal, such as `("val_loss", "minimize")`.
         save_freq: "epoch", or the number of batches between checkpoints.
         save_weights_only: save the weights without the rest of the model.
+        save_best_only: save the model only if the primary metric is better than in all earlier checkpoints.
+        **options: further arguments of `keepsake.init()`, such as `path` (default: ".").
 
     A checkpoint whose epoch or batch has no validation is recorded without the primary metric.
 
@@ -48,17 +49,21 @@ class KeepsakeCallback(Callback):  # type: ignore[misc]
         primary_metric: tuple[str, str] | None = None,
         save_freq: str | int = "epoch",
         save_weights_only: bool = False,
+        save_best_only: bool = False,
+        **options: Any,
     ) -> None:
         super().__init__()
         self.filepath = None if filepath is None else os.fspath(filepath)
-        self.primary_metric = primary_metric
         self.save_freq = save_freq
         self.save_weights_only = save_weights_only
-        self.experiment: Experiment | None = None
-        self._hyperparameters = params  # Keras has attributes `params` and `model` of its own
+        self._recorder = Recorder(params, primary_metric, save_best_only, options)
         self._epoch = self._batches = 0
-        self._metric_names: set[str] = set()
         self._check()
+
+    @property
+    def experiment(self) -> Experiment | None:
+        """The Experiment, once training has begun."""
+        return self._recorder.experiment
 
     def _check(self) -> None:
         if self.save_freq != "epoch" and not (isinstance(self.save_freq, int) and self.save_freq > 0):
@@ -71,11 +76,8 @@ class KeepsakeCallback(Callback):  # type: ignore[misc]
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Begin an experiment, and save the project directory. An earlier training's experiment ends."""
-        if self.experiment is not None:
-            self.experiment.stop()
         self._batches = 0
-        self._metric_names.clear()
-        self.experiment = init(path=".", params=self._hyperparameters)
+        self._recorder.begin()
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Keep the number of the epoch, for the name of the file."""
@@ -94,25 +96,14 @@ class KeepsakeCallback(Callback):  # type: ignore[misc]
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Warn if no checkpoint had the primary metric, because its name is probably misspelt."""
-        if self._metric_names and self.primary_metric and self.primary_metric[0] not in self._metric_names:
-            warn(
-                f"No checkpoint has the primary metric {self.primary_metric[0]!r}. "
-                f"The metrics of this training are: {', '.join(sorted(self._metric_names))}."
-            )
+        self._recorder.end_of_training()
 
     def _checkpoint(self, logs: Mapping[str, Any] | None, step: int | None, **names: int) -> None:
-        assert self.experiment is not None  # noqa: S101 - Keras calls on_train_begin first
         metrics = dict(logs or {})
-        self._metric_names |= metrics.keys()
         path = None
         if self.filepath is not None:
             path = self.filepath.format_map(_Names(epoch=self._epoch + 1, **names, **metrics))
-            self._save(path)
-        primary = self.primary_metric
-        if primary and primary[0] not in metrics:
-            primary = None
-        # A line for each checkpoint would break Keras's progress bar.
-        self.experiment.checkpoint(path=path, step=step, metrics=metrics, primary_metric=primary, quiet=True)
+        self._recorder.record(metrics, step, path, lambda: self._save(str(path)))
 
     def _save(self, path: str) -> None:
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)

@@ -1,4 +1,4 @@
-"""A callback for LightGBM: `lightgbm.train(…, callbacks=[KeepsakeCallback()])`, also for its scikit-learn estimators."""
+"""A callback for LightGBM and its estimators: `lightgbm.train(…, callbacks=[KeepsakeCallback()])`."""
 
 from __future__ import annotations
 

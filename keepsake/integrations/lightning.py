@@ -1,7 +1,7 @@
 """A callback and a logger for Lightning that record a run.
 
-`Trainer(callbacks=[KeepsakeCallback()])` saves the model itself, `Trainer(logger=KeepsakeLogger())` what Lightning's own
-ModelCheckpoint saves. They work with Lightning 2 under both of its names, `lightning` and `pytorch_lightning`.
+`Trainer(callbacks=[KeepsakeCallback()])` saves the model itself, `Trainer(logger=KeepsakeLogger())` records the files
+of Lightning's ModelCheckpoint. They work with Lightning 2 by both of its names, `lightning` and `pytorch_lightning`.
 """
 
 from __future__ import annotations
@@ -165,13 +165,13 @@ class KeepsakeCallback(*_bases("", "Callback")):  # type: ignore[misc]
 class KeepsakeLogger(*_bases(".loggers", "Logger")):  # type: ignore[misc]
     """Records all that a training logs: the metrics of a step are a checkpoint, with the file that is saved at it.
 
-    The params are the hyperparameters that the model and the data module have saved (`save_hyperparameters()`). The step
-    is Lightning's, from 0. The first process records.
+    The params are the hyperparameters that the model and the data module have saved (`save_hyperparameters()`). The
+    step is Lightning's, from 0. The first process records.
 
     Args:
         params: further hyperparameters.
-        primary_metric: one of the metrics and its goal, such as `("val_loss", "minimize")`; None: the one that Lightning's
-            ModelCheckpoint monitors, if it does.
+        primary_metric: one of the metrics and its goal, such as `("val_loss", "minimize")`; None: the one that
+            ModelCheckpoint monitors.
         save_files: whether to save the files that ModelCheckpoint writes. It decides which ones: with
             `ModelCheckpoint(monitor="val_loss")`, only the best.
         **options: further arguments of `keepsake.init()`, such as `path` (default: ".").
@@ -250,14 +250,15 @@ class KeepsakeLogger(*_bases(".loggers", "Logger")):  # type: ignore[misc]
 
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
         """Record the file that ModelCheckpoint has just saved, and its score, with the step's metrics."""
-        found = [*checkpoint_callback.best_k_models, checkpoint_callback.best_model_path, checkpoint_callback.last_model_path]
+        saver = checkpoint_callback
+        found = [*saver.best_k_models, saver.best_model_path, saver.last_model_path]
         stamps = {path: os.stat(path).st_mtime_ns for path in found if path and os.path.exists(path)}
         new = [path for path, stamp in stamps.items() if self._stamps.get(path) != stamp]
         self._stamps |= stamps
         if new and self._save_files and self.experiment is not None:
             path = max(new, key=stamps.__getitem__)
-            score = checkpoint_callback.best_k_models.get(path)
-            metrics = {} if score is None else {checkpoint_callback.monitor: score}
+            score = saver.best_k_models.get(path)
+            metrics = {} if score is None else {saver.monitor: score}
             self._recorder.attach(path, metrics, self._trainer.global_step - 1)
 
     def finalize(self, status: str) -> None:
@@ -311,7 +312,7 @@ class AutoCallback(*_bases("", "Callback")):  # type: ignore[misc]
 class _AutoLogger(KeepsakeLogger):
     """A logger that changes nothing else: neither where Lightning saves, nor whether the training begins."""
 
-    name = version = ""  # type: ignore[assignment]
+    name = version = ""
     _has_failed = False
 
     def _begin(self) -> None:

@@ -8,30 +8,23 @@ from typing import Any
 from keepsake.integrations.recorder import Recorder
 
 
-class TrialPruned(Exception):
-    """Why the run of a trial ended that Optuna pruned."""
-
-
 class TrialFailed(Exception):
     """Why the run of a trial ended that failed. Optuna does not tell callbacks the error."""
-
-
-_ENDS = {"PRUNED": TrialPruned("The trial was pruned."), "FAIL": TrialFailed("The trial failed.")}
 
 
 class KeepsakeCallback:
     """Records each trial of a study as an experiment when it ends, in as many processes and threads as there are.
 
-    The params are the trial's, its number (`trial`) and its `state`: complete, pruned or fail. The values that the
-    objective reports are checkpoints with their steps; the last checkpoint has the trial's value and `duration` in
-    seconds. A trial whose error ends the study (see `catch` of `study.optimize()`) is not recorded, because Optuna calls
-    no callback then.
+    The params are the trial's. The name tells the study and the number of the trial. A trial that was pruned has the tag
+    `pruned`, one that failed shows as failed. The values that the objective reports are checkpoints with their steps;
+    the last checkpoint has the trial's value and `duration` in seconds. Optuna calls no callback for an error that ends the study, so that trial is not recorded: see `catch` of
+    `study.optimize()`.
 
     Args:
         params: further hyperparameters, the same for each trial.
         metric_names: the names of the values; None: those that the study has (`study.set_metric_names`), or else
             `value`, or `value_0` and so on if there are several.
-        **options: further arguments of `keepsake.init()`, such as `path` (default: ".").
+        **options: further arguments of `keepsake.init()`, such as `tags` and `path` (default: ".").
 
     An error is reported once, and does not end the study. An objective that records its runs itself, by
     `keepsake.init()` or another callback, needs none of this.
@@ -53,11 +46,12 @@ class KeepsakeCallback:
         state = trial.state.name
         names = self._names(study)
         goals = ["maximize" if direction.name == "MAXIMIZE" else "minimize" for direction in study.directions]
-        recorder = Recorder(self._params, (names[0], goals[0]), options=self._options)
-        own = {"trial": trial.number, "state": state.lower()}
-        if not study.study_name.startswith("no-name-"):  # Optuna's own invention
-            own["study"] = study.study_name
-        recorder.begin({**own, **trial.params})
+        tags = self._options.get("tags") or []
+        tags = [tags] if isinstance(tags, str) else list(tags)
+        tags += ["pruned"] if state == "PRUNED" else []
+        options = {"name": _name(study, trial), **self._options, "tags": tags}
+        recorder = Recorder(self._params, (names[0], goals[0]), options=options)
+        recorder.begin(trial.params)
         try:
             for step, value in sorted(trial.intermediate_values.items()):
                 recorder.log({names[0]: value}, step)
@@ -66,8 +60,8 @@ class KeepsakeCallback:
             extra = {**values, "duration": trial.duration.total_seconds()} if trial.duration else values
             # A pruned trial's value is the last one that it reported.
             recorder.log(extra, last if state == "PRUNED" and last >= 0 else last + 1)
-            if state in _ENDS:
-                recorder.blame(_ENDS[state])
+            if state == "FAIL":
+                recorder.blame(TrialFailed(f"Trial {trial.number} failed. Optuna's log has the error."))
         finally:
             recorder.stop()
 
@@ -76,3 +70,8 @@ class KeepsakeCallback:
         if names := self._metric_names or study.metric_names:
             return list(names)
         return ["value"] if count == 1 else [f"value_{number}" for number in range(count)]
+
+
+def _name(study: Any, trial: Any) -> str:
+    is_named = not study.study_name.startswith("no-name-")  # Optuna's own invention
+    return f"{study.study_name} {trial.number}" if is_named else f"trial {trial.number}"

@@ -61,7 +61,9 @@ class Recorder:
 
     # The beginning and the end
 
-    def begin(self, params: Mapping[str, Any] | None = None, primary_metric: Primary | None = None, resume: str | None = None) -> None:
+    def begin(
+        self, params: Mapping[str, Any] | None = None, primary_metric: Primary | None = None, resume: str | None = None
+    ) -> None:
         """Begin an experiment. An earlier one of this recorder ends. Raises what `keepsake.init()` raises.
 
         Args:

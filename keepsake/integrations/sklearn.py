@@ -21,9 +21,9 @@ def record(
 ) -> list[Experiment]:
     """Record each candidate of a fitted search as an experiment, so that `keepsake ls` compares them.
 
-    The params are the estimator's, with the candidate's own in their place. The checkpoint of a candidate has its scores
-    (`mean_test_score`, `std_test_score`, `rank_test_score` and so on). The primary metric is the score that the search
-    refits by.
+    The params are the estimator's, with the candidate's own in their place. The checkpoint of a candidate has its
+    scores (`mean_test_score`, `std_test_score`, `rank_test_score` and so on). The primary metric is the score that the
+    search refits by.
 
     Args:
         search: a GridSearchCV, RandomizedSearchCV, or another object with `cv_results_`.
@@ -62,7 +62,7 @@ def record(
 
 
 def _fixed_params(search: Any) -> dict[str, Any]:
-    """Return the params of the estimator that is searched. They are the same for all candidates, unless these differ."""
+    """Return the params of the estimator, which are the same for all candidates that do not set them."""
     params = search.estimator.get_params()
     known = {name: value for name, value in params.items() if isinstance(value, _SCALARS)}
     return {"estimator": type(search.estimator).__name__, **known}

@@ -33,7 +33,7 @@ class KeepsakeCallback(TrainerCallback):  # type: ignore[misc]
     """Begins an experiment when training begins, and records a checkpoint for each step that logs, evaluates or saves.
 
     The params are the training arguments and, as `model.…`, the model's configuration. A checkpoint has all that is
-    logged at its step; if the Trainer saves there, also its directory `checkpoint-…`. The world's first process records.
+    logged at its step; if the Trainer saves there, also its directory `checkpoint-…`. The first process records.
 
     Args:
         params: further hyperparameters.
@@ -86,9 +86,7 @@ class KeepsakeCallback(TrainerCallback):  # type: ignore[misc]
         """Record the step before."""
         self._recorder.flush()
 
-    def on_log(
-        self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **others: Any
-    ) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **others: Any) -> None:
         """Keep the metrics, of the training or an evaluation, for the step's checkpoint."""
         if not logs or _SUMMARY in logs:
             return
@@ -121,7 +119,7 @@ def _params(args: Any, model: Any) -> dict[str, Any]:
         for name, value in args.to_dict().items()
         if value is not None and not name.startswith(_NOT_PARAMS) and value != f"<{name.upper()}>"
     }
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     described = config.to_diff_dict() if hasattr(config, "to_diff_dict") else {}
     known = {name: value for name, value in described.items() if value is not None and name != "transformers_version"}
     return flat({**arguments, "model": known})

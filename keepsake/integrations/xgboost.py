@@ -1,4 +1,4 @@
-"""A callback for XGBoost: `xgboost.train(…, callbacks=[KeepsakeCallback()])`, also for its scikit-learn estimators."""
+"""A callback for XGBoost and its estimators: `xgboost.train(…, callbacks=[KeepsakeCallback()])`."""
 
 from __future__ import annotations
 

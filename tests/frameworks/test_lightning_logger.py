@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-import keepsake
+from tests.frameworks.reading import all_recorded, recorded
 
 torch = pytest.importorskip("torch", reason="`make test-frameworks` installs it")
 lightning = pytest.importorskip("lightning.pytorch")
@@ -80,12 +80,6 @@ def logger(*args: Any, **options: Any) -> Any:
     from keepsake.lightning import KeepsakeLogger
 
     return KeepsakeLogger(*args, **options)
-
-
-def recorded() -> Any:
-    """The one experiment in the repository, as it is there."""
-    (experiment,) = keepsake.experiments.list()
-    return experiment
 
 
 def best(**options: Any) -> Any:
@@ -196,7 +190,7 @@ def test_auto(fit: Fit, monkeypatch: pytest.MonkeyPatch, automatic: str) -> None
     monkeypatch.setenv("KEEPSAKE_AUTO", automatic)
     trainer = fit(False)
     assert Path("checkpoints/epoch=1-step=8.ckpt").exists()
-    assert len(keepsake.experiments.list()) == bool(automatic)
+    assert len(all_recorded()) == bool(automatic)
     if automatic:
         trainer.loggers[-1].experiment.stop()
         assert recorded().checkpoints.step == [1, 3, 5, 7]
@@ -208,12 +202,10 @@ def test_auto_beside_a_logger(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None
     """A training that is recorded already is not recorded twice."""
     monkeypatch.setenv("KEEPSAKE_AUTO", "1")
     fit(logger())
-    assert len(keepsake.experiments.list()) == 1
+    assert len(all_recorded()) == 1
 
 
-def test_auto_breaks_no_training(
-    fit: Fit, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_auto_breaks_no_training(fit: Fit, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     """Where the run cannot be recorded, one line says why."""
     monkeypatch.setenv("KEEPSAKE_AUTO", "1")
     monkeypatch.delenv("KEEPSAKE_STRICT")

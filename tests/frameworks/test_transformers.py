@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-import keepsake
+from tests.frameworks.reading import all_recorded, recorded
 
 torch = pytest.importorskip("torch", reason="`make test-frameworks` installs it")
 transformers = pytest.importorskip("transformers")
@@ -53,12 +53,6 @@ def callback(*args: Any, **options: Any) -> Any:
     from keepsake.transformers import KeepsakeCallback
 
     return KeepsakeCallback(*args, **options)
-
-
-def recorded() -> Any:
-    """The one experiment in the repository, as it is there."""
-    (experiment,) = keepsake.experiments.list()
-    return experiment
 
 
 def test_every_step(train: Train) -> None:
@@ -143,15 +137,15 @@ def test_each_training_is_an_experiment(train: Train) -> None:
     twice = callback(save_files=False)
     train(twice)
     train(twice)
-    assert [experiment.status for experiment in keepsake.experiments.list()] == ["stopped", "running"]
-    assert [len(experiment.checkpoints) for experiment in keepsake.experiments.list()] == [6, 6]
+    assert [experiment.status for experiment in all_recorded()] == ["stopped", "running"]
+    assert [len(experiment.checkpoints) for experiment in all_recorded()] == [6, 6]
 
 
 def test_a_process_that_is_not_the_first(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     """It records nothing."""
     monkeypatch.setattr(transformers.Trainer, "is_world_process_zero", lambda self: False)
     train(callback(), save_strategy="no")
-    assert list(keepsake.experiments.list()) == []
+    assert list(all_recorded()) == []
 
 
 def test_a_training_without_the_callback_can_be_resumed_with_it(train: Train) -> None:

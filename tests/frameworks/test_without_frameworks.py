@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -13,8 +14,14 @@ from keepsake.exceptions import MissingExtra
 @pytest.mark.parametrize(
     ("module", "packages", "command"),
     [
+        ("keepsake.accelerate", ["accelerate"], "pip install accelerate"),
+        ("keepsake.hydra", ["hydra", "omegaconf"], "pip install hydra-core"),
+        ("keepsake.keras", ["keras"], "pip install keras"),
         ("keepsake.keras_callback", ["keras"], "pip install keras"),
+        ("keepsake.lightning", ["lightning", "pytorch_lightning"], "pip install lightning"),
         ("keepsake.pl_callback", ["lightning", "pytorch_lightning"], "pip install lightning"),
+        ("keepsake.transformers", ["transformers"], "pip install transformers"),
+        ("keepsake.xgboost", ["xgboost"], "pip install xgboost"),
     ],
 )
 def test_without_frameworks(monkeypatch: pytest.MonkeyPatch, module: str, packages: list[str], command: str) -> None:
@@ -23,8 +30,25 @@ def test_without_frameworks(monkeypatch: pytest.MonkeyPatch, module: str, packag
         monkeypatch.delitem(sys.modules, name)
     for package in packages:
         monkeypatch.setitem(sys.modules, package, None)  # which makes importing it fail
-    for name in (module, "keepsake.integrations.keras", "keepsake.integrations.lightning"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
+    for name in [name for name in sys.modules if name == module or name.startswith("keepsake.integrations.")]:
+        monkeypatch.delitem(sys.modules, name)
     with pytest.raises(MissingExtra, match=command):
         importlib.import_module(module)
     assert module not in sys.modules
+
+
+@pytest.mark.parametrize("module", ["catboost", "lightgbm", "optuna", "sklearn"])
+def test_what_needs_no_framework_loads_none(run_python: Callable[..., str], module: str) -> None:
+    """The object comes from the user, who has loaded it."""
+    program = f"import sys, keepsake.{module}; print({module!r} in sys.modules, 'numpy' in sys.modules)"
+    assert run_python(program).split() == ["False", "False"]
+
+
+def test_without_keepsake_auto_lightning_gets_nothing(run_python: Callable[..., str]) -> None:
+    """And nothing is loaded: Lightning asks for every Trainer of every program."""
+    program = """
+import sys
+from keepsake.integrations.auto import lightning_callbacks
+print(lightning_callbacks(), "torch" in sys.modules or "lightning" in sys.modules)
+"""
+    assert run_python(program).split() == ["[]", "False"]
