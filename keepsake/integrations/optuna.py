@@ -15,10 +15,10 @@ class TrialFailed(Exception):
 class KeepsakeCallback:
     """Records each trial of a study as an experiment when it ends, in as many processes and threads as there are.
 
-    The params are the trial's. The name tells the study and the number of the trial. A trial that was pruned has the tag
-    `pruned`, one that failed shows as failed. The values that the objective reports are checkpoints with their steps;
-    the last checkpoint has the trial's value and `duration` in seconds. Optuna calls no callback for an error that ends the study, so that trial is not recorded: see `catch` of
-    `study.optimize()`.
+    The params are the trial's. The name tells the study and the number of the trial. A trial that was pruned has the
+    tag `pruned`, one that failed shows as failed. The values that the objective reports are checkpoints with their
+    steps; the last checkpoint has the trial's value and `duration` in seconds. Optuna calls no callback for an error
+    that ends the study, so that trial is not recorded: see `catch` of `study.optimize()`.
 
     Args:
         params: further hyperparameters, the same for each trial.
