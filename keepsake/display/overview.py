@@ -47,7 +47,7 @@ def overview(runs: Sequence[Summary], *, everything: bool = False, mark: bool = 
         mark: mark the best value.
         dates: show when runs began, instead of how long ago.
     """
-    values = [flatten(run.params) for run in runs]
+    values = [_flat(run.params) for run in runs]
     telling, same = split_params(values)
     if everything or len(runs) == 1:
         telling, same = [*telling, *same], {}
@@ -105,14 +105,9 @@ def split_params(runs: Sequence[Values]) -> tuple[list[str], dict[str, Any]]:
     Lists and dicts are left out. A param tells much if it tells many pairs of runs apart. A text that is another one in
     each run, such as the name of a directory, tells little, and so does a seed.
     """
-    columns: dict[str, list[Any]] = {}
-    for params in runs:
-        for name, value in params.items():
-            if not isinstance(value, (dict, list)):
-                columns.setdefault(name, []).append(value)
     telling, same = [], {}
-    for name, values in sorted(columns.items()):
-        counts = Counter(map(value_key, values))
+    for name, values in sorted(_by_name(runs).items()):
+        counts = _counted(values)
         if len(counts) == 1 and len(values) == len(runs):
             same[name] = values[0]
             continue
@@ -120,6 +115,31 @@ def split_params(runs: Sequence[Values]) -> tuple[list[str], dict[str, Any]]:
         is_label = len(counts) == len(runs) > 2 and all(isinstance(value, str) for value in values)
         telling.append((is_seed(name), is_label, alike, name))
     return [name for *_, name in sorted(telling)], same
+
+
+def _flat(params: Values) -> Values:
+    return flatten(params) if dict in set(map(type, params.values())) else params
+
+
+def _by_name(runs: Sequence[Values]) -> dict[str, list[Any]]:
+    """Return the values of each name but for lists and dicts. Runs with the same names are transposed in one go."""
+    alike: dict[tuple[str, ...], list[Any]] = {}
+    for params in runs:
+        alike.setdefault(tuple(params), []).append(params.values())
+    columns: dict[str, list[Any]] = {}
+    for names, rows in alike.items():
+        for name, values in zip(names, zip(*rows, strict=True), strict=True):
+            if not {list, dict}.isdisjoint(map(type, values)):
+                values = tuple(value for value in values if not isinstance(value, (list, dict)))
+            if values:
+                columns.setdefault(name, []).extend(values)
+    return columns
+
+
+def _counted(values: Sequence[Any]) -> Counter[Any]:
+    """Count the values that mean the same. Most params have values of plain types, for which it is quicker."""
+    is_plain = set(map(type, values)) <= {str, int, float} and not any(value != value for value in values)
+    return Counter(values if is_plain else map(value_key, values))
 
 
 def values_column(name: str, rows: Sequence[Values]) -> Column:

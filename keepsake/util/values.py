@@ -311,9 +311,7 @@ def comparable(value: Any) -> bool:
 
 def same(one: Any, other: Any) -> bool:
     """Whether two decoded values mean the same: 1 and 1.0 do, and NaN and NaN, but not 1 and true, or 1 and "1"."""
-    if one is other:
-        return True
-    return isinstance(one, str) == isinstance(other, str) and full_text(one) == full_text(other)
+    return one is other or value_key(one) == value_key(other)
 
 
 def sort_key(value: Any) -> tuple[int, Any]:
@@ -328,7 +326,7 @@ def sort_key(value: Any) -> tuple[int, Any]:
 
 
 def value_key(value: Any) -> Hashable:
-    """Return a key that values share if they mean the same: 1 and 1.0, NaN and NaN; not 1 and true, or 1 and "1"."""
+    """Return a key that decoded values share if they mean the same."""
     if isinstance(value, str) or (isinstance(value, (int, float)) and not isinstance(value, bool) and value == value):
         return value
     return (full_text(value),)

@@ -278,7 +278,7 @@ def test_ls_wide(both: Both, project: Path) -> None:
     assert theirs.status == 1
     assert [line.split()[0] for line in ours.stdout.splitlines()] == ["Same", "ID", A[:7], B[:7]]
     tall = both.run("ls", "--layout", "tall", cwd=project)[1]
-    assert tall.stdout == both.run("ls", cwd=project)[0].stdout
+    assert lines(tall.stdout) == lines(both.run("ls", cwd=project)[0].stdout)
 
 
 @shows("ls-mixed-types")
