@@ -493,7 +493,7 @@ def _say_copying(what: str, record: Record, workplace: Workplace) -> None:
     if ending.is_offline():
         copying = f", kept in {str(workplace.spool)!r} until `keepsake sync`"
     elif record["path"]:
-        copying = f", copying {record['path']!r} to {workplace.repository.url!r} in the background"
+        copying = f", copying {record['path']!r} to {workplace.place!r} in the background"
     parent = f" from {short_id(parent)}" if (parent := labels_of(record).get("parent")) else ""
     say(f"Creating {what} {short_id(record['id'])}{parent}{copying}...")
 

@@ -55,6 +55,14 @@ class Workplace:
         return View(self.repository, self.spools, is_named=self.is_named)
 
     @property
+    def place(self) -> str:
+        """Where the repository is, for a message: its path in the project directory if it lies there, else its URL."""
+        directory = self.repository.storage.directory
+        if directory is None or self.directory not in directory.parents:
+            return self.repository.url
+        return directory.relative_to(self.directory).as_posix()
+
+    @property
     def spool(self) -> Path:
         """The directory that keeps new runs until they are in the repository. Raises WriteError if there is none."""
         return spool_root(self.directory)

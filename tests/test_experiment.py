@@ -585,7 +585,8 @@ def test_messages_say_what_is_being_saved(
     (project_directory / "a.txt").write_text("a")
     experiment = keepsake.init(path="a.txt")
     url = experiment.project.repository_url
-    copying = f"copying 'a.txt' to '{url}' in the background..."
+    place = "repo" if url.startswith("file:") else url  # in the project
+    copying = f"copying 'a.txt' to '{place}' in the background..."
     checkpoint = experiment.checkpoint(path="a.txt")
     experiment.checkpoint(quiet=True)
     experiment.stop()
