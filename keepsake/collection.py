@@ -90,8 +90,8 @@ class ExperimentList(list[Experiment]):
         The metrics are those of the best checkpoints, or else of the latest.
 
         Args:
-            apart_from: names of params that may differ within a group. Dots lead into dicts. None: those that are seeds
-                by their names, such as `seed`, `data.rng_seed` or `random_state`.
+            apart_from: names of params, or of dicts of them, that may differ within a group. Dots lead into dicts.
+                None: those that are seeds by their names, such as `seed`, `data.rng_seed` or `random_state`.
 
         Returns:
             The groups, in the order of their first experiments, each with mean, min and max of each metric.

@@ -62,7 +62,7 @@ class Wanted:
     @property
     def apart_from(self) -> list[str] | None:
         """The params that may differ within a group; None: seeds."""
-        return _split([self.group]) if self.group else None
+        return [name.removeprefix("params.") for name in _split([self.group])] if self.group else None
 
     def check(self) -> None:
         """Raise UsageError if two options contradict each other, or if --watch has no terminal."""

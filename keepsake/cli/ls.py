@@ -33,6 +33,15 @@ $ keepsake ls --filter "optimizer = adam" --filter "accuracy > 0.8"
 Sort all stopped experiments by the metric "val_loss":
 $ keepsake ls --sort "val_loss" --filter "status = stopped"
 
+Show chosen columns of the five best experiments:
+$ keepsake ls --sort val_loss --limit 5 -c optimizer,best:val_loss,duration
+
+Average over the seeds, and print a table for a pull request:
+$ keepsake ls --group --format github
+
+Follow the experiments of today:
+$ keepsake ls --filter "created >= today" --watch
+
 A filter or sort key names a metric of the best checkpoint, a param, or created, step,
 user, host, command or status (running, stopped, failed, lost). Operators: = != < <= > >=
 Also available as: keepsake list
@@ -40,6 +49,9 @@ Also available as: keepsake list
 PS_EXAMPLES = """
 List the running experiments:
 $ keepsake ps
+
+Look at their metrics every 10 seconds:
+$ keepsake ps -c step,last:val_loss --watch=10
 
 List those that do well so far, latest first:
 $ keepsake ps --filter "val_loss < 0.2" --sort created-desc
@@ -71,9 +83,10 @@ def _list(settings: Settings, filters: Sequence[str], wanted: Wanted) -> None:
     view = open_project(settings).workplace.view
 
     def find() -> Found:
-        query = Query(filters, sort, wanted.column_names)
+        names = wanted.column_names
+        query = Query(filters, sort, [*names, *(f"params.{name}" for name in wanted.apart_from or ())])
         runs = query.sort(view.summaries(query)[-wanted.last if wanted.last else 0 :])
-        return Found(runs[: wanted.limit], query.columns)
+        return Found(runs[: wanted.limit], query.columns[: len(names)])
 
     if wanted.watch is None:
         _print(find(), wanted)

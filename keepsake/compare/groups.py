@@ -62,7 +62,7 @@ def group_runs(
     Args:
         runs: what to group. The groups are in the order of their first runs.
         params_of, metrics_of: return the params and the metrics of a run.
-        apart_from: the names of the params that may differ within a group; None: seeds.
+        apart_from: the names of the params, or of dicts of them, that may differ within a group; None: seeds.
     """
     groups: dict[frozenset[Any], tuple[Values, list[R]]] = {}
     for run in runs:
@@ -76,7 +76,9 @@ def group_runs(
 
 
 def _is_left_out(name: str, apart_from: Collection[str] | None) -> bool:
-    return is_seed(name) if apart_from is None else name in apart_from
+    if apart_from is None:
+        return is_seed(name)
+    return name in apart_from or any(name.startswith(f"{other}.") for other in apart_from)
 
 
 def _spreads(many: Sequence[Mapping[str, Any]]) -> dict[str, Spread]:

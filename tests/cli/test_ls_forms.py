@@ -102,6 +102,10 @@ def test_other_params_are_named(seeds: World, run: Run) -> None:
     ]
 
 
+def test_groups_apart_from_a_name_that_no_experiment_has_are_an_error(seeds: World, run: Run) -> None:
+    assert '"params.seed"' in run("ls", "--group", "sed", status=1).stderr
+
+
 def test_groups_as_csv(seeds: World, run: Run) -> None:
     header, *lines = rows(run("ls", "--group", "--csv", "--sort", "created").stdout)
     assert header[:6] == [

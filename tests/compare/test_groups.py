@@ -56,6 +56,7 @@ def test_other_params_can_be_named() -> None:
     runs: list[Run] = [({"fold": fold, "seed": seed}, {}) for fold in range(3) for seed in range(2)]
     assert [(params, count) for params, count, _ in group(runs, ["fold"])] == [({"seed": 0}, 3), ({"seed": 1}, 3)]
     assert [count for _, count, _ in group(runs, ["fold", "seed"])] == [6]
+    assert [count for _, count, _ in group([({"data.fold": 1}, {}), ({"data.fold": 2}, {})], ["data"])] == [2]
 
 
 @pytest.mark.parametrize(
