@@ -19,6 +19,7 @@ from keepsake.metadata import (
     pick_latest,
 )
 from keepsake.recording.records import check_path, check_primary_metric, check_step
+from keepsake.restarts import attempt_of
 from keepsake.util.console import say
 from keepsake.util.ids import short_id, short_repr
 from keepsake.util.values import decode, encode_mapping
@@ -111,6 +112,7 @@ class Checkpoint:
             "step": self.step or 0,
             "path": self.path or "",
             "primary_metric": self.primary_metric,
+            **({"restart": attempt} if (attempt := attempt_of(self._record)) else {}),
         }
 
     def created_text(self) -> str:

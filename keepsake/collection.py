@@ -18,6 +18,7 @@ from keepsake.listing.subjects import flatten
 from keepsake.metadata import Record, time_key
 from keepsake.recording import ranks
 from keepsake.recording.lineage import Labels
+from keepsake.recording.resume import Resume
 from keepsake.repository.finding import find_checkpoint, find_experiment
 from keepsake.util.console import warn
 from keepsake.util.ids import short_repr
@@ -138,6 +139,7 @@ class ExperimentCollection:
         tags: str | Iterable[str] | None = None,
         notes: str | None = None,
         parent: str | Experiment | Checkpoint | None = None,
+        resume: Resume = None,
     ) -> Experiment:
         """Begin an experiment, and save the files at `path` as they are now.
 
@@ -153,16 +155,26 @@ class ExperimentCollection:
                 of the project directory were checked out from.
 
         What cannot be recorded of the last four is left out with a warning.
+            resume: the ID of an experiment to go on with, or "latest"; "auto": the unfinished experiment of this job,
+                if there is one; False: none; None: "auto" if SLURM or torchrun has started the job again, or else none.
+                Its files and params stay. Its steps that are recorded again are replaced.
 
         Raises:
             ValidationError, ConfigNotFound, RepositoryConfigurationError, ReadError, WriteError: the run cannot be
                 recorded. It leaves nothing behind.
+            DoesNotExist, AmbiguousID: `resume` is not the ID of an experiment.
         """
         labels = Labels(name, tags, notes, parent)
         if not ranks.records():
-            return InertExperiment.of(self._project, path, params, labels)
+            return InertExperiment.of(self._project, path, params, labels, resume)
         return Experiment.begin(
-            self._project, path, params, quiet=quiet, disable_heartbeat=disable_heartbeat, labels=labels
+            self._project,
+            path,
+            params,
+            quiet=quiet,
+            disable_heartbeat=disable_heartbeat,
+            labels=labels,
+            resume=resume,
         )
 
     @property

@@ -26,10 +26,14 @@ from keepsake.metadata import (
 from keepsake.origin import forget_origin, read_origin
 from keepsake.packages import modules_of_script
 from keepsake.recording import ending, ranks
+from keepsake.recording.cluster import current_job
 from keepsake.recording.complaints import WHOLE, Problem
 from keepsake.recording.lineage import Labels, label_fields
 from keepsake.recording.records import MAX_STEP, check_path, checkpoint_record, experiment_record, inert_record
+from keepsake.recording.resume import Resume, changed_fields, is_wanted, warning
+from keepsake.recording.resume import find as find_earlier
 from keepsake.recording.run import Run
+from keepsake.restarts import restarts_of
 from keepsake.util.console import error as say_error
 from keepsake.util.console import say, warn
 from keepsake.util.ids import short_id
@@ -122,14 +126,18 @@ class Experiment(Labelled):
         quiet: bool,
         disable_heartbeat: bool,
         labels: Labels,
+        resume: Resume,
     ) -> Experiment:
-        """Begin an experiment. `ExperimentCollection.create` says how."""
+        """Begin an experiment, or go on with one. `ExperimentCollection.create` says how."""
         modules = modules_of_script()
         project = project.here(begin=True)
         directory = project.workplace.directory
         origin = read_origin(directory)
+        job = current_job(ending.begun())
+        record = experiment_record(path, params, project.repository_url, directory, job)
+        if is_wanted(resume, job) and (earlier := find_earlier(project.workplace, resume, record)):
+            return cls._go_on(project, earlier, record, quiet=quiet, disable_heartbeat=disable_heartbeat)
         parent = origin.id if origin else None
-        record = experiment_record(path, params, project.repository_url, directory)
         record |= label_fields(labels, parent, project.workplace.view)
         run = Run.begin(project.workplace, record, modules, disable_heartbeat=disable_heartbeat, quiet=quiet)
         experiment = cls.from_record(project, record)
@@ -138,6 +146,22 @@ class Experiment(Labelled):
             forget_origin(directory)
         if not quiet:
             _say_copying("experiment", record, project.workplace)
+        return experiment
+
+    @classmethod
+    def _go_on(
+        cls, project: Project, earlier: Record, new: Record, *, quiet: bool, disable_heartbeat: bool
+    ) -> Experiment:
+        fields = changed_fields(earlier, new)
+        run = Run.resume(project.workplace, earlier, fields, disable_heartbeat=disable_heartbeat, quiet=quiet)
+        experiment = cls.from_record(project, {**earlier, **fields})
+        experiment._run = run
+        if text := warning(earlier, new):
+            warn(text)
+        if not quiet:
+            count = len(experiment.checkpoints)
+            last = f", the last of step {experiment.checkpoints[-1].step}" if count else ""
+            say(f"Going on with experiment {experiment.short_id()}: {count} checkpoint{'s' * (count != 1)}{last}.")
         return experiment
 
     def _set(self, record: Record) -> None:
@@ -257,13 +281,15 @@ class Experiment(Labelled):
                     raise ValidationError(problem.why)
         if self._run is None:
             self._run = Run.join(self.project.workplace, self.to_json())
-        made: list[Checkpoint] = []
+        run, made = self._run, list[Checkpoint]()
 
         def keep() -> None:
             made.append(Checkpoint.from_json(record, self))
             self.checkpoints.extend(made)
+            if gone := run.replaced_by(record):
+                self.checkpoints[:] = [checkpoint for checkpoint in self.checkpoints if checkpoint.id not in gone]
 
-        self._run.add(record, problems, self._next_step, keep)
+        run.add(record, problems, self._next_step, keep)
         if not quiet and (self.project.debug or os.environ.get("KEEPSAKE_VERBOSE", "") not in ("", "0")):
             _say_copying("checkpoint", record, self.project.workplace)
         return made[0]
@@ -406,6 +432,20 @@ class Experiment(Labelled):
         value = self._record.get(name)
         return value if isinstance(value, str) and value else None
 
+    @property
+    def job(self) -> dict[str, Any] | None:
+        """The scheduler's job, such as `{"system": "slurm", "id": "123_4", "restart": 1}`; None without one."""
+        job = self._record.get("job")
+        return job if isinstance(job, dict) else None
+
+    @property
+    def restarts(self) -> list[dict[str, Any]]:
+        """How often a process went on with it, oldest first: `time`, `host`, and the `reason` why the last one ended.
+
+        A reason "killed" means that the process could not say.
+        """
+        return restarts_of(self._record)
+
     def is_running(self) -> bool:
         """Return whether it is running now, judged by its heartbeat."""
         return self.status == "running"
@@ -484,7 +524,9 @@ Experiment.python_packages = property(  # type: ignore[assignment]
     doc="Name → version of the packages imported at the beginning; None if unknown.",
 )
 Experiment.checkpoints = property(  # type: ignore[assignment]
-    Experiment._get_checkpoints, Experiment._set_checkpoints, doc="Its checkpoints, in order of creation."
+    lambda experiment: experiment._get_checkpoints(),
+    Experiment._set_checkpoints,
+    doc="Its checkpoints, in order of creation.",
 )
 
 

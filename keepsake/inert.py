@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, BinaryIO
 
+from keepsake.checkpoint import CheckpointList
 from keepsake.exceptions import DoesNotExist
 from keepsake.experiment import Experiment
 from keepsake.labels import apply_edits, make_edit
-from keepsake.metadata import EXPERIMENT_FIELDS, Record, time_text
+from keepsake.metadata import EXPERIMENT_FIELDS, Record, local_datetime, time_text
+from keepsake.recording import ending
+from keepsake.recording.cluster import current_job
+from keepsake.recording.environment import command
 from keepsake.recording.lineage import Labels
 from keepsake.recording.records import text_path
+from keepsake.recording.resume import Resume, find, is_wanted
 from keepsake.util.values import encode_mapping
 
 if TYPE_CHECKING:
@@ -22,20 +27,44 @@ class InertExperiment(Experiment):
     """What `init()` returns in every process of a job but the first: an Experiment that records nothing.
 
     It touches no file and prints nothing, and its ID is empty. `checkpoints`, `latest()` and `best()` answer from what
-    its own process has passed to `checkpoint()`, as far as that is plain numbers, texts and booleans.
+    its own process has passed to `checkpoint()`, as far as that is plain numbers, texts and booleans. If the first
+    process goes on with an experiment, they begin with the checkpoints of that, whose files can be read.
     """
 
+    _resume: Resume = False
+
     @classmethod
-    def of(cls, project: Project, path: object, params: object, labels: Labels) -> Experiment:
+    def of(cls, project: Project, path: object, params: object, labels: Labels, resume: Resume) -> Experiment:
         """Return the experiment for these arguments of `init()`. Raises ValidationError as in the first process."""
+        job = current_job(ending.begun())
         record = {
             **EXPERIMENT_FIELDS,
             "created": time_text(),
             "params": encode_mapping(params, "params") if params is not None else None,
             "path": text_path(path),
+            "command": command(),
+            **({"job": job} if job else {}),
         }
         edit, _ = make_edit(labels.name, labels.notes, labels.tags)
-        return cls.from_record(project, apply_edits(record, [edit]))
+        experiment = cls(project, "", local_datetime(record["created"]))
+        experiment._set(apply_edits(record, [edit]))
+        if is_wanted(resume, job):
+            experiment._resume = resume
+        return experiment
+
+    def _get_checkpoints(self) -> CheckpointList:
+        if self._checkpoints is None:
+            self._checkpoints = self._earlier() if self._resume is not False else CheckpointList()
+        return self._checkpoints
+
+    def _earlier(self) -> CheckpointList:
+        """Return the checkpoints of the experiment that the first process goes on with, as they were at `init()`."""
+        project = self.project.here()
+        record = find(project.workplace, self._resume, self._record, recording=False)
+        if record is None:
+            return CheckpointList()
+        checkpoints = Experiment.from_record(project, record).checkpoints
+        return CheckpointList(checkpoint for checkpoint in checkpoints if checkpoint.created < self.created)
 
     def _is_inert(self) -> bool:
         return True

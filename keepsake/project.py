@@ -16,6 +16,7 @@ from keepsake.metadata import Record
 from keepsake.packages import note_modules_of_script
 from keepsake.recording import ending
 from keepsake.recording.recovery import Pending, Sent, pending, send
+from keepsake.recording.resume import Resume
 from keepsake.repository.finding import find, find_experiment
 from keepsake.util.console import Progress, say, warn
 from keepsake.util.directories import absolute
@@ -333,8 +334,12 @@ def init(
     tags: str | Iterable[str] | None = None,
     notes: str | None = None,
     parent: str | Experiment | Checkpoint | None = None,
+    resume: Resume = None,
 ) -> Experiment:
     """Begin an experiment in the current project, and save the files at `path` as they are now.
+
+    In a job of many processes, the first one records. The others get an experiment with the same interface that records
+    nothing.
 
     Args:
         path: a file or directory, relative to the project directory; None: no files.
@@ -349,6 +354,9 @@ def init(
             of the project directory were checked out from.
 
     What cannot be recorded of the last four is left out with a warning.
+        resume: the ID of an experiment to go on with, or "latest"; "auto": the unfinished experiment of this job, if
+            there is one; False: none; None: "auto" if SLURM or torchrun has started the job again, or else none. Its
+            files and params stay. Its steps that are recorded again are replaced.
 
     Raises:
         KeepsakeError: the run cannot be recorded. It leaves nothing behind.
@@ -362,4 +370,4 @@ def init(
             "Call its stop(), or begin each with `with keepsake.init(…) as experiment:`."
         )
     default_project.debug = debug
-    return default_project.experiments.create(path, params, quiet, disable_heartbeat, name, tags, notes, parent)
+    return default_project.experiments.create(path, params, quiet, disable_heartbeat, name, tags, notes, parent, resume)

@@ -39,6 +39,8 @@ Show the record as it is stored:
 $ keepsake show 5ffb0f6 --json
 """
 
+_WHY_RESTARTED = {"killed": "preempted", "terminated": "preempted", "interrupted": "interrupted"}
+
 Group = tuple[str, dict[str, str], str]  # title, label → text, a line below
 
 
@@ -108,9 +110,21 @@ def _about(experiment: Experiment) -> dict[str, str]:
         "Host": experiment.host or "",
         "User": experiment.user or "",
         "Command": experiment.command or "",
+        **_job(experiment),
         **({"Parent": _parent(experiment.parent, experiment)} if experiment.parent else {}),
         **({"Notes": experiment.notes} if experiment.notes else {}),
     }
+
+
+def _job(experiment: Experiment) -> dict[str, str]:
+    """Return the rows about the scheduler's job, and about its restarts."""
+    job, restarts = experiment.job, experiment.restarts
+    rows = {"Job": f"{job.get('system')} {job.get('id')}"} if job else {}
+    if restarts:
+        reasons = [str(restart.get("reason")) for restart in restarts]
+        kind = "failed" if reasons[-1].startswith(("exception", "exit")) else _WHY_RESTARTED.get(reasons[-1], "ended")
+        rows["Restarts"] = f"{kind}, restarted {len(restarts)} ×"
+    return rows
 
 
 def _children(parent: Experiment | Checkpoint) -> dict[str, str]:

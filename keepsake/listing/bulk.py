@@ -44,6 +44,7 @@ class _Experiment(_Identified, total=False):
     tags: list[str] | None
     notes: str | None
     parent: str | None
+    job: dict[str, Any] | None
 
 
 _decode = msgspec.json.Decoder(_Experiment).decode
@@ -67,7 +68,7 @@ def usual_record(data: bytes, experiment_id: str) -> Record | None:
         and (not checkpoints or are_usual_ids([checkpoint["id"] for checkpoint in checkpoints]))
         and all("name" in primary for each in checkpoints if (primary := each.get("primary_metric")) is not None)
         and "keepsake_version" in record
-        and not is_deep([record.get("params"), record.get("config")])
+        and not is_deep([record.get("params"), record.get("config"), record.get("job")])
     )
     return record if is_usual else None
 

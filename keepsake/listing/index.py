@@ -40,7 +40,7 @@ _REST = ("created", "command", "user", "host", "keepsake_version")  # of the rec
 _END = ("ended", "end_reason", "error", "path")  # texts that are left out if they are missing
 _CHECKPOINT_ID_LENGTH = 12  # enough to find candidates; the record itself decides
 _MANY = 200  # from this many records on, bulk is faster even if msgspec must be loaded
-_FORMAT = b"keepsake index 9\n"
+_FORMAT = b"keepsake index 10\n"
 _SUM = 9  # bytes of a checksum and the blank after it
 
 
@@ -63,6 +63,8 @@ class Line(NamedTuple):
         ids = "".join([" " + checkpoint["id"][:_CHECKPOINT_ID_LENGTH] for checkpoint in checkpoints])
         rest = {name: record.get(name) for name in _REST}
         rest.update((name, value) for name in _END if isinstance(value := record.get(name), str))
+        if isinstance(job := record.get("job"), dict):
+            rest["job"] = job
         rest.update(labels_of(record))
         rest["num_checkpoints"] = len(checkpoints)
         best, latest = best_checkpoint(checkpoints), latest_checkpoint(checkpoints)
@@ -182,6 +184,11 @@ class Summary:
     def error(self) -> str | None:
         """The type and the message of the exception that ended it; None if there was none."""
         return self._rest.get("error")
+
+    @property
+    def job(self) -> Record | None:
+        """The scheduler's job that it belongs to; None if it belongs to none."""
+        return self._rest.get("job")
 
     @property
     def running(self) -> bool:

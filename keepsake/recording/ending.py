@@ -32,6 +32,7 @@ _GRACE_SECONDS = 300.0  # a program that ends this soon after a SIGTERM was ende
 _running: dict[str, Run] = {}
 _ends: dict[str, End] = {}  # how a run ends, if known before the program's end
 _recoveries: dict[Path, Recovery] = {}  # by spool
+_begun = 0
 _installed = False
 _signalled = float("-inf")  # when another handler of SIGTERM last called ours
 
@@ -48,8 +49,15 @@ def is_offline() -> bool:
 
 def begin(run: Run) -> None:
     """Register a run, to end it with the program."""
+    global _begun
+    _begun += 1
     _running[run.entry.id] = run
     watch()
+
+
+def begun() -> int:
+    """Return how many runs this process has begun or gone on with."""
+    return _begun
 
 
 def running() -> list[str]:
@@ -210,7 +218,8 @@ def _save_for_other_handler() -> None:
 
 @in_forked_child
 def _after_fork() -> None:
-    global _installed, _signalled
+    global _begun, _installed, _signalled
+    _begun = 0
     _running.clear()  # only the process that began a run ends it
     _ends.clear()
     _recoveries.clear()

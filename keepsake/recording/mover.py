@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from keepsake.archive import owner_id
 from keepsake.exceptions import CorruptedArchive, KeepsakeError, Removed, WriteError
+from keepsake.repository.keys import archive_key
+from keepsake.repository.known import replaced
 from keepsake.spool.journal import Changes
 from keepsake.spool.places import known_identity
 from keepsake.util.console import warn
@@ -38,13 +40,16 @@ def publish(entry: Entry, repository: Repository, *, others: bool = False) -> No
     """
     taken = entry.take(others=others)
     changes = taken.changes
+    record: Record = {}
     if not entry.in_repository:
         _create(entry, repository, changes)
     elif changes:
-        _merge(entry, repository, changes)
-    if "ended" in changes.fields:
+        record = _merge(entry, repository, changes)
+    if changes.fields.get("ended"):
         repository.heartbeats.end(entry.id)  # the run's own process may not have done so
     taken.drop()
+    if replaced(record) and not entry.packs():
+        _delete_replaced(entry, repository)
 
 
 def _create(entry: Entry, repository: Repository, changes: Changes) -> None:
@@ -111,7 +116,17 @@ def upload(
                 repository.expect(entry.identity)  # if the whole repository is gone, the rest need not be tried
     if failed is not None:
         raise failed
+    if tried:
+        _delete_replaced(entry, repository)
     return unnamed
+
+
+def _delete_replaced(entry: Entry, repository: Repository) -> None:
+    """Delete the archives of checkpoints that were replaced after a restart, once those that replace them are there."""
+    record = _merge(entry, repository, Changes())
+    if ids := replaced(record):
+        repository.storage.delete([archive_key(entry.id, id) for id in ids])
+        _merge(entry, repository, Changes({"replaced": None}))
 
 
 def _sorted(entry: Entry, repository: Repository) -> tuple[dict[Path, str], list[Path]]:
@@ -139,7 +154,8 @@ def _sorted(entry: Entry, repository: Repository) -> tuple[dict[Path, str], list
 def _paths(entry: Entry, repository: Repository) -> dict[str, str]:
     """Return the path of each experiment or checkpoint ID in the experiment's record; "" if it has no files."""
     record = _merge(entry, repository, Changes())
-    return {owner["id"]: owner.get("path") or "" for owner in (record, *(record.get("checkpoints") or []))}
+    paths = {owner["id"]: owner.get("path") or "" for owner in (record, *(record.get("checkpoints") or []))}
+    return {**dict.fromkeys(replaced(record), ""), **paths}
 
 
 def _store(

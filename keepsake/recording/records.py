@@ -27,8 +27,13 @@ _PLAIN = (bool, int, float, str)
 _LIKENESS = 0.85  # `metric` is close to `metrics`, `path_norm` is not close to `path`
 
 
-def experiment_record(path: object, params: object, url: str, project_directory: Path) -> Record:
-    """Return the record of an experiment that begins now in the repository at `url`. Raises ValidationError."""
+def experiment_record(
+    path: object, params: object, url: str, project_directory: Path, job: Record | None = None
+) -> Record:
+    """Return the record of an experiment that begins now in the repository at `url`, as part of a scheduler's job.
+
+    Raises ValidationError.
+    """
     launch = environment.launch(project_directory)
     return {
         **EXPERIMENT_FIELDS,
@@ -43,6 +48,7 @@ def experiment_record(path: object, params: object, url: str, project_directory:
         "python_version": environment.python_version(),
         "keepsake_version": __version__,
         **({"launch": launch} if launch else {}),
+        **({"job": job} if job else {}),
     }
 
 

@@ -17,7 +17,9 @@ from keepsake.recording import ending
 from keepsake.recording.amount import tell_if_large
 from keepsake.recording.complaints import Complaints, Problem
 from keepsake.recording.environment import warn_of_secret_files
+from keepsake.recording.mover import publish
 from keepsake.recording.saver import saver
+from keepsake.restarts import attempt_of, attempts, superseded
 from keepsake.spool.entry import Entry
 from keepsake.spool.journal import Changes
 from keepsake.spool.places import known_identity, remember_identity
@@ -64,6 +66,9 @@ class Run:
         self._quiet = quiet
         self._packages: dict[str, str] | None = None
         self._checkpoints: list[Record] = []  # made by this process
+        self._earlier: list[Record] = []  # made before this process went on with it
+        self._replaceable: dict[int | None, set[str]] = {}  # those of each step, unless it was recorded again
+        self._attempt = 0  # the number of times that a process went on with it
 
     # The beginning
 
@@ -94,16 +99,49 @@ class Run:
         return run
 
     @classmethod
+    def resume(
+        cls, workplace: Workplace, record: Record, fields: Record, *, disable_heartbeat: bool, quiet: bool
+    ) -> Run:
+        """Go on with an experiment in place of its process, which has ended; `fields` of its record change."""
+        repository = workplace.repository
+        run = cls(workplace, _entry(workplace, record), quiet=quiet)
+        entry = run.entry
+        entry.begin()
+        try:
+            if not ending.is_offline():
+                is_beating = not disable_heartbeat
+                _within_deadline(repository, partial(_go_on, repository, entry, beat=is_beating), lambda: None)
+            entry.append({"experiment": fields})
+        except BaseException:
+            entry.rest()
+            raise
+        run._follow({**record, **fields})
+        ending.begin(run)
+        saver().beat(entry, repository, visible=not (disable_heartbeat or ending.is_offline()))
+        if not ending.is_offline():
+            saver().notify(entry, repository, files=bool(entry.packs()))
+            ending.recover_in_background(entry, open_repository)
+        return run
+
+    @classmethod
     def join(cls, workplace: Workplace, record: Record) -> Run:
         """Continue an experiment that is in the repository, or that another process has begun."""
-        root, repository = workplace.spool, workplace.repository
         ending.watch()
-        entry = Entry.load(root / record["id"]) or Entry.create(
-            root, {**record, "checkpoints": None}, repository.url, in_repository=True
-        )
-        entry.begin()
-        saver().beat(entry, repository, visible=False)
-        return cls(workplace, entry)
+        run = cls(workplace, _entry(workplace, record))
+        run.entry.begin()
+        run._follow(record)
+        saver().beat(run.entry, run.repository, visible=False)
+        return run
+
+    def _follow(self, record: Record) -> None:
+        self._earlier, self._attempt = record.get("checkpoints") or [], attempts(record)
+        for checkpoint in self._earlier:
+            if attempt_of(checkpoint) < self._attempt:
+                self._replaceable.setdefault(checkpoint.get("step"), set()).add(checkpoint["id"])
+
+    def replaced_by(self, record: Record) -> set[str]:
+        """Return the IDs of the checkpoints that a new one replaces: those of its step, of earlier processes."""
+        return self._replaceable.pop(record["step"], set())
 
     def packages(self) -> dict[str, str] | None:
         """Return name → version of the packages imported when it began; None if another process began it."""
@@ -161,6 +199,8 @@ class Run:
             with _lock:
                 if record["step"] is None:
                     record["step"] = next_step()
+                if self._attempt:
+                    record["restart"] = self._attempt
                 self.entry.append({"checkpoint": record})
                 self._checkpoints.append(record)
                 keep()
@@ -225,7 +265,9 @@ class Run:
         self._quiet, self.complaints = True, Complaints()
 
     def _say_best(self) -> str:
-        primary, best = primary_metric(self._checkpoints), best_checkpoint(self._checkpoints)
+        gone = superseded(checkpoints := [*self._earlier, *self._checkpoints])
+        checkpoints = [checkpoint for checkpoint in checkpoints if checkpoint["id"] not in gone]
+        primary, best = primary_metric(checkpoints), best_checkpoint(checkpoints)
         if primary is None or best is None:
             return ""
         name = primary["name"]
@@ -233,11 +275,26 @@ class Run:
         return f" The best is {short_id(best['id'])} (step {best['step']}, {name} {value})."
 
 
+def _entry(workplace: Workplace, record: Record) -> Entry:
+    """Return the entry of an experiment that another process has begun."""
+    base = {**record, "checkpoints": None}
+    entry = Entry.load(workplace.spool / record["id"])
+    return entry or Entry.create(workplace.spool, base, workplace.repository.url, in_repository=True)
+
+
+def _go_on(repository: Repository, entry: Entry, *, beat: bool) -> None:
+    """Publish what the earlier process has left, so that what this one records comes after it."""
+    publish(entry, repository, others=True)
+    if beat:
+        repository.heartbeats.beat(entry.id)
+
+
 def _publish_first(repository: Repository, entry: Entry, *, beat: bool) -> None:
     """Publish a new experiment, unless the repository that was used before is missing."""
     root, before = entry.directory.parent, entry.identity
     try:
-        _publish_within_deadline(repository, entry, beat=beat)
+        undo = partial(repository.withdraw, entry.record)
+        _within_deadline(repository, partial(_publish, repository, entry, beat=beat), undo)
     except MissingRepository as error:
         warn(
             f"{error} This project has used one there before, so no new one is created. Experiment "
@@ -252,14 +309,17 @@ def _publish_first(repository: Repository, entry: Entry, *, beat: bool) -> None:
         warn(f"The repository at {repository.url} is another one than this project used before.")
 
 
-def _publish_within_deadline(repository: Repository, entry: Entry, *, beat: bool) -> None:
-    """Publish in a thread, because a server that hangs must not hang the training."""
+def _within_deadline(repository: Repository, send: Callable[[], None], take_back: Callable[[], None]) -> None:
+    """Send something in a thread, because a server that hangs must not hang the training.
+
+    `take_back` is called if it arrives too late.
+    """
     done: list[BaseException | None] = []
     finished, given_up = threading.Event(), threading.Event()
 
     def run() -> None:
         try:
-            _publish(repository, entry, beat=beat)
+            send()
             done.append(None)
         except BaseException as error:  # noqa: BLE001 - raised by the waiting thread
             done.append(error)
@@ -270,7 +330,7 @@ def _publish_within_deadline(repository: Repository, entry: Entry, *, beat: bool
     def undo() -> None:
         if done[0] is None:
             with suppress(KeepsakeError):  # the error of init() matters more
-                repository.withdraw(entry.record)
+                take_back()
 
     try:
         threading.Thread(target=run, name="keepsake-init", daemon=True).start()

@@ -6,7 +6,6 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,10 +24,10 @@ from keepsake.exceptions import (
     RepositoryConfigurationError,
     WriteError,
 )
-from keepsake.labels import apply_edits
-from keepsake.metadata import Record, labels_of, parse_experiment, render_checkpoint, render_experiment
+from keepsake.metadata import Record, parse_experiment, render_experiment
 from keepsake.repository.heartbeats import Heartbeats
 from keepsake.repository.keys import IDENTITY, SPEC, VERSION, archive_key, archive_keys, heartbeat_key, record_key
+from keepsake.repository.known import Known
 from keepsake.repository.removals import Removals
 from keepsake.spool.journal import Changes
 from keepsake.storage import Storage
@@ -37,21 +36,6 @@ from keepsake.util.ids import short_id
 
 _SPEC_CONTENT = b'{"version":%d}' % VERSION
 _WRITE_ATTEMPTS = 20
-
-
-@dataclass
-class _Known:
-    """A record as this process last read or wrote it, prepared for a quick rewrite."""
-
-    record: Record
-    etag: str | None  # None: not written yet
-    texts: list[str]
-    ids: set[str]
-
-    @classmethod
-    def of(cls, record: Record, etag: str | None) -> _Known:
-        checkpoints = record.get("checkpoints") or []
-        return cls(record, etag, [render_checkpoint(c) for c in checkpoints], {c["id"] for c in checkpoints})
 
 
 class Repository:
@@ -69,7 +53,7 @@ class Repository:
         self.url = storage.url
         self.heartbeats = Heartbeats(storage)
         self.removals = Removals(storage)
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, Known] = {}
         self._spec_found: bool | None = None  # None: not checked yet
 
     # The spec
@@ -211,28 +195,19 @@ class Repository:
         MissingRepository or OtherRepository if it is gone for another reason.
         """
 
-        def change(known: _Known | None) -> _Known | None:
+        def change(known: Known | None) -> Known | None:
             if known is None:
                 if not create:
                     raise self._gone(base["id"])
-                known = _Known.of({**base, "checkpoints": None}, None)
-            new = changes.new_to(known.ids)
-            record = {**known.record, **changes.fields}
-            if changes.edits:
-                record = apply_edits(record, changes.edits)
-            is_same = changes.fields.items() <= known.record.items() and labels_of(record) == labels_of(known.record)
-            if known.etag is not None and not new and is_same:
-                return None
-            record["checkpoints"] = [*(known.record.get("checkpoints") or []), *new]
-            texts = known.texts + [render_checkpoint(checkpoint) for checkpoint in new]
-            return _Known(record, known.etag, texts, known.ids | {checkpoint["id"] for checkpoint in new})
+                known = Known.of({**base, "checkpoints": None}, None)
+            return known.merged(changes)
 
         return self._rewrite(base["id"], change, is_new=create and not changes.checkpoints, identity=identity)
 
     def _rewrite(
         self,
         experiment_id: str,
-        change: Callable[[_Known | None], _Known | None],
+        change: Callable[[Known | None], Known | None],
         *,
         is_new: bool = False,
         identity: str | None = None,
@@ -282,12 +257,12 @@ class Repository:
         """Drop the memory of an experiment's record."""
         self._known.pop(experiment_id, None)
 
-    def _read_known(self, experiment_id: str) -> _Known | None:
+    def _read_known(self, experiment_id: str) -> Known | None:
         try:
             data, etag = self.storage.get(record_key(experiment_id))
         except DoesNotExist:
             return None
-        return _Known.of(parse_record(data, experiment_id, self.url), etag)
+        return Known.of(parse_record(data, experiment_id, self.url), etag)
 
     # Archives
 
@@ -374,12 +349,12 @@ class Repository:
     def empty_paths(self, experiment_id: str, checkpoint_ids: set[str]) -> None:
         """Record that checkpoints of an experiment have no files any more."""
 
-        def change(known: _Known | None) -> _Known:
+        def change(known: Known | None) -> Known:
             if known is None:
                 raise self._gone(experiment_id)
             checkpoints = known.record.get("checkpoints") or []
             emptied = [{**c, "path": ""} if c["id"] in checkpoint_ids else c for c in checkpoints]
-            return _Known.of({**known.record, "checkpoints": emptied}, known.etag)
+            return Known.of({**known.record, "checkpoints": emptied}, known.etag)
 
         self._rewrite(experiment_id, change)
 

@@ -18,6 +18,7 @@ from keepsake.listing.index import Index, Line, Summary, line_maker
 from keepsake.metadata import Record, parse_experiment, status_of
 from keepsake.repository.keys import EXPERIMENTS, id_of, record_key
 from keepsake.repository.repository import Repository, no_repository, parse_record, warn_broken
+from keepsake.restarts import superseded
 from keepsake.spool import places
 from keepsake.spool.entry import Entry
 from keepsake.spool.journal import Changes
@@ -226,6 +227,10 @@ class View:
         found = (entry for root in self.spools for entry in places.entries(root))
         return {entry.id: entry for entry in found if entry.repository == self.repository.url}
 
+    def waiting(self) -> list[Record]:
+        """Return the experiments in the spools as far as the spools know them. The repository is not looked for."""
+        return [_overlaid(dict(entry.record), entry.pending()) for entry in self.entries().values()]
+
     def _pending_records(self) -> dict[str, Record]:
         pending = {}
         for entry in self.entries().values():
@@ -287,7 +292,7 @@ class _Background:
 
 def _local_heartbeat(entry: Entry) -> tuple[str, bool] | None:
     """Return the heartbeat of a run that only this machine knows; None for other runs."""
-    if entry.in_repository or "ended" in entry.pending().fields:
+    if entry.in_repository or entry.pending().fields.get("ended"):
         return None
     return entry.id, entry.is_fresh()
 
@@ -295,4 +300,7 @@ def _local_heartbeat(entry: Entry) -> tuple[str, bool] | None:
 def _overlaid(record: Record, changes: Changes) -> Record:
     checkpoints = record.get("checkpoints") or []
     new = changes.new_to({checkpoint["id"] for checkpoint in checkpoints})
-    return apply_edits({**record, **changes.fields, "checkpoints": [*checkpoints, *new]}, changes.edits)
+    checkpoints = [*checkpoints, *new]
+    gone = superseded(checkpoints)
+    checkpoints = [checkpoint for checkpoint in checkpoints if checkpoint["id"] not in gone]
+    return apply_edits({**record, **changes.fields, "checkpoints": checkpoints}, changes.edits)

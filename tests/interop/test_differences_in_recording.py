@@ -358,6 +358,23 @@ def test_one_run_per_job(both: Both, project: Path) -> None:
     assert counts == [2, 1]
 
 
+@shows("one-run-per-restarted-job")
+def test_one_run_per_restarted_job(both: Both, project: Path) -> None:
+    """Steps 0 to 2, then 2 and 3. Both see every step of ours once."""
+    loop = "for step in map(int, sys.argv[1:]):\n    experiment.checkpoint(step=step)\nprint(experiment.id)"
+    (project / "train.py").write_text(f"import keepsake, sys\nexperiment = keepsake.init()\n{loop}\n1 / 0")
+    found = []
+    for side in (both.original, both.ours):
+        ids = []
+        for count, steps in (("0", "012"), ("1", "23")):
+            environment = {"SLURM_JOB_ID": "5", "SLURM_RESTART_COUNT": count}
+            ids.append(side.script(project / "train.py", *steps, environment=environment).stdout.split()[-1])
+        found.append(len(set(ids)))
+    assert found == [2, 1]
+    for done in both.run("show", "--json", ids[0], cwd=project):
+        assert [checkpoint["step"] for checkpoint in json.loads(done.stdout)["checkpoints"]] == [0, 1, 2, 3]
+
+
 @shows("no-file-needed")
 def test_no_file_needed(both: Both, project: Path) -> None:
     """Neither keepsake.yaml nor anything else."""

@@ -1,0 +1,146 @@
+"""Going on with an earlier experiment instead of beginning one: which it is, and what changes in its record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from keepsake.exceptions import DoesNotExist, ReadError, ValidationError
+from keepsake.metadata import END_FIELDS, Record, time_key
+from keepsake.recording import cluster, ending
+from keepsake.repository.finding import LATEST, find_experiment
+from keepsake.spool.entry import Entry
+from keepsake.util.ids import short_id
+from keepsake.util.processes import has_ended
+from keepsake.util.values import short_text
+
+if TYPE_CHECKING:
+    from keepsake.workplace import Workplace
+
+Resume = str | bool | None
+_DONE = ("finished", "stopped")
+_WIDTH = 20  # characters of a value in a message
+
+
+def is_wanted(resume: Resume, job: Record | None) -> bool:
+    """Whether an earlier experiment is looked for: the script says so, or its job was started again.
+
+    Raises ValidationError if `resume` is neither None, a bool nor an ID.
+    """
+    if resume is None:
+        return job is not None and max(cluster.attempt(job)) > 0
+    given: object = resume
+    if not isinstance(given, (str, bool)) or given == "":
+        raise ValidationError(f"resume must be 'auto', an ID or False, not {resume!r:.50}")
+    return resume is not False
+
+
+def find(workplace: Workplace, resume: Resume, new: Record, *, recording: bool = True) -> Record | None:
+    """Return the record of the experiment to go on with; None to begin one.
+
+    Args:
+        resume: an ID, or else the unfinished experiment of this job is meant.
+        new: the record of the experiment that would begin otherwise.
+        recording: whether this process will record. Another one may have gone on with the experiment already.
+
+    Raises DoesNotExist or AmbiguousID if `resume` is no ID of an experiment.
+    """
+    if isinstance(resume, str) and resume != "auto":
+        return _named(workplace, resume)
+    job = new.get("job")
+    if job is None:
+        return None
+    of_job = sorted(_of_job(workplace, job), key=lambda record: time_key(record["created"]), reverse=True)
+    alike = [record for record in of_job if _is_alike(record, new)]
+    alike.sort(key=lambda record: record.get("params") != new["params"])  # stable, so the newest comes first
+    for record in alike:
+        if not recording or _is_open(workplace, record, job, is_newest=record is of_job[0]):
+            return record
+    return None
+
+
+def _named(workplace: Workplace, id: str) -> Record:
+    if not ending.is_offline():
+        return find_experiment(workplace.view, id)
+    waiting = sorted(workplace.view.waiting(), key=lambda record: time_key(record["created"]))
+    found = waiting[-1:] if id == LATEST else [record for record in waiting if record["id"].startswith(id)]
+    if len(found) != 1:
+        raise DoesNotExist(f"{len(found)} experiments in {workplace.spool} have an ID that begins with {id!r}.")
+    return found[0]
+
+
+def _of_job(workplace: Workplace, job: Record) -> Iterator[Record]:
+    view = workplace.view
+    if ending.is_offline():
+        yield from (record for record in view.waiting() if cluster.is_same(record.get("job"), job))
+        return
+    for summary in view.summaries([lambda summary: cluster.is_same(summary.job, job)]):
+        try:
+            yield view.load(summary.id)
+        except (DoesNotExist, ReadError):  # it was deleted meanwhile
+            continue
+
+
+def _is_alike(record: Record, new: Record) -> bool:
+    """Whether two records of one job are of the same run: same command, and same params or same place in the script."""
+    if record.get("command") != new["command"]:
+        return False
+    return bool(record.get("params") == new["params"] or record["job"].get("run") == new["job"].get("run"))
+
+
+def _is_open(workplace: Workplace, record: Record, job: Record, *, is_newest: bool) -> bool:
+    """Whether an experiment of this job is unfinished, and its process is gone.
+
+    A script that asks its scheduler to be started again may end in good order then. So what a job that was started
+    again had done last is not finished.
+    """
+    if record["id"] in ending.running():
+        return False
+    was_restarted = cluster.attempt(job) > cluster.attempt(record["job"])
+    reason = record.get("end_reason")
+    if reason in _DONE:
+        return was_restarted and is_newest
+    if was_restarted or reason:
+        return True
+    entry = Entry.load(workplace.spool / record["id"])
+    if entry is not None and has_ended(entry.owner):
+        return True
+    return (
+        not ending.is_offline() and workplace.view.status(record["id"], record.get("keepsake_version") or "") == "lost"
+    )
+
+
+def changed_fields(record: Record, new: Record) -> Record:
+    """Return the fields of an experiment's record that change when a process goes on with it."""
+    ended = {name: None for name in END_FIELDS if record.get(name) is not None}
+    restart = {"time": new["created"], "host": new["host"], "reason": record.get("end_reason") or "killed"}
+    if changed := changed_params(record, new):
+        restart["params"] = {name: (new["params"] or {}).get(name) for name in changed}
+    restarts = [*(record.get("restarts") or []), restart]
+    job = {"job": new["job"]} if new.get("job") else {}
+    return {**ended, **job, "restarts": restarts}
+
+
+def changed_params(record: Record, new: Record) -> dict[str, str]:
+    """Return the params of a script that differ from those of the experiment that it goes on with, each with a text."""
+    if new["params"] is None:
+        return {}
+    before, after = record.get("params") or {}, new["params"]
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return {name: f"{name} ({_shown(before, name)} → {_shown(after, name)})" for name in names}
+
+
+def _shown(params: Record, name: str) -> str:
+    return short_text(params[name], _WIDTH) if name in params else "not set"
+
+
+def warning(record: Record, new: Record) -> str:
+    """Return what to warn of; "" if nothing has changed."""
+    changed = changed_params(record, new)
+    if not changed:
+        return ""
+    return (
+        f"The params of experiment {short_id(record['id'])} differ from those of this process: "
+        f"{', '.join(list(changed.values())[:5])}. The experiment keeps its own. "
+        "To begin another one, pass resume=False."
+    )

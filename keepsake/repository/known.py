@@ -1,0 +1,55 @@
+"""A record as this process last read or wrote it, and what it becomes with changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keepsake.labels import apply_edits
+from keepsake.metadata import Record, labels_of, render_checkpoint
+from keepsake.restarts import superseded
+from keepsake.spool.journal import Changes
+
+
+@dataclass
+class Known:
+    """A record as this process last read or wrote it, prepared for a quick rewrite."""
+
+    record: Record
+    etag: str | None  # None: not written yet
+    texts: list[str]
+    ids: set[str]
+
+    @classmethod
+    def of(cls, record: Record, etag: str | None) -> Known:
+        """Return a record that was read."""
+        checkpoints = record.get("checkpoints") or []
+        return cls(record, etag, [render_checkpoint(c) for c in checkpoints], {c["id"] for c in checkpoints})
+
+    def merged(self, changes: Changes) -> Known | None:
+        """Return the record with changes; None if they are in it already.
+
+        Checkpoints whose steps were recorded again after a restart are left out. `replaced` names those of them that
+        may have an archive, until it is deleted.
+        """
+        new = changes.new_to(self.ids)
+        record = {**self.record, **changes.fields}
+        if changes.edits:
+            record = apply_edits(record, changes.edits)
+        is_same = changes.fields.items() <= self.record.items() and labels_of(record) == labels_of(self.record)
+        if self.etag is not None and not new and is_same:
+            return None
+        checkpoints = [*(self.record.get("checkpoints") or []), *new]
+        texts = self.texts + [render_checkpoint(checkpoint) for checkpoint in new]
+        if gone := superseded(checkpoints):
+            left = [checkpoint for checkpoint in checkpoints if checkpoint["id"] in gone and checkpoint.get("path")]
+            record["replaced"] = sorted({*replaced(self.record), *(each["id"] for each in left)})
+            texts = [text for text, each in zip(texts, checkpoints, strict=True) if each["id"] not in gone]
+            checkpoints = [checkpoint for checkpoint in checkpoints if checkpoint["id"] not in gone]
+        record["checkpoints"] = checkpoints
+        return Known(record, self.etag, texts, {checkpoint["id"] for checkpoint in checkpoints})
+
+
+def replaced(record: Record) -> list[str]:
+    """Return the IDs of replaced checkpoints whose archives are still to be deleted."""
+    ids = record.get("replaced")
+    return [id for id in ids if isinstance(id, str)] if isinstance(ids, list) else []

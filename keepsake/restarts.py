@@ -1,0 +1,38 @@
+"""Restarts of a run, as records tell them, and which checkpoints they replace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from keepsake.metadata import Record
+
+
+def restarts_of(record: Record) -> list[Record]:
+    """Return how often, when and why a process went on with an experiment, as its record tells."""
+    restarts = record.get("restarts")
+    return [each for each in restarts if isinstance(each, dict)] if isinstance(restarts, list) else []
+
+
+def attempt_of(checkpoint: Record) -> int:
+    """Return the number of the restart after which a checkpoint was recorded; 0 before the first."""
+    attempt = checkpoint.get("restart")
+    return attempt if type(attempt) is int and attempt > 0 else 0
+
+
+def attempts(record: Record) -> int:
+    """Return the number of restarts of an experiment. 0.4.2 drops one of the two places that tell it, or both."""
+    return max([len(restarts_of(record)), *map(attempt_of, record.get("checkpoints") or [])])
+
+
+def superseded(checkpoints: Iterable[Record]) -> set[str]:
+    """Return the IDs of the checkpoints whose steps were recorded again after a later restart.
+
+    The order of the checkpoints does not matter, so everybody who merges comes to the same result.
+    """
+    checkpoints = list(checkpoints)
+    newest: dict[int | None, int] = {}
+    for checkpoint in checkpoints:
+        if attempt := attempt_of(checkpoint):
+            step = checkpoint.get("step")
+            newest[step] = max(attempt, newest.get(step, 0))
+    return {c["id"] for c in checkpoints if attempt_of(c) < newest.get(c.get("step"), 0)} if newest else set()
