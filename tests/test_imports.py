@@ -19,7 +19,7 @@ ROOMS = [
     "exceptions util version",
     "config origin packages",
     "storage",
-    "labels metadata",
+    "labels restarts metadata",
     "archive",
     "spool",
     "listing",

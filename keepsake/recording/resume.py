@@ -51,7 +51,8 @@ def find(workplace: Workplace, resume: Resume, new: Record, *, recording: bool =
     if job is None:
         return None
     of_job = sorted(_of_job(workplace, job), key=lambda record: time_key(record["created"]), reverse=True)
-    alike = [record for record in of_job if _is_alike(record, new)]
+    same = [record for record in of_job if record.get("command") == new["command"]]
+    alike = [record for record in same or of_job if _is_alike(record, new)]
     alike.sort(key=lambda record: record.get("params") != new["params"])  # stable, so the newest comes first
     for record in alike:
         if not recording or _is_open(workplace, record, job, is_newest=record is of_job[0]):
@@ -82,10 +83,15 @@ def _of_job(workplace: Workplace, job: Record) -> Iterator[Record]:
 
 
 def _is_alike(record: Record, new: Record) -> bool:
-    """Whether two records of one job are of the same run: same command, and same params or same place in the script."""
-    if record.get("command") != new["command"]:
+    """Whether two records of one job are of the same run: the params, or the command and the place in it, are equal."""
+    if _script(record) != _script(new):
         return False
-    return bool(record.get("params") == new["params"] or record["job"].get("run") == new["job"].get("run"))
+    is_placed_alike = record["job"].get("run") == new["job"].get("run") and record.get("command") == new["command"]
+    return bool(record.get("params") == new["params"] or is_placed_alike)
+
+
+def _script(record: Record) -> str:
+    return str(record.get("command")).partition(" ")[0]
 
 
 def _is_open(workplace: Workplace, record: Record, job: Record, *, is_newest: bool) -> bool:

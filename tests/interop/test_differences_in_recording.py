@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -361,14 +362,14 @@ def test_one_run_per_job(both: Both, project: Path) -> None:
 @shows("one-run-per-restarted-job")
 def test_one_run_per_restarted_job(both: Both, project: Path) -> None:
     """Steps 0 to 2, then 2 and 3. Both see every step of ours once."""
-    loop = "for step in map(int, sys.argv[1:]):\n    experiment.checkpoint(step=step)\nprint(experiment.id)"
+    loop = "for step in map(int, sys.argv[1:]):\n    experiment.checkpoint(step=step, quiet=True)\nprint(experiment.id)"
     (project / "train.py").write_text(f"import keepsake, sys\nexperiment = keepsake.init()\n{loop}\n1 / 0")
     found = []
     for side in (both.original, both.ours):
         ids = []
         for count, steps in (("0", "012"), ("1", "23")):
             environment = {"SLURM_JOB_ID": "5", "SLURM_RESTART_COUNT": count}
-            ids.append(side.script(project / "train.py", *steps, environment=environment).stdout.split()[-1])
+            ids.append(side.script(project / "train.py", *steps, environment=environment).stdout.strip())
         found.append(len(set(ids)))
     assert found == [2, 1]
     for done in both.run("show", "--json", ids[0], cwd=project):

@@ -213,6 +213,18 @@ def test_each_run_of_a_job_goes_on_by_itself(monkeypatch: pytest.MonkeyPatch) ->
     assert begun(monkeypatch, AGAIN, params={"lr": 0.3}) == runs[0.3]
 
 
+def test_a_run_with_another_command_is_not_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless nothing else of the job has this run's command, and script and params are the same."""
+    runs = {}
+    for seed, reason in ((1, "stopped"), (2, "exception")):
+        monkeypatch.setattr("sys.argv", ["train.py", f"--seed={seed}"])
+        runs[seed] = begun(monkeypatch, JOB)
+        end_by(runs[seed], reason)
+    for command, is_second in (("train.py --seed=1", False), ("test.py", False), ("train.py --more", True)):
+        monkeypatch.setattr("sys.argv", command.split())
+        assert (begun(monkeypatch, AGAIN) == runs[2]) is is_second
+
+
 def test_changed_params_are_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     first = begun(monkeypatch, JOB, params={"lr": 0.1, "epochs": 3})
     end_by(first, "exception")
