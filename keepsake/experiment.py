@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from keepsake.checkpoint import Checkpoint, CheckpointList, InertCheckpoint
 from keepsake.exceptions import KeepsakeError, ValidationError
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from keepsake.comparison import Comparison
     from keepsake.project import Project
     from keepsake.workplace import Workplace
+
+
+_E = TypeVar("_E", bound="Experiment")
 
 
 @dataclass(init=False, repr=False, eq=False)  # a dataclass as in 0.4.2, so dataclasses.asdict() works
@@ -110,7 +113,7 @@ class Experiment(Labelled):
         self._run: Run | None = None  # once this process records something
 
     @classmethod
-    def from_record(cls, project: Project, record: Record) -> Experiment:
+    def from_record(cls: type[_E], project: Project, record: Record) -> _E:
         """Return the experiment of a project that has this record."""
         experiment = cls(project, record["id"], local_datetime(record["created"]))
         experiment._set(record)

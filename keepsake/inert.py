@@ -9,7 +9,7 @@ from keepsake.checkpoint import CheckpointList
 from keepsake.exceptions import DoesNotExist
 from keepsake.experiment import Experiment
 from keepsake.labels import apply_edits, make_edit
-from keepsake.metadata import EXPERIMENT_FIELDS, Record, local_datetime, time_text
+from keepsake.metadata import EXPERIMENT_FIELDS, Record, time_text
 from keepsake.recording import ending
 from keepsake.recording.cluster import current_job
 from keepsake.recording.environment import command
@@ -46,8 +46,7 @@ class InertExperiment(Experiment):
             **({"job": job} if job else {}),
         }
         edit, _ = make_edit(labels.name, labels.notes, labels.tags)
-        experiment = cls(project, "", local_datetime(record["created"]))
-        experiment._set(apply_edits(record, [edit]))
+        experiment = cls.from_record(project, apply_edits(record, [edit]))
         if is_wanted(resume, job):
             experiment._resume = resume
         return experiment
