@@ -75,7 +75,7 @@ def _of_job(workplace: Workplace, job: Record) -> Iterator[Record]:
     if ending.is_offline():
         yield from (record for record in view.waiting() if cluster.is_same(record.get("job"), job))
         return
-    for summary in view.summaries([lambda summary: cluster.is_same(summary.job, job)]):
+    for summary in [summary for summary in view.summaries() if cluster.is_same(summary.job, job)]:
         try:
             yield view.load(summary.id)
         except (DoesNotExist, ReadError):  # it was deleted meanwhile
