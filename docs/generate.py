@@ -21,11 +21,13 @@ from keepsake.cli import cli
 from keepsake.compare.files import FileComparison, FileDifference
 from keepsake.compare.groups import Group, Spread
 from keepsake.comparison import Comparison, ComparisonTable
+from keepsake.recording.preview import Preview
 from keepsake.recording.recovery import Pending, Sent
 from keepsake.report.report import Report
 from keepsake.repository.copying import Copied, Outcome
 from keepsake.repository.doctor import Diagnosis, Problem
 from keepsake.restoring.checkout import Plan
+from keepsake.workplace import SavedFile
 
 DIRECTORY = Path(__file__).parent / "reference"
 WIDTH = 100
@@ -44,6 +46,8 @@ CLASSES = (
 )
 RESULTS = (
     FileDifference,
+    SavedFile,
+    Preview,
     Group,
     Spread,
     Plan,
@@ -69,6 +73,7 @@ OMITTED = {
 }
 # Each command, and what does the same in Python
 TWINS = {
+    "cat": ("Experiment.open", "Checkpoint.open", "Project.open"),
     "checkout": ("Experiment.checkout", "Checkpoint.checkout", "Project.checkout", "keepsake.undo_checkout"),
     "completion": (),
     "diff": (
@@ -78,6 +83,7 @@ TWINS = {
         "ExperimentList.compare",
         "ExperimentCollection.previous",
     ),
+    "files": ("Experiment.files", "Checkpoint.files", "Project.files", "Project.preview"),
     "doctor": ("Project.doctor",),
     "ls": ("ExperimentCollection.list", "ExperimentList.group"),
     "note": ("Experiment.note", "Experiment.notes"),

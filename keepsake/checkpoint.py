@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from keepsake.collection import ExperimentList
     from keepsake.comparison import Comparison
     from keepsake.experiment import Experiment
+    from keepsake.workplace import SavedFile
 
 
 class PrimaryMetric(TypedDict):
@@ -155,6 +156,14 @@ class Checkpoint:
 
         return compare(self, other)
 
+    def files(self) -> list[SavedFile]:
+        """Return the files of this checkpoint's experiment, and those of this checkpoint in their place.
+
+        Raises DoesNotExist if neither has files.
+        """
+        experiment = self.owner()
+        return experiment.project.files((experiment, self))
+
     def open(self, path: str) -> BinaryIO:
         """Return a binary file object for one file of this checkpoint, or else of its experiment.
 
@@ -190,6 +199,14 @@ class InertCheckpoint(Checkpoint):
 
     def checkout(self, output_directory: str | os.PathLike[str], quiet: bool = False) -> None:
         """Do nothing. The first process puts the files there."""
+
+    def files(self) -> list[SavedFile]:
+        """Return the files of this checkpoint's experiment, and those of this checkpoint in their place.
+
+        Raises DoesNotExist if neither has files.
+        """
+        experiment = self.owner()
+        return experiment.project.files((experiment, self))
 
     def open(self, path: str) -> BinaryIO:
         """Raise DoesNotExist."""

@@ -42,7 +42,7 @@ from keepsake.util.values import decode, encode_mapping
 if TYPE_CHECKING:
     from keepsake.comparison import Comparison
     from keepsake.project import Project
-    from keepsake.workplace import Workplace
+    from keepsake.workplace import SavedFile, Workplace
 
 
 _E = TypeVar("_E", bound="Experiment")
@@ -354,6 +354,13 @@ class Experiment(Labelled):
         The new run has this experiment as its parent. `Project.rerun` has more choices.
         """
         return self.project.rerun((self, None), settings)
+
+    def files(self) -> list[SavedFile]:
+        """Return the files of this experiment, and those of its best (or else latest) checkpoint in their place.
+
+        Raises DoesNotExist if neither has files.
+        """
+        return self.project.files((self, self.best() or self.latest()))
 
     def open(self, path: str) -> BinaryIO:
         """Return one of the files saved at the beginning, as a seekable binary stream."""

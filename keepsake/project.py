@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from keepsake.checkpoint import Checkpoint
 from keepsake.collection import CheckpointCollection, ExperimentCollection, with_checkpoint
 from keepsake.config import REPOSITORY_VARIABLE
-from keepsake.exceptions import ValidationError
+from keepsake.exceptions import ConfigNotFound, ValidationError
 from keepsake.experiment import Experiment
 from keepsake.metadata import Record
 from keepsake.packages import note_modules_of_script
@@ -21,10 +21,11 @@ from keepsake.repository.finding import find, find_experiment
 from keepsake.util.console import Progress, say, warn
 from keepsake.util.directories import absolute
 from keepsake.util.ids import short_id
-from keepsake.workplace import Workplace, open_workplace
+from keepsake.workplace import SavedFile, Workplace, open_workplace
 
 if TYPE_CHECKING:
     from keepsake.comparison import ComparisonTable
+    from keepsake.recording.preview import Preview
     from keepsake.repository.copying import Copied
     from keepsake.repository.doctor import Diagnosis
     from keepsake.restoring.checkout import Plan
@@ -174,6 +175,36 @@ class Project:
         where = self.workplace.directory if directory is None else Path(directory)
         source = Source(self.workplace.repository.storage, experiment.id, checkpoint.id if checkpoint else None)
         return checkout(archives, where, path, source=source, confirm=confirm)
+
+    def files(self, target: Target) -> list[SavedFile]:
+        """Return the files of an experiment, and those of its checkpoint in their place, by path.
+
+        Only a table of contents of each is read. Raises DoesNotExist if they have no files.
+        """
+        experiment, checkpoint = target
+        return self.workplace.files(experiment, checkpoint)
+
+    def open(self, target: Target, path: str) -> BinaryIO:
+        """Return one file of a checkpoint, or else of its experiment, as a seekable binary stream. Close it.
+
+        Raises DoesNotExist if there is no such file. The text of the error suggests similar names.
+        """
+        experiment, checkpoint = target
+        return self.workplace.open_file(experiment, checkpoint, path)
+
+    def preview(self, path: str = ".") -> Preview:
+        """Return what `init(path=path)` would save now, and what it would leave out, as `keepsake files` does.
+
+        Args:
+            path: a file or directory, relative to the project directory.
+        """
+        from keepsake.recording.preview import preview
+
+        try:
+            directory = self.workplace.directory
+        except ConfigNotFound:
+            directory = absolute()  # the first run makes it a project
+        return preview(directory, path)
 
     # Running again
 

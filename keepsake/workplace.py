@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from keepsake.config import REPOSITORY_VARIABLE, find_project
 from keepsake.exceptions import DoesNotExist, FileDoesNotExist, RepositoryConfigurationError
 from keepsake.labels import Edit
-from keepsake.metadata import Record
+from keepsake.metadata import Record, from_local_datetime, local_datetime, time_text
 from keepsake.repository.keys import archive_key
 from keepsake.repository.repository import Repository
 from keepsake.repository.view import View
@@ -21,6 +22,7 @@ from keepsake.storage import open_storage
 from keepsake.util.directories import absolute
 from keepsake.util.fork import importing
 from keepsake.util.ids import short_id
+from keepsake.util.names import suggestion
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -33,6 +35,26 @@ class Owner(Protocol):
 
     id: str
     path: str | None
+
+
+class SavedFile(NamedTuple):
+    """A file of an experiment or checkpoint.
+
+    Attributes:
+        path: relative to the project directory.
+        size: in bytes.
+        modified: the time of its last change before it was saved, a naive local datetime.
+        of: the ID of the experiment or checkpoint that it was saved with.
+    """
+
+    path: str
+    size: int
+    modified: datetime
+    of: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the file as plain values, with the time in UTC."""
+        return {**self._asdict(), "modified": from_local_datetime(self.modified)}
 
 
 @dataclass(frozen=True)
@@ -126,7 +148,19 @@ class Workplace:
         owner = f"experiment {short_id(experiment.id)}"
         if checkpoint is not None:
             owner = f"checkpoint {short_id(checkpoint.id)} or its experiment"
-        raise FileDoesNotExist(f"There is no file {path!r} in {owner}.")
+        names = [file.path for file in self.files(experiment, checkpoint)]
+        raise FileDoesNotExist(f"There is no file {path!r} in {owner}. {suggestion(path, names)}")
+
+    def files(self, experiment: Owner, checkpoint: Owner | None) -> list[SavedFile]:
+        """Return the files of an experiment, and those of its checkpoint in their place, by path."""
+        archives = self.archives(experiment, checkpoint)
+        owners = [owner for owner in (experiment, checkpoint) if owner is not None and owner.path]
+        found = {
+            entry.name: SavedFile(entry.name, entry.size, local_datetime(time_text(entry.mtime_ns / 1e9)), owner.id)
+            for owner, archive in zip(owners, archives, strict=True)
+            for entry in archive.entries()
+        }
+        return [found[name] for name in sorted(found)]
 
     def _missing_files(self, experiment: Owner, owner: Owner) -> str:
         what = "experiment" if owner is experiment else "checkpoint"

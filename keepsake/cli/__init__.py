@@ -35,10 +35,12 @@ class Lazy(NamedTuple):
 
 COMMANDS = {
     "analytics": Lazy("extra", "Does nothing: Keepsake has no analytics", hidden=True),
+    "cat": Lazy("cat", "Write a file of an experiment or checkpoint to stdout"),
     "checkout": Lazy("checkout", "Copy files from an experiment or checkpoint into the project directory"),
     "completion": Lazy("extra", "Print the script that completes commands and IDs with the Tab key"),
-    "diff": Lazy("diff", "Compare two experiments or checkpoints"),
+    "diff": Lazy("diff", "Compare experiments or checkpoints: params, packages, metrics, files"),
     "doctor": Lazy("doctor", "Find problems in the repository, and repair them"),
+    "files": Lazy("files", "List the files of an experiment or checkpoint, or what would be saved"),
     "ls": Lazy("ls", "List experiments in this project", ("list",)),
     "note": Lazy("labels", "Write notes on an experiment"),
     "ps": Lazy("ls", "List running experiments in this project", ("processes",)),

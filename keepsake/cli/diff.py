@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,7 +11,7 @@ from keepsake.checkpoint import Checkpoint
 from keepsake.cli.differences import MAX_FILES, changed_files, comparison_table, patch, sheet
 from keepsake.cli.opening import Settings, open_project, pick
 from keepsake.cli.options import IdCommand, id_argument
-from keepsake.cli.rendering import short_id, write, write_json
+from keepsake.cli.rendering import page, short_id, write_json
 from keepsake.cli.wide import output_width
 from keepsake.comparison import Comparison
 from keepsake.exceptions import DoesNotExist
@@ -58,7 +55,7 @@ _PICKED = {
 @click.option("--json", "as_json", is_flag=True, help="Print output in JSON format")
 @click.pass_context
 def diff(ctx: click.Context, /, ids: Sequence[str], path: str | None, stat: bool, no_code: bool, as_json: bool) -> None:
-    """Compare experiments or checkpoints: params, packages, metrics and files.
+    """Compare experiments or checkpoints: params, packages, metrics, files.
 
     An experiment's ID stands for its best checkpoint, or its latest if there is no primary metric. One ID alone is
     compared with the experiment that was created before it. For more than two, a table shows all that differs.
@@ -84,7 +81,7 @@ def diff(ctx: click.Context, /, ids: Sequence[str], path: str | None, stat: bool
     if files is not None:
         shown = [] if stat else [patch(each) for each in files if each.text]
         parts += [changed_files(files, None if stat else MAX_FILES), *shown]
-    _page("\n".join(parts))
+    page("\n".join(parts))
 
 
 def _many(project: Project, ids: Sequence[str], *, as_json: bool, files: bool) -> None:
@@ -96,7 +93,7 @@ def _many(project: Project, ids: Sequence[str], *, as_json: bool, files: bool) -
     if as_json:
         write_json(comparison.to_json() | shown)
     else:
-        _page(comparison_table(comparison, output_width(), files=bool(shown)))
+        page(comparison_table(comparison, output_width(), files=bool(shown)))
 
 
 def _pair(project: Project, ids: Sequence[str]) -> Comparison:
@@ -152,14 +149,3 @@ def _could_read(read: Callable[[], object]) -> bool:
         console.warn(f"The files are not compared: {error}")
         return False
     return True
-
-
-def _page(text: str) -> None:
-    """Print `text`. On a terminal that it does not fit, it goes through a pager, as git's output does."""
-    pager = os.environ.get("PAGER")
-    height = shutil.get_terminal_size().lines
-    if not console.is_terminal(sys.stdout) or pager in ("", "cat") or text.count("\n") < height:
-        write(text)
-        return
-    os.environ.setdefault("LESS", "FRX")
-    click.echo_via_pager(text + "\n", color=console.color_enabled(sys.stdout))

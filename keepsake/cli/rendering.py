@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import codecs
 import json
+import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +28,17 @@ _EPOCH = datetime(1970, 1, 1)
 def write(text: str, newline: bool = True) -> None:
     """Print `text` on stdout, without its colours if they are not enabled."""
     click.echo(text, nl=newline, color=console.color_enabled(sys.stdout))
+
+
+def page(text: str) -> None:
+    """Print `text`. On a terminal that it does not fit, it goes through a pager, as git's output does."""
+    pager = os.environ.get("PAGER")
+    height = shutil.get_terminal_size().lines
+    if not console.is_terminal(sys.stdout) or pager in ("", "cat") or text.count("\n") < height:
+        write(text)
+        return
+    os.environ.setdefault("LESS", "FRX")
+    click.echo_via_pager(text + "\n", color=console.color_enabled(sys.stdout))
 
 
 def write_json(value: object) -> None:

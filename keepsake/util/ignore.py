@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,8 @@ LEFT_OUT_DIRECTORIES = frozenset({
     "wandb", "mlruns", "lightning_logs", ".aim", ".dvc/cache", ".dvc/tmp",
 })  # fmt: skip
 IGNORE_FILES = (".keepsakeignore", ".replicateignore")  # the first that exists counts
+
+Note = Callable[[str, str], object]
 
 _ENDLESS = re.compile(r"(?<=[^/])(/\*\*)+/\s*$")
 _OPENING = re.compile(r"!/?(\*\*?/)+\s*")
@@ -46,7 +48,7 @@ def is_safe_name(name: str) -> bool:
     return not (_UNSAFE_NAME.search(name) or (_SYSTEM == "nt" and _UNSAFE_ON_WINDOWS.search(name)))
 
 
-def walk_files(project_dir: Path, path: str) -> Iterator[tuple[str, str]]:
+def walk_files(project_dir: Path, path: str, note: Note | None = None) -> Iterator[tuple[str, str]]:
     """Yield the files of `path`, a file or directory, in a fixed order: (POSIX name relative to `project_dir`, path).
 
     The walk leaves out `.git` and its like, Python and conda environments, repositories and spools, and the
@@ -55,6 +57,8 @@ def walk_files(project_dir: Path, path: str) -> Iterator[tuple[str, str]]:
     As in Keepsake 0.4.2, the last rule that matches a file or a directory above it decides: `!logs/keep.log` keeps that
     file even below an ignored `logs/`, and `!src/` keeps all of `src/` after `*`. A link to a file stands for its
     content. Dangling links, links to directories and special files are left out. A process warns once of each.
+    `note` is called with the name of whatever is left out (a directory's ends with a slash), and why. No warning is
+    printed then.
 
     Raises ValidationError if `path` is absolute or leads out of the project, DoesNotExist if it does not exist.
     """
@@ -63,13 +67,15 @@ def walk_files(project_dir: Path, path: str) -> Iterator[tuple[str, str]]:
         raise DoesNotExist(f"No such file or directory: {path!r} (looked for in {project_dir}). Check the path.")
     parts = name.split("/") if name else []
     parents = [Path(project_dir, *parts[:depth]) for depth in range(1, len(parts))]
-    if any(_is_skipped(parent) for parent in parents):
+    if above := next((parent for parent in parents if _is_skipped(parent)), None):
+        if note:
+            note(name, f"in {above.name}")
         return
     rules = _ignore_rules(project_dir) if (project_dir / name).is_dir() else None
     is_repository = _is_keepsakes(project_dir)
-    for found, where in _walk(str(project_dir), name, rules):
+    for found, where in _walk(str(project_dir), name, rules, note):
         if not is_safe_name(found):
-            leave_out(where, "on other systems its name would mean another path")
+            _leave_out(found, where, "on other systems its name would mean another path", note)
         elif not (is_repository and _REPOSITORY_FILE.fullmatch(found)):
             yield found, where
 
@@ -86,7 +92,8 @@ def _relative_name(path: str) -> str:
 class _Rules:
     """The patterns of an ignore file. The last one that matches decides."""
 
-    def __init__(self, lines: list[str]) -> None:
+    def __init__(self, lines: list[str], source: str) -> None:
+        self.source = source  # the name of the file
         # `data/**/` matches the directories below data/. `!*/` lets git look into directories; the walk does so anyway.
         lines = [_ENDLESS.sub("/*/", line) for line in lines if not _OPENING.fullmatch(line)]
         self._patterns = _patterns(lines)
@@ -133,7 +140,7 @@ def _ignore_rules(project_dir: Path) -> _Rules | None:
     if file is None:
         return None
     try:
-        return _Rules(_text(file.read_bytes()).splitlines())
+        return _Rules(_text(file.read_bytes()).splitlines(), file.name)
     except OSError as error:
         raise ReadError(f"Cannot read {file}: {error.strerror}. Make it readable, or delete it.") from error
     except (ValueError, re.error) as error:
@@ -163,25 +170,35 @@ def _is_keepsakes(directory: Path) -> bool:
     return os.path.lexists(directory / "repository.json") and os.path.isdir(directory / "metadata/experiments")
 
 
-def _walk(root: str, start: str, rules: _Rules | None) -> Iterator[tuple[str, str]]:
+def _walk(root: str, start: str, rules: _Rules | None, note: Note | None) -> Iterator[tuple[str, str]]:
     # Below an ignored directory, only a pattern that takes files back (`!`) can make a difference.
     prune = rules is not None and not rules.take_back
     pending = [(archive_name(start), os.path.join(root, start), _kind(Path(root, start), follow=True))]
     while pending:
         name, path, kind = pending.pop()
+        shown = name + "/" if kind.endswith("directory") else name
         decided = bool(name) and (prune or kind != "directory")
-        if rules and decided and rules.match(name + "/" if kind.endswith("directory") else name):
-            continue
-        if kind == "file":
+        if rules and decided and rules.match(shown):
+            if note:
+                note(shown, rules.source)
+        elif kind == "file":
             yield name, path
         elif kind != "directory":
-            leave_out(path, kind)
-        elif not (
-            os.path.basename(name) in SKIPPED_DIRECTORIES
-            or (name != archive_name(start) and _is_left_out(name, rules))
-            or (name and _is_keepsakes(Path(path)))
-        ):
-            pending.extend(_entries(name + "/" if name else "", path))
+            _leave_out(name, path, kind, note)
+        elif reason := _why_skipped(name, path, rules, is_start=name == archive_name(start)):
+            if note:
+                note(shown, reason)
+        else:
+            pending.extend(_entries(shown if name else "", path, note))
+
+
+def _why_skipped(name: str, path: str, rules: _Rules | None, *, is_start: bool) -> str:
+    """Return why a directory is left out; "" if it is not."""
+    if os.path.basename(name) in SKIPPED_DIRECTORIES:
+        return "never saved"
+    if not is_start and _is_left_out(name, rules):
+        return "a cache, or another tool's output"
+    return "a repository, or runs that wait for one" if name and _is_keepsakes(Path(path)) else ""
 
 
 def _is_left_out(name: str, rules: _Rules | None) -> bool:
@@ -190,14 +207,16 @@ def _is_left_out(name: str, rules: _Rules | None) -> bool:
     return bool(found) and not (rules and found & rules.brought_back)
 
 
-def _entries(prefix: str, path: str) -> Iterator[tuple[str, str, str]]:
+def _entries(prefix: str, path: str, note: Note | None) -> Iterator[tuple[str, str, str]]:
     """Yield a directory's entries, last name first; none if it cannot be read or is an environment."""
     try:
         entries = sorted(os.scandir(path), key=lambda entry: entry.name, reverse=True)
     except OSError as error:
-        return leave_out(path, f"a directory that cannot be read ({error.strerror})")
+        return _leave_out(prefix, path, f"a directory that cannot be read ({error.strerror})", note)
     if not any(entry.name == "pyvenv.cfg" or (entry.name == "conda-meta" and entry.is_dir()) for entry in entries):
         yield from ((prefix + archive_name(entry.name), entry.path, _kind(entry)) for entry in entries)
+    elif note:
+        note(prefix, "a virtual environment")
 
 
 def _kind(entry: os.DirEntry[str] | Path, follow: bool = False) -> str:
@@ -210,6 +229,13 @@ def _kind(entry: os.DirEntry[str] | Path, follow: bool = False) -> str:
         return "a dangling link" if entry.is_symlink() else "not a regular file"
     except OSError as error:
         return error.strerror or str(error)
+
+
+def _leave_out(name: str, path: str, why: str, note: Note | None) -> None:
+    if note:
+        note(name, why)
+    else:
+        leave_out(path, why)
 
 
 @lru_cache(maxsize=4096)

@@ -260,6 +260,12 @@ def test_a_table_that_is_longer_than_the_first_request(tmp_path: Path) -> None:
     assert len(storage.transferred) == 2
     assert sum(storage.transferred) < len(data)
     assert extracted(stored(data)) == files
+    assert dict(read_each(Archive(CountingStorage(data), KEY, tail=100))) == files
+
+
+def read_each(archive: Archive) -> Iterator[tuple[str, bytes]]:
+    for entry, content in archive.read():
+        yield entry.name, b"".join(part for parts in content for part in parts)
 
 
 @given(

@@ -27,7 +27,9 @@ OPTIONS = {
     "ls": "--all -f --filter -s --sort --json -q --quiet -R --repository",
     "ps": "--all -f --filter -s --sort --json -q --quiet -R --repository",
     "show": "--all --json -R --repository",
-    "diff": "-R --repository",
+    "diff": "--json --no-code --path --stat -R --repository",
+    "files": "--json --path -R --repository",
+    "cat": "-R --repository",
     "checkout": "-o --output-directory -f --force --path --undo -R --repository",
     "rm": "-f --force -R --repository",
     "doctor": "--fix --json --thorough -R --repository",
@@ -64,11 +66,15 @@ Options:
   -h, --help                   Show this message and exit.
 
 Commands:
+  cat         Write a file of an experiment or checkpoint to stdout
   checkout    Copy files from an experiment or checkpoint into the project
               directory
   completion  Print the script that completes commands and IDs with the Tab key
-  diff        Compare two experiments or checkpoints
+  diff        Compare experiments or checkpoints: params, packages, metrics,
+              files
   doctor      Find problems in the repository, and repair them
+  files       List the files of an experiment or checkpoint, or what would be
+              saved
   ls          List experiments in this project
   ps          List running experiments in this project
   pull        Copy experiments from another repository

@@ -1,0 +1,36 @@
+"""`keepsake cat`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+import click
+
+from keepsake.cli.opening import Settings, open_project, pick
+from keepsake.cli.options import IdCommand, id_argument
+
+EXAMPLES = """
+Read the code of the best run:
+$ keepsake cat best train.py
+
+Copy the weights of a checkpoint:
+$ keepsake cat 9f02c7d model.pth > model.pth
+"""
+
+
+@click.command("cat", cls=IdCommand, epilog=EXAMPLES)
+@id_argument()
+@click.argument("path", metavar="PATH")
+@click.pass_obj
+def cat(settings: Settings, /, id: str, path: str) -> None:
+    """Write a file of an experiment or checkpoint to stdout.
+
+    It is written as it was saved. A checkpoint's file is looked for in the checkpoint, then in its experiment. An experiment's ID stands for its best
+    checkpoint, or its latest if there is no primary metric. Only this file is fetched, from a bucket too.
+    """
+    project = open_project(settings)
+    experiment, checkpoint = project.target(id)
+    with project.open((experiment, checkpoint or pick(experiment)[0]), path) as file:
+        shutil.copyfileobj(file, sys.stdout.buffer)
+    sys.stdout.buffer.flush()
