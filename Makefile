@@ -12,8 +12,10 @@ TORCH ?= torch==2.13.0
 JOBS ?= 2
 PYTEST := $(RUN) -m pytest --numprocesses $(JOBS) --dist loadfile
 
+CHROMIUM := DEBIAN_FRONTEND=noninteractive apt-get install --yes chromium chromium-driver
+
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format interop faults test-frameworks bench bench-full bench-clouds docs vendor clean
+.PHONY: help install demo test check format interop faults test-frameworks bench bench-full bench-clouds docs vendor browser clean
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +25,7 @@ install: $(VENV)/.installed ## Make a virtual environment, .venv, with the proje
 demo: $(DEMO_VENV)/.installed ## Train the iris example twice, then list, show, compare and restore its runs
 	@examples/iris/demo.sh $(DEMO_VENV) .cache/demo
 
-test: install ## Run all tests, those against the real Keepsake 0.4.2 included
+test: install browser ## Run all tests, those against the real Keepsake 0.4.2 included
 	$(PYTEST)
 
 check: install ## Lint, check the formatting and the types, and that the generated documentation is up to date
@@ -53,6 +55,11 @@ bench-full: install ## Measure against Keepsake 0.4.2, at full size
 
 bench-clouds: install ## Measure over S3 and Cloud Storage, from servers on this machine
 	$(RUN) -m benchmarks.clouds
+
+browser: ## Install Chromium and its driver, which test the report's page, where apt and root are
+	@command -v chromedriver >/dev/null \
+		|| { test "$$(id -u)" = 0 && { $(CHROMIUM) || { apt-get update && $(CHROMIUM); }; } >/dev/null 2>&1; } \
+		|| echo "NOT TESTED: the report's page, because chromium and chromedriver are not here. Install them." >&2
 
 vendor: ## Fetch the libraries in the report from npm's registry, and check them
 	$(PYTHON) scripts/vendor.py

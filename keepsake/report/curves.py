@@ -20,7 +20,7 @@ from keepsake.util.values import decode
 
 _MOST_VALUES = 700_000  # in a page, which make some 1.3 MB
 _LEVELS = (1000, 500, 300, 200, 100)  # points of a curve that are tried
-_MOST_TIMES = 200  # of a run that are read
+_MOST_TIMES = 60  # of a run that are read
 _TIME_ERROR = 0.001  # of a run's duration
 _MAX_EXACT = 2**53  # an integer that JavaScript's numbers hold
 
@@ -160,7 +160,7 @@ def _steps(run: _Run, positions: Sequence[int]) -> tuple[int, ...]:
 def _times(run: _Run, positions: Sequence[int]) -> tuple[float, ...]:
     """Return the times of checkpoints in seconds since the run began."""
     last = len(positions) - 1
-    stride = max(1, len(positions) // _MOST_TIMES)
+    stride = -(-len(positions) // _MOST_TIMES)
     sampled = [*range(0, last, stride), last]
     seconds = [time_seconds(run.records[positions[place]]["created"]) - run.created for place in sampled]
     knots = time_knots(seconds, _TIME_ERROR * max(abs(second) for second in seconds))

@@ -95,7 +95,7 @@ def sweep(project: Project, count: int, points: int = 30, *, code: bool = True) 
     for number in range(count):
         lr = [0.001, 0.01, 0.1, 0.03][number // 3 % 4]
         width = [64, 128][number // 6 % 2]
-        floor = 0.2 + abs(math.log10(lr) + 2) * 0.3 + 0.01 * (number % 3)
+        floor = 0.2 + abs(math.log10(lr) + 2) * 0.3 + 0.01 * (number % 3) + 0.0001 * number
         metrics = [
             {
                 "val_loss": floor + math.exp(-step / 8) + max(0, step - 20) * 0.01,

@@ -2,7 +2,9 @@
 "use strict";
 
 async function unpack(name) {
-  const text = document.getElementById(`data-${name}`)?.textContent ?? "";
+  const element = document.getElementById(`data-${name}`);
+  const text = element.textContent;
+  element.remove(); // the text of a large page takes as much memory as all that is made of it
   let bytes;
   if (Uint8Array.fromBase64) {
     bytes = Uint8Array.fromBase64(text);

@@ -112,10 +112,14 @@ const isTrain = (metric) => /(^|[_./-])(train|training)([_./-]|$)/i.test(metric)
 
 /** Return the names of params, or of metrics, in order of appearance. */
 function namesOf(kind) {
+  return [...allNames(kind)];
+}
+
+const allNames = remembered((kind) => {
   const names = new Set();
   for (const run of runs) for (const name in run[kind]) names.add(name);
-  return [...names];
-}
+  return names;
+});
 
 /** Return whether a param has the same value in all runs. */
 const isConstant = remembered((name) => {

@@ -174,9 +174,9 @@ const COMPARE = {
 function comparison(name, operator, text) {
   const find = getter(name);
   const bare = name.replace(/^fields\./, "").replace(/^started$/, "created");
-  if (TIMES.includes(bare) && find === (ORIGINAL[bare] ?? ADDED[bare])) return timeTest(find, operator, text);
   let wanted = parseValue(text);
   if (wanted === null) return (run) => ((find(run) ?? null) === null) === (operator === "=");
+  if (TIMES.includes(bare) && find === (ORIGINAL[bare] ?? ADDED[bare])) return timeTest(find, operator, text);
   if (find === ORIGINAL.status && wanted === "stopped" && "=!=".includes(operator)) {
     const stopped = ["stopped", "failed", "lost"]; // all that do not run
     return (run) => stopped.includes(run.status) === (operator === "=");

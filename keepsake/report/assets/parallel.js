@@ -33,8 +33,9 @@ function drawParallel() {
     return { name, title: name.startsWith("params.") ? shortName(name.slice(7)) : name.replace(/^metrics\./, ""), find, x: names.length > 1 ? SIDE + place * room : width / 2, axis: axisOf(runs.map(find), FEW_VALUES) };
   });
   const last = axes[axes.length - 1];
+  if (!last) return;
   const matching = new Set(view.runs);
-  const values = view.runs.map((run) => last?.axis.place(last.find(run))).filter((place) => !Number.isNaN(place)).sort((one, other) => one - other);
+  const values = view.runs.map((run) => last.axis.place(last.find(run))).filter((place) => !Number.isNaN(place)).sort((one, other) => one - other);
   const order = new Map(values.map((place, at) => [place, at / Math.max(1, values.length - 1)]));
   const goal = meta.primary?.goal === "maximize" ? (share) => share : (share) => 1 - share;
   const coloured = chosen();
@@ -44,7 +45,7 @@ function drawParallel() {
   }
   for (const { run, color: stroke } of [...coloured].reverse()) drawPath(context, height, run, stroke, 1, 2.5);
   for (const each of axes) drawAxis(context, height, each, room);
-  box.querySelector("canvas").setAttribute("aria-label", `Params and ${plain(last?.title ?? "metrics")} of ${counted(view.runs.length, "run")}`);
+  box.querySelector("canvas").setAttribute("aria-label", `Params and ${plain(last.title)} of ${counted(view.runs.length, "run")}`);
 }
 
 function drawPath(context, height, run, stroke, alpha, thickness) {

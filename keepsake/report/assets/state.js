@@ -34,11 +34,11 @@ function set(changes) {
 
 /** Return the names in a list of the state; a name's own commas are escaped there. */
 function list(key) {
-  return state[key] ? state[key].split(",").map(decodeURIComponent) : [];
+  return state[key] ? state[key].split(",").map((name) => name.replaceAll("%2C", ",").replaceAll("%25", "%")) : [];
 }
 
 function joined(names) {
-  return names.map((name) => encodeURIComponent(name)).join(",");
+  return names.map((name) => name.replaceAll("%", "%25").replaceAll(",", "%2C")).join(",");
 }
 
 function toggled(key, name) {

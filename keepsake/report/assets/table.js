@@ -1,6 +1,7 @@
 // What is visible, and the table of it. Only the rows in sight are in the document, so thousands are no burden.
 
 const ROW = 36; // pixels, as in style.css
+const MOST_COLUMNS = 32; // that are shown before a person chooses
 const view = { runs: [], groups: null, best: null, test: () => true, error: "" };
 let cursor = 0; // the row that the keyboard is on
 
@@ -92,6 +93,7 @@ function allColumns() {
     name: `last:${name}`, title: `last ${name}`, find: (run) => run.latest?.metrics[name], shown: false, group: "metrics",
   }));
   const columns = [...fixed.slice(0, 2), ...values.slice(0, 1), step, ...params, ...values.slice(1), ...fixed.slice(2), ...last];
+  columns.filter((column) => column.shown).slice(MOST_COLUMNS).forEach((column) => (column.shown = false));
   for (const column of columns) {
     const found = runs.map(column.find).filter((value) => !isMissing(value));
     column.kind ||= found.length && found.every((value) => typeof value === "number") && column.name !== "created" ? "number" : "";
