@@ -61,6 +61,7 @@ RESULTS = (
 )  # what some methods return
 # Public for the package's own modules only, or described with the attributes of its class
 OMITTED = {
+    "best_and_latest",
     "checkpoints",
     "created_text",
     "declared_metric",
@@ -69,6 +70,7 @@ OMITTED = {
     "here",
     "owner",
     "record",
+    "time_to",
     "workplace",
 }
 # Each command, and what does the same in Python
@@ -87,6 +89,13 @@ TWINS = {
     "doctor": ("Project.doctor",),
     "ls": ("ExperimentCollection.list", "ExperimentList.group"),
     "note": ("Experiment.note", "Experiment.notes"),
+    "plot": (
+        "ExperimentList.draw",
+        "ExperimentList.draw_importance",
+        "ExperimentList.plot",
+        "ExperimentList.importance",
+        "ExperimentList.importances",
+    ),
     "ps": ("Experiment.is_running",),
     "pull": ("Project.pull",),
     "push": ("Project.push",),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, SupportsIndex, TypedDict, overload
@@ -247,14 +247,43 @@ class CheckpointList(list[Checkpoint]):
         """Return the checkpoint that was created last; None if there is none."""
         return pick_latest(self, [checkpoint.created_text() for checkpoint in self])
 
-    def plot(self, metric: str | None = None, logy: bool = False, plot_only: bool = False) -> Any:
-        """Plot a metric (default: the primary metric) over the steps with Matplotlib; return the axes.
+    def plot(
+        self,
+        metric: str | Sequence[str] | None = None,
+        logy: bool = False,
+        plot_only: bool = False,
+        *,
+        logx: bool = False,
+        x: str = "step",
+        smoothing: float = 0.0,
+    ) -> Any:
+        """Plot metrics (default: the primary metric) over the steps with Matplotlib; return the axes.
 
-        `plot_only` has no effect: scripts for Keepsake 0.4.2 may pass it.
+        `ExperimentList.plot` describes the arguments. `plot_only` has no effect: scripts for Keepsake 0.4.2 may pass
+        it.
         """
-        from keepsake.display.figures import plot_checkpoints
+        from keepsake.display.figures import Look, plot
 
-        return plot_checkpoints(self, metric, logy=logy)
+        return plot([(self[0].experiment if self else None, self)], metric, Look(logx, logy, x, smoothing))
+
+    def to_columns(self) -> dict[str, list[Any]]:
+        """Return a row for each checkpoint, as a dict of columns of equal length.
+
+        The columns are `experiment` (an ID), `id`, `created`, `step`, `path`, and `metrics.NAME` for each metric.
+        `ExperimentList.to_columns` says what is in them.
+        """
+        from keepsake.display.frames import checkpoint_columns
+
+        return checkpoint_columns(self)
+
+    def to_dataframe(self, backend: str = "pandas") -> Any:
+        """Return `to_columns()` as a DataFrame of pandas, or of `backend="polars"`.
+
+        Raises MissingExtra if that is not installed.
+        """
+        from keepsake.display.frames import to_frame
+
+        return to_frame(self.to_columns(), backend)
 
     def declared_metric(self) -> PrimaryMetric | None:
         """Return the primary metric and goal of the first checkpoint that declares one; None if none does."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Container, Iterable, Iterator,
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
+from keepsake.analysis import Analysis
 from keepsake.checkpoint import Checkpoint, CheckpointList
 from keepsake.exceptions import DoesNotExist, ValidationError
 from keepsake.experiment import Experiment
@@ -30,27 +31,12 @@ if TYPE_CHECKING:
     from keepsake.report.report import Report
 
 
-class ExperimentList(list[Experiment]):
+class ExperimentList(Analysis):
     """Experiments, as `keepsake.experiments.list()` returns them. Slices are ExperimentLists too."""
 
     def primary_metric(self) -> str | None:
         """Return the name of the primary metric of the first experiment that has one."""
         return next((name for experiment in self if (name := experiment.primary_metric())), None)
-
-    def plot(self, metric: str | None = None, logy: bool = False) -> Any:
-        """Plot a metric (default: the primary metric) of all experiments over the steps; return the axes."""
-        from keepsake.display.figures import plot_experiments
-
-        return plot_experiments(self, metric, logy=logy)
-
-    def scatter(self, param: str, metric: str | None = None, logx: bool = False, logy: bool = False) -> Any:
-        """Plot a metric (default: the primary metric) over a hyperparameter, a point per experiment; return the axes.
-
-        The point shows the best checkpoint, or else the latest.
-        """
-        from keepsake.display.figures import scatter_experiments
-
-        return scatter_experiments(self, param, metric, logx=logx, logy=logy)
 
     def compare(self) -> ComparisonTable:
         """Return all that differs between these experiments, each with its best (or else latest) checkpoint."""

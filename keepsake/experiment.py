@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -17,9 +17,11 @@ from keepsake.labelled import Labelled
 from keepsake.metadata import (
     EXPERIMENT_FIELDS,
     Record,
+    best_checkpoint,
     empty_value,
     from_local_datetime,
     labels_of,
+    latest_checkpoint,
     local_datetime,
     parse_rfc3339,
 )
@@ -396,11 +398,26 @@ class Experiment(Labelled):
         """Return what `to_json` does, or the record as it was read, which is quicker."""
         return self.to_json() if self._checkpoints is not None else self._record
 
+    def best_and_latest(self) -> tuple[Checkpoint | None, Checkpoint | None]:
+        """Return both, quickly: unless `checkpoints` was asked for, no other checkpoint is made."""
+        if self._checkpoints is not None:
+            return self._checkpoints.best(), self._checkpoints.latest()
+        records = self._record.get("checkpoints") or []
+        best, latest = best_checkpoint(records), latest_checkpoint(records)
+        return (
+            Checkpoint.from_json(best, self) if best else None,
+            Checkpoint.from_json(latest, self) if latest else None,
+        )
+
     @property
     def duration(self) -> timedelta | None:
         """The time from the beginning to the latest checkpoint; None without checkpoints."""
         latest = self.latest()
-        return parse_rfc3339(latest.created_text()) - parse_rfc3339(self._created_text()) if latest else None
+        return self.time_to(latest) if latest else None
+
+    def time_to(self, checkpoint: Checkpoint) -> timedelta:
+        """Return the time from the beginning to a checkpoint."""
+        return parse_rfc3339(checkpoint.created_text()) - parse_rfc3339(self._created_text())
 
     @property
     def status(self) -> str:
@@ -496,14 +513,24 @@ class Experiment(Labelled):
         """Delete this experiment, its checkpoints and all their files."""
         self.project.delete([(self, None)])
 
-    def plot(self, metric: str | None = None, logy: bool = False, plot_only: bool = False) -> Any:
-        """Plot a metric (default: the primary metric) over the steps with Matplotlib; return the axes.
+    def plot(
+        self,
+        metric: str | Sequence[str] | None = None,
+        logy: bool = False,
+        plot_only: bool = False,
+        *,
+        logx: bool = False,
+        x: str = "step",
+        smoothing: float = 0.0,
+    ) -> Any:
+        """Plot metrics (default: the primary metric) over the steps with Matplotlib; return the axes.
 
-        `plot_only` has no effect. Scripts for Keepsake 0.4.2 may pass it.
+        `ExperimentList.plot` describes the arguments. `plot_only` has no effect. Scripts for Keepsake 0.4.2 may pass
+        it.
         """
-        from keepsake.display.figures import plot_experiments
+        from keepsake.display.figures import Look, plot
 
-        return plot_experiments([self], metric, logy=logy)
+        return plot([(self, self.checkpoints)], metric, Look(logx, logy, x, smoothing))
 
     def _repr_html_(self) -> str:
         from keepsake.display.notebook import experiment_html

@@ -43,6 +43,7 @@ COMMANDS = {
     "files": Lazy("files", "List the files of an experiment or checkpoint, or what would be saved"),
     "ls": Lazy("ls", "List experiments in this project", ("list",)),
     "note": Lazy("labels", "Write notes on an experiment"),
+    "plot": Lazy("plot", "Draw a metric of experiments in the terminal, or as a picture"),
     "ps": Lazy("ls", "List running experiments in this project", ("processes",)),
     "pull": Lazy("copying", "Copy experiments from another repository"),
     "push": Lazy("copying", "Copy experiments to another repository"),

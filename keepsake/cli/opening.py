@@ -103,3 +103,12 @@ def complete_sort_keys(ctx: click.Context, param: click.Parameter, incomplete: s
     for summary in _summaries_quietly(ctx):
         names |= dict.fromkeys(summary.best_metrics, "metric") | dict.fromkeys(summary.params, "param")
     return [CompletionItem(name, help=help) for name, help in names.items() if name.startswith(incomplete)]
+
+
+def complete_metrics(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the names of metrics."""
+    names: dict[str, None] = {}
+    for summary in _summaries_quietly(ctx):
+        for checkpoint in (summary.best, summary.latest):
+            names |= dict.fromkeys((checkpoint or {}).get("metrics") or ())
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]

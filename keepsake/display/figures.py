@@ -1,4 +1,4 @@
-"""Metrics over steps or over a hyperparameter, drawn with Matplotlib on the current axes, as `plt.plot` does.
+"""Metrics over steps or time, drawn with Matplotlib on the current axes, as `plt.plot` does.
 
 If another metric is drawn on the current axes, a new figure begins.
 
@@ -8,229 +8,145 @@ Matplotlib.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
-from weakref import WeakKeyDictionary
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from keepsake.exceptions import MissingExtra, ValidationError
-from keepsake.metadata import pick_best
-from keepsake.util.console import warn
-from keepsake.util.values import cut, escape_controls, full_text, sort_key
+from keepsake.display.axes import BESIDE, GREY, Shades, current_axes, explain, palette, plain, shades, widen
+from keepsake.display.curves import HIGHLIGHTED, Chart, Curve, Run, make_chart, pick, smooth
+from keepsake.listing.fields import resolve
+from keepsake.listing.subjects import WholeExperiment
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from keepsake.checkpoint import CheckpointList
-    from keepsake.experiment import Experiment
-
-_MAX_NAMED, _HIGHLIGHTED = 20, 10  # runs with colours; of more runs, so many have colours and the rest are grey
-_MAX_DOTS, _MAX_LABELS = 200, 15  # points of lines with dots; points of a scatter plot with IDs
+_MAX_NAMED = 20  # runs with colours; of more runs, some have colours and the rest are grey
+_MAX_DOTS = 200  # points of lines with dots
 _MAX_INSIDE = 6  # entries of a legend that fits within the axes
-_MAX_TICKS, _WIDTH = 30, 50  # categories with names on an axis; characters of a name
-_DASHES = ("-", "--", "-.", ":")  # the next one each time the colours start again
-_OTHER, _BEST, _GREY = "_other", "_best", "#88888880"  # labels that Matplotlib leaves out of legends; a colour
+_MAX_CHARACTERS = 24  # of a label of a legend within the axes
+_ROOM = 1.35  # times the width of a figure whose legend is beside its axes
+_DASHES = ("-", "--", "-.", ":")  # the next one each time the colours start again, and for each further metric
+_OTHER, _BEST, _RAW, _AGAIN = "_other", "_best", "_raw", "_again"  # labels that Matplotlib leaves out of legends
 
 
-_drawn: WeakKeyDictionary[Axes, tuple[str, str]] = WeakKeyDictionary()  # axes → names of their x and y values
+@dataclass(frozen=True)
+class Look:
+    """How curves are drawn. `ExperimentList.plot` describes each."""
+
+    logx: bool = False
+    logy: bool = False
+    x: str = "step"
+    smoothing: float = 0.0
+    color: str | None = None
 
 
-class _Run(NamedTuple):
-    label: str
-    steps: list[float]
-    values: list[float]  # NaN: a gap
-    best: tuple[float, float] | None  # the point of the best checkpoint
-
-
-def plot_checkpoints(checkpoints: CheckpointList, metric: str | None = None, *, logy: bool = False) -> Axes:
-    """Plot a metric (default: the primary metric) of checkpoints over their steps."""
-    experiment = checkpoints[0].experiment if checkpoints else None
-    return _plot([(experiment.short_id() if experiment else "checkpoints", checkpoints)], metric, logy)
-
-
-def plot_experiments(experiments: Sequence[Experiment], metric: str | None = None, *, logy: bool = False) -> Axes:
-    """Plot a metric (default: the primary metric) of each experiment's checkpoints over their steps."""
-    return _plot([(experiment.short_id(), experiment.checkpoints) for experiment in experiments], metric, logy)
-
-
-def scatter_experiments(
-    experiments: Sequence[Experiment], param: str, metric: str | None = None, *, logx: bool = False, logy: bool = False
-) -> Axes:
-    """Plot a metric (default: the primary metric) of each experiment's best, else latest, checkpoint over a param."""
-    metric, goal = _choose([experiment.checkpoints for experiment in experiments], metric)
-    ids, xs, ys = _points(experiments, param, metric)
-    categories = [x for x in dict.fromkeys(xs) if isinstance(x, str)]
-    if logx and categories:
-        raise ValidationError(f"Not all values of param {param!r} are numbers. Leave out logx.")
-    axes = _axes(param, metric, logx=logx, logy=logy)
-    color = axes.scatter(xs, ys, alpha=0.8).get_facecolor()
-    ties = pick_best(range(len(ys)), ys, maximize=goal == "maximize") if goal else []
-    best = ties[-1] if ties else None
-    if best is not None:
-        axes.plot(xs[best], ys[best], "*", color=color, markersize=14, markeredgecolor=axes.get_facecolor())
-    for index, label in enumerate(ids):
-        if len(ids) <= _MAX_LABELS or index == best:
-            text, below = f"{label} (best)" if index == best else label, index % 2 == 0  # separates neighbours' IDs
-            place = (6, -12 if below else 5)
-            axes.annotate(_plain(text), (xs[index], ys[index]), place, textcoords="offset points", fontsize="small")
-    if categories:
-        axes.set_xticks(categories[:: math.ceil(len(categories) / _MAX_TICKS)])
-        axes.tick_params(axis="x", labelrotation=90 if sum(map(len, categories)) > 60 else 0)
-    axes.margins(x=0.15, y=0.1)
-    return axes
-
-
-def _points(experiments: Sequence[Experiment], param: str, metric: str) -> tuple[list[str], list[Any], list[float]]:
-    """Return the IDs, params (all numbers, or else all texts) and metrics of the experiments that have both."""
-    _check_name("param", param, {name for experiment in experiments for name in experiment.params or ()})
-    points, left_out = [], []
-    for experiment in experiments:
-        x, checkpoint = (experiment.params or {}).get(param), experiment.checkpoints.best() or experiment.latest()
-        value = (checkpoint.metrics or {}).get(metric) if checkpoint else None
-        y = _number(value, f"metric {metric!r} of {experiment.short_id()}")
-        if x is None or (isinstance(x, float) and not math.isfinite(x)) or not math.isfinite(y):
-            left_out.append(experiment.short_id())
-        else:
-            points.append((x, y, experiment.short_id()))
-    if left_out:
-        warn(f"Left out, without param {param!r} or a number for {metric!r}: {_some(left_out)}.")
-    points.sort(key=lambda point: (sort_key(point[0]), *point[1:]))
-    numeric = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x, *_ in points)
-    xs = [_number(x, param) if numeric else _plain(full_text(x)) for x, *_ in points]
-    return [label for *_, label in points], xs, [y for _, y, _ in points]
-
-
-def _plot(lists: list[tuple[str, CheckpointList]], metric: str | None, logy: bool) -> Axes:
-    metric, goal = _choose([checkpoints for _, checkpoints in lists], metric)
-    runs = [_run(label, checkpoints, metric) for label, checkpoints in lists]
-    named = [run for run in runs if any(map(math.isfinite, run.values))]
-    if len(named) < len(runs):
-        warn(f"Left out, without a number for {metric!r}: {_some([run.label for run in runs if run not in named])}.")
-    axes, title = _axes("step", metric, logy=logy), None
-    if len(named) > _MAX_NAMED:
-        title = f"{'Best' if goal else 'Latest'} {_HIGHLIGHTED} of {len(named)}"
-        sign = -1 if goal == "maximize" else 1
-        named.reverse()
-        named.sort(key=lambda run: min(sign * y for y in run.values if math.isfinite(y)) if goal else 0)
-        for run in named[_HIGHLIGHTED:]:
-            axes.plot(run.steps, run.values, color=_GREY, linewidth=0.8, zorder=1.5, label=_OTHER)
-        del named[_HIGHLIGHTED:]
-    dots = sum(len(run.values) for run in named) <= _MAX_DOTS
-    for run in named:
-        _draw(axes, run, dots)
-    _legend(axes, title)
-    return axes
-
-
-def _run(label: str, checkpoints: CheckpointList, metric: str) -> _Run:
-    # A checkpoint without the metric is neither a point nor a gap, because some metrics are rarely measured.
-    points = {
-        id(c): (_number(c.step or 0, "step"), _number(c.metrics[metric], f"metric {metric!r} of {label}"))
-        for c in checkpoints
-        if c.metrics and metric in c.metrics
-    }
-    steps, values = [x for x, _ in points.values()], [y for _, y in points.values()]
-    return _Run(label, steps, values, points.get(id(checkpoints.best())))
-
-
-def _draw(axes: Axes, run: _Run, dots: bool) -> None:
-    """Draw a run in the next colour, with dots where no line would show, and a star at the best checkpoint."""
-    from matplotlib import rcParams
-
+def plot(runs: Sequence[Run], metric: str | Sequence[str] | None, look: Look) -> Axes:
+    """Plot metrics (default: the primary metric) of runs, a curve each."""
+    smooth((), look.smoothing)  # a wrong weight is an error before anything is drawn
+    metrics = [metric] if metric is None or isinstance(metric, str) else list(metric)
+    charts = [make_chart(runs, each, look.x) for each in metrics]
+    found = _shades(runs, look.color)
+    axes = current_axes(charts[0].xlabel, ", ".join(c.metric for c in charts), logx=look.logx, logy=look.logy)
     earlier = sum(not str(line.get_label()).startswith("_") for line in axes.lines)
-    dashes = _DASHES[earlier // len(rcParams["axes.prop_cycle"]) % len(_DASHES)]
-    (line,) = axes.plot(run.steps, run.values, dashes, label=_plain(run.label))
-    neighbours = (run.values[i - 1 : i] + run.values[i + 1 : i + 2] for i in range(len(run.values)))
-    alone = [index for index, values in enumerate(neighbours) if not any(map(math.isfinite, values))]
+    title = None
+    for number, chart in enumerate(charts):
+        if found:
+            _draw_shaded(axes, chart, found, look, _DASHES[number % len(_DASHES)])
+        elif len(charts) > 1:
+            _draw_several(axes, chart, look, number, alone=max(len(c.curves) for c in charts) == 1)
+        else:
+            title = _draw(axes, chart, look, earlier)
+    if found and look.color:
+        explain(axes, found[1], look.color)
+    else:
+        _legend(axes, title)
+    return axes
+
+
+def _shades(runs: Sequence[Run], name: str | None) -> tuple[dict[str, Any], Shades] | None:
+    """Return ID → colour by a param, field or metric, and what the colours mean."""
+    if name is None:
+        return None
+    owners = [experiment for experiment, _ in runs if experiment]
+    subjects = [WholeExperiment(owner) for owner in owners]
+    field = resolve(name, subjects)
+    found = shades([field.value(subject) for subject in subjects])
+    return dict(zip([owner.id for owner in owners], found.colors, strict=True)), found
+
+
+def _draw_shaded(axes: Axes, chart: Chart, found: tuple[dict[str, Any], Shades], look: Look, dashes: str) -> None:
+    colors, _ = found
+    width = 1.5 if len(chart.curves) <= _MAX_NAMED else 0.9
+    for curve in chart.curves:
+        color = colors.get(curve.experiment.id, GREY) if curve.experiment else GREY
+        _line(axes, curve, look, dashes, color=color, linewidth=width, label=_OTHER)
+
+
+def _draw_several(axes: Axes, chart: Chart, look: Look, number: int, *, alone: bool) -> None:
+    """Draw one of several metrics: of one run in colours of their own, else in dashes of their own."""
+    colors = palette()
+    for index, curve in enumerate(chart.curves):
+        color = colors[(number if alone else index) % len(colors)]
+        label = plain(chart.metric if alone else curve.label) if alone or not number else _AGAIN
+        _line(axes, curve, look, "-" if alone else _DASHES[number % len(_DASHES)], color=color, label=label)
+    if not alone:
+        axes.plot([], [], _DASHES[number % len(_DASHES)], color=GREY, label=plain(chart.metric))
+
+
+def _draw(axes: Axes, chart: Chart, look: Look, earlier: int) -> str | None:
+    """Draw the curves of one metric. Of very many, return the title of the legend."""
+    named, title = chart.curves, None
+    if len(named) > _MAX_NAMED:
+        title = f"{'Best' if chart.goal else 'Latest'} {HIGHLIGHTED} of {len(named)}"
+        named, others = pick(named, chart.goal)
+        for curve in others:
+            axes.plot(curve.xs, _values(curve, look), color=GREY, linewidth=0.8, zorder=1.5, label=_OTHER)
+    dots = sum(len(curve.ys) for curve in named) <= _MAX_DOTS and not look.smoothing
+    colors = palette()
+    for index, curve in enumerate(named, earlier):
+        dashes, color = _DASHES[index // len(colors) % len(_DASHES)], colors[index % len(colors)]
+        _line(axes, curve, look, dashes, color=color, label=plain(curve.label), dots=dots)
+        if curve.best:
+            edge = axes.get_facecolor()
+            axes.plot(*curve.best, "*", color=color, markersize=12, markeredgecolor=edge, zorder=3, label=_BEST)
+    return title
+
+
+def _values(curve: Curve, look: Look) -> list[float]:
+    return smooth(curve.ys, look.smoothing) if look.smoothing else curve.ys
+
+
+def _line(axes: Axes, curve: Curve, look: Look, dashes: str, *, dots: bool = False, **style: Any) -> None:
+    """Draw a curve, with dots where no line would show. If it is smoothed, the original is faint behind it."""
+    if look.smoothing:
+        raw = {**style, "linewidth": 0.8, "label": _RAW}
+        axes.plot(curve.xs, curve.ys, alpha=0.25, zorder=1.6, **raw)
+    values = _values(curve, look)
+    (line,) = axes.plot(curve.xs, values, dashes, **style)
+    neighbours = (values[i - 1 : i] + values[i + 1 : i + 2] for i in range(len(values)))
+    alone = [index for index, around in enumerate(neighbours) if not any(map(math.isfinite, around))]
     if dots or alone:
         line.set(marker=".", markevery=None if dots else alone)
-    if run.best:
-        edge = axes.get_facecolor()
-        axes.plot(*run.best, "*", color=line.get_color(), markersize=12, markeredgecolor=edge, zorder=3, label=_BEST)
 
 
 def _legend(axes: Axes, title: str | None) -> None:
-    """Name the runs, beside the axes if there are many, and show how many have no name."""
+    """Name the runs, beside the axes if there is much to say, and show how many have no name."""
     from matplotlib.lines import Line2D
 
     handles, labels = axes.get_legend_handles_labels()
     drawn = [line.get_label() for line in axes.lines]
     others = drawn.count(_OTHER) + len(labels[_MAX_NAMED:])
     del handles[_MAX_NAMED:], labels[_MAX_NAMED:]
+    is_long = any(len(label) > _MAX_CHARACTERS for label in labels)
     if others:
-        handles.append(Line2D([], [], color=_GREY))
+        handles.append(Line2D([], [], color=GREY))
         labels.append(f"… and {others:,} more")
     if _BEST in drawn:
-        handles.append(Line2D([], [], color=_GREY, linestyle="", marker="*", markersize=10))
+        handles.append(Line2D([], [], color=GREY, linestyle="", marker="*", markersize=10))
         labels.append("best checkpoint")
-    outside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "borderaxespad": 0}
     if handles:
-        place = outside if len(handles) > _MAX_INSIDE else {"loc": "best"}
-        axes.legend(handles, labels, fontsize="small", title=title, **place)
-
-
-def _axes(xlabel: str, ylabel: str, *, logx: bool = False, logy: bool = False) -> Axes:
-    """Return the current axes, labelled, or those of a new figure if something else is drawn on them.
-
-    Axes that are alone in a figure leave room for a legend beside them.
-    """
-    try:
-        from matplotlib import pyplot
-        from matplotlib.ticker import MaxNLocator
-    except ImportError as error:
-        raise MissingExtra("Plots need another package. Install it with:\n    pip install 'keepsake[plot]'") from error
-    figure, axes = pyplot.gcf(), pyplot.gca()
-    if axes.has_data() and _drawn.get(axes, (xlabel, ylabel)) != (xlabel, ylabel):
-        figure, axes = pyplot.figure(), pyplot.gca()  # two metrics on one axis would be misleading
-    _drawn[axes] = (xlabel, ylabel)
-    if figure.axes == [axes] and axes.get_subplotspec() and figure.get_layout_engine() is None:
-        figure.set_layout_engine("tight")
-    axes.set(xlabel=_plain(xlabel), ylabel=_plain(ylabel))
-    axes.grid(alpha=0.3)
-    if logx:
-        axes.set_xscale("log", nonpositive="mask")
-    if logy:
-        axes.set_yscale("log", nonpositive="mask")
-    locator = axes.xaxis.get_major_locator()
-    if xlabel == "step" and isinstance(locator, MaxNLocator):
-        locator.set_params(integer=True)
-    return axes
-
-
-def _choose(lists: list[CheckpointList], metric: str | None) -> tuple[str, str | None]:
-    """Return the metric to draw, and its goal if it is a primary metric."""
-    primaries = [primary for checkpoints in lists if (primary := checkpoints.declared_metric())]
-    names = {name for checkpoints in lists for checkpoint in checkpoints for name in checkpoint.metrics or ()}
-    if metric is None and not primaries:
-        raise ValidationError(f"No primary metric is declared. Name one of the metrics: {_some(sorted(names))}.")
-    metric = primaries[0]["name"] if metric is None else metric
-    _check_name("metric", metric, names)
-    return metric, next((primary.get("goal") for primary in primaries if primary["name"] == metric), None)
-
-
-def _check_name(what: str, name: str, known: set[str]) -> None:
-    if known and str(name) not in known:  # runs that have just begun have no names yet
-        close = difflib.get_close_matches(str(name), known)
-        hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Choose from: {_some(sorted(known))}."
-        raise ValidationError(f"There is no {what} {name!r}. {hint}")
-
-
-def _number(value: Any, what: str) -> float:
-    if value is not None and not isinstance(value, (int, float)):
-        text = cut(full_text(value), _WIDTH)
-        raise ValidationError(f"Cannot plot {what}: {text} is not a number. Choose another one.")
-    try:
-        return math.nan if value is None else float(value)
-    except OverflowError:  # an int of more than 308 digits
-        return math.nan
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - _HIGHLIGHTED:,} more" if len(names) > _HIGHLIGHTED else ""
-    return (escape_controls(", ".join(names[:_HIGHLIGHTED])) or "none") + more
-
-
-def _plain(text: str) -> str:
-    """Return text that fits on an axis and that Matplotlib does not read as a formula."""
-    return escape_controls(cut(text, _WIDTH)).replace("$", r"\$")
+        place = BESIDE if len(handles) > _MAX_INSIDE or is_long else {"loc": "best"}
+        if place is BESIDE:
+            widen(axes, _ROOM)
+        axes.legend(handles, labels, fontsize="small", title=title, frameon=place is not BESIDE, **place)

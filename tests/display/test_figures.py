@@ -4,84 +4,25 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy
 import pytest
+from cycler import cycler
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.colors import same_color, to_hex
-from matplotlib.lines import Line2D
 
 import keepsake
 from keepsake.checkpoint import Checkpoint, CheckpointList, PrimaryMetric
 from keepsake.collection import ExperimentList
 from keepsake.exceptions import MissingExtra, ValidationError
-from keepsake.experiment import Experiment
-from keepsake.project import Project
+from tests.display.drawn import curves, legend, points, scattered, stars
+from tests.display.runs import MAXIMIZE, MINIMIZE, START, losses, make
 
-matplotlib.use("Agg")
-
-MINIMIZE = PrimaryMetric(name="loss", goal="minimize")
-MAXIMIZE = PrimaryMetric(name="loss", goal="maximize")
-START = datetime(2024, 5, 1, 12, 0, 0)
 NAN = math.nan
-
-
-@pytest.fixture(autouse=True)
-def _draws_without_warnings() -> Iterator[None]:
-    """Whatever a test plots can be drawn too, and leaves nothing to the next."""
-    pyplot.close("all")
-    yield
-    for number in pyplot.get_fignums():
-        pyplot.figure(number).canvas.draw()
-    pyplot.close("all")
-
-
-def make(
-    number: int,
-    metrics: Sequence[dict[str, Any] | None],
-    params: dict[str, Any] | None = None,
-    primary: PrimaryMetric | None = MINIMIZE,
-) -> Experiment:
-    """An experiment with a checkpoint at every tenth step."""
-    experiment = Experiment(Project(), f"{number:07x}" + "0" * 57, START + timedelta(hours=number), params=params)
-    experiment.checkpoints = CheckpointList(
-        Checkpoint(f"{step:064x}", START + timedelta(minutes=step), None, 10 * step, values, primary)
-        for step, values in enumerate(metrics)
-    )
-    for checkpoint in experiment.checkpoints:
-        checkpoint.experiment = experiment
-    return experiment
-
-
-def losses(number: int, *values: Any, primary: PrimaryMetric | None = MINIMIZE, **params: Any) -> Experiment:
-    return make(number, [{"loss": value} for value in values], params, primary)
-
-
-def curves(axes: Axes) -> list[Line2D]:
-    return [line for line in axes.lines if not str(line.get_label()).startswith("_")]
-
-
-def points(line: Line2D) -> list[tuple[float, float]]:
-    return [(x, y) for x, y in numpy.asarray(line.get_xydata()).tolist()]
-
-
-def stars(axes: Axes) -> list[tuple[float, float]]:
-    return [point for line in axes.lines if line.get_marker() == "*" for point in points(line)]
-
-
-def legend(axes: Axes) -> list[str]:
-    shown = axes.get_legend()
-    return [text.get_text() for text in shown.get_texts()] if shown else []
-
-
-def scattered(axes: Axes) -> list[tuple[float, float]]:
-    return [(x, y) for x, y in numpy.asarray(axes.collections[0].get_offsets()).tolist()]
 
 
 # Over the steps
@@ -218,7 +159,7 @@ def test_of_very_many_runs_the_best_stand_out(primary: PrimaryMetric, sign: int)
     axes = ExperimentList(losses(n, sign * 200, sign * n, NAN, primary=primary) for n in range(1, 101)).plot()
     assert legend(axes) == [f"{n:07x}" for n in range(1, 11)] + ["… and 90 more", "best checkpoint"]
     assert axes.get_legend().get_title().get_text() == "Best 10 of 100"
-    assert len({to_hex(line.get_color()) for line in curves(axes)}) == 10
+    assert len({(to_hex(line.get_color()), line.get_linestyle()) for line in curves(axes)}) == 10
     assert len(axes.lines) == 110
     assert stars(axes) == [(10, sign * n) for n in range(1, 11)]
 
@@ -281,14 +222,20 @@ def test_nothing_recorded_yet_is_an_empty_plot(capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("plot", "message"),
     [
-        (lambda runs: runs.plot("los"), "There is no metric 'los'. Did you mean 'loss'?"),
-        (lambda runs: runs[0].plot("zzz"), "There is no metric 'zzz'. Choose from: accuracy, loss."),
-        (lambda runs: runs[0].checkpoints.plot(["loss"]), r"There is no metric \['loss'\]. Did you mean 'loss'?"),
+        (lambda runs: runs.plot("los"), 'No experiment has a metric "los". Did you mean "loss"?'),
+        (lambda runs: runs[0].plot("zzz"), 'No experiment has a metric "zzz". Choose from: accuracy, loss.'),
+        (
+            lambda runs: runs[0].checkpoints.plot(["loss", "los"]),
+            'No experiment has a metric "los". Did you mean "loss"?',
+        ),
         (lambda runs: runs.plot(), r"No primary metric is declared. Name one of the metrics: accuracy, loss."),
         (lambda runs: make(1, []).plot(), r"No primary metric is declared. Name one of the metrics: none."),
-        (lambda runs: runs.scatter("rate", "loss"), "There is no param 'rate'. Choose from: lr."),
-        (lambda runs: runs.scatter("l", "loss"), "There is no param 'l'. Did you mean 'lr'?"),
-        (lambda runs: runs.scatter("lr", "accurasy"), "There is no metric 'accurasy'. Did you mean 'accuracy'?"),
+        (lambda runs: runs.scatter("rate", "loss"), 'No experiment has a param "rate". Choose from: lr.'),
+        (lambda runs: runs.scatter("l", "loss"), 'No experiment has a param "l". Did you mean "lr"?'),
+        (
+            lambda runs: runs.scatter("lr", "accurasy"),
+            'No experiment has a metric "accurasy". Did you mean "accuracy"?',
+        ),
         (
             lambda runs: runs.scatter("lr", "loss", logx=True),
             "Not all values of param 'lr' are numbers. Leave out logx.",
@@ -330,84 +277,98 @@ def test_without_matplotlib_the_error_says_what_to_install(
     assert isinstance(caught.value, ImportError)
 
 
-# Over a hyperparameter
+# Labels, colours, several metrics
 
 
-def test_a_point_is_the_best_checkpoint_or_else_the_latest() -> None:
-    runs = [losses(1, 0.5, 0.25, 0.75, lr=0.1), losses(2, 0.9, 0.8, 0.85, lr=0.01, primary=None)]
-    axes = ExperimentList(runs).scatter("lr")
-    assert scattered(axes) == [(0.01, 0.85), (0.1, 0.25)]
-    assert stars(axes) == [(0.1, 0.25)]
-    assert [text.get_text() for text in axes.texts] == ["0000002", "0000001 (best)"]
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("lr", "loss")
-    assert (axes.get_xscale(), axes.get_yscale()) == ("linear", "linear")
-
-
-def test_the_best_of_all_is_marked_if_the_metric_has_a_goal() -> None:
-    runs = [make(n, [{"loss": n, "accuracy": n}], {"lr": n}, MAXIMIZE) for n in (1, 3, 2)]
-    assert stars(ExperimentList(runs).scatter("lr")) == [(3, 3)]
-    pyplot.close("all")
-    assert stars(ExperimentList(runs).scatter("lr", "accuracy")) == []
-
-
-def test_both_axes_can_be_logarithmic() -> None:
-    runs = ExperimentList(losses(n, 10.0**-n if n else 0.0, lr=0.1 * n) for n in range(4))
-    axes = runs.scatter("lr", logx=True, logy=True)
-    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
-    assert axes.get_xlim()[0] > 0
-    assert axes.get_ylim()[0] > 0
-
-
-def test_of_many_points_only_the_best_has_its_id_beside_it() -> None:
-    axes = ExperimentList(losses(n, n, lr=n) for n in range(5, 205)).scatter("lr")
-    assert [text.get_text() for text in axes.texts] == ["0000005 (best)"]
-    assert len(scattered(axes)) == 200
-
-
-def test_runs_without_the_param_or_metric_are_left_out_and_named(capsys: pytest.CaptureFixture[str]) -> None:
-    runs = [
-        losses(1, 0.5, lr=0.1),
-        losses(2, 0.5),
-        losses(3, 0.5, lr=None),
-        losses(4, 0.5, lr=NAN),
-        losses(5, NAN, lr=1),
+def test_the_legend_names_what_differs() -> None:
+    params = [
+        {"optimizer": {"name": "adam", "lr": 0.00012345}, "epochs": 9, "seed": 1},
+        {"optimizer": {"name": "adam", "lr": 0.5}, "epochs": 9, "seed": 1, "layers": [1, 2]},
     ]
-    axes = ExperimentList([*runs, make(6, [], {"lr": 1}), make(7, [{"accuracy": 1}], {"lr": 1})]).scatter("lr")
-    assert scattered(axes) == [(0.1, 0.5)]
-    said = capsys.readouterr().err.replace("\n   │", "")
-    assert "without param 'lr' or a number for 'loss': " + ", ".join(f"000000{n}" for n in range(2, 8)) in said
+    axes = ExperimentList(make(n, [{"loss": n}], own) for n, own in enumerate(params)).plot()
+    assert legend(axes) == ["lr=0.000123", "lr=0.5 layers=[1,2]", "best checkpoint"]
 
 
-def test_a_param_of_words_makes_categories_in_order() -> None:
-    runs = [losses(n, n, optimizer=name) for n, name in enumerate(["sgd", "adam", "sgd", "rmsprop"])]
-    axes = ExperimentList(runs).scatter("optimizer")
-    pyplot.gcf().canvas.draw()
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["adam", "rmsprop", "sgd"]
-    assert scattered(axes) == [(0, 1), (1, 3), (2, 0), (2, 2)]
+def test_a_smoothed_curve_has_the_original_behind_it() -> None:
+    axes = losses(1, 1.0, 0.0, NAN, math.inf, 1.0).plot(smoothing=0.5)
+    (smoothed,) = curves(axes)
+    raw = next(line for line in axes.lines if line.get_label() == "_raw")
+    assert points(raw)[:2] == [(0, 1.0), (10, 0.0)]
+    assert raw.get_alpha() == 0.25
+    # 1; (0.5 * 0 + 0.25 * 1) / 0.75; gaps; (0.5 * 1 + 0.5 * 0.25) / 0.875
+    assert [y for _, y in points(smoothed)] == pytest.approx([1.0, 1 / 3, NAN, NAN, 5 / 7], nan_ok=True)
+
+
+def test_several_metrics_of_a_run_have_colours_and_of_many_runs_dashes() -> None:
+    runs = [make(n, [{"a": n, "b": n}, {"a": 1, "b": 2}], {"lr": n}) for n in range(2)]
+    axes = runs[0].plot(["a", "b"])
+    assert legend(axes) == ["a", "b"]
+    assert len({to_hex(line.get_color()) for line in curves(axes)}) == 2
+    pyplot.close("all")
+    axes = ExperimentList(runs).plot(["a", "b"])
+    assert axes.get_ylabel() == "a, b"
+    assert legend(axes) == ["lr=0", "lr=1", "a", "b"]
+    drawn = [line for line in axes.lines if len(points(line))]
+    assert len({to_hex(line.get_color()) for line in drawn}) == 2
+    assert {line.get_linestyle() for line in drawn} == {"-", "--"}
+
+
+def test_time_is_since_the_start_of_each_run() -> None:
+    axes = ExperimentList(losses(n, 1, 2, 3, 4) for n in (1, 5)).plot(x="time")
+    assert [points(line) for line in curves(axes)] == [[(0, 1), (1, 2), (2, 3), (3, 4)]] * 2
+    assert axes.get_xlabel() == "time since the start (min)"
+
+
+def test_a_metric_in_a_dict_is_found_by_its_path() -> None:
+    experiment = make(1, [{"eval": {"loss": 3}}, {"eval": {"loss": 2}}], primary=None)
+    assert points(curves(experiment.plot("eval.loss"))[0]) == [(0, 3), (10, 2)]
+
+
+def test_colours_show_a_number_by_a_colour_bar() -> None:
+    axes = ExperimentList(losses(n, 1, 2, optimizer={"lr": 10.0**-n}) for n in range(4)).plot(color="optimizer.lr")
+    (bar,) = [each for each in pyplot.gcf().axes if each is not axes]
+    assert bar.get_ylabel() == "optimizer.lr"
+    assert bar.get_yscale() == "log"
+    assert len({to_hex(line.get_color()) for line in axes.lines}) == 4
+    assert legend(axes) == []
+
+
+def test_colours_show_categories_by_a_legend() -> None:
+    names = ["sgd", "adam", "sgd", None]
+    axes = ExperimentList(losses(n, n + 1, n + 2, name=name) for n, name in enumerate(names)).plot(color="params.name")
+    assert legend(axes) == ["adam", "sgd", "not set"]
+    shown = [to_hex(line.get_color()) for line in axes.lines]
+    assert shown[0] == shown[2] != shown[1]
+
+
+def test_a_style_of_the_user_keeps_its_colours() -> None:
+    with pyplot.rc_context({"axes.prop_cycle": cycler(color=["#123456"])}):
+        assert to_hex(curves(losses(1, 1, 2).plot())[0].get_color()) == "#123456"
+
+
+def test_a_figure_of_a_chosen_size_keeps_it() -> None:
+    figure = pyplot.figure(figsize=(5, 3))
+    ExperimentList(losses(n, 1, 2) for n in range(15)).plot("loss")
+    assert tuple(figure.get_size_inches()) == (5, 3)
 
 
 @pytest.mark.parametrize(
-    ("values", "categories"),
-    [([True, False], ["false", "true"]), (["text", [1], 10, 9, True], ["true", "9", "10", "text", "[1]"])],
+    ("arguments", "message"),
+    [
+        ({"smoothing": 1}, "smoothing is 1. Give a number from 0 to below 1, such as 0.9."),
+        ({"smoothing": -0.1}, "smoothing is -0.1. Give a number from 0 to below 1, such as 0.9."),
+        ({"x": "date"}, "There is no x axis 'date'. Choose 'step' or 'time'."),
+        ({"color": "lrr"}, 'No experiment has a metric, param or field "lrr". Did you mean "lr"?'),
+    ],
 )
-def test_bools_and_mixed_types_are_categories(values: list[Any], categories: list[str]) -> None:
-    axes = ExperimentList(losses(number, number, p=value) for number, value in enumerate(values)).scatter("p")
-    pyplot.gcf().canvas.draw()
-    assert [label.get_text() for label in axes.get_xticklabels()] == categories
+def test_a_wrong_option_is_one_clear_error(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        ExperimentList([losses(1, 1, 2, lr=1)]).plot(**arguments)
+    assert str(caught.value) == message
+    assert pyplot.get_fignums() == []
 
 
-def test_very_many_categories_are_not_all_named() -> None:
-    axes = ExperimentList(losses(n, n, name=f"the long name of run {n:03} " + "x" * 99) for n in range(100)).scatter(
-        "name"
-    )
-    pyplot.gcf().canvas.draw()
-    labels = axes.get_xticklabels()
-    assert len(labels) == 25
-    assert all(len(label.get_text()) == 50 and label.get_rotation() == 90 for label in labels)
-    assert len(scattered(axes)) == 100
-
-
-# Both
+# All
 
 
 def test_what_was_really_recorded_is_plotted(project_directory: Path) -> None:
@@ -418,7 +379,7 @@ def test_what_was_really_recorded_is_plotted(project_directory: Path) -> None:
         experiment.stop()
     experiments = keepsake.experiments.list()
     axes = experiments.plot()
-    assert legend(axes) == [experiments[0].short_id(), experiments[1].short_id(), "best checkpoint"]
+    assert legend(axes) == ["rate=0.1", "rate=0.01", "best checkpoint"]
     assert [x for x, _ in points(curves(axes)[0])] == [0, 1, 2]
     pyplot.figure()
     assert scattered(experiments.scatter("rate")) == [(0.01, 0.0025), (0.1, 0.025)]

@@ -1,0 +1,163 @@
+"""What a list of experiments can be looked at with: figures, drawings for a terminal, columns, DataFrames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from keepsake.checkpoint import CheckpointList
+from keepsake.experiment import Experiment
+
+
+class Analysis(list[Experiment]):
+    """The part of ExperimentList that analyses its experiments."""
+
+    @property
+    def checkpoints(self) -> CheckpointList:
+        """All checkpoints of these experiments, such as for `experiments.checkpoints.to_dataframe()`."""
+        return CheckpointList(checkpoint for experiment in self for checkpoint in experiment.checkpoints)
+
+    def plot(
+        self,
+        metric: str | Sequence[str] | None = None,
+        logy: bool = False,
+        *,
+        logx: bool = False,
+        x: str = "step",
+        smoothing: float = 0.0,
+        color: str | None = None,
+    ) -> Any:
+        """Plot a metric of all experiments over the steps with Matplotlib; return the axes.
+
+        The legend names the params that differ. Where none differs, it names the IDs. Of more than 20 experiments, the
+        best 10 have colours.
+
+        Args:
+            metric: its name; several names: all of them; None: the primary metric.
+            logy, logx: logarithmic axes.
+            x: "step", or "time" since the start of each run.
+            smoothing: from 0 to below 1: an exponential moving average, with the original faint behind it.
+            color: a param, metric or field that the colours show instead.
+
+        Raises:
+            ValidationError: no experiment has a name, or a value is no number.
+            MissingExtra: Matplotlib is not installed.
+        """
+        from keepsake.display.figures import Look, plot
+
+        runs = [(experiment, experiment.checkpoints) for experiment in self]
+        return plot(runs, metric, Look(logx, logy, x, smoothing, color))
+
+    def draw(
+        self,
+        metric: str | None = None,
+        *,
+        logy: bool = False,
+        x: str = "step",
+        smoothing: float = 0.0,
+        width: int = 80,
+        height: int = 23,
+        color: bool = False,
+    ) -> str:
+        """Return a metric of all experiments over the steps, drawn as text for a terminal.
+
+        A letter marks each curve, and stands beside the run's ID and the params that differ. Of more than 10
+        experiments, it shows the best 10 (without a primary metric, the latest).
+
+        Args:
+            metric: its name; None: the primary metric.
+            logy: a logarithmic axis.
+            x: "step", or "time" since the start of each run.
+            smoothing: from 0 to below 1: an exponential moving average.
+            width, height: characters of a line, and lines.
+            color: with the escape sequences of colours.
+
+        Raises:
+            ValidationError: no experiment has a name, or a value is no number.
+        """
+        from keepsake.display.terminal import Size, draw
+
+        runs = [(experiment, experiment.checkpoints) for experiment in self]
+        return draw(runs, metric, x=x, logy=logy, smoothing=smoothing, size=Size(width, height), color=color)
+
+    def scatter(
+        self,
+        param: str,
+        metric: str | None = None,
+        logx: bool = False,
+        logy: bool = False,
+        *,
+        color: str | None = None,
+    ) -> Any:
+        """Plot a metric (default: the primary metric) over a hyperparameter, a point per experiment; return the axes.
+
+        The point shows the best checkpoint, or else the latest. `color` names a param, metric or field that the colours
+        of the points show.
+        """
+        from keepsake.display.params import scatter
+
+        return scatter(self, param, metric, logx=logx, logy=logy, color=color)
+
+    def parallel_coordinates(self, metric: str | None = None, params: Sequence[str] | None = None) -> Any:
+        """Draw a line per experiment through its params and its metric (default: the primary metric); return the axes.
+
+        `params` names those to show, in this order. By default they are those that differ; of more than 8, those that
+        matter most. The best experiment stands out.
+        """
+        from keepsake.display.parallel import parallel_coordinates
+
+        return parallel_coordinates(self, metric, params)
+
+    def importance(self, metric: str | None = None) -> Any:
+        """Draw how much each param matters for a metric (default: the primary metric), as bars; return the axes.
+
+        `importances` says what the numbers are.
+        """
+        from keepsake.display.params import importance
+
+        return importance(self, metric)
+
+    def importances(self, metric: str | None = None) -> dict[str, float]:
+        """Return how much each param that differs matters for a metric (default: the primary metric), most first.
+
+        The number is the share of the metric's variance, from 0 to 1, that the param explains by itself: epsilon
+        squared of the ranked metric over 8 quantile bins of the param, or over its values if they are few or words.
+        An experiment counts with its best checkpoint, or else its latest. With fewer than some 50 experiments it is
+        weak evidence.
+        """
+        from keepsake.display.results import importances_of, make_results
+
+        return importances_of(make_results(self, metric))
+
+    def draw_importance(self, metric: str | None = None, *, width: int = 80, color: bool = False) -> str:
+        """Return what `importance` draws as text for a terminal.
+
+        `width`: characters of a line. `color`: with the escape sequences of colours.
+        """
+        from keepsake.display.bars import draw_importance
+        from keepsake.display.results import make_results
+
+        return draw_importance(make_results(self, metric), width, color)
+
+    def to_columns(self) -> dict[str, list[Any]]:
+        """Return a row for each experiment, as a dict of columns of equal length.
+
+        pandas, polars, pyarrow and DuckDB take it as it is. The columns are `id`, `created`, `status`, `duration` and
+        the other fields, `params.NAME` for each param, and `best:NAME` and `last:NAME` for the metrics of the best and
+        the latest checkpoint. A value in a dict has its path: `params.optimizer.lr`.
+
+        The values of a column have one type: int, float, bool, str, datetime (naive local time) or timedelta; None is
+        what an experiment does not have. Lists, and columns of several types, are text.
+        """
+        from keepsake.display.frames import experiment_columns
+
+        return experiment_columns(self)
+
+    def to_dataframe(self, backend: str = "pandas") -> Any:
+        """Return `to_columns()` as a DataFrame of pandas, or of `backend="polars"`.
+
+        Raises MissingExtra if that is not installed.
+        """
+        from keepsake.display.frames import to_frame
+
+        return to_frame(self.to_columns(), backend)

@@ -1,0 +1,48 @@
+"""How much each param matters, as bars of text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from keepsake.compare.importance import FEW
+from keepsake.display.results import importances_of
+from keepsake.util.values import escape_controls
+from keepsake.util.width import cut_end, pad, text_width
+
+if TYPE_CHECKING:
+    from keepsake.display.results import Results
+
+MAX_BARS = 15
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+_MAX_NAME, _LEAST_BAR = 0.4, 10  # of the width; characters
+_COLOR = "\x1b[38;5;39m"
+
+
+def heading(results: Results, count: int) -> str:
+    """Return what the bars show, how many runs tell it, and of how many params. `count`: of the params."""
+    runs = sum(result.value == result.value for result in results.each)
+    weak = ", weak evidence" if runs < FEW else ""
+    more = f", the {MAX_BARS} of {count} params that matter most" if count > MAX_BARS else ""
+    return f"What matters for {results.metric} ({runs:,} {'run' if runs == 1 else 'runs'}{weak}{more})"
+
+
+def draw_importance(results: Results, width: int, color: bool) -> str:
+    """Return a bar for each param that differs, as text. `ExperimentList.draw_importance` describes the arguments."""
+    shares = importances_of(results)
+    title = escape_controls(heading(results, len(shares)))
+    if not shares:
+        return f"{cut_end(title, width)}\nNo param differs."
+    names = [escape_controls(name) for name in list(shares)[:MAX_BARS]]
+    margin = min(max(map(text_width, names)), int(_MAX_NAME * width))
+    room = max(width - margin - 7, _LEAST_BAR)
+    lines = []
+    for name, share in zip(names, shares.values(), strict=False):
+        bar = _bar(share, room)
+        painted = f"{_COLOR}{bar}\x1b[0m" if color and bar else bar
+        lines.append(f"{pad(cut_end(name, margin), margin)} {painted} {share:.2f}")
+    return "\n".join([cut_end(title, width), *lines])
+
+
+def _bar(share: float, room: int) -> str:
+    whole, eighths = divmod(round(share * room * 8), 8)
+    return ("█" * whole + _EIGHTHS[eighths]).rstrip()

@@ -1,0 +1,230 @@
+"""Metrics over steps or over time, as what figures and terminals draw: points, labels, and which runs stand out."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from keepsake.compare.groups import is_seed
+from keepsake.exceptions import ValidationError
+from keepsake.listing.fields import resolve
+from keepsake.listing.subjects import MISSING, ValuePath, WholeExperiment, flatten
+from keepsake.util.console import warn
+from keepsake.util.values import cut, escape_controls, full_text, same, short_text
+
+if TYPE_CHECKING:
+    from keepsake.checkpoint import Checkpoint, CheckpointList
+    from keepsake.experiment import Experiment
+
+X = Literal["step", "time"]
+Run = tuple["Experiment | None", "CheckpointList"]  # None: checkpoints that were built by hand
+HIGHLIGHTED = 10  # of many runs, so many stand out
+_MAX_PARAMS, _MAX_VALUE = 3, 12  # params in a label; characters of a value there
+_MAX_TEXT = 50  # characters of a value in a message
+_UNITS = ((1, "s"), (60, "min"), (3600, "h"), (86400, "d"))
+
+
+class Curve(NamedTuple):
+    """A metric of one run.
+
+    Attributes:
+        name: the short ID of the run.
+        label: what tells the run from the others.
+        xs, ys: the points; NaN: a gap.
+        best: the point of the best checkpoint, if it has one.
+        experiment: the run; None for checkpoints that were built by hand.
+    """
+
+    name: str
+    label: str
+    xs: list[float]
+    ys: list[float]
+    best: tuple[float, float] | None
+    experiment: Experiment | None
+
+    @property
+    def finite(self) -> list[float]:
+        """The values that can be drawn."""
+        return [y for y in self.ys if math.isfinite(y)]
+
+
+class Chart(NamedTuple):
+    """The curves of a metric.
+
+    Attributes:
+        metric: its name.
+        goal: "minimize" or "maximize"; None if it is not the primary metric.
+        xlabel: what the x axis shows.
+        curves: those with a value that can be drawn.
+    """
+
+    metric: str
+    goal: str | None
+    xlabel: str
+    curves: list[Curve]
+
+
+def make_chart(runs: Sequence[Run], metric: str | None, x: str = "step") -> Chart:
+    """Return the curves of a metric (default: the primary metric), one for each run.
+
+    Says which runs are left out because they have no number. Raises ValidationError for an unknown metric, and for
+    values that are not numbers.
+    """
+    if x not in ("step", "time"):
+        raise ValidationError(f"There is no x axis {x!r}. Choose 'step' or 'time'.")
+    metric, goal = choose_metric([checkpoints for _, checkpoints in runs], metric)
+    labels = tell_apart([experiment for experiment, _ in runs if experiment])
+    curves = [_curve(run, ValuePath(metric), x, labels) for run in runs]
+    drawn = [curve for curve in curves if curve.finite]
+    if len(drawn) < len(curves):
+        without = [curve.name for curve in curves if not curve.finite]
+        warn(f"Left out, without a number for {metric!r}: {some(without)}.")
+    return Chart(metric, goal, "step", drawn) if x == "step" else Chart(metric, goal, *_in_a_unit(drawn))
+
+
+def _curve(run: Run, path: ValuePath, x: str, labels: dict[str, str]) -> Curve:
+    owner, checkpoints = run
+    name = owner.short_id() if owner else "checkpoints"
+    # A checkpoint without the metric is neither a point nor a gap, because some metrics are rarely measured.
+    points: dict[int, tuple[float, float]] = {}
+    for checkpoint in checkpoints:
+        value = path.find(checkpoint.metrics) if checkpoint.metrics else MISSING
+        if value is not MISSING:
+            y = number(value, f"metric {path.name!r} of {name}")
+            points[id(checkpoint)] = _place(checkpoint, owner, x), y
+    best = points.get(id(checkpoints.best()))
+    xs, ys = [x for x, _ in points.values()], [y for _, y in points.values()]
+    return Curve(name, labels.get(owner.id, name) if owner else name, xs, ys, best, owner)
+
+
+def _place(checkpoint: Checkpoint, owner: Experiment | None, x: str) -> float:
+    if x == "step" or owner is None:
+        return number(checkpoint.step or 0, "step")
+    return owner.time_to(checkpoint).total_seconds()
+
+
+def _in_a_unit(curves: list[Curve]) -> tuple[str, list[Curve]]:
+    """Return the label of a time axis, and the curves in its unit."""
+    longest = max((curve.xs[-1] for curve in curves), default=0)
+    size, unit = [each for each in _UNITS if longest >= 3 * each[0] or each[0] == 1][-1]
+    scaled = [
+        curve._replace(
+            xs=[x / size for x in curve.xs], best=(curve.best[0] / size, curve.best[1]) if curve.best else None
+        )
+        for curve in curves
+    ]
+    return f"time since the start ({unit})", scaled
+
+
+def choose_metric(lists: Sequence[CheckpointList], metric: str | None) -> tuple[str, str | None]:
+    """Return the metric to draw, and its goal if it is a primary metric."""
+    primaries = [primary for checkpoints in lists if (primary := checkpoints.declared_metric())]
+    if metric is None and not primaries:
+        names = {
+            name for checkpoints in lists for checkpoint in checkpoints for name in flatten(checkpoint.metrics or {})
+        }
+        raise ValidationError(f"No primary metric is declared. Name one of the metrics: {some(sorted(names))}.")
+    metric = primaries[0]["name"] if metric is None else metric
+    check_metric(lists, metric)
+    return metric, next((primary.get("goal") for primary in primaries if primary["name"] == metric), None)
+
+
+def check_metric(lists: Sequence[CheckpointList], metric: str) -> None:
+    """Raise UnknownName if checkpoints have metrics, but none has this one. Runs that have just begun have no names."""
+    path = ValuePath(metric)
+    rows = [checkpoint.metrics for checkpoints in lists for checkpoint in checkpoints if checkpoint.metrics]
+    if rows and all(path.find(row) is MISSING for row in rows):
+        owners = {checkpoint.experiment: None for checkpoints in lists for checkpoint in checkpoints}
+        resolve(metric, [WholeExperiment(owner) for owner in owners if owner], "metric")
+
+
+def smooth(values: Sequence[float], weight: float) -> list[float]:
+    """Return the exponential moving average, corrected for its beginning, as in TensorBoard. Gaps stay gaps.
+
+    `weight`: of what came before, from 0 (nothing changes) to below 1.
+    """
+    if not 0 <= weight < 1:
+        raise ValidationError(f"smoothing is {weight!r}. Give a number from 0 to below 1, such as 0.9.")
+    average, count, smoothed = 0.0, 0, []
+    for value in values:
+        if not math.isfinite(value):
+            smoothed.append(math.nan)
+            continue
+        average, count = weight * average + (1 - weight) * value, count + 1
+        smoothed.append(average / (1 - weight**count))
+    return smoothed
+
+
+def pick(curves: Sequence[Curve], goal: str | None, count: int = HIGHLIGHTED) -> tuple[list[Curve], list[Curve]]:
+    """Return the curves that stand out, the best or else the latest first, and the others."""
+    ordered = list(reversed(curves))
+    if goal:
+        sign = -1 if goal == "maximize" else 1
+        ordered.sort(key=lambda curve: min(sign * y for y in curve.finite))
+    return ordered[:count], ordered[count:]
+
+
+def tell_apart(experiments: Sequence[Experiment]) -> dict[str, str]:
+    """Return ID → label: the first params that differ, seeds last, and the short ID where these do not tell."""
+    params = {experiment.id: flatten(experiment.params or {}) for experiment in experiments}
+    tops = {name: None for experiment in experiments for name in experiment.params or {}}
+    order = {name: number for number, name in enumerate(tops)}  # a path comes where its dict is
+    names = differing(params.values())
+    names.sort(key=lambda name: (is_seed(name), order.get(name, order.get(name.partition(".")[0], len(order)))))
+    short = {name: _last_part(name) for name in names}
+    shared = Counter(short.values())
+    shown = {name: last if last and shared[last] == 1 else name for name, last in short.items()}
+    labels = {}
+    for experiment in experiments:
+        own = params[experiment.id]
+        parts = [f"{shown[name]}={_brief(own[name])}" for name in names if name in own]
+        more = " …" if len(parts) > _MAX_PARAMS else ""
+        labels[experiment.id] = escape_controls(" ".join(parts[:_MAX_PARAMS])) + more
+    counts = Counter(labels.values())
+    for experiment in experiments:
+        label, short_id = labels[experiment.id], experiment.short_id()
+        if not label:
+            labels[experiment.id] = short_id
+        elif counts[label] > 1:
+            labels[experiment.id] = f"{label} ({short_id})"
+    return labels
+
+
+def _last_part(path: str) -> str:
+    """Return what tells most: `lr` of `optimizer.lr`, but `optimizer` of `optimizer.name`."""
+    parts = path.split(".")
+    return parts[-2] if len(parts) > 1 and parts[-1] in ("name", "type") else parts[-1]
+
+
+def _brief(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else short_text(value, _MAX_VALUE)
+
+
+def differing(rows: Iterable[dict[str, Any]]) -> list[str]:
+    """Return the names, in order of appearance, whose values differ, or which not all rows have."""
+    rows = list(rows)
+    names = {name: None for row in rows for name in row}
+    return [
+        name
+        for name in names
+        if any(name not in row or not same(row[name], rows[0].get(name, MISSING)) for row in rows)
+    ]
+
+
+def number(value: Any, what: str) -> float:
+    """Return a value to draw; NaN for None. Raises ValidationError if it is not a number."""
+    if value is not None and not isinstance(value, (int, float)):
+        text = cut(full_text(value), _MAX_TEXT)
+        raise ValidationError(f"Cannot plot {what}: {text} is not a number. Choose another one.")
+    try:
+        return math.nan if value is None else float(value)
+    except OverflowError:  # an int of more than 308 digits
+        return math.nan
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first of many names, and how many more there are."""
+    more = f" and {len(names) - HIGHLIGHTED:,} more" if len(names) > HIGHLIGHTED else ""
+    return (escape_controls(", ".join(names[:HIGHLIGHTED])) or "none") + more
