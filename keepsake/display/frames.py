@@ -17,18 +17,8 @@ if TYPE_CHECKING:
 
 Columns = dict[str, list[Any]]
 
-_FIELDS = (
-    "user",
-    "host",
-    "command",
-    "path",
-    "python_version",
-    "keepsake_version",
-    "ended",
-    "end_reason",
-    "error",
-    "parent",
-)
+_FIELDS = ("user", "host", "command", "path", "python_version", "keepsake_version", "ended", "end_reason", "error")
+_LABELS = ("name", "tags", "notes", "parent")
 _BACKENDS = ("pandas", "polars")
 _PLAIN: tuple[set[type], ...] = ({str}, {bool}, {datetime}, {timedelta}, {float}, set())
 _INT64 = 2**63
@@ -48,6 +38,7 @@ def experiment_columns(experiments: Sequence[Experiment]) -> Columns:
         ],
     }
     columns |= {name: [getattr(experiment, name) for experiment in experiments] for name in _FIELDS}
+    columns |= {name: _uniform([getattr(experiment, name) or None for experiment in experiments]) for name in _LABELS}
     columns["best_checkpoint"] = [checkpoint and checkpoint.id for checkpoint in best]
     columns["best_step"] = [checkpoint and checkpoint.step for checkpoint in best]
     columns["latest_checkpoint"] = [checkpoint and checkpoint.id for checkpoint in latest]
