@@ -18,7 +18,7 @@ from keepsake.cli.rendering import is_utf8, write
 from keepsake.collection import ExperimentList
 from keepsake.display.terminal import to_ascii
 from keepsake.exceptions import WriteError
-from keepsake.listing.filters import parse_filter
+from keepsake.listing.filters import Query
 from keepsake.project import Project
 from keepsake.util import console
 from keepsake.util.files import replace_with
@@ -105,10 +105,10 @@ def _chosen(project: Project, ids: Sequence[str], filters: Sequence[str]) -> Exp
     """Return the named experiments, or else all, that match the filters."""
     named = dict.fromkeys(project.target(id)[0] for id in ids)
     found = ExperimentList(named) if ids else project.experiments.list()
-    tests = [parse_filter(text).matches for text in filters if text]
-    if not tests:
+    texts = [text for text in filters if text]
+    if not texts:
         return found
-    matching = {summary.id for summary in project.workplace.view.summaries(tests)}
+    matching = {summary.id for summary in project.workplace.view.summaries(Query(texts))}
     return ExperimentList(experiment for experiment in found if experiment.id in matching)
 
 

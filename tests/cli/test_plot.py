@@ -84,6 +84,7 @@ def test_a_picture_is_a_file_of_its_kind(kind: str, start: bytes, run: Run) -> N
         (["--by", "lr"], 2, "--by sets the colors of a picture. Name its file with -o."),
         (["--by", "lrr", "-o", "x.png"], 1, 'No experiment has a metric, param or field "lrr".'),
         (["--importance", "--logy"], 2, "--importance draws bars. Leave out --logy, --smooth, --by and --x."),
+        (["-f", "lrr = 1"], 1, 'No experiment has a metric, param or field "lrr". Did you mean "lr"?'),
         (["--smooth", "1"], 2, "is not in the range"),
     ],
 )
