@@ -15,6 +15,7 @@ from keepsake.listing.fields import Field
 from keepsake.listing.index import Summary
 from keepsake.listing.subjects import flatten
 from keepsake.metadata import Record, time_text
+from keepsake.util import console
 from keepsake.util.values import decode, encode_mapping
 
 
@@ -56,6 +57,8 @@ def grouped_runs(found: Found, wanted: Wanted) -> Groups:
         lambda run: {field.name: field.value(run) for field in found.fields} or _shown_metrics(run),
         wanted.apart_from,
     )
+    if len(groups) == len(found.runs) > 1 and wanted.watch is None:
+        console.say("No two experiments have the same params apart from these. Name others too: --group NAME,NAME.")
     goal = goals.get(metrics[0].removeprefix("best:"), "") if metrics else ""
     return Groups(by_mean(groups, metrics[0], goal) if goal and not wanted.sort else groups, metrics, goal)
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from keepsake.compare.groups import is_seed
 from keepsake.compare.values import Values
 from keepsake.display.table import Column
-from keepsake.listing.fields import Field
+from keepsake.listing.fields import FIELDS, Field
 from keepsake.listing.index import Summary
 from keepsake.listing.subjects import flatten
 from keepsake.metadata import pick_best, time_text
@@ -53,10 +53,8 @@ def overview(runs: Sequence[Summary], *, everything: bool = False, mark: bool = 
         telling, same = [*telling, *same], {}
     shown = [run.best or run.latest for run in runs]
     metrics = _metrics(runs, shown, everything, mark and len(runs) > 1)
-    for column in metrics:
-        if column.name in telling:
-            column.name = column.title = f"metrics.{column.name}"
     params = [values_column(name, values) for name in telling]
+    _tell_apart(params, metrics)
     id_ = Column("id", "ID", lambda: [escape_controls(short_id(run.id)) for run in runs], whole=True)
     created = Column("created", "STARTED", lambda: [_time(run.created, dates) for run in runs], whole=True)
     status = Column("status", "STATUS", lambda: [run.status for run in runs], whole=True)
@@ -69,8 +67,21 @@ def overview(runs: Sequence[Summary], *, everything: bool = False, mark: bool = 
     by_telling = [id_, *metrics[:1], status, *name, *first, created, *step, *reason, *tags, *others, *metrics[1:]]
     for rank, column in enumerate([*by_telling, *people]):
         column.rank = rank
-    params.sort(key=lambda column: column.name)
+    params.sort(key=lambda column: column.title)
     return Overview([id_, *name, created, status, *people, *params, *metrics, *step, *tags, *reason], same)
+
+
+def _tell_apart(params: Sequence[Column], metrics: Sequence[Column]) -> None:
+    """Give columns the names that choose them, where a param, a metric or a field have the same name."""
+    metric_names = {column.name for column in metrics}
+    param_names = {column.name for column in params}
+    for column in metrics:
+        if column.name in param_names:
+            column.title = f"metrics.{column.title}"
+    for kind, columns, others in (("params", params, metric_names), ("metrics", metrics, set())):
+        for column in columns:
+            if column.name in others or column.name in FIELDS:
+                column.name = f"{kind}.{column.name}"
 
 
 def chosen(runs: Sequence[Summary], fields: Sequence[Field], *, dates: bool = False) -> list[Column]:

@@ -25,10 +25,9 @@ def _width(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in _WIDE else 1
 
 
-def pad(text: str, width: int, *, right: bool = False) -> str:
-    """Return `text` filled with blanks to a width in columns; `right`: the text stands at the right."""
-    blanks = " " * (width - text_width(text))
-    return blanks + text if right else text + blanks
+def pad(text: str, width: int) -> str:
+    """Return `text` filled with blanks to a width in columns."""
+    return text + " " * (width - text_width(text))
 
 
 def shorten(text: str, width: int, ellipsis: str = "…") -> str:
