@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from keepsake.checkpoint import Checkpoint
 from keepsake.compare.runs import GROUPS, compare_runs
 from keepsake.compare.values import NOT_SET, Differences
-from keepsake.exceptions import ValidationError
+from keepsake.exceptions import KeepsakeError, ValidationError
 from keepsake.experiment import Experiment
 from keepsake.metadata import from_local_datetime
 from keepsake.util.ids import short_id
@@ -69,7 +70,10 @@ class Comparison:
     def _repr_html_(self) -> str:
         from keepsake.display.notebook import comparison_html
 
-        return comparison_html([self.left, self.right], {name: getattr(self, name) for name in GROUPS}, self.files)
+        files = None
+        with suppress(KeepsakeError):  # the rest is shown even if the files cannot be read
+            files = self.files
+        return comparison_html([self.left, self.right], {name: getattr(self, name) for name in GROUPS}, files)
 
 
 @dataclass(frozen=True, repr=False)

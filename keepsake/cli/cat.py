@@ -26,8 +26,9 @@ $ keepsake cat 9f02c7d model.pth > model.pth
 def cat(settings: Settings, /, id: str, path: str) -> None:
     """Write a file of an experiment or checkpoint to stdout.
 
-    It is written as it was saved. A checkpoint's file is looked for in the checkpoint, then in its experiment. An experiment's ID stands for its best
-    checkpoint, or its latest if there is no primary metric. Only this file is fetched, from a bucket too.
+    It is written as it was saved. A checkpoint's file is looked for in the checkpoint, then in its experiment. An
+    experiment's ID stands for its best checkpoint, or its latest if there is no primary metric. Only this file is
+    fetched, from a bucket too.
     """
     project = open_project(settings)
     experiment, checkpoint = project.target(id)

@@ -8,6 +8,7 @@ import pickle
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -356,12 +357,31 @@ def test_whatever_was_recorded_is_shown_as_text(name: str, text: str) -> None:
     checkpoint.metrics = {name: text}
     checkpoint.primary_metric = PrimaryMetric(name=name, goal=text)
     other = make(project, 2, [1], {name: 1})
-    for thing in (experiment, checkpoint, ExperimentList([experiment, other])):
+    for thing in (
+        *(experiment, checkpoint, ExperimentList([experiment, other])),
+        *(experiment.diff(other), ExperimentList([experiment, other]).compare()),
+    ):
         html = thing._repr_html_()
         page = Page(html)
         assert page.tags <= TAGS
         assert page.attributes <= ATTRIBUTES
         assert not set("\0\x08\x1b\x7f\x9b\r\u202e\u2028") & set(html)
+
+
+def test_what_differs_is_shown(project_directory: Path) -> None:
+    """Params, files, and the lines in them, of which none is markup."""
+    for number in (1, 2):
+        Path("train.py").write_text(f"</pre><script>{number}</script>\x1b\n")
+        keepsake.init(path="train.py", params={"lr": number, "same": 1}).stop()
+    one, other = keepsake.experiments.list()
+    page = Page(one.diff(other)._repr_html_())
+    assert page.tags <= TAGS | {"pre"}
+    assert ["lr", "1", "2"] in page.tables[0]
+    assert "same" not in page.text
+    assert "-</pre><script>1</script>\\x1b\n+</pre><script>2</script>\\x1b\n" in page.text
+    assert "Files: 1 changed" in page.text
+    table = Page(ExperimentList([one, other, one]).compare()._repr_html_()).tables[0]
+    assert ["lr", "1", "2", "1"] in table
 
 
 def test_hostile_text_is_readable(project: Project) -> None:
