@@ -460,6 +460,15 @@ class Experiment(Labelled):
         return value if isinstance(value, str) and value else None
 
     @property
+    def environment(self) -> dict[str, Any]:
+        """Where it began: `python`, `os`, `cpu`, `cpus`, `gpus`, and `git` with `commit`, `branch`, `dirty`, `remote`.
+
+        What could not be found is missing.
+        """
+        found = self._record.get("environment")
+        return found if isinstance(found, dict) else {}
+
+    @property
     def job(self) -> dict[str, Any] | None:
         """The scheduler's job, such as `{"system": "slurm", "id": "123_4", "restart": 1}`; None without one."""
         job = self._record.get("job")

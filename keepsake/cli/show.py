@@ -12,6 +12,7 @@ from keepsake.cli.options import IdCommand, id_argument
 from keepsake.cli.rendering import ago, bold, faint, short_id, table, when, write, write_json
 from keepsake.exceptions import KeepsakeError
 from keepsake.experiment import Experiment
+from keepsake.recording.machine import facts
 from keepsake.util.values import escape_controls, full_text, short_text
 
 METRIC_WIDTH = 10  # characters of a value in the table of checkpoints
@@ -145,8 +146,9 @@ def _parent(id: str, experiment: Experiment) -> str:
 
 def _details(experiment: Experiment, everything: bool) -> list[Group]:
     groups: list[Group] = [("Params", _texts(experiment.params), "")]
-    if experiment.python_version:
-        groups.append(("System", {"Python version": experiment.python_version}, ""))
+    python = {"Python version": experiment.python_version} if experiment.python_version else {}
+    if system := {**python, **facts(experiment.environment)}:
+        groups.append(("System", system, ""))
     packages = experiment.python_packages or {}
     shown = packages if everything else _most_telling(packages)
     hidden = len(packages) - len(shown)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from keepsake.compare.values import Values, all_differences
+from keepsake.recording.machine import facts
 
 if TYPE_CHECKING:
     from keepsake.checkpoint import Checkpoint
@@ -26,6 +27,10 @@ GROUPS = {
 def compare_runs(sides: Sequence[Side]) -> dict[str, dict[str, tuple[Any, ...]]]:
     """Return, for each of GROUPS, the names whose values differ, with the value of each run; NOT_SET if it has none."""
     groups = [_values(*side) for side in sides]
+    surroundings = [facts(experiment.environment) for experiment, _ in sides]
+    for values, known in zip(groups, surroundings, strict=True):  # what one of them did not record is no difference
+        common = {name: fact for name, fact in known.items() if all(name in each for each in surroundings)}
+        values["experiment"] = {**values["experiment"], **common}
     return {group: all_differences([values[group] for values in groups]) for group in GROUPS}
 
 

@@ -160,11 +160,17 @@ class Run:
                 packages = self.packages()
                 # Imported here so that the first checkpoint() does not wait for them.
                 from keepsake.archive import reader, writer  # noqa: F401
+                from keepsake.recording import machine
             entry.append({"experiment": {"python_packages": packages}})
+            found = machine.environment(self._workplace.directory, quick=False)
+            entry.append({"experiment": {"environment": found}})
             saver().notify(entry, repository, files=True)
 
         if ending.is_offline():
-            entry.append({"experiment": {"python_packages": self.packages()}})
+            from keepsake.recording import machine
+
+            found = machine.environment(self._workplace.directory, quick=True)
+            entry.append({"experiment": {"python_packages": self.packages(), "environment": found}})
         else:
             saver().notify(entry, repository, files=files, task=gather, after=_GRACE_SECONDS)
             ending.recover_in_background(entry, open_repository)

@@ -16,7 +16,18 @@ from tests.interop.sides import Done, Side
 
 _ATTEMPTS = 4
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.?(\d*?)0*Z")
-_ADDED_FIELDS = {"status", "ended", "end_reason", "error", "traceback", "name", "tags", "notes", "parent"}
+_ADDED_FIELDS = {
+    "status",
+    "ended",
+    "end_reason",
+    "error",
+    "traceback",
+    "environment",
+    "name",
+    "tags",
+    "notes",
+    "parent",
+}
 
 
 def lines(text: str) -> list[str]:

@@ -310,7 +310,7 @@ def test_added_fields(projects: Projects) -> None:
     """On disk, and in `show --json`."""
     projects.run(f"{CREATE}experiment.stop()")
     (theirs,), (ours,) = projects.new_records()
-    assert ours.keys() - theirs.keys() == {"ended", "end_reason"}
+    assert ours.keys() - theirs.keys() == {"ended", "end_reason", "environment"}
     assert theirs.keys() <= ours.keys()
 
 

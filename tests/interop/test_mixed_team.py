@@ -88,7 +88,7 @@ def test_a_rewrite_by_0_4_2_does_us_no_harm(both: Both, project: Path) -> None:
     before = records.read(project, experiment)
     added = both.original.record("add_checkpoints", experiment=experiment, checkpoints=checkpoints(0.5), **where)
     after = records.read(project, experiment)
-    promised = before.keys() - {"ended", "end_reason", "error", "traceback", "checkpoints", "created"}
+    promised = before.keys() - {"ended", "end_reason", "error", "traceback", "environment", "checkpoints", "created"}
     assert {name: after[name] or None for name in promised} == {name: before[name] or None for name in promised}
     assert [c["id"] for c in after["checkpoints"]] == [*(c["id"] for c in before["checkpoints"]), *added]
     assert both.agree("show", experiment, cwd=project, tolerating=("show-alignment", "show-ended")).status == 0
