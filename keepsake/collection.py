@@ -199,7 +199,7 @@ class ExperimentCollection:
         """
         project = self._project.here()
         keys = [sort] if isinstance(sort, str) else sort or ()
-        filters = [filter] if isinstance(filter, str) else ()
+        filters = [filter] if isinstance(filter, str) and filter else ()
         experiments = _matching(project, Query(filters, keys)) if filters or keys else _read(project)
         return ExperimentList(_passing(filter, experiments) if callable(filter) else experiments)
 

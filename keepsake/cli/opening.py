@@ -15,6 +15,7 @@ from keepsake.checkpoint import Checkpoint
 from keepsake.cli.rendering import ago, counted, labels, short_id, value_lines
 from keepsake.exceptions import KeepsakeError
 from keepsake.experiment import Experiment
+from keepsake.listing.fields import known_names
 from keepsake.listing.index import Summary
 from keepsake.project import Project
 from keepsake.repository.finding import WORDS
@@ -98,11 +99,9 @@ def complete_ids(ctx: click.Context, param: click.Parameter, incomplete: str) ->
 
 
 def complete_sort_keys(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the names that every experiment has, then those of metrics and params."""
-    names = {"created": "", "step": "of the latest checkpoint", "user": "", "host": "", "command": "", "status": ""}
-    for summary in _summaries_quietly(ctx):
-        names |= dict.fromkeys(summary.best_metrics, "metric") | dict.fromkeys(summary.params, "param")
-    return [CompletionItem(name, help=help) for name, help in names.items() if name.startswith(incomplete)]
+    """Return the names of fields, metrics and params."""
+    names = {each.name: each.kind for each in known_names(_summaries_quietly(ctx))}
+    return [CompletionItem(name, help=kind) for name, kind in names.items() if name.startswith(incomplete)]
 
 
 def complete_metrics(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -431,7 +431,7 @@ def test_ids_are_completed(three_runs: World) -> None:
 
 
 def test_sort_keys_are_completed(three_runs: World) -> None:
-    assert complete("ls", "--sort", "s") == {"step": "of the latest checkpoint", "status": ""}
+    assert complete("ls", "--sort", "s") == {"step": "field", "status": "field"}
     assert complete("ls", "-s", "m") == {"metric-1": "metric", "metric-2": "metric"}
     assert complete("ps", "-s", "p")["param-3"] == "param"
 

@@ -9,9 +9,8 @@ import pytest
 import keepsake
 from tests.docs.test_docs import BLOCK, ROOT, name
 
-GUIDES = [
-    ROOT / f"docs/guides/{guide}.md" for guide in ("clusters", "notebooks", "report", "repositories", "what-to-save")
-]
+_RUN = ("clusters", "filters", "notebooks", "report", "repositories", "what-to-save")
+GUIDES = [ROOT / f"docs/guides/{guide}.md" for guide in _RUN]
 PROGRAMS = [
     pytest.param(content, id=f"{name(guide)} {number}")
     for guide in GUIDES
