@@ -8,9 +8,9 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from keepsake.exceptions import ValidationError
+from keepsake.exceptions import KeepsakeError, ValidationError
 from keepsake.experiment import Experiment
-from keepsake.project import init
+from keepsake.project import default_project, init
 from keepsake.recording import ending
 from keepsake.util.console import warn
 from keepsake.util.values import encode, mapping_of
@@ -69,7 +69,8 @@ class Recorder:
         Args:
             params: hyperparameters that the framework knows.
             primary_metric: the one that counts if the user named none.
-            resume: the ID of the experiment that a resumed training goes on with, if it is still there.
+            resume: the ID of the experiment whose training is resumed. It goes on. If it has ended in good order,
+                or this process still records it, it becomes the parent of a new one.
         """
         self.stop()
         self.primary_metric = self._given_metric or primary_metric
@@ -78,7 +79,10 @@ class Recorder:
         if self._join_job():
             return
         own = {} if self._params is None else mapping_of(self._params, "params")
-        self.experiment = init(params={**_recordable(params or {}), **own}, **self._options)
+        earlier = {} if resume is None else _going_on(resume)
+        self.experiment = init(params={**_recordable(params or {}), **own}, **{**earlier, **self._options})
+        if self.experiment.checkpoints and (best := self.experiment.best()):
+            self.is_best(best.metrics or {})
 
     def _join_job(self) -> bool:
         global job
@@ -217,6 +221,16 @@ class Recorder:
         except ValueError:  # another drive of Windows; checkpoint() says what is wrong with it
             return os.fspath(path)
         return below
+
+
+def _going_on(experiment_id: str) -> dict[str, str]:
+    """Return the arguments of init() with which a resumed training goes on."""
+    try:
+        experiment = default_project.experiments.get(experiment_id)
+    except KeepsakeError:  # it was deleted, or recorded in another repository
+        return {}
+    is_done = experiment.end_reason in ("finished", "stopped") or experiment_id in ending.running()
+    return {"parent" if is_done else "resume": experiment_id}
 
 
 def _recordable(params: Mapping[str, Any]) -> dict[str, Any]:
