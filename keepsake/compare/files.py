@@ -44,7 +44,7 @@ class _Source:
 
 
 @dataclass(frozen=True)
-class SavedFile:
+class ComparedFile:
     """A file of a run: its size in bytes, and what tells its content from others."""
 
     size: int
@@ -52,7 +52,7 @@ class SavedFile:
     source: _Source = field(repr=False, compare=False)
 
 
-Tree = Mapping[str, SavedFile]  # by path, relative to the project directory
+Tree = Mapping[str, ComparedFile]  # by path, relative to the project directory
 
 
 class TreeReader:
@@ -63,7 +63,7 @@ class TreeReader:
 
     def read(self, archives: Iterable[Archive]) -> Tree:
         """Return the files of archives. Those of a later archive replace those of the same path."""
-        tree: dict[str, SavedFile] = {}
+        tree: dict[str, ComparedFile] = {}
         for archive in archives:
             if archive.name not in self._known:
                 self._known[archive.name] = _table(archive)
@@ -89,7 +89,7 @@ def _table(archive: Archive) -> Tree:
     source = _Source(archive)
     if not archive.has_table:
         return _stream(source)
-    return {entry.name: SavedFile(entry.size, str(entry.xxh128), source) for entry in archive.entries()}
+    return {entry.name: ComparedFile(entry.size, str(entry.xxh128), source) for entry in archive.entries()}
 
 
 def _stream(source: _Source) -> Tree:
@@ -106,7 +106,7 @@ def _stream(source: _Source) -> Tree:
         if keep:
             source.kept[entry.name] = b"".join(kept)
             room -= entry.size
-        tree[entry.name] = SavedFile(entry.size, digest.hexdigest(), source)
+        tree[entry.name] = ComparedFile(entry.size, digest.hexdigest(), source)
     return tree
 
 
