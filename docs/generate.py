@@ -87,6 +87,7 @@ TWINS = {
     ),
     "files": ("Experiment.files", "Checkpoint.files", "Project.files", "Project.preview"),
     "doctor": ("Project.doctor",),
+    "du": ("Project.disk_usage",),
     "ls": ("ExperimentCollection.list", "ExperimentList.group"),
     "note": ("Experiment.note", "Experiment.notes"),
     "plot": (
@@ -96,6 +97,7 @@ TWINS = {
         "ExperimentList.importance",
         "ExperimentList.importances",
     ),
+    "prune": ("Project.prune", "Project.plan_pruning"),
     "ps": ("Experiment.is_running",),
     "pull": ("Project.pull",),
     "push": ("Project.push",),

@@ -17,9 +17,9 @@ from keepsake.metadata import (
     local_datetime,
     pick_best,
     pick_latest,
+    pruned_of,
 )
 from keepsake.recording.records import check_path, check_primary_metric, check_step
-from keepsake.restarts import attempt_of
 from keepsake.util.console import say
 from keepsake.util.ids import short_id, short_repr
 from keepsake.util.values import decode, encode_mapping
@@ -113,8 +113,14 @@ class Checkpoint:
             "step": self.step or 0,
             "path": self.path or "",
             "primary_metric": self.primary_metric,
-            **({"restart": attempt} if (attempt := attempt_of(self._record)) else {}),
+            **{name: value for name, value in self._record.items() if name not in CHECKPOINT_FIELDS},
         }
+
+    @property
+    def pruned(self) -> str | None:
+        """The files that are gone, and since when, such as "model.pth, on 2026-11-26"; None if none were pruned."""
+        found = pruned_of(self._record)
+        return f"{found['path']}, on {local_datetime(found['time']).date()}" if found else None
 
     def created_text(self) -> str:
         """Return the time of creation as on disk: RFC 3339 in UTC, to the nanosecond."""

@@ -21,6 +21,7 @@ from keepsake.recording import ranks
 from keepsake.recording.lineage import Labels
 from keepsake.recording.resume import Resume
 from keepsake.repository.finding import find_checkpoint, find_experiment
+from keepsake.repository.pruning import parse_keep
 from keepsake.util.console import warn
 from keepsake.util.ids import short_repr
 
@@ -126,6 +127,7 @@ class ExperimentCollection:
         notes: str | None = None,
         parent: str | Experiment | Checkpoint | None = None,
         resume: Resume = None,
+        keep: str | None = None,
     ) -> Experiment:
         """Begin an experiment, and save the files at `path` as they are now.
 
@@ -139,18 +141,21 @@ class ExperimentCollection:
             notes: what to remember about it, of any length.
             parent: the experiment or checkpoint that it continues or improves, or its ID. None: the one that the files
                 of the project directory were checked out from.
-
-        What cannot be recorded of the last four is left out with a warning.
+            keep: how many checkpoints keep their files, such as "best:3,last:1". Those of the others are deleted in the
+                background as soon as newer ones are safe. None: all.
             resume: the ID of an experiment to go on with, or "latest"; "auto": the unfinished experiment of this job,
                 if there is one; False: none; None: "auto" if SLURM or torchrun has started the job again, or else none.
                 Its files and params stay. Its steps that are recorded again are replaced.
+
+        What cannot be recorded of name, tags, notes and parent is left out with a warning.
 
         Raises:
             ValidationError, ConfigNotFound, RepositoryConfigurationError, ReadError, WriteError: the run cannot be
                 recorded. It leaves nothing behind.
             DoesNotExist, AmbiguousID: `resume` is not the ID of an experiment.
         """
-        labels = Labels(name, tags, notes, parent)
+        policy = None if keep is None else str(parse_keep(keep))
+        labels = Labels(name, tags, notes, parent, policy)
         if not ranks.records():
             return InertExperiment.of(self._project, path, params, labels, resume)
         return Experiment.begin(

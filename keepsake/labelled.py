@@ -9,6 +9,7 @@ from keepsake.exceptions import ValidationError
 from keepsake.labels import apply_edits, make_edit
 from keepsake.metadata import Record, labels_of
 from keepsake.recording import ending
+from keepsake.repository.pruning import keep_of
 from keepsake.util.console import warn
 
 if TYPE_CHECKING:
@@ -63,6 +64,12 @@ class Labelled:
     def parent(self) -> str | None:
         """The ID of the checkpoint or experiment that it came from, by a checkout or as given; None if unknown."""
         return labels_of(self._record).get("parent")
+
+    @property
+    def keep(self) -> str | None:
+        """Which checkpoints keep their files, as given to `init(keep=…)`, such as "best:3,last:1"; None: all."""
+        keep = keep_of(self._record)
+        return None if keep is None else str(keep)
 
     def rename(self, name: str | None) -> None:
         """Give the experiment a name of one line and at most 200 characters; None removes it."""

@@ -308,6 +308,16 @@ def labels_of(record: Record) -> Record:
     return found
 
 
+def pruned_of(checkpoint: Record) -> dict[str, str] | None:
+    """Return the `path` and the `time` of a checkpoint's files that were pruned; None if none were."""
+    pruned = checkpoint.get("pruned")
+    found = pruned if isinstance(pruned, dict) and not checkpoint.get("path") else {}
+    try:
+        return {"path": str(found["path"]), "time": found["time"]} if time_key(found["time"]) else None
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
 def launch_of(record: Record) -> dict[str, str]:
     """Return how a script was started: `directory`, from the project directory, and `module`, those that matter."""
     launch = record.get("launch")

@@ -21,13 +21,15 @@ from keepsake.repository.finding import find, find_experiment
 from keepsake.util.console import Progress, say, warn
 from keepsake.util.directories import absolute
 from keepsake.util.ids import short_id
-from keepsake.workplace import SavedFile, Workplace, open_workplace
+from keepsake.workplace import SavedFile, Workplace, about_pruned, open_workplace
 
 if TYPE_CHECKING:
     from keepsake.comparison import ComparisonTable
+    from keepsake.pruning import Pruning
     from keepsake.recording.preview import Preview
     from keepsake.repository.copying import Copied
     from keepsake.repository.doctor import Diagnosis
+    from keepsake.repository.usage import DiskUsage
     from keepsake.restoring.checkout import Plan
     from keepsake.restoring.rerun import Rerun
     from keepsake.restoring.undo import Undone
@@ -172,6 +174,8 @@ class Project:
 
         experiment, checkpoint = target
         archives = self.workplace.archives(experiment, checkpoint)
+        if pruned := about_pruned(checkpoint):
+            warn(f"{pruned} Only those of its experiment are left.")
         where = self.workplace.directory if directory is None else Path(directory)
         source = Source(self.workplace.repository.storage, experiment.id, checkpoint.id if checkpoint else None)
         return checkout(archives, where, path, source=source, confirm=confirm)
@@ -273,8 +277,38 @@ class Project:
         for experiment, checkpoint in targets:
             if checkpoint is not None and experiment.id not in experiments:
                 checkpoints.setdefault(experiment.id, set()).add(checkpoint.id)
-        for experiment_id, checkpoint_ids in checkpoints.items():
-            delete_files(self.workplace.view, experiment_id, checkpoint_ids)
+        with Progress("Deleting", sum(map(len, checkpoints.values())), unit="archives") as progress:
+            delete_files(self.workplace.view, checkpoints, progress.advance)
+
+    # Space
+
+    def plan_pruning(self, keep: str, ids: Iterable[str] = ()) -> Pruning:
+        """Return what `prune` would delete. Nothing is deleted."""
+        from keepsake.pruning import plan_pruning
+
+        return plan_pruning(self, keep, ids)
+
+    def prune(self, keep: str, ids: Iterable[str] = ()) -> Pruning:
+        """Delete the files of checkpoints that a policy does not keep, as `keepsake prune` does. Metrics stay.
+
+        Args:
+            keep: for each experiment, how many of the best checkpoints by the primary metric, and how many of the last
+                ones keep their files: "best:3,last:1", "best:3" or "last:2".
+            ids: IDs of experiments, or their first digits; none: all.
+
+        Running experiments stay as they are: `init(keep=…)` is the policy of a running one. An experiment without a
+        best checkpoint keeps all files if `keep` names no last ones. Returns what was deleted. Raises ValidationError
+        if `keep` cannot be understood.
+        """
+        pruning = self.plan_pruning(keep, ids)
+        self.delete([(each.experiment, checkpoint) for each in pruning.experiments for checkpoint in each.checkpoints])
+        return pruning
+
+    def disk_usage(self) -> DiskUsage:
+        """Return what takes the space of the repository, by experiment, as `keepsake du` does."""
+        from keepsake.repository.usage import disk_usage
+
+        return disk_usage(self.workplace.view)
 
     # Unsent runs
 
@@ -366,6 +400,7 @@ def init(
     notes: str | None = None,
     parent: str | Experiment | Checkpoint | None = None,
     resume: Resume = None,
+    keep: str | None = None,
 ) -> Experiment:
     """Begin an experiment in the current project, and save the files at `path` as they are now.
 
@@ -383,11 +418,13 @@ def init(
         notes: what to remember about it, of any length.
         parent: the experiment or checkpoint that it continues or improves, or its ID. None: the one that the files
             of the project directory were checked out from.
-
-    What cannot be recorded of the last four is left out with a warning.
+        keep: how many checkpoints keep their files, such as "best:3,last:1". Those of the others are deleted in the
+            background as soon as newer ones are safe. None: all.
         resume: the ID of an experiment to go on with, or "latest"; "auto": the unfinished experiment of this job, if
             there is one; False: none; None: "auto" if SLURM or torchrun has started the job again, or else none. Its
             files and params stay. Its steps that are recorded again are replaced.
+
+    What cannot be recorded of name, tags, notes and parent is left out with a warning.
 
     Raises:
         KeepsakeError: the run cannot be recorded. It leaves nothing behind.
@@ -401,4 +438,6 @@ def init(
             "Call its stop(), or begin each with `with keepsake.init(…) as experiment:`."
         )
     default_project.debug = debug
-    return default_project.experiments.create(path, params, quiet, disable_heartbeat, name, tags, notes, parent, resume)
+    return default_project.experiments.create(
+        path, params, quiet, disable_heartbeat, name, tags, notes, parent, resume, keep
+    )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from keepsake.config import REPOSITORY_VARIABLE, find_project
 from keepsake.exceptions import DoesNotExist, FileDoesNotExist, RepositoryConfigurationError
 from keepsake.labels import Edit
-from keepsake.metadata import Record, from_local_datetime, local_datetime, time_text
+from keepsake.metadata import Record, from_local_datetime, local_datetime, pruned_of, time_text
 from keepsake.repository.keys import archive_key
 from keepsake.repository.repository import Repository
 from keepsake.repository.view import View
@@ -55,6 +55,14 @@ class SavedFile(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """Return the file as plain values, with the time in UTC."""
         return {**self._asdict(), "modified": from_local_datetime(self.modified)}
+
+
+class OfCheckpoint(Owner, Protocol):
+    """A checkpoint."""
+
+    @property
+    def pruned(self) -> str | None:
+        """The files that are gone, and since when."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +122,14 @@ class Workplace:
 
     # Files
 
-    def archives(self, experiment: Owner, checkpoint: Owner | None) -> list[Archive]:
+    def archives(self, experiment: Owner, checkpoint: OfCheckpoint | None) -> list[Archive]:
         """Return the archives that hold the files of an experiment, then of its checkpoint."""
         from keepsake.archive.reader import SHORT_TAIL, Archive
 
         owners = [owner for owner in (experiment, checkpoint) if owner is not None and owner.path]
         if not owners:
+            if pruned := about_pruned(checkpoint):
+                raise DoesNotExist(f"{pruned} Its experiment was recorded without a path.")
             if checkpoint is not None:
                 raise DoesNotExist(
                     f"Neither checkpoint {short_id(checkpoint.id)} nor its experiment {short_id(experiment.id)} has "
@@ -138,7 +148,7 @@ class Workplace:
             archives.append(archive)
         return archives
 
-    def open_file(self, experiment: Owner, checkpoint: Owner | None, path: str) -> BinaryIO:
+    def open_file(self, experiment: Owner, checkpoint: OfCheckpoint | None, path: str) -> BinaryIO:
         """Return one file of a checkpoint, or else of its experiment, as a seekable binary stream."""
         for archive in reversed(self.archives(experiment, checkpoint)):
             try:
@@ -149,9 +159,11 @@ class Workplace:
         if checkpoint is not None:
             owner = f"checkpoint {short_id(checkpoint.id)} or its experiment"
         names = [file.path for file in self.files(experiment, checkpoint)]
+        if pruned := about_pruned(checkpoint):
+            raise FileDoesNotExist(f"There is no file {path!r} in {owner}. {pruned}")
         raise FileDoesNotExist(f"There is no file {path!r} in {owner}. {suggestion(path, names)}")
 
-    def files(self, experiment: Owner, checkpoint: Owner | None) -> list[SavedFile]:
+    def files(self, experiment: Owner, checkpoint: OfCheckpoint | None) -> list[SavedFile]:
         """Return the files of an experiment, and those of its checkpoint in their place, by path."""
         archives = self.archives(experiment, checkpoint)
         owners = [owner for owner in (experiment, checkpoint) if owner is not None and owner.path]
@@ -164,11 +176,22 @@ class Workplace:
 
     def _missing_files(self, experiment: Owner, owner: Owner) -> str:
         what = "experiment" if owner is experiment else "checkpoint"
+        record = self.view.load(experiment.id)  # `owner` may be from before
+        for checkpoint in record.get("checkpoints") or []:
+            if checkpoint["id"] == owner.id and (pruned := pruned_of(checkpoint)):
+                return f"The files of checkpoint {short_id(owner.id)} ({pruned['path']}) were pruned. Its metrics stay."
         text = f"The files of {what} {short_id(owner.id)} ({owner.path}) are not in the repository"
         fresh = self.view.heartbeats().get(experiment.id)
         if fresh:
             return f"{text} yet. The run is still saving them. Try again later."
         return f"{text}. They were never sent, or were removed. `keepsake sync` on the run's machine may send them."
+
+
+def about_pruned(checkpoint: OfCheckpoint | None) -> str:
+    """Say that the files of a checkpoint were pruned; "" if they were not."""
+    if checkpoint is None or not checkpoint.pruned:
+        return ""
+    return f"The files of checkpoint {short_id(checkpoint.id)} were pruned ({checkpoint.pruned})."
 
 
 def open_workplace(repository: str | None, directory: Path | None, *, begin: bool = False) -> Workplace:

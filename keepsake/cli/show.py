@@ -85,7 +85,7 @@ def _traceback(experiment: Experiment, everything: bool) -> list[str]:
 
 
 def _show_checkpoint(experiment: Experiment, checkpoint: Checkpoint, everything: bool) -> str:
-    about = {"Created": when(checkpoint.created), "Path": checkpoint.path or "", "Step": str(checkpoint.step or 0)}
+    about = {"Created": when(checkpoint.created), "Path": _path(checkpoint), "Step": str(checkpoint.step or 0)}
     about |= _children(checkpoint)
     groups = [
         ("", about, ""),
@@ -113,6 +113,7 @@ def _about(experiment: Experiment) -> dict[str, str]:
         "Command": experiment.command or "",
         **_job(experiment),
         **({"Parent": _parent(experiment.parent, experiment)} if experiment.parent else {}),
+        **({"Keep": experiment.keep} if experiment.keep else {}),
         **({"Notes": experiment.notes} if experiment.notes else {}),
     }
 
@@ -126,6 +127,10 @@ def _job(experiment: Experiment) -> dict[str, str]:
         kind = "failed" if reasons[-1].startswith(("exception", "exit")) else _WHY_RESTARTED.get(reasons[-1], "ended")
         rows["Restarts"] = f"{kind}, restarted {len(restarts)} ×"
     return rows
+
+
+def _path(checkpoint: Checkpoint) -> str:
+    return f"pruned ({checkpoint.pruned})" if checkpoint.pruned else checkpoint.path or ""
 
 
 def _children(parent: Experiment | Checkpoint) -> dict[str, str]:

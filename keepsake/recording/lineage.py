@@ -16,16 +16,17 @@ _WHOLE = 64  # characters of an ID
 
 
 class Labels(NamedTuple):
-    """What a script passes to init()."""
+    """What a script says about a run: its labels, and which files it keeps."""
 
     name: object = None
     tags: object = None
     notes: object = None
     parent: object = None
+    keep: str | None = None
 
 
 def label_fields(labels: Labels, origin: str | None, view: View) -> Record:
-    """Return the fields of a new experiment's record for its labels.
+    """Return the fields of a new experiment's record for its labels and policy.
 
     What cannot be recorded is left out with a warning, because it is no reason not to train (except with
     KEEPSAKE_STRICT=1).
@@ -48,6 +49,7 @@ def label_fields(labels: Labels, origin: str | None, view: View) -> Record:
         warn(f"{problem} The run goes on without it.")
     fields = apply_edits({}, [edit])
     fields.pop("edited", None)
+    fields |= {"keep": labels.keep} if labels.keep else {}
     return {**fields, "parent": parent} if valid_id(parent) else fields
 
 

@@ -19,6 +19,7 @@ from keepsake.archive import owner_id
 from keepsake.exceptions import CorruptedArchive, KeepsakeError, Removed, WriteError
 from keepsake.repository.keys import archive_key
 from keepsake.repository.known import replaced
+from keepsake.repository.pruning import keep_of, prune_saved
 from keepsake.spool.journal import Changes
 from keepsake.spool.places import known_identity
 from keepsake.util.console import warn
@@ -114,6 +115,7 @@ def upload(
             except (CorruptedArchive, WriteError) as error:
                 failed = failed or error
                 repository.expect(entry.identity)  # if the whole repository is gone, the rest need not be tried
+    _prune(entry, repository)
     if failed is not None:
         raise failed
     if tried:
@@ -127,6 +129,22 @@ def _delete_replaced(entry: Entry, repository: Repository) -> None:
     if ids := replaced(record):
         repository.storage.delete([archive_key(entry.id, id) for id in ids])
         _merge(entry, repository, Changes({"replaced": None}))
+
+
+def _prune(entry: Entry, repository: Repository) -> None:
+    """Delete the files of checkpoints that the policy of the run does not keep."""
+    keep = keep_of(entry.record)
+    if keep is None or not entry.in_repository:
+        return
+    record = _merge(entry, repository, Changes())
+    try:
+        prune_saved(repository, record, keep, {owner_id(pack) for pack in entry.packs()}, entry.arrived)
+    except Removed:
+        raise
+    except KeepsakeError as error:  # the run is saved all the same
+        if str(error) != entry.trouble:
+            entry.trouble = str(error)
+            warn(f"Files that keep={str(keep)!r} does not keep could not be deleted: {error}")
 
 
 def _sorted(entry: Entry, repository: Repository) -> tuple[dict[Path, str], list[Path]]:

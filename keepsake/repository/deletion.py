@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from keepsake.exceptions import ReadError
@@ -44,21 +44,31 @@ def delete_experiments(
         advance(len(keys[start : start + _AT_ONCE]))
 
 
-def delete_files(view: View, experiment_id: str, checkpoint_ids: set[str]) -> None:
-    """Delete the archives of checkpoints. Their metrics stay, and their path becomes empty."""
-    repository = view.repository
-    entry = view.entries().get(experiment_id)
-    if entry is not None:
-        repository.merge(entry.record, entry.pending(), create=not entry.in_repository)
-        for checkpoint_id in checkpoint_ids:
-            if (frozen := entry.frozen(checkpoint_id)) is not None:
-                frozen.unlink(missing_ok=True)
-    repository.empty_paths(experiment_id, checkpoint_ids)
-    keys = {archive_key(experiment_id, checkpoint_id) for checkpoint_id in checkpoint_ids}
-    repository.storage.delete(sorted(keys - _shared(view, checkpoint_ids, besides=experiment_id)))
+def delete_files(
+    view: View, checkpoints: Mapping[str, set[str]], advance: Callable[[int], None] = lambda count: None
+) -> None:
+    """Delete the archives of checkpoints. Their metrics stay, and the record says that their files were pruned.
+
+    Args:
+        checkpoints: the IDs of experiments, each with those of its checkpoints.
+        advance: called with the number of checkpoints that are done.
+    """
+    repository, entries = view.repository, view.entries()
+    holders = view.holders(id for ids in checkpoints.values() for id in ids)
+    for experiment_id, checkpoint_ids in checkpoints.items():
+        entry = entries.get(experiment_id)
+        if entry is not None:
+            repository.merge(entry.record, entry.pending(), create=not entry.in_repository)
+            for checkpoint_id in checkpoint_ids:
+                if (frozen := entry.frozen(checkpoint_id)) is not None:
+                    frozen.unlink(missing_ok=True)
+        repository.empty_paths(experiment_id, checkpoint_ids)
+        own = [id for id in checkpoint_ids if not holders[id] - {experiment_id}]
+        repository.storage.delete(sorted(archive_key(experiment_id, id) for id in own))
+        advance(len(checkpoint_ids))
 
 
-def _shared(view: View, checkpoint_ids: Iterable[str], besides: str = "") -> set[str]:
+def _shared(view: View, checkpoint_ids: Iterable[str]) -> set[str]:
     """Return the keys of archives that another experiment names. A copied record can name the archives of another."""
     holders = view.holders(checkpoint_ids)
-    return {archive_key("", checkpoint_id) for checkpoint_id, held_by in holders.items() if held_by - {besides}}
+    return {archive_key("", checkpoint_id) for checkpoint_id, held_by in holders.items() if held_by}

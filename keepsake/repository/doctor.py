@@ -25,15 +25,23 @@ from keepsake.exceptions import (
     ReadError,
     WriteError,
 )
-from keepsake.metadata import Record, ends_heartbeats, parse_experiment
-from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, HEARTBEATS, REMOVED, archive_key, archive_keys, id_of
+from keepsake.metadata import Record, ends_heartbeats, parse_experiment, pruned_of
+from keepsake.repository.keys import (
+    ARCHIVES,
+    EXPERIMENTS,
+    HEARTBEATS,
+    ORPHANED,
+    REMOVED,
+    archive_key,
+    archive_keys,
+    id_of,
+)
 from keepsake.repository.view import View
 from keepsake.spool.places import entries
 from keepsake.storage.base import UNREADABLE, ObjectInfo, Storage
 from keepsake.util.console import Progress, error, format_size, say
 from keepsake.util.ids import short_id
 
-ORPHANED = "orphaned"  # the prefix of archives that a repair moved aside; their old keys follow
 _SPEC = "repository.json"
 _UNDER_WAY_SECONDS = 3600.0  # younger objects may belong to a write that is under way
 _FRESH_SECONDS = 2.0  # a repair reads records again if this much time has passed
@@ -103,6 +111,7 @@ class _Records:
         self._storage = storage
         self._etags: dict[str, str] = {}
         self._named: set[str] = set()  # archives, including those of records that are gone by now
+        self._pruned: set[str] = set()  # archives of checkpoints whose files were pruned
         self._looked = 0.0
 
     def look(self) -> None:
@@ -119,6 +128,8 @@ class _Records:
             self._etags[key] = etag
             self.by_id[record["id"]] = record
             self._named.update(archive_keys(record))
+            pruned = filter(pruned_of, record.get("checkpoints") or [])
+            self._pruned.update(archive_key(record["id"], checkpoint["id"]) for checkpoint in pruned)
         self._looked = time.monotonic()
 
     @staticmethod
@@ -140,6 +151,10 @@ class _Records:
     def names(self, key: str) -> bool:
         """Whether a record names that archive, or named it earlier."""
         return key in self._named
+
+    def is_pruned(self, key: str) -> bool:
+        """Whether a record says that this archive was deleted, and none names it."""
+        return key in self._pruned and key not in self._named
 
 
 class Examination:
@@ -298,6 +313,9 @@ class Examination:
     def _check_unnamed(self) -> Iterator[Problem]:
         if self._records.unreadable:
             return  # the unreadable records may name any archive
+        for key in filter(self._records.is_pruned, self._archives):
+            message = "The files of this checkpoint were pruned, and the deletion was interrupted."
+            yield Problem("archive-pruned", key, message, partial(self._storage.delete, [key]))
         unnamed = self._unnamed()
         if self._are_lost(unnamed):
             if any(map(self._is_old, unnamed)):
@@ -311,7 +329,8 @@ class Examination:
                 yield Problem("archive-orphan", info.key, message, partial(self._move_aside, info.key))
 
     def _unnamed(self) -> list[ObjectInfo]:
-        return [info for key, info in self._archives.items() if not self._records.names(key)]
+        known = (self._records.names, self._records.is_pruned)
+        return [info for key, info in self._archives.items() if not any(is_known(key) for is_known in known)]
 
     def _are_lost(self, unnamed: list[ObjectInfo]) -> bool:
         """Whether so many archives have no record that the records must have been lost."""

@@ -8,6 +8,7 @@ VERSION = 1
 SPEC = "repository.json"
 IDENTITY = "identity.json"
 REMOVED = "removed"
+ORPHANED = "orphaned"  # archives that a repair moved aside; their old keys follow
 EXPERIMENTS = "metadata/experiments"
 HEARTBEATS = "metadata/heartbeats"
 ARCHIVES = ("experiments", "checkpoints")

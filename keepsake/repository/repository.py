@@ -24,7 +24,7 @@ from keepsake.exceptions import (
     RepositoryConfigurationError,
     WriteError,
 )
-from keepsake.metadata import Record, parse_experiment, render_experiment
+from keepsake.metadata import Record, parse_experiment, render_checkpoint, render_experiment, time_text
 from keepsake.repository.heartbeats import Heartbeats
 from keepsake.repository.keys import IDENTITY, SPEC, VERSION, archive_key, archive_keys, heartbeat_key, record_key
 from keepsake.repository.known import Known
@@ -347,16 +347,29 @@ class Repository:
         self.storage.delete([record_key(record["id"]), heartbeat_key(record["id"]), *archive_keys(record)])
 
     def empty_paths(self, experiment_id: str, checkpoint_ids: set[str]) -> None:
-        """Record that checkpoints of an experiment have no files any more."""
+        """Record that the files of checkpoints of an experiment were pruned, and when."""
+        now = time_text()
 
         def change(known: Known | None) -> Known:
             if known is None:
                 raise self._gone(experiment_id)
-            checkpoints = known.record.get("checkpoints") or []
-            emptied = [{**c, "path": ""} if c["id"] in checkpoint_ids else c for c in checkpoints]
-            return Known.of({**known.record, "checkpoints": emptied}, known.etag)
+            checkpoints, texts = list(known.record.get("checkpoints") or []), list(known.texts)
+            for index, checkpoint in enumerate(checkpoints):
+                if checkpoint["id"] in checkpoint_ids and checkpoint.get("path"):
+                    pruned = {"path": checkpoint["path"], "time": now}
+                    checkpoints[index] = {**checkpoint, "path": "", "pruned": pruned}
+                    texts[index] = render_checkpoint(checkpoints[index])
+            return Known({**known.record, "checkpoints": checkpoints}, known.etag, texts, known.ids)
 
         self._rewrite(experiment_id, change)
+
+    def has_archive(self, experiment_id: str, archive_id: str) -> bool:
+        """Whether an archive is there."""
+        try:
+            with self.storage.open(archive_key(experiment_id, archive_id), length=1):
+                return True
+        except DoesNotExist:
+            return False
 
 
 def parse_record(data: bytes, experiment_id: str, url: str) -> Record:

@@ -106,7 +106,7 @@ class View:
         """
         heartbeats: dict[str, bool] = {}
         lister = _Background(lambda: heartbeats.update(self.heartbeats()))
-        lines = self._lines()
+        lines = self.lines()
         lister.result()
         everything = (Summary(line, heartbeats.get(line.id)) for line in self._readable(lines))
         found = everything if query is None else query.select(everything)
@@ -126,7 +126,7 @@ class View:
         except (DoesNotExist, ValueError):
             pass
         found: list[tuple[Record, Record | None]] = []
-        for line in self._lines():
+        for line in self.lines():
             is_experiment = line.id.startswith(prefix)
             if not is_experiment and not line.may_hold_checkpoint(prefix):
                 continue
@@ -149,7 +149,7 @@ class View:
         if not holders:
             return {}
         beginnings = Line.beginnings(holders)
-        for line in self._lines():
+        for line in self.lines():
             if beginnings.isdisjoint(line.checkpoint_ids.split()):
                 continue
             with suppress(DoesNotExist, ReadError):  # deleted meanwhile, or unreadable
@@ -159,7 +159,7 @@ class View:
 
     def children(self, ids: Container[str]) -> list[str]:
         """Return the IDs of the experiments whose parent is among `ids`, oldest first."""
-        found = [(line.created, line.id) for line in self._lines() if line.parent in ids]
+        found = [(line.created, line.id) for line in self.lines() if line.parent in ids]
         return [id for _, id in sorted(found)]
 
     def recent_paths(self, *, look: bool) -> set[str]:
@@ -180,7 +180,7 @@ class View:
                         found.append(record.get("checkpoints") or [])
         return {checkpoint["path"] for checkpoints in found for checkpoint in checkpoints if checkpoint.get("path")}
 
-    def _lines(self) -> Iterator[Line]:
+    def lines(self) -> Iterator[Line]:
         """Return the index's line of every experiment, fetching only new and changed records."""
         checking = _Background(self.repository.check)
         pending = self._pending_records()

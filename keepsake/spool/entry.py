@@ -57,6 +57,8 @@ class Entry:
         owner: the process that records, or that recorded last.
         abandoned: archive IDs of checkpoint() calls that were interrupted in this process.
         gone: whether somebody removed the experiment meanwhile.
+        arrived: the IDs of checkpoints whose archives this process has seen in the repository.
+        trouble: why old files could not be deleted, as far as the user was told.
     """
 
     def __init__(self, directory: Path, content: dict[str, Any]) -> None:
@@ -69,6 +71,8 @@ class Entry:
         self.owner: str = content.get("owner", "")
         self.abandoned: set[str] = set()
         self.gone = False
+        self.arrived: set[str] = set()
+        self.trouble = ""
         self._synced: set[File] = set()  # files that would survive a power cut
 
     @classmethod

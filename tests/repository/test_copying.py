@@ -364,7 +364,7 @@ def test_deleting_a_record_that_names_my_checkpoints_leaves_their_files(target: 
     """Such a record may have been there before copies were checked."""
     target.add(record(MINE, *CHECKPOINTS), whole)
     target.add(record(FORGED, "c" * 64, *CHECKPOINTS), whole)
-    delete_files(View(target.repository), FORGED, {CHECKPOINTS[0]})
+    delete_files(View(target.repository), {FORGED: {CHECKPOINTS[0]}})
     delete_experiments(View(target.repository), [View(target.repository).load(FORGED)])
     archives = {key for key in target.bench.listed() if key.startswith("checkpoints/")}
     assert archives == {archive_key(id) for id in CHECKPOINTS}
@@ -385,7 +385,7 @@ def test_an_experiment_that_is_removed_while_it_is_copied_leaves_no_files(
         if key == archive_key(CHECKPOINTS[0]):
             delete_experiments(View(repository), [View(repository).load(MINE)])
         if key == archive_key("c" * 64):
-            delete_files(View(repository), THEIRS, {"c" * 64})
+            delete_files(View(repository), {THEIRS: {"c" * 64}})
         upload(key, stream)
 
     monkeypatch.setattr(target.bench.memory, "upload", upload_later)

@@ -428,7 +428,7 @@ def test_deleting_a_checkpoints_files_keeps_its_metrics(storage: CountingStorage
     put(storage, make_record(1, checkpoints=checkpoints))
     for checkpoint in checkpoints:
         storage.put(f"checkpoints/{checkpoint['id']}.tar.gz", b"")
-    delete_files(View(repository), make_id(1), {checkpoints[0]["id"]})
+    delete_files(View(repository), {make_id(1): {checkpoints[0]["id"]}})
     found = stored(storage, 1)["checkpoints"]
     assert [(c["path"], c["metrics"]) for c in found] == [("", {"x": 1}), ("a", None)]
     assert [key for key in storage.objects if key.startswith("checkpoints/")] == [

@@ -1,0 +1,110 @@
+"""Letting go of checkpoints' files that a policy such as `best:3,last:1` does not keep. Their metrics stay."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container
+from typing import Any, NamedTuple
+
+from keepsake.exceptions import ValidationError
+from keepsake.metadata import Record, primary_metric, time_key
+from keepsake.repository.keys import archive_key
+from keepsake.repository.repository import Repository
+from keepsake.util.values import comparable, decode
+
+_RULE = re.compile(r"\s*(best|last|latest)\s*(?::\s*(\d{1,6})\s*)?")
+
+
+class Keep(NamedTuple):
+    """How many checkpoints keep their files: the best by the primary metric, and the last ones."""
+
+    best: int
+    last: int
+
+    def __str__(self) -> str:
+        return ",".join(f"{name}:{count}" for name, count in zip(self._fields, self, strict=True) if count)
+
+
+def parse_keep(text: object) -> Keep:
+    """Return the policy that a text such as `best:3,last:1` means. Raises ValidationError."""
+    counts = {"best": 0, "last": 0}
+    for rule in text.split(",") if isinstance(text, str) else [""]:
+        match = _RULE.fullmatch(rule)
+        name = match[1].replace("latest", "last") if match else ""
+        if match is None or counts[name]:
+            raise _wrong(text)
+        counts[name] = int(match[2] or 1)
+    if not any(counts.values()):
+        raise _wrong(text)
+    return Keep(**counts)
+
+
+def _wrong(text: object) -> ValidationError:
+    return ValidationError(
+        f"{text!r:.50} does not say which files to keep. Write for example 'best:3,last:1', 'best:3' or 'last:2'."
+    )
+
+
+def keep_of(record: Record) -> Keep | None:
+    """Return the policy that an experiment was recorded with; None if it has none."""
+    try:
+        return parse_keep(record["keep"])
+    except (KeyError, ValidationError):
+        return None
+
+
+def let_go(record: Record, keep: Keep, among: Container[str] | None = None) -> list[Record]:
+    """Return the checkpoints whose files `keep` does not keep, oldest first.
+
+    Only checkpoints with files count, and of these only the ones whose IDs are `among`, if that is given. If only the
+    best ones are to be kept, but none is known to be best, all are kept.
+    """
+    having = [c for c in record.get("checkpoints") or [] if c.get("path") and (among is None or c["id"] in among)]
+    having.sort(key=lambda checkpoint: time_key(checkpoint["created"]))
+    ranked = _ranked(having, primary_metric(record.get("checkpoints") or []))
+    if not keep.last and not ranked:
+        return []
+    kept = {c["id"] for c in [*ranked[: keep.best], *having[len(having) - min(keep.last, len(having)) :]]}
+    return [checkpoint for checkpoint in having if checkpoint["id"] not in kept]
+
+
+def _ranked(checkpoints: list[Record], primary: Record | None) -> list[Record]:
+    """Return the checkpoints that have a value of the primary metric, best first; of equals, the latest first."""
+    if primary is None:
+        return []
+    name, sign = primary["name"], -1 if primary.get("goal") == "maximize" else 1
+
+    def value(checkpoint: Record) -> Any:
+        return decode((checkpoint.get("metrics") or {}).get(name))
+
+    return sorted(
+        (checkpoint for checkpoint in reversed(checkpoints) if comparable(value(checkpoint))),
+        key=lambda checkpoint: sign * value(checkpoint),
+    )
+
+
+def prune_saved(repository: Repository, record: Record, keep: Keep, waiting: Container[str], seen: set[str]) -> None:
+    """Delete what `keep` lets go of an experiment that is still being saved.
+
+    Files go only if the policy would let them go even if nothing were recorded but what is in the repository. So newer
+    ones are safe before older ones go.
+
+    Args:
+        record: of the experiment, as it is in the repository.
+        waiting: the IDs of checkpoints whose files are not there yet.
+        seen: the IDs of checkpoints whose files were seen to be there. More are added here.
+    """
+    safe = {c["id"] for c in record.get("checkpoints") or [] if c.get("path") and c["id"] not in waiting}
+    gone = let_go(record, keep, safe)
+    while gone:
+        kept = safe - {checkpoint["id"] for checkpoint in gone}
+        missing = {id for id in kept - seen if not repository.has_archive(record["id"], id)}
+        seen |= kept - missing
+        if not missing:
+            break
+        safe -= missing  # another machine may still be saving them
+        gone = let_go(record, keep, safe)
+    if gone:
+        ids = {checkpoint["id"] for checkpoint in gone}
+        repository.empty_paths(record["id"], ids)
+        repository.storage.delete(sorted(archive_key(record["id"], id) for id in ids))
