@@ -46,6 +46,10 @@ def _without_end(text: str) -> str:
     return re.sub(r"^Ended: .*\n", "", text, flags=re.MULTILINE)
 
 
+def _without_environment(text: str) -> str:
+    return re.sub(r"^(OS|CPU|GPU|Git \w+): .*\n", "", text, flags=re.MULTILINE)
+
+
 def _without_files(text: str) -> str:
     return re.sub(r"^Files\n.*", "", text, flags=re.MULTILINE | re.DOTALL)
 
@@ -70,6 +74,7 @@ _IN_TEXT: dict[str, Callable[[str], str]] = {
     "diff-files": _without_files,
     "show-alignment": _without_alignment,
     "show-ended": _without_end,
+    "show-environment": _without_environment,
 }
 _IN_JSON: dict[str, Callable[[Any], Any]] = {"ls-json-null": _without_nulls, "added-fields": _without_added_fields}
 TOLERATED = {*_IN_TEXT, *_IN_JSON, "created-microseconds"}

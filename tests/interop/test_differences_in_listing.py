@@ -392,6 +392,16 @@ def test_show_alignment(both: Both, project: Path) -> None:
     assert columns[1][0] == columns[1][1]
 
 
+@shows("show-environment")
+def test_show_environment(both: Both, project: Path) -> None:
+    """Where it is recorded."""
+    environment = {"os": "Linux 6.1", "cpu": "EPYC", "cpus": 8, "git": {"commit": "0123456789abcdef", "dirty": True}}
+    records.write(project, records.experiment(1, environment=environment))
+    texts = [done.stdout for done in both.run("show", "e0000001", cwd=project)]
+    for fact in ("EPYC (8 cores)", "Linux 6.1", "0123456789 with changes"):
+        assert [fact in text for text in texts] == [False, True]
+
+
 @shows("show-ended")
 def test_show_ended(both: Both, project: Path) -> None:
     """When, and why."""

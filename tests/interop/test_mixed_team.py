@@ -91,7 +91,12 @@ def test_a_rewrite_by_0_4_2_does_us_no_harm(both: Both, project: Path) -> None:
     promised = before.keys() - {"ended", "end_reason", "error", "traceback", "environment", "checkpoints", "created"}
     assert {name: after[name] or None for name in promised} == {name: before[name] or None for name in promised}
     assert [c["id"] for c in after["checkpoints"]] == [*(c["id"] for c in before["checkpoints"]), *added]
-    assert both.agree("show", experiment, cwd=project, tolerating=("show-alignment", "show-ended")).status == 0
+    assert (
+        both.agree(
+            "show", experiment, cwd=project, tolerating=("show-alignment", "show-ended", "show-environment")
+        ).status
+        == 0
+    )
     assert both.ours.run("ls", "-q", "-f", "status = stopped", cwd=project).stdout.split() == [experiment]
 
 
@@ -200,8 +205,8 @@ result = held.id
 """
     experiment = both.ours.call("program", source=source)
     for command in (["ps"], ["ls"], ["show", experiment], ["ls", "-q", "-f", "status = running"]):
-        assert both.agree(*command, cwd=project, tolerating=("show-alignment", "show-ended")).stdout
+        assert both.agree(*command, cwd=project, tolerating=("show-alignment", "show-ended", "show-environment")).stdout
     both.ours.call("program", source="held.stop()")
     for command in (["ps"], ["ls"], ["show", experiment], ["ls", "-q", "-f", "status = stopped"]):
-        both.agree(*command, cwd=project, tolerating=("show-alignment", "show-ended"))
+        both.agree(*command, cwd=project, tolerating=("show-alignment", "show-ended", "show-environment"))
     assert both.original.run("ps", "-q", cwd=project).stdout.split() == []

@@ -32,7 +32,9 @@ def ask_for_tables(both: Both, project: Path, ids: list[list[str]]) -> None:
     for options in ([], ["--all"], ["--sort", "created-desc"]):
         both.agree("ls", *options, cwd=project)
     for identifier in (identifier for experiment in ids[:2] for identifier in experiment[:3]):
-        both.agree("show", identifier[:10], cwd=project, tolerating=("show-alignment", "show-ended"))
+        both.agree(
+            "show", identifier[:10], cwd=project, tolerating=("show-alignment", "show-ended", "show-environment")
+        )
 
 
 def ask_for_values(both: Both, project: Path, ids: list[list[str]]) -> None:
