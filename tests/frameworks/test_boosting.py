@@ -121,9 +121,9 @@ def test_early_stopping(library: Any) -> None:
         model = library.fit(library.callback(), rounds=50, early_stopping_rounds=3)
         best = model.best_iteration
     else:
+        mine = library.callback()
         import lightgbm
 
-        mine = library.callback()
         model = library.fit(mine, rounds=50, callbacks=[lightgbm.early_stopping(3, verbose=False)])
         best = model.best_iteration - 1
         library.fit(mine, rounds=1)  # the next training records what the callback still held back
