@@ -1,14 +1,17 @@
 // Curves: a large chart for the primary metric, and a small one for each other, with uPlot.
 
 const MOST = 10; // runs in colour
+const FEW_RUNS = 6; // so few are all in colour, if none is chosen
+const STEPS = [1, 2, 5].flatMap((factor) => [...Array(16).keys()].map((power) => factor * 10 ** power)).sort((one, other) => one - other);
 const GROUPS = 5; // groups in colour
 const DASHES = [[], [6, 3], [2, 3]]; // the next one each time the colours start again
 const charts = [];
 let zoom = null; // the part of the x axis that is shown: [from, to]
 
-/** Return the runs in colour: the best one, and those that are ticked. */
+/** Return the runs in colour: the best one, and those that are ticked; of a few runs all. */
 function chosen() {
-  const ticked = list("ticked").map((id) => byId.get(id)).filter(Boolean);
+  let ticked = list("ticked").map((id) => byId.get(id)).filter(Boolean);
+  if (!ticked.length && view.runs.length <= FEW_RUNS) ticked = view.runs;
   const some = view.best && !ticked.includes(view.best) ? [view.best, ...ticked] : ticked;
   const first = some.length ? some : view.runs.slice(0, 1);
   return first.slice(0, MOST).map((run, place) => ({ run, color: curveColor(place), dash: DASHES[Math.floor(place / CURVES)] }));
@@ -128,7 +131,7 @@ class Chart {
       padding: [8, 22, 0, 0],
       scales: { x: { time: state.x === "time", distr: state.logx ? 3 : 1, range: range("x") }, y: { distr: state.logy ? 3 : 1, range: range("y") } },
       axes: [
-        { ...axis, size: 30, space: 70, ...(state.logx && { splits: logSplits, filter: (plot, splits) => splits }), ...(state.x === "relative" && { values: (plot, splits) => splits.map((split) => (split === null ? "" : duration(split))) }) },
+        { ...axis, size: 30, space: 70, ...(state.x === "step" && { incrs: STEPS }), ...(state.logx && { splits: logSplits, filter: (plot, splits) => splits }), ...(state.x === "relative" && { values: (plot, splits) => splits.map((split) => (split === null ? "" : duration(split))) }) },
         { ...axis, size: 58, space: 34, ...(state.logy && { splits: logSplits, filter: (plot, splits) => splits }), values: (plot, splits) => splits.map((split) => (split === null ? "" : short(split, 4))) },
       ],
       cursor: { sync: { key: "charts", scales: ["x", null] }, points: { size: 6 }, dataIdx: nearest, drag: { x: true, y: false } },
@@ -164,6 +167,7 @@ class Chart {
     const { bbox, ctx } = plot;
     if (!(left >= bbox.left - 4 && left <= bbox.left + bbox.width + 4)) return;
     ctx.save();
+    ctx.setLineDash([]);
     ctx.beginPath();
     ctx.arc(left, top, 5 * devicePixelRatio, 0, 2 * Math.PI);
     ctx.fillStyle = chosen()[0].color;

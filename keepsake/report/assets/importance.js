@@ -64,11 +64,7 @@ function spread(values) {
 function drawImportance(box) {
   const counted = view.runs.filter((run) => !Number.isNaN(loss(run)));
   const shares = importances(view.runs);
-  const head = h("h2", {}, "What matters");
-  if (!shares.length) {
-    box.replaceChildren(head, h("p", { class: "faint" }, "Nothing differs yet that could matter."));
-    return;
-  }
+  box.hidden = !shares.length;
   const items = shares.slice(0, 8).map(([name, share]) => {
     const bar = h("span", { class: "bar" });
     bar.style.setProperty("--share", share);
@@ -82,5 +78,5 @@ function drawImportance(box) {
   });
   const weak = counted.length < FEW ? ` With so few, chance plays a part.` : "";
   const note = `Share of ${plain(meta.primary.name)} that each param explains by itself, among ${counted.length} runs.${weak}`;
-  box.replaceChildren(head, h("ol", { class: "bars" }, items), h("p", { class: "faint small" }, note));
+  box.replaceChildren(h("h2", {}, "What matters"), h("ol", { class: "bars" }, items), h("p", { class: "faint small" }, note));
 }

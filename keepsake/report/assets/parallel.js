@@ -30,7 +30,7 @@ function drawParallel() {
   const room = (width - 2 * SIDE) / Math.max(1, names.length - 1);
   axes = names.map((name, place) => {
     const find = safeGetter(name);
-    return { name, title: name.startsWith("params.") ? shortName(name.slice(7)) : name.replace(/^metrics\./, ""), find, x: names.length > 1 ? SIDE + place * room : width / 2, axis: axisOf(runs.map(find), FEW_VALUES) };
+    return { name, title: name.startsWith("params.") ? shortName(name.slice(7)) : name.replace(/^metrics\./, ""), find, x: names.length > 1 ? SIDE + place * room : width / 2, axis: axisOf(runs.map(find), name.startsWith("params.") ? FEW_VALUES : 0) };
   });
   const last = axes[axes.length - 1];
   if (!last) return;

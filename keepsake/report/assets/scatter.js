@@ -68,7 +68,8 @@ function shade(share) {
 /** Return the names that are drawn: x, y and colour. */
 function scatterNames() {
   const [x, y, third] = list("scatter");
-  const first = importances(runs)[0]?.[0] ?? namesOf("params")[0];
+  const differing = namesOf("params").filter((name) => !isConstant(name));
+  const first = importances(runs)[0]?.[0] ?? differing.find((name) => typeof runs[0].params[name] === "number") ?? differing[0];
   const metric = meta.primary?.name ?? namesOf("metrics")[0];
   return [x || (first ? `params.${first}` : "created"), y || (metric ? `metrics.${metric}` : "duration"), third ?? ""];
 }
@@ -92,6 +93,7 @@ function buildScatter(box) {
 }
 
 let points = [];
+const inset = (share) => 0.03 + 0.94 * share; // leaves room for the points at the edges
 
 function drawScatter() {
   const box = document.querySelector("#scatter .canvas");
@@ -108,9 +110,9 @@ function drawScatter() {
   for (const run of [...view.runs].reverse()) {
     const [left, top] = [across.place(findX(run)), up.place(findY(run))];
     if (Number.isNaN(left) || Number.isNaN(top)) continue;
-    const point = { run, x: MARGIN.left + left * inner.width, y: MARGIN.top + (1 - top) * inner.height };
+    const point = { run, x: MARGIN.left + inset(left) * inner.width, y: MARGIN.top + (1 - inset(top)) * inner.height };
     points.push(point);
-    drawPoint(context, point, scale ? pointColor(scale, findColor(run)) : color(`status-${run.status}`));
+    drawPoint(context, point, scale ? pointColor(scale, findColor(run)) : run.status === "stopped" ? color("scale-high") : color(`status-${run.status}`));
   }
   box.querySelector("canvas").setAttribute("aria-label", `${counted(points.length, "run")}: ${plain(names[1])} over ${plain(names[0])}`);
 }
@@ -150,7 +152,7 @@ function drawAxes(context, inner, across, up, areTimes) {
   context.textBaseline = "top";
   let end = -Infinity;
   for (const [place, text] of across.ticks) {
-    const x = MARGIN.left + place * inner.width;
+    const x = MARGIN.left + inset(place) * inner.width;
     const shown = areTimes[0] ? when(Number(text)) : text;
     const half = context.measureText(shown).width / 2;
     context.strokeRect(x, MARGIN.top, 0, inner.height);
@@ -161,7 +163,7 @@ function drawAxes(context, inner, across, up, areTimes) {
   context.textAlign = "right";
   context.textBaseline = "middle";
   for (const [place, text] of up.ticks) {
-    const y = MARGIN.top + (1 - place) * inner.height;
+    const y = MARGIN.top + (1 - inset(place)) * inner.height;
     context.strokeRect(MARGIN.left, y, inner.width, 0);
     context.fillText(areTimes[1] ? when(Number(text)) : text, MARGIN.left - 8, y, MARGIN.left - 10);
   }

@@ -30,7 +30,7 @@ function recompute() {
 
 // Groups
 
-const SEED = /(^|[._-])(seed|rng|random_?state)($|[._-])|seed$/i;
+const SEED = /^((.*[._-])?(seed|rng|random_?state)([_-](everything|value|num|id))?|.*[a-z]seed)$/i; // as in compare/groups.py
 
 /** Return the params that tell repeats of the same thing apart. */
 const seedNames = () => namesOf("params").filter((name) => SEED.test(name));
