@@ -49,7 +49,7 @@ def report(
     """
     project = open_project(settings)
     project.workplace.view.require()
-    experiments = project.experiments.list(filter)
+    experiments = project.experiments.list(filter or None)
     made = experiments.report(output, points=points, metrics=metrics or None, code=not no_code, title=title)
     size = console.format_size(os.path.getsize(output))
     console.say(f"Wrote {output}: {counted(experiments, 'experiment')}, {size}.")

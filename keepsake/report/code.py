@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from keepsake.archive.contents import ArchiveEntry, ContentHash
+from keepsake.compare.files import SavedFile, Tree, TreeReader
 from keepsake.exceptions import KeepsakeError
 from keepsake.report.payload import Pool, encode_integers
+from keepsake.util.console import warn
 from keepsake.util.workers import Workers, in_order
 
 if TYPE_CHECKING:
-    from keepsake.archive.reader import Archive
     from keepsake.experiment import Experiment
 
 MAX_FILE = 200_000  # bytes of a file that the page can show
@@ -26,12 +25,10 @@ MAX_FILES = 3000  # of a run
 
 @dataclass
 class _Files:
-    """The files that a run saved at its beginning: name → hash and size. `problem` says why there are none."""
+    """The files that a run saved at its beginning. `problem` says why there are none."""
 
-    archive: Archive | None = None
-    entries: dict[str, tuple[str, int]] = field(default_factory=dict)
+    tree: Tree = field(default_factory=dict)
     problem: str | None = None
-    contents: dict[str, bytes] = field(default_factory=dict)  # hash → content, read already
 
 
 @dataclass
@@ -67,88 +64,66 @@ def collect_code(experiments: Sequence[Experiment], advance: Callable[[int], obj
         for files in in_order(workers, (partial(_list, experiment) for experiment in experiments)):
             found.append(files)
             advance(1)
-        contents: dict[str, bytes] = {}
-        for read in in_order(workers, iter(_reading_jobs(found))):
-            contents.update(read)
-    texts = {digest: data for digest, data in contents.items() if _is_text(data)}
-    names: dict[str, dict[str, None]] = {}  # name → hashes of its versions
+        texts: dict[str, str] = {}
+        for read in in_order(workers, _reading_jobs(found)):
+            texts.update(read)
+    names: dict[str, dict[str, None]] = {}  # name → digests of its versions
     for files in found:
-        for name, (digest, _) in files.entries.items():
-            names.setdefault(name, {})[digest] = None
-    shown = _affordable(names, texts)
-    return _lay_out(found, names, texts, shown)
+        for name, file in files.tree.items():
+            names.setdefault(name, {})[file.digest] = None
+    return _lay_out(found, names, texts, _affordable(names, texts))
 
 
 def _list(experiment: Experiment) -> _Files:
     if not experiment.path:
         return _Files(problem="The run saved no files when it began.")
     try:
-        archive = experiment.project.workplace.archives(experiment, None)[0]
-        if not archive.has_table:
-            return _read_all(archive)
-        entries = archive.entries()[:MAX_FILES]
+        tree = TreeReader().read(experiment.project.workplace.archives(experiment, None))
     except KeepsakeError as error:
         return _Files(problem=str(error))
-    return _Files(archive, {entry.name: (entry.xxh128 or "", entry.size) for entry in entries})
+    return _Files(dict(islice(tree.items(), MAX_FILES)))
 
 
-def _read_all(archive: Archive) -> _Files:
-    """Return the files of an archive without a table of contents, whose hashes are known only when they are read."""
-    entries = archive.entries()[:MAX_FILES]
-    files = _Files(archive, {entry.name: ("", entry.size) for entry in entries})
-    for entry, data in _extracted(archive, [entry for entry in entries if entry.size <= MAX_FILE]):
-        digest = ContentHash(data).hexdigest()
-        files.entries[entry.name] = (digest, entry.size)
-        files.contents[digest] = data
-    return files
-
-
-def _reading_jobs(found: Sequence[_Files]) -> Iterator[Callable[[], dict[str, bytes]]]:
+def _reading_jobs(found: Sequence[_Files]) -> Iterator[Callable[[], dict[str, str]]]:
     """Yield a job for each run that is the first to have some content."""
     seen: set[str] = set()
     for files in found:
         wanted = {}
-        for name, (digest, size) in files.entries.items():
-            if digest and digest not in seen and size <= MAX_FILE:
-                seen.add(digest)
-                wanted[name] = digest
+        for name, file in files.tree.items():
+            if file.digest not in seen and file.size <= MAX_FILE:
+                seen.add(file.digest)
+                wanted[name] = file
         if wanted:
-            yield partial(_read, files, wanted)
+            yield partial(_read, wanted)
 
 
-def _read(files: _Files, wanted: dict[str, str]) -> dict[str, bytes]:
-    if files.contents or files.archive is None:
-        return {digest: files.contents[digest] for digest in wanted.values() if digest in files.contents}
+def _read(wanted: dict[str, SavedFile]) -> dict[str, str]:
+    """Return digest → text of files of one run. Those that are no text, or cannot be read, are missing."""
+    source = next(iter(wanted.values())).source
     try:
-        entries = [entry for entry in files.archive.entries() if entry.name in wanted]
-        return {wanted[entry.name]: data for entry, data in _extracted(files.archive, entries)}
+        contents = source.contents(set(wanted))
     except KeepsakeError as error:
-        files.problem = str(error)
+        warn(str(error))
         return {}
+    texts = {wanted[name].digest: _text(data) for name, data in contents.items()}
+    return {digest: text for digest, text in texts.items() if text is not None}
 
 
-def _extracted(archive: Archive, entries: Sequence[ArchiveEntry]) -> Iterator[tuple[ArchiveEntry, bytes]]:
-    names = {entry.name for entry in entries}
-    with tempfile.TemporaryDirectory(prefix="keepsake-", ignore_cleanup_errors=True) as directory:
-        archive.extract(Path(directory), names.__contains__)
-        for entry in entries:
-            yield entry, (Path(directory) / entry.name).read_bytes()
-
-
-def _is_text(data: bytes) -> bool:
+def _text(data: bytes) -> str | None:
     try:
-        return "\0" not in data.decode("utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError:
-        return False
+        return None
+    return None if "\0" in text else text
 
 
-def _affordable(names: dict[str, dict[str, None]], texts: dict[str, bytes]) -> set[str]:
+def _affordable(names: dict[str, dict[str, None]], texts: dict[str, str]) -> set[str]:
     """Return the names whose versions fit into the page together, those that take least first."""
     costs = {}
     for name, digests in names.items():
         versions = [texts[digest] for digest in digests if digest in texts]
         if versions:
-            costs[name] = len(zlib.compress(b"".join(versions), 6))
+            costs[name] = len(zlib.compress("".join(versions).encode(), 6))
     shown, total = set(), 0
     for name in sorted(costs, key=lambda name: (costs[name], name)):
         total += costs[name]
@@ -159,7 +134,7 @@ def _affordable(names: dict[str, dict[str, None]], texts: dict[str, bytes]) -> s
 
 
 def _lay_out(
-    found: Sequence[_Files], names: dict[str, dict[str, None]], texts: dict[str, bytes], shown: set[str]
+    found: Sequence[_Files], names: dict[str, dict[str, None]], texts: dict[str, str], shown: set[str]
 ) -> Code:
     """Put versions of the same file beside each other, because they compress well there."""
     contents: Pool = Pool()
@@ -168,14 +143,13 @@ def _lay_out(
         for digest in names[name]:
             if name in shown and digest in texts:
                 contents.number(digest)
-    data = [texts[digest] for digest in contents.values()]
+    data = [texts[digest].encode() for digest in contents.values()]
     known = set(contents.values())
     pool = Pool()
-    numbers = {name: place for place, name in enumerate(ordered)}
     runs: list[list[int] | str] = []
     for files in found:
-        rows = [(name, *files.entries[name]) for name in sorted(files.entries, key=numbers.__getitem__)]
-        own = sorted(pool.number(row) for row in rows)
+        rows = [(name, files.tree[name]) for name in sorted(files.tree)]
+        own = sorted(pool.number((name, file.digest, file.size)) for name, file in rows)
         runs.append(files.problem if files.problem and not own else encode_integers(own))
     listed = [
         [name, size, contents.number(digest) if digest in known else None, digest[:16]]
@@ -184,7 +158,7 @@ def _lay_out(
     return Code(listed, runs, [len(each) for each in data], b"".join(data), _notes(names, texts, shown))
 
 
-def _notes(names: dict[str, dict[str, None]], texts: dict[str, bytes], shown: set[str]) -> list[str]:
+def _notes(names: dict[str, dict[str, None]], texts: dict[str, str], shown: set[str]) -> list[str]:
     costly = sorted(
         name for name, digests in names.items() if name not in shown and not texts.keys().isdisjoint(digests)
     )

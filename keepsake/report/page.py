@@ -21,6 +21,7 @@ SCRIPTS = (
     "state.js",
     "format.js",
     "data.js",
+    "grammar.js",
     "filter.js",
     "importance.js",
     "table.js",

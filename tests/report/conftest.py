@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import keepsake
+from keepsake.exceptions import KeepsakeError
 from keepsake.report.report import make_report
+from tests.report.filters import FILTERS
 from tests.report.projects import START, Project, sweep
 from tests.waiting import wait_until
 
@@ -127,6 +129,18 @@ def sweep_records(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Seque
     project.beat(records[11]["id"], START)
     project.beat(records[12]["id"], time.time() + 30)
     return project.directory, records
+
+
+@pytest.fixture(scope="session")
+def matching(sweep_records: tuple[Path, object], sweep_page: Page) -> dict[str, set[str] | None]:
+    """Filter → the IDs of the runs that match, as the library finds them; None: it is wrong."""
+    project, found = keepsake.Project(directory=sweep_records[0]), dict[str, "set[str] | None"]()
+    for text in FILTERS:
+        try:
+            found[text] = {experiment.id for experiment in project.experiments.list(text or None)}
+        except KeepsakeError:
+            found[text] = None
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -1,51 +1,57 @@
-// Filters and sort keys in the language of the command line.
+// Names and filters, with the meaning that they have on the command line (keepsake/listing).
 
 const ORIGINAL = {
-  created: (run) => run.created,
-  step: (run) => run.latest?.step ?? 0,
-  user: (run) => run.user ?? "",
-  host: (run) => run.host ?? "",
-  command: (run) => run.command ?? "",
-  status: (run) => run.status,
+  created: ["time", (run) => run.created],
+  step: ["number", (run) => run.latest?.step ?? 0],
+  user: ["text", (run) => run.user ?? ""],
+  host: ["text", (run) => run.host ?? ""],
+  command: ["text", (run) => run.command ?? ""],
+  status: ["status", (run) => run.status],
 };
 const ADDED = {
-  id: (run) => run.id,
-  checkpoints: (run) => run.checkpoints,
-  duration: (run) => run.duration,
-  ended: (run) => run.ended,
-  end_reason: (run) => run.reason,
-  error: (run) => run.error,
-  name: (run) => run.name,
-  notes: (run) => run.notes,
-  parent: (run) => run.parent,
-  path: (run) => run.path,
-  tags: (run) => run.tags,
+  id: ["id", (run) => run.id],
+  checkpoints: ["number", (run) => run.checkpoints],
+  duration: ["seconds", (run) => run.duration],
+  ended: ["time", (run) => run.ended],
+  end_reason: ["text", (run) => run.reason],
+  error: ["text", (run) => run.error],
+  name: ["text", (run) => run.name],
+  notes: ["text", (run) => run.notes],
+  parent: ["id", (run) => run.parent],
+  path: ["text", (run) => run.path],
+  tags: ["tags", (run) => run.tags],
 };
+const FIELDS = { ...ADDED, ...ORIGINAL };
 const PREFIXES = {
   "params.": (name) => (run) => run.params[name],
   "metrics.": (name) => (run) => run.metrics[name],
   "best:": (name) => (run) => run.best?.metrics[name],
   "last:": (name) => (run) => run.latest?.metrics[name],
-  "fields.": (name) => ORIGINAL[name] ?? ADDED[name] ?? (() => undefined),
 };
-const TIMES = ["created", "ended"];
 
-/** Return what a name means: a function from a run to its value. Throws an Error if no run has it. */
-const getter = remembered((given) => {
+/** Return what a name means: [its type, a function from a run to its value]. Throws an Error if no run has it. */
+const fieldOf = remembered((given) => {
   const name = given === "started" ? "created" : given;
+  const has = (find) => !runs.length || runs.some((run) => find(run) !== undefined);
   for (const prefix in PREFIXES) {
     if (name.startsWith(prefix)) {
       const find = PREFIXES[prefix](name.slice(prefix.length));
-      if (prefix === "fields." || runs.some((run) => find(run) !== undefined)) return find;
+      if (has(find)) return ["value", find];
     }
   }
-  if (ORIGINAL[name]) return ORIGINAL[name];
-  const find = (run) => run.metrics[name] ?? run.params[name];
-  if (runs.some((run) => find(run) !== undefined)) return find;
-  if (ADDED[name]) return ADDED[name];
-  const known = [...namesOf("metrics"), ...namesOf("params"), ...Object.keys(ORIGINAL), ...Object.keys(ADDED)];
-  throw new Error(`No run has a param, metric or field "${plain(name)}".${similar(name, known)}`);
+  const field = Object.hasOwn(FIELDS, name.replace(/^fields\./, "")) ? FIELDS[name.replace(/^fields\./, "")] : null;
+  if (field && (Object.hasOwn(ORIGINAL, name) || name.startsWith("fields."))) return field;
+  const find = (run) => {
+    const value = run.best?.metrics[name] ?? run.params[name];
+    return value === undefined && !run.best ? run.latest?.metrics[name] : value;
+  };
+  if (has(find)) return ["value", find];
+  if (field) return field;
+  const known = [...namesOf("metrics"), ...namesOf("params"), ...Object.keys(FIELDS)];
+  throw new Error(`No run has a metric, param or field "${plain(cut(name, 60))}".${similar(name, known)}`);
 });
+
+const getter = (name) => fieldOf(name)[1];
 
 function similar(name, known) {
   const close = known
@@ -71,90 +77,35 @@ function distance(one, other) {
 
 /** Compile a filter. Returns a function from a run to whether it matches; throws an Error that says what is wrong. */
 function parseFilter(text) {
-  const parser = { text, at: 0 };
-  if (!text.trim()) return () => true;
-  const test = either(parser);
-  if (rest(parser)) throw new Error(`This is not understood: ${plain(cut(rest(parser), 40))}`);
-  return test;
+  return text.trim() ? compile(new FilterParser(text).parse()) : () => true;
 }
 
-const rest = (parser) => parser.text.slice(parser.at).trim();
-
-function take(parser, pattern) {
-  pattern.lastIndex = parser.at;
-  const match = pattern.exec(parser.text);
-  if (match) parser.at = pattern.lastIndex;
-  return match;
-}
-
-function either(parser) {
-  const tests = [both(parser)];
-  while (take(parser, /\s+or\b|(?<=\))\s*or\b/iy)) tests.push(both(parser));
-  return tests.length === 1 ? tests[0] : (run) => tests.some((test) => test(run));
-}
-
-function both(parser) {
-  const tests = [negated(parser)];
-  while (take(parser, /\s+and\b|(?<=\))\s*and\b/iy)) tests.push(negated(parser));
-  return tests.length === 1 ? tests[0] : (run) => tests.every((test) => test(run));
-}
-
-function negated(parser) {
-  if (take(parser, /\s*not\b(?=\s*\(|\s+\S)/iy)) {
-    const test = negated(parser);
+function compile(node) {
+  if (node.not) {
+    const test = compile(node.not);
     return (run) => !test(run);
   }
-  if (take(parser, /\s*\(/y)) {
-    const test = either(parser);
-    if (!take(parser, /\s*\)/y)) throw new Error("A parenthesis is not closed.");
-    return test;
+  if (node.parts) {
+    const tests = node.parts.map(compile);
+    return node.word === "and" ? (run) => tests.every((test) => test(run)) : (run) => tests.some((test) => test(run));
   }
-  return condition(parser);
+  const [type, find] = fieldOf(node.name);
+  const made = node.values.map((value) => valueTest(node.name, type, node.symbol.endsWith("in") ? "=" : node.symbol, value));
+  const isWanted = node.symbol !== "not in";
+  return (run) => {
+    const value = find(run) ?? null;
+    return made.some((test) => test(value)) === isWanted;
+  };
 }
 
-function condition(parser) {
-  const name = take(parser, /\s*(?:"((?:[^"\\]|\\.)*)"|([^\s=<>!()"][^=<>!()]*?))(?=\s*(?:==|[!<>]=|[=<>])|\s+(?:not\s+)?in\s*\()/y);
-  if (!name) {
-    const shown = plain(cut(rest(parser), 40));
-    throw new Error(`A condition is NAME OPERATOR VALUE, such as val_loss < 0.2${shown ? `, not ${shown}` : ""}.`);
-  }
-  const field = name[1] === undefined ? name[2] : unquote(`"${name[1]}"`);
-  const among = take(parser, /\s+(not\s+)?in\s*\(/iy);
-  if (among) {
-    const tests = members(parser).map((value) => comparison(field, "=", value));
-    return (run) => tests.some((test) => test(run)) !== Boolean(among[1]);
-  }
-  const operator = take(parser, /\s*(==|[!<>]=|[=<>])/y)[1];
-  const value = take(parser, /\s*("(?:[^"\\]|\\.)*"|\[[^\]]*\]|\{[^}]*\}|[^()"]+?)(?=\s*\)|\s+(?:and|or)\b|\s*$)/iy);
-  if (!value) throw new Error(`${plain(field)} ${operator} needs a value.`);
-  return comparison(field, operator === "==" ? "=" : operator, value[1]);
-}
+const NUMBER = /^[+-]?(0|[1-9]\d*|(?=\.\d))(\.\d*)?(e[+-]?\d+)?$/i;
 
-function members(parser) {
-  const values = [];
-  do {
-    const value = take(parser, /\s*("(?:[^"\\]|\\.)*"|[^,()"]+?)(?=\s*[,)])/y);
-    if (!value) throw new Error("In parentheses, give values divided by commas, such as (adam, sgd).");
-    values.push(value[1]);
-  } while (take(parser, /\s*,/y));
-  take(parser, /\s*\)/y);
-  return values;
-}
-
-function unquote(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text.slice(1, -1);
-  }
-}
-
-function parseValue(text) {
+function parseValue({ text, isQuoted }) {
+  if (isQuoted) return text;
   if (text === "null" || text === "None") return null;
   if (/^(true|false)$/i.test(text)) return text.toLowerCase() === "true";
-  if (/^[+-]?(nan|inf|infinity)$/i.test(text)) return /nan/i.test(text) ? NaN : text.startsWith("-") ? -Infinity : Infinity;
-  if (text.length > 1 && text.startsWith('"') && text.endsWith('"')) return unquote(text);
-  if (/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text)) return Number(text);
+  if (/^(nan|[+-]?inf(inity)?)$/i.test(text)) return /nan/i.test(text) ? NaN : text.startsWith("-") ? -Infinity : Infinity;
+  if (NUMBER.test(text)) return Number(text);
   try {
     return JSON.parse(text);
   } catch {
@@ -170,69 +121,86 @@ const COMPARE = {
   ">": (one, other) => one > other,
   ">=": (one, other) => one >= other,
 };
+const STATUSES = ["running", "stopped", "failed", "lost"];
 
-function comparison(name, operator, text) {
-  const find = getter(name);
-  const bare = name.replace(/^fields\./, "").replace(/^started$/, "created");
-  let wanted = parseValue(text);
-  if (wanted === null) return (run) => ((find(run) ?? null) === null) === (operator === "=");
-  if (TIMES.includes(bare) && find === (ORIGINAL[bare] ?? ADDED[bare])) return timeTest(find, operator, text);
-  if (find === ORIGINAL.status && wanted === "stopped" && "=!=".includes(operator)) {
-    const stopped = ["stopped", "failed", "lost"]; // all that do not run
-    return (run) => stopped.includes(run.status) === (operator === "=");
+/** Return a function from a value, or null, to whether it is as wanted. */
+function valueTest(name, type, symbol, value) {
+  const wanted = parseValue(value);
+  const isEquality = symbol === "=" || symbol === "!=";
+  if (wanted === null) return (found) => (found === null) === (symbol === "=");
+  if (type === "time") return timeTest(symbol, value.text);
+  if (type === "seconds") return durationTest(symbol, value.text);
+  if (["status", "id", "tags"].includes(type) && !isEquality) throw new Error(`"${name}" has no order. Compare it by = or !=.`);
+  if (type === "status") {
+    if (!STATUSES.includes(value.text)) throw new Error('"status" is "running", "stopped", "failed" or "lost".');
+    const statuses = value.text === "stopped" ? STATUSES.slice(1) : [value.text]; // who failed has stopped, too
+    return (found) => statuses.includes(found) === (symbol === "=");
   }
-  if ([ORIGINAL.user, ORIGINAL.host, ORIGINAL.command].includes(find) && typeof wanted !== "string") wanted = text;
-  if (find === ADDED.tags) return (run) => (run.tags ?? []).includes(wanted) === (operator === "=");
-  if (typeof wanted === "object" && !"!=".includes(operator)) throw new Error("Lists and dicts have no order.");
-  if (wanted !== wanted) return (run) => Number.isNaN(find(run)) === (operator === "=");
-  const key = typeof wanted === "object" ? JSON.stringify(wanted) : wanted;
-  return (run) => {
-    const value = find(run);
-    if (typeof value !== typeof wanted || value === null) return operator === "!=";
-    return COMPARE[operator](typeof value === "object" ? JSON.stringify(value) : value, key);
-  };
+  if (type === "id") return (found) => (found ?? "").startsWith(value.text) === (symbol === "=");
+  if (type === "tags") return (found) => (found ?? []).includes(value.text) === (symbol === "=");
+  if (type === "number" && typeof wanted !== "number") throw new Error(`"${name}" is a number.`);
+  return plainTest(name, symbol, type === "text" ? value.text : wanted);
 }
 
-const UNITS = { second: 1, sec: 1, minute: 60, min: 60, hour: 3600, day: 86400, week: 604800, month: 2629800, year: 31557600 };
-
-/** Compare with the whole of the time that a text names: a day, a minute or a second. */
-function timeTest(find, operator, text) {
-  const [start, end] = parseTime(/^".*"$/.test(text) ? unquote(text) : text);
-  const tests = {
-    "=": (value) => start <= value && value < end,
-    "!=": (value) => !(start <= value && value < end),
-    "<": (value) => value < start,
-    "<=": (value) => Math.floor(value) <= start,
-    ">": (value) => Math.floor(value) > start,
-    ">=": (value) => value >= start,
-  };
-  return (run) => {
-    const value = find(run);
-    return typeof value === "number" && tests[operator](value);
-  };
+function plainTest(name, symbol, wanted) {
+  const isEquality = symbol === "=" || symbol === "!=";
+  if (typeof wanted === "object" && !isEquality) throw new Error(`Lists and dicts have no order. Compare ${plain(name)} by = or !=.`);
+  if (Number.isNaN(wanted) && isEquality) return (found) => Number.isNaN(found) === (symbol === "=");
+  const key = (value) => (typeof value === "object" ? JSON.stringify(value) : value);
+  return (found) => (found !== null && typeof found === typeof wanted ? COMPARE[symbol](key(found), key(wanted)) : symbol === "!=");
 }
 
+// Times
+
+const UNITS = [[/^(s|secs?|seconds?)$/, 1], [/^(m|mins?|minutes?)$/, 60], [/^(h|hrs?|hours?)$/, 3600], [/^(d|days?)$/, 86400],
+  [/^(w|weeks?)$/, 604800], [/^months?$/, 2592000], [/^(y|years?)$/, 31536000]];
+
+/** Return the seconds that a text such as 90, 1h 30m or a day names; NaN if it names none. */
+function parseDuration(text) {
+  if (/^(\d+(\.\d*)?|\.\d+)$/.test(text)) return Number(text);
+  const part = /\s*(\d+(?:\.\d*)?|\.\d+|\ban?\b)\s*([a-z]+)/iy;
+  let [seconds, end] = [0, 0];
+  for (let found; (found = part.exec(text)); end = part.lastIndex) {
+    const unit = UNITS.find(([names]) => names.test(found[2].toLowerCase()));
+    seconds += (unit?.[1] ?? NaN) * (/^an?$/i.test(found[1]) ? 1 : Number(found[1]));
+  }
+  return end && !text.slice(end).trim() ? seconds : NaN;
+}
+
+function durationTest(symbol, text) {
+  const wanted = parseDuration(text);
+  if (Number.isNaN(wanted)) throw new Error(`"${plain(text)}" is no duration. Write 90 (seconds), 5 minutes or 1h 30m.`);
+  return (found) => (found === null ? symbol === "!=" : COMPARE[symbol](found, wanted));
+}
+
+/** Compare whole seconds with when a text begins; equal is what lies in its month, day, minute or second. */
+function timeTest(symbol, text) {
+  const [start, end] = parseTime(text);
+  if (symbol !== "=" && symbol !== "!=") return (found) => found !== null && COMPARE[symbol](Math.floor(found), start);
+  if (end === null) throw new Error(`"${plain(text)}" is a moment. Compare it by <, <=, > or >=.`);
+  return (found) => (found !== null && start <= found && found < end) === (symbol === "=");
+}
+
+/** Return the seconds at which a time begins and ends; a moment such as "2 hours ago" has no end. */
 function parseTime(text) {
-  const ago = /^(\d+(?:\.\d+)?|an?)\s+([a-z]+?)s?\s+ago$/i.exec(text.trim());
-  if (ago && UNITS[ago[2].toLowerCase()]) {
-    const start = Date.now() / 1000 - (Number(ago[1]) || 1) * UNITS[ago[2].toLowerCase()];
-    return [start, start + 1];
-  }
+  const now = Math.floor(Date.now() / 1000);
+  if (/^now$/i.test(text)) return [now, null];
+  const ago = /^(.*\S)\s+ago$/i.exec(text);
+  if (ago && !Number.isNaN(parseDuration(ago[1]))) return [Math.floor(Date.now() / 1000 - parseDuration(ago[1])), null];
   if (/^\d{9,11}(\.\d*)?$/.test(text)) return [Number(text), Number(text) + 1];
-  const day = /^(today|yesterday)$/i.exec(text.trim());
-  const date = /^(\d{4})-(\d\d)(?:-(\d\d))?(?:[T ](\d\d?):(\d\d)(?::(\d\d)(?:\.\d+)?)?\s*(Z)?)?$/.exec(text.trim());
-  if (day) {
+  if (/^(today|yesterday)$/i.test(text)) {
     const start = new Date();
     start.setHours(0, 0, 0, 0);
-    if (/yesterday/i.test(day[1])) start.setDate(start.getDate() - 1);
+    if (/^y/i.test(text)) start.setDate(start.getDate() - 1);
     return [start / 1000, start / 1000 + 86400];
   }
-  if (!date) throw new Error(`"${plain(text)}" is no time. Write 2026-03-14, 2026-03-14 09:41 or 2 hours ago.`);
-  const [year, month, number, hours, minutes, seconds] = date.slice(1, 7).map((part) => Number(part ?? 0));
-  const parts = [year, month - 1, number || 1, hours, minutes, seconds];
-  const start = (date[7] ? Date.UTC(...parts) : new Date(...parts).getTime()) / 1000;
-  const length = date[6] ? 1 : date[4] ? 60 : date[3] ? 86400 : 86400 * new Date(year, month, 0).getDate();
-  return [start, start + length];
+  const date = /^(\d{4})(?:-(\d\d)(?:-(\d\d))?)?(?:[T\s]+(\d\d?):(\d\d)(?::(\d\d)(?:\.\d+)?)?\s*(Z|UTC)?)?$/.exec(text);
+  if (!date) throw new Error(`"${plain(text)}" is no time that the page knows. Write 2026-03-14, 2026-03-14 09:41, yesterday or 2 hours ago.`);
+  const [year, month, day, hours, minutes, seconds] = date.slice(1, 7).map((part) => Number(part ?? 0));
+  const moment = (...parts) => (date[7] ? Date.UTC(...parts) : new Date(...parts).getTime()) / 1000;
+  const start = moment(year, (month || 1) - 1, day || 1, hours, minutes, seconds);
+  if (date[4]) return [start, start + (date[6] ? 1 : 60)];
+  return [start, day ? start + 86400 : month ? moment(year, month, 1) : moment(year + 1, 0, 1)];
 }
 
 /** Return a condition as text. */
@@ -243,7 +211,7 @@ function conditionText(name, operator, value) {
 
 function valueLiteral(value) {
   if (typeof value !== "string") return typeof value === "number" ? String(value) : JSON.stringify(value);
-  return /^[a-z_][\w.-]*$/i.test(value) && typeof parseValue(value) === "string" && !/^(not|and|or|in)$/i.test(value)
+  return /^[a-z_][\w.-]*$/i.test(value) && typeof parseValue({ text: value }) === "string" && !/^(not|and|or|in)$/i.test(value)
     ? value
     : JSON.stringify(value);
 }

@@ -65,6 +65,7 @@ function drawImportance(box) {
   const counted = view.runs.filter((run) => !Number.isNaN(loss(run)));
   const shares = importances(view.runs);
   box.hidden = !shares.length;
+  if (box.hidden) return;
   const items = shares.slice(0, 8).map(([name, share]) => {
     const bar = h("span", { class: "bar" });
     bar.style.setProperty("--share", share);

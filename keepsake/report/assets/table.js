@@ -70,14 +70,14 @@ function groupGetter(name) {
 function allColumns() {
   const differs = (find) => new Set(runs.map((run) => valueText(find(run)))).size > 1;
   const fixed = [
-    { name: "name", title: "Name", find: ADDED.name, shown: runs.some((run) => run.name) },
-    { name: "status", title: "Status", find: ORIGINAL.status, shown: true, cell: statusCell },
-    { name: "created", title: "Started", find: ORIGINAL.created, text: (value) => when(value), shown: true },
-    { name: "duration", title: "Took", find: ADDED.duration, text: duration, shown: true, kind: "number" },
-    { name: "user", title: "User", find: ORIGINAL.user, shown: differs(ORIGINAL.user) },
-    { name: "host", title: "Host", find: ORIGINAL.host, shown: differs(ORIGINAL.host) },
-    { name: "command", title: "Command", find: ORIGINAL.command, shown: false },
-    { name: "tags", title: "Tags", find: ADDED.tags, text: (tags) => plain((tags ?? []).join(", ")), shown: runs.some((run) => run.tags?.length) },
+    { name: "name", title: "Name", find: FIELDS.name[1], shown: runs.some((run) => run.name) },
+    { name: "status", title: "Status", find: FIELDS.status[1], shown: true, cell: statusCell },
+    { name: "created", title: "Started", find: FIELDS.created[1], text: (value) => when(value), shown: true },
+    { name: "duration", title: "Took", find: FIELDS.duration[1], text: duration, shown: true, kind: "number" },
+    { name: "user", title: "User", find: FIELDS.user[1], shown: differs(FIELDS.user[1]) },
+    { name: "host", title: "Host", find: FIELDS.host[1], shown: differs(FIELDS.host[1]) },
+    { name: "command", title: "Command", find: FIELDS.command[1], shown: false },
+    { name: "tags", title: "Tags", find: FIELDS.tags[1], text: (tags) => plain((tags ?? []).join(", ")), shown: runs.some((run) => run.tags?.length) },
   ];
   const params = namesOf("params").map((name) => ({
     name: `params.${name}`, title: name, find: (run) => run.params[name], shown: !isConstant(name), group: "params",
