@@ -9,7 +9,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from keepsake.compare.files import SavedFile, Tree, TreeReader
+from keepsake.compare.files import ComparedFile, Tree, TreeReader
 from keepsake.exceptions import KeepsakeError
 from keepsake.report.payload import Pool, encode_integers
 from keepsake.util.console import warn
@@ -97,7 +97,7 @@ def _reading_jobs(found: Sequence[_Files]) -> Iterator[Callable[[], dict[str, st
             yield partial(_read, wanted)
 
 
-def _read(wanted: dict[str, SavedFile]) -> dict[str, str]:
+def _read(wanted: dict[str, ComparedFile]) -> dict[str, str]:
     """Return digest → text of files of one run. Those that are no text, or cannot be read, are missing."""
     source = next(iter(wanted.values())).source
     try:
