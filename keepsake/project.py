@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from keepsake.comparison import ComparisonTable
     from keepsake.pruning import Pruning
     from keepsake.recording.preview import Preview
+    from keepsake.importing.importing import Imported
     from keepsake.repository.copying import Copied
     from keepsake.repository.doctor import Diagnosis
     from keepsake.repository.usage import DiskUsage
@@ -362,6 +363,39 @@ class Project:
         source.workplace.view.require()
         named: list[Record] = [find_experiment(source.workplace.view, id) for id in ids]
         return copy_experiments(source.workplace.view, target.workplace.view, named, thorough=thorough)
+
+    def import_runs(
+        self,
+        source: str | os.PathLike[str],
+        *,
+        kind: str | None = None,
+        files: bool = True,
+        dry_run: bool = False,
+        metric: str | None = None,
+        goal: str = "minimize",
+        again: bool = False,
+    ) -> Imported:
+        """Bring the runs of another tool into the repository, as `keepsake import` does.
+
+        Args:
+            source: a folder `mlruns`, a file `mlflow.db`, a folder with event files of TensorBoard, a file
+                `run-….wandb` or a folder of them, or a database of trackio. It is only read.
+            kind: "mlflow", "mlflow-db", "wandb", "trackio" or "tensorboard"; None: recognise it.
+            files: import the files of runs too, as those of their last checkpoints.
+            dry_run: only look.
+            metric: the primary metric of the runs; None: they have none.
+            goal: its goal, "minimize" or "maximize".
+            again: also import runs that were removed from the repository.
+
+        Importing again adds only what is new. Raises ReadError if there is nothing to import, ValidationError,
+        WriteError.
+        """
+        from keepsake.importing.importing import Import
+        from keepsake.importing.runs import check_goal
+
+        named = check_goal(metric, goal)
+        repository = self.here(begin=True).workplace.repository
+        return Import(repository, files=files, dry_run=dry_run, goal=named, again=again).run(Path(source), kind)
 
     def doctor(self, *, thorough: bool = False, fix: bool = False) -> Diagnosis:
         """Find problems in the repository, as `keepsake doctor` does.

@@ -27,6 +27,7 @@ ROOMS = [
     "restoring",
     "workplace",
     "recording",
+    "importing",
     "compare",
     "display",
     "report",
@@ -62,7 +63,7 @@ HOMES = {
     "transformers": ["integrations.transformers"],
     "xgboost": ["integrations.xgboost"],
     "xxhash": ["archive.contents"],
-    "yaml": ["config"],
+    "yaml": ["config", "importing.mlflow_folder"],
 }
 
 SHARED_IN_STORAGE = ["base", "bucket", "network", "claims", "reading", "writing"]

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import gc
 import importlib
+import keyword
 import os
 import re
 import sys
@@ -42,6 +43,7 @@ COMMANDS = {
     "doctor": Lazy("doctor", "Find problems in the repository, and repair them"),
     "du": Lazy("space", "Show what takes the space in the repository"),
     "files": Lazy("files", "List the files of an experiment or checkpoint, or what would be saved"),
+    "import": Lazy("import_", "Import the runs of MLflow, TensorBoard, W&B or trackio"),
     "ls": Lazy("ls", "List experiments in this project", ("list",)),
     "note": Lazy("labels", "Write notes on an experiment"),
     "plot": Lazy("plot", "Draw a metric of experiments in the terminal, or as a picture"),
@@ -82,7 +84,8 @@ class LazyGroup(Command, click.Group):
         name = ALIASES.get(cmd_name, cmd_name)
         if name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(f"keepsake.cli.{COMMANDS[name].module}"), name)
+        attribute = f"{name}_" if keyword.iskeyword(name) else name
+        command: click.Command = getattr(importlib.import_module(f"keepsake.cli.{COMMANDS[name].module}"), attribute)
         return command
 
     def resolve_command(

@@ -253,6 +253,21 @@ class Repository:
             f"parts stay in the spool. `keepsake rm {name}` gives it up. `keepsake sync --force` creates it again."
         )
 
+    def load(self, experiment_id: str) -> Record | None:
+        """Return the record of an experiment as it is in the repository; None if there is none."""
+        known = self._read_known(experiment_id)
+        return None if known is None else known.record
+
+    def change(self, experiment_id: str, change: Callable[[Record | None], Record]) -> Record:
+        """Write what `change` makes of an experiment's record (None: there is none), even if others write it too."""
+
+        def change_known(known: _Known | None) -> _Known:
+            if known is None:
+                return _Known.of(change(None), None)
+            return _Known.of(change(known.record), known.etag)
+
+        return self._rewrite(experiment_id, change_known, is_new=False)
+
     def forget(self, experiment_id: str) -> None:
         """Drop the memory of an experiment's record."""
         self._known.pop(experiment_id, None)
@@ -273,6 +288,14 @@ class Repository:
         """
         self.storage.upload(archive_key(experiment_id, archive_id), source)
         self._see_arrival(experiment_id, archive_id)
+
+    def has_archive(self, experiment_id: str, archive_id: str) -> bool:
+        """Whether the files of an experiment or checkpoint are in the repository."""
+        try:
+            with self.storage.open(archive_key(experiment_id, archive_id), length=1):
+                return True
+        except DoesNotExist:
+            return False
 
     def adopt_archive(self, experiment_id: str, archive_id: str, file: Path) -> bool:
         """Store a finished archive by moving its file; return False if it must be copied. Raises as `put_archive`.

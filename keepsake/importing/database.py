@@ -1,0 +1,39 @@
+"""SQLite databases of other tools, opened so that nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keepsake.exceptions import ReadError
+
+if TYPE_CHECKING:
+    import sqlite3
+
+_MAGIC = b"SQLite format 3\0"
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a database to read it. Raises ReadError if it is damaged, here and while it is read."""
+    import sqlite3
+
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            connection.text_factory = lambda data: data.decode("utf-8", "replace")
+            yield connection
+    except (sqlite3.Error, ValueError, TypeError) as error:
+        raise ReadError(f"The database {path} is damaged or of an unknown version: {error}. Restore it.") from error
+
+
+def has_tables(path: Path, names: set[str]) -> bool:
+    """Whether a file is a database that has these tables."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            return False
+    with opened(path) as connection:
+        return names <= {row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")}

@@ -1,0 +1,211 @@
+"""A run as another tool recorded it, and the record that it becomes here.
+
+Nothing is lost on the way: each point of each metric becomes part of a checkpoint. Points of several metrics share a
+checkpoint if they have the same step. If a metric has several points at one step, as when a script never passes a
+step, the n-th points share the n-th checkpoint of that step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from keepsake.exceptions import ValidationError
+from keepsake.labels import apply_edits, make_edit
+from keepsake.metadata import EXPERIMENT_FIELDS, Record, time_text
+from keepsake.recording.environment import without_secrets
+from keepsake.util.values import encode_mapping
+from keepsake.version import __version__
+
+_FIRST_SECOND, _LAST_SECOND = 0.0, 253402300799.0  # 1970 to 9999, which records can hold
+_LARGEST_STEP = 2**63 - 1
+_CREDENTIALS = re.compile("//[^/@]*@")  # in the address of a git remote
+
+
+class Point(NamedTuple):
+    """A value of a metric."""
+
+    step: int
+    time: float | None  # Unix seconds
+    value: Any
+
+
+@dataclass
+class ForeignRun:
+    """A run as another tool recorded it.
+
+    Attributes:
+        tool: its tool, such as "mlflow".
+        key: what that tool knows it by, unique among all runs of the tool.
+        place: the file or folder that it was read from, for messages.
+        params: hyperparameters, name → value.
+        points: metric → its points, in the order in which they were recorded.
+        created, ended: Unix seconds; None if unknown.
+        end_reason: how it ended, in the words of `Experiment.end_reason`; None if unknown.
+        group: what the tool collects runs under, such as MLflow's experiment.
+        labels: name → value, such as MLflow's tags. Those that can be tags become tags, and all are kept.
+        parent: the key of the run that it belongs to.
+        git: "commit", "branch" and "remote", as far as known.
+        folder: what its files are called here, such as "artifacts".
+        files: names below `folder`, with `/`, and where each is.
+        left_out: what has no place here, such as "images" → how many.
+        warnings: what could not be read, such as a line that is cut off.
+    """
+
+    tool: str
+    key: str
+    place: Path
+    params: dict[str, Any] = field(default_factory=dict)
+    points: dict[str, list[Point]] = field(default_factory=dict)
+    created: float | None = None
+    ended: float | None = None
+    end_reason: str | None = None
+    name: str = ""
+    group: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+    notes: str = ""
+    parent: str = ""
+    user: str = ""
+    host: str = ""
+    command: str = ""
+    python_version: str = ""
+    git: dict[str, str] = field(default_factory=dict)
+    folder: str = "artifacts"
+    files: list[tuple[str, Path]] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    warnings: list[str] = field(default_factory=list)
+    is_deleted: bool = False  # in its tool; it is not imported
+    is_lost: bool = False  # its tool says that it runs, or does not say how it ended
+
+    @property
+    def id(self) -> str:
+        """The ID of its experiment here. It is the same each time, so importing twice adds nothing."""
+        return _id(self.tool, self.key)
+
+    @property
+    def last_time(self) -> float:
+        """The last moment that is known of it, in Unix seconds."""
+        times = [point.time for points in self.points.values() for point in points if point.time is not None]
+        return max(times, default=self.created or 0.0)
+
+    def add(self, metric: str, step: int, time: float | None, value: Any) -> None:
+        """Add a point of a metric."""
+        self.points.setdefault(metric, []).append(Point(min(step, _LARGEST_STEP), time, value))
+
+
+class Goal(NamedTuple):
+    """The primary metric that a person names for imported runs, since other tools have none."""
+
+    metric: str
+    goal: str  # "minimize" or "maximize"
+
+
+def record_of(run: ForeignRun, url: str, goal: Goal | None = None) -> Record:
+    """Return the record of a run in the repository at `url`. Raises ValidationError if a param cannot be recorded."""
+    checkpoints = _checkpoints(run, goal)
+    times = [point.time for points in run.points.values() for point in points if point.time is not None]
+    created = run.created if run.created is not None else min(times, default=0.0)
+    record = {
+        **EXPERIMENT_FIELDS,
+        "id": run.id,
+        "created": _time(created),
+        "params": without_secrets(encode_mapping(run.params, "params")) or None,
+        "host": run.host,
+        "user": run.user,
+        "config": {"repository": url, "storage": ""},
+        "command": run.command,
+        "python_version": run.python_version,
+        "checkpoints": checkpoints or None,
+        "keepsake_version": __version__,
+        "parent": _id(run.tool, run.parent) if run.parent else None,
+        "ended": None if run.ended is None else _time(run.ended),
+        "end_reason": run.end_reason,
+        "git": {name: _CREDENTIALS.sub("//", value) for name, value in run.git.items()} or None,
+        "imported": {"from": run.tool, "id": run.key, "group": run.group or None, "labels": run.labels or None},
+    }
+    labelled = apply_edits(record, [_edit(run)])
+    return {name: value for name, value in labelled.items() if value is not None or name in EXPERIMENT_FIELDS}
+
+
+def last_checkpoint(record: Record, run: ForeignRun) -> Record:
+    """Return the checkpoint that holds the files of a run: the last one, or a new one if there is none."""
+    if not record["checkpoints"]:
+        record["checkpoints"] = [_checkpoint(run, 0, 0, run.ended or run.created or 0.0, {}, None)]
+    last: Record = record["checkpoints"][-1]
+    return last
+
+
+def typed(text: str) -> Any:
+    """Return the value that a tool wrote as `text`, if that is certain: writing it again gives the same text."""
+    if text in ("None", "True", "False"):
+        return {"None": None, "True": True, "False": False}[text]
+    for kind in (int, float):
+        try:
+            value = kind(text)
+        except ValueError:
+            continue
+        if str(value) == text:
+            return value
+    return text
+
+
+def _checkpoints(run: ForeignRun, goal: Goal | None) -> list[Record]:
+    """Return a checkpoint per step and occurrence, in the order of time."""
+    found: dict[tuple[int, int], dict[str, Any]] = {}
+    times: dict[tuple[int, int], float] = {}
+    for metric, points in run.points.items():
+        seen: Counter[int] = Counter()
+        for step, time, value in points:
+            place = (step, seen[step])
+            seen[step] += 1
+            found.setdefault(place, {})[metric] = value
+            if time is not None:
+                times[place] = max(times.get(place, time), time)
+    default = run.created or 0.0
+    ordered = sorted(found, key=lambda place: (times.get(place, default), place))
+    return [_checkpoint(run, *place, times.get(place, default), found[place], goal) for place in ordered]
+
+
+def _checkpoint(
+    run: ForeignRun, step: int, number: int, time: float, metrics: dict[str, Any], goal: Goal | None
+) -> Record:
+    return {
+        "id": _id(run.id, f"{step}:{number}"),
+        "created": _time(time),
+        "metrics": encode_mapping(metrics, "metrics") or None,
+        "step": step,
+        "path": "",
+        "primary_metric": {"name": goal.metric, "goal": goal.goal} if goal and goal.metric in metrics else None,
+    }
+
+
+def _edit(run: ForeignRun) -> dict[str, Any]:
+    """Return the name, the tags and the notes of a run. What cannot be one stays in the field `imported`."""
+    tags = [key if value in ("", "true", "True") else f"{key}={value}" for key, value in run.labels.items()]
+    edit, _ = make_edit(name=" ".join(run.name.split())[:200], notes=run.notes[:100_000], add=tags)
+    edit.pop("edited", None)  # nobody has edited it here
+    return edit
+
+
+def _id(*parts: str) -> str:
+    return hashlib.sha256(":".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _time(seconds: float) -> str:
+    if not math.isfinite(seconds):
+        seconds = _FIRST_SECOND
+    return time_text(min(max(seconds, _FIRST_SECOND), _LAST_SECOND))
+
+
+def check_goal(metric: str | None, goal: str) -> Goal | None:
+    """Return the primary metric of imported runs; None if none is named. Raises ValidationError for a wrong goal."""
+    if metric is None:
+        return None
+    if goal not in ("minimize", "maximize"):
+        raise ValidationError(f"The goal {goal!r} is not known. Use 'minimize' or 'maximize'.")
+    return Goal(metric, goal)

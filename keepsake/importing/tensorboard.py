@@ -1,0 +1,196 @@
+"""TensorBoard's event files. Each folder that holds some is a run.
+
+A file is a list of records: length (u64), its masked CRC-32C, the bytes of an Event, their masked CRC-32C. An Event
+has a time, a step and a summary of values; a scalar is a float or, from newer writers, a tensor with one element.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from keepsake.exceptions import KeepsakeError
+from keepsake.importing.files import walk
+from keepsake.importing.protobuf import child, double, fields, signed, text
+from keepsake.importing.runs import ForeignRun
+
+TOOL = "tensorboard"
+_MARK = ".tfevents."
+_HEADER = struct.Struct("<QI")
+_LARGEST = 1 << 30  # bytes of an event; a longer one is damaged
+_HPARAMS, _END = "_hparams_/session_start_info", "_hparams_/session_end_info"
+_OTHERS = {4: "images", 5: "histograms", 6: "audio clips"}  # by the field of a summary's value
+_PLUGINS = {"text": "texts", "images": "images", "histograms": "histograms", "audio": "audio clips"}
+_TYPES = {1: "f", 2: "d", 3: "i", 9: "q"}  # of tensors, as TensorFlow numbers them → as struct names them
+_REASONS = {1: "finished", 2: "exception"}
+
+
+def recognise(source: Path) -> Path | None:
+    """Return the folder at `source` if there are event files in or below it, or the file if it is one."""
+    if source.is_file():
+        return source if _MARK in source.name else None
+    return source if source.is_dir() and any(_MARK in entry.name for _, entry in walk(source)) else None
+
+
+def runs(source: Path, left_out: Counter[str]) -> Iterator[ForeignRun | KeepsakeError]:
+    """Yield a run per folder of event files."""
+    if source.is_file():
+        yield _run(source.parent, [str(source)], source.parent.name)
+        return
+    found: dict[str, list[str]] = {}
+    for name, entry in walk(source):
+        if _MARK in entry.name:
+            found.setdefault(name.rpartition("/")[0], []).append(entry.path)
+    for folder, paths in found.items():
+        yield _run(source / folder, paths, folder or source.absolute().name)
+
+
+def _run(folder: Path, paths: list[str], name: str) -> ForeignRun:
+    key = f"{folder.absolute().name}/{os.path.basename(paths[0])}"  # the name of a file tells when and where it began
+    run = ForeignRun(TOOL, key, folder, name=name)
+    last = None
+    for path in paths:
+        if os.path.islink(path):
+            run.warnings.append(f"{path} is a link, and a link may lead anywhere. It is left out.")
+            continue
+        with open(path, "rb") as file:
+            for event in _events(file, path, run.warnings):
+                try:
+                    time = _add(run, event)
+                except ValueError as error:
+                    run.warnings.append(f"An event in {path} is damaged: {error}. It is left out.")
+                    continue
+                run.created = time if run.created is None else min(run.created, time)
+                last = time if last is None else max(last, time)
+    run.ended = last
+    return run
+
+
+def _events(file: BinaryIO, path: str, warnings: list[str]) -> Iterator[bytes]:
+    """Yield the events of a file, up to one that is cut off or damaged."""
+    while header := file.read(_HEADER.size):
+        if len(header) < _HEADER.size:
+            warnings.append(f"{path} is cut off in its last event. The events before are imported.")
+            return
+        length, checksum = _HEADER.unpack(header)
+        if length > _LARGEST or checksum != _masked_crc(header[:8]):
+            warnings.append(f"{path} is damaged at byte {file.tell() - _HEADER.size}. What follows is left out.")
+            return
+        event = file.read(length)
+        if len(event) < length or len(file.read(4)) < 4:
+            warnings.append(f"{path} is cut off in its last event. The events before are imported.")
+            return
+        yield event
+
+
+def _add(run: ForeignRun, event: bytes) -> float:
+    """Take what an event holds; return its time."""
+    time, step, summary = 0.0, 0, b""
+    for number, value in fields(event):
+        if number == 1:
+            time = double(value)
+        elif number == 2:
+            step = signed(value)
+        elif number == 5 and isinstance(value, bytes):
+            summary = value
+    for number, value in fields(summary):
+        if number == 1 and isinstance(value, bytes):
+            _add_value(run, step, time, value)
+    return time
+
+
+def _add_value(run: ForeignRun, step: int, time: float, value: bytes) -> None:
+    tag, metadata, tensor = "", b"", b""
+    scalar: float | None = None
+    for number, content in fields(value):
+        if number == 1:
+            tag = text(content)
+        elif number == 2:
+            scalar = double(content)
+        elif number == 8 and isinstance(content, bytes):
+            tensor = content
+        elif number == 9 and isinstance(content, bytes):
+            metadata = content
+        elif number in _OTHERS:
+            run.left_out[_OTHERS[number]] += 1
+            return
+    plugin = child(metadata, 1)
+    name = text(child(plugin, 1))
+    if name == "hparams":
+        _add_hparams(run, tag, child(plugin, 2))
+    elif scalar is not None:
+        run.add(tag, step, time, scalar)
+    elif tensor and name in ("scalars", ""):
+        _add_tensor(run, tag, step, time, tensor)
+    elif tensor:
+        run.left_out[_PLUGINS.get(name, f"values of {name}")] += 1
+
+
+def _add_tensor(run: ForeignRun, tag: str, step: int, time: float, tensor: bytes) -> None:
+    kind, content, values = 0, b"", b""
+    for number, value in fields(tensor):
+        if number == 1:
+            kind = signed(value)
+        elif number == 4 and isinstance(value, bytes):
+            content = value
+        elif number in (5, 6) and isinstance(value, bytes):
+            values += value
+    form = _TYPES.get(kind)
+    data = content or values
+    if form is None or len(data) != struct.calcsize(form):
+        run.left_out["tensors"] += 1
+    else:
+        run.add(tag, step, time, struct.unpack(f"<{form}", data)[0])
+
+
+def _add_hparams(run: ForeignRun, tag: str, content: bytes) -> None:
+    """Take the params of a session, or its status."""
+    if tag == _HPARAMS:
+        session = child(content, 3)
+        for number, value in fields(session):
+            if number == 1 and isinstance(value, bytes):
+                run.params[text(child(value, 1))] = _plain(child(value, 2))
+    elif tag == _END:
+        for number, value in fields(child(content, 4)):
+            if number == 1 and isinstance(value, int):
+                run.end_reason = _REASONS.get(value)
+
+
+def _plain(value: bytes) -> Any:
+    """Return a google.protobuf.Value that holds no list or struct."""
+    for number, content in fields(value):
+        return _PLAIN.get(number, text)(content)
+    return None
+
+
+_PLAIN: dict[int, Any] = {1: lambda content: None, 2: lambda content: _whole(double(content)), 4: bool}
+
+
+def _whole(number: float) -> int | float:
+    """Return an integer where a number is one. TensorBoard keeps all numbers as floats."""
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
+
+
+def _table() -> list[int]:
+    table = []
+    for number in range(256):
+        for _ in range(8):
+            number = number >> 1 ^ (0x82F63B78 if number & 1 else 0)
+        table.append(number)
+    return table
+
+
+_TABLE = _table()
+
+
+def _masked_crc(data: bytes) -> int:
+    """Return the CRC-32C of a few bytes, masked as TFRecords hold it."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = _TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
