@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 DEMO_VENV := .venv-demo
 FRAMEWORKS_VENV := .venv-frameworks
+IMPORTERS_VENV := .venv-importers
 RUN := $(VENV)/bin/python
 # `make test-frameworks FRAMEWORKS=heavy-frameworks` also tests with what takes long to install
 FRAMEWORKS ?= frameworks
@@ -15,7 +16,8 @@ PYTEST := $(RUN) -m pytest --numprocesses $(JOBS) --dist loadfile
 CHROMIUM := DEBIAN_FRONTEND=noninteractive apt-get install --yes chromium chromium-driver
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format interop faults test-frameworks bench bench-full bench-clouds docs vendor browser clean
+.PHONY: help install demo test check format interop faults test-frameworks test-importers bench bench-full \
+	bench-clouds docs vendor browser clean
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +49,9 @@ faults: install ## The fault tests in their long form: kills, full disks, torn f
 test-frameworks: $(FRAMEWORKS_VENV)/.installed ## Test the callbacks with the real frameworks (on CPU)
 	KERAS_BACKEND=torch $(FRAMEWORKS_VENV)/bin/python -m pytest tests/frameworks
 
+test-importers: $(IMPORTERS_VENV)/.installed ## Test the importers with the real MLflow, TensorBoard, W&B and trackio
+	$(IMPORTERS_VENV)/bin/python -m pytest tests/importing
+
 bench: install ## Measure against Keepsake 0.4.2, in a few minutes
 	$(RUN) -m benchmarks
 
@@ -68,13 +73,14 @@ docs: install ## Generate the command-line and Python references in docs/
 	$(RUN) docs/generate.py
 
 clean: ## Remove the virtual environments and all caches
-	rm -rf $(VENV) $(DEMO_VENV) $(FRAMEWORKS_VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 # An environment is brought up to date when what it should hold has changed
 $(VENV)/.installed: CONTENT = --editable '.[dev]'
 $(DEMO_VENV)/.installed: CONTENT = --editable . --requirement examples/iris/requirements.txt
 $(DEMO_VENV)/.installed: examples/iris/requirements.txt
 $(FRAMEWORKS_VENV)/.installed: CONTENT = $(TORCH) --editable '.[test,$(FRAMEWORKS)]'
+$(IMPORTERS_VENV)/.installed: CONTENT = --editable '.[test,importers]'
 
 %/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Keepsake needs Python 3.10 or later, and $(PYTHON) is %d.%d. Name another one: make PYTHON=python3.12" % sys.version_info[:2])'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import click
@@ -54,6 +55,7 @@ def import_(
     """
     from keepsake.importing.importing import describe
 
+    gc.enable()  # writing records makes garbage, and there may be thousands
     project = Project(repository=ctx.obj.repository, directory=ctx.obj.project_directory)
     done = project.import_runs(
         source, kind=kind, files=not no_files, dry_run=dry_run, metric=metric, goal=goal, again=again

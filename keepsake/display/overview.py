@@ -215,7 +215,7 @@ def telling_metrics(runs: Sequence[Summary], *, everything: bool = False) -> tup
             primary[declared["name"]] += 1
             goals.setdefault(declared["name"], str(declared.get("goal")))
         if checkpoint and (everything or not (run.best and declared)):
-            more.update(flatten(checkpoint["metrics"] or {}))
+            more.update(list(flatten(checkpoint["metrics"] or {})))
     return list(dict.fromkeys([*_by_count(primary), *_by_count(more)])), goals
 
 

@@ -36,7 +36,7 @@ class Imported:
     """The result of `import_runs`.
 
     Attributes:
-        tool: what made the source, such as "mlflow".
+        tools: what made the source, such as "mlflow".
         new, grown, same: IDs of experiments that were added, that got something new, and that were there already.
         checkpoints: the number of new checkpoints.
         files: the number of new files.
@@ -47,7 +47,7 @@ class Imported:
         is_dry_run: whether nothing was written.
     """
 
-    tool: str
+    tools: list[str]
     new: list[str] = field(default_factory=list)
     grown: list[str] = field(default_factory=list)
     same: list[str] = field(default_factory=list)
@@ -70,7 +70,7 @@ def recognise(source: Path, kind: str | None = None) -> list[tuple[ModuleType, P
         raise ValidationError(f"The kind {kind!r} is not known. Use one of {', '.join(SOURCES)}.")
     if not os.path.lexists(source):
         raise ReadError(f"There is nothing at {source}. Check the path.")
-    found = []
+    found: list[tuple[ModuleType, Path]] = []
     for name, module in SOURCES.items():
         if kind == name or (kind is None and not (found and module is tensorboard)):
             place = module.recognise(source)
@@ -114,7 +114,7 @@ class Import:
             repository.ensure()
         there = {id_of(info.key) for info in repository.storage.list(EXPERIMENTS)} if repository.exists else set()
         removed = (repository.removals.ids() if repository.exists else set()) - there
-        done = Imported(found[0][0].TOOL, is_dry_run=self._dry_run)
+        done = Imported(list(dict.fromkeys(module.TOOL for module, _ in found)), is_dry_run=self._dry_run)
         with Progress("Importing", None, unit="runs") as progress:
             for module, place in found:
                 for run in self._each(module, place, done):
@@ -169,7 +169,7 @@ class Import:
         if not is_there:
             self._repository.removals.forget({run.id})
         if merged != known:
-            self._repository.change(run.id, lambda latest: _merged(record, latest, _by_id(latest)))
+            self._repository.change(run.id, lambda latest: _merged(record, latest, _by_id(latest)), is_new=not is_there)
             self._repository.forget(run.id)
             if run.is_lost:
                 self._repository.heartbeats.leave(run.id, run.last_time)
@@ -221,16 +221,19 @@ def _pruned(checkpoint: Record | None) -> bool:
 def describe(done: Imported) -> list[str]:
     """Return what happened, a sentence per line, for people."""
     verb = "Would import" if done.is_dry_run else "Imported"
-    what = f"{done.checkpoints:,} checkpoints, {done.files:,} files"
+    runs, checkpoints, files = (
+        f"{count:,} {what}{'' if count == 1 else 's'}"
+        for count, what in ((len(done.new), "run"), (done.checkpoints, "checkpoint"), (done.files, "file"))
+    )
     more = f" and what is new of {len(done.grown):,} others" if done.grown else ""
     same = f" Unchanged: {len(done.same):,}." if done.same else ""
-    lines = [f"{verb} {len(done.new):,} runs of {done.tool}{more} ({what}).{same}"]
+    lines = [f"{verb} {runs} of {' and '.join(done.tools)}{more} ({checkpoints}, {files}).{same}"]
     if done.removed:
         named = ", ".join(map(short_id, done.removed[:5])) + (", …" if done.removed[5:] else "")
         lines.append(
             f"Left out: {len(done.removed):,} runs that somebody removed here ({named}). --again imports them."
         )
     if done.left_out:
-        listed = ", ".join(f"{count:,} {what}" for what, count in sorted(done.left_out.items()))
+        listed = ", ".join(f"{what} ({count:,})" for what, count in sorted(done.left_out.items()))
         lines.append(f"Without a place here, so left where they are: {listed}.")
     return lines

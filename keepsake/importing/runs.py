@@ -165,7 +165,7 @@ def _checkpoints(run: ForeignRun, goal: Goal | None) -> list[Record]:
             seen[step] += 1
             found.setdefault(place, {})[metric] = value
             if time is not None:
-                times[place] = max(times.get(place, time), time)
+                times[place] = min(times.get(place, time), time)
     default = run.created or 0.0
     ordered = sorted(found, key=lambda place: (times.get(place, default), place))
     return [_checkpoint(run, *place, times.get(place, default), found[place], goal) for place in ordered]

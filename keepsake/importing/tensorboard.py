@@ -46,7 +46,9 @@ def runs(source: Path, left_out: Counter[str]) -> Iterator[ForeignRun | Keepsake
         if _MARK in entry.name:
             found.setdefault(name.rpartition("/")[0], []).append(entry.path)
     for folder, paths in found.items():
-        yield _run(source / folder, paths, folder or source.absolute().name)
+        run = _run(source / folder, paths, folder or source.absolute().name)
+        if run.points or run.params or run.left_out or run.warnings:  # a writer opens a file before it writes anything
+            yield run
 
 
 def _run(folder: Path, paths: list[str], name: str) -> ForeignRun:

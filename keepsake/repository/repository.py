@@ -258,15 +258,18 @@ class Repository:
         known = self._read_known(experiment_id)
         return None if known is None else known.record
 
-    def change(self, experiment_id: str, change: Callable[[Record | None], Record]) -> Record:
-        """Write what `change` makes of an experiment's record (None: there is none), even if others write it too."""
+    def change(self, experiment_id: str, change: Callable[[Record | None], Record], *, is_new: bool) -> Record:
+        """Write what `change` makes of an experiment's record (None: there is none), even if others write it too.
+
+        `is_new`: the record is not there yet, as far as the caller knows.
+        """
 
         def change_known(known: _Known | None) -> _Known:
             if known is None:
                 return _Known.of(change(None), None)
             return _Known.of(change(known.record), known.etag)
 
-        return self._rewrite(experiment_id, change_known, is_new=False)
+        return self._rewrite(experiment_id, change_known, is_new=is_new)
 
     def forget(self, experiment_id: str) -> None:
         """Drop the memory of an experiment's record."""

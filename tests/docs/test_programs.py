@@ -8,8 +8,9 @@ import pytest
 
 import keepsake
 from tests.docs.test_docs import BLOCK, ROOT, name
+from tests.importing.sources import write_mlflow_run
 
-_RUN = ("clusters", "filters", "notebooks", "report", "repositories", "what-to-save")
+_RUN = ("clusters", "filters", "moving", "notebooks", "report", "repositories", "what-to-save")
 GUIDES = [ROOT / f"docs/guides/{guide}.md" for guide in _RUN]
 PROGRAMS = [
     pytest.param(content, id=f"{name(guide)} {number}")
@@ -24,6 +25,7 @@ def stand_ins(project_directory: Path, tmp_path: Path, monkeypatch: pytest.Monke
     """What stands for the ID, the user and the URLs of the guides: two runs with weights, and folders."""
     monkeypatch.setenv("MPLBACKEND", "agg")
     Path("model.pth").write_text("weights")
+    write_mlflow_run(Path("mlruns"), "a" * 32, metrics={"loss": [(1_700_000_000_000, 0.5, 0)]})
     for lr in (0.1, 0.2):
         experiment = keepsake.init(params={"lr": lr})
         experiment.checkpoint(path="model.pth", step=0, loss=lr, primary_metric=("loss", "minimize"))
