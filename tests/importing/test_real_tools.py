@@ -1,4 +1,4 @@
-"""What the tools themselves write, in their current releases: every value as it was logged, or as their reader gives it.
+"""What the tools themselves write, in their current releases: every value arrives as it was logged.
 
 `make test-importers` installs them. Without it, these tests are skipped.
 """
