@@ -115,7 +115,7 @@ class LazyGroup(Command, click.Group):
             if sys.stdout is not None:
                 sys.stdout.flush()
         except Exception as error:  # noqa: BLE001 - every error becomes one message
-            status = report(error, settings.verbose)
+            status = explain(error, settings.verbose)
             _drop_output()
         sys.exit(status)
 
@@ -145,7 +145,7 @@ def _drop_output() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def report(error: Exception, verbose: bool) -> int:
+def explain(error: Exception, verbose: bool) -> int:
     """Report an error on stderr; return the exit status."""
     if isinstance(error, click.Abort):
         return 130

@@ -46,7 +46,7 @@ def test_an_mlflow_folder(project: Project, tmp_path: Path) -> None:
         tmp_path / "mlruns",
         "a" * 32,
         params={"lr": "0.1", "n": "3", "flag": "True", "none": "None", "text": "007", "optimizer/name": "adam\nw"},
-        metrics={"loss": [(1_700_000_001_000, 0.5, 0), (1_700_000_002_000, 0.25, 1)], "val/loss": [(1, INFINITE, 1)]},
+        metrics={"loss": [(1000, 0.5, 0), (2000, 0.25, 1)], "val/loss": [(2500, INFINITE, 1)]},
         tags={"mlflow.note.content": "a note", "mlflow.source.git.commit": "c0ffee", "team": "blue", "ok": "true"},
         files={"model/weights.txt": "weights"},
     )
