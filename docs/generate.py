@@ -88,7 +88,7 @@ TWINS = {
     "files": ("Experiment.files", "Checkpoint.files", "Project.files", "Project.preview"),
     "doctor": ("Project.doctor",),
     "du": ("Project.disk_usage",),
-    "import": ["Project.import_runs"],
+    "import": ("Project.import_runs",),
     "ls": ("ExperimentCollection.list", "ExperimentList.group"),
     "note": ("Experiment.note", "Experiment.notes"),
     "plot": (

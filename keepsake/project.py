@@ -25,9 +25,9 @@ from keepsake.workplace import SavedFile, Workplace, about_pruned, open_workplac
 
 if TYPE_CHECKING:
     from keepsake.comparison import ComparisonTable
+    from keepsake.importing.importing import Imported
     from keepsake.pruning import Pruning
     from keepsake.recording.preview import Preview
-    from keepsake.importing.importing import Imported
     from keepsake.repository.copying import Copied
     from keepsake.repository.doctor import Diagnosis
     from keepsake.repository.usage import DiskUsage

@@ -264,10 +264,10 @@ class Repository:
         `is_new`: the record is not there yet, as far as the caller knows.
         """
 
-        def change_known(known: _Known | None) -> _Known:
+        def change_known(known: Known | None) -> Known:
             if known is None:
-                return _Known.of(change(None), None)
-            return _Known.of(change(known.record), known.etag)
+                return Known.of(change(None), None)
+            return Known.of(change(known.record), known.etag)
 
         return self._rewrite(experiment_id, change_known, is_new=is_new)
 
@@ -291,14 +291,6 @@ class Repository:
         """
         self.storage.upload(archive_key(experiment_id, archive_id), source)
         self._see_arrival(experiment_id, archive_id)
-
-    def has_archive(self, experiment_id: str, archive_id: str) -> bool:
-        """Whether the files of an experiment or checkpoint are in the repository."""
-        try:
-            with self.storage.open(archive_key(experiment_id, archive_id), length=1):
-                return True
-        except DoesNotExist:
-            return False
 
     def adopt_archive(self, experiment_id: str, archive_id: str, file: Path) -> bool:
         """Store a finished archive by moving its file; return False if it must be copied. Raises as `put_archive`.
