@@ -27,6 +27,8 @@ _ADDED_FIELDS = {
     "tags",
     "notes",
     "parent",
+    "launch",
+    "keep",
 }
 
 
