@@ -398,26 +398,23 @@ class Experiment(Labelled):
         """Return what `to_json` does, or the record as it was read, which is quicker."""
         return self.to_json() if self._checkpoints is not None else self._record
 
-    def best_and_latest(self) -> tuple[Checkpoint | None, Checkpoint | None]:
-        """Return both, quickly: unless `checkpoints` was asked for, no other checkpoint is made."""
-        if self._checkpoints is not None:
-            return self._checkpoints.best(), self._checkpoints.latest()
-        records = self._record.get("checkpoints") or []
-        best, latest = best_checkpoint(records), latest_checkpoint(records)
-        return (
-            Checkpoint.from_json(best, self) if best else None,
-            Checkpoint.from_json(latest, self) if latest else None,
-        )
+    def best_and_latest(self) -> tuple[Record | None, Record | None]:
+        """Return the records of both, quickly: unless `checkpoints` was asked for, no checkpoint is made."""
+        if self._checkpoints is None:
+            records = self._record.get("checkpoints") or []
+            return best_checkpoint(records), latest_checkpoint(records)
+        best, latest = self._checkpoints.best(), self._checkpoints.latest()
+        return best.to_json() if best else None, latest.to_json() if latest else None
 
     @property
     def duration(self) -> timedelta | None:
         """The time from the beginning to the latest checkpoint; None without checkpoints."""
         latest = self.latest()
-        return self.time_to(latest) if latest else None
+        return self.time_to(latest.created_text()) if latest else None
 
-    def time_to(self, checkpoint: Checkpoint) -> timedelta:
-        """Return the time from the beginning to a checkpoint."""
-        return parse_rfc3339(checkpoint.created_text()) - parse_rfc3339(self._created_text())
+    def time_to(self, moment: str) -> timedelta:
+        """Return the time from the beginning to a checkpoint's, as on disk."""
+        return parse_rfc3339(moment) - parse_rfc3339(self._created_text())
 
     @property
     def status(self) -> str:

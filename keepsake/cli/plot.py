@@ -75,7 +75,7 @@ class Wanted:
 def plot(
     settings: Settings, /, ids: Sequence[str], filters: Sequence[str], output: str | None, **options: object
 ) -> None:
-    """Draw a metric of experiments over their steps, in the terminal or as a picture.
+    """Draw a metric of experiments in the terminal, or as a picture.
 
     Without a metric, it is the primary one. Without an ID, it shows all experiments; of more than 10, the best 10. Each
     curve is marked by a letter, so that it can be told from the others without colors.

@@ -102,7 +102,7 @@ def _curve(run: Run, path: ValuePath, x: str, labels: dict[str, str]) -> Curve:
 def _place(checkpoint: Checkpoint, owner: Experiment | None, x: str) -> float:
     if x == "step" or owner is None:
         return number(checkpoint.step or 0, "step")
-    return owner.time_to(checkpoint).total_seconds()
+    return owner.time_to(checkpoint.created_text()).total_seconds()
 
 
 def _in_a_unit(curves: list[Curve]) -> tuple[str, list[Curve]]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from keepsake.exceptions import KeepsakeError, MissingExtra, ValidationError
 from keepsake.listing.subjects import flatten
-from keepsake.metadata import status_of
-from keepsake.util.values import full_text
+from keepsake.metadata import Record, status_of
+from keepsake.util.values import decode, full_text
 
 if TYPE_CHECKING:
     from keepsake.checkpoint import Checkpoint
@@ -27,26 +27,29 @@ _INT64 = 2**63
 def experiment_columns(experiments: Sequence[Experiment]) -> Columns:
     """Return the fields, params, and metrics of the best and the latest checkpoint, a row for each experiment."""
     picked = [experiment.best_and_latest() for experiment in experiments]
-    best, latest = [pair[0] for pair in picked], [pair[1] for pair in picked]
+    ends = {"best": [best for best, _ in picked], "latest": [latest for _, latest in picked]}
     columns: Columns = {
         "id": [experiment.id for experiment in experiments],
         "created": [experiment.created for experiment in experiments],
         "status": _statuses(experiments),
         "duration": [
-            experiment.time_to(checkpoint) if checkpoint else None
-            for experiment, checkpoint in zip(experiments, latest, strict=True)
+            experiment.time_to(latest["created"]) if latest else None
+            for experiment, (_, latest) in zip(experiments, picked, strict=True)
         ],
     }
     columns |= {name: [getattr(experiment, name) for experiment in experiments] for name in _FIELDS}
     columns |= {name: _uniform([getattr(experiment, name) or None for experiment in experiments]) for name in _LABELS}
-    columns["best_checkpoint"] = [checkpoint and checkpoint.id for checkpoint in best]
-    columns["best_step"] = [checkpoint and checkpoint.step for checkpoint in best]
-    columns["latest_checkpoint"] = [checkpoint and checkpoint.id for checkpoint in latest]
-    columns["latest_step"] = [checkpoint and checkpoint.step for checkpoint in latest]
+    for kind, records in ends.items():
+        columns[f"{kind}_checkpoint"] = [record and record["id"] for record in records]
+        columns[f"{kind}_step"] = [(record.get("step") or 0) if record else None for record in records]
     columns |= _spread("params.", [experiment.params for experiment in experiments])
-    columns |= _spread("best:", [checkpoint.metrics if checkpoint else None for checkpoint in best])
-    columns |= _spread("last:", [checkpoint.metrics if checkpoint else None for checkpoint in latest])
+    columns |= _spread("best:", map(_metrics, ends["best"]))
+    columns |= _spread("last:", map(_metrics, ends["latest"]))
     return columns
+
+
+def _metrics(record: Record | None) -> dict[str, Any] | None:
+    return decode(record["metrics"]) if record and record.get("metrics") else None
 
 
 def checkpoint_columns(checkpoints: Sequence[Checkpoint]) -> Columns:

@@ -31,6 +31,8 @@ def place_labels(axes: Axes, points: Any, labels: Mapping[int, str], first: int 
     axes.autoscale_view()  # otherwise the limits are known only when the figure is drawn
     scale = axes.get_figure().dpi / 72  # type: ignore[union-attr]
     corners = axes.transData.transform(points) / scale if len(points) else []
+    frame = axes.get_window_extent()
+    start, end = frame.x0 / scale, frame.x1 / scale
     dots: list[Box] = [(x - _ROOM, y - _ROOM, x + _ROOM, y + _ROOM) for x, y in corners]
     taken: list[Box] = []
     for index in sorted(labels, key=lambda index: index != first):
@@ -39,7 +41,8 @@ def place_labels(axes: Axes, points: Any, labels: Mapping[int, str], first: int 
             x, y = corners[index]
             box = _box((x + right, y + up), text, horizontal, vertical)
             others = dots[:index] + dots[index + 1 :]
-            if not any(_overlap(box, each) for each in [*taken, *others]):
+            is_within = start <= box[0] and box[2] <= end
+            if is_within and not any(_overlap(box, each) for each in [*taken, *others]):
                 taken.append(box)
                 axes.annotate(
                     text,

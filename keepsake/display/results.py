@@ -9,6 +9,7 @@ from keepsake.compare.importance import importances
 from keepsake.display.curves import choose_metric, number
 from keepsake.listing.subjects import MISSING, ValuePath, flatten
 from keepsake.metadata import pick_best
+from keepsake.util.values import decode
 
 if TYPE_CHECKING:
     from keepsake.experiment import Experiment
@@ -38,8 +39,7 @@ def make_results(experiments: Sequence[Experiment], metric: str | None) -> Resul
     path, results = ValuePath(metric), []
     for experiment in experiments:
         best, latest = experiment.best_and_latest()
-        checkpoint = best or latest
-        value = path.find(checkpoint.metrics) if checkpoint and checkpoint.metrics else MISSING
+        value = path.find(decode((best or latest or {}).get("metrics") or {}))
         what = f"metric {metric!r} of {experiment.short_id()}"
         results.append(Result(experiment, number(None if value is MISSING else value, what)))
     return Results(metric, goal, results)

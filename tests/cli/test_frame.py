@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import signal
@@ -33,6 +34,7 @@ OPTIONS = {
     "checkout": "-o --output-directory -f --force --path --undo -R --repository",
     "rm": "-f --force -R --repository",
     "doctor": "--fix --json --thorough -R --repository",
+    "plot": "-f --filter -o --output --x --logy --smooth --by --importance -R --repository",
     "pull": "--thorough -R --repository",
     "push": "--thorough -R --repository",
     "sync": "-n --dry-run -f --force -R --repository",
@@ -255,6 +257,14 @@ def test_verbose_shows_where(
     shown = run(*args, status=1).stderr
     assert shown.startswith("Traceback (most recent call last):\n")
     assert shown.endswith("═══╡ the disk is on fire\n")
+
+
+def test_no_module_of_a_command_hides_what_the_package_defines() -> None:
+    """Importing a submodule sets its name in the package, over a function of that name."""
+    package = Path(str(sys.modules["keepsake.cli"].__file__))
+    defined = {node.name for node in ast.parse(package.read_text("utf-8")).body if isinstance(node, ast.FunctionDef)}
+    assert "main" in defined
+    assert not defined & {path.stem for path in package.parent.glob("*.py")}
 
 
 def test_the_unexpected_is_one_message_too(project_directory: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

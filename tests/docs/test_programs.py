@@ -10,7 +10,7 @@ import keepsake
 from tests.docs.test_docs import BLOCK, ROOT, name
 from tests.importing.sources import write_mlflow_run
 
-_RUN = ("clusters", "filters", "moving", "notebooks", "report", "repositories", "what-to-save")
+_RUN = ("analysis", "clusters", "filters", "moving", "notebooks", "report", "repositories", "what-to-save")
 GUIDES = [ROOT / f"docs/guides/{guide}.md" for guide in _RUN]
 PROGRAMS = [
     pytest.param(content, id=f"{name(guide)} {number}")
@@ -28,7 +28,7 @@ def stand_ins(project_directory: Path, tmp_path: Path, monkeypatch: pytest.Monke
     write_mlflow_run(Path("mlruns"), "a" * 32, metrics={"loss": [(1_700_000_000_000, 0.5, 0)]})
     for lr in (0.1, 0.2):
         experiment = keepsake.init(params={"lr": lr})
-        experiment.checkpoint(path="model.pth", step=0, loss=lr, primary_metric=("loss", "minimize"))
+        experiment.checkpoint(path="model.pth", step=0, loss=lr, train_loss=lr, primary_metric=("loss", "minimize"))
         experiment.stop()
     return {
         "5ffb0f6": experiment.id,
