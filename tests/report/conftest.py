@@ -75,12 +75,16 @@ class Page:
     def state(self, **changes: str) -> None:
         self.js("set(arguments[0])", changes)
 
+    def _log(self, kind: str) -> list[dict[str, str]]:
+        driver: Any = self.driver  # because selenium has no types for it
+        return list(driver.get_log(kind))
+
     def errors(self) -> list[str]:
         """What the console says, errors of the content security policy included."""
-        return [entry["message"] for entry in self.driver.get_log("browser")]
+        return [entry["message"] for entry in self._log("browser")]
 
     def requests(self) -> list[str]:
-        events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        events = [json.loads(entry["message"])["message"] for entry in self._log("performance")]
         urls = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
         return [url for url in urls if not url.startswith(("data:", "blob:", "about:", "chrome:"))]
 
