@@ -132,7 +132,9 @@ def _title(experiments: Sequence[Experiment]) -> str:
 
 
 def _repository(experiments: Sequence[Experiment]) -> str | None:
-    return text(experiments[0].project.repository_url) if experiments else None
+    """Return the repository's URL. A path on this machine would tell the reader of the page nothing."""
+    url = experiments[0].project.repository_url if experiments else "file:"
+    return None if url.startswith("file:") else text(url)
 
 
 def _left_out(points: int | None, without: int, notes: list[str], code: bool) -> list[str]:

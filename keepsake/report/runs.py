@@ -44,6 +44,7 @@ def run_of(experiment: Experiment, record: Record, status: str, packages: Pool) 
         **texts,
         "version": text(experiment.keepsake_version),
         "packages": packages.number(tuple(sorted((experiment.python_packages or {}).items()))),
+        "environment": dict(flat({name: record[name] for name in ("environment", "job") if record.get(name)})),
         "params": dict(flat(experiment.params or {})),
         "checkpoints": len(records),
         "primary": primary_metric(records),

@@ -11,7 +11,7 @@ async function load() {
   byId = new Map(runs.map((run) => [run.id, run]));
   runs.forEach((run, number) => {
     run.number = number;
-    for (const part of [run.params, run.best?.metrics, run.latest?.metrics]) decode(part ?? {});
+    for (const part of [run.params, run.environment, run.best?.metrics, run.latest?.metrics]) decode(part ?? {});
     run.checkpoint = run.best ?? run.latest;
     run.metrics = run.checkpoint?.metrics ?? {};
   });

@@ -25,12 +25,12 @@ function command(run) {
   return `keepsake checkout ${run.short}`;
 }
 
-function checkoutButton(run, text = "⧉") {
+function checkoutButton(run) {
   const copy = (event) => {
     event.stopPropagation();
     copyText(command(run));
   };
-  return h("button", { class: "quiet copy", click: copy, tabindex: -1, title: `Copy: ${plain(command(run))}`, "aria-label": `Copy ${plain(command(run))}` }, text);
+  return h("button", { class: "quiet copy", click: copy, tabindex: -1, title: `Copy: ${plain(command(run))}`, "aria-label": `Copy ${plain(command(run))}` }, "copy");
 }
 
 function valueTable(title, values, render = valueText) {
@@ -73,6 +73,7 @@ function details(run) {
     run.traceback && h("details", {}, h("summary", {}, "Traceback"), h("pre", {}, run.traceback.split("\n").map(plain).join("\n"))),
     valueTable("Params", run.params, exact),
     metricTable(best, latest),
+    valueTable("Began on", run.environment),
     meta.code && [h("h3", {}, "Code"), code],
     Object.keys(packages).length > 0 && h("details", {}, h("summary", {}, counted(Object.keys(packages).length, "Python package")), valueTable("", packages).slice(1)),
   ].flat(2).filter(Boolean);
@@ -97,6 +98,7 @@ function runComparison(some) {
   const kinds = {
     Params: (run) => run.params,
     Metrics: (run) => run.metrics,
+    "Began on": (run) => run.environment,
     Run: (run) => ({ Status: run.status, Host: run.host, User: run.user, Command: run.command, Python: run.python_version, Keepsake: run.version }),
     Packages: (run) => meta.packages[run.packages] ?? {},
   };
