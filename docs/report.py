@@ -1,6 +1,6 @@
-"""Makes the picture of a report in the README: `python docs/report.py`, in a Python with scikit-learn, selenium and Pillow.
+"""Makes the picture of a report in the README: `python docs/report.py`.
 
-Trains the iris example with some learning rates, makes the report, and photographs it in Chromium.
+It takes a Python with scikit-learn, selenium and Pillow. Trains the iris example with some learning rates, makes the report, and photographs it in Chromium.
 """
 
 from __future__ import annotations
