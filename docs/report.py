@@ -1,6 +1,7 @@
 """Makes the picture of a report in the README: `python docs/report.py`.
 
-It takes a Python with scikit-learn, selenium and Pillow. Trains the iris example with some learning rates, makes the report, and photographs it in Chromium.
+It takes a Python with scikit-learn, selenium and Pillow, and Chromium. It trains the iris example with some learning
+rates, makes the report, and photographs it.
 """
 
 from __future__ import annotations
