@@ -75,14 +75,9 @@ class Page:
     def state(self, **changes: str) -> None:
         self.js("set(arguments[0])", changes)
 
-<<<<<<< HEAD
     def _log(self, kind: str) -> list[dict[str, str]]:
         driver: Any = self.driver  # because selenium has no types for it
         return list(driver.get_log(kind))
-=======
-    def _log(self, kind: str) -> list[dict[str, Any]]:
-        return list(self.driver.execute("getLog", {"type": kind})["value"])
->>>>>>> 4c1b4cc (The README shows a report; a run's page tells the machine)
 
     def errors(self) -> list[str]:
         """What the console says, errors of the content security policy included."""
