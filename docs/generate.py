@@ -25,7 +25,7 @@ from keepsake.recording.preview import Preview
 from keepsake.recording.recovery import Pending, Sent
 from keepsake.report.report import Report
 from keepsake.repository.copying import Copied, Outcome
-from keepsake.repository.doctor import Diagnosis, Problem
+from keepsake.repository.problems import Diagnosis, Problem
 from keepsake.restoring.checkout import Plan
 from keepsake.workplace import SavedFile
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 from keepsake.analysis import Analysis
+from keepsake.beginning import begin
 from keepsake.checkpoint import Checkpoint, CheckpointList
 from keepsake.exceptions import DoesNotExist, ValidationError
 from keepsake.experiment import Experiment
@@ -158,7 +159,7 @@ class ExperimentCollection:
         labels = Labels(name, tags, notes, parent, policy)
         if not ranks.records():
             return InertExperiment.of(self._project, path, params, labels, resume)
-        return Experiment.begin(
+        return begin(
             self._project,
             path,
             params,

@@ -20,38 +20,32 @@ from keepsake.metadata import (
     best_checkpoint,
     empty_value,
     from_local_datetime,
-    labels_of,
     latest_checkpoint,
     local_datetime,
     parse_rfc3339,
 )
-from keepsake.origin import forget_origin, read_origin
-from keepsake.packages import modules_of_script
+from keepsake.outcome import Outcome
 from keepsake.recording import ending, ranks
-from keepsake.recording.cluster import current_job
+from keepsake.recording.announcing import say_copying
 from keepsake.recording.complaints import WHOLE, Problem
-from keepsake.recording.lineage import Labels, label_fields
-from keepsake.recording.records import MAX_STEP, check_path, checkpoint_record, experiment_record, inert_record
-from keepsake.recording.resume import Resume, changed_fields, is_wanted, warning
-from keepsake.recording.resume import find as find_earlier
+from keepsake.recording.records import MAX_STEP, check_path, checkpoint_record, inert_record
 from keepsake.recording.run import Run
-from keepsake.restarts import restarts_of
 from keepsake.util.console import error as say_error
-from keepsake.util.console import say, warn
+from keepsake.util.console import warn
 from keepsake.util.ids import short_id
 from keepsake.util.values import decode, encode_mapping
 
 if TYPE_CHECKING:
     from keepsake.comparison import Comparison
     from keepsake.project import Project
-    from keepsake.workplace import SavedFile, Workplace
+    from keepsake.workplace import SavedFile
 
 
 _E = TypeVar("_E", bound="Experiment")
 
 
 @dataclass(init=False, repr=False, eq=False)  # a dataclass as in 0.4.2, so dataclasses.asdict() works
-class Experiment(Labelled):
+class Experiment(Labelled, Outcome):
     """A run of a training script, as `keepsake.init()` returns it and a repository holds it.
 
     `with keepsake.init(…) as experiment:` ends it with the block.
@@ -115,58 +109,11 @@ class Experiment(Labelled):
         self._run: Run | None = None  # once this process records something
 
     @classmethod
-    def from_record(cls: type[_E], project: Project, record: Record) -> _E:
-        """Return the experiment of a project that has this record."""
+    def from_record(cls: type[_E], project: Project, record: Record, run: Run | None = None) -> _E:
+        """Return the experiment of a project that has this record, and that this process records as `run`."""
         experiment = cls(project, record["id"], local_datetime(record["created"]))
         experiment._set(record)
-        return experiment
-
-    @classmethod
-    def begin(
-        cls,
-        project: Project,
-        path: str | None,
-        params: Mapping[str, Any] | None,
-        *,
-        quiet: bool,
-        disable_heartbeat: bool,
-        labels: Labels,
-        resume: Resume,
-    ) -> Experiment:
-        """Begin an experiment, or go on with one. `ExperimentCollection.create` says how."""
-        modules = modules_of_script()
-        project = project.here(begin=True)
-        directory = project.workplace.directory
-        origin = read_origin(directory)
-        job = current_job(ending.begun())
-        record = experiment_record(path, params, project.repository_url, directory, job)
-        if is_wanted(resume, job) and (earlier := find_earlier(project.workplace, resume, record)):
-            return cls._go_on(project, earlier, record, quiet=quiet, disable_heartbeat=disable_heartbeat)
-        parent = origin.id if origin else None
-        record |= label_fields(labels, parent, project.workplace.view)
-        run = Run.begin(project.workplace, record, modules, disable_heartbeat=disable_heartbeat, quiet=quiet)
-        experiment = cls.from_record(project, record)
         experiment._run = run
-        if origin is not None and not origin.is_copy:
-            forget_origin(directory)
-        if not quiet:
-            _say_copying("experiment", record, project.workplace)
-        return experiment
-
-    @classmethod
-    def _go_on(
-        cls, project: Project, earlier: Record, new: Record, *, quiet: bool, disable_heartbeat: bool
-    ) -> Experiment:
-        fields = changed_fields(earlier, new)
-        run = Run.resume(project.workplace, earlier, fields, disable_heartbeat=disable_heartbeat, quiet=quiet)
-        experiment = cls.from_record(project, {**earlier, **fields})
-        experiment._run = run
-        if text := warning(earlier, new):
-            warn(text)
-        if not quiet:
-            count = len(experiment.checkpoints)
-            last = f", the last of step {experiment.checkpoints[-1].step}" if count else ""
-            say(f"Going on with experiment {experiment.short_id()}: {count} checkpoint{'s' * (count != 1)}{last}.")
         return experiment
 
     def _set(self, record: Record) -> None:
@@ -296,7 +243,7 @@ class Experiment(Labelled):
 
         run.add(record, problems, self._next_step, keep)
         if not quiet and (self.project.debug or os.environ.get("KEEPSAKE_VERBOSE", "") not in ("", "0")):
-            _say_copying("checkpoint", record, self.project.workplace)
+            say_copying("checkpoint", record, self.project.workplace)
         return made[0]
 
     def _is_inert(self) -> bool:
@@ -416,73 +363,6 @@ class Experiment(Labelled):
         """Return the time from the beginning to a checkpoint's, as on disk."""
         return parse_rfc3339(moment) - parse_rfc3339(self._created_text())
 
-    @property
-    def status(self) -> str:
-        """Its status: "running", "stopped", "failed" or "lost".
-
-        It has failed if an exception or a non-zero exit status ended it. It is lost if its heartbeat ended without a
-        regular end of the run.
-        """
-        return self.project.workplace.view.status(self.id, self.keepsake_version or "", self.end_reason)
-
-    @property
-    def ended(self) -> datetime | None:
-        """The time of its end, in local time; None if it runs, was lost, or was recorded by 0.4.2."""
-        try:
-            return local_datetime(self._record["ended"])
-        except (KeyError, TypeError, ValueError):
-            return None
-
-    @property
-    def end_reason(self) -> str | None:
-        """How it ended; None if that is unknown.
-
-        It is "finished", "stopped", "interrupted", "terminated", "exception: …", "exit status N" or "exit".
-        """
-        return self._text("end_reason")
-
-    @property
-    def error(self) -> str | None:
-        """The type and the message of the exception that ended it, such as "ValueError: diverged"; None without one."""
-        return self._text("error")
-
-    @property
-    def traceback(self) -> str | None:
-        """The traceback of that exception, at most some 20,000 characters, with likely secrets masked."""
-        return self._text("traceback")
-
-    def _text(self, name: str) -> str | None:
-        """Return a field that 1.0 added to records; None if it is missing, or is no text."""
-        value = self._record.get(name)
-        return value if isinstance(value, str) and value else None
-
-    @property
-    def environment(self) -> dict[str, Any]:
-        """Where it began: `python`, `os`, `cpu`, `cpus`, `gpus`, and `git` with `commit`, `branch`, `dirty`, `remote`.
-
-        What could not be found is missing.
-        """
-        found = self._record.get("environment")
-        return found if isinstance(found, dict) else {}
-
-    @property
-    def job(self) -> dict[str, Any] | None:
-        """The scheduler's job, such as `{"system": "slurm", "id": "123_4", "restart": 1}`; None without one."""
-        job = self._record.get("job")
-        return job if isinstance(job, dict) else None
-
-    @property
-    def restarts(self) -> list[dict[str, Any]]:
-        """How often a process went on with it, oldest first: `time`, `host`, and the `reason` why the last one ended.
-
-        A reason "killed" means that the process could not say.
-        """
-        return restarts_of(self._record)
-
-    def is_running(self) -> bool:
-        """Return whether it is running now, judged by its heartbeat."""
-        return self.status == "running"
-
     def short_id(self) -> str:
         """Return the first 7 digits of the ID, enough to recognise it."""
         return short_id(self.id)
@@ -571,16 +451,6 @@ Experiment.checkpoints = property(  # type: ignore[assignment]
     Experiment._set_checkpoints,
     doc="Its checkpoints, in order of creation.",
 )
-
-
-def _say_copying(what: str, record: Record, workplace: Workplace) -> None:
-    copying = ""
-    if ending.is_offline():
-        copying = f", kept in {str(workplace.spool)!r} until `keepsake sync`"
-    elif record["path"]:
-        copying = f", copying {record['path']!r} to {workplace.place!r} in the background"
-    parent = f" from {short_id(parent)}" if (parent := labels_of(record).get("parent")) else ""
-    say(f"Creating {what} {short_id(record['id'])}{parent}{copying}...")
 
 
 def _reason(error: Exception) -> str:

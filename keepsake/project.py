@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from keepsake.pruning import Pruning
     from keepsake.recording.preview import Preview
     from keepsake.repository.copying import Copied
-    from keepsake.repository.doctor import Diagnosis
+    from keepsake.repository.problems import Diagnosis
     from keepsake.repository.usage import DiskUsage
     from keepsake.restoring.checkout import Plan
     from keepsake.restoring.rerun import Rerun

@@ -10,10 +10,8 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from keepsake.archive.reader import Archive
 from keepsake.exceptions import (
@@ -22,10 +20,9 @@ from keepsake.exceptions import (
     DoesNotExist,
     KeepsakeError,
     PreconditionFailed,
-    ReadError,
     WriteError,
 )
-from keepsake.metadata import Record, ends_heartbeats, parse_experiment, pruned_of
+from keepsake.metadata import Record, ends_heartbeats
 from keepsake.repository.keys import (
     ARCHIVES,
     EXPERIMENTS,
@@ -33,35 +30,18 @@ from keepsake.repository.keys import (
     ORPHANED,
     REMOVED,
     archive_key,
-    archive_keys,
     id_of,
 )
+from keepsake.repository.problems import Diagnosis, Problem, repair
+from keepsake.repository.rereading import Records
 from keepsake.repository.view import View
 from keepsake.spool.places import entries
-from keepsake.storage.base import UNREADABLE, ObjectInfo, Storage
-from keepsake.util.console import Progress, error, format_size, say
+from keepsake.storage.base import ObjectInfo, Storage
+from keepsake.util.console import Progress, format_size
 from keepsake.util.ids import short_id
 
 _SPEC = "repository.json"
 _UNDER_WAY_SECONDS = 3600.0  # younger objects may belong to a write that is under way
-_FRESH_SECONDS = 2.0  # a repair reads records again if this much time has passed
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """The result of `doctor`.
-
-    Attributes:
-        problems: the problems.
-        repaired: the number of them that were repaired.
-        is_empty: whether there was no repository, and no part of one.
-        aside: the amount and place of archives that were moved aside, and how to delete them; None if there are none.
-    """
-
-    problems: list[Problem]
-    repaired: int
-    is_empty: bool
-    aside: str | None
 
 
 def diagnose(view: View, *, thorough: bool, fix: bool) -> Diagnosis:
@@ -69,92 +49,8 @@ def diagnose(view: View, *, thorough: bool, fix: bool) -> Diagnosis:
     with Progress("Looking at archives", None, unit="archives") as progress:
         examination = Examination(view, thorough=thorough, fix=fix, advance=progress.advance)
         problems = list(examination.problems())
-    repaired = _repair([problem for problem in problems if problem.fix is not None]) if fix else 0
+    repaired = repair([problem for problem in problems if problem.fix is not None]) if fix else 0
     return Diagnosis(problems, repaired, examination.is_empty, examination.aside())
-
-
-def _repair(problems: list[Problem]) -> int:
-    """Repair problems; return the number of those that are gone."""
-    repaired = 0
-    with Progress("Repairing", len(problems), unit="problems") as progress:
-        for problem in problems:
-            try:
-                if problem.fix is not None and problem.fix() is False:
-                    say(f"{problem.key} has changed meanwhile. It stays as it is.")
-                repaired += 1
-            except KeepsakeError as reason:
-                error(f"{problem.key} could not be repaired: {reason}")
-            progress.advance()
-    return repaired
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that is not as it should be."""
-
-    kind: str  # such as "archive-damaged": stable, for scripts
-    key: str  # the object or file that it is about
-    message: str  # its meaning, and the advice
-    fix: Callable[[], object] | None = field(default=None, compare=False)  # repairs it without loss
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as `keepsake doctor --json` prints it."""
-        return {"kind": self.kind, "key": self.key, "message": self.message, "fixable": self.fix is not None}
-
-
-class _Records:
-    """The records of a repository. They are read again before a repair changes something."""
-
-    def __init__(self, storage: Storage) -> None:
-        self.by_id: dict[str, Record] = {}
-        self.unreadable: dict[str, str] = {}  # key → why
-        self._storage = storage
-        self._etags: dict[str, str] = {}
-        self._named: set[str] = set()  # archives, including those of records that are gone by now
-        self._pruned: set[str] = set()  # archives of checkpoints whose files were pruned
-        self._looked = 0.0
-
-    def look(self) -> None:
-        """Read the records that are new or changed since the last time."""
-        listed = [info for info in self._storage.list(EXPERIMENTS) if info.key.endswith(".json")]
-        changed = [info.key for info in listed if self._etags.get(info.key) != info.etag]
-        self.unreadable.clear()
-        for key, data, etag in self._storage.get_many(changed):
-            try:
-                record = self._parse(key, data, etag)
-            except ReadError as error:
-                self.unreadable[key] = str(error)
-                continue
-            self._etags[key] = etag
-            self.by_id[record["id"]] = record
-            self._named.update(archive_keys(record))
-            pruned = filter(pruned_of, record.get("checkpoints") or [])
-            self._pruned.update(archive_key(record["id"], checkpoint["id"]) for checkpoint in pruned)
-        self._looked = time.monotonic()
-
-    @staticmethod
-    def _parse(key: str, data: bytes, etag: str) -> Record:
-        if etag == UNREADABLE:
-            raise ReadError(data.decode("utf-8", "replace"))
-        return parse_experiment(data, id_of(key))
-
-    def look_again(self) -> None:
-        """Look again, unless the last look was just now. Raises ReadError if a record cannot be read."""
-        if time.monotonic() - self._looked > _FRESH_SECONDS:
-            self.look()
-        for key, reason in self.unreadable.items():
-            raise ReadError(
-                f"{self._storage.url}/{key} cannot be read: {reason.rstrip('.')}. It may name this archive. Restore it "
-                "from a backup first."
-            )
-
-    def names(self, key: str) -> bool:
-        """Whether a record names that archive, or named it earlier."""
-        return key in self._named
-
-    def is_pruned(self, key: str) -> bool:
-        """Whether a record says that this archive was deleted, and none names it."""
-        return key in self._pruned and key not in self._named
 
 
 class Examination:
@@ -174,7 +70,7 @@ class Examination:
         self._thorough = thorough
         self._fix = fix
         self._advance = advance
-        self._records = _Records(self._storage)
+        self._records = Records(self._storage)
         self._archives: dict[str, ObjectInfo] = {}
         self._aside: dict[str, ObjectInfo] = {}  # by their old keys
         self._heartbeats: dict[str, ObjectInfo] = {}

@@ -19,7 +19,8 @@ import keepsake
 from keepsake.cli import cli
 from keepsake.exceptions import KeepsakeError, PreconditionFailed, RepositoryConfigurationError
 from keepsake.experiment import Experiment
-from keepsake.repository.doctor import Examination, Problem
+from keepsake.repository.doctor import Examination
+from keepsake.repository.problems import Problem
 from keepsake.spool.entry import Entry
 from keepsake.storage import ObjectInfo, Storage
 from tests.archive.archives import archive_bytes, freeze_files
@@ -196,7 +197,7 @@ def test_a_repository_without_metadata_and_spec_is_not_empty(
 
 def test_a_repair_looks_again(trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was found may have been hours ago: by now, a record names the archive, and the run beats again."""
-    monkeypatch.setattr("keepsake.repository.doctor._FRESH_SECONDS", 0)
+    monkeypatch.setattr("keepsake.repository.rereading.FRESH_SECONDS", 0)
     heartbeat = f"metadata/heartbeats/{'a' * 64}.json"
     place.write(ORPHAN, b"orphan")
     place.write(heartbeat, b"{}")
@@ -216,7 +217,7 @@ def test_nothing_is_moved_when_a_record_has_become_unreadable(
     trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The unreadable record may name the archive."""
-    monkeypatch.setattr("keepsake.repository.doctor._FRESH_SECONDS", 0)
+    monkeypatch.setattr("keepsake.repository.rereading.FRESH_SECONDS", 0)
     place.write(ORPHAN, b"orphan")
     hours_later(place, monkeypatch)
     (problem,) = examine()

@@ -1,0 +1,63 @@
+"""The beginning of an experiment, from the arguments of `init()` to the object that it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from keepsake.experiment import Experiment
+from keepsake.metadata import Record
+from keepsake.origin import forget_origin, read_origin
+from keepsake.packages import modules_of_script
+from keepsake.recording import ending
+from keepsake.recording.announcing import say_copying
+from keepsake.recording.cluster import current_job
+from keepsake.recording.lineage import Labels, label_fields
+from keepsake.recording.records import experiment_record
+from keepsake.recording.resume import Resume, changed_fields, find, is_wanted, warning
+from keepsake.recording.run import Run
+from keepsake.util.console import say, warn
+
+if TYPE_CHECKING:
+    from keepsake.project import Project
+
+
+def begin(
+    project: Project,
+    path: str | None,
+    params: Mapping[str, Any] | None,
+    *,
+    quiet: bool,
+    disable_heartbeat: bool,
+    labels: Labels,
+    resume: Resume,
+) -> Experiment:
+    """Begin an experiment, or go on with one. `ExperimentCollection.create` says how."""
+    modules = modules_of_script()
+    project = project.here(begin=True)
+    directory = project.workplace.directory
+    origin = read_origin(directory)
+    job = current_job(ending.begun())
+    record = experiment_record(path, params, project.repository_url, directory, job)
+    if is_wanted(resume, job) and (earlier := find(project.workplace, resume, record)):
+        return _go_on(project, earlier, record, quiet=quiet, disable_heartbeat=disable_heartbeat)
+    record |= label_fields(labels, origin.id if origin else None, project.workplace.view)
+    run = Run.begin(project.workplace, record, modules, disable_heartbeat=disable_heartbeat, quiet=quiet)
+    if origin is not None and not origin.is_copy:
+        forget_origin(directory)
+    if not quiet:
+        say_copying("experiment", record, project.workplace)
+    return Experiment.from_record(project, record, run)
+
+
+def _go_on(project: Project, earlier: Record, new: Record, *, quiet: bool, disable_heartbeat: bool) -> Experiment:
+    fields = changed_fields(earlier, new)
+    run = Run.resume(project.workplace, earlier, fields, disable_heartbeat=disable_heartbeat, quiet=quiet)
+    experiment = Experiment.from_record(project, {**earlier, **fields}, run)
+    if text := warning(earlier, new):
+        warn(text)
+    if not quiet:
+        count = len(experiment.checkpoints)
+        last = f", the last of step {experiment.checkpoints[-1].step}" if count else ""
+        say(f"Going on with experiment {experiment.short_id()}: {count} checkpoint{'s' * (count != 1)}{last}.")
+    return experiment

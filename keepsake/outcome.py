@@ -1,0 +1,92 @@
+"""How a run went, where, and under what: what its record tells beside what the script passed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from keepsake.metadata import Record, local_datetime
+from keepsake.restarts import restarts_of
+
+if TYPE_CHECKING:
+    from keepsake.project import Project
+
+
+class Outcome:
+    """The part of an experiment that Keepsake finds out by itself. All of it is None or empty for runs of 0.4.2."""
+
+    id: str
+    keepsake_version: str | None
+    _record: Record
+
+    @property
+    def project(self) -> Project:
+        """Its project."""
+        raise NotImplementedError
+
+    @property
+    def status(self) -> str:
+        """Its status: "running", "stopped", "failed" or "lost".
+
+        It has failed if an exception or a non-zero exit status ended it. It is lost if its heartbeat ended without a
+        regular end of the run.
+        """
+        return self.project.workplace.view.status(self.id, self.keepsake_version or "", self.end_reason)
+
+    @property
+    def ended(self) -> datetime | None:
+        """The time of its end, in local time; None if it runs, was lost, or was recorded by 0.4.2."""
+        try:
+            return local_datetime(self._record["ended"])
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    @property
+    def end_reason(self) -> str | None:
+        """How it ended; None if that is unknown.
+
+        It is "finished", "stopped", "interrupted", "terminated", "exception: …", "exit status N" or "exit".
+        """
+        return self._text("end_reason")
+
+    @property
+    def error(self) -> str | None:
+        """The type and the message of the exception that ended it, such as "ValueError: diverged"; None without one."""
+        return self._text("error")
+
+    @property
+    def traceback(self) -> str | None:
+        """The traceback of that exception, at most some 20,000 characters, with likely secrets masked."""
+        return self._text("traceback")
+
+    def _text(self, name: str) -> str | None:
+        """Return a field that 1.0 added to records; None if it is missing, or is no text."""
+        value = self._record.get(name)
+        return value if isinstance(value, str) and value else None
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Where it began: `python`, `os`, `cpu`, `cpus`, `gpus`, and `git` with `commit`, `branch`, `dirty`, `remote`.
+
+        What could not be found is missing.
+        """
+        found = self._record.get("environment")
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def job(self) -> dict[str, Any] | None:
+        """The scheduler's job, such as `{"system": "slurm", "id": "123_4", "restart": 1}`; None without one."""
+        job = self._record.get("job")
+        return job if isinstance(job, dict) else None
+
+    @property
+    def restarts(self) -> list[dict[str, Any]]:
+        """How often a process went on with it, oldest first: `time`, `host`, and the `reason` why the last one ended.
+
+        A reason "killed" means that the process could not say.
+        """
+        return restarts_of(self._record)
+
+    def is_running(self) -> bool:
+        """Return whether it is running now, judged by its heartbeat."""
+        return self.status == "running"

@@ -1,0 +1,67 @@
+"""The records of a repository, read again before a repair relies on them."""
+
+from __future__ import annotations
+
+import time
+
+from keepsake.exceptions import ReadError
+from keepsake.metadata import Record, parse_experiment, pruned_of
+from keepsake.repository.keys import EXPERIMENTS, archive_key, archive_keys, id_of
+from keepsake.storage.base import UNREADABLE, Storage
+
+FRESH_SECONDS = 2.0  # a repair reads records again if this much time has passed
+
+
+class Records:
+    """The records of a repository. They are read again before a repair changes something."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.by_id: dict[str, Record] = {}
+        self.unreadable: dict[str, str] = {}  # key → why
+        self._storage = storage
+        self._etags: dict[str, str] = {}
+        self._named: set[str] = set()  # archives, including those of records that are gone by now
+        self._pruned: set[str] = set()  # archives of checkpoints whose files were pruned
+        self._looked = 0.0
+
+    def look(self) -> None:
+        """Read the records that are new or changed since the last time."""
+        listed = [info for info in self._storage.list(EXPERIMENTS) if info.key.endswith(".json")]
+        changed = [info.key for info in listed if self._etags.get(info.key) != info.etag]
+        self.unreadable.clear()
+        for key, data, etag in self._storage.get_many(changed):
+            try:
+                record = self._parse(key, data, etag)
+            except ReadError as error:
+                self.unreadable[key] = str(error)
+                continue
+            self._etags[key] = etag
+            self.by_id[record["id"]] = record
+            self._named.update(archive_keys(record))
+            pruned = filter(pruned_of, record.get("checkpoints") or [])
+            self._pruned.update(archive_key(record["id"], checkpoint["id"]) for checkpoint in pruned)
+        self._looked = time.monotonic()
+
+    @staticmethod
+    def _parse(key: str, data: bytes, etag: str) -> Record:
+        if etag == UNREADABLE:
+            raise ReadError(data.decode("utf-8", "replace"))
+        return parse_experiment(data, id_of(key))
+
+    def look_again(self) -> None:
+        """Look again, unless the last look was just now. Raises ReadError if a record cannot be read."""
+        if time.monotonic() - self._looked > FRESH_SECONDS:
+            self.look()
+        for key, reason in self.unreadable.items():
+            raise ReadError(
+                f"{self._storage.url}/{key} cannot be read: {reason.rstrip('.')}. It may name this archive. Restore it "
+                "from a backup first."
+            )
+
+    def names(self, key: str) -> bool:
+        """Whether a record names that archive, or named it earlier."""
+        return key in self._named
+
+    def is_pruned(self, key: str) -> bool:
+        """Whether a record says that this archive was deleted, and none names it."""
+        return key in self._pruned and key not in self._named
