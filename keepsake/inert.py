@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from keepsake.checkpoint import CheckpointList
 from keepsake.exceptions import DoesNotExist
@@ -16,7 +17,7 @@ from keepsake.recording.environment import command
 from keepsake.recording.lineage import Labels
 from keepsake.recording.records import text_path
 from keepsake.recording.resume import Resume, find, is_wanted
-from keepsake.util.values import encode_mapping
+from keepsake.util.values import decode, encode_mapping
 
 if TYPE_CHECKING:
     from keepsake.collection import ExperimentList
@@ -85,6 +86,11 @@ class InertExperiment(Experiment):
 
     def _edit(self, edit: Record, problems: list[str]) -> None:
         self._record = apply_edits(self._record, [edit])  # the first process reports the problems
+
+    def update_params(self, params: Mapping[str, Any]) -> None:
+        """Change the params in this process. The first process records them."""
+        new = decode(encode_mapping(params, "params"))
+        self.params = {**(self.params or {}), **new}
 
     def refresh(self) -> None:
         """Do nothing."""

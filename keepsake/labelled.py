@@ -1,16 +1,19 @@
-"""The labels of an experiment: what people call it and say about it, and the run that it came from."""
+"""What can be changed of an experiment: what people call it and say about it, and, while it runs, its params."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from keepsake.exceptions import ValidationError
+from keepsake.exceptions import KeepsakeError, ValidationError
 from keepsake.labels import apply_edits, make_edit
 from keepsake.metadata import Record, labels_of
 from keepsake.recording import ending
+from keepsake.recording.environment import without_secrets
 from keepsake.repository.pruning import keep_of
 from keepsake.util.console import warn
+from keepsake.util.ids import short_id
+from keepsake.util.values import decode, encode_mapping
 
 if TYPE_CHECKING:
     from keepsake.checkpoint import CheckpointList
@@ -28,6 +31,7 @@ class Labelled:
     """
 
     id: str
+    params: dict[str, Any] | None
     checkpoints: CheckpointList
     _record: Record
     _run: Run | None
@@ -86,6 +90,29 @@ class Labelled:
     def note(self, text: str | None) -> None:
         """Replace the notes by a text of at most 100,000 characters; None removes them."""
         self._edit(*make_edit(notes=text or ""))
+
+    def update_params(self, params: Mapping[str, Any]) -> None:
+        """Add hyperparameters, or change them, in the process that records the experiment.
+
+        Args:
+            params: name → value, as for `init()`; a dict, a dataclass or an argparse.Namespace. The others stay.
+
+        A value that cannot be recorded is reported, and changes nothing (except with KEEPSAKE_STRICT=1). Raises
+        ValidationError in a process that does not record the experiment, and after its end.
+        """
+        run = self._run if self._run is not None and not self._run.ending else None
+        if run is None:
+            raise ValidationError(f"Experiment {short_id(self.id)} is not recorded here now, so its params stay.")
+        try:
+            new = without_secrets(encode_mapping(params, "params"))
+            changed = {**encode_mapping(self.params or {}, "params"), **new}
+            run.change({"params": changed})
+        except KeepsakeError as error:
+            if ending.is_strict():
+                raise
+            warn(f"The params of experiment {short_id(self.id)} stay as they are: {error}")
+            return
+        self.params = decode(changed)
 
     def children(self) -> ExperimentList:
         """Return the experiments whose parent is this one or one of its checkpoints, oldest first."""

@@ -34,7 +34,7 @@ ROOMS = [
     "project collection analysis beginning comparison inert experiment checkpoint labelled outcome pruning",
     "integrations",
     "keras_callback pl_callback console constants hash json system validate",
-    "accelerate catboost hydra keras lightgbm lightning optuna sklearn transformers xgboost",
+    "accelerate catboost hydra keras lightgbm lightning optuna sklearn tensorboard transformers wandb xgboost",
     "cli __init__ __main__",
 ]
 
@@ -63,7 +63,7 @@ HOMES = {
     "transformers": ["integrations.transformers"],
     "xgboost": ["integrations.xgboost"],
     "xxhash": ["archive.contents"],
-    "yaml": ["config", "importing.mlflow_folder"],
+    "yaml": ["config", "importing.mlflow_folder", "integrations.wandb"],
 }
 
 SHARED_IN_STORAGE = ["base", "bucket", "network", "claims", "reading", "writing"]

@@ -13,9 +13,11 @@ from keepsake.experiment import Experiment
 from keepsake.project import default_project, init
 from keepsake.recording import ending
 from keepsake.util.console import warn
-from keepsake.util.values import encode, mapping_of
+from keepsake.util.values import decode, encode, mapping_of
 
 Primary = tuple[str, str]
+_LOCK_SECONDS = 1.0
+_PLAIN = (int, float, str, bool, type(None))
 
 # The experiment of the job that runs, if there is one: the first recorder in it adds to that instead of beginning one
 job: Experiment | None = None
@@ -34,7 +36,8 @@ class Recorder:
     Attributes:
         experiment: the Experiment, once it has begun; None before.
         primary_metric: the primary metric that counts.
-        patience: as the argument.
+        patience: as the argument. It may change from one call of `log` to the next.
+        at_end: called before the run ends, to log what is only known then; None: nothing is.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Recorder:
         self._params = params
         self._options = {"path": ".", **(options or {})}
         self.patience = patience
+        self.at_end: Callable[[], object] | None = None
         self._best = math.nan
         self._names: set[str] = set()
         self._lock = threading.RLock()
@@ -76,11 +80,15 @@ class Recorder:
         self.primary_metric = self._given_metric or primary_metric
         self._names.clear()
         self._best = math.nan
-        if self._join_job():
-            return
+        if not self._join_job():
+            self._init(params, resume)
+        if self.experiment is not None and self.experiment.id:
+            ending.before_end(self.experiment.id, self._flush_at_end)
+
+    def _init(self, params: Mapping[str, Any] | None, resume: str | None) -> None:
         own = {} if self._params is None else mapping_of(self._params, "params")
         earlier = {} if resume is None else _going_on(resume)
-        self.experiment = init(params={**_recordable(params or {}), **own}, **{**earlier, **self._options})
+        self.experiment = init(params={**recordable(params or {}), **own}, **{**earlier, **self._options})
         if self.experiment.checkpoints and (best := self.experiment.best()):
             self.is_best(best.metrics or {})
 
@@ -90,6 +98,12 @@ class Recorder:
         if job is not None:
             self.experiment, job = job, None
         return self._is_guest
+
+    @property
+    def held(self) -> tuple[int, Mapping[str, Any]] | None:
+        """The step that `log` holds back, and its metrics so far; None if it holds back nothing."""
+        pending = self._pending
+        return None if pending is None else pending[:2]
 
     def stop(self) -> None:
         """Record what is held back, and end the experiment, if this has begun one."""
@@ -147,13 +161,16 @@ class Recorder:
     def log(self, metrics: Mapping[str, Any], step: int, path: str | os.PathLike[str] | None = None) -> None:
         """Record metrics, or a file, that may be one of several parts of a step. They become one checkpoint.
 
-        The checkpoint is recorded when another step comes, by `flush`, or after the patience.
+        The checkpoint is recorded when another step comes, by `flush`, after the patience, or when the run ends.
         """
         with self._lock:
             if self._pending is not None and self._pending[0] != step:
                 self.flush()
             _, before, file = self._pending or (step, {}, None)
             self._pending = (step, {**before, **metrics}, file if path is None else os.fspath(path))
+            if self._timer is not None and self.patience is not None and self.patience < self._timer.interval:
+                self._timer.cancel()
+                self._timer = None
             if self.patience is not None and self._timer is None:
                 self._timer = threading.Timer(self.patience, self.flush)
                 self._timer.daemon = True
@@ -178,6 +195,16 @@ class Recorder:
             if pending is not None:
                 step, metrics, path = pending
                 self.record(metrics, step, path)
+
+    def _flush_at_end(self) -> None:
+        """Do the same when the run ends. A signal may have interrupted a thread that the lock's owner waits for."""
+        if self._lock.acquire(timeout=_LOCK_SECONDS):
+            try:
+                if self.at_end is not None:
+                    self.at_end()
+                self.flush()
+            finally:
+                self._lock.release()
 
     def attempt(self, what: str, action: Callable[[], object]) -> bool:
         """Do something that may fail, and return whether it was done. An error is reported once per cause."""
@@ -233,7 +260,7 @@ def _going_on(experiment_id: str) -> dict[str, str]:
     return {"parent" if is_done else "resume": experiment_id}
 
 
-def _recordable(params: Mapping[str, Any]) -> dict[str, Any]:
+def recordable(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return a framework's params, with the type's name in place of a value that cannot be recorded."""
     return {name: value if _can_be_recorded(value) else type(value).__name__ for name, value in params.items()}
 
@@ -244,6 +271,18 @@ def _can_be_recorded(value: object) -> bool:
     except ValidationError:
         return False
     return True
+
+
+def as_of_now(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metrics as they are recorded, so that a tensor may change before that. What cannot be stays as it is."""
+    return {name: value if isinstance(value, _PLAIN) else _value(value) for name, value in metrics.items()}
+
+
+def _value(value: object) -> Any:
+    try:
+        return decode(encode(value, "value"))
+    except ValidationError:
+        return value
 
 
 def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

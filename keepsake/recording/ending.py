@@ -31,6 +31,7 @@ _GRACE_SECONDS = 300.0  # a program that ends this soon after a SIGTERM was ende
 
 _running: dict[str, Run] = {}
 _ends: dict[str, End] = {}  # how a run ends, if known before the program's end
+_held: dict[str, list[Callable[[], None]]] = {}  # by run, what records the values that somebody holds back
 _recoveries: dict[Path, Recovery] = {}  # by spool
 _begun = 0
 _installed = False
@@ -105,6 +106,22 @@ def blame(experiment_id: str, error: BaseException) -> None:
         _ends[experiment_id] = end_by(error)
 
 
+def before_end(experiment_id: str, action: Callable[[], None]) -> None:
+    """Call `action` before a run of this process ends, however that is: it records what is held back until then.
+
+    Actions are called in order. One may be called several times. After a signal, it must not wait for another thread.
+    """
+    _held.setdefault(experiment_id, []).append(action)
+
+
+def _record_held(experiment_id: str) -> None:
+    for action in _held.get(experiment_id, ()):
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001 - the run ends all the same
+            warn(f"Perhaps not every value is recorded: {str(error) or type(error).__name__}")
+
+
 def end(run: Run, reason: str) -> KeepsakeError | None:
     """Save the unsent parts of a run, and return any error. End the run if this process began it.
 
@@ -125,6 +142,8 @@ def end(run: Run, reason: str) -> KeepsakeError | None:
 
 def _say_goodbye(run: Run, how: End) -> None:
     entry = run.entry
+    _record_held(entry.id)
+    _held.pop(entry.id, None)
     run.ending = how.fields()
     try:
         entry.append({"experiment": run.ending})
@@ -213,6 +232,8 @@ def _save_for_other_handler() -> None:
     """Save all unsent parts, because nobody knows whether the program goes on, for example to be queued again."""
     global _signalled
     _signalled = time.monotonic()
+    for experiment_id in list(_held):
+        _record_held(experiment_id)
     saver().finish_all(seconds=HURRY_SECONDS)
 
 
@@ -222,6 +243,7 @@ def _after_fork() -> None:
     _begun = 0
     _running.clear()  # only the process that began a run ends it
     _ends.clear()
+    _held.clear()
     _recoveries.clear()
     _installed = False
     _signalled = float("-inf")

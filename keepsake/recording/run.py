@@ -175,6 +175,11 @@ class Run:
             saver().notify(entry, repository, files=files, task=gather, after=_GRACE_SECONDS)
             ending.recover_in_background(entry, open_repository)
 
+    def change(self, fields: Record) -> None:
+        """Change fields of the record. The background sends that to the repository."""
+        self.entry.append({"experiment": fields})
+        saver().notify(self.entry, self.repository, offline=ending.is_offline())
+
     def edit(self, edit: Edit) -> None:
         """Change the name, tags or notes. The background sends that to the repository."""
         self.entry.append({"labels": edit})
