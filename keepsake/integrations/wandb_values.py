@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -195,7 +196,7 @@ class Artifact:
         self.name, self.type, self.description = name, type, description
         self.metadata: dict[str, Any] = dict(metadata or {})
         self.files: list[tuple[str, Path]] = []
-        self._new: tempfile.TemporaryDirectory[str] | None = None
+        self._new: str | None = None  # a directory for new files
 
     def add_file(self, local_path: str | os.PathLike[str], name: str | None = None, **_: Any) -> None:
         """Add a file."""
@@ -216,8 +217,10 @@ class Artifact:
     @contextmanager
     def new_file(self, name: str, mode: str = "w", encoding: str | None = None) -> Iterator[IO[Any]]:
         """Open a new file, which is added when it is closed."""
-        self._new = self._new or tempfile.TemporaryDirectory()
-        path = Path(self._new.name, name)
+        if self._new is None:
+            self._new = tempfile.mkdtemp()
+            weakref.finalize(self, shutil.rmtree, self._new, ignore_errors=True)
+        path = Path(self._new, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open(mode, encoding=encoding) as file:
             yield file
