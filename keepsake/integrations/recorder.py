@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -59,7 +60,9 @@ class Recorder:
         self._names: set[str] = set()
         self._lock = threading.RLock()
         self._pending: tuple[int, dict[str, Any], str | None] | None = None
+        self._due = math.inf  # when what is held back is recorded at the latest
         self._timer: threading.Timer | None = None
+        self._wakes = math.inf  # when the timer does
         self._said: set[str] = set()
         self._is_guest = False  # in the experiment of the job
 
@@ -108,6 +111,9 @@ class Recorder:
     def stop(self) -> None:
         """Record what is held back, and end the experiment, if this has begun one."""
         self.flush()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self.experiment is not None and not self._is_guest:
             self.experiment.stop()
         self.experiment = None
@@ -166,15 +172,35 @@ class Recorder:
         with self._lock:
             if self._pending is not None and self._pending[0] != step:
                 self.flush()
+            if self._pending is None:
+                self._due = math.inf
             _, before, file = self._pending or (step, {}, None)
             self._pending = (step, {**before, **metrics}, file if path is None else os.fspath(path))
-            if self._timer is not None and self.patience is not None and self.patience < self._timer.interval:
-                self._timer.cancel()
-                self._timer = None
-            if self.patience is not None and self._timer is None:
-                self._timer = threading.Timer(self.patience, self.flush)
-                self._timer.daemon = True
-                self._timer.start()
+            if self.patience is not None:
+                self._due = min(self._due, time.monotonic() + self.patience)
+                self._wake(self._due)
+
+    def _wake(self, moment: float) -> None:
+        """Have a thread look then. It serves many steps: starting a thread for each would cost more than recording."""
+        if self._timer is not None and self._wakes <= moment:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._wakes = threading.Timer(moment - time.monotonic(), self._look), moment
+        self._timer.daemon = True
+        try:
+            self._timer.start()
+        except RuntimeError:  # the interpreter ends, or there are too many threads
+            self._timer = None
+            self.flush()
+
+    def _look(self) -> None:
+        with self._lock:
+            self._timer = None
+            if self._pending is not None and self._due <= time.monotonic():
+                self.flush()
+            elif self._pending is not None:
+                self._wake(self._due)
 
     def attach(self, path: str, metrics: Mapping[str, Any], step: int) -> None:
         """Add a file, and metrics that are not known otherwise, to the checkpoint that `log` holds back.
@@ -189,9 +215,6 @@ class Recorder:
         """Record what `log` holds back."""
         with self._lock:
             pending, self._pending = self._pending, None
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
             if pending is not None:
                 step, metrics, path = pending
                 self.record(metrics, step, path)

@@ -20,7 +20,7 @@ _PATIENCE_SECONDS = 2.0  # a program that is killed loses no value that is older
 # Folders of one run, each with a writer of its own
 _PARTS = frozenset(["train", "training", "val", "valid", "validation", "dev", "eval", "evaluation", "test", "testing"])
 
-_NOT_RECORDED = {
+NOT_RECORDED = {
     "add_audio": "audio",
     "add_custom_scalars": "layouts of charts",
     "add_custom_scalars_marginchart": "layouts of charts",
@@ -157,11 +157,11 @@ class SummaryWriter:
         self.close()
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        if name not in _NOT_RECORDED:
+        if name not in NOT_RECORDED:
             raise AttributeError(f"SummaryWriter of Keepsake has no attribute {name!r}.")
 
         def accept(*_: Any, **__: Any) -> None:
-            kind = _NOT_RECORDED[name]
+            kind = NOT_RECORDED[name]
             if kind not in _said:
                 _said.add(kind)
                 warn(f"Keepsake records scalars, not {kind}: {name}() has no effect.")
