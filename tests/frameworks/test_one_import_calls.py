@@ -181,11 +181,11 @@ def test_nothing_is_raised_into_a_training(monkeypatch: pytest.MonkeyPatch, caps
 
 
 def test_the_module_follows_its_run() -> None:
-    assert wandb.run is None
+    assert open_run() is None
     run = wandb.init(
         name="a", tags="x", notes="n", project="p", config=SimpleNamespace(lr=0.1), settings=wandb.Settings()
     )
-    assert wandb.run is run
+    assert open_run() is run
     assert wandb.init() is run, "one that is open is returned"
     assert (wandb.config.lr, wandb.config["lr"], "lr" in wandb.config) == (0.1, 0.1, True)
     with pytest.raises(AttributeError, match="There are: lr"):
