@@ -23,7 +23,7 @@ def test_they_are_recorded(monkeypatch: pytest.MonkeyPatch, before: dict[str, An
         monkeypatch.setenv("KEEPSAKE_OFFLINE", "1")
     experiment = keepsake.init(params=before, quiet=True)
     experiment.update_params({"lr": 0.2, "api_key": "abc"})
-    experiment.update_params(argparse.Namespace(depth=3))
+    experiment.update_params(argparse.Namespace(depth=3))  # type: ignore[arg-type]
     added = {"lr": 0.2, "api_key": "***", "depth": 3}
     experiment.checkpoint(loss=1)
     experiment.stop()

@@ -138,7 +138,9 @@ class Run:
         at = self.step if step is None else int(step)
         is_complete = step is None if commit is None else commit
         self._recorder.patience = _OPEN_SECONDS if commit is False else _PATIENCE_SECONDS
-        self._recorder.log(values, at)
+        held = self._recorder.held
+        if values or (held is not None and held[0] == at):  # a step with images alone is no checkpoint
+            self._recorder.log(values, at)
         self.step = max(self.step, at + is_complete)
         for name, value in values.items():
             self._set.pop(name, None)

@@ -251,6 +251,16 @@ def test_the_primary_metric_and_the_summary() -> None:
     assert (best.step, recorded().primary_metric()) == (1, "loss")
 
 
+def test_a_step_with_images_alone_is_no_checkpoint() -> None:
+    run = wandb.init()
+    run.log({"picture": wandb.Image(object())})
+    run.log({"loss": 1})
+    run.log({})
+    run.log({"loss": 2})
+    run.finish()
+    assert steps(recorded()) == [(1, {"loss": 1}), (3, {"loss": 2})]
+
+
 def test_a_saved_file_that_changes_is_saved_again_at_the_end() -> None:
     run = wandb.init()
     Path("model.pt").write_text("first")
