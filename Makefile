@@ -67,7 +67,7 @@ browser: ## Install Chromium and its driver, which test the report's page, where
 		|| echo "NOT TESTED: the report's page, because chromium and chromedriver are not here. Install them." >&2
 
 vendor: ## Fetch the libraries in the report from npm's registry, and check them
-	$(PYTHON) scripts/vendor.py
+	$(PYTHON) keepsake/report/vendoring.py
 
 docs: install ## Generate the command-line and Python references in docs/
 	$(RUN) docs/generate.py

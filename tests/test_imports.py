@@ -59,7 +59,7 @@ HOMES = {
     "polars": ["display.frames"],
     "requests": ["storage.gcs"],
     "tabulate": ["cli.export"],
-    "tarfile": ["archive.tar"],
+    "tarfile": ["archive.tar", "report.vendoring"],
     "transformers": ["integrations.transformers"],
     "xgboost": ["integrations.xgboost"],
     "xxhash": ["archive.contents"],

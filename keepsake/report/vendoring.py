@@ -1,6 +1,6 @@
 """Fetches the libraries in the report from npm's registry: `make vendor`.
 
-keepsake/report/vendor/vendor.json names versions and checksums. A package must match its integrity, which the registry
+vendor/vendor.json names versions and checksums. A package must match its integrity, which the registry
 publishes, and each file its sha256. To take a newer version, change both and run this: it prints what it found.
 """
 
@@ -16,7 +16,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-VENDOR = Path(__file__).parents[1] / "keepsake/report/vendor"
+VENDOR = Path(__file__).parent / "vendor"
 REGISTRY = "https://registry.npmjs.org"
 
 
