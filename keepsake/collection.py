@@ -180,8 +180,9 @@ class ExperimentCollection:
         `Project.find` explains these names. Raises DoesNotExist, AmbiguousID, and ValidationError if it is not a
         string.
         """
+        name = _name(experiment_id_prefix)
         project = self._project.here()
-        record = find_experiment(project.workplace.view, _name(experiment_id_prefix))
+        record = find_experiment(project.workplace.view, name)
         return Experiment.from_record(project, record)
 
     def list(
@@ -255,8 +256,9 @@ class CheckpointCollection:
             AmbiguousID: several IDs begin so, or the experiments have different primary metrics, so none is the best.
             ValidationError: `id` is not a string.
         """
+        name = _name(id)
         project = self._project.here()
-        record, checkpoint = find_checkpoint(project.workplace.view, _name(id))
+        record, checkpoint = find_checkpoint(project.workplace.view, name)
         _, found = with_checkpoint(Experiment.from_record(project, record), checkpoint)
         assert found is not None  # noqa: S101 - find_checkpoint returns one
         return found

@@ -266,7 +266,7 @@ class Experiment(Labelled, Outcome):
                 self.project.workplace.repository.heartbeats.end(self.id)
                 return
             error = self._run.stop()
-            self._record = {**self._record, **self._run.ending}
+            self._record = {**self._record, **self._run.found, **self._run.ending}
             if error is not None:
                 raise error
         except Exception as error:

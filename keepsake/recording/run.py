@@ -51,6 +51,7 @@ class Run:
         quiet: whether its end prints nothing unless there is a problem.
 
     Attributes:
+        found: what was found out about its machine, as in its record; empty until then.
         ending: the time and reason of its end, as in its record; empty until then.
     """
 
@@ -60,6 +61,7 @@ class Run:
         self._workplace = workplace
         self.entry = entry
         self.repository = workplace.repository
+        self.found: Record = {}
         self.ending: Record = {}
         self.complaints = Complaints()
         self._modules = modules
@@ -162,15 +164,15 @@ class Run:
                 from keepsake.archive import reader, writer  # noqa: F401
                 from keepsake.recording import machine
             entry.append({"experiment": {"python_packages": packages}})
-            found = machine.environment(self._workplace.directory, quick=False)
-            entry.append({"experiment": {"environment": found}})
+            self.found = {"environment": machine.environment(self._workplace.directory, quick=False)}
+            entry.append({"experiment": self.found})
             saver().notify(entry, repository, files=True)
 
         if ending.is_offline():
             from keepsake.recording import machine
 
-            found = machine.environment(self._workplace.directory, quick=True)
-            entry.append({"experiment": {"python_packages": self.packages(), "environment": found}})
+            self.found = {"environment": machine.environment(self._workplace.directory, quick=True)}
+            entry.append({"experiment": {"python_packages": self.packages(), **self.found}})
         else:
             saver().notify(entry, repository, files=files, task=gather, after=_GRACE_SECONDS)
             ending.recover_in_background(entry, open_repository)

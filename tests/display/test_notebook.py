@@ -272,7 +272,7 @@ def test_too_many_params_that_differ_are_counted(project: Project) -> None:
 def test_how_it_ended_is_shown(project: Project) -> None:
     experiment = make(project, 1)
     experiment._record = {"end_reason": "exception: ValueError"}
-    assert ["Status", "stopped (exception: ValueError)"] in shown(experiment).tables[0]
+    assert ["Status", "failed (exception: ValueError)"] in shown(experiment).tables[0]
 
 
 def test_a_bare_experiment_is_shown(project: Project) -> None:

@@ -213,7 +213,7 @@ def test_runs_that_children_of_multiprocessing_begin_end_with_them(project: Path
         assert experiment.params is not None
         ends[experiment.params["number"]] = (experiment.status, experiment.end_reason)
         assert len(experiment.checkpoints) == 1
-    assert [ends[number] for number in range(2)] == [("stopped", "finished"), ("stopped", "exception: ValueError")]
+    assert [ends[number] for number in range(2)] == [("stopped", "finished"), ("failed", "exception: ValueError")]
     assert {ends[number][0] for number in range(2, 6)} == {"stopped"}
 
 

@@ -40,8 +40,9 @@ print(json.dumps([experiment.id, returned, experiment.status]), flush=True)
 # Makes room, lets the next run finish what was left, and checks it all
 _CHECK = """
 subprocess.run(["mount", "-o", "remount,size=64m", os.environ["SMALL"]], check=True)
+from keepsake.recording import recovery
 from keepsake.spool import entry
-entry.FRESH_SECONDS = 0.1  # what the first run tries again would be left to it
+entry.FRESH_SECONDS = recovery.FRESH_SECONDS = 0.1  # what the first run tries again would be left to it
 keepsake.init().stop()
 import threading
 for thread in threading.enumerate():

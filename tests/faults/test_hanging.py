@@ -86,7 +86,7 @@ def test_whatever_ends_the_program_it_ends_and_says_what_is_pending(end: str, st
     assert f"Experiment {output[:7]} is not fully saved" in messages
     assert "keepsake sync" in messages
     assert "Exception ignored" not in messages
-    check_nothing_is_lost(output)
+    check_nothing_is_lost(output, "failed" if status > 0 else "stopped")
 
 
 @pytest.mark.parametrize(
