@@ -10,7 +10,7 @@ RUN := $(VENV)/bin/python
 FRAMEWORKS ?= frameworks
 # What pip installs as PyTorch; on Linux the usual build brings gigabytes of CUDA
 TORCH ?= torch==2.13.0
-JOBS ?= 2
+JOBS ?= 3
 PYTEST := $(RUN) -m pytest --numprocesses $(JOBS) --dist loadfile
 
 CHROMIUM := DEBIAN_FRONTEND=noninteractive apt-get install --yes chromium chromium-driver
