@@ -145,7 +145,7 @@ def init(
     if str(facts["mode"]).lower() != "disabled":
         recorder.begin({} if earlier else values)
     experiment = recorder.experiment
-    facts["resumed"] = bool(earlier and experiment is not None and experiment.restarts)
+    facts["resumed"] = experiment is not None and bool(experiment.restarts)
     _current = _latest = _Run(recorder, values, facts)
     return _current
 

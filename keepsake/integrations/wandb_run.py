@@ -66,8 +66,7 @@ class Run:
             self.step = max((checkpoint.step or 0 for checkpoint in experiment.checkpoints), default=-1) + 1
             for checkpoint in experiment.checkpoints:
                 self.summary.note(checkpoint.metrics or {})
-            if any(name not in earlier or earlier[name] != value for name, value in config.items()):
-                self._config_changed(config)
+        self._record_config()
 
     # What it is
 
@@ -262,11 +261,13 @@ class Run:
         files = self._directory("files")
         if files.is_dir() and any(files.iterdir()):
             self._add([("", files)])
+        self._record_config()  # something nested may have been set
+
+    def _record_config(self) -> None:
         params = recordable(self.config)
-        if self.experiment is not None and params != {
-            name: (self.experiment.params or {}).get(name) for name in params
-        }:
-            self.experiment.update_params(params)  # something nested was set
+        known = (None if self.experiment is None else self.experiment.params) or {}
+        if any(name not in known or known[name] != value for name, value in params.items()):
+            self._config_changed(params)
 
     def __enter__(self) -> Run:
         return self

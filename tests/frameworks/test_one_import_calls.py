@@ -288,3 +288,21 @@ def test_resuming() -> None:
     assert recorded().params == {"lr": 2, "new": 3}
     with pytest.raises(keepsake.exceptions.KeepsakeError, match="Give another ID"):
         wandb.init(id="mine", resume="never")
+
+
+def test_a_job_that_is_started_again_goes_on_after_its_last_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The script says nothing of it."""
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    for restart in range(2):
+        monkeypatch.setenv("SLURM_RESTART_COUNT", str(restart))
+        run = wandb.init(config={"lr": 1})
+        run.log({"a": restart})
+        run.finish(exit_code=1)
+    assert steps(recorded()) == [(0, {"a": 0}), (1, {"a": 1})]
+
+
+def test_without_an_unfinished_run_auto_begins_one() -> None:
+    run = wandb.init(resume="auto", config={"lr": 1})
+    assert run.experiment is not None
+    assert (run.resumed, run.experiment.params) == (False, {"lr": 1})
+    run.finish()
