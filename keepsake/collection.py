@@ -123,6 +123,7 @@ class ExperimentCollection:
         params: Mapping[str, Any] | None = None,
         quiet: bool = False,
         disable_heartbeat: bool = False,
+        *,
         name: str | None = None,
         tags: str | Iterable[str] | None = None,
         notes: str | None = None,
@@ -142,11 +143,11 @@ class ExperimentCollection:
             notes: what to remember about it, of any length.
             parent: the experiment or checkpoint that it continues or improves, or its ID. None: the one that the files
                 of the project directory were checked out from.
-            keep: how many checkpoints keep their files, such as "best:3,last:1". Those of the others are deleted in the
-                background as soon as newer ones are safe. None: all.
             resume: the ID of an experiment to go on with, or "latest"; "auto": the unfinished experiment of this job,
                 if there is one; False: none; None: "auto" if SLURM or torchrun has started the job again, or else none.
                 Its files and params stay. Its steps that are recorded again are replaced.
+            keep: how many checkpoints keep their files, such as "best:3,last:1". Those of the others are deleted in the
+                background as soon as newer ones are safe. None: all.
 
         What cannot be recorded of name, tags, notes and parent is left out with a warning.
 
@@ -188,6 +189,7 @@ class ExperimentCollection:
     def list(
         self,
         filter: str | Callable[[Experiment], object] | None = None,
+        *,
         sort: str | Sequence[str] | None = None,
     ) -> ExperimentList:
         """Return the experiments, oldest first.

@@ -428,6 +428,7 @@ def init(
     params: Mapping[str, Any] | None = None,
     disable_heartbeat: bool = False,
     debug: bool = False,
+    *,
     quiet: bool = False,
     name: str | None = None,
     tags: str | Iterable[str] | None = None,
@@ -452,11 +453,11 @@ def init(
         notes: what to remember about it, of any length.
         parent: the experiment or checkpoint that it continues or improves, or its ID. None: the one that the files
             of the project directory were checked out from.
-        keep: how many checkpoints keep their files, such as "best:3,last:1". Those of the others are deleted in the
-            background as soon as newer ones are safe. None: all.
         resume: the ID of an experiment to go on with, or "latest"; "auto": the unfinished experiment of this job, if
             there is one; False: none; None: "auto" if SLURM or torchrun has started the job again, or else none. Its
             files and params stay. Its steps that are recorded again are replaced.
+        keep: how many checkpoints keep their files, such as "best:3,last:1". Those of the others are deleted in the
+            background as soon as newer ones are safe. None: all.
 
     What cannot be recorded of name, tags, notes and parent is left out with a warning.
 
@@ -473,5 +474,14 @@ def init(
         )
     default_project.debug = debug
     return default_project.experiments.create(
-        path, params, quiet, disable_heartbeat, name, tags, notes, parent, resume, keep
+        path,
+        params,
+        quiet,
+        disable_heartbeat,
+        name=name,
+        tags=tags,
+        notes=notes,
+        parent=parent,
+        resume=resume,
+        keep=keep,
     )

@@ -37,12 +37,12 @@ class Lazy(NamedTuple):
 COMMANDS = {
     "analytics": Lazy("extra", "Does nothing: Keepsake has no analytics", hidden=True),
     "cat": Lazy("cat", "Write a file of an experiment or checkpoint to stdout"),
-    "checkout": Lazy("checkout", "Copy files from an experiment or checkpoint into the project directory"),
-    "completion": Lazy("extra", "Print the script that completes commands and IDs with the Tab key"),
-    "diff": Lazy("diff", "Compare experiments or checkpoints: params, packages, metrics, files"),
+    "checkout": Lazy("checkout", "Copy files of an experiment or checkpoint into the project"),
+    "completion": Lazy("extra", "Print the shell script that completes commands and IDs"),
+    "diff": Lazy("diff", "Compare experiments or checkpoints: values, packages and files"),
     "doctor": Lazy("doctor", "Find problems in the repository, and repair them"),
-    "du": Lazy("space", "Show what takes the space in the repository"),
-    "files": Lazy("files", "List the files of an experiment or checkpoint, or what would be saved"),
+    "du": Lazy("space", "Show what takes the space in the repository, by experiment"),
+    "files": Lazy("files", "List the saved files, or those that init() would save now"),
     "import": Lazy("import_", "Import the runs of MLflow, TensorBoard, W&B or trackio"),
     "ls": Lazy("ls", "List experiments in this project", ("list",)),
     "note": Lazy("labels", "Write notes on an experiment"),
@@ -51,9 +51,9 @@ COMMANDS = {
     "ps": Lazy("ls", "List running experiments in this project", ("processes",)),
     "pull": Lazy("copying", "Copy experiments from another repository"),
     "push": Lazy("copying", "Copy experiments to another repository"),
-    "report": Lazy("report", "Make a page that shows experiments, to look at or to send"),
     "rename": Lazy("labels", "Give an experiment a name"),
-    "rerun": Lazy("rerun", "Run the command of an experiment again"),
+    "report": Lazy("report", "Make a page that shows experiments, to look at or to send"),
+    "rerun": Lazy("rerun", "Run the command of an experiment again, in a new directory"),
     "rm": Lazy("rm", "Remove experiments or checkpoints", ("delete",)),
     "show": Lazy("show", "View information about an experiment or checkpoint"),
     "sync": Lazy("sync", "Send unsent runs on this machine to the repository"),
@@ -94,7 +94,7 @@ class LazyGroup(Command, click.Group):
         if args[0] not in COMMANDS and args[0] not in ALIASES and not ctx.resilient_parsing:
             import difflib
 
-            similar = difflib.get_close_matches(args[0], [*self.list_commands(ctx), *ALIASES], cutoff=0.5)
+            similar = difflib.get_close_matches(args[0], [*self.list_commands(ctx), *ALIASES])
             hint = f" Did you mean {' or '.join(map(repr, similar))}?" if similar else ""
             raise click.UsageError(f"There is no command {args[0]!r}.{hint}", ctx)
         return super().resolve_command(ctx, args)

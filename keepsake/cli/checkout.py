@@ -50,7 +50,7 @@ $ keepsake checkout --undo
 def checkout(
     ctx: click.Context, /, id: str | None, output_directory: str | None, force: bool, path: str | None, undo: bool
 ) -> None:
-    """Copy files from an experiment or checkpoint into the project directory.
+    """Copy files of an experiment or checkpoint into the project.
 
     The files of the experiment come first, and those of the checkpoint replace them. An experiment's ID stands for its
     best checkpoint, or its latest if there is no primary metric. Overwritten files are kept for --undo.

@@ -55,10 +55,12 @@ _PICKED = {
 @click.option("--json", "as_json", is_flag=True, help="Print output in JSON format")
 @click.pass_context
 def diff(ctx: click.Context, /, ids: Sequence[str], path: str | None, stat: bool, no_code: bool, as_json: bool) -> None:
-    """Compare experiments or checkpoints: params, packages, metrics, files.
+    """Compare experiments or checkpoints: values, packages and files.
 
     An experiment's ID stands for its best checkpoint, or its latest if there is no primary metric. One ID alone is
     compared with the experiment that was created before it. For more than two, a table shows all that differs.
+
+    The values are params, metrics and what else is recorded, such as the command.
 
     The files are those of the experiment, and those of the checkpoint. Text files are compared by lines. On a terminal,
     a long output goes through the pager that PAGER names.

@@ -23,9 +23,9 @@ fish:
 @click.command("completion", cls=PlainCommand, epilog=EXAMPLES)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print the script that completes commands and IDs with the Tab key.
+    """Print the shell script that completes commands and IDs.
 
-    It completes commands, options, IDs of experiments and checkpoints, and sort keys.
+    With it, the Tab key completes commands, options, IDs of experiments and checkpoints, and sort keys.
     """
     from keepsake.cli import cli
 

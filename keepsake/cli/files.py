@@ -35,7 +35,7 @@ $ keepsake files 9f02c7d
 @click.option("--json", "as_json", is_flag=True, help="Print output in JSON format")
 @click.pass_context
 def files(ctx: click.Context, /, id: str | None, path: str | None, as_json: bool) -> None:
-    """List the files of an experiment or checkpoint, or what would be saved.
+    """List the saved files, or those that init() would save now.
 
     The largest come first. No file is fetched. An experiment's ID stands for its files and those of its best
     checkpoint, or its latest if there is no primary metric. Without an ID, list what init() would save in this project

@@ -16,7 +16,7 @@ Bring the runs of an MLflow folder, and see first what would come:
 $ keepsake import mlruns --dry-run
 $ keepsake import mlruns
 
-Bring TensorBoard's runs, and say which of their metrics is the one to optimize:
+Bring TensorBoard's runs, and say which metric is the one to optimize:
 $ keepsake import runs --metric val/loss --goal minimize
 
 Bring W&B's offline runs without their files:
@@ -29,7 +29,7 @@ _SHOWN = 5  # warnings
 @click.command("import", cls=Command, epilog=EXAMPLES)
 @click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
 @click.option("--as", "kind", type=click.Choice(_KINDS), help="What SOURCE is, if it is not recognised")
-@click.option("--dry-run", is_flag=True, help="Only say what would be imported")
+@click.option("-n", "--dry-run", is_flag=True, help="Only say what would be imported")
 @click.option("--no-files", is_flag=True, help="Leave out the files of runs")
 @click.option("--metric", metavar="NAME", help="The primary metric of the runs")
 @click.option("--goal", type=click.Choice(["minimize", "maximize"]), default="minimize", help="Its goal")

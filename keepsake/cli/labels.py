@@ -64,7 +64,7 @@ def _is_removal(arg: str) -> bool:
 @click.option("--remove", metavar="TAG", multiple=True, help="Remove this tag. The same as -TAG")
 @click.pass_obj
 def tag(settings: Settings, /, id: str, tags: Sequence[str], remove: Sequence[str]) -> None:
-    """Add tags to an experiment, and remove tags from it.
+    """Add tags to an experiment, or remove them.
 
     The plus may be left out. Without tags, the present ones are shown.
     """

@@ -30,8 +30,8 @@ List experiments where the parameter "optimizer" is "adam" and
 the best "accuracy" metric is greater than 0.8:
 $ keepsake ls --filter "optimizer = adam and accuracy > 0.8"
 
-List experiments that failed, or began in the last two hours with a nested param:
-$ keepsake ls --filter "status = failed or (created > 2 hours ago and model.depth in (2, 4))"
+List experiments that failed, or have certain params, one of them nested:
+$ keepsake ls -f "status = failed or (lr > 0.1 and model.depth in (2, 4))"
 
 Sort all stopped experiments by the metric "val_loss":
 $ keepsake ls --sort "val_loss" --filter "status = stopped"
@@ -45,10 +45,11 @@ $ keepsake ls --group --format github
 Follow the experiments of today:
 $ keepsake ls --filter "created >= today" --watch
 
-A filter or sort key names a metric of the best checkpoint, a param (lr, optimizer.lr),
-or created, ended, duration, step, user, host, command, name, tags, checkpoints, status
-(running, stopped, failed, lost) …. Operators: = != < <= > >= in (…), joined by and, or,
-not and parentheses.
+A filter or sort key names a metric of the best checkpoint (or else of the
+latest), a param (lr, optimizer.lr), or created, ended, duration, step, user,
+host, command, name, tags, checkpoints, status (running, stopped, failed,
+lost) …. Operators: = != < <= > >= in (…), joined by and, or, not and
+parentheses.
 Also available as: keepsake list
 """
 PS_EXAMPLES = """

@@ -43,9 +43,9 @@ def report(
     no_code: bool,
     title: str | None,
 ) -> None:
-    """Make a page that shows experiments: one HTML file to open or to send.
+    """Make a page that shows experiments, to look at or to send.
 
-    It holds the table, the curves and the code, loads nothing, and needs no server.
+    It is one HTML file with the table, the curves and the code. It loads nothing, and needs no server.
     """
     project = open_project(settings)
     project.workplace.view.require()

@@ -45,10 +45,10 @@ def rerun(
     python: str | None,
     dry_run: bool,
 ) -> None:
-    """Run the command of an experiment again, in a new directory with its files.
+    """Run the command of an experiment again, in a new directory.
 
-    The files are those of its beginning. Those of a checkpoint come on top, if ID is one. The command gets your
-    environment variables. The new run has ID as its parent. The exit status is that of the command.
+    The directory gets the files of its beginning. Those of a checkpoint come on top, if ID is one. The command gets
+    your environment variables. The new run has ID as its parent. The exit status is that of the command.
     """
     changes = dict(map(_setting, settings))
     project = open_project(ctx.obj)

@@ -40,7 +40,10 @@ $ keepsake prune 5ffb0f6 --keep best
 @click.option("--json", "as_json", is_flag=True, help="Print output in JSON format, in bytes")
 @click.pass_obj
 def du(settings: Settings, /, as_json: bool) -> None:
-    """Show what takes the space in the repository, by experiment, largest first."""
+    """Show what takes the space in the repository, by experiment.
+
+    The largest come first.
+    """
     usage = open_project(settings).disk_usage()
     if as_json:
         experiments = [_json(each) for each in usage.experiments]
@@ -72,10 +75,10 @@ def _json(usage: Usage) -> dict[str, Any]:
 @click.option("-f", "--force", is_flag=True, help="Do not ask")
 @click.pass_context
 def prune(ctx: click.Context, /, ids: Sequence[str], keep: str, dry_run: bool, force: bool) -> None:
-    """Delete the files of checkpoints that are neither the best nor the last ones. Metrics stay.
+    """Delete the files of checkpoints that a policy does not keep.
 
-    The policy says how many checkpoints of each experiment keep their files: the best by the primary metric, and the
-    last. Without IDs, all experiments are pruned. Running ones are left alone.
+    Metrics stay. The policy says how many checkpoints of each experiment keep their files: the best by the primary
+    metric, and the last. Without IDs, all experiments are pruned. Running ones are left alone.
     """
     project = open_project(ctx.obj)
     pruning = project.plan_pruning(keep, ids)

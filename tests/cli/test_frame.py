@@ -24,15 +24,26 @@ from keepsake.repository.view import View
 from keepsake.util import console
 from tests.cli.conftest import Run, World, experiment, on_disk
 
+LISTING = (
+    "--all -c --columns --csv -f --filter --format --group --json --last --layout --limit -q --quiet -s --sort --watch"
+)
 OPTIONS = {
-    "ls": "--all -f --filter -s --sort --json -q --quiet -R --repository",
-    "ps": "--all -f --filter -s --sort --json -q --quiet -R --repository",
+    "ls": f"{LISTING} -R --repository",
+    "ps": f"{LISTING} -R --repository",
+    "note": "-R --repository",
+    "rename": "-R --repository",
+    "tag": "--remove -R --repository",
     "show": "--all --json -R --repository",
     "diff": "--json --no-code --path --stat -R --repository",
     "files": "--json --path -R --repository",
     "cat": "-R --repository",
     "checkout": "-o --output-directory -f --force --path --undo -R --repository",
     "rm": "-f --force -R --repository",
+    "import": "--again --as --goal --metric -n --dry-run --no-files -R --repository",
+    "rerun": "-n --dry-run -o --output-directory --python --set -R --repository",
+    "report": "-m --metric --no-code -o --output --points --title -R --repository",
+    "du": "--json -R --repository",
+    "prune": "-f --force --keep -n --dry-run -R --repository",
     "doctor": "--fix --json --thorough -R --repository",
     "plot": "-f --filter -o --output --x --logy --smooth --by --importance -R --repository",
     "pull": "--thorough -R --repository",
@@ -69,21 +80,27 @@ Options:
 
 Commands:
   cat         Write a file of an experiment or checkpoint to stdout
-  checkout    Copy files from an experiment or checkpoint into the project
-              directory
-  completion  Print the script that completes commands and IDs with the Tab key
-  diff        Compare experiments or checkpoints: params, packages, metrics,
-              files
+  checkout    Copy files of an experiment or checkpoint into the project
+  completion  Print the shell script that completes commands and IDs
+  diff        Compare experiments or checkpoints: values, packages and files
   doctor      Find problems in the repository, and repair them
-  files       List the files of an experiment or checkpoint, or what would be
-              saved
+  du          Show what takes the space in the repository, by experiment
+  files       List the saved files, or those that init() would save now
+  import      Import the runs of MLflow, TensorBoard, W&B or trackio
   ls          List experiments in this project
+  note        Write notes on an experiment
+  plot        Draw a metric of experiments in the terminal, or as a picture
+  prune       Delete the files of checkpoints that a policy does not keep
   ps          List running experiments in this project
   pull        Copy experiments from another repository
   push        Copy experiments to another repository
+  rename      Give an experiment a name
+  report      Make a page that shows experiments, to look at or to send
+  rerun       Run the command of an experiment again, in a new directory
   rm          Remove experiments or checkpoints
   show        View information about an experiment or checkpoint
   sync        Send unsent runs on this machine to the repository
+  tag         Add tags to an experiment, or remove them
 
 Examples:
   keepsake ls                      list the experiments of this project
@@ -95,6 +112,7 @@ Examples:
   To complete commands and IDs with the Tab key: keepsake completion --help
 """
         )
+    assert list(COMMANDS) == sorted(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -104,7 +122,7 @@ def test_every_command_has_help_with_examples(run: Run, name: str) -> None:
     assert f"Usage: keepsake {name} [OPTIONS]" in shown
     assert "\nExamples:\n" in shown
     assert f"keepsake {name}" in shown.split("\nExamples:\n")[1]
-    assert all(len(line) <= 90 for line in shown.splitlines())
+    assert all(len(line) <= 80 for line in shown.splitlines())
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -114,6 +132,7 @@ def test_the_one_line_help_is_the_commands_own(name: str) -> None:
     assert command is not None
     assert command.help is not None
     assert command.help.split("\n")[0].rstrip(".") == COMMANDS[name].help
+    assert len(COMMANDS[name].help) <= 64  # one line of the list, on a terminal with 80 columns
     assert command.hidden == COMMANDS[name].hidden
 
 
@@ -224,7 +243,10 @@ def test_colors_can_be_switched(three_runs: World, run: Run) -> None:
         (["show"], "Missing argument 'ID'"),
         (["checkout"], "Missing argument 'ID'"),
         (["rm"], "Missing argument 'ID...'"),
-        (["diff", "a", "b", "c"], "unexpected extra argument (c)"),
+        (["show", "a", "b"], "unexpected extra argument (b)"),
+        (["diff", "a", "b", "c", "--stat"], "--path and --stat compare the files of two, not more."),
+        (["rename", "a"], "Missing argument 'NAME'"),
+        (["prune"], "Missing option '--keep'"),
         (["completion", "tcsh"], "'tcsh' is not one of 'bash', 'zsh', 'fish'"),
     ],
 )
@@ -440,10 +462,12 @@ def test_ids_are_completed(three_runs: World) -> None:
     assert set(complete("checkout", "-R", "file://nowhere", "")) == set()
 
 
-def test_sort_keys_are_completed(three_runs: World) -> None:
+def test_sort_keys_are_completed(three_runs: World, run: Run) -> None:
+    """The metrics are those of the best checkpoints, and of the latest where there is no primary metric."""
     assert complete("ls", "--sort", "s") == {"step": "field", "status": "field"}
-    assert complete("ls", "-s", "m") == {"metric-1": "metric", "metric-2": "metric"}
+    assert complete("ls", "-s", "m") == {"metric-1": "metric", "metric-2": "metric", "metric-3": "metric"}
     assert complete("ps", "-s", "p")["param-3"] == "param"
+    assert run("ls", "-q", "-s", "metric-3").stdout.startswith("b51e7a0f66\n")
 
 
 def test_completion_says_nothing_when_it_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

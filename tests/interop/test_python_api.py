@@ -36,12 +36,26 @@ FUNCTIONS = [
 ]
 
 
+_LABELS: dict[str, object] = {"name": None, "tags": None, "notes": None, "parent": None, "resume": None, "keep": None}
+_CURVES: dict[str, object] = {"logx": False, "x": "step", "smoothing": 0.0}
+OF_OURS: dict[str, dict[str, object]] = {
+    "init": {"quiet": False, **_LABELS},
+    "ExperimentCollection.create": _LABELS,
+    "ExperimentCollection.list": {"sort": None},
+    "Experiment.plot": _CURVES,
+    "CheckpointList.plot": _CURVES,
+    "ExperimentList.plot": {**_CURVES, "color": None},
+    "ExperimentList.scatter": {"color": None},
+}
+
+
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_arguments(both: Both, function: str) -> None:
-    """Their names, order and defaults; init() has a last one of its own."""
-    shown = f"[[p.name, repr(p.default)] for p in inspect.signature({function}).parameters.values()]"
+    """Their names, order, kinds and defaults; ours have further ones after them, given by name only."""
+    shown = f"[[p.name, repr(p.default), p.kind.name] for p in inspect.signature({function}).parameters.values()]"
     theirs, ours = answers(both, shown)
-    assert ours == [*theirs, *([["quiet", "False"]] if function == "init" else [])]
+    further = [[name, repr(default), "KEYWORD_ONLY"] for name, default in OF_OURS.get(function, {}).items()]
+    assert ours == [*theirs, *further]
 
 
 def test_arguments_of_checkpoint(both: Both) -> None:
