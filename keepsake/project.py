@@ -12,12 +12,11 @@ from keepsake.collection import CheckpointCollection, ExperimentCollection, with
 from keepsake.config import REPOSITORY_VARIABLE
 from keepsake.exceptions import ConfigNotFound, ValidationError
 from keepsake.experiment import Experiment
-from keepsake.metadata import Record
 from keepsake.packages import note_modules_of_script
 from keepsake.recording import ending
-from keepsake.recording.recovery import Pending, Sent, pending, send
 from keepsake.recording.resume import Resume
-from keepsake.repository.finding import find, find_experiment
+from keepsake.repository.finding import find
+from keepsake.upkeep import Upkeep
 from keepsake.util.console import Progress, say, warn
 from keepsake.util.directories import absolute
 from keepsake.util.ids import short_id
@@ -25,12 +24,7 @@ from keepsake.workplace import SavedFile, Workplace, about_pruned, open_workplac
 
 if TYPE_CHECKING:
     from keepsake.comparison import ComparisonTable
-    from keepsake.importing.importing import Imported
-    from keepsake.pruning import Pruning
     from keepsake.recording.preview import Preview
-    from keepsake.repository.copying import Copied
-    from keepsake.repository.problems import Diagnosis
-    from keepsake.repository.usage import DiskUsage
     from keepsake.restoring.checkout import Plan
     from keepsake.restoring.rerun import Rerun
     from keepsake.restoring.undo import Undone
@@ -44,7 +38,7 @@ class ProjectSpec(NamedTuple):
     version: int
 
 
-class Project:
+class Project(Upkeep):
     """A project directory and its repository.
 
     Args:
@@ -281,73 +275,7 @@ class Project:
         with Progress("Deleting", sum(map(len, checkpoints.values())), unit="archives") as progress:
             delete_files(self.workplace.view, checkpoints, progress.advance)
 
-    # Space
-
-    def plan_pruning(self, keep: str, ids: Iterable[str] = ()) -> Pruning:
-        """Return what `prune` would delete. Nothing is deleted."""
-        from keepsake.pruning import plan_pruning
-
-        return plan_pruning(self, keep, ids)
-
-    def prune(self, keep: str, ids: Iterable[str] = ()) -> Pruning:
-        """Delete the files of checkpoints that a policy does not keep, as `keepsake prune` does. Metrics stay.
-
-        Args:
-            keep: for each experiment, how many of the best checkpoints by the primary metric, and how many of the last
-                ones keep their files: "best:3,last:1", "best:3" or "last:2".
-            ids: IDs of experiments, or their first digits; none: all.
-
-        Running experiments stay as they are: `init(keep=…)` is the policy of a running one. An experiment without a
-        best checkpoint keeps all files if `keep` names no last ones. Returns what was deleted. Raises ValidationError
-        if `keep` cannot be understood.
-        """
-        pruning = self.plan_pruning(keep, ids)
-        self.delete([(each.experiment, checkpoint) for each in pruning.experiments for checkpoint in each.checkpoints])
-        return pruning
-
-    def disk_usage(self) -> DiskUsage:
-        """Return what takes the space of the repository, by experiment, as `keepsake du` does."""
-        from keepsake.repository.usage import disk_usage
-
-        return disk_usage(self.workplace.view)
-
-    # Unsent runs
-
-    def pending(self, *, of_others: bool = True) -> list[Pending]:
-        """Return the unsent parts in this project's spools.
-
-        Without `of_others`, parts that a running process handles are left out.
-        """
-        return [each for root in self.workplace.spools for each in pending(root, of_others=of_others)]
-
-    def sync(self, *, force: bool = False) -> list[Sent]:
-        """Send unsent runs on this machine to the repository, as `keepsake sync` does.
-
-        Args:
-            force: also send runs that began in another repository at the same URL, and create experiments again that
-                are gone from the repository.
-
-        Returns each experiment that waited, with its error or None.
-        """
-        waiting = self.pending()
-        with Progress("Sending", sum(each.size for each in waiting)) as progress:
-            return [send(each, progress.advance, force=force) for each in waiting]
-
     # Other repositories
-
-    def push(self, url: str, ids: Iterable[str] = (), *, thorough: bool = False) -> Copied:
-        """Copy experiments (none named: all) to another repository, as `keepsake push` does.
-
-        Args:
-            url: its URL. A relative one is relative to the project directory.
-            ids: IDs of experiments, or other names that `find` knows.
-            thorough: also read archives that the target has already, and repair damaged ones.
-        """
-        return self._copy(self, self._other(url), ids, thorough)
-
-    def pull(self, url: str, ids: Iterable[str] = (), *, thorough: bool = False) -> Copied:
-        """Copy experiments (none named: all) from another repository, as `keepsake pull` does. The same as `push`."""
-        return self._copy(self._other(url), self, ids, thorough)
 
     def _other(self, url: str) -> Project:
         directory = self.workplace.directory if self.repository is None else absolute()
@@ -355,58 +283,6 @@ class Project:
         if other.repository_url == self.repository_url:
             raise ValidationError(f"{url} is the project's own repository. Name another one.")
         return other
-
-    @staticmethod
-    def _copy(source: Project, target: Project, ids: Iterable[str], thorough: bool) -> Copied:
-        from keepsake.repository.copying import copy_experiments
-
-        source.workplace.view.require()
-        named: list[Record] = [find_experiment(source.workplace.view, id) for id in ids]
-        return copy_experiments(source.workplace.view, target.workplace.view, named, thorough=thorough)
-
-    def import_runs(
-        self,
-        source: str | os.PathLike[str],
-        *,
-        kind: str | None = None,
-        files: bool = True,
-        dry_run: bool = False,
-        metric: str | None = None,
-        goal: str = "minimize",
-        again: bool = False,
-    ) -> Imported:
-        """Bring the runs of another tool into the repository, as `keepsake import` does.
-
-        Args:
-            source: a folder `mlruns`, a file `mlflow.db`, a folder with event files of TensorBoard, a file
-                `run-….wandb` or a folder of them, or a database of trackio. It is only read.
-            kind: "mlflow", "mlflow-db", "wandb", "trackio" or "tensorboard"; None: recognise it.
-            files: import the files of runs too, as those of their last checkpoints.
-            dry_run: only look.
-            metric: the primary metric of the runs; None: they have none.
-            goal: its goal, "minimize" or "maximize".
-            again: also import runs that were removed from the repository.
-
-        Importing again adds only what is new. Raises ReadError if there is nothing to import, ValidationError,
-        WriteError.
-        """
-        from keepsake.importing.importing import Import
-        from keepsake.importing.runs import check_goal
-
-        named = check_goal(metric, goal)
-        repository = self.here(begin=True).workplace.repository
-        return Import(repository, files=files, dry_run=dry_run, goal=named, again=again).run(Path(source), kind)
-
-    def doctor(self, *, thorough: bool = False, fix: bool = False) -> Diagnosis:
-        """Find problems in the repository, as `keepsake doctor` does.
-
-        Args:
-            thorough: also read every archive completely, and compare each file with its checksum.
-            fix: repair the problems that can be repaired without loss.
-        """
-        from keepsake.repository.doctor import diagnose
-
-        return diagnose(self.workplace.view, thorough=thorough, fix=fix)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}

@@ -31,7 +31,7 @@ ROOMS = [
     "compare",
     "display",
     "report",
-    "project collection analysis beginning comparison inert experiment checkpoint labelled outcome pruning",
+    "project collection analysis beginning comparison inert experiment checkpoint labelled outcome pruning upkeep",
     "integrations",
     "keras_callback pl_callback console constants hash json system validate",
     "accelerate catboost hydra keras lightgbm lightning optuna sklearn tensorboard transformers wandb xgboost",
