@@ -126,9 +126,9 @@ class _Reader:
         run.is_lost = run.end_reason is None
         if not run.is_lost:
             run.ended = max((run.created or 0.0) + self._runtime, last)
-        for name, value in self._summary.items():
-            if name not in run.points and not name.startswith("_"):
-                self._add_value(name, self._step, last, value)
+        for name, value in self._values(self._summary):
+            if name not in run.points:
+                run.add(name, self._step, last, value)
         return run
 
     def _add_history(self, message: bytes) -> None:
@@ -139,21 +139,25 @@ class _Reader:
         self._step = step
         moment = row.get("_timestamp")
         time = float(moment) if isinstance(moment, (int, float)) else None
-        for name, value in row.items():
-            if not name.startswith("_"):
-                self._add_value(name, step, time, value)
-
-    def _add_value(self, name: str, step: int, time: float | None, value: Any) -> None:
-        if isinstance(value, dict) and "_type" in value:
-            self.run.left_out[f"media and tables ({value['_type']})"] += 1
-        else:
+        for name, value in self._values(row):
             self.run.add(name, step, time, value)
+
+    def _values(self, row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+        """Yield the values of a row but W&B's own. Media and tables are counted; some are split into several names."""
+        media = {name[: -len("._type")]: value for name, value in row.items() if name.endswith("._type")}
+        media |= {name: value["_type"] for name, value in row.items() if isinstance(value, dict) and "_type" in value}
+        if row is not self._summary:  # which repeats what the rows hold
+            self.run.left_out.update(f"media and tables ({kind})" for kind in media.values())
+        parts = tuple(f"{name}." for name in media)
+        for name, value in row.items():
+            if not name.startswith(("_", *parts)) and name not in media:
+                yield name, value
 
     def _add_summary(self, message: bytes) -> None:
         self._summary.update(_items(message))
 
     def _add_config(self, message: bytes) -> None:
-        self.run.params.update((name, value) for name, value in _items(message) if name != "_wandb")
+        self.run.params.update((name, value) for name, value in _items(message) if name.partition(".")[0] != "_wandb")
 
     def _add_run(self, message: bytes) -> None:
         run = self.run

@@ -111,15 +111,17 @@ import wandb
 run = wandb.init(project="vision", name="first", config={"lr": 0.1, "a": {"b": 1}}, tags=["good"], notes="a note")
 for value in VALUES:
     run.log({"loss": value, "nested": {"x": value}})
-run.log({"special": NAN})
+run.log({"special": NAN, "table": wandb.Table(columns=["a"], data=[[1]]), "page": wandb.Html("<b>x</b>")})
 run.finish()
 """,
         WANDB_MODE="offline",
         WANDB_SILENT="true",
     )
-    project.import_runs(tmp_path / "wandb")
+    done = project.import_runs(tmp_path / "wandb")
+    assert done.left_out["media and tables (table-file)"] == 1
     (run,) = project.experiments.list()
     assert run.params == {"lr": 0.1, "a": {"b": 1}}
+    assert run.checkpoints[-1].metrics.keys() == {"special"}
     assert metric(run, "loss") == list(enumerate(VALUES))
     assert metric(run, "nested.x") == list(enumerate(VALUES))
     assert math.isnan(metric(run, "special")[0][1])
