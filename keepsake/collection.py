@@ -15,7 +15,6 @@ from keepsake.checkpoint import Checkpoint, CheckpointList
 from keepsake.exceptions import DoesNotExist, ValidationError
 from keepsake.experiment import Experiment
 from keepsake.inert import InertExperiment
-from keepsake.listing.filters import Query
 from keepsake.listing.subjects import flatten
 from keepsake.metadata import Record, time_key
 from keepsake.recording import ranks
@@ -29,6 +28,7 @@ from keepsake.util.ids import short_repr
 if TYPE_CHECKING:
     from keepsake.compare.groups import Group
     from keepsake.comparison import ComparisonTable
+    from keepsake.listing.filters import Query
     from keepsake.project import Project
     from keepsake.report.report import Report
 
@@ -209,7 +209,12 @@ class ExperimentCollection:
         project = self._project.here()
         keys = [sort] if isinstance(sort, str) else sort or ()
         filters = [filter] if isinstance(filter, str) and filter else ()
-        experiments = _matching(project, Query(filters, keys)) if filters or keys else _read(project)
+        if filters or keys:
+            from keepsake.listing.filters import Query
+
+            experiments = _matching(project, Query(filters, keys))
+        else:
+            experiments = _read(project)
         return ExperimentList(_passing(filter, experiments) if callable(filter) else experiments)
 
     def children(self, ids: Container[str]) -> ExperimentList:

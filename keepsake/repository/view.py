@@ -10,10 +10,10 @@ from contextlib import suppress
 from heapq import nlargest
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from keepsake.exceptions import DoesNotExist, KeepsakeError, ReadError
 from keepsake.labels import apply_edits
-from keepsake.listing.filters import Query
 from keepsake.listing.index import Index, Line, Summary, line_maker
 from keepsake.metadata import Record, parse_experiment, status_of
 from keepsake.repository.keys import EXPERIMENTS, id_of, record_key
@@ -24,6 +24,9 @@ from keepsake.spool.entry import Entry
 from keepsake.spool.journal import Changes
 from keepsake.storage.base import UNREADABLE
 from keepsake.util.console import Progress, warn
+
+if TYPE_CHECKING:
+    from keepsake.listing.filters import Query
 
 _RECENT = 20  # runs, whose checkpoints' files may still lie in the project
 _INDEXED_AT_ONCE = 1000  # lines; limits the memory, and the loss if a listing is interrupted
