@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from tests.storage.benches import Bench
 
 # A noisy machine is no reason to fail
-hypothesis.settings.register_profile("keepsake", deadline=None, print_blob=True)
+hypothesis.settings.register_profile(
+    "keepsake", deadline=None, print_blob=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("keepsake")
 
 _PERSONAL = ("AWS_", "BOTO", "CLOUDSDK_", "GCLOUD_", "GOOGLE_", "KEEPSAKE_", "STORAGE_EMULATOR_HOST")
