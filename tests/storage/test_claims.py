@@ -188,11 +188,11 @@ def test_a_live_writer_is_left_to_finish(bench: DiskBench, monkeypatch: pytest.M
     _, etag = quick.get("a/k")
 
     def replace(source: str, target: str) -> None:
+        monkeypatch.setattr(os, "replace", real)  # first, because the rival may call it too
         rival = threading.Thread(target=lambda: outcomes.append(refused(quick, etag)))
         rival.start()
         rival.join(0.1)
         waiting.set()
-        monkeypatch.setattr(os, "replace", real)
         assert rival.is_alive()
         real(source, target)
         rival.join()
