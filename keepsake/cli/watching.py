@@ -24,7 +24,7 @@ from keepsake.util.width import cut_end
 T = TypeVar("T")
 
 _OPEN, _CLOSE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # a screen of its own, without a cursor
-_BEGIN, _END = "\x1b[?2026h\x1b[H", "\x1b[J\x1b[?2026l"  # what is in between is shown in one go, from the top left on
+_BEGIN, _END = "\x1b[?2026h\x1b[H", "\x1b[J\x1b[?2026l"  # the terminal shows the text between them in one go
 _NEXT_LINE = "\x1b[K\n"
 _LOOK = 0.2  # seconds between two looks at the size of the terminal
 
@@ -50,7 +50,7 @@ def watch(find: Callable[[], T], render: Callable[[T, int | None], list[str]], s
             except KeepsakeError as error:
                 screen.problem = str(error)
     except KeyboardInterrupt:
-        pass  # this is how it ends
+        pass  # the user ends it so
     finally:
         _write(_CLOSE)
         signal.signal(signal.SIGTERM, before)
@@ -66,7 +66,7 @@ class _Screen(Generic[T]):
 
     def __init__(self, find: Callable[[], T], render: Callable[[T, int | None], list[str]], seconds: float) -> None:
         self._find, self._render, self._seconds = find, render, seconds
-        self.messages = ""  # what the last look said on stderr
+        self.messages = ""  # of the last look, on stderr
         self.problem = ""
 
     def look(self) -> None:

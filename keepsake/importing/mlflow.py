@@ -32,7 +32,7 @@ def end(run: ForeignRun, status: object, end_time: object) -> None:
 
 
 def describe(run: ForeignRun, tags: dict[str, str]) -> None:
-    """Take what MLflow keeps in tags of its own; other tags become labels."""
+    """Read MLflow's own tags into fields of the run. The other tags become its labels."""
     run.name = run.name or tags.get("mlflow.runName", "")
     run.notes = tags.get("mlflow.note.content", "")
     run.parent = tags.get("mlflow.parentRunId", "")

@@ -146,7 +146,7 @@ class _Reader:
         """Yield the values of a row but W&B's own. Media and tables are counted; some are split into several names."""
         media = {name[: -len("._type")]: value for name, value in row.items() if name.endswith("._type")}
         media |= {name: value["_type"] for name, value in row.items() if isinstance(value, dict) and "_type" in value}
-        if row is not self._summary:  # which repeats what the rows hold
+        if row is not self._summary:  # the summary repeats the media of the rows
             self.run.left_out.update(f"media and tables ({kind})" for kind in media.values())
         parts = tuple(f"{name}." for name in media)
         for name, value in row.items():

@@ -16,7 +16,7 @@ from keepsake.exceptions import ValidationError
 from keepsake.metadata import Record, launch_of
 from keepsake.util.ids import short_id
 
-_HIDDEN = "***"  # what stands for a secret in a recorded command
+_HIDDEN = "***"  # replaces a secret in a recorded command
 _SIGNAL_STATUS = 128  # a shell's exit status for a process that a signal ended, plus the signal's number
 
 
