@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from keepsake.exceptions import ReadError
 from keepsake.storage.base import is_key
+from keepsake.util.indented import indented
 from keepsake.util.values import MAX_DEPTH, comparable, decode
 
 Record = dict[str, Any]
@@ -236,8 +237,11 @@ def _check(record: Record, kinds: _Kinds) -> None:
 
 def with_every_field(record: Record, fields: Record) -> Record:
     """Return `record` with the fields of the format first and in order. Missing and null fields get their default."""
-    known = {name: default if record.get(name) is None else record[name] for name, default in fields.items()}
-    return known | {name: value for name, value in record.items() if name not in fields}
+    known = {**fields, **record}
+    for name, default in fields.items():
+        if known[name] is None:
+            known[name] = default
+    return known
 
 
 def empty_value(record: Record, name: str) -> Any:
@@ -254,7 +258,7 @@ def render_experiment(record: Record, checkpoint_texts: list[str]) -> bytes:
     fields = with_every_field(record, EXPERIMENT_FIELDS)
     checkpoints = "[\n  " + ",\n  ".join(checkpoint_texts) + "\n ]" if checkpoint_texts else "null"
     lines = [
-        f" {json.dumps(name, ensure_ascii=False)}: {checkpoints if name == 'checkpoints' else _indented(value, 1)}"
+        f" {json.dumps(name, ensure_ascii=False)}: {checkpoints if name == 'checkpoints' else indented(value, 1)}"
         for name, value in fields.items()
     ]
     # A lone surrogate, as in a file name that is not UTF-8, becomes a JSON escape.
@@ -263,12 +267,7 @@ def render_experiment(record: Record, checkpoint_texts: list[str]) -> bytes:
 
 def render_checkpoint(record: Record) -> str:
     """Return the JSON of a checkpoint, indented as in its experiment's JSON."""
-    return _indented(with_every_field(record, CHECKPOINT_FIELDS), 2)
-
-
-def _indented(value: object, depth: int) -> str:
-    """Return JSON with an indentation for `depth` containers. Newlines in strings are escaped, so none is changed."""
-    return json.dumps(value, indent=1, ensure_ascii=False).replace("\n", "\n" + " " * depth)
+    return indented(with_every_field(record, CHECKPOINT_FIELDS), 2)
 
 
 def ends_heartbeats(version: str) -> bool:
