@@ -146,25 +146,28 @@ def _write(
     yield [start]
     entries: list[ArchiveEntry] = []
     offset = len(start)
-    digest, lengths = ContentHash(), []
+    hashes, lengths = _Hashes(), list[int]()
     free: list[bytearray] = []
+    pack = partial(_pack, source, store)
+    if workers is None or workers.count == 1:  # pieces are packed in order, so the thread that has them can hash them
+        pack = partial(pack, hashes=hashes)
 
     def jobs() -> Iterator[Callable[[], _Packed]]:
         for batch in _batches(pieces):
-            yield partial(_pack, source, batch, free.pop() if free else bytearray(_BATCH), store)
+            yield partial(pack, batch, free.pop() if free else bytearray(_BATCH))
 
     for packed in in_order(workers, jobs()):
-        yield from packed.output
-        for piece, data, piece_lengths in zip(packed.pieces, packed.contents, packed.lengths, strict=True):
-            digest.update(data)
+        yield packed.output
+        hashed = packed.hashes or hashes.of(packed.pieces, packed.contents)
+        for piece, xxh128, piece_lengths in zip(packed.pieces, hashed, packed.lengths, strict=True):
             lengths += piece_lengths
             if piece.is_last:
                 entry = piece.entry
-                source.check(entry, digest.hexdigest())
-                about = (entry.name, entry.size, entry.mode, entry.mtime_ns, digest.hexdigest())
+                source.check(entry, xxh128)
+                about = (entry.name, entry.size, entry.mode, entry.mtime_ns, xxh128)
                 entries.append(ArchiveEntry(*about, offset, tuple(lengths), CHUNK))
                 offset += sum(lengths)
-                digest, lengths = ContentHash(), []
+                lengths = []
         free.append(packed.buffer)
     yield [contents.encode(len(start), CHUNK, entries)]
 
@@ -216,13 +219,33 @@ class _Packed(NamedTuple):
     pieces: list[_Piece]
     contents: list[memoryview]  # of each piece, in the buffer
     lengths: list[list[int]]  # of the members of each piece
-    output: list[Parts]  # to be written in order
+    output: Parts  # to be written in one call, because each call waits for the other threads' turns
+    hashes: list[str]  # see `_Hashes`; empty if the caller is to hash the contents
     buffer: bytearray
 
 
-def _pack(source: Source, pieces: list[_Piece], buffer: bytearray, store: bool) -> _Packed:
+class _Hashes:
+    """The hashes of files whose pieces come in order."""
+
+    def __init__(self) -> None:
+        self._digest = ContentHash()
+
+    def of(self, pieces: list[_Piece], contents: list[memoryview]) -> list[str]:
+        """Return for each piece the hash of its file up to there."""
+        hashes = []
+        for piece, data in zip(pieces, contents, strict=True):
+            self._digest.update(data)
+            hashes.append(self._digest.hexdigest())
+            if piece.is_last:
+                self._digest = ContentHash()
+        return hashes
+
+
+def _pack(
+    source: Source, store: bool, pieces: list[_Piece], buffer: bytearray, hashes: _Hashes | None = None
+) -> _Packed:
     """Make the members of a few pieces."""
-    packed = _Packed(pieces, [], [], [], buffer)
+    packed = _Packed(pieces, [], [], [], [], buffer)
     left = memoryview(buffer)
     for piece in pieces:
         data = source.read_into(piece.entry, piece.start, left[: piece.size])
@@ -232,5 +255,7 @@ def _pack(source: Source, pieces: list[_Piece], buffer: bytearray, store: bool) 
         members = [member(*both, store=store) for both in zip(chunks, tails, strict=True)]
         packed.contents.append(data)
         packed.lengths.append([sum(map(len, parts)) for parts in members])
-        packed.output.extend(members)
-    return packed if store else packed._replace(output=[[b"".join(chain.from_iterable(packed.output))]])
+        packed.output.extend(chain.from_iterable(members))
+    if hashes:
+        packed.hashes.extend(hashes.of(pieces, packed.contents))
+    return packed if store else packed._replace(output=[b"".join(packed.output)])
