@@ -37,3 +37,8 @@ def has_tables(path: Path, names: set[str]) -> bool:
             return False
     with opened(path) as connection:
         return names <= {row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")}
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the files that hold a database: its own, and those with what was written last."""
+    return [path, *(path.with_name(path.name + ending) for ending in ("-wal", "-journal"))]

@@ -2,28 +2,62 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
-from keepsake.exceptions import ReadError
+from keepsake.exceptions import KeepsakeError, ReadError
 from keepsake.importing.runs import ForeignRun
 
 _SMALL = 16 << 20  # bytes; a param, a tag or a description is never larger
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
+_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | _NO_LINK  # a fifo would block
+
+
+def open_file(path: str | Path) -> BinaryIO:
+    """Open a regular file. Raises ReadError, naming it, for a link, a fifo, a device and a file that cannot be read."""
+    descriptor, _ = _opened(path)
+    return open(descriptor, "rb")
 
 
 def read_small(path: str | Path) -> bytes:
     """Return the content of a small regular file. Raises ReadError, naming it, if it is anything else."""
-    status = os.lstat(path)
-    if stat.S_ISLNK(status.st_mode):
-        raise ReadError(f"{path} is a link, and a link may lead anywhere. Replace it by what it leads to.")
+    descriptor, size = _opened(path)
+    try:
+        if size > _SMALL:
+            raise ReadError(f"{path} has {size / 1e6:,.0f} MB. Such a file never has that much. Remove it.")
+        return os.read(descriptor, size)
+    finally:
+        os.close(descriptor)
+
+
+def _opened(path: str | Path) -> tuple[int, int]:
+    """Open a regular file; return its descriptor and its size."""
+    try:
+        if not _NO_LINK and os.path.islink(path):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        descriptor = os.open(path, _FLAGS)
+    except OSError as error:
+        if os.path.islink(path):
+            raise _link(path) from error
+        raise unreadable(path, error) from error
+    status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
         raise ReadError(f"{path} is not a regular file. Remove it.")
-    if status.st_size > _SMALL:
-        raise ReadError(f"{path} has {status.st_size / 1e6:,.0f} MB. Such a file never has that much. Remove it.")
-    with open(path, "rb") as file:
-        return file.read()
+    return descriptor, status.st_size
+
+
+def _link(path: str | Path) -> ReadError:
+    return ReadError(f"{path} is a link, and a link may lead anywhere. Replace it by what it leads to.")
+
+
+def unreadable(path: str | Path, error: OSError) -> ReadError:
+    """Return the error for a file or folder that the system does not let us read."""
+    return ReadError(f"{error.filename or path} cannot be read: {error.strerror or error}. Check it.")
 
 
 def folders(path: str | Path) -> list[str]:
@@ -35,25 +69,50 @@ def folders(path: str | Path) -> list[str]:
         return []
 
 
-def walk(folder: str | Path, prefix: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield the name, with `/`, and the entry of everything below a folder that is not a folder itself."""
-    try:
-        with os.scandir(folder) as found:
-            listed = sorted(found, key=lambda each: each.name)
-    except FileNotFoundError:
-        return
-    for each in listed:
-        if each.is_dir(follow_symlinks=False):
-            yield from walk(each.path, f"{prefix}{each.name}/")
-        else:
-            yield f"{prefix}{each.name}", each
+def walk(
+    folder: str | Path, prefix: str = "", failed: list[KeepsakeError] | None = None
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield the name, with `/`, and the entry of everything below a folder that is not a folder itself.
+
+    The errors of folders that cannot be read go to `failed`; without it, they are raised.
+    """
+    waiting = [(os.fspath(folder), prefix)]
+    while waiting:
+        path, prefix = waiting.pop()
+        try:
+            with os.scandir(path) as found:
+                listed = sorted(found, key=lambda each: each.name)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            if failed is None:
+                raise
+            failed.append(unreadable(path, error))
+            continue
+        below = []
+        for each in listed:
+            if each.is_dir(follow_symlinks=False):
+                below.append((each.path, f"{prefix}{each.name}/"))
+            else:
+                yield f"{prefix}{each.name}", each
+        waiting += reversed(below)
+
+
+def walk_run(folder: str | Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield as `walk` does what is below a folder of a run. Raises ReadError if the folder is a link."""
+    if os.path.islink(folder):
+        raise _link(folder)
+    return walk(folder)
 
 
 def add_files(run: ForeignRun, folder: str | Path) -> None:
     """Add the files below a folder to a run. Links are left out, because they may lead anywhere."""
-    for name, entry in walk(folder):
+    for name, entry in walk_run(folder):
         if entry.is_symlink() or not entry.is_file(follow_symlinks=False):
             run.left_out["links and special files among the artifacts"] += 1
             run.warnings.append(f"{entry.path} is a link or a special file. It is left out.")
+        elif not os.access(entry.path, os.R_OK):
+            run.left_out["artifacts that cannot be read"] += 1
+            run.warnings.append(f"{entry.path} cannot be read. It is left out. Check its permissions.")
         else:
             run.files.append((name, Path(entry.path)))

@@ -5,21 +5,28 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from types import ModuleType
 
 from keepsake.archive.pack import freeze
+from keepsake.archive.reader import Archive
 from keepsake.archive.writer import open_archive
-from keepsake.exceptions import KeepsakeError, ReadError, ValidationError
+from keepsake.exceptions import CorruptedArchive, KeepsakeError, ReadError, ValidationError
 from keepsake.importing import mlflow_database, mlflow_folder, tensorboard, trackio, wandb
+from keepsake.importing.files import unreadable
+from keepsake.importing.found import Found, look_of
+from keepsake.importing.memory import Memory, Remembered
+from keepsake.importing.merging import by_id, changed_files, is_pruned, merge
 from keepsake.importing.runs import ForeignRun, Goal, last_checkpoint, record_of
 from keepsake.metadata import Record
-from keepsake.repository.keys import EXPERIMENTS, id_of
+from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, archive_key, id_of
 from keepsake.repository.repository import Repository
 from keepsake.util.console import Progress
 from keepsake.util.ids import short_id
+from keepsake.util.workers import Workers, in_order
 
 SOURCES: dict[str, ModuleType] = {
     "mlflow": mlflow_folder,
@@ -28,7 +35,6 @@ SOURCES: dict[str, ModuleType] = {
     "trackio": trackio,
     "tensorboard": tensorboard,  # last, because folders of other tools may hold event files too
 }
-_OWN = {"name", "tags", "notes", "edited"}  # a person may have changed them here
 
 
 @dataclass
@@ -104,6 +110,9 @@ class Import:
         self._dry_run = dry_run
         self._goal = goal
         self._again = again
+        self._memory = Memory(repository.url, (files, goal))
+        self._there: dict[str, str] = {}  # ID → etag of the record
+        self._removed: set[str] = set()
 
     def run(self, source: Path, kind: str | None) -> Imported:
         """Import all runs of a source."""
@@ -112,110 +121,149 @@ class Import:
         repository.check()
         if not self._dry_run:
             repository.ensure()
-        there = {id_of(info.key) for info in repository.storage.list(EXPERIMENTS)} if repository.exists else set()
-        removed = (repository.removals.ids() if repository.exists else set()) - there
+        if repository.exists:
+            self._there = self._etags()
+            self._removed = repository.removals.ids() - self._there.keys()
         done = Imported(list(dict.fromkeys(module.TOOL for module, _ in found)), is_dry_run=self._dry_run)
-        with Progress("Importing", None, unit="runs") as progress:
-            for module, place in found:
-                for run in self._each(module, place, done):
-                    self._import(run, there, removed, done)
+        try:
+            with Progress("Importing", None, unit="runs") as progress, Workers() as workers:
+                for part in in_order(workers, self._jobs(found, done.left_out)):
+                    _add(done, part)
                     progress.advance(1)
+        finally:
+            if not self._dry_run:
+                self._memory.save(self._etags())
         done.left_out = +done.left_out
         return done
 
-    @staticmethod
-    def _each(module: ModuleType, place: Path, done: Imported) -> Iterator[ForeignRun]:
+    def _etags(self) -> dict[str, str]:
+        return {id_of(info.key): info.etag for info in self._repository.storage.list(EXPERIMENTS)}
+
+    @cached_property
+    def _archives(self) -> set[str]:
+        """The keys of all archives that were there at the beginning."""
+        if not self._repository.exists:
+            return set()
+        return {info.key for prefix in ARCHIVES for info in self._repository.storage.list(prefix)}
+
+    def _jobs(self, found: list[tuple[ModuleType, Path]], left_out: Counter[str]) -> Iterator[Callable[[], Imported]]:
+        """Yield a job per run. Errors are results too."""
+        for module, place in found:
+            try:
+                for run in module.runs(place, left_out):
+                    yield partial(_failed, run) if isinstance(run, KeepsakeError) else partial(self._bring, run)
+            except (KeepsakeError, OSError) as error:
+                yield partial(_failed, error if isinstance(error, KeepsakeError) else unreadable(place, error))
+
+    def _bring(self, found: Found) -> Imported:
+        """Import a run, unless it is the same as after an earlier import."""
+        done = Imported([])
         try:
-            for run in module.runs(place, done.left_out):
-                if isinstance(run, KeepsakeError):
-                    done.errors.append(run)
-                    continue
-                done.left_out.update(run.left_out)
-                done.warnings += run.warnings
-                if not run.is_deleted:
-                    yield run
+            look = self._memory.look(found)  # before it is read, so that what is written meanwhile is not missed
+            before = self._memory.recall(look)
+            if before is not None and self._is_current(before):
+                done.same.append(before.id)
+                done.left_out.update(before.left_out)
+                done.warnings += before.warnings
+            elif (run := found.read()) is not None:
+                self._import(run, look, done)
         except KeepsakeError as error:
             done.errors.append(error)
+        except OSError as error:
+            done.errors.append(unreadable(found.place, error))
+        return done
 
-    def _import(self, run: ForeignRun, there: set[str], removed: set[str], done: Imported) -> None:
-        if run.id in removed and not self._again:
+    def _is_current(self, run: Remembered) -> bool:
+        """Whether the repository still has a run as an earlier import left it."""
+        has_files = not run.archive or archive_key(run.id, run.archive) in self._archives
+        return self._there.get(run.id) == run.etag and has_files
+
+    def _import(self, run: ForeignRun, look: str | None, done: Imported) -> None:
+        done.left_out.update(run.left_out)
+        done.warnings += run.warnings
+        if run.is_deleted:
+            return
+        if run.id in self._removed and not self._again:
             done.removed.append(run.id)
             return
+        elsewhere = [str(folder) for folder in run.elsewhere]
+        elsewhere_look = look_of(elsewhere)
         try:
-            record = record_of(run, self._repository.url, self._goal)
-            self._merge(run, record, run.id in there, done)
+            archive = self._merge(run, done)
         except KeepsakeError as error:
             error.args = (f"Run {run.key} in {run.place} is not imported. {error}",)
-            done.errors.append(error)
+            raise
+        if look and elsewhere_look:
+            told = (dict(run.left_out), run.warnings)
+            self._memory.remember(Remembered(run.id, look, elsewhere, elsewhere_look, archive, *told))
 
-    def _merge(self, run: ForeignRun, record: Record, is_there: bool, done: Imported) -> None:
-        """Add a run to the repository. Its files go last, so each archive has a record that names it."""
+    def _merge(self, run: ForeignRun, done: Imported) -> str:
+        """Add a run to the repository; return the ID of the archive with its files, "" if there is none.
+
+        The files go last, so each archive has a record that names it.
+        """
+        repository, is_there = self._repository, run.id in self._there
+        record = record_of(run, repository.url, self._goal)
         owner = last_checkpoint(record, run) if self._files and run.files else None
         if owner is not None:
             owner["path"] = run.folder
-        known = self._repository.load(run.id) if is_there else None
-        old = {checkpoint["id"]: checkpoint for checkpoint in (known or {}).get("checkpoints") or []}
-        merged = _merged(record, known, old)
+        known = repository.load(run.id) if is_there else None
+        merged, old = merge(record, known), by_id(known)
         done.checkpoints += sum(checkpoint["id"] not in old for checkpoint in merged["checkpoints"] or [])
         if known is None:
             done.new.append(run.id)
         else:
             (done.same if merged == known else done.grown).append(run.id)
-        is_due = owner is not None and not old.get(owner["id"], {}).get("path") and not _pruned(old.get(owner["id"]))
-        if is_due:
-            done.files += len(run.files)
-        if self._dry_run:
+        if merged != known and not self._dry_run:
+            self._write(run, record, is_there)
+        if owner is None or is_pruned(old.get(owner["id"])):
+            return ""
+        self._bring_files(run, owner["id"], done)
+        return str(owner["id"])
+
+    def _write(self, run: ForeignRun, record: Record, is_there: bool) -> None:
+        repository = self._repository
+        if run.id in self._removed:
+            repository.removals.forget({run.id})
+        repository.change(run.id, partial(merge, record), is_new=not is_there)
+        repository.forget(run.id)
+        if run.is_lost:
+            repository.heartbeats.leave(run.id, run.last_time)
+        elif is_there:
+            repository.heartbeats.end(run.id)
+
+    def _bring_files(self, run: ForeignRun, archive_id: str, done: Imported) -> None:
+        """Store the files of a run, unless the repository has them. What is gone at the source stays here."""
+        repository, key = self._repository, archive_key(run.id, archive_id)
+        kept = Archive(repository.storage, key) if key in self._archives else None
+        try:
+            new = run.files if kept is None else changed_files(run, kept)
+        except CorruptedArchive:
+            new, kept = run.files, None
+        done.files += len(new)
+        if not new or self._dry_run:
             return
-        if not is_there:
-            self._repository.removals.forget({run.id})
-        if merged != known:
-            self._repository.change(run.id, lambda latest: _merged(record, latest, _by_id(latest)), is_new=not is_there)
-            self._repository.forget(run.id)
-            if run.is_lost:
-                self._repository.heartbeats.leave(run.id, run.last_time)
-            elif is_there:
-                self._repository.heartbeats.end(run.id)
-        is_pruned = owner is not None and _pruned(old.get(owner["id"]))
-        # An import that was interrupted may have written the record and not the files.
-        if owner is not None and not is_pruned and not self._repository.has_archive(run.id, owner["id"]):
-            self._put_files(run, owner["id"])
-
-    def _put_files(self, run: ForeignRun, archive_id: str) -> None:
-        named = [(f"{run.folder}/{name}", str(path)) for name, path in run.files]
         with tempfile.TemporaryDirectory(prefix="keepsake-import-") as temporary:
+            files = {f"{run.folder}/{name}": str(path) for name, path in run.files}
+            if kept is not None:
+                old = kept.extract(Path(temporary, "kept"), lambda name: name not in files)
+                files |= {entry.name: os.path.join(temporary, "kept", entry.name) for entry in old}
             pack = Path(temporary, f"{archive_id}.pack")
-            freeze(run.place, run.folder, pack, named)
+            freeze(run.place, run.folder, pack, files.items())
             with open_archive(pack) as archive:
-                self._repository.put_archive(run.id, archive_id, archive)
+                repository.put_archive(run.id, archive_id, archive)
 
 
-def _by_id(record: Record | None) -> dict[str, Record]:
-    return {checkpoint["id"]: checkpoint for checkpoint in (record or {}).get("checkpoints") or []}
+def _failed(error: KeepsakeError) -> Imported:
+    return Imported([], errors=[error])
 
 
-def _merged(record: Record, known: Record | None, old: dict[str, Record]) -> Record:
-    """Return the record of a run, brought up to date. What somebody has changed here stays."""
-    if known is None:
-        return record
-    checkpoints = [_merged_checkpoint(new, old.get(new["id"])) for new in record["checkpoints"] or []]
-    names = {checkpoint["id"] for checkpoint in checkpoints}
-    others = [checkpoint for checkpoint in old.values() if checkpoint["id"] not in names]
-    kept = {name: known[name] for name in _OWN if name in known}
-    fields = {name: value for name, value in record.items() if name not in _OWN or not known.get("edited")}
-    return {**known, **fields, **kept, "checkpoints": [*others, *checkpoints] or None}
-
-
-def _merged_checkpoint(new: Record, old: Record | None) -> Record:
-    """Return a checkpoint with the metrics of both. Files that were removed here stay removed."""
-    if old is None:
-        return new
-    metrics = {**(new["metrics"] or {}), **(old.get("metrics") or {})} or None
-    path = old.get("path") or ("" if _pruned(old) else new["path"])
-    return {**old, "metrics": metrics, "path": path, "primary_metric": new["primary_metric"] or old["primary_metric"]}
-
-
-def _pruned(checkpoint: Record | None) -> bool:
-    return bool(checkpoint and checkpoint.get("pruned"))
+def _add(done: Imported, part: Imported) -> None:
+    for name in ("new", "grown", "same", "removed", "warnings", "errors"):
+        getattr(done, name).extend(getattr(part, name))
+    done.checkpoints += part.checkpoints
+    done.files += part.files
+    done.left_out.update(part.left_out)
 
 
 def describe(done: Imported) -> list[str]:

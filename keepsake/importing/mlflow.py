@@ -45,28 +45,42 @@ def describe(run: ForeignRun, tags: dict[str, str]) -> None:
         run.left_out["histories of logged models"] += 1
 
 
-def take_artifacts(run: ForeignRun, own: Path | None, uri: str, root: Path) -> None:
-    """Add the files of a run.
+def take_artifacts(run: ForeignRun, own: Path | None, uri: str, store: Path, allowed: Path) -> None:
+    """Add the files of a run, from the first of some folders that has any.
 
-    They lie in the folder `own`, or else where `uri` says, if that is below `root`. After a move, the URI is stale, and
-    one that a stranger wrote may lead anywhere.
+    These are: `own`; the folder with the same last names as the address `uri` (experiment, run, "artifacts") in `store`
+    or beside it in `mlartifacts`, because a move makes the address stale; and the address itself if it is below
+    `allowed`, because one that a stranger wrote may lead anywhere.
     """
-    if own is not None and os.path.isdir(own):
-        add_files(run, own)
-    elif uri:
-        place = local_path(uri, root)
-        if place is not None and place.is_dir():
-            add_files(run, place)
-        elif "://" in uri and not uri.startswith("file:"):
-            run.left_out["artifact folders in remote storage"] += 1
-            run.warnings.append(f"The artifacts of run {run.key} are at {uri}. Copy them by hand.")
-
-
-def local_path(uri: str, root: Path) -> Path | None:
-    """Return the local path of an artifact URI if it is below `root`; None otherwise."""
     parts = urlsplit(uri)
-    if parts.scheme not in ("", "file"):
+    path = unquote(parts.path)
+    last = path.rstrip("/").split("/")[-3:]
+    places = [(base.joinpath(*last), base) for base in (store, store.parent / "mlartifacts")] if uri else []
+    is_local = parts.scheme in ("", "file")
+    if uri and is_local:
+        places.append((allowed / path, allowed))
+    run.elsewhere = [Path(place) for each in places if (place := _inside(*each)) is not None]
+    for folder in [own, *run.elsewhere] if own else run.elsewhere:
+        add_files(run, folder)
+        if run.files:
+            return
+    if uri and (not is_local or _has_entries(path)):
+        run.left_out["artifact folders elsewhere"] += 1
+        run.warnings.append(f"The artifacts of run {run.key} are at {uri}. Copy them by hand.")
+
+
+def _inside(path: Path, root: Path) -> str | None:
+    """Return the real path of a folder if it is below `root`; None otherwise."""
+    real, inside = os.path.realpath(path), os.path.realpath(root)
+    try:
+        return real if os.path.commonpath([real, inside]) == inside != real else None
+    except ValueError:  # another drive
         return None
-    path = os.path.realpath(root / unquote(parts.path))
-    inside = os.path.realpath(root)
-    return Path(path) if os.path.commonpath([path, inside]) == inside else None
+
+
+def _has_entries(path: str) -> bool:
+    try:
+        with os.scandir(path) as entries:
+            return any(entries)
+    except (OSError, ValueError):
+        return False

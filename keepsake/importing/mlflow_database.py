@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keepsake.exceptions import KeepsakeError
 from keepsake.importing import mlflow
-from keepsake.importing.database import has_tables, opened
+from keepsake.importing.database import files_of, has_tables, opened
+from keepsake.importing.found import Found
 from keepsake.importing.runs import ForeignRun, typed
 
 if TYPE_CHECKING:
@@ -36,44 +38,45 @@ def recognise(source: Path) -> Path | None:
     return None
 
 
-def runs(database: Path, left_out: Counter[str]) -> Iterator[ForeignRun | KeepsakeError]:
+def runs(database: Path, left_out: Counter[str]) -> Iterator[Found | KeepsakeError]:
     """Yield the runs of a database."""
     with opened(database) as connection:
         for table, what in _COUNTED.items():
             if connection.execute("select 1 from sqlite_master where name = ?", (table,)).fetchone():
                 left_out[what] += connection.execute(f"select count(*) from {table}").fetchone()[0]  # noqa: S608
-        for row in connection.execute(_RUNS).fetchall():
-            yield _run(connection, database, *row)
+        rows = [_Row(*row) for row in connection.execute(_RUNS)]
+    for row in rows:
+        if row.stage == "deleted":
+            left_out["deleted runs"] += 1
+            continue
+        yield Found(database, partial(_run, database, row), files_of(database), row.key)
 
 
-def _run(
-    connection: sqlite3.Connection,
-    database: Path,
-    key: str,
-    name: str | None,
-    user: str | None,
-    status: str,
-    start: int | None,
-    end: int | None,
-    artifacts: str | None,
-    stage: str,
-    group: str | None,
-) -> ForeignRun:
-    run = ForeignRun(TOOL, key, database, name=name or "", user=user or "", group=group or "")
-    if stage == "deleted":
-        run.left_out["deleted runs"] += 1
-        run.is_deleted = True
-        return run
-    run.created = None if start is None else start / 1000
-    run.params = {name: typed(value) for name, value in _pairs(connection, "params", key).items()}
-    points = (
-        "select key, step, timestamp, value, is_nan from metrics where run_uuid = ? order by timestamp, step, rowid"
-    )
-    for metric, step, time, value, is_nan in connection.execute(points, (key,)):
-        run.add(metric, step or 0, None if time is None else time / 1000, _value(value, is_nan))
-    mlflow.end(run, status, end)
-    mlflow.describe(run, _pairs(connection, "tags", key))
-    mlflow.take_artifacts(run, _own_folder(database, artifacts), artifacts or "", database.parent)
+class _Row(NamedTuple):
+    """A run in the table of runs."""
+
+    key: str
+    name: str | None
+    user: str | None
+    status: str
+    start: int | None  # milliseconds
+    end: int | None
+    artifacts: str | None
+    stage: str
+    group: str | None  # the name of its experiment
+
+
+def _run(database: Path, row: _Row) -> ForeignRun:
+    run = ForeignRun(TOOL, row.key, database, name=row.name or "", user=row.user or "", group=row.group or "")
+    run.created = None if row.start is None else row.start / 1000
+    with opened(database) as connection:
+        run.params = {name: typed(value) for name, value in _pairs(connection, "params", row.key).items()}
+        for metric, step, time, value, is_nan in connection.execute(_POINTS, (row.key,)):
+            run.add(metric, step or 0, None if time is None else time / 1000, _value(value, is_nan))
+        tags = _pairs(connection, "tags", row.key)
+    mlflow.end(run, row.status, row.end)
+    mlflow.describe(run, tags)
+    mlflow.take_artifacts(run, None, row.artifacts or "", database.parent / "mlruns", database.parent)
     return run
 
 
@@ -89,15 +92,3 @@ def _value(value: Any, is_nan: Any) -> float:
 def _pairs(connection: sqlite3.Connection, table: str, key: str) -> dict[str, str]:
     rows = connection.execute(f"select key, value from {table} where run_uuid = ?", (key,))  # noqa: S608 - our own names
     return {name: value or "" for name, value in rows}
-
-
-def _own_folder(database: Path, uri: str | None) -> Path | None:
-    """Return where a run's files are if the database was moved together with them: below the same last folders."""
-    if not uri:
-        return None
-    parts = uri.rstrip("/").split("/")[-3:]  # experiment, run, "artifacts"
-    for base in ("mlruns", "mlartifacts"):
-        place = database.parent.joinpath(base, *parts)
-        if ".." not in parts and place.is_dir():
-            return place
-    return None

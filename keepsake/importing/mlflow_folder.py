@@ -16,16 +16,19 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from keepsake.exceptions import KeepsakeError, ReadError
 from keepsake.importing import mlflow
-from keepsake.importing.files import folders, read_small, walk
+from keepsake.importing.files import folders, open_file, read_small, walk_run
+from keepsake.importing.found import Found
 from keepsake.importing.runs import ForeignRun, typed
 
 TOOL = "mlflow"
 _META = "meta.yaml"
+_BLOCK = 1 << 20  # bytes that are read at once; no line is longer
 _NO_RUNS = ("tags", "datasets", "traces", "models", ".trash")  # folders in those of experiments that are no runs
 
 
@@ -37,10 +40,10 @@ def recognise(source: Path) -> Path | None:
     return None
 
 
-def runs(store: Path, left_out: Counter[str]) -> Iterator[ForeignRun | KeepsakeError]:
+def runs(store: Path, left_out: Counter[str]) -> Iterator[Found | KeepsakeError]:
     """Yield the runs of a store, or of one of its experiments, or a single run."""
     if _is_run(store):
-        yield _attempt(store, "", store.parent)
+        yield _found(str(store), "", store.parent)
         return
     if _is_experiment(store):
         yield from _runs_of(str(store), store.parent, left_out)
@@ -52,7 +55,7 @@ def runs(store: Path, left_out: Counter[str]) -> Iterator[ForeignRun | KeepsakeE
             yield from _runs_of(folder, store, left_out)
 
 
-def _runs_of(folder: str, store: Path, left_out: Counter[str]) -> Iterator[ForeignRun | KeepsakeError]:
+def _runs_of(folder: str, store: Path, left_out: Counter[str]) -> Iterator[Found | KeepsakeError]:
     try:
         group = str(_meta(folder).get("name", ""))
     except KeepsakeError as error:
@@ -63,16 +66,11 @@ def _runs_of(folder: str, store: Path, left_out: Counter[str]) -> Iterator[Forei
     left_out["logged models"] += len(folders(os.path.join(folder, "models")))
     for place in folders(folder):
         if os.path.basename(place) not in _NO_RUNS and os.path.lexists(os.path.join(place, _META)):
-            yield _attempt(place, group, store)
+            yield _found(place, group, store)
 
 
-def _attempt(folder: str | Path, group: str, store: Path) -> ForeignRun | KeepsakeError:
-    try:
-        return _run(str(folder), group, store)
-    except KeepsakeError as error:
-        return error
-    except OSError as error:
-        return ReadError(f"{folder} cannot be read: {error.strerror or error}. Check it.")
+def _found(folder: str, group: str, store: Path) -> Found:
+    return Found(Path(folder), partial(_run, folder, group, store), [folder], group)
 
 
 def _run(folder: str, group: str, store: Path) -> ForeignRun:
@@ -84,14 +82,14 @@ def _run(folder: str, group: str, store: Path) -> ForeignRun:
         run.is_deleted = True
         return run
     run.params = {name: typed(value) for name, value in _texts(os.path.join(folder, "params"))}
-    for name, entry in walk(os.path.join(folder, "metrics")):
+    for name, entry in walk_run(os.path.join(folder, "metrics")):
         _read_metric(run, name, entry.path)
     run.created = _seconds(meta.get("start_time"))
     run.user = str(meta.get("user_id") or "")
     run.name = str(meta.get("run_name") or "")
     mlflow.end(run, meta.get("status"), meta.get("end_time"))
     mlflow.describe(run, dict(_texts(os.path.join(folder, "tags"))))
-    mlflow.take_artifacts(run, Path(folder, "artifacts"), str(meta.get("artifact_uri") or ""), store)
+    mlflow.take_artifacts(run, Path(folder, "artifacts"), str(meta.get("artifact_uri") or ""), store, store)
     for name in ("inputs", "outputs"):
         run.left_out[f"{name} (data sets and models)"] += len(folders(os.path.join(folder, name)))
     return run
@@ -99,29 +97,47 @@ def _run(folder: str, group: str, store: Path) -> ForeignRun:
 
 def _read_metric(run: ForeignRun, name: str, path: str) -> None:
     """Add the points of a metric. A last line without an end was cut off."""
-    data = _content(path)
-    *lines, rest = data.split(b"\n")
+    rest, number = b"", 1
+    with open_file(path) as file:
+        while block := file.read(_BLOCK):
+            *lines, rest = (rest + block).split(b"\n")
+            if not _add_usual(run, name, lines):
+                for offset, line in enumerate(lines):
+                    _add_line(run, name, line, f"Line {number + offset} of {path}")
+            number += len(lines)
+            if len(rest) > _BLOCK:
+                run.warnings.append(f"Line {number} of {path} does not end. What follows is left out.")
+                return
     if rest:
         run.warnings.append(f"The last line of {path} is cut off. It is left out.")
-    for number, line in enumerate(lines, 1):
-        words = line.split()
-        try:
-            step = int(words[2]) if len(words) > 2 else 0
-            run.add(name, step, int(words[0]) / 1000, float(words[1]))
-        except (ValueError, IndexError, OverflowError):
-            if words:
-                run.warnings.append(f"Line {number} of {path} is damaged. It is left out.")
 
 
-def _content(path: str) -> bytes:
-    if os.path.islink(path):
-        raise ReadError(f"{path} is a link, and a link may lead anywhere. Replace it by what it leads to.")
-    with open(path, "rb") as file:
-        return file.read()
+def _add_usual(run: ForeignRun, name: str, lines: list[bytes]) -> bool:
+    """Add lines of three words each, all at once; return whether they are that."""
+    rows = list(map(bytes.split, lines))
+    if set(map(len, rows)) != {3}:
+        return False
+    times, values, steps = zip(*rows, strict=True)
+    try:
+        seconds = [int(time) / 1000 for time in times]
+        run.extend(name, list(map(int, steps)), seconds, list(map(float, values)))
+    except (ValueError, OverflowError):
+        return False
+    return True
+
+
+def _add_line(run: ForeignRun, name: str, line: bytes, what: str) -> None:
+    words = line.split()
+    try:
+        step = int(words[2]) if len(words) > 2 else 0
+        run.add(name, step, int(words[0]) / 1000, float(words[1]))
+    except (ValueError, IndexError, OverflowError):
+        if words:
+            run.warnings.append(f"{what} is damaged. It is left out.")
 
 
 def _texts(folder: str) -> Iterator[tuple[str, str]]:
-    for name, entry in walk(folder):
+    for name, entry in walk_run(folder):
         yield name, read_small(entry.path).decode("utf-8", "replace")
 
 

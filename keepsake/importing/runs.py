@@ -11,7 +11,9 @@ import hashlib
 import math
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +21,7 @@ from keepsake.exceptions import ValidationError
 from keepsake.labels import apply_edits, make_edit
 from keepsake.metadata import EXPERIMENT_FIELDS, Record, time_text
 from keepsake.recording.environment import without_secrets
-from keepsake.util.values import encode_mapping
+from keepsake.util.values import encode, encode_mapping, text_of_key
 from keepsake.version import __version__
 
 _FIRST_SECOND, _LAST_SECOND = 0.0, 253402300799.0  # 1970 to 9999, which records can hold
@@ -27,12 +29,12 @@ _LARGEST_STEP = 2**63 - 1
 _CREDENTIALS = re.compile("//[^/@]*@")  # in the address of a git remote
 
 
-class Point(NamedTuple):
-    """A value of a metric."""
+class Series(NamedTuple):
+    """The points of a metric, in the order in which they were recorded."""
 
-    step: int
-    time: float | None  # Unix seconds
-    value: Any
+    steps: list[int]
+    times: list[float | None]  # Unix seconds
+    values: list[Any]
 
 
 @dataclass
@@ -44,7 +46,7 @@ class ForeignRun:
         key: what that tool knows it by, unique among all runs of the tool.
         place: the file or folder that it was read from, for messages.
         params: hyperparameters, name → value.
-        points: metric → its points, in the order in which they were recorded.
+        points: metric → its points.
         created, ended: Unix seconds; None if unknown.
         end_reason: how it ended, in the words of `Experiment.end_reason`; None if unknown.
         group: what the tool collects runs under, such as MLflow's experiment.
@@ -53,6 +55,7 @@ class ForeignRun:
         git: "commit", "branch" and "remote", as far as known.
         folder: what its files are called here, such as "artifacts".
         files: names below `folder`, with `/`, and where each is.
+        elsewhere: folders outside of its place where files of it may be.
         left_out: what has no place here, such as "images" → how many.
         warnings: what could not be read, such as a line that is cut off.
     """
@@ -61,7 +64,7 @@ class ForeignRun:
     key: str
     place: Path
     params: dict[str, Any] = field(default_factory=dict)
-    points: dict[str, list[Point]] = field(default_factory=dict)
+    points: dict[str, Series] = field(default_factory=dict)
     created: float | None = None
     ended: float | None = None
     end_reason: str | None = None
@@ -77,6 +80,7 @@ class ForeignRun:
     git: dict[str, str] = field(default_factory=dict)
     folder: str = "artifacts"
     files: list[tuple[str, Path]] = field(default_factory=list)
+    elsewhere: list[Path] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     warnings: list[str] = field(default_factory=list)
     is_deleted: bool = False  # in its tool; it is not imported
@@ -90,12 +94,26 @@ class ForeignRun:
     @property
     def last_time(self) -> float:
         """The last moment that is known of it, in Unix seconds."""
-        times = [point.time for points in self.points.values() for point in points if point.time is not None]
-        return max(times, default=self.created or 0.0)
+        return max(self.times(), default=self.created or 0.0)
+
+    def times(self) -> Iterator[float]:
+        """Yield the times of all points, as far as they are known."""
+        return (time for series in self.points.values() for time in series.times if time is not None)
 
     def add(self, metric: str, step: int, time: float | None, value: Any) -> None:
         """Add a point of a metric."""
-        self.points.setdefault(metric, []).append(Point(min(step, _LARGEST_STEP), time, value))
+        self.extend(metric, [step], [time], [value])
+
+    def extend(self, metric: str, steps: list[int], times: Sequence[float | None], values: list[Any]) -> None:
+        """Add points of a metric. Steps that no record can hold become the nearest that one can."""
+        if max(steps, default=0) > _LARGEST_STEP or min(steps, default=0) < -_LARGEST_STEP:
+            steps = [max(-_LARGEST_STEP, min(step, _LARGEST_STEP)) for step in steps]
+        series = self.points.get(metric)
+        if series is None:
+            series = self.points[metric] = Series([], [], [])
+        series.steps.extend(steps)
+        series.times.extend(times)
+        series.values.extend(values)
 
 
 class Goal(NamedTuple):
@@ -108,8 +126,7 @@ class Goal(NamedTuple):
 def record_of(run: ForeignRun, url: str, goal: Goal | None = None) -> Record:
     """Return the record of a run in the repository at `url`. Raises ValidationError if a param cannot be recorded."""
     checkpoints = _checkpoints(run, goal)
-    times = [point.time for points in run.points.values() for point in points if point.time is not None]
-    created = run.created if run.created is not None else min(times, default=0.0)
+    created = run.created if run.created is not None else min(run.times(), default=0.0)
     record = {
         **EXPERIMENT_FIELDS,
         "id": run.id,
@@ -135,7 +152,7 @@ def record_of(run: ForeignRun, url: str, goal: Goal | None = None) -> Record:
 def last_checkpoint(record: Record, run: ForeignRun) -> Record:
     """Return the checkpoint that holds the files of a run: the last one, or a new one if there is none."""
     if not record["checkpoints"]:
-        record["checkpoints"] = [_checkpoint(run, 0, 0, run.ended or run.created or 0.0, {}, None)]
+        record["checkpoints"] = [_checkpoint(run.id, (0, 0), run.ended or run.created or 0.0, {}, None)]
     last: Record = record["checkpoints"][-1]
     return last
 
@@ -156,28 +173,52 @@ def typed(text: str) -> Any:
 
 def _checkpoints(run: ForeignRun, goal: Goal | None) -> list[Record]:
     """Return a checkpoint per step and occurrence, in the order of time."""
-    found: dict[tuple[int, int], dict[str, Any]] = {}
-    times: dict[tuple[int, int], float] = {}
-    for metric, points in run.points.items():
-        seen: Counter[int] = Counter()
-        for step, time, value in points:
-            place = (step, seen[step])
-            seen[step] += 1
-            found.setdefault(place, {})[metric] = value
-            if time is not None:
-                times[place] = min(times.get(place, time), time)
-    default = run.created or 0.0
-    ordered = sorted(found, key=lambda place: (times.get(place, default), place))
-    return [_checkpoint(run, *place, times.get(place, default), found[place], goal) for place in ordered]
+    found: dict[_Place, dict[str, Any]] = {}
+    times: dict[_Place, float] = {}
+    for metric, series in run.points.items():
+        name, values = text_of_key(metric), _encoded(series.values, metric)
+        for place, time, value in zip(_places(series.steps), series.times, values, strict=True):
+            if place in found:
+                found[place][name] = value
+            else:
+                found[place] = {name: value}
+            if time is not None and time < times.get(place, math.inf):
+                times[place] = time
+    run_id, default = run.id, run.created or 0.0
+    ordered = sorted((times.get(place, default), place) for place in found)
+    return [_checkpoint(run_id, place, time, found[place], goal) for time, place in ordered]
 
 
-def _checkpoint(
-    run: ForeignRun, step: int, number: int, time: float, metrics: dict[str, Any], goal: Goal | None
-) -> Record:
+def _encoded(values: list[Any], metric: str) -> list[Any]:
+    """Return values as a record holds them. Most are finite floats, which are the same there."""
+    if set(map(type, values)) == {float} and all(map(math.isfinite, values)):
+        return values
+    return [encode(value, f"metrics[{metric!r}]") for value in values]
+
+
+_Place = tuple[int, int]  # a step, and the number of points that the metric had at that step before
+
+
+def _places(steps: list[int]) -> Iterable[_Place]:
+    if len(set(steps)) == len(steps):
+        return zip(steps, repeat(0))
+    return _repeated(steps)
+
+
+def _repeated(steps: list[int]) -> Iterator[_Place]:
+    counts: dict[int, int] = {}
+    for step in steps:
+        number = counts.get(step, 0)
+        counts[step] = number + 1
+        yield step, number
+
+
+def _checkpoint(run_id: str, place: _Place, time: float, metrics: dict[str, Any], goal: Goal | None) -> Record:
+    step, number = place
     return {
-        "id": _id(run.id, f"{step}:{number}"),
+        "id": _id(run_id, f"{step}:{number}"),
         "created": _time(time),
-        "metrics": encode_mapping(metrics, "metrics") or None,
+        "metrics": metrics or None,
         "step": step,
         "path": "",
         "primary_metric": {"name": goal.metric, "goal": goal.goal} if goal and goal.metric in metrics else None,

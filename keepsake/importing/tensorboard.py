@@ -10,11 +10,13 @@ import os
 import struct
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from keepsake.exceptions import KeepsakeError
-from keepsake.importing.files import walk
+from keepsake.importing.files import open_file, walk
+from keepsake.importing.found import Found
 from keepsake.importing.protobuf import child, double, fields, signed, text
 from keepsake.importing.runs import ForeignRun
 
@@ -33,25 +35,29 @@ def recognise(source: Path) -> Path | None:
     """Return the folder at `source` if there are event files in or below it, or the file if it is one."""
     if source.is_file():
         return source if _MARK in source.name else None
-    return source if source.is_dir() and any(_MARK in entry.name for _, entry in walk(source)) else None
+    return source if source.is_dir() and any(_MARK in entry.name for _, entry in walk(source, failed=[])) else None
 
 
-def runs(source: Path, left_out: Counter[str]) -> Iterator[ForeignRun | KeepsakeError]:
+def runs(source: Path, left_out: Counter[str]) -> Iterator[Found | KeepsakeError]:
     """Yield a run per folder of event files."""
     if source.is_file():
-        yield _run(source.parent, [str(source)], source.parent.name)
+        yield _found(source.parent, [str(source)], source.parent.name)
         return
     found: dict[str, list[str]] = {}
-    for name, entry in walk(source):
+    failed: list[KeepsakeError] = []
+    for name, entry in walk(source, failed=failed):
         if _MARK in entry.name:
             found.setdefault(name.rpartition("/")[0], []).append(entry.path)
     for folder, paths in found.items():
-        run = _run(source / folder, paths, folder or source.absolute().name)
-        if run.points or run.params or run.left_out or run.warnings:  # a writer opens a file before it writes anything
-            yield run
+        yield _found(source / folder, paths, folder or source.absolute().name)
+    yield from failed
 
 
-def _run(folder: Path, paths: list[str], name: str) -> ForeignRun:
+def _found(folder: Path, paths: list[str], name: str) -> Found:
+    return Found(folder, partial(_run, folder, paths, name), paths, name)
+
+
+def _run(folder: Path, paths: list[str], name: str) -> ForeignRun | None:
     key = f"{folder.absolute().name}/{os.path.basename(paths[0])}"  # the name of a file tells when and where it began
     run = ForeignRun(TOOL, key, folder, name=name)
     last = None
@@ -59,7 +65,7 @@ def _run(folder: Path, paths: list[str], name: str) -> ForeignRun:
         if os.path.islink(path):
             run.warnings.append(f"{path} is a link, and a link may lead anywhere. It is left out.")
             continue
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             for event in _events(file, path, run.warnings):
                 try:
                     time = _add(run, event)
@@ -69,7 +75,8 @@ def _run(folder: Path, paths: list[str], name: str) -> ForeignRun:
                 run.created = time if run.created is None else min(run.created, time)
                 last = time if last is None else max(last, time)
     run.ended = last
-    return run
+    # A writer opens a file before it writes anything.
+    return run if run.points or run.params or run.left_out or run.warnings else None
 
 
 def _events(file: BinaryIO, path: str, warnings: list[str]) -> Iterator[bytes]:

@@ -6,11 +6,13 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keepsake.exceptions import KeepsakeError
-from keepsake.importing.database import has_tables, opened
+from keepsake.importing.database import files_of, has_tables, opened
+from keepsake.importing.found import Found
 from keepsake.importing.runs import ForeignRun
 
 if TYPE_CHECKING:
@@ -34,13 +36,12 @@ def recognise(source: Path) -> Path | None:
     return source if source.is_dir() and any(map(_is_database, source.glob("*.db"))) else None
 
 
-def runs(source: Path, left_out: Counter[str]) -> Iterator[ForeignRun | KeepsakeError]:
+def runs(source: Path, left_out: Counter[str]) -> Iterator[Found | KeepsakeError]:
     """Yield the runs of all projects."""
     for database in [source] if source.is_file() else sorted(source.glob("*.db")):
         try:
             if _is_database(database):
-                with opened(database) as connection:
-                    yield from _runs(connection, database, left_out)
+                yield from _runs(database, left_out)
         except KeepsakeError as error:
             yield error
 
@@ -49,22 +50,29 @@ def _is_database(path: Path) -> bool:
     return has_tables(path, _TABLES)
 
 
-def _runs(connection: sqlite3.Connection, database: Path, left_out: Counter[str]) -> Iterator[ForeignRun]:
-    for table, what in _COUNTED.items():
-        if _columns(connection, table):
-            left_out[what] += connection.execute(f"select count(*) from {table}").fetchone()[0]  # noqa: S608
-    column = "run_id" if "run_id" in _columns(connection, "metrics") else "run_name"  # older databases have no IDs
-    found = f"select {column}, max(run_name) from %s group by {column}"  # noqa: S608 - our own names
-    names = dict(connection.execute(found % "configs").fetchall()) | dict(connection.execute(found % "metrics"))
+def _runs(database: Path, left_out: Counter[str]) -> Iterator[Found]:
+    with opened(database) as connection:
+        for table, what in _COUNTED.items():
+            if _columns(connection, table):
+                left_out[what] += connection.execute(f"select count(*) from {table}").fetchone()[0]  # noqa: S608
+        # Older databases have no IDs.
+        column = "run_id" if "run_id" in _columns(connection, "metrics") else "run_name"
+        found = f"select {column}, max(run_name) from %s group by {column}"  # noqa: S608 - our own names
+        names = dict(connection.execute(found % "configs").fetchall()) | dict(connection.execute(found % "metrics"))
     for key, name in names.items():
-        run = ForeignRun(TOOL, f"{database.stem}/{key}", database, name=name or "", group=database.stem)
+        yield Found(database, partial(_run, database, column, key, name or ""), files_of(database), str(key))
+
+
+def _run(database: Path, column: str, key: str, name: str) -> ForeignRun:
+    run = ForeignRun(TOOL, f"{database.stem}/{key}", database, name=name, group=database.stem)
+    with opened(database) as connection:
         for (config,) in connection.execute(f"select config from configs where {column} = ?", (key,)):  # noqa: S608
             _take_config(run, _loaded(config))
         rows = f"select step, timestamp, metrics from metrics where {column} = ? order by id"  # noqa: S608
         for step, time, metrics in connection.execute(rows, (key,)):
             for metric, value in _loaded(metrics).items():
                 _add(run, metric, step, _seconds(time), value)
-        yield run
+    return run
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> set[str]:

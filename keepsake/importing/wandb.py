@@ -13,17 +13,20 @@ import struct
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from keepsake.exceptions import KeepsakeError, ReadError
-from keepsake.importing.files import add_files, walk
+from keepsake.importing.files import add_files, open_file, walk
+from keepsake.importing.found import Found
 from keepsake.importing.protobuf import Value, child, double, fields, signed, text, timestamp
 from keepsake.importing.runs import ForeignRun
 from keepsake.recording.secrets import hide_in_command
 
 TOOL = "wandb"
 _SUFFIX = ".wandb"
+_FILES = "files"  # the folder beside it
 _MAGIC = b":W&B"
 _START = 7  # bytes before the first record
 _BLOCK = 32 << 10
@@ -37,17 +40,23 @@ def recognise(source: Path) -> Path | None:
     """Return the file of a run at `source`, or the folder if there are some below it."""
     if source.is_file():
         return source if source.suffix == _SUFFIX else None
-    return source if source.is_dir() and any(_is_run(name) for name, _ in walk(source)) else None
+    return source if source.is_dir() and any(_is_run(name) for name, _ in walk(source, failed=[])) else None
 
 
-def runs(source: Path, left_out: Counter[str]) -> Iterator[ForeignRun | KeepsakeError]:
+def runs(source: Path, left_out: Counter[str]) -> Iterator[Found | KeepsakeError]:
     """Yield a run per file."""
-    found = [source] if source.is_file() else [Path(entry.path) for name, entry in walk(source) if _is_run(name)]
-    for path in found:
-        try:
-            yield _run(path)
-        except KeepsakeError as error:
-            yield error
+    if source.is_file():
+        yield _found(source)
+        return
+    failed: list[KeepsakeError] = []
+    for name, entry in walk(source, failed=failed):
+        if _is_run(name):
+            yield _found(Path(entry.path))
+    yield from failed
+
+
+def _found(path: Path) -> Found:
+    return Found(path, partial(_run, path), [path, path.parent / _FILES])
 
 
 def _is_run(name: str) -> bool:
@@ -56,10 +65,8 @@ def _is_run(name: str) -> bool:
 
 
 def _run(path: Path) -> ForeignRun:
-    if path.is_symlink():
-        raise ReadError(f"{path} is a link, and a link may lead anywhere. Name the file itself.")
     reader = _Reader(path)
-    with path.open("rb") as file:
+    with open_file(path) as file:
         if file.read(_START)[: len(_MAGIC)] != _MAGIC:
             raise ReadError(f"{path} is not a file of W&B, or it is damaged at its start.")
         for message in _messages(file, path, reader.run.warnings):
@@ -68,8 +75,8 @@ def _run(path: Path) -> ForeignRun:
             except (ValueError, RecursionError) as error:
                 reader.run.warnings.append(f"A record in {path} is damaged: {error}. It is left out.")
     run = reader.finished()
-    run.folder = "files"
-    add_files(run, path.parent / "files")
+    run.folder = _FILES
+    add_files(run, path.parent / _FILES)
     return run
 
 

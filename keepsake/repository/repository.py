@@ -255,8 +255,8 @@ class Repository:
 
     def load(self, experiment_id: str) -> Record | None:
         """Return the record of an experiment as it is in the repository; None if there is none."""
-        known = self._read_known(experiment_id)
-        return None if known is None else known.record
+        found = self._read(experiment_id)
+        return None if found is None else found[0]
 
     def change(self, experiment_id: str, change: Callable[[Record | None], Record], *, is_new: bool) -> Record:
         """Write what `change` makes of an experiment's record (None: there is none), even if others write it too.
@@ -276,11 +276,16 @@ class Repository:
         self._known.pop(experiment_id, None)
 
     def _read_known(self, experiment_id: str) -> Known | None:
+        found = self._read(experiment_id)
+        return None if found is None else Known.of(*found)
+
+    def _read(self, experiment_id: str) -> tuple[Record, str] | None:
+        """Return a record and its etag; None if there is none."""
         try:
             data, etag = self.storage.get(record_key(experiment_id))
         except DoesNotExist:
             return None
-        return Known.of(parse_record(data, experiment_id, self.url), etag)
+        return parse_record(data, experiment_id, self.url), etag
 
     # Archives
 

@@ -257,7 +257,7 @@ def test_a_torn_line_is_a_warning(project: Project, tmp_path: Path) -> None:
         file.write("what?\n2000 0.2")
     done = project.import_runs(tmp_path)
     assert points(only(project), "loss") == [(0, 0.5)]
-    assert [warning.split(" of ")[0] for warning in done.warnings] == ["The last line", "Line 2"]
+    assert [warning.split(" of ")[0] for warning in done.warnings] == ["Line 2", "The last line"]
 
 
 def test_old_lines_and_lines_with_a_data_set(project: Project, tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_links_among_artifacts_and_addresses_outside_are_left_out(project: Proje
     shutil.rmtree(other / "artifacts")
     done = project.import_runs(store)
     assert done.files == 1
-    assert done.left_out == {"links and special files among the artifacts": 1}
+    assert done.left_out == {"links and special files among the artifacts": 1, "artifact folders elsewhere": 1}
     assert "artifacts/link" in done.warnings[0]
 
 
