@@ -12,7 +12,7 @@ from typing import NamedTuple
 from keepsake.importing.files import walk
 from keepsake.importing.runs import ForeignRun
 
-_SETTLED = 3.0  # seconds; a file may be written twice within one tick of the clock that stamps it
+SETTLED = 3.0  # seconds; a file may be written twice within one tick of the clock that stamps it
 
 
 class Found(NamedTuple):
@@ -42,7 +42,7 @@ def look_of(parts: Sequence[str | Path], about: str = "") -> str | None:
         for name, status in _statuses(os.fspath(part)):
             seen.append(f"{name}\0{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}")
             newest = max(newest, status.st_mtime, status.st_ctime)
-    if newest > time.time() - _SETTLED:
+    if newest > time.time() - SETTLED:
         return None
     return hashlib.sha256("\0\0".join(seen).encode("utf-8", "surrogateescape")).hexdigest()
 

@@ -210,16 +210,14 @@ class Import:
         known = repository.load(run.id) if is_there else None
         merged, old = merge(record, known), by_id(known)
         done.checkpoints += sum(checkpoint["id"] not in old for checkpoint in merged["checkpoints"] or [])
-        if known is None:
-            done.new.append(run.id)
-        else:
-            (done.same if merged == known else done.grown).append(run.id)
         if merged != known and not self._dry_run:
             self._write(run, record, is_there)
-        if owner is None or is_pruned(old.get(owner["id"])):
-            return ""
-        self._bring_files(run, owner["id"], done)
-        return str(owner["id"])
+        archive = "" if owner is None or is_pruned(old.get(owner["id"])) else str(owner["id"])
+        if archive:
+            done.files += self._bring_files(run, archive)
+        kind = done.new if known is None else done.same if merged == known and not done.files else done.grown
+        kind.append(run.id)
+        return archive
 
     def _write(self, run: ForeignRun, record: Record, is_there: bool) -> None:
         repository = self._repository
@@ -232,17 +230,16 @@ class Import:
         elif is_there:
             repository.heartbeats.end(run.id)
 
-    def _bring_files(self, run: ForeignRun, archive_id: str, done: Imported) -> None:
-        """Store the files of a run, unless the repository has them. What is gone at the source stays here."""
+    def _bring_files(self, run: ForeignRun, archive_id: str) -> int:
+        """Store the files of a run, and return how many are new. What is gone at the source stays here."""
         repository, key = self._repository, archive_key(run.id, archive_id)
         kept = Archive(repository.storage, key) if key in self._archives else None
         try:
             new = run.files if kept is None else changed_files(run, kept)
         except CorruptedArchive:
             new, kept = run.files, None
-        done.files += len(new)
         if not new or self._dry_run:
-            return
+            return len(new)
         with tempfile.TemporaryDirectory(prefix="keepsake-import-") as temporary:
             files = {f"{run.folder}/{name}": str(path) for name, path in run.files}
             if kept is not None:
@@ -252,6 +249,7 @@ class Import:
             freeze(run.place, run.folder, pack, files.items())
             with open_archive(pack) as archive:
                 repository.put_archive(run.id, archive_id, archive)
+        return len(new)
 
 
 def _failed(error: KeepsakeError) -> Imported:
