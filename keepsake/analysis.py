@@ -45,7 +45,7 @@ class Analysis(list[Experiment]):
         """
         from keepsake.display.figures import Look, plot
 
-        runs = [(experiment, experiment.checkpoints) for experiment in self]
+        runs = [(experiment, experiment.checkpoint_records()) for experiment in self]
         return plot(runs, metric, Look(logx, logy, x, smoothing, color))
 
     def draw(
@@ -77,7 +77,7 @@ class Analysis(list[Experiment]):
         """
         from keepsake.display.terminal import Size, draw
 
-        runs = [(experiment, experiment.checkpoints) for experiment in self]
+        runs = [(experiment, experiment.checkpoint_records()) for experiment in self]
         return draw(runs, metric, x=x, logy=logy, smoothing=smoothing, size=Size(width, height), color=color)
 
     def scatter(

@@ -76,6 +76,7 @@ class Checkpoint:
         self.primary_metric = primary_metric
         self.experiment: Experiment | None = None
         self._record: Record = {}  # as on disk, with times to the nanosecond and the original form of empty fields
+        self._created_as_read: datetime | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Checkpoint) and self.id == other.id
@@ -98,7 +99,7 @@ class Checkpoint:
             primary_metric=data.get("primary_metric"),
         )
         checkpoint.experiment = experiment
-        checkpoint._record = data
+        checkpoint._record, checkpoint._created_as_read = data, checkpoint.created
         return checkpoint
 
     def to_json(self) -> Record:
@@ -124,8 +125,9 @@ class Checkpoint:
 
     def created_text(self) -> str:
         """Return the time of creation as on disk: RFC 3339 in UTC, to the nanosecond."""
-        text: str | None = self._record.get("created")
-        return text if text and local_datetime(text) == self.created else from_local_datetime(self.created)
+        if self.created == self._created_as_read:
+            return str(self._record["created"])
+        return from_local_datetime(self.created)
 
     def short_id(self) -> str:
         """Return the first 7 digits of the ID, enough to recognise it."""
@@ -270,7 +272,11 @@ class CheckpointList(list[Checkpoint]):
         """
         from keepsake.display.figures import Look, plot
 
-        return plot([(self[0].experiment if self else None, self)], metric, Look(logx, logy, x, smoothing))
+        return plot(
+            [(self[0].experiment if self else None, [each.to_json() for each in self])],
+            metric,
+            Look(logx, logy, x, smoothing),
+        )
 
     def to_columns(self) -> dict[str, list[Any]]:
         """Return a row for each checkpoint, as a dict of columns of equal length.

@@ -106,6 +106,7 @@ class Experiment(Labelled, Outcome):
         self.keepsake_version = keepsake_version
         self._checkpoints: CheckpointList | None = CheckpointList(checkpoints or [])
         self._record: Record = {}  # as it was read
+        self._created_as_read: datetime | None = None
         self._run: Run | None = None  # once this process records something
 
     @classmethod
@@ -120,7 +121,7 @@ class Experiment(Labelled, Outcome):
         self._record = record
         for name in ("user", "host", "command", "config", "path", "python_version", "keepsake_version"):
             setattr(self, name, record.get(name) or None)
-        self.created = local_datetime(record["created"])
+        self.created = self._created_as_read = local_datetime(record["created"])
         self.params = decode(record["params"]) if record.get("params") else None
         self._python_packages = record.get("python_packages") or None
         self._checkpoints = None  # made on first use, because a list of runs may have very many
@@ -345,6 +346,10 @@ class Experiment(Labelled, Outcome):
         """Return what `to_json` does, or the record as it was read, which is quicker."""
         return self.to_json() if self._checkpoints is not None else self._record
 
+    def checkpoint_records(self) -> list[Record]:
+        """Return the records of its checkpoints, quickly: unless `checkpoints` was asked for, no checkpoint is made."""
+        return self.record().get("checkpoints") or []
+
     def best_and_latest(self) -> tuple[Record | None, Record | None]:
         """Return the records of both, quickly: unless `checkpoints` was asked for, no checkpoint is made."""
         if self._checkpoints is None:
@@ -381,8 +386,9 @@ class Experiment(Labelled, Outcome):
         return fields | {name: value for name, value in self._record.items() if name not in fields}
 
     def _created_text(self) -> str:
-        created: str | None = self._record.get("created")
-        return created if created and local_datetime(created) == self.created else from_local_datetime(self.created)
+        if self.created == self._created_as_read:
+            return str(self._record["created"])
+        return from_local_datetime(self.created)
 
     def _validate(self) -> list[str]:
         """Return the problems with this experiment, one text each; empty if there are none."""
@@ -416,7 +422,7 @@ class Experiment(Labelled, Outcome):
         """
         from keepsake.display.figures import Look, plot
 
-        return plot([(self, self.checkpoints)], metric, Look(logx, logy, x, smoothing))
+        return plot([(self, self.checkpoint_records())], metric, Look(logx, logy, x, smoothing))
 
     def _repr_html_(self) -> str:
         from keepsake.display.notebook import experiment_html

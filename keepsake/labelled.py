@@ -41,10 +41,14 @@ class Labelled:
         """Its project."""
         raise NotImplementedError
 
+    def labels(self) -> Record:
+        """Return those of its `name`, `tags`, `notes` and `parent` that it has."""
+        return labels_of(self._record)
+
     @property
     def name(self) -> str | None:
         """What people call it; None without a name. Set it to rename the experiment."""
-        return labels_of(self._record).get("name")
+        return self.labels().get("name")
 
     @name.setter
     def name(self, name: str | None) -> None:
@@ -53,12 +57,12 @@ class Labelled:
     @property
     def tags(self) -> list[str]:
         """Its tags, in the order in which they were added. `tag` and `untag` change them."""
-        return list(labels_of(self._record).get("tags", ()))
+        return list(self.labels().get("tags", ()))
 
     @property
     def notes(self) -> str | None:
         """What people wrote about it, of any length; None without notes. Set it to replace them."""
-        return labels_of(self._record).get("notes")
+        return self.labels().get("notes")
 
     @notes.setter
     def notes(self, text: str | None) -> None:
@@ -67,7 +71,7 @@ class Labelled:
     @property
     def parent(self) -> str | None:
         """The ID of the checkpoint or experiment that it came from, by a checkout or as given; None if unknown."""
-        return labels_of(self._record).get("parent")
+        return self.labels().get("parent")
 
     @property
     def keep(self) -> str | None:

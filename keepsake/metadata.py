@@ -53,8 +53,10 @@ _RFC3339 = re.compile(
 _USUAL_DAY = r"(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31"
 _USUAL_TIME = rf"[12]\d{{3}}-(?:{_USUAL_DAY})T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{{1,9}}Z"
 _usual_times = re.compile(f"(?:{_USUAL_TIME}\n)*", re.ASCII).fullmatch
+_is_own_form = re.compile(r"[12]\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII).fullmatch
 _USUAL_ID = re.compile("[0-9a-f]{64}")
 _MIN_ID = 7
+_EPOCH = datetime(1970, 1, 1)
 _FAILURES = ("exception", "exit status")
 _BRACKETS, _OTHERS = bytes.maketrans(b"[{", b"(("), bytes(set(range(256)) - set(b"[]{}"))
 
@@ -92,7 +94,7 @@ def are_usual_times(times: Sequence[str]) -> bool:
 
 def time_seconds(text: str) -> float:
     """Return an RFC 3339 time as Unix seconds."""
-    return parse_rfc3339(text).replace(tzinfo=timezone.utc).timestamp()
+    return (parse_rfc3339(text) - _EPOCH).total_seconds()
 
 
 def local_datetime(text: str) -> datetime:
@@ -125,6 +127,8 @@ def rfc3339_datetime(moment: datetime) -> str:
 
 def parse_rfc3339(text: str) -> datetime:
     """Return an RFC 3339 time as a naive UTC datetime, to the nearest microsecond."""
+    if _is_own_form(text):  # Python reads it several times as fast
+        return datetime.fromisoformat(text[:-1])
     seconds, _, fraction = time_key(text).partition(".")
     microseconds = round(int(fraction.ljust(9, "0")) / 1000) if fraction else 0
     return datetime.fromisoformat(seconds) + timedelta(microseconds=microseconds)
@@ -363,15 +367,20 @@ def best_checkpoint(checkpoints: Iterable[Record]) -> Record | None:
     if primary is None:
         return None
     name = primary["name"]
-    values = [metrics.get(name) if (metrics := c.get("metrics")) else None for c in checkpoints]
+    try:
+        values = [checkpoint["metrics"][name] for checkpoint in checkpoints]  # the usual case, twice as fast
+    except (KeyError, TypeError):
+        values = [metrics.get(name) if (metrics := c.get("metrics")) else None for c in checkpoints]
     if set(map(type, values)) != {float}:
         values = list(map(decode, values))
     return latest_checkpoint(pick_best(checkpoints, values, maximize=primary.get("goal") == "maximize"))
 
 
-def pick_best(items: Iterable[C], values: list[Any], *, maximize: bool) -> list[C]:
+def pick_best(items: Sequence[C], values: list[Any], *, maximize: bool) -> list[C]:
     """Return the items with the greatest or smallest of the comparable `values`, in their order."""
     are_numbers = set(map(type, values)) == {float} and not math.isnan(sum(values))
     among = values if are_numbers else list(filter(comparable, values))
     best = (max if maximize else min)(among, default=None)
+    if are_numbers and values.count(best) == 1:
+        return [items[values.index(best)]]
     return [item for item, value in zip(items, values, strict=True) if among and value == best]

@@ -11,15 +11,16 @@ from keepsake.compare.groups import is_seed
 from keepsake.exceptions import ValidationError
 from keepsake.listing.fields import resolve
 from keepsake.listing.subjects import MISSING, ValuePath, WholeExperiment, flatten
+from keepsake.metadata import Record, best_checkpoint, primary_metric
 from keepsake.util.console import warn
-from keepsake.util.values import cut, escape_controls, full_text, same, short_text
+from keepsake.util.values import cut, decode, escape_controls, full_text, same, short_text
 
 if TYPE_CHECKING:
-    from keepsake.checkpoint import Checkpoint, CheckpointList
     from keepsake.experiment import Experiment
 
 X = Literal["step", "time"]
-Run = tuple["Experiment | None", "CheckpointList"]  # None: checkpoints that were built by hand
+# None: checkpoints that were built by hand. Records, because making objects of them takes longer than drawing them.
+Run = tuple["Experiment | None", Sequence[Record]]
 HIGHLIGHTED = 10  # of many runs, so many stand out
 _MAX_PARAMS, _MAX_VALUE = 3, 12  # params in a label; characters of a value there
 _MAX_TEXT = 50  # characters of a value in a message
@@ -74,7 +75,7 @@ def make_chart(runs: Sequence[Run], metric: str | None, x: str = "step") -> Char
     """
     if x not in ("step", "time"):
         raise ValidationError(f"There is no x axis {x!r}. Choose 'step' or 'time'.")
-    metric, goal = choose_metric([checkpoints for _, checkpoints in runs], metric)
+    metric, goal = choose_metric(runs, metric)
     labels = tell_apart([experiment for experiment, _ in runs if experiment])
     curves = [_curve(run, ValuePath(metric), x, labels) for run in runs]
     drawn = [curve for curve in curves if curve.finite]
@@ -87,22 +88,23 @@ def make_chart(runs: Sequence[Run], metric: str | None, x: str = "step") -> Char
 def _curve(run: Run, path: ValuePath, x: str, labels: dict[str, str]) -> Curve:
     owner, checkpoints = run
     name = owner.short_id() if owner else "checkpoints"
+    what = f"metric {path.name!r} of {name}"
     # A checkpoint without the metric is neither a point nor a gap, because some metrics are rarely measured.
     points: dict[int, tuple[float, float]] = {}
     for checkpoint in checkpoints:
-        value = path.find(checkpoint.metrics) if checkpoint.metrics else MISSING
+        value = path.find(checkpoint["metrics"]) if checkpoint.get("metrics") else MISSING
         if value is not MISSING:
-            y = number(value, f"metric {path.name!r} of {name}")
+            y = value if type(value) is float else number(decode(value), what)
             points[id(checkpoint)] = _place(checkpoint, owner, x), y
-    best = points.get(id(checkpoints.best()))
+    best = points.get(id(best_checkpoint(checkpoints)))
     xs, ys = [x for x, _ in points.values()], [y for _, y in points.values()]
     return Curve(name, labels.get(owner.id, name) if owner else name, xs, ys, best, owner)
 
 
-def _place(checkpoint: Checkpoint, owner: Experiment | None, x: str) -> float:
+def _place(checkpoint: Record, owner: Experiment | None, x: str) -> float:
     if x == "step" or owner is None:
-        return number(checkpoint.step or 0, "step")
-    return owner.time_to(checkpoint.created_text()).total_seconds()
+        return number(checkpoint.get("step") or 0, "step")
+    return owner.time_to(checkpoint["created"]).total_seconds()
 
 
 def _in_a_unit(curves: list[Curve]) -> tuple[str, list[Curve]]:
@@ -118,26 +120,26 @@ def _in_a_unit(curves: list[Curve]) -> tuple[str, list[Curve]]:
     return f"time since the start ({unit})", scaled
 
 
-def choose_metric(lists: Sequence[CheckpointList], metric: str | None) -> tuple[str, str | None]:
-    """Return the metric to draw, and its goal if it is a primary metric."""
-    primaries = [primary for checkpoints in lists if (primary := checkpoints.declared_metric())]
+def choose_metric(runs: Sequence[Run], metric: str | None) -> tuple[str, str | None]:
+    """Return the metric to draw, and its goal if it is a primary metric.
+
+    Raises ValidationError if none is declared, and UnknownName if checkpoints have metrics, but none has this one. Runs
+    that have just begun have no names.
+    """
+    primaries = [primary for _, checkpoints in runs if (primary := primary_metric(checkpoints))]
+    rows = (values for _, checkpoints in runs for checkpoint in checkpoints if (values := checkpoint.get("metrics")))
     if metric is None and not primaries:
-        names = {
-            name for checkpoints in lists for checkpoint in checkpoints for name in flatten(checkpoint.metrics or {})
-        }
+        names = {name for values in rows for name in flatten(values)}
         raise ValidationError(f"No primary metric is declared. Name one of the metrics: {some(sorted(names))}.")
     metric = primaries[0]["name"] if metric is None else metric
-    check_metric(lists, metric)
+    path, found = ValuePath(metric), None
+    for found in rows:
+        if path.find(found) is not MISSING:
+            break
+    else:
+        if found:
+            resolve(metric, [WholeExperiment(owner) for owner, _ in runs if owner], "metric")
     return metric, next((primary.get("goal") for primary in primaries if primary["name"] == metric), None)
-
-
-def check_metric(lists: Sequence[CheckpointList], metric: str) -> None:
-    """Raise UnknownName if checkpoints have metrics, but none has this one. Runs that have just begun have no names."""
-    path = ValuePath(metric)
-    rows = [checkpoint.metrics for checkpoints in lists for checkpoint in checkpoints if checkpoint.metrics]
-    if rows and all(path.find(row) is MISSING for row in rows):
-        owners = {checkpoint.experiment: None for checkpoints in lists for checkpoint in checkpoints}
-        resolve(metric, [WholeExperiment(owner) for owner in owners if owner], "metric")
 
 
 def smooth(values: Sequence[float], weight: float) -> list[float]:

@@ -38,7 +38,8 @@ def experiment_columns(experiments: Sequence[Experiment]) -> Columns:
         ],
     }
     columns |= {name: [getattr(experiment, name) for experiment in experiments] for name in _FIELDS}
-    columns |= {name: _uniform([getattr(experiment, name) or None for experiment in experiments]) for name in _LABELS}
+    labels = [experiment.labels() for experiment in experiments]
+    columns |= {name: _uniform([own.get(name) for own in labels]) for name in _LABELS}
     for kind, records in ends.items():
         columns[f"{kind}_checkpoint"] = [record and record["id"] for record in records]
         columns[f"{kind}_step"] = [(record.get("step") or 0) if record else None for record in records]

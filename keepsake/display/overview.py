@@ -47,7 +47,7 @@ def overview(runs: Sequence[Summary], *, everything: bool = False, mark: bool = 
         mark: mark the best value.
         dates: show when runs began, instead of how long ago.
     """
-    values = [_flat(run.params) for run in runs]
+    values = [flatten(run.params) for run in runs]
     telling, same = split_params(values)
     if everything or len(runs) == 1:
         telling, same = [*telling, *same], {}
@@ -126,10 +126,6 @@ def split_params(runs: Sequence[Values]) -> tuple[list[str], dict[str, Any]]:
         is_label = len(counts) == len(runs) > 2 and all(isinstance(value, str) for value in values)
         telling.append((is_seed(name), is_label, alike, name))
     return [name for *_, name in sorted(telling)], same
-
-
-def _flat(params: Values) -> Values:
-    return flatten(params) if dict in set(map(type, params.values())) else params
 
 
 def _by_name(runs: Sequence[Values]) -> dict[str, list[Any]]:

@@ -35,7 +35,7 @@ def make_results(experiments: Sequence[Experiment], metric: str | None) -> Resul
 
     Raises ValidationError for an unknown metric, and for values that are not numbers.
     """
-    metric, goal = choose_metric([experiment.checkpoints for experiment in experiments], metric)
+    metric, goal = choose_metric([(each, each.checkpoint_records()) for each in experiments], metric)
     path, results = ValuePath(metric), []
     for experiment in experiments:
         best, latest = experiment.best_and_latest()

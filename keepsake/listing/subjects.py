@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
-from keepsake.metadata import local_seconds
+from keepsake.metadata import Record, local_seconds
+from keepsake.util.values import decode
 
 if TYPE_CHECKING:
-    from keepsake.checkpoint import Checkpoint
     from keepsake.experiment import Experiment
 
 Values = Mapping[str, Any]
@@ -24,6 +24,7 @@ class _Missing:
 
 
 MISSING: Any = _Missing()
+_LEAVES = {str, int, float, bool, list, type(None)}  # types of values that are no dicts
 
 
 class ValuePath:
@@ -67,6 +68,8 @@ def flatten(values: Values) -> dict[str, Any]:
 
     Empty dicts and lists stay as they are.
     """
+    if _LEAVES.issuperset(map(type, values.values())):
+        return dict(values)
     found: dict[str, Any] = {}
     nested: list[tuple[str, Values]] = [("", values)]
     for prefix, inner in nested:
@@ -142,28 +145,24 @@ class WholeExperiment:
         return self.experiment.status
 
     @cached_property
-    def _best(self) -> Checkpoint | None:
-        return self.experiment.checkpoints.best()
-
-    @cached_property
-    def _latest(self) -> Checkpoint | None:
-        return self.experiment.checkpoints.latest()
+    def _ends(self) -> tuple[Record | None, Record | None]:
+        return self.experiment.best_and_latest()
 
     @property
     def best_metrics(self) -> Values:
-        return (self._best.metrics if self._best else None) or {}
+        return decode((self._ends[0] or {}).get("metrics") or {})  # type: ignore[no-any-return]
 
     @property
     def latest_metrics(self) -> Values:
-        return (self._latest.metrics if self._latest else None) or {}
+        return decode((self._ends[1] or {}).get("metrics") or {})  # type: ignore[no-any-return]
 
     @property
     def latest_step(self) -> int:
-        return (self._latest.step if self._latest else None) or 0
+        return (self._ends[1] or {}).get("step") or 0
 
     @property
     def num_checkpoints(self) -> int:
-        return len(self.experiment.checkpoints)
+        return len(self.experiment.checkpoint_records())
 
     def param(self, path: ValuePath) -> Any:
         """Return a param, or MISSING."""
