@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,24 +98,24 @@ def collect_curves(
 
 
 def _metrics(records: Sequence[Record], names: Collection[str] | None) -> dict[str, tuple[list[int], list[float]]]:
+    rows: list[Mapping[str, Any]] = [record.get("metrics") or {} for record in records]
     found: dict[str, tuple[list[int], list[float]]] = {}
-    for position, record in enumerate(records):
-        metrics: Mapping[str, Any] = record.get("metrics") or {}
-        for name, value in metrics.items():
-            number = value if type(value) is float else _number(value)
-            if number is not None and (names is None or name in names):
-                positions, values = found.setdefault(name, ([], []))
-                positions.append(position)
-                values.append(number)
+    for name in {name: None for row in rows for name in row if names is None or name in names}:
+        values = [row.get(name) for row in rows]
+        if set(map(type, values)) != {float}:
+            values = list(map(_number, values))
+        positions = [position for position, value in enumerate(values) if value is not None]
+        if positions:
+            found[name] = positions, [value for value in values if value is not None]
     return found
 
 
 def _number(value: Any) -> float | None:
     value = decode(value)
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        with suppress(OverflowError):  # an integer of more than 308 digits
-            return float(value)
-    return None
+    try:
+        return float(value) if type(value) in (int, float) else None
+    except OverflowError:  # an integer of more than 308 digits
+        return None
 
 
 def _choose(runs: Sequence[_Run]) -> int | None:
