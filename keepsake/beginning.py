@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from keepsake.experiment import Experiment
 from keepsake.metadata import Record
 from keepsake.origin import forget_origin, read_origin
+from keepsake.output import output_fields
 from keepsake.packages import modules_of_script
 from keepsake.recording import ending
 from keepsake.recording.announcing import say_copying
@@ -16,6 +17,7 @@ from keepsake.recording.lineage import Labels, label_fields
 from keepsake.recording.records import experiment_record
 from keepsake.recording.resume import Resume, changed_fields, find, is_wanted, warning
 from keepsake.recording.run import Run
+from keepsake.restarts import attempts
 from keepsake.util.console import say, warn
 
 if TYPE_CHECKING:
@@ -31,8 +33,11 @@ def begin(
     disable_heartbeat: bool,
     labels: Labels,
     resume: Resume,
+    capture_output: bool | None,
 ) -> Experiment:
     """Begin an experiment, or go on with one. `ExperimentCollection.create` says how."""
+    if capture_output is None:
+        capture_output = ending.is_capturing()
     modules = modules_of_script()
     project = project.here(begin=True)
     directory = project.workplace.directory
@@ -40,8 +45,13 @@ def begin(
     job = current_job(ending.begun())
     record = experiment_record(path, params, project.repository_url, directory, job)
     if is_wanted(resume, job) and (earlier := find(project.workplace, resume, record)):
-        return _go_on(project, earlier, record, quiet=quiet, disable_heartbeat=disable_heartbeat)
+        fields = changed_fields(earlier, record)
+        if capture_output:
+            fields |= output_fields(earlier, attempts({**earlier, **fields}))
+        return _go_on(project, earlier, record, fields, quiet=quiet, disable_heartbeat=disable_heartbeat)
     record |= label_fields(labels, origin.id if origin else None, project.workplace.view)
+    if capture_output:
+        record |= output_fields({}, 0)
     run = Run.begin(project.workplace, record, modules, disable_heartbeat=disable_heartbeat, quiet=quiet)
     if origin is not None and not origin.is_copy:
         forget_origin(directory)
@@ -50,8 +60,9 @@ def begin(
     return Experiment.from_record(project, record, run)
 
 
-def _go_on(project: Project, earlier: Record, new: Record, *, quiet: bool, disable_heartbeat: bool) -> Experiment:
-    fields = changed_fields(earlier, new)
+def _go_on(
+    project: Project, earlier: Record, new: Record, fields: Record, *, quiet: bool, disable_heartbeat: bool
+) -> Experiment:
     run = Run.resume(project.workplace, earlier, fields, disable_heartbeat=disable_heartbeat, quiet=quiet)
     experiment = Experiment.from_record(project, {**earlier, **fields}, run)
     if text := warning(earlier, new):

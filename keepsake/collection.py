@@ -130,6 +130,7 @@ class ExperimentCollection:
         parent: str | Experiment | Checkpoint | None = None,
         resume: Resume = None,
         keep: str | None = None,
+        capture_output: bool | None = None,
     ) -> Experiment:
         """Begin an experiment, and save the files at `path` as they are now.
 
@@ -148,6 +149,8 @@ class ExperimentCollection:
                 Its files and params stay. Its steps that are recorded again are replaced.
             keep: how many checkpoints keep their files, such as "best:3,last:1". Those of the others are deleted in the
                 background as soon as newer ones are safe. None: all.
+            capture_output: also keep what the process and its children print, for `keepsake logs`. None: if
+                KEEPSAKE_CAPTURE_OUTPUT=1.
 
         What cannot be recorded of name, tags, notes and parent is left out with a warning.
 
@@ -168,6 +171,7 @@ class ExperimentCollection:
             disable_heartbeat=disable_heartbeat,
             labels=labels,
             resume=resume,
+            capture_output=capture_output,
         )
 
     @property

@@ -312,6 +312,7 @@ def init(
     parent: str | Experiment | Checkpoint | None = None,
     resume: Resume = None,
     keep: str | None = None,
+    capture_output: bool | None = None,
 ) -> Experiment:
     """Begin an experiment in the current project, and save the files at `path` as they are now.
 
@@ -334,6 +335,8 @@ def init(
             files and params stay. Its steps that are recorded again are replaced.
         keep: how many checkpoints keep their files, such as "best:3,last:1". Those of the others are deleted in the
             background as soon as newer ones are safe. None: all.
+        capture_output: also keep what the process and its children print, for `keepsake logs`. It appears as before.
+            None: if KEEPSAKE_CAPTURE_OUTPUT=1.
 
     What cannot be recorded of name, tags, notes and parent is left out with a warning.
 
@@ -360,4 +363,5 @@ def init(
         parent=parent,
         resume=resume,
         keep=keep,
+        capture_output=capture_output,
     )

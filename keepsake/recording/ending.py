@@ -48,6 +48,11 @@ def is_offline() -> bool:
     return os.environ.get("KEEPSAKE_OFFLINE", "") not in ("", "0")
 
 
+def is_capturing() -> bool:
+    """Whether what runs print is kept unless they say otherwise (KEEPSAKE_CAPTURE_OUTPUT=1)."""
+    return os.environ.get("KEEPSAKE_CAPTURE_OUTPUT", "") not in ("", "0")
+
+
 def begin(run: Run) -> None:
     """Register a run, to end it with the program."""
     global _begun
@@ -144,6 +149,7 @@ def _say_goodbye(run: Run, how: End) -> None:
     entry = run.entry
     _record_held(entry.id)
     _held.pop(entry.id, None)
+    run.end_output()
     run.ending = how.fields()
     try:
         entry.append({"experiment": run.ending})

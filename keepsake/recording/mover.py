@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from keepsake.archive import owner_id
 from keepsake.exceptions import CorruptedArchive, KeepsakeError, Removed, WriteError
-from keepsake.repository.keys import archive_key
+from keepsake.output import FIELD, counted, merged
+from keepsake.repository.keys import archive_key, log_key
 from keepsake.repository.known import replaced
 from keepsake.repository.pruning import keep_of, prune_saved
 from keepsake.spool.journal import Changes
@@ -116,11 +117,40 @@ def upload(
                 failed = failed or error
                 repository.expect(entry.identity)  # if the whole repository is gone, the rest need not be tried
     _prune(entry, repository)
+    try:
+        send_output(entry, repository)
+    except WriteError as error:
+        failed = failed or error
     if failed is not None:
         raise failed
     if tried:
         _delete_replaced(entry, repository)
     return unnamed
+
+
+def send_output(entry: Entry, repository: Repository, *, live: bool = False) -> None:
+    """Send what the run has printed, with `live` also what is still being written. It replaces what was sent before."""
+    for log in entry.logs(live=live):
+        with importing:
+            from keepsake.archive.gzip import member
+            from keepsake.util.transcript import count
+        try:
+            data = log.read_bytes()
+        except FileNotFoundError:  # another process has sent it, or it is finished now
+            continue
+        repository.expect(entry.identity)
+        repository.forget(entry.id)  # so that it is seen to be there
+        key = log_key(entry.id, log.stem)
+        repository.storage.put(key, b"".join(member(data)))
+        try:
+            record = _merge(entry, repository, Changes())
+            parts = merged({FIELD: {log.stem: counted(*count(data))}}, record)
+            _merge(entry, repository, Changes({FIELD: parts}))
+        except Removed:
+            repository.storage.delete([key])
+            raise
+        if log in entry.logs(live=False):
+            log.unlink(missing_ok=True)
 
 
 def _delete_replaced(entry: Entry, repository: Repository) -> None:
@@ -210,6 +240,8 @@ def finish(entry: Entry, repository: Repository, moved: Callable[[int], None] | 
     """Move everything in an entry into the repository, and remove the entry if it is empty then."""
     is_fresh = entry.is_fresh()  # before anything is written to it here
     try:
+        if not is_fresh:
+            entry.finish_logs()
         publish(entry, repository, others=True)
         unnamed = upload(entry, repository, moved=moved, check=True)
     except Removed:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from keepsake.exceptions import KeepsakeError, MissingRepository, ValidationError, WriteError
 from keepsake.labels import Edit
 from keepsake.metadata import Record, best_checkpoint, primary_metric
+from keepsake.output import parts_of
 from keepsake.packages import get_imported_packages
 from keepsake.recording import ending
 from keepsake.recording.amount import tell_if_large
@@ -31,6 +32,7 @@ from keepsake.workplace import Workplace, open_repository
 
 if TYPE_CHECKING:
     from keepsake.archive.writer import Frozen
+    from keepsake.recording.output import Output
     from keepsake.repository.repository import Repository
 
 _DEADLINE_SECONDS = 15.0
@@ -71,6 +73,7 @@ class Run:
         self._earlier: list[Record] = []  # made before this process went on with it
         self._replaceable: dict[int | None, set[str]] = {}  # those of each step, unless it was recorded again
         self._attempt = 0  # the number of times that a process went on with it
+        self._output: Output | None = None
 
     # The beginning
 
@@ -94,6 +97,7 @@ class Run:
             raise
         ending.begin(run)
         saver().beat(entry, repository, visible=not (disable_heartbeat or ending.is_offline()))
+        run._keep_output(record)
         if frozen is not None:
             recent = partial(workplace.view.recent_paths, look=not ending.is_offline())
             tell_if_large(workplace.directory, record["path"], frozen.entries, recent)
@@ -108,6 +112,7 @@ class Run:
         repository = workplace.repository
         run = cls(workplace, _entry(workplace, record), quiet=quiet)
         entry = run.entry
+        entry.finish_logs()
         entry.begin()
         try:
             if not ending.is_offline():
@@ -120,6 +125,7 @@ class Run:
         run._follow({**record, **fields})
         ending.begin(run)
         saver().beat(entry, repository, visible=not (disable_heartbeat or ending.is_offline()))
+        run._keep_output(fields)
         if not ending.is_offline():
             saver().notify(entry, repository, files=bool(entry.packs()))
             ending.recover_in_background(entry, open_repository)
@@ -186,6 +192,18 @@ class Run:
         """Change the name, tags or notes. The background sends that to the repository."""
         self.entry.append({"labels": edit})
         saver().notify(self.entry, self.repository, offline=ending.is_offline())
+
+    def _keep_output(self, fields: Record) -> None:
+        """Keep what the process prints from now on, if the record is to tell of it."""
+        if parts := parts_of(fields):
+            from keepsake.recording.output import Output
+
+            self._output = Output(self.entry, self.repository, max(parts))
+
+    def end_output(self) -> None:
+        """Keep no more of what the process prints."""
+        if self._output is not None:
+            self._output.end()
 
     # Checkpoints
 

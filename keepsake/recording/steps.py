@@ -49,7 +49,7 @@ class Steps:
         pause = min(_DUTY * (time.thread_time() - started), _LONGEST_PAUSE)
         job.resting = now + max(job.repository.storage.seconds_between_writes, pause)
         job.given_up = False
-        return {"upload": now} if job.entry.packs() else {}
+        return {"upload": now} if job.entry.packs() or job.entry.logs(live=False) else {}
 
     def _upload(self, job: Job) -> Due:
         while job.tasks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from keepsake.metadata import Record
+from keepsake.output import parts_of
 
 VERSION = 1
 SPEC = "repository.json"
@@ -11,7 +12,8 @@ REMOVED = "removed"
 ORPHANED = "orphaned"  # archives that a repair moved aside; their old keys follow
 EXPERIMENTS = "metadata/experiments"
 HEARTBEATS = "metadata/heartbeats"
-ARCHIVES = ("experiments", "checkpoints")
+LOGS = "logs"
+ARCHIVES = ("experiments", "checkpoints", LOGS)
 
 
 def archive_key(experiment_id: str, archive_id: str) -> str:
@@ -20,9 +22,25 @@ def archive_key(experiment_id: str, archive_id: str) -> str:
 
 
 def archive_keys(record: Record) -> list[str]:
-    """Return the keys of the archives that an experiment's record names."""
+    """Return the keys of the archives that an experiment's record names, and of what the run has printed."""
     owners = [record, *(record.get("checkpoints") or [])]
-    return [archive_key(record["id"], owner["id"]) for owner in owners if owner.get("path")]
+    return [archive_key(record["id"], owner["id"]) for owner in owners if owner.get("path")] + log_keys(record)
+
+
+def log_key(experiment_id: str, part: str) -> str:
+    """Return the key of a part of what a run has printed."""
+    return f"{LOGS}/{experiment_id}-{part}.txt.gz"
+
+
+def log_keys(record: Record) -> list[str]:
+    """Return the keys of all parts that a record tells of."""
+    return [log_key(record["id"], part) for part in parts_of(record)]
+
+
+def log_owner(key: str) -> str:
+    """Return the ID of the experiment that has printed what is under a key; "" if the key is another one."""
+    prefix, _, name = key.partition("/")
+    return name.rpartition("-")[0].rpartition("-")[0] if prefix == LOGS else ""
 
 
 def id_of(key: str) -> str:

@@ -5,6 +5,7 @@
                           <process>.jsonl      the journal of one process (journal.py)
                           <id>.pack            frozen files of a checkpoint, or of the experiment itself
                           <id>.tar.gz          the same files as the archive that goes into the repository
+                          <part>.live, .log    what the run prints: being written, and finished (util/transcript.py)
                           <id>.unnamed.…       frozen files of a checkpoint() that may not have returned
 
 `checkpoint()` writes its frozen files, then its line, and then returns, so kill -9 loses no checkpoint that returned.
@@ -33,6 +34,7 @@ from keepsake.util.processes import has_ended, process_name
 FRESH_SECONDS = 30.0  # whoever records touches the entry every few seconds
 _RECORDS = ("record.json", "record.closing")
 _UNNAMED = ".unnamed."
+_LIVE, _LOG = ".live", ".log"
 _TRIES = 10
 _STALE_SECONDS = 0.5  # network file systems look again within some times this
 _UNFINISHED_SECONDS = 3600.0  # temporary files older than this were left by a crash
@@ -195,8 +197,23 @@ class Entry:
         return [file.path for file in self._files(*SUFFIXES)]
 
     def size(self) -> int:
-        """Return the number of bytes in frozen files that wait."""
-        return sum(file.size for file in self._files(*SUFFIXES) if _UNNAMED not in file.path.name)
+        """Return the number of bytes in frozen files that wait, and in what was printed."""
+        suffixes = (*SUFFIXES, _LOG) if self.is_fresh() else (*SUFFIXES, _LOG, _LIVE)
+        return sum(file.size for file in self._files(*suffixes) if _UNNAMED not in file.path.name)
+
+    def log(self, part: str) -> Path:
+        """Return the path of a part of what the run prints, once it is finished."""
+        return self.directory / f"{part}{_LOG}"
+
+    def logs(self, *, live: bool) -> list[Path]:
+        """Return the files with what the run has printed, with `live` also those that are being written."""
+        return [file.path for file in self._files(_LOG, *([_LIVE] if live else []))]
+
+    def finish_logs(self) -> None:
+        """Take what the run has printed for finished, because its process has ended."""
+        for file in self._files(_LIVE):
+            with suppress(OSError):  # its own process has done it
+                os.rename(file.path, file.path.with_suffix(_LOG))
 
     def frozen(self, archive_id: str) -> Path | None:
         """Return the frozen files of the experiment or checkpoint with that ID, if they wait here."""
@@ -251,7 +268,7 @@ class Entry:
         prune(self.directory)
 
     def _is_waiting(self) -> bool:
-        return bool(self._files(".jsonl", *SUFFIXES))
+        return bool(self._files(".jsonl", *SUFFIXES, _LOG, _LIVE))
 
     def _files(self, *suffixes: str, hidden: bool = False) -> list[File]:
         """Return the files with one of these suffixes, oldest first. They may vanish at any time."""

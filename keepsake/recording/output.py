@@ -1,0 +1,59 @@
+"""What a run prints: kept in its entry of the spool, and sent from time to time."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from keepsake.exceptions import KeepsakeError, Removed
+from keepsake.recording import capture, ending
+from keepsake.recording.mover import send_output
+from keepsake.recording.saver import saver
+from keepsake.util.transcript import live_path
+
+if TYPE_CHECKING:
+    from keepsake.repository.repository import Repository
+    from keepsake.spool.entry import Entry
+
+
+class Output:
+    """What a run prints from now on.
+
+    Args:
+        entry: its entry in the spool.
+        repository: where it is sent.
+        part: the name of what this process prints.
+    """
+
+    def __init__(self, entry: Entry, repository: Repository, part: str) -> None:
+        self._entry = entry
+        self._repository = repository
+        self._path = entry.log(part)
+        self._sent = 0.0  # when what was sent last was printed
+        self._is_queued = False
+        capture.begin(self._path, self._look)
+
+    def end(self) -> None:
+        """Keep no more of it."""
+        capture.end(self._path)
+
+    def _look(self) -> None:
+        """Have it sent in the background if there is something new."""
+        if ending.is_offline() or self._entry.gone or self._is_queued:
+            return
+        with suppress(OSError):
+            printed = os.stat(live_path(str(self._path))).st_mtime
+            if printed != self._sent:
+                self._sent, self._is_queued = printed, True
+                saver().notify(self._entry, self._repository, task=self._send)
+
+    def _send(self) -> None:
+        """Send it. An error may be shown at the end, where it is sent once more, and holds nothing up until then."""
+        self._is_queued = False
+        try:
+            send_output(self._entry, self._repository, live=True)
+        except Removed:
+            raise
+        except KeepsakeError:
+            self._sent = 0.0

@@ -1,0 +1,177 @@
+"""A program that passes on what another one prints, and keeps it: `python -I -S tee.py CONTROL SOURCE:TARGET...`.
+
+It is a process of its own, so that nothing is lost if the other one is killed, and so that printing never waits for the
+other one's interpreter. It ends when nobody can print any more. All numbers are those of open files:
+
+    CONTROL   a socket with commands: `b` or `e`, the path of a transcript to begin or end, and a NUL; to it goes a line
+              for each problem
+    SOURCE    what is printed
+    TARGET    where that goes; -1: it is only kept
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING or __name__ != "__main__":
+    from keepsake.util.transcript import Transcript
+else:  # without the package, which would take longer to load
+    sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+    from transcript import Transcript
+
+_BLOCK = 65536
+_AT_ONCE = 16  # blocks that were printed before a command and are read before it is obeyed
+_LOOK_SECONDS = 1.0  # between two looks at the size of a terminal, and for problems
+_IGNORED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGPIPE", "SIGTSTP", "SIGTTOU", "SIGTTIN", "SIGUSR1", "SIGUSR2")
+
+
+class Tee:
+    """Sources with their targets, and the transcripts that are kept now."""
+
+    def __init__(self, control: int, targets: dict[int, int]) -> None:
+        self._control = control
+        self._targets = targets
+        self._transcripts: dict[str, Transcript] = {}
+        self._told: set[str] = set()  # transcripts whose problem was reported
+        self._commands = b""  # one that is not complete yet
+        self._ending: list[str] = []
+        self._terminals = {source: b"" for source, target in targets.items() if target >= 0 and os.isatty(target)}
+        self._poll = select.poll()
+        for descriptor in (control, *targets):
+            self._poll.register(descriptor, select.POLLIN)
+
+    def run(self) -> None:
+        """Pass on and keep what comes until all sources have ended."""
+        while self._targets:
+            self._resize()
+            is_watching = self._terminals or self._transcripts
+            ready = [descriptor for descriptor, _ in self._poll.poll(_LOOK_SECONDS * 1000 if is_watching else None)]
+            for source in ready:
+                if source in self._targets:
+                    self._pass_on(source)
+            self._take_commands()
+            self._end_some()
+            self._report()
+        for transcript in self._transcripts.values():
+            transcript.end()
+
+    def _pass_on(self, source: int) -> bool:
+        """Pass on one block; return False at the end of the source."""
+        try:
+            data = os.read(source, _BLOCK)
+        except OSError:  # a terminal that nobody has open any more
+            data = b""
+        if not data:
+            self._poll.unregister(source)
+            del self._targets[source]
+            self._terminals.pop(source, None)
+            return False
+        if self._targets[source] >= 0 and not _write(self._targets[source], data):
+            self._targets[source] = -1
+        self._take_commands()  # this block may have been printed after a transcript was begun
+        for transcript in self._transcripts.values():
+            transcript.add(data, source)
+        return True
+
+    def _take_commands(self) -> None:
+        if self._control < 0 or not _is_readable(self._control):
+            return
+        data = os.read(self._control, _BLOCK)
+        if not data:  # the other program has ended, or only its descendants can still print
+            self._poll.unregister(self._control)
+            self._control = -1
+        *commands, self._commands = (self._commands + data).split(b"\0")
+        for command in commands:
+            path = os.fsdecode(command[1:])
+            if command[:1] == b"b":
+                self._transcripts[path] = Transcript(path)
+            else:
+                self._ending.append(path)
+
+    def _end_some(self) -> None:
+        """End transcripts, after what was printed before they were told to end."""
+        if not self._ending:
+            return
+        for source in list(self._targets):
+            for _ in range(_AT_ONCE):
+                if not _is_readable(source) or not self._pass_on(source):
+                    break
+        while self._ending:
+            if transcript := self._transcripts.pop(self._ending.pop(), None):
+                transcript.end()
+
+    def _report(self) -> None:
+        for path, transcript in self._transcripts.items():
+            problem = transcript.problem
+            if problem is not None and path not in self._told and self._control >= 0:
+                self._told.add(path)
+                _write(self._control, f"{problem.strerror or problem}\n".encode())
+
+    def _resize(self) -> None:
+        """Give the terminal of the other program the size of the real one."""
+        for source, before in self._terminals.items():
+            size = terminal_size(self._targets[source])
+            if size and size != before:
+                self._terminals[source] = size
+                set_terminal_size(source, size)
+
+
+def _is_readable(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def terminal_size(descriptor: int) -> bytes:
+    """Return the size of a terminal in the system's form; empty if it has none."""
+    import fcntl
+    import termios
+
+    try:
+        return fcntl.ioctl(descriptor, termios.TIOCGWINSZ, bytes(8))
+    except OSError:
+        return b""
+
+
+def set_terminal_size(descriptor: int, size: bytes) -> None:
+    """Set the size of a terminal."""
+    import fcntl
+    import termios
+
+    try:
+        fcntl.ioctl(descriptor, termios.TIOCSWINSZ, size)
+    except OSError:
+        pass  # it keeps the size it has
+
+
+def _write(target: int, data: bytes) -> bool:
+    """Write all of it; return False if nobody reads it any more."""
+    while data:
+        try:
+            data = data[os.write(target, data) :]
+        except BlockingIOError:
+            writable = select.poll()
+            writable.register(target, select.POLLOUT)
+            writable.poll()
+        except OSError:
+            return False
+    return True
+
+
+def main() -> None:
+    """Run, as no child of the program that has started this one: it may wait for all of its children."""
+    if os.fork():
+        os._exit(0)
+    for name in _IGNORED:
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    control, *pairs = sys.argv[1:]
+    targets = {int(source): int(target) for source, _, target in (pair.partition(":") for pair in pairs)}
+    Tee(int(control), targets).run()
+
+
+if __name__ == "__main__":
+    main()
