@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from keepsake.checkpoint import CheckpointList
@@ -97,6 +97,14 @@ class InertExperiment(Experiment):
 
     def delete(self) -> None:
         """Do nothing."""
+
+    def logs(self, tail: int | None = None) -> str:
+        """Raise DoesNotExist."""
+        raise DoesNotExist("There is no output here. The first process of this job records the experiment.")
+
+    def follow_logs(self, tail: int | None = None) -> Iterator[str]:
+        """Raise DoesNotExist."""
+        raise DoesNotExist("There is no output here. The first process of this job records the experiment.")
 
     def checkout(self, directory: str | os.PathLike[str] | None = None, path: str | None = None) -> None:
         """Do nothing. The first process puts the files there."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from keepsake.metadata import Record, local_datetime
+from keepsake.output import parts_of
 from keepsake.restarts import restarts_of
 
 if TYPE_CHECKING:
@@ -86,6 +88,43 @@ class Outcome:
         A reason "killed" means that the process could not say.
         """
         return restarts_of(self._record)
+
+    @property
+    def output(self) -> dict[str, int] | None:
+        """How much of what it printed is kept: `lines` and `size` in bytes, as last sent; None if none is.
+
+        `logs` returns it.
+        """
+        if not (parts := parts_of(self._record)):
+            return None
+        return {name: sum(counts[name] for counts in parts.values()) for name in ("lines", "size")}
+
+    def logs(self, tail: int | None = None) -> str:
+        """Return what the run printed to stdout and stderr, as `keepsake logs` shows it.
+
+        Args:
+            tail: only so many lines of the end; None: all.
+
+        Colours are in it, as escape sequences. It was recorded with `init(capture_output=True)`. Raises DoesNotExist if
+        it was not, or if it is not in the repository yet.
+        """
+        from keepsake.repository.output import read_output, tail_of
+
+        text = read_output(self.project.workplace.view, self.id)
+        return text if tail is None else tail_of(text, tail)
+
+    def follow_logs(self, tail: int | None = None) -> Iterator[str]:
+        """Yield what the run printed, then what it prints from now on, in whole lines, until it ends.
+
+        Args:
+            tail: of what is there already, only so many lines; None: all.
+
+        A run on this machine is heard within a second, one elsewhere within some 30 s. Raises as `logs`.
+        """
+        from keepsake.repository.output import follow
+
+        view = self.project.workplace.view
+        return follow(view, self.id, self.is_running, tail)
 
     def is_running(self) -> bool:
         """Return whether it is running now, judged by its heartbeat."""

@@ -19,7 +19,7 @@ ROOMS = [
     "exceptions util version",
     "config origin packages",
     "storage",
-    "labels restarts metadata",
+    "labels restarts output metadata",
     "archive",
     "spool",
     "listing",
@@ -60,6 +60,7 @@ HOMES = {
     "requests": ["storage.gcs"],
     "tabulate": ["cli.export"],
     "tarfile": ["archive.tar", "report.vendoring"],
+    "transcript": ["util.tee"],  # our own, loaded without the package
     "transformers": ["integrations.transformers"],
     "xgboost": ["integrations.xgboost"],
     "xxhash": ["archive.contents"],

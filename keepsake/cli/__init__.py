@@ -44,6 +44,7 @@ COMMANDS = {
     "du": Lazy("space", "Show what takes the space in the repository, by experiment"),
     "files": Lazy("files", "List the saved files, or those that init() would save now"),
     "import": Lazy("import_", "Import the runs of MLflow, TensorBoard, W&B or trackio"),
+    "logs": Lazy("logs", "Print what a run printed to stdout and stderr"),
     "ls": Lazy("ls", "List experiments in this project", ("list",)),
     "note": Lazy("labels", "Write notes on an experiment"),
     "plot": Lazy("plot", "Draw a metric of experiments in the terminal, or as a picture"),

@@ -13,6 +13,7 @@ from keepsake.cli.rendering import ago, bold, faint, short_id, table, when, writ
 from keepsake.exceptions import KeepsakeError
 from keepsake.experiment import Experiment
 from keepsake.recording.machine import facts
+from keepsake.util.console import format_size
 from keepsake.util.values import escape_controls, full_text, short_text
 
 METRIC_WIDTH = 10  # characters of a value in the table of checkpoints
@@ -114,6 +115,7 @@ def _about(experiment: Experiment) -> dict[str, str]:
         **_job(experiment),
         **({"Parent": _parent(experiment.parent, experiment)} if experiment.parent else {}),
         **({"Keep": experiment.keep} if experiment.keep else {}),
+        **_output(experiment),
         **({"Notes": experiment.notes} if experiment.notes else {}),
     }
 
@@ -127,6 +129,15 @@ def _job(experiment: Experiment) -> dict[str, str]:
         kind = "failed" if reasons[-1].startswith(("exception", "exit")) else _WHY_RESTARTED.get(reasons[-1], "ended")
         rows["Restarts"] = f"{kind}, restarted {len(restarts)} ×"
     return rows
+
+
+def _output(experiment: Experiment) -> dict[str, str]:
+    """Return the row about what a run has printed, if that was kept."""
+    if (output := experiment.output) is None:
+        return {}
+    lines = output["lines"]
+    text = f"{lines:,} line{'s' * (lines != 1)}, {format_size(output['size'])}" if lines else "kept"
+    return {"Output": f"{text} (keepsake logs {experiment.short_id()})"}
 
 
 def _path(checkpoint: Checkpoint) -> str:

@@ -1,8 +1,8 @@
 """What this process prints is kept in files, one for each run that asks for it.
 
-Where the system allows it, that is the work of another process (redirection.py). Streams of Python that do not write to
-the descriptors 1 and 2, such as those of a notebook, are listened to here, and so is everything on Windows and in frozen
-programs. Nothing here stops a program from printing, and nothing raises.
+Where the system allows it, that is the work of another process (redirection.py). Streams of Python that do not write
+to the descriptors 1 and 2, such as those of a notebook, are listened to here. So is everything on Windows and in frozen
+programs. Nothing here keeps a program from printing, and nothing raises.
 """
 
 from __future__ import annotations
@@ -162,14 +162,17 @@ def begin(path: Path, look: Callable[[], None]) -> None:
             _capture = Capture()
             _capture.watch()
         _capture.begin(str(path), look)
-    except (OSError, RuntimeError) as error:
+    except Exception as error:  # noqa: BLE001 - such as a limit of threads; the training goes on all the same
         warn(f"What the program prints is not kept: {error}. The run goes on.")
 
 
 def end(path: Path) -> None:
     """Finish that file."""
-    if _capture is not None:
-        _capture.end(str(path))
+    try:
+        if _capture is not None:
+            _capture.end(str(path))
+    except Exception as error:  # noqa: BLE001 - the end of the run goes on
+        warn(f"Perhaps not all that the program printed is kept: {error}.")
 
 
 def _redirection() -> Redirection | None:

@@ -149,7 +149,8 @@ def _say_goodbye(run: Run, how: End) -> None:
     entry = run.entry
     _record_held(entry.id)
     _held.pop(entry.id, None)
-    run.end_output()
+    if run.output is not None:
+        run.output.end()
     run.ending = how.fields()
     try:
         entry.append({"experiment": run.ending})

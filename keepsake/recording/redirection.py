@@ -120,7 +120,7 @@ class Redirection:
 
     def _run(self, program: str, control: int) -> subprocess.Popen[bytes]:
         ways = [(channel.source, channel.target) for channel in self._channels]
-        return subprocess.Popen(  # noqa: S603 - this interpreter, with a file of this package
+        return subprocess.Popen(
             [program, "-I", "-S", tee.__file__, str(control), *(f"{source}:{target}" for source, target in ways)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -196,8 +196,8 @@ def _places() -> Iterator[list[int]]:
     places: dict[Identity, list[int]] = {}
     for descriptor, stream in ((1, sys.__stdout__), (2, sys.__stderr__)):
         # Where a stream is closed or missing, its descriptor may be that of any file by now.
-        with suppress(AttributeError, OSError, ValueError):
-            if stream.fileno() == descriptor:
+        with suppress(OSError, ValueError):
+            if stream is not None and stream.fileno() == descriptor:
                 places.setdefault(_identity(descriptor), []).append(descriptor)
     yield from places.values()
 

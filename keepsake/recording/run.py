@@ -55,6 +55,7 @@ class Run:
     Attributes:
         found: what was found out about its machine, as in its record; empty until then.
         ending: the time and reason of its end, as in its record; empty until then.
+        output: what it prints; None if that is not kept.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Run:
         self.repository = workplace.repository
         self.found: Record = {}
         self.ending: Record = {}
+        self.output: Output | None = None
         self.complaints = Complaints()
         self._modules = modules
         self._quiet = quiet
@@ -73,7 +75,6 @@ class Run:
         self._earlier: list[Record] = []  # made before this process went on with it
         self._replaceable: dict[int | None, set[str]] = {}  # those of each step, unless it was recorded again
         self._attempt = 0  # the number of times that a process went on with it
-        self._output: Output | None = None
 
     # The beginning
 
@@ -198,12 +199,7 @@ class Run:
         if parts := parts_of(fields):
             from keepsake.recording.output import Output
 
-            self._output = Output(self.entry, self.repository, max(parts))
-
-    def end_output(self) -> None:
-        """Keep no more of what the process prints."""
-        if self._output is not None:
-            self._output.end()
+            self.output = Output(self.entry, self.repository, max(parts))
 
     # Checkpoints
 

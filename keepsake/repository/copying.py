@@ -9,6 +9,7 @@ damaged in the target and intact in the source.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -17,14 +18,17 @@ from typing import BinaryIO, TypeVar, cast
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, ValidationError
 from keepsake.labels import EDITED, newer_labels
 from keepsake.metadata import END_FIELDS, Record, time_key
+from keepsake.output import FIELD, merged, parts_of
 from keepsake.repository.checking import Tee, is_whole, open_checked
-from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, archive_keys, id_of
+from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, archive_keys, id_of, log_owner
+from keepsake.repository.output import read_part
 from keepsake.repository.repository import Repository
 from keepsake.repository.view import View
 from keepsake.spool.journal import Changes
 from keepsake.storage.base import Storage
 from keepsake.util.console import Progress
 from keepsake.util.ids import short_id
+from keepsake.util.transcript import count
 from keepsake.util.workers import Workers, in_order
 
 _TAIL = 64 << 10  # bytes at an archive's end to compare: the table of contents, with every file's checksum
@@ -175,7 +179,7 @@ class Copy:
 
     def _available(self, outcome: Outcome, keys: list[str]) -> list[str]:
         """Return the archives that the source has. Note an error if neither repository has one."""
-        missing = [key for key in keys if key not in self._sizes and key not in self._there]
+        missing = [k for k in keys if k not in self._sizes and k not in self._there and not log_owner(k)]
         if missing:
             outcome.errors.append(
                 DoesNotExist(
@@ -192,6 +196,8 @@ class Copy:
     def _send(self, experiment_id: str, key: str, moved: Callable[[int], None]) -> int:
         """Copy an archive unless the target's is intact; return the number of bytes."""
         source, target, size = self._source.storage, self._target.storage, self._sizes[key]
+        if log_owner(key):
+            return self._send_output(key, moved)
         if key in self._there and is_whole(target, key):
             moved(size if self._is_due(key) else 0)
             if not is_whole(source, key):
@@ -201,6 +207,19 @@ class Copy:
         with open_checked(source, key) as stream:
             counted = cast(BinaryIO, Tee(stream, lambda block: moved(len(block))))
             self._target.put_archive(experiment_id, archive_id, counted)
+        return size
+
+    def _send_output(self, key: str, moved: Callable[[int], None]) -> int:
+        """Copy what a process has printed, unless the target's copy has as much; return the number of bytes."""
+        source, target, size = self._source.storage, self._target.storage, self._sizes[key]
+        moved(size if self._is_due(key) else 0)
+        lines = count(read_part(source, key))
+        if key in self._there:
+            with suppress(CorruptedArchive, DoesNotExist):
+                if count(read_part(target, key)) >= lines:
+                    return 0
+        with source.open(key) as stream:
+            target.upload(key, stream)
         return size
 
 
@@ -216,6 +235,7 @@ def _news(record: Record, theirs: Record) -> Record:
     """Return the fields that `record` adds to `theirs`: those that it lacks, later labels, and a later end."""
     own = {name: value for name, value in record.items() if value and name != "checkpoints"}
     missing = {name: value for name, value in own.items() if not theirs.get(name)}
+    missing |= {FIELD: parts} if (parts := merged(record, theirs)) != parts_of(theirs) else {}
     if (newer := newer_labels(record, theirs)) is not None:
         missing |= newer
     elif theirs.get("edited"):

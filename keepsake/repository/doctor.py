@@ -31,7 +31,9 @@ from keepsake.repository.keys import (
     REMOVED,
     archive_key,
     id_of,
+    log_keys,
 )
+from keepsake.repository.output import read_part
 from keepsake.repository.problems import Diagnosis, Problem, repair
 from keepsake.repository.rereading import Records
 from keepsake.repository.view import View
@@ -89,6 +91,7 @@ class Examination:
         self._records.look()
         yield from self._check_records()
         yield from self._check_archives()
+        yield from self._check_output()
         yield from self._check_unnamed()
         yield from self._check_heartbeats()
         yield from self._check_leftovers()
@@ -191,20 +194,35 @@ class Examination:
         except KeepsakeError as error:
             yield Problem("archive-unreadable", key, _sentence(error))
 
+    def _check_output(self) -> Iterator[Problem]:
+        """Check what runs have printed. If it is missing, nothing is wrong: it may have been lost with its machine."""
+        for record in self._records.by_id.values():
+            for key in log_keys(record):
+                if key in self._aside and key not in self._archives:
+                    yield self._put_aside(key)
+                elif self._thorough and key in self._archives:
+                    try:
+                        read_part(self._storage, key)
+                    except DoesNotExist:
+                        pass  # deleted meanwhile
+                    except KeepsakeError as error:
+                        yield Problem("output-damaged", key, _sentence(error))
+
     def _missing(self, experiment_id: str, owner: Record, key: str) -> Problem:
         frozen = self._view.frozen(experiment_id, owner["id"])
         if frozen is not None and frozen.exists():
             return Problem("archive-waiting", key, "Its files still wait on this machine. `keepsake sync` sends them.")
         if key in self._aside:
-            message = (
-                f"It was moved to {ORPHANED}/{key} while no record named it. `keepsake doctor --fix` moves it back."
-            )
-            return Problem("archive-aside", key, message, partial(self._move_back, key))
+            return self._put_aside(key)
         message = (
             f"The files ({owner['path']}) are missing. They were never sent, or still wait on the machine of the run. "
             "`keepsake sync` there sends them."
         )
         return Problem("archive-missing", key, message)
+
+    def _put_aside(self, key: str) -> Problem:
+        message = f"It was moved to {ORPHANED}/{key} while no record named it. `keepsake doctor --fix` moves it back."
+        return Problem("archive-aside", key, message, partial(self._move_back, key))
 
     def _check_unnamed(self) -> Iterator[Problem]:
         if self._records.unreadable:

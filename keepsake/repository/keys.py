@@ -40,7 +40,12 @@ def log_keys(record: Record) -> list[str]:
 def log_owner(key: str) -> str:
     """Return the ID of the experiment that has printed what is under a key; "" if the key is another one."""
     prefix, _, name = key.partition("/")
-    return name.rpartition("-")[0].rpartition("-")[0] if prefix == LOGS else ""
+    return name.rsplit("-", 2)[0] if prefix == LOGS else ""
+
+
+def part_of(key: str) -> str:
+    """Return the name of the part of what a run has printed that is under a key."""
+    return "-".join(key.removesuffix(".txt.gz").rsplit("-", 2)[1:])
 
 
 def id_of(key: str) -> str:

@@ -6,7 +6,7 @@ import time
 
 from keepsake.exceptions import ReadError
 from keepsake.metadata import Record, parse_experiment, pruned_of
-from keepsake.repository.keys import EXPERIMENTS, archive_key, archive_keys, id_of
+from keepsake.repository.keys import EXPERIMENTS, archive_key, archive_keys, id_of, log_owner
 from keepsake.storage.base import UNREADABLE, Storage
 
 FRESH_SECONDS = 2.0  # a repair reads records again if this much time has passed
@@ -60,7 +60,8 @@ class Records:
 
     def names(self, key: str) -> bool:
         """Whether a record names that archive, or named it earlier."""
-        return key in self._named
+        # 0.4.2 drops what a record tells of output when it rewrites it, but the key tells whose output it is.
+        return key in self._named or log_owner(key) in self.by_id
 
     def is_pruned(self, key: str) -> bool:
         """Whether a record says that this archive was deleted, and none names it."""

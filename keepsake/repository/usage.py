@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from keepsake.listing.index import Line
-from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, HEARTBEATS, ORPHANED, REMOVED, id_of
+from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, HEARTBEATS, LOGS, ORPHANED, REMOVED, id_of, log_owner
 from keepsake.repository.view import View
 
 _SUFFIX = ".tar.gz"
@@ -20,6 +20,7 @@ class Usage:
         code: the archive of the files that init() saved.
         checkpoints: the archives of its checkpoints.
         archives: how many checkpoints have one.
+        logs: what it has printed.
         record: its JSON, with all params and metrics.
         waiting: files that wait on this machine to be sent.
     """
@@ -28,13 +29,14 @@ class Usage:
     code: int = 0
     checkpoints: int = 0
     archives: int = 0
+    logs: int = 0
     record: int = 0
     waiting: int = 0
 
     @property
     def size(self) -> int:
         """All of it."""
-        return self.code + self.checkpoints + self.record + self.waiting
+        return self.code + self.checkpoints + self.logs + self.record + self.waiting
 
 
 @dataclass
@@ -69,13 +71,15 @@ def disk_usage(view: View) -> DiskUsage:
             archive_id = info.key.rpartition("/")[2].removesuffix(_SUFFIX)
             (beginning,) = Line.beginnings([archive_id])
             owner = {EXPERIMENTS: id_of(info.key), ARCHIVES[0]: archive_id, ARCHIVES[1]: owners.get(beginning, "")}
-            usage = usages.get(owner.get(prefix, ""))
+            usage = usages.get(owner.get(prefix, log_owner(info.key)))
             if usage is None:
                 total.other += info.size
             elif prefix == EXPERIMENTS:
                 usage.record = info.size
             elif prefix == ARCHIVES[0]:
                 usage.code = info.size
+            elif prefix == LOGS:
+                usage.logs += info.size
             else:
                 usage.checkpoints += info.size
                 usage.archives += 1
