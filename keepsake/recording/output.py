@@ -32,6 +32,8 @@ class Output:
         self._path = entry.log(part)
         self._sent = 0.0  # when what was sent last was printed
         self._is_queued = False
+        with suppress(OSError):
+            open(live_path(str(self._path)), "ab").close()  # so that it is there at once
         capture.begin(self._path, self._look)
 
     def end(self) -> None:

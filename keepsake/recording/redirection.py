@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import select
-import socket
 import subprocess
 import sys
 import threading
@@ -104,31 +103,36 @@ class Redirection:
     def __init__(self, program: str) -> None:
         self._channels: list[Channel] = []
         self._has_ended = False
-        self._control, control = socket.socketpair()
+        control, self._control = map(_above_standard, os.pipe())
+        self._reports, reports = map(_above_standard, os.pipe())
         try:
             self._channels.append(Channel.open([]))
             for descriptors in _places():
                 self._channels.append(Channel.open(descriptors))
-            self._process = self._run(program, control.fileno())
+            self._run(program, control, reports)
         except BaseException:
             self.close()
             raise
         finally:
-            control.close()
+            os.close(control)
+            os.close(reports)
         for channel in self._channels:
             channel.redirect()
 
-    def _run(self, program: str, control: int) -> subprocess.Popen[bytes]:
-        ways = [(channel.source, channel.target) for channel in self._channels]
-        return subprocess.Popen(
-            [program, "-I", "-S", tee.__file__, str(control), *(f"{source}:{target}" for source, target in ways)],
+    def _run(self, program: str, control: int, reports: int) -> None:
+        """Start the other process as a child of none: the program may wait for all of its own children."""
+        ways = [(control, reports), *((channel.source, channel.target) for channel in self._channels)]
+        command = [program, "-I", "-S", tee.__file__, *(f"{source}:{target}" for source, target in ways)]
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", '"$@" &', "sh", *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            pass_fds=[control, *(descriptor for way in ways for descriptor in way if descriptor >= 0)],
+            pass_fds=[descriptor for way in ways for descriptor in way if descriptor >= 0],
             start_new_session=True,
             cwd=os.sep,
         )
+        process.wait()
 
     @property
     def descriptors(self) -> set[int]:
@@ -158,10 +162,11 @@ class Redirection:
     def wait(self, seconds: float) -> str | None:
         """Wait for a problem, and return it: "" if there was none; None if the other process has ended."""
         with suppress(OSError, ValueError):
-            self._process.wait()  # ends at once: what goes on is a child of it
-            if not select.select([self._control], [], [], seconds)[0]:
+            reports = select.poll()
+            reports.register(self._reports, select.POLLIN)
+            if not reports.poll(seconds * 1000):
                 return ""
-            if data := self._control.recv(_BLOCK):
+            if data := os.read(self._reports, _BLOCK):
                 return data.decode("utf-8", "replace").strip()
         self._has_ended = True
         return None
@@ -170,8 +175,7 @@ class Redirection:
         """Lead the descriptors back. The other process ends when nobody can print to it any more."""
         for channel in self._channels:
             channel.restore()
-        with suppress(OSError):
-            self._control.shutdown(socket.SHUT_RDWR)  # ends the wait
+        self._send(b"q", "")  # ends the wait
 
     def rescue(self) -> None:
         """Lead the descriptors back, and pass on what comes from processes that have inherited the old ones."""
@@ -181,14 +185,15 @@ class Redirection:
         self._channels[0].close()
 
     def close(self) -> None:
-        """Close what only this process uses; in a forked child, what only its parent uses."""
-        self._control.close()
+        """Close what only this process uses."""
+        for descriptor in (self._control, self._reports):
+            os.close(descriptor)
         for channel in self._channels:
             channel.close()
 
     def _send(self, command: bytes, path: str) -> None:
         with suppress(OSError):  # the other process was killed, which `wait` notices
-            self._control.sendall(command + os.fsencode(path) + b"\0")
+            os.write(self._control, command + os.fsencode(path) + b"\0")
 
 
 def _places() -> Iterator[list[int]]:

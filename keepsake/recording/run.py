@@ -127,8 +127,8 @@ class Run:
         ending.begin(run)
         saver().beat(entry, repository, visible=not (disable_heartbeat or ending.is_offline()))
         run._keep_output(fields)
+        saver().notify(entry, repository, files=bool(entry.packs()), offline=ending.is_offline())
         if not ending.is_offline():
-            saver().notify(entry, repository, files=bool(entry.packs()))
             ending.recover_in_background(entry, open_repository)
         return run
 
@@ -180,6 +180,7 @@ class Run:
 
             self.found = {"environment": machine.environment(self._workplace.directory, quick=True)}
             entry.append({"experiment": {"python_packages": self.packages(), **self.found}})
+            saver().notify(entry, repository, offline=True)
         else:
             saver().notify(entry, repository, files=files, task=gather, after=_GRACE_SECONDS)
             ending.recover_in_background(entry, open_repository)

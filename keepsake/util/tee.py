@@ -1,10 +1,12 @@
-"""A program that passes on what another one prints, and keeps it: `python -I -S tee.py CONTROL SOURCE:TARGET...`.
+"""A program that passes on what another one prints, and keeps it.
 
 It is a process of its own, so that nothing is lost if the other one is killed, and so that printing never waits for the
-other one's interpreter. It ends when nobody can print any more. All numbers are those of open files:
+other one's interpreter. It ends when nobody can print any more. Its arguments, `CONTROL:REPORTS SOURCE:TARGET...`, are
+the numbers of open files:
 
-    CONTROL   a socket with commands: `b` or `e`, the path of a transcript to begin or end, and a NUL; to it goes a line
-              for each problem
+    CONTROL   where commands come from: `b` or `e`, the path of a transcript to begin or end, and a NUL; or `q` and a
+              NUL, after which no more commands come
+    REPORTS   where a line goes for each problem; it is closed at the last command
     SOURCE    what is printed
     TARGET    where that goes; -1: it is only kept
 """
@@ -32,8 +34,9 @@ _IGNORED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGPIPE", "SIGTSTP", "SIG
 class Tee:
     """Sources with their targets, and the transcripts that are kept now."""
 
-    def __init__(self, control: int, targets: dict[int, int]) -> None:
+    def __init__(self, control: int, reports: int, targets: dict[int, int]) -> None:
         self._control = control
+        self._reports = reports
         self._targets = targets
         self._transcripts: dict[str, Transcript] = {}
         self._told: set[str] = set()  # transcripts whose problem was reported
@@ -82,15 +85,21 @@ class Tee:
             return
         data = os.read(self._control, _BLOCK)
         if not data:  # the other program has ended, or only its descendants can still print
-            self._poll.unregister(self._control)
-            self._control = -1
+            self._hang_up()
         *commands, self._commands = (self._commands + data).split(b"\0")
         for command in commands:
             path = os.fsdecode(command[1:])
             if command[:1] == b"b":
                 self._transcripts[path] = Transcript(path)
-            else:
+            elif command[:1] == b"e":
                 self._ending.append(path)
+            else:
+                self._hang_up()
+
+    def _hang_up(self) -> None:
+        self._poll.unregister(self._control)
+        os.close(self._reports)
+        self._control = self._reports = -1
 
     def _end_some(self) -> None:
         """End transcripts, after what was printed before they were told to end."""
@@ -107,9 +116,9 @@ class Tee:
     def _report(self) -> None:
         for path, transcript in self._transcripts.items():
             problem = transcript.problem
-            if problem is not None and path not in self._told and self._control >= 0:
+            if problem is not None and path not in self._told and self._reports >= 0:
                 self._told.add(path)
-                _write(self._control, f"{problem.strerror or problem}\n".encode())
+                _write(self._reports, f"{problem.strerror or problem}\n".encode())
 
     def _resize(self) -> None:
         """Give the terminal of the other program the size of the real one."""
@@ -163,14 +172,11 @@ def _write(target: int, data: bytes) -> bool:
 
 
 def main() -> None:
-    """Run, as no child of the program that has started this one: it may wait for all of its children."""
-    if os.fork():
-        os._exit(0)
+    """Run until nobody can print any more."""
     for name in _IGNORED:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
-    control, *pairs = sys.argv[1:]
-    targets = {int(source): int(target) for source, _, target in (pair.partition(":") for pair in pairs)}
-    Tee(int(control), targets).run()
+    (control, reports), *ways = [(int(one), int(other)) for one, other in (way.split(":") for way in sys.argv[1:])]
+    Tee(control, reports, dict(ways)).run()
 
 
 if __name__ == "__main__":
