@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -122,6 +123,13 @@ class Checkpoint:
         """The files that are gone, and since when, such as "model.pth, on 2026-11-26"; None if none were pruned."""
         found = pruned_of(self._record)
         return f"{found['path']}, on {local_datetime(found['time']).date()}" if found else None
+
+    @property
+    def pruned_path(self) -> str | None:
+        """The path of the files that were pruned, such as "model.pth"; None if none were, or if it is everything."""
+        found = pruned_of(self._record)
+        path = posixpath.normpath(found["path"]) if found else "."
+        return None if path == "." else path
 
     def created_text(self) -> str:
         """Return the time of creation as on disk: RFC 3339 in UTC, to the nanosecond."""

@@ -64,6 +64,10 @@ class OfCheckpoint(Owner, Protocol):
     def pruned(self) -> str | None:
         """The files that are gone, and since when."""
 
+    @property
+    def pruned_path(self) -> str | None:
+        """The path of the files that are gone."""
+
 
 @dataclass(frozen=True)
 class Workplace:
@@ -123,10 +127,15 @@ class Workplace:
     # Files
 
     def archives(self, experiment: Owner, checkpoint: OfCheckpoint | None) -> list[Archive]:
-        """Return the archives that hold the files of an experiment, then of its checkpoint."""
+        """Return the archives that hold the files of an experiment, then of its checkpoint.
+
+        If the checkpoint's files were pruned, those that the experiment has in their place are left out. They are from
+        before the run, and would be taken for the checkpoint's.
+        """
         from keepsake.archive.reader import SHORT_TAIL, Archive
 
         owners = [owner for owner in (experiment, checkpoint) if owner is not None and owner.path]
+        without = checkpoint.pruned_path if checkpoint is not None else None
         if not owners:
             if pruned := about_pruned(checkpoint):
                 raise DoesNotExist(f"{pruned} Its experiment was recorded without a path.")
@@ -140,7 +149,8 @@ class Workplace:
         for owner in owners:
             key = archive_key(experiment.id, owner.id)
             tail = {} if owner is experiment else {"tail": SHORT_TAIL}  # a checkpoint seldom has many files
-            archive = Archive(self.repository.storage, key, self.view.frozen(experiment.id, owner.id), **tail)
+            frozen = self.view.frozen(experiment.id, owner.id)
+            archive = Archive(self.repository.storage, key, frozen, **tail, without=without)
             try:
                 _ = archive.has_table
             except DoesNotExist as error:

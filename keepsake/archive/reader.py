@@ -59,17 +59,21 @@ class Archive:
         key: its key there.
         pack: frozen files, read instead as long as they exist; they may be the archive already.
         tail: bytes of the first read. A longer table of contents takes another one.
+        without: a file or directory that is left out by all that reads files, but not by `verify`.
 
     Reading returns exactly what was saved. Every method raises CorruptedArchive for an archive that is damaged, cut
     off or hostile, and DoesNotExist if there is none.
     """
 
-    def __init__(self, storage: Storage, key: str, pack: Path | None = None, tail: int = _TAIL) -> None:
+    def __init__(
+        self, storage: Storage, key: str, pack: Path | None = None, tail: int = _TAIL, without: str | None = None
+    ) -> None:
         self.name = f"{storage.url}/{key}"
         self._storage = storage
         self._key = key
         self._pack = pack
         self._tail = tail
+        self._without = without
         self._spool: Storage | None = None  # holds the pack, if the pack is the archive
         self._table: list[ArchiveEntry] | None = None
         self._has_looked = False
@@ -88,9 +92,13 @@ class Archive:
         with self._naming_errors():
             if (frozen := self._open_pack()) is not None:
                 with frozen:
-                    return [entry for entry, _ in _frozen_contents(frozen)]
-            table = self._find_table()
-            return list(table) if table is not None else [entry for entry, _ in self._stream()]
+                    found = [entry for entry, _ in _frozen_contents(frozen)]
+            elif (table := self._find_table()) is not None:
+                found = list(table)
+            else:
+                found = [entry for entry, _ in self._stream()]
+            shown = self._limited(None)
+            return found if shown is None else [entry for entry in found if shown(entry.name)]
 
     def open(self, name: str) -> BinaryIO:
         """Return a file as it was saved, in an unlinked temporary file. It can seek and has a descriptor. Close it."""
@@ -160,6 +168,7 @@ class Archive:
 
     def _contents(self, wanted: Wanted | None) -> Contents:
         """Yield the wanted files with their content, a few parts at a time. Read each content before continuing."""
+        wanted = self._limited(wanted)
         if (frozen := self._open_pack()) is not None:
             with frozen:
                 yield from _only(wanted, _frozen_contents(frozen))
@@ -173,6 +182,14 @@ class Archive:
                         yield entry, _checked(entry, islice(unpacked, len(entry.members)))
         else:
             yield from _only(wanted, self._stream())
+
+    def _limited(self, wanted: Wanted | None) -> Wanted | None:
+        """Return what tells the wanted files without those that are left out; None if that is all of them."""
+        without = self._without
+        if without is None:
+            return wanted
+        inside = f"{without}/"
+        return lambda name: name != without and not name.startswith(inside) and (wanted is None or wanted(name))
 
     def _stream(self) -> Contents:
         """Yield the files of an archive without a table. Content that the caller does not read is skipped."""

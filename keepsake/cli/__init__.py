@@ -55,7 +55,7 @@ COMMANDS = {
     "rename": Lazy("labels", "Give an experiment a name"),
     "report": Lazy("report", "Make a page that shows experiments, to look at or to send"),
     "rerun": Lazy("rerun", "Run the command of an experiment again, in a new directory"),
-    "rm": Lazy("rm", "Remove experiments or checkpoints", ("delete",)),
+    "rm": Lazy("rm", "Remove experiments or checkpoints", ("delete", "remove")),
     "show": Lazy("show", "View information about an experiment or checkpoint"),
     "sync": Lazy("sync", "Send unsent runs on this machine to the repository"),
     "tag": Lazy("labels", "Add tags to an experiment, or remove them"),
@@ -93,11 +93,10 @@ class LazyGroup(Command, click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS and args[0] not in ALIASES and not ctx.resilient_parsing:
-            import difflib
+            from keepsake.cli.suggestions import suggestion
 
-            similar = difflib.get_close_matches(args[0], [*self.list_commands(ctx), *ALIASES])
-            hint = f" Did you mean {' or '.join(map(repr, similar))}?" if similar else ""
-            raise click.UsageError(f"There is no command {args[0]!r}.{hint}", ctx)
+            hint = suggestion(args[0], {name: name for name in self.list_commands(ctx)} | ALIASES)
+            raise click.UsageError(f"There is no command {args[0]!r}. {hint}".rstrip(), ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

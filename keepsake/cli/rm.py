@@ -23,7 +23,7 @@ Delete all experiments where the metric "val_accuracy" is less
 than 0.2 at the best checkpoints:
 $ keepsake rm $(keepsake ls -q --filter "val_accuracy < 0.2")
 
-Also available as: keepsake delete
+Also available as: keepsake delete, keepsake remove
 """
 
 Target = tuple[Experiment, "Checkpoint | None"]

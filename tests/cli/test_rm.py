@@ -13,7 +13,7 @@ from tests.cli.conftest import Run, World, at, checkpoint, experiment, on_disk
 QUESTION = "Do you want to continue? (y/N) "
 
 
-@pytest.mark.parametrize("name", ["rm", "delete"])
+@pytest.mark.parametrize("name", ["rm", "delete", "remove"])
 def test_an_experiment_goes_with_all_that_is_its(three_runs: World, run: Run, name: str) -> None:
     result = run(name, "a37", input="y\n")
     assert (

@@ -57,6 +57,25 @@ def test_show_says_what_was_pruned(run: Run, id: str) -> None:
     assert "pruned" in run("checkout", first, "-o", "out", status=1).stderr
 
 
+def test_a_file_from_before_the_run_does_not_stand_for_a_pruned_one(project_directory: Path, run: Run) -> None:
+    """The experiment has saved the weights that an earlier run left behind."""
+    Path("train.py").touch()
+    Path("model").mkdir()
+    Path("model/weights").write_text("of an earlier run")
+    with keepsake.init(path=".", quiet=True) as experiment:
+        for loss in (2, 1):
+            Path("model/weights").write_text(f"of loss {loss}")
+            experiment.checkpoint(path="model", metrics={"loss": loss}, primary_metric=("loss", "minimize"))
+    first, best = (checkpoint.short_id() for checkpoint in experiment.checkpoints)
+    run("prune", "--keep", "best", "-f")
+    assert run("cat", best, "model/weights").stdout == "of loss 1"
+    assert "were pruned (model," in run("cat", first, "model/weights", status=1).stderr
+    assert "model" not in run("files", first).stdout
+    run("checkout", first, "-o", "out")
+    assert Path("out/train.py").exists()
+    assert not Path("out/model").exists()
+
+
 @pytest.mark.parametrize(("args", "status"), [([], 2), (["--keep", "all"], 1), (["zzz", "--keep", "best"], 1)])
 def test_a_wrong_call_deletes_nothing(run: Run, id: str, args: list[str], status: int) -> None:
     run("prune", "-f", *args, status=status)
