@@ -23,15 +23,18 @@ SCRIPTS = (
     "data.js",
     "grammar.js",
     "filter.js",
+    "view.js",
     "importance.js",
     "table.js",
     "charts.js",
     "background.js",
+    "axes.js",
     "scatter.js",
     "parallel.js",
     "details.js",
     "codediff.js",
     "export.js",
+    "answer.js",
     "main.js",
 )
 _FAVICON = "data:image/svg+xml;base64," + base64.b64encode(

@@ -48,11 +48,11 @@ def test_it_opens_on_the_answer(page: Page, sweep_records: Records) -> None:
 
 def test_the_curves_are_those_of_the_records(page: Page, sweep_records: Records) -> None:
     for run in sweep_records[1][:3]:
-        curve = page.js("const c = curveOf('val_loss', byId.get(arguments[0])); return [c.xs, [...c.ys]]", run["id"])
+        curve = page.js("const c = curveOf('val_loss', byId.get(arguments[0])); return [[...c.xs], [...c.ys]]", run["id"])
         assert curve[0] == [each["step"] for each in run["checkpoints"]]
         assert curve[1] == pytest.approx([each["metrics"]["val_loss"] for each in run["checkpoints"]], rel=2e-5)
     page.state(x="relative")
-    seconds = page.js("return curveOf('val_loss', byId.get(arguments[0])).xs", run["id"])
+    seconds = page.js("return [...curveOf('val_loss', byId.get(arguments[0])).xs]", run["id"])
     assert seconds == pytest.approx([each["step"] for each in run["checkpoints"]], abs=0.1)
 
 
@@ -101,16 +101,16 @@ def test_a_name_that_no_run_has_is_an_error_with_the_nearest(page: Page) -> None
 def test_ticked_runs_get_colours(page: Page) -> None:
     for place in (2, 4):
         page.click(page.row(place).find_element("css selector", "input"))
-    assert page.js("return charts[0].lines.filter(line => line.metric === 'val_loss').map(line => line.run.id)") == [
+    assert page.js("return charts[0].lines.filter(line => line.metric === 'val_loss').map(line => line.of.id)") == [
         page.ids()[place] for place in (0, 2, 4)
     ]
-    assert len({page.js("return charts[0].lines.map(line => line.color)")[place] for place in (0, 2, 4)}) == 3
+    assert len({page.js("return charts[0].lines.map(line => line.styles[0].stroke)")[place] for place in (0, 2, 4)}) == 3
     assert page.row(2).get_attribute("aria-selected") == "true"
 
 
 def test_ten_runs_at_most_are_in_colour(page: Page) -> None:
     page.state(ticked=",".join(page.ids()))
-    assert page.js("return new Set(charts[0].lines.map(line => line.run.id)).size") == 10
+    assert page.js("return new Set(charts[0].lines.map(line => line.of.id)).size") == 10
     assert "Ten curves" in page.text("#tray")
 
 
@@ -252,6 +252,7 @@ def test_a_brush_writes_a_filter(page: Page) -> None:
 
     canvas = page.find("#parallel canvas")
     page.js("arguments[0].scrollIntoView({block: 'center'})", canvas)
+    wait_until(lambda: page.js("return axes.length") > 0)
     x, height, width = page.js(
         "return [axes.find(a => a.name === 'metrics.val_loss').x, arguments[0].clientHeight, arguments[0].clientWidth]",
         canvas,

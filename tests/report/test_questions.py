@@ -111,7 +111,7 @@ def test_what_happened_at_a_step(page: Page) -> None:
 def test_how_to_get_it_back(page: Page, sweep_records: Records) -> None:
     origin = {"origin": page.path.as_uri(), "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
     page.driver.execute_cdp_cmd("Browser.grantPermissions", {"permissions": origin["permissions"]})
-    page.click("#copy-best")
+    page.click("#answer .copy-command")
     wait_until(lambda: "keepsake checkout" in page.text("#toast"))
     assert page.text("#toast") == f"Copied: keepsake checkout {page.ids()[0][:7]}"
     assert page.clicks == 1
@@ -126,7 +126,7 @@ for (const [place, id] of arguments[0].entries()) {
   if (place % 4 === 0) set({ ticked: joined([id, arguments[0].at(place - 1)]), compare: "1" });
 }
 const names = joined(["params.value", Object.keys(runs[1].params)[1], "params.value"]);
-set({ columns: joined(allColumns().filter(column => !column.shown).map(column => column.name)), scatter: names });
+set({ columns: joined(allColumns('').filter(column => !column.shown).map(column => column.name)), scatter: names });
 set({ sort: "params.value", filter: conditionText("params.value", "!=", runs[1].params.value) });
 """
 

@@ -6,7 +6,8 @@ const PATIENCE = 1500; // milliseconds for the differences of one file
 const filesOf = remembered((number) => {
   const own = meta.code.runs[number];
   if (typeof own === "string") return own;
-  return new Map(decodeIntegers(own).map((place) => meta.code.files[place]).map(([name, size, content, hash]) => [name, { name, size, content, hash }]));
+  const files = Array.from(decodeIntegers(own), (place) => meta.code.files[place]);
+  return new Map(files.map(([name, size, content, hash]) => [name, { name, size, content, hash }]));
 });
 
 let contents = null;
@@ -24,87 +25,81 @@ function bytes(size) {
   return size < 1000 ? `${size} B` : size < 1e6 ? `${(size / 1000).toFixed(1)} kB` : `${(size / 1e6).toFixed(1)} MB`;
 }
 
+const lines = (text) => text.split("\n").map(plain).join("\n");
+const fileRow = (name, about) => h("div", { class: "file" }, plain(name), h("span", { class: "faint" }, about));
+
 /** List the files that a run saved when it began. A click shows one. */
 function showFiles(box, run) {
   const files = filesOf(run.number);
-  if (typeof files === "string") {
-    box.replaceChildren(h("p", { class: "faint" }, plain(files)));
-    return;
-  }
-  const best = view.best && view.best !== run && typeof filesOf(view.best.number) !== "string";
-  const compare = best && h("button", { click: () => set({ ticked: joined([view.best.id, run.id]), compare: "1", open: "" }) }, `Compare with the best, ${plain(view.best.short)}`);
-  const items = [...files.values()].sort((one, other) => (one.name < other.name ? -1 : 1)).map((file) => fileItem(file));
-  box.replaceChildren(...[compare, h("div", { class: "files" }, items)].filter(Boolean));
+  if (typeof files === "string") return box.replaceChildren(h("p", { class: "faint" }, plain(files)));
+  const hasOther = view.best && view.best !== run && typeof filesOf(view.best.number) !== "string";
+  const compare = () => set({ ticked: joined([view.best.id, run.id]), compare: "1", open: "" });
+  const items = [...files.values()].sort((one, other) => (one.name < other.name ? -1 : 1)).map(fileItem);
+  return box.replaceChildren(
+    hasOther ? h("button", { click: compare }, `Compare with the best, ${plain(view.best.short)}`) : "", h("div", { class: "files" }, items),
+  );
 }
 
 function fileItem(file) {
-  const about = h("span", { class: "faint" }, bytes(file.size));
-  if (file.content === null) return h("div", { class: "file" }, plain(file.name), about);
-  const box = h("pre", {});
-  const open = async (event) => {
-    if (event.target.open && !box.textContent) box.textContent = (await contentText(file.content)).split("\n").map(plain).join("\n");
+  if (file.content === null) return fileRow(file.name, bytes(file.size));
+  const box = h("pre");
+  const open = async ({ target }) => {
+    if (target.open && !box.textContent) box.textContent = lines(await contentText(file.content));
   };
-  return h("details", { class: "file", toggle: open }, h("summary", {}, plain(file.name), about), box);
+  return h("details", { class: "file", toggle: open }, h("summary", {}, plain(file.name), h("span", { class: "faint" }, bytes(file.size))), box);
 }
 
-/** Return pairs of files of two runs that differ: [name, one or undefined, other or undefined]. */
+/** Return what differs in the code of two runs: [name, one or undefined, other or undefined]; a text says why not. */
 function changedFiles(one, other) {
   const [left, right] = [filesOf(one.number), filesOf(other.number)];
-  if (typeof left === "string" || typeof right === "string") return null;
-  const names = [...new Set([...left.keys(), ...right.keys()])].sort();
+  for (const files of [left, right]) if (typeof files === "string") return files;
   const differ = (a, b) => !a || !b || a.size !== b.size || a.hash !== b.hash;
+  const names = [...new Set([...left.keys(), ...right.keys()])].sort();
   return names.filter((name) => differ(left.get(name), right.get(name))).map((name) => [name, left.get(name), right.get(name)]);
 }
 
 async function showDiff(box, one, other) {
   const changed = changedFiles(one, other);
-  if (changed === null) {
-    const problem = [one, other].map((run) => filesOf(run.number)).find((files) => typeof files === "string");
-    box.replaceChildren(h("p", { class: "faint" }, plain(problem)));
-    return;
-  }
-  if (!changed.length) {
-    box.replaceChildren(h("p", { class: "faint" }, "The code is the same."));
-    return;
-  }
-  box.replaceChildren(h("p", { class: "faint" }, `${counted(changed.length, "file")} ${changed.length === 1 ? "differs" : "differ"}, from ${plain(one.short)} to ${plain(other.short)}.`));
+  const count = `${counted(changed.length, "file")} ${changed.length === 1 ? "differs" : "differ"}, from ${plain(one.short)} to ${plain(other.short)}.`;
+  const about = typeof changed === "string" ? plain(changed) : changed.length ? count : "The code is the same.";
+  box.replaceChildren(h("p", { class: "faint" }, about));
+  if (typeof changed === "string" || !changed.length) return;
+  await (showDiff.library ??= runScript("diff"));
   for (const [name, left, right] of changed) box.append(await fileDiff(name, left, right));
 }
 
 async function fileDiff(name, left, right) {
   const sizes = [left, right].map((file) => (file ? bytes(file.size) : "none")).join(" → ");
-  if ([left, right].some((file) => file && file.content === null)) {
-    return h("div", { class: "file" }, plain(name), h("span", { class: "faint" }, `${sizes}, not shown: binary, large or left out`));
-  }
+  if (left?.content === null || right?.content === null) return fileRow(name, `${sizes}, not shown: binary, large or left out`);
   const [before, after] = await Promise.all([left, right].map((file) => (file ? contentText(file.content) : "")));
   const patch = Diff.structuredPatch(name, name, before, after, "", "", { context: 3, timeout: PATIENCE });
-  if (!patch) return h("div", { class: "file" }, plain(name), h("span", { class: "faint" }, `${sizes}, too different to compare here`));
-  const lines = patch.hunks.flatMap((hunk) => hunkLines(hunk));
-  const count = (kind) => lines.filter((line) => line.kind === kind).length;
+  if (!patch) return fileRow(name, `${sizes}, too different to compare here`);
+  const found = patch.hunks.flatMap(hunkLines);
+  const count = (kind) => found.filter((line) => line.kind === kind).length;
   const what = !left ? "added" : !right ? "removed" : "";
   const head = h("summary", {}, plain(name), h("span", { class: "faint" }, what), h("span", { class: "added" }, `+${count("added")}`), h("span", { class: "removed" }, `−${count("removed")}`));
-  return h("details", { class: "file", open: true }, head, diffTable(lines));
+  return h("details", { class: "file", open: true }, head, diffTable(found));
 }
 
 /** Return the lines of a hunk: {kind, before, after, text}. */
 function hunkLines(hunk) {
   let [before, after] = [hunk.oldStart, hunk.newStart];
-  const lines = [{ kind: "gap", text: `lines ${hunk.oldStart} and ${hunk.newStart}` }];
+  const found = [{ kind: "gap", text: `lines ${before} and ${after}` }];
   for (const line of hunk.lines) {
     const kind = { "+": "added", "-": "removed", " ": "same" }[line[0]] ?? "gap";
-    lines.push({ kind, before: kind === "added" || kind === "gap" ? "" : before++, after: kind === "removed" || kind === "gap" ? "" : after++, text: line.slice(1) });
+    found.push({ kind, before: ["removed", "same"].includes(kind) ? before++ : "", after: ["added", "same"].includes(kind) ? after++ : "", text: line.slice(1) });
   }
-  return lines;
+  return found;
 }
 
-function diffTable(lines) {
-  const row = ({ kind, before, after, text }) => h("tr", { class: kind }, h("td", {}, String(before ?? "")), h("td", {}, String(after ?? "")), h("td", {}, plain(text)));
-  const body = h("tbody", {}, lines.slice(0, LINES).map(row));
+function diffTable(found) {
+  const row = ({ kind, before, after, text }) => h("tr", { class: kind }, [before, after, text].map((part) => h("td", {}, plain(part ?? ""))));
+  const body = h("tbody", {}, found.slice(0, LINES).map(row));
   const table = h("table", { class: "diff" }, body);
-  if (lines.length <= LINES) return table;
+  if (found.length <= LINES) return table;
   const more = (event) => {
     event.target.remove();
-    body.append(...lines.slice(LINES).map(row));
+    body.append(...found.slice(LINES).map(row));
   };
-  return h("div", {}, table, h("button", { click: more }, `Show ${(lines.length - LINES).toLocaleString("en-US")} more lines`));
+  return h("div", {}, table, h("button", { click: more }, `Show ${(found.length - LINES).toLocaleString("en-US")} more lines`));
 }

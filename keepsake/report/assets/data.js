@@ -5,25 +5,17 @@ const curves = new Map(); // metric → run's number → {offset, count, steps, 
 const NONFINITE = { "[NaN]": NaN, "[+Infinity]": Infinity, "[-Infinity]": -Infinity };
 const SPLIT = /^(train|training|val|valid|validation|test|eval|dev)(?=[_./-])|(?<=[_./-])(train|training|val|valid|validation|test|eval|dev)$/i;
 
-async function load() {
-  meta = JSON.parse(new TextDecoder().decode(await unpack("meta")));
+function load(text, bytes) {
+  meta = JSON.parse(text);
   runs = meta.runs;
   byId = new Map(runs.map((run) => [run.id, run]));
-  runs.forEach((run, number) => {
+  for (const [number, run] of runs.entries()) {
     run.number = number;
-    for (const part of [run.params, run.environment, run.best?.metrics, run.latest?.metrics]) decode(part ?? {});
-    run.checkpoint = run.best ?? run.latest;
-    run.metrics = run.checkpoint?.metrics ?? {};
-  });
-  decodeCurves(await unpack("curves"));
-}
-
-/** Numbers that JSON lacks are texts in the data. */
-function decode(values) {
-  for (const name in values) if (values[name] in NONFINITE) values[name] = NONFINITE[values[name]];
-}
-
-function decodeCurves(bytes) {
+    for (const of of [run, run.best, run.latest]) {
+      for (const kind of ["params", "environment", "metrics"]) if (of?.[kind]) of[kind] = decoded(of[kind]);
+    }
+    run.metrics = (run.best ?? run.latest)?.metrics ?? decoded({});
+  }
   numbers = decodeFloats(bytes);
   let offset = 0;
   for (const [name, index] of Object.entries(meta.curves.index)) {
@@ -37,18 +29,24 @@ function decodeCurves(bytes) {
   }
 }
 
+/** Return values by name, whatever the names are. Numbers that JSON lacks are texts in the data. */
+function decoded(values) {
+  const found = Object.assign(Object.create(null), values);
+  for (const name in found) if (found[name] in NONFINITE) found[name] = NONFINITE[found[name]];
+  return found;
+}
+
 /** Undo encode_floats of payload.py. */
 function decodeFloats(bytes) {
   const count = bytes.length / 3;
-  const floats = new Float32Array(count);
-  const bits = new Uint32Array(floats.buffer);
+  const bits = new Uint32Array(count);
   let code = 0;
   for (let i = 0; i < count; i++) {
     const zigzag = bytes[i] | (bytes[count + i] << 8) | (bytes[2 * count + i] << 16);
     code = (code + ((zigzag >>> 1) ^ -(zigzag & 1))) & 0xffffff;
     bits[i] = code & 0x800000 ? (code << 8) ^ 0x80000000 : ~((code << 8) | 0xff);
   }
-  return floats;
+  return new Float32Array(bits.buffer);
 }
 
 function countOf(encoded) {
@@ -59,41 +57,39 @@ function countOf(encoded) {
 
 /** Undo encode_integers of payload.py. */
 function decodeIntegers(encoded) {
-  const values = encoded.length ? [encoded[0]] : [];
+  const values = new Float64Array(countOf(encoded)); // they may be large
+  let at = 0;
+  if (values.length) values[0] = encoded[0];
   for (let i = 1; i < encoded.length; i += 2) {
-    for (let times = encoded[i + 1]; times > 0; times--) values.push(values[values.length - 1] + encoded[i]);
+    for (let times = encoded[i + 1]; times > 0; times--) values[at + 1] = values[at++] + encoded[i];
   }
   return values;
 }
 
-const stepsOf = remembered((number) => decodeIntegers(meta.curves.steps[number]));
-const secondsOf = remembered((key) => {
-  const [number, count] = key.split(" ").map(Number);
-  const knots = meta.curves.times[number];
-  const seconds = new Array(count).fill(knots[1] ?? 0);
+/** Undo time_knots of payload.py, and add `start`. */
+function decodeTimes(knots, count, start) {
+  const seconds = new Float64Array(count).fill(start + (knots[1] ?? 0));
   for (let i = 2; i < knots.length; i += 2) {
-    const [from, start, to, end] = knots.slice(i - 2, i + 2);
-    for (let at = from; at <= to; at++) seconds[at] = start + ((end - start) * (at - from)) / (to - from);
+    const [from, to, first] = [knots[i - 2], knots[i], start + knots[i - 1]];
+    const slope = (knots[i + 1] - knots[i - 1]) / (to - from);
+    for (let at = from; at <= to; at++) seconds[at] = first + slope * (at - from);
   }
   return seconds;
-});
+}
 
-function remembered(make) {
-  const made = new Map();
-  return (key) => {
-    if (!made.has(key)) made.set(key, make(key));
-    return made.get(key);
-  };
+/** Return the steps with a number in the pool. Most runs have the same, so the last ones are kept. */
+function stepsOf(number) {
+  if (stepsOf.number !== number) [stepsOf.number, stepsOf.steps] = [number, decodeIntegers(meta.curves.steps[number])];
+  return stepsOf.steps;
 }
 
 /** Return the x values, by the chosen axis, and the y values of a curve; null if the run has none. */
 function curveOf(metric, run) {
   const curve = curves.get(metric)?.get(run.number);
   if (!curve) return null;
-  const values = numbers.subarray(curve.offset, curve.offset + curve.count);
-  if (state.x === "step") return { xs: stepsOf(curve.steps), ys: values };
-  const seconds = secondsOf(`${curve.times} ${curve.count}`);
-  return { xs: state.x === "time" ? seconds.map((second) => run.created + second) : seconds, ys: values };
+  const ys = numbers.subarray(curve.offset, curve.offset + curve.count);
+  if (state.x === "step") return { xs: stepsOf(curve.steps), ys };
+  return { xs: decodeTimes(meta.curves.times[curve.times], curve.count, state.x === "time" ? run.created : 0), ys };
 }
 
 /** Return the charts: metrics that belong together, such as train_loss and val_loss, share one. */
@@ -110,22 +106,24 @@ function chartGroups() {
 
 const isTrain = (metric) => /(^|[_./-])(train|training)([_./-]|$)/i.test(metric);
 
-/** Return the names of params, or of metrics, in order of appearance. */
-function namesOf(kind) {
-  return [...allNames(kind)];
+function remembered(make) {
+  const made = new Map();
+  return (key) => {
+    if (!made.has(key)) made.set(key, make(key));
+    return made.get(key);
+  };
 }
 
-const allNames = remembered((kind) => {
-  const names = new Set();
-  for (const run of runs) for (const name in run[kind]) names.add(name);
-  return names;
-});
+/** Return the names of params, or of metrics, in order of appearance. */
+const namesOf = remembered((kind) => [...new Set(runs.flatMap((run) => Object.keys(run[kind])))]);
 
 /** Return whether a param has the same value in all runs. */
 const isConstant = remembered((name) => {
-  const first = JSON.stringify(valueText(runs[0]?.params[name]));
-  return runs.every((run) => name in run.params && JSON.stringify(valueText(run.params[name])) === first);
+  const first = valueText(runs[0]?.params[name]);
+  return runs.every((run) => name in run.params && valueText(run.params[name]) === first);
 });
+
+const differingParams = remembered(() => namesOf("params").filter((name) => !isConstant(name)));
 
 /** Return the value of the primary metric, as a number that is less the better it is; NaN if there is none. */
 function loss(run) {
@@ -133,25 +131,29 @@ function loss(run) {
   return typeof value === "number" ? value * (meta.primary.goal === "maximize" ? -1 : 1) : NaN;
 }
 
+const hasLoss = (run) => !Number.isNaN(loss(run));
+
 function bestOf(some) {
-  let best = null;
-  for (const run of some) if (loss(run) === loss(run) && (best === null || loss(run) < loss(best))) best = run;
-  return best;
+  return some.filter(hasLoss).reduce((best, run) => (best === null || loss(run) < loss(best) ? run : best), null);
 }
 
 /** Return a param's name without the dicts that it is in, if that is enough to know it. */
 const shortName = remembered((name) => {
-  const last = name.slice(name.lastIndexOf(".") + 1);
+  const lastPart = (path) => path.slice(path.lastIndexOf(".") + 1);
+  const last = lastPart(name);
   const isVague = ["name", "type", "class", "value", "id", ""].includes(last);
-  return !isVague && namesOf("params").filter((other) => other.slice(other.lastIndexOf(".") + 1) === last).length === 1 ? last : name;
+  return !isVague && namesOf("params").filter((other) => lastPart(other) === last).length === 1 ? last : name;
 });
+
+/** Return a name without what says that it is a param or a metric. */
+const bareName = (name) => name.replace(/^(params|metrics)\./, "");
 
 function pairs(params, names) {
   return names.map((name) => `${plain(shortName(name))} ${cut(valueText(params[name]), 24)}`).join(", ");
 }
 
 /** Return what tells a run from the others, such as "lr 0.1, optimizer adam". */
-function labelOf(run, most = 3) {
-  const names = Object.keys(run.params).filter((name) => !isConstant(name));
+function labelOf(run, most) {
+  const names = differingParams().filter((name) => name in run.params);
   return pairs(run.params, names.slice(0, most)) + (names.length > most ? " …" : "");
 }

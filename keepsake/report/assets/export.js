@@ -1,15 +1,29 @@
 // What can be taken along: the clipboard, CSV, PNG and SVG.
 
-async function copyText(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    toast(`Copied: ${plain(text)}`);
-  } catch {
-    toast(`Copy this: ${plain(text)}`); // a frame or an old browser may refuse
-  }
+const isFrame = location.protocol === "about:"; // of a notebook: browsers do not save files from it
+
+async function copyText(text, said = `Copied: ${plain(text)}`) {
+  const isCopied = await navigator.clipboard?.writeText(text).then(() => true, () => false);
+  toast(isCopied || copyOldWay(text) ? said : `Copy this: ${plain(cut(text, 300))}`);
 }
 
-function download(blob, name) {
+/** Copy in the way that a frame, or an older browser, allows. */
+function copyOldWay(text) {
+  const box = document.body.appendChild(h("textarea", { class: "hidden" }));
+  box.value = text;
+  box.select();
+  const isCopied = document.execCommand("copy");
+  box.remove();
+  return isCopied;
+}
+
+async function download(blob, name) {
+  if (isFrame) {
+    const advice = 'A notebook saves no files. experiments.report("report.html") writes a page that does.';
+    if (blob.type === "image/png") toast(advice);
+    else copyText(await blob.text(), `Copied ${name} to the clipboard. ${advice}`);
+    return;
+  }
   const link = h("a", { href: URL.createObjectURL(blob), download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
@@ -26,13 +40,13 @@ function csvCell(value) {
 /** Return the visible runs, or groups, as CSV: all columns that are shown, with exact values. */
 function csvText() {
   const columns = shownColumns();
-  const bare = (column) => column.name.replace(/^(params|metrics)\./, "");
-  const head = [view.groups ? "n" : "id", ...columns.map(bare)];
-  const cell = (run) => (column) => (column.name === "created" ? new Date(run.created * 1000).toISOString() : column.name === "tags" ? (run.tags ?? []).join(", ") : column.find(run));
+  const cell = (run) => ({ name, find }) => (name === "created" ? new Date(run.created * 1000).toISOString() : name === "tags" ? (run.tags ?? []).join(", ") : find(run));
+  const groupCell = (group) => ({ name }) => group.metrics[bareName(name)]?.mean ?? group.params[bareName(name)];
   const rows = view.groups
-    ? view.groups.map((group) => [group.runs.length, ...columns.map((column) => group.metrics[bare(column)]?.mean ?? group.params[bare(column)])])
+    ? view.groups.map((group) => [group.runs.length, ...columns.map(groupCell(group))])
     : view.runs.map((run) => [run.id, ...columns.map(cell(run))]);
-  return [head, ...rows].map((row) => row.map(csvCell).join(",")).join("\r\n") + "\r\n";
+  const head = [view.groups ? "n" : "id", ...columns.map(({ name }) => bareName(name))];
+  return [head, ...rows].map((row) => `${row.map(csvCell).join(",")}\r\n`).join("");
 }
 
 function exportCsv() {
@@ -60,54 +74,44 @@ async function exportChart(chart, kind) {
 const escapeXml = (text) => plain(text).replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);
 
 /** Return a chart, as it is shown now, as SVG. */
-function chartSvg(chart) {
-  const { plot } = chart;
+function chartSvg({ plot, group, lines, metric }) {
   const [width, height] = [760, 400];
-  const area = { left: 70, top: 44, width: width - 90, height: height - 92 - 18 * Math.ceil(chart.lines.length / 3) };
-  const share = (value, { min, max }, isLog) => (isLog ? Math.log(value / min) / Math.log(max / min) : (value - min) / (max - min));
-  const toX = (value) => area.left + share(value, plot.scales.x, state.logx) * area.width;
-  const toY = (value) => area.top + (1 - share(value, plot.scales.y, state.logy)) * area.height;
-  const texts = [];
-  const write = (x, y, text, attributes = "") => texts.push(`<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" ${attributes}>${escapeXml(text)}</text>`);
-  write(16, 26, chart.group.name, `font-weight="600" font-size="15" fill="${color("text")}"`);
-  const grid = [];
-  for (const [place, axis] of plot.axes.entries()) {
-    const texts = axis._values ?? [];
-    (axis._splits ?? []).forEach((split, at) => {
-      if (split === null || !texts[at]) return;
-      if (place === 0) write(toX(split), area.top + area.height + 18, texts[at], 'text-anchor="middle"');
-      else {
-        grid.push(`<path d="M${area.left} ${toY(split).toFixed(1)}h${area.width}" stroke="${color("grid")}"/>`);
-        write(area.left - 8, toY(split) + 4, texts[at], 'text-anchor="end"');
-      }
-    });
-  }
-  chart.lines.forEach((line, place) => {
-    const [x, y] = [area.left + (place % 3) * (area.width / 3), area.top + area.height + 42 + 18 * Math.floor(place / 3)];
-    texts.push(`<path d="M${x} ${y - 4}h16" stroke="${line.color}" stroke-width="2"/>`);
-    write(x + 22, y, cut(line.group ? groupLabel(line.group) : `${line.run.short} ${line.metric} ${labelOf(line.run, 1)}`, 38));
+  const area = { left: 70, top: 44, width: width - 90, height: height - 92 - 18 * Math.ceil(lines.length / 3) };
+  const bottom = area.top + area.height;
+  const [shareX, shareY] = [shareOf(plot.scales.x, state.logx), shareOf(plot.scales.y, state.logy)];
+  const toX = (value) => (area.left + shareX(value) * area.width).toFixed(1);
+  const toY = (value) => (bottom - shareY(value) * area.height).toFixed(1);
+  const write = (x, y, text, attributes = "") => `<text x="${x}" y="${y}" ${attributes}>${escapeXml(text)}</text>`;
+  const path = (d, attributes) => `<path d="${d}" fill="none" ${attributes}/>`;
+  const ticks = (axis, make) => (axis._splits ?? []).map((split, at) => (split !== null && axis._values[at] ? make(split, axis._values[at]) : "")).join("");
+  const labels = lines.map(({ of, place, metric: own }, at) => {
+    const [x, y] = [area.left + (at % 3) * (area.width / 3), bottom + 42 + 18 * Math.floor(at / 3)];
+    const text = view.groups ? groupLabel(of) : `${of.short} ${own} ${labelOf(of, 1)}`;
+    return path(`M${x} ${y - 4}h16`, `stroke="${curveColor(place)}" stroke-width="2"`) + write(x + 22, y, cut(text, 38));
   });
-  const paths = plot.data.slice(1).map((ys, place) => seriesPath(plot.data[0], ys, plot.series[place + 1], toX, toY));
+  const others = greyPoints(metric).slice(0, 300).map((points) => path(linePath(points.length / 2, (at) => [points[2 * at], points[2 * at + 1]], toX, toY), `stroke="${color("curve-other")}"`));
+  const shown = plot.data.slice(1).map((ys, at) => {
+    const { _stroke: stroke, width: thickness, dash, alpha } = plot.series[at + 1];
+    const d = linePath(ys.length, (place) => [plot.data[0][place], ys[place]], toX, toY);
+    return path(d, `stroke="${stroke ?? "none"}" stroke-width="${thickness}" stroke-dasharray="${(dash ?? []).join(" ")}" opacity="${alpha}"`);
+  });
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="system-ui, sans-serif" font-size="12" fill="${color("faint")}">
 <clipPath id="area"><rect x="${area.left}" y="${area.top}" width="${area.width}" height="${area.height}"/></clipPath>
-<rect width="100%" height="100%" fill="${color("card")}"/>${grid.join("")}<g clip-path="url(#area)">${otherPaths(chart, toX, toY)}${paths.join("")}</g>${texts.join("")}</svg>`;
+<rect width="100%" height="100%" fill="${color("card")}"/>
+${write(16, 26, group.name, `font-weight="600" font-size="15" fill="${color("text")}"`)}
+${ticks(plot.axes[0], (split, text) => write(toX(split), bottom + 18, text, 'text-anchor="middle"'))}
+${ticks(plot.axes[1], (split, text) => path(`M${area.left} ${toY(split)}h${area.width}`, `stroke="${color("grid")}"`) + write(area.left - 8, Number(toY(split)) + 4, text, 'text-anchor="end"'))}
+<g clip-path="url(#area)">${others.join("")}${shown.join("")}</g>${labels.join("")}</svg>`;
 }
 
-function otherPaths(chart, toX, toY) {
-  if (view.groups) return "";
-  const found = backgroundOf(chart.metric);
-  const path = (points) => points.reduce((text, x, at) => (at % 2 ? text : `${text}${text ? "L" : "M"}${toX(x).toFixed(1)} ${toY(points[at + 1]).toFixed(1)}`), "");
-  return view.runs.map((run) => found.get(run.number)).filter((points) => points?.length).slice(0, 300).map((points) => `<path d="${path(points)}" fill="none" stroke="${color("curve-other")}"/>`).join("");
-}
-
-function seriesPath(xs, ys, series, toX, toY) {
+/** Return the path through points: with a gap where y is null, and on where it is undefined. */
+function linePath(count, point, toX, toY) {
   let [path, isDown] = ["", false];
-  xs.forEach((x, place) => {
-    const y = ys[place];
-    if (y === undefined) return;
-    if (y !== null) path += `${isDown ? "L" : "M"}${toX(x).toFixed(1)} ${toY(y).toFixed(1)}`;
+  for (let at = 0; at < count; at++) {
+    const [x, y] = point(at);
+    if (y === undefined) continue;
+    if (y !== null) path += `${isDown ? "L" : "M"}${toX(x)} ${toY(y)}`;
     isDown = y !== null;
-  });
-  const stroke = series._stroke ?? "none";
-  return `<path d="${path}" fill="none" stroke="${stroke}" stroke-width="${series.width}" stroke-dasharray="${(series.dash ?? []).join(" ")}" opacity="${series.alpha}"/>`;
+  }
+  return path;
 }

@@ -1,14 +1,12 @@
 // Names and filters, with the meaning that they have on the command line (keepsake/listing).
 
-const ORIGINAL = {
+const FIELDS = {
   created: ["time", (run) => run.created],
   step: ["number", (run) => run.latest?.step ?? 0],
   user: ["text", (run) => run.user ?? ""],
   host: ["text", (run) => run.host ?? ""],
   command: ["text", (run) => run.command ?? ""],
   status: ["status", (run) => run.status],
-};
-const ADDED = {
   id: ["id", (run) => run.id],
   checkpoints: ["number", (run) => run.checkpoints],
   duration: ["seconds", (run) => run.duration],
@@ -21,7 +19,7 @@ const ADDED = {
   path: ["text", (run) => run.path],
   tags: ["tags", (run) => run.tags],
 };
-const FIELDS = { ...ADDED, ...ORIGINAL };
+const ORIGINAL = ["created", "step", "user", "host", "command", "status"]; // these come before params and metrics
 const PREFIXES = {
   "params.": (name) => (run) => run.params[name],
   "metrics.": (name) => (run) => run.metrics[name],
@@ -39,8 +37,9 @@ const fieldOf = remembered((given) => {
       if (has(find)) return ["value", find];
     }
   }
-  const field = Object.hasOwn(FIELDS, name.replace(/^fields\./, "")) ? FIELDS[name.replace(/^fields\./, "")] : null;
-  if (field && (Object.hasOwn(ORIGINAL, name) || name.startsWith("fields."))) return field;
+  const bare = name.replace(/^fields\./, "");
+  const field = Object.hasOwn(FIELDS, bare) && FIELDS[bare];
+  if (field && (ORIGINAL.includes(name) || name !== bare)) return field;
   const find = (run) => {
     const value = run.best?.metrics[name] ?? run.params[name];
     return value === undefined && !run.best ? run.latest?.metrics[name] : value;
@@ -52,6 +51,15 @@ const fieldOf = remembered((given) => {
 });
 
 const getter = (name) => fieldOf(name)[1];
+
+/** Return a function from a run to its value; a name that no run has means nothing. */
+function safeGetter(name) {
+  try {
+    return getter(name);
+  } catch {
+    return () => undefined;
+  }
+}
 
 function similar(name, known) {
   const close = known
@@ -203,17 +211,22 @@ function parseTime(text) {
   return [start, day ? start + 86400 : month ? moment(year, month, 1) : moment(year + 1, 0, 1)];
 }
 
+// Writing
+
+const isPlainWord = (text) => /^[a-z_][\w.:-]*$/i.test(text) && !/^(not|and|or|in)$/i.test(text);
+
 /** Return a condition as text. */
 function conditionText(name, operator, value) {
-  const quoted = /^[\w.:-]+$/.test(name) && !/^(not|and|or|in)$/i.test(name) ? name : JSON.stringify(name);
-  return `${quoted} ${operator} ${valueLiteral(value)}`;
+  return `${nameText(name)} ${operator} ${literal(value)}`;
 }
 
-function valueLiteral(value) {
-  if (typeof value !== "string") return typeof value === "number" ? String(value) : JSON.stringify(value);
-  return /^[a-z_][\w.-]*$/i.test(value) && typeof parseValue({ text: value }) === "string" && !/^(not|and|or|in)$/i.test(value)
-    ? value
-    : JSON.stringify(value);
+const nameText = (name) => (isPlainWord(name) ? name : JSON.stringify(name));
+
+/** Return a value as it is written in a filter. */
+function literal(value) {
+  if (typeof value === "number") return String(value);
+  const isBare = typeof value === "string" && isPlainWord(value) && parseValue({ text: value }) === value;
+  return isBare ? value : JSON.stringify(value);
 }
 
 // Sorting
@@ -230,21 +243,17 @@ const ORDER = { boolean: 1, number: 2, string: 4, object: 5 };
 
 /** Return items sorted by [a function to the value, whether descending] pairs; those without a value come last. */
 function sorted(items, keys) {
-  const rows = items.map((item) => [item, keys.map(([find]) => find(item))]);
-  const compare = (one, other) => {
-    for (const [place, [, descending]] of keys.entries()) {
-      const [left, right] = [one[1][place], other[1][place]];
+  return items.toSorted((one, other) => {
+    for (const [find, descending] of keys) {
+      const [left, right] = [find(one), find(other)];
       const [no, none] = [isMissing(left), isMissing(right)];
       if (no !== none) return no - none;
       const order = no ? 0 : compareValues(left, right);
       if (order) return descending ? -order : order;
     }
     return 0;
-  };
-  return rows.sort(compare).map(([item]) => item);
+  });
 }
-
-const isMissing = (value) => value === undefined || value === null || value !== value;
 
 function compareValues(left, right) {
   if (typeof left !== typeof right) return ORDER[typeof left] - ORDER[typeof right];

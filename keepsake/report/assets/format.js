@@ -39,11 +39,13 @@ function short(value, digits = 5) {
   return text.includes(".") ? text.replace(/\.?0+$/, "") : text;
 }
 
+const isMissing = (value) => value === undefined || value === null || value !== value;
+
 /** Return a value of a param or metric as text. */
 function valueText(value) {
-  if (value === undefined || value === null) return value === null ? "null" : "";
+  if (value === undefined) return "";
   if (typeof value === "number") return short(value);
-  return plain(typeof value === "object" ? JSON.stringify(value) : value);
+  return plain(typeof value === "object" ? JSON.stringify(value) : value); // null too
 }
 
 /** Return a function that writes the numbers of a column with the same decimals, so that they align. */
@@ -59,16 +61,13 @@ function aligned(values) {
 }
 
 function duration(seconds) {
-  if (seconds === null || seconds === undefined) return "";
+  if (isMissing(seconds)) return "";
   const units = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
-  for (const [index, [size, unit]] of units.entries()) {
-    if (seconds < size && size > 1) continue;
-    const whole = Math.floor(seconds / size);
-    const [below, name] = units[index + 1] ?? [];
-    const rest = below && whole < 10 ? Math.floor((seconds % size) / below) : 0;
-    return size === 1 ? `${short(seconds, 3)} s` : `${whole} ${unit}${rest ? ` ${rest} ${name}` : ""}`;
-  }
-  return "";
+  const at = units.findIndex(([size]) => seconds >= size);
+  if (at < 0 || at === 3) return `${short(seconds, 3)} s`;
+  const [[size, unit], [below, name]] = units.slice(at);
+  const [whole, rest] = [Math.floor(seconds / size), Math.floor((seconds % size) / below)];
+  return `${whole} ${unit}${rest && whole < 10 ? ` ${rest} ${name}` : ""}`;
 }
 
 function when(seconds, long = false) {
@@ -102,11 +101,40 @@ function curveColor(number) {
   return color(`curve-${number % CURVES}`);
 }
 
+/** Return a small sign in that colour; without a number, in none. */
+function swatch(number) {
+  const sign = h("i", { class: "swatch" });
+  if (number !== undefined) sign.style.background = `var(--curve-${number % CURVES})`;
+  return sign;
+}
+
+/** Return a function that draws, at once or when the element comes into sight; `resize` is called if its size changes. */
+function whenSeen(element, draw, resize = draw) {
+  let [isInSight, isStale, size] = [false, true, ""];
+  const refresh = (always) => {
+    isStale = !isInSight && always !== true;
+    if (isStale) return;
+    size = `${element.clientWidth} ${element.clientHeight}`;
+    draw();
+  };
+  const look = (entries) => {
+    isInSight = entries[entries.length - 1].isIntersecting;
+    if (isInSight && isStale) refresh();
+  };
+  new IntersectionObserver(look, { rootMargin: "200px" }).observe(element);
+  new ResizeObserver(() => {
+    if (isStale || size === `${element.clientWidth} ${element.clientHeight}`) return;
+    size = `${element.clientWidth} ${element.clientHeight}`;
+    resize();
+  }).observe(element);
+  return refresh;
+}
+
 /** Say something for a moment. */
 function toast(text) {
   const box = document.getElementById("toast");
   box.textContent = text;
   box.classList.add("shown");
   clearTimeout(toast.timer);
-  toast.timer = setTimeout(() => box.classList.remove("shown"), 2500);
+  toast.timer = setTimeout(() => box.classList.remove("shown"), Math.max(2500, 60 * text.length));
 }

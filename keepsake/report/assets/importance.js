@@ -6,15 +6,17 @@ const FEW = 50; // with fewer runs, chance alone may put one param before anothe
 
 /** Return [name, importance] pairs for params of some runs, the greatest first. */
 function importances(some) {
-  const counted = some.filter((run) => !Number.isNaN(loss(run)));
+  const counted = some.filter(hasLoss);
   const ranks = places(counted.map(loss)).map(([first, last]) => (first + last) / 2);
   const shares = [];
-  for (const name of namesOf("params")) {
+  for (const name of differingParams()) {
     const groups = groupsOf(counted.map((run) => run.params[name]));
     if (new Set(groups).size > 1) shares.push([name, epsilonSquared(ranks, groups)]);
   }
   return shares.sort(([, one], [, other]) => other - one);
 }
+
+const allImportances = remembered(() => importances(runs));
 
 /** Return the first and the last place that each value has in ascending order. */
 function places(values) {
@@ -28,10 +30,10 @@ function places(values) {
   return found;
 }
 
+/** Return a group for each value: eight bins of numbers, or the values themselves, the rare ones together. */
 function groupsOf(values) {
   const present = values.filter((value) => !isMissing(value));
-  const isNumeric = present.every((value) => typeof value === "number");
-  if (isNumeric && new Set(present).size > BINS) {
+  if (present.every((value) => typeof value === "number") && new Set(present).size > BINS) {
     const bins = places(present).map(([first, last]) => Math.floor(((BINS / 2) * (first + last + 1)) / present.length));
     let next = 0;
     return values.map((value) => (isMissing(value) ? "missing" : bins[next++]));
@@ -44,14 +46,13 @@ function groupsOf(values) {
 
 function epsilonSquared(ranks, groups) {
   const members = new Map();
-  ranks.forEach((rank, place) => {
-    if (!members.has(groups[place])) members.set(groups[place], []);
-    members.get(groups[place]).push(rank);
-  });
+  for (const [place, group] of groups.entries()) {
+    if (!members.has(group)) members.set(group, []);
+    members.get(group).push(ranks[place]);
+  }
   const [n, k, total] = [ranks.length, members.size, spread(ranks)];
   if (k < 2 || n <= k || !total) return 0;
-  let within = 0;
-  for (const own of members.values()) within += spread(own);
+  const within = [...members.values()].reduce((sum, own) => sum + spread(own), 0);
   return Math.max(0, 1 - within / (n - k) / (total / (n - 1)));
 }
 
@@ -61,23 +62,24 @@ function spread(values) {
 }
 
 /** Draw the bars. A click on one shows that param over the primary metric. */
-function drawImportance(box) {
-  const counted = view.runs.filter((run) => !Number.isNaN(loss(run)));
-  const shares = importances(view.runs);
+function drawImportance() {
+  const box = document.getElementById("importance");
+  const shares = view.runs.length === runs.length ? allImportances() : importances(view.runs);
   box.hidden = !shares.length;
   if (box.hidden) return;
+  const metric = meta.primary.name;
   const items = shares.slice(0, 8).map(([name, share]) => {
     const bar = h("span", { class: "bar" });
     bar.style.setProperty("--share", share);
     const open = () => {
-      set({ scatter: joined([`params.${name}`, `metrics.${meta.primary.name}`, list("scatter")[2] ?? ""]) });
+      set({ scatter: joined([`params.${name}`, `metrics.${metric}`, list("scatter")[2] ?? ""]) });
       document.getElementById("scatter").scrollIntoView({ behavior: "smooth", block: "center" });
     };
-    const title = `${plain(name)} explains ${Math.round(share * 100)} % of the differences in ${plain(meta.primary.name)}`;
-    return h("li", {}, h("button", { click: open, title }, h("span", { class: "name" }, plain(name)), bar,
-      h("span", { class: "share" }, `${Math.round(share * 100)} %`)));
+    const percent = `${Math.round(share * 100)} %`;
+    return h("li", {}, h("button", { click: open, title: `${plain(name)} explains ${percent} of the differences in ${plain(metric)}` },
+      h("span", { class: "name" }, plain(name)), bar, h("span", { class: "share" }, percent)));
   });
-  const weak = counted.length < FEW ? ` With so few, chance plays a part.` : "";
-  const note = `Share of ${plain(meta.primary.name)} that each param explains by itself, among ${counted.length} runs.${weak}`;
+  const count = view.runs.filter(hasLoss).length;
+  const note = `Share of ${plain(metric)} that each param explains by itself, among ${count} runs.${count < FEW ? " With so few, chance plays a part." : ""}`;
   box.replaceChildren(h("h2", {}, "What matters"), h("ol", { class: "bars" }, items), h("p", { class: "faint small" }, note));
 }

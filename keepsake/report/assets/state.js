@@ -9,12 +9,13 @@ const DEFAULTS = {
   x: "step", // or "time" or "relative"
   logx: "",
   logy: "",
-  smooth: "0",
+  smooth: "0", // from 0 to 0.98
   open: "", // the ID of the run whose details are shown
   compare: "", // "1": the ticked runs are compared
   scatter: "", // names for x, y and colour, divided by commas
-  theme: "",
+  theme: "", // or "light" or "dark"; "": the system's
 };
+const ALLOWED = { x: /^(step|time|relative)$/, smooth: /^0(\.\d+)?$/, theme: /^(light|dark)$/ };
 const state = { ...DEFAULTS };
 const watchers = [];
 
@@ -29,7 +30,7 @@ function set(changes) {
   Object.assign(state, changes);
   if (!changed.length) return;
   writeHash();
-  for (const [keys, draw] of watchers) if (keys.some((key) => changed.includes(key))) draw(changed);
+  for (const [keys, draw] of watchers) if (keys.some((key) => changed.includes(key))) draw();
 }
 
 /** Return the names in a list of the state; a name's own commas are escaped there. */
@@ -55,9 +56,11 @@ function writeHash() {
   }
 }
 
+/** Return the state that the address holds. What makes no sense there is as if it were missing. */
 function readHash() {
-  const given = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
-  const changes = {};
-  for (const key in DEFAULTS) changes[key] = given[key] ?? DEFAULTS[key];
-  return changes;
+  const given = new URLSearchParams(location.hash.slice(1));
+  return Object.fromEntries(Object.entries(DEFAULTS).map(([key, usual]) => {
+    const value = given.get(key) ?? usual;
+    return [key, ALLOWED[key]?.test(value) === false ? usual : value];
+  }));
 }

@@ -1,0 +1,65 @@
+// The head of the page: which run is best, what the others are doing, and what is the same in all.
+
+function drawHead() {
+  const about = [counted(runs.length, "run"), meta.repository && plain(meta.repository), `made ${when(meta.made)}`].filter(Boolean).join(" · ");
+  const theme = h("button", { id: "theme", class: "quiet", click: switchTheme, title: "Light or dark (t)", "aria-label": "Light or dark" }, "◐");
+  const help = h("button", { class: "quiet", click: showHelp, title: "Keys (?)", "aria-label": "Keys" }, "?");
+  document.getElementById("head").replaceChildren(
+    h("div", {}, h("h1", {}, plain(meta.title ?? "Report")), h("p", { class: "faint" }, about)), h("div", { class: "tools" }, theme, help),
+  );
+  document.getElementById("answer").replaceChildren(view.groups ? groupAnswer() : bestAnswer(), statusChips(), constants());
+}
+
+function bestAnswer() {
+  const { best } = view;
+  if (!best) {
+    const why = meta.primary ? "No run has a value of the primary metric." : "No primary metric was declared, so no run is best.";
+    return h("p", { class: "best-line faint" }, runs.length ? why : "There are no runs.");
+  }
+  const differs = labelOf(best, 6);
+  const open = () => set({ open: best.id, compare: "" });
+  return h("div", { class: "best-line" },
+    bigValue(superlative(), valueText(best.metrics[meta.primary.name])),
+    h("p", { class: "by" }, h("button", { class: "link id", click: open }, plain(best.short)),
+      best.best && ` at step ${best.best.step}${best.latest.step > best.best.step ? ` of ${best.latest.step}` : ""}`,
+      differs && h("span", { class: "faint" }, ` with ${differs}`)),
+    commandBox(best));
+}
+
+const bigValue = (what, text) => h("p", { class: "value" }, h("span", { class: "faint" }, `${what} ${plain(meta.primary.name)}`), h("strong", {}, text));
+
+/** Say whether the best group is better than the next one for every seed. */
+function groupAnswer() {
+  const name = meta.primary?.name;
+  const sign = meta.primary?.goal === "maximize" ? -1 : 1;
+  const found = view.groups.filter((group) => group.metrics[name]).sort((one, other) => sign * (one.metrics[name].mean - other.metrics[name].mean));
+  if (!found.length) return h("p", { class: "best-line faint" }, "No group has a value of the primary metric.");
+  const [one, other] = found.map((group) => group.metrics[name]);
+  const [first, second] = found.map((group) => {
+    const { mean, min, max, n } = group.metrics[name];
+    return `${groupLabel(group)}: ${short(mean, 4)}${n > 1 ? `, from ${short(min, 4)} to ${short(max, 4)}` : ""}. `;
+  });
+  const isOverlap = other && Math.max(one.min, other.min) <= Math.min(one.max, other.max);
+  const verdict = isOverlap ? "The ranges overlap, so it may be chance." : "The ranges do not overlap.";
+  return h("div", { class: "best-line" }, bigValue("mean", short(one.mean, 4)),
+    h("p", { class: "by" }, first, other && [`Next, ${second}`, h("b", {}, one.n < 2 && other.n < 2 ? "Each ran once only, so chance cannot be told apart." : verdict)]));
+}
+
+/** Return a button for each status, which filters. */
+function statusChips() {
+  const chips = ["running", "failed", "lost", "stopped"].map((status) => {
+    const own = runs.filter((run) => run.status === status);
+    const filter = `status = ${status}`;
+    const isOn = state.filter === filter;
+    const reasons = own.filter((run) => run.error || run.reason).slice(0, 5).map((run) => `${plain(run.short)}: ${cut(plain(run.error ?? run.reason), 100)}`);
+    const attributes = { class: `status ${status}`, "aria-pressed": String(isOn), click: () => set({ filter: isOn ? "" : filter }), title: reasons.join("\n") };
+    return own.length > 0 && h("button", attributes, `${own.length.toLocaleString("en-US")} ${status}`);
+  });
+  return h("p", { class: "chips" }, chips);
+}
+
+function constants() {
+  const names = runs.length > 1 ? namesOf("params").filter(isConstant) : [];
+  const items = names.slice(0, 40).map((name, place) => [place ? ", " : "", `${plain(name)} `, h("b", {}, cut(valueText(runs[0].params[name]), 40))]);
+  return h("p", { class: "same faint", hidden: !names.length }, "The same in all: ", items, names.length > 40 && ` and ${names.length - 40} more`);
+}

@@ -1,0 +1,62 @@
+// What the scatter and the parallel coordinates share: canvases, axes for any values, and colours between two ends.
+
+/** Return a context to draw on, in the sizes of the page; the canvas fills its box. */
+function canvasOf(box, height) {
+  const canvas = box.querySelector("canvas");
+  const width = box.clientWidth;
+  [canvas.width, canvas.height] = [width * devicePixelRatio, height * devicePixelRatio];
+  canvas.style.height = `${height}px`;
+  const context = canvas.getContext("2d");
+  context.scale(devicePixelRatio, devicePixelRatio);
+  context.font = "12px system-ui, sans-serif";
+  return { context, width, height };
+}
+
+/** Return an axis for values: {place: value → 0 to 1, ticks: [[place, text]], names}. A few values stand evenly apart. */
+function axisOf(values, few = 0) {
+  const distinct = [...new Set(values.filter((value) => !isMissing(value)))];
+  const areNumbers = distinct.every((value) => typeof value === "number");
+  if (areNumbers && distinct.length > few) return numericAxis(distinct.filter(Number.isFinite));
+  const names = areNumbers ? distinct.sort((one, other) => one - other).map(valueText) : [...new Set(distinct.map(valueText))].sort();
+  const shares = new Map(names.map((name, at) => [name, (at + 0.5) / names.length]));
+  const stride = Math.ceil(names.length / 12);
+  const ticks = names.filter((_, at) => at % stride === 0).map((name) => [shares.get(name), cut(name, 24)]);
+  return { place: (value) => (isMissing(value) ? NaN : shares.get(valueText(value))), ticks, names };
+}
+
+function numericAxis(numbers) {
+  let [low, high] = numbers.length ? [Math.min(...numbers), Math.max(...numbers)] : [0, 1];
+  const isLog = low > 0 && high / low >= 50;
+  const half = low === high ? Math.abs(low || 1) * 0.1 : 0;
+  [low, high] = [low - half, high + half];
+  const share = shareOf({ min: low, max: high }, isLog);
+  const value = isLog ? (at) => low * (high / low) ** at : (at) => low + (high - low) * at;
+  const place = (number) => (Number.isFinite(number) ? share(number) : NaN);
+  const ticks = (isLog ? logTicks(low, high) : evenTicks(low, high)).map((tick) => [share(tick), short(tick, 4)]);
+  return { place, value, ticks };
+}
+
+function evenTicks(low, high) {
+  const rough = (high - low) / 4;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 2.5, 5, 10].find((factor) => factor * power >= rough) * power;
+  const ticks = [];
+  for (let at = Math.ceil(low / step); at * step <= high * (1 + 1e-12) && ticks.length < 20; at++) ticks.push(Number((at * step).toPrecision(12)));
+  return ticks;
+}
+
+function logTicks(low, high) {
+  const factors = high / low > 1e4 ? [1] : high / low > 300 ? [1, 3] : [1, 2, 5];
+  const ticks = [];
+  for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++) {
+    for (const factor of factors) ticks.push(Number(`${factor}e${power}`));
+  }
+  return ticks.filter((tick) => tick >= low * 0.999 && tick <= high * 1.001);
+}
+
+/** Return a colour between the two ends of the scale, for 0 to 1. */
+function shade(share) {
+  const [low, high] = ["scale-low", "scale-high"].map((name) => color(name).match(/[\d.]+/g).map(Number));
+  const part = Math.max(0, Math.min(1, share));
+  return `rgb(${low.map((from, at) => Math.round(from + (high[at] - from) * part)).join(", ")})`;
+}
