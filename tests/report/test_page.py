@@ -78,7 +78,11 @@ def test_several_keys_sort(page: Page, sweep_records: Records) -> None:
 def matching_in_page(sweep_page: Page) -> Matching:
     """Filter → the IDs of the runs that match in the page; None: it is wrong."""
     script = """
-      const ids = text => { set({filter: text}); return view.error ? null : view.runs.map(run => run.id); };
+      const ids = text => {
+        state.filter = text;
+        recompute();
+        return view.error ? null : view.runs.map(run => run.id);
+      };
       return arguments[0].map(ids);
     """
     found = sweep_page.js(script, FILTERS)
