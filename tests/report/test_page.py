@@ -48,7 +48,8 @@ def test_it_opens_on_the_answer(page: Page, sweep_records: Records) -> None:
 
 def test_the_curves_are_those_of_the_records(page: Page, sweep_records: Records) -> None:
     for run in sweep_records[1][:3]:
-        curve = page.js("const c = curveOf('val_loss', byId.get(arguments[0])); return [[...c.xs], [...c.ys]]", run["id"])
+        script = "const c = curveOf('val_loss', byId.get(arguments[0])); return [[...c.xs], [...c.ys]]"
+        curve = page.js(script, run["id"])
         assert curve[0] == [each["step"] for each in run["checkpoints"]]
         assert curve[1] == pytest.approx([each["metrics"]["val_loss"] for each in run["checkpoints"]], rel=2e-5)
     page.state(x="relative")
@@ -108,7 +109,8 @@ def test_ticked_runs_get_colours(page: Page) -> None:
     assert page.js("return charts[0].lines.filter(line => line.metric === 'val_loss').map(line => line.of.id)") == [
         page.ids()[place] for place in (0, 2, 4)
     ]
-    assert len({page.js("return charts[0].lines.map(line => line.styles[0].stroke)")[place] for place in (0, 2, 4)}) == 3
+    colors = page.js("return charts[0].lines.map(line => line.styles[0].stroke)")
+    assert len({colors[place] for place in (0, 2, 4)}) == 3
     assert page.row(2).get_attribute("aria-selected") == "true"
 
 
