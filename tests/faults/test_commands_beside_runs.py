@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +61,20 @@ def _rest(process: subprocess.Popen[str]) -> tuple[str, str]:
     """Wait for a script's end and return what it wrote since; communicate() forgets what was read ahead of a line."""
     assert process.stdout is not None
     assert process.stderr is not None
-    output, messages = process.stdout.read(), process.stderr.read()
+    with ThreadPoolExecutor() as reading:  # a pipe that nobody reads fills up, and the script then waits for ever
+        output, messages = reading.map(lambda stream: stream.read(), (process.stdout, process.stderr))
     process.wait()
     return output, messages
+
+
+def _repeat(call: Callable[[], object], process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Call again and again until a script has ended; return what the script wrote meanwhile."""
+    with ThreadPoolExecutor() as waiting:
+        rest = waiting.submit(_rest, process)
+        call()
+        while not rest.done():
+            call()
+    return rest.result()
 
 
 @pytest.mark.parametrize(
@@ -74,16 +87,13 @@ def test_a_command_beside_a_run_costs_it_nothing(
     project: Path, tmp_path: Path, arguments: tuple[str, ...], seconds: float
 ) -> None:
     """Again and again until the run has ended; then all that had returned is there."""
-    calls = 0
     with start(_TRAIN, SECONDS=str(seconds)) as process:
         assert process.stdout is not None
         experiment_id = process.stdout.readline().strip()
         extra = {"push": (f"file://{tmp_path / 'copy'}",), "show": (experiment_id,), "checkout": (experiment_id,)}
-        while process.poll() is None:
-            command(*arguments, *extra.get(arguments[0], ()), status=None)
-            calls += 1
-        output, messages = _rest(process)
-    assert (process.returncode, calls > 0) == (0, True)
+        call = partial(command, *arguments, *extra.get(arguments[0], ()), status=None)
+        output, messages = _repeat(call, process)
+    assert process.returncode == 0
     assert "Traceback" not in messages
     lines = [line.split() for line in output.splitlines()]
     returned: dict[str, inspect.Contents] = {
@@ -240,9 +250,7 @@ def test_a_repair_costs_a_run_on_a_machine_with_another_clock_nothing(project: P
     with start(_SKEWED + _TRAIN, SKEW=str(skew), SECONDS=str(seconds)) as process:
         assert process.stdout is not None
         experiment_id = process.stdout.readline().strip()
-        while process.poll() is None:
-            command("doctor", "--fix", status=None)
-        output, messages = _rest(process)
+        output, messages = _repeat(partial(command, "doctor", "--fix", status=None), process)
     assert process.returncode == 0, messages
     lines = [line.split() for line in output.splitlines()]
     returned: dict[str, inspect.Contents] = {
