@@ -27,12 +27,18 @@ def attempts(record: Record) -> int:
 def superseded(checkpoints: Iterable[Record]) -> set[str]:
     """Return the IDs of the checkpoints whose steps were recorded again after a later restart.
 
-    The order of the checkpoints does not matter, so everybody who merges comes to the same result.
+    A checkpoint with files stays until files of its step are recorded again. The order of the checkpoints does not
+    matter, so everybody who merges comes to the same result.
     """
     checkpoints = list(checkpoints)
-    newest: dict[int | None, int] = {}
+    newest: dict[tuple[int | None, bool], int] = {}  # by step, and whether it has files
     for checkpoint in checkpoints:
         if attempt := attempt_of(checkpoint):
-            step = checkpoint.get("step")
-            newest[step] = max(attempt, newest.get(step, 0))
-    return {c["id"] for c in checkpoints if attempt_of(c) < newest.get(c.get("step"), 0)} if newest else set()
+            for has_files in {False, bool(checkpoint.get("path") or checkpoint.get("pruned"))}:
+                kind = checkpoint.get("step"), has_files
+                newest[kind] = max(attempt, newest.get(kind, 0))
+    return {c["id"] for c in checkpoints if attempt_of(c) < newest.get(_kind(c), 0)} if newest else set()
+
+
+def _kind(checkpoint: Record) -> tuple[int | None, bool]:
+    return checkpoint.get("step"), bool(checkpoint.get("path"))

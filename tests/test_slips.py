@@ -293,9 +293,7 @@ SCRIPTS = {
         ],
         environment={"KEEPSAKE_OFFLINE": "1"},
     ),
-    "nothing recorded": Script(
-        "keepsake.init()", ["Creating experiment {id}...", "Experiment {id}: no checkpoints saved to {url}."], saved=0
-    ),
+    "nothing recorded": Script("keepsake.init()", ["Creating experiment {id}..."], saved=0),
     "with": Script(
         "with keepsake.init(quiet=True) as e: e.checkpoint(loss=0.5)\nassert e.end_reason == 'stopped' and e.ended",
         [],

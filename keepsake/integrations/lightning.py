@@ -22,7 +22,10 @@ _PATIENCE_SECONDS = 2.0  # without a trainer, as with Fabric, nothing tells that
 
 
 def _bases(module: str, name: str) -> tuple[type, ...]:
-    """Return a class of the installed packages. Each package's trainer accepts only its own."""
+    """Return a class of the installed packages. Each package's trainer accepts only its own.
+
+    The callback works without a package's loggers.
+    """
     found = []
     for package in ("lightning.pytorch", "pytorch_lightning"):
         try:
@@ -30,9 +33,9 @@ def _bases(module: str, name: str) -> tuple[type, ...]:
         except ModuleNotFoundError as error:
             if str(error.name).partition(".")[0] not in ("lightning", "pytorch_lightning"):
                 raise  # a package that Lightning needs is missing
-    if not found:
+    if not found and not module:
         raise MissingExtra("keepsake.lightning needs Lightning. Install it with:\n    pip install lightning")
-    return tuple(found)
+    return tuple(found) or (object,)
 
 
 class KeepsakeCallback(*_bases("", "Callback")):  # type: ignore[misc]
@@ -104,7 +107,7 @@ class KeepsakeCallback(*_bases("", "Callback")):  # type: ignore[misc]
         self._of_validation.clear()
         resumed, self._resumed = self._resumed, None
         if trainer.is_global_zero and not trainer.fast_dev_run:
-            self._recorder.begin(flat(mapping_of(pl_module.hparams, "params")), resume=resumed)
+            self._recorder.begin(flat(mapping_of(getattr(pl_module, "hparams", {}), "params")), resume=resumed)
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """Keep the current metrics, to see which ones the validation logs."""

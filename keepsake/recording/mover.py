@@ -21,6 +21,7 @@ from keepsake.output import FIELD, counted, merged
 from keepsake.repository.keys import archive_key, log_key
 from keepsake.repository.known import replaced
 from keepsake.repository.pruning import keep_of, prune_saved
+from keepsake.restarts import attempt_of
 from keepsake.spool.journal import Changes
 from keepsake.spool.places import known_identity
 from keepsake.util.console import warn
@@ -156,9 +157,20 @@ def send_output(entry: Entry, repository: Repository, *, live: bool = False) -> 
 def _delete_replaced(entry: Entry, repository: Repository) -> None:
     """Delete the archives of checkpoints that were replaced after a restart, once those that replace them are there."""
     record = _merge(entry, repository, Changes())
-    if ids := replaced(record):
+    ids = replaced(record)
+    if ids and _have_arrived(entry, repository, record):
         repository.storage.delete([archive_key(entry.id, id) for id in ids])
         _merge(entry, repository, Changes({"replaced": None}))
+
+
+def _have_arrived(entry: Entry, repository: Repository, record: Record) -> bool:
+    """Whether the files of all checkpoints after a restart are there. Another machine may still be sending them."""
+    for checkpoint in record.get("checkpoints") or []:
+        if attempt_of(checkpoint) and checkpoint.get("path") and checkpoint["id"] not in entry.arrived:
+            if not repository.has_archive(entry.id, checkpoint["id"]):
+                return False
+            entry.arrived.add(checkpoint["id"])
+    return True
 
 
 def _prune(entry: Entry, repository: Repository) -> None:
@@ -226,6 +238,7 @@ def _store(
         if not (is_archive(pack) and repository.adopt_archive(entry.id, archive_id, pack)):
             with open_archive(pack, workers) as archive:
                 repository.put_archive(entry.id, archive_id, cast(BinaryIO, CountingReader(archive, moved)))
+        entry.arrived.add(archive_id)
     except CorruptedArchive as error:
         raise CorruptedArchive(
             f"{error} It stays in the spool, and everything else is saved. Delete that file to give it up."

@@ -73,7 +73,8 @@ class Run:
         self._packages: dict[str, str] | None = None
         self._checkpoints: list[Record] = []  # made by this process
         self._earlier: list[Record] = []  # made before this process went on with it
-        self._replaceable: dict[int | None, set[str]] = {}  # those of each step, unless it was recorded again
+        # Those of each step, with files and without, unless it was recorded again
+        self._replaceable: dict[tuple[int | None, bool], set[str]] = {}
         self._attempt = 0  # the number of times that a process went on with it
 
     # The beginning
@@ -146,11 +147,13 @@ class Run:
         self._earlier, self._attempt = record.get("checkpoints") or [], attempts(record)
         for checkpoint in self._earlier:
             if attempt_of(checkpoint) < self._attempt:
-                self._replaceable.setdefault(checkpoint.get("step"), set()).add(checkpoint["id"])
+                kind = checkpoint.get("step"), bool(checkpoint.get("path"))
+                self._replaceable.setdefault(kind, set()).add(checkpoint["id"])
 
     def replaced_by(self, record: Record) -> set[str]:
-        """Return the IDs of the checkpoints that a new one replaces: those of its step, of earlier processes."""
-        return self._replaceable.pop(record["step"], set())
+        """Return the IDs of the checkpoints that a new one replaces (see `superseded`): those of earlier processes."""
+        replaced = self._replaceable.pop((record["step"], False), set())
+        return replaced | self._replaceable.pop((record["step"], True), set()) if record["path"] else replaced
 
     def packages(self) -> dict[str, str] | None:
         """Return name → version of the packages imported when it began; None if another process began it."""
@@ -288,7 +291,7 @@ class Run:
         checkpoints = f"{count or 'no'} checkpoint{'' if count == 1 else 's'}"
         if not self._quiet and ending.is_offline():
             say(f"{name}: {checkpoints} kept in {self.entry.directory.parent}. `keepsake sync` sends it.")
-        elif not self._quiet and is_saved:
+        elif not self._quiet and is_saved and count:
             say(f"{name}: {checkpoints} saved to {self.repository.url}.{self._say_best()}")
         self._quiet, self.complaints = True, Complaints()
 

@@ -49,6 +49,8 @@ def delete_files(
 ) -> None:
     """Delete the archives of checkpoints. Their metrics stay, and the record says that their files were pruned.
 
+    The record must name the checkpoints. It changes first, so a crash leaves garbage, but never a wrong listing.
+
     Args:
         checkpoints: the IDs of experiments, each with those of its checkpoints.
         advance: called with the number of checkpoints that are done.
@@ -56,13 +58,11 @@ def delete_files(
     repository, entries = view.repository, view.entries()
     holders = view.holders(id for ids in checkpoints.values() for id in ids)
     for experiment_id, checkpoint_ids in checkpoints.items():
-        entry = entries.get(experiment_id)
-        if entry is not None:
-            repository.merge(entry.record, entry.pending(), create=not entry.in_repository)
+        repository.empty_paths(experiment_id, checkpoint_ids)
+        if (entry := entries.get(experiment_id)) is not None:
             for checkpoint_id in checkpoint_ids:
                 if (frozen := entry.frozen(checkpoint_id)) is not None:
                     frozen.unlink(missing_ok=True)
-        repository.empty_paths(experiment_id, checkpoint_ids)
         own = [id for id in checkpoint_ids if not holders[id] - {experiment_id}]
         repository.storage.delete(sorted(archive_key(experiment_id, id) for id in own))
         advance(len(checkpoint_ids))

@@ -229,7 +229,7 @@ class Examination:
             return  # the unreadable records may name any archive
         for key in filter(self._records.is_pruned, self._archives):
             message = "The files of this checkpoint were pruned, and the deletion was interrupted."
-            yield Problem("archive-pruned", key, message, partial(self._storage.delete, [key]))
+            yield Problem("archive-pruned", key, message, partial(self._delete_pruned, key))
         unnamed = self._unnamed()
         if self._are_lost(unnamed):
             if any(map(self._is_old, unnamed)):
@@ -262,6 +262,13 @@ class Examination:
             f"they are. If you do not need them, delete them by hand. They are in {' and '.join(ARCHIVES)}."
         )
         return Problem("records-lost", EXPERIMENTS, message)
+
+    def _delete_pruned(self, key: str) -> bool:
+        self._records.look_again()
+        if not self._records.is_pruned(key):
+            return False
+        self._storage.delete([key])
+        return True
 
     def _move_aside(self, key: str) -> bool:
         self._records.look_again()

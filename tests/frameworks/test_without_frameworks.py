@@ -37,6 +37,22 @@ def test_without_frameworks(monkeypatch: pytest.MonkeyPatch, module: str, packag
     assert module not in sys.modules
 
 
+def test_lightnings_callback_needs_no_logger(run_python: Callable[..., str]) -> None:
+    """Nor does it need a model that knows its hyperparameters, as one that only looks like Lightning's does not."""
+    program = """
+import sys, types
+lightning, pytorch = types.ModuleType("lightning"), types.ModuleType("lightning.pytorch")
+lightning.__path__ = pytorch.__path__ = []
+pytorch.Callback = type("Callback", (), {})
+sys.modules.update({"lightning": lightning, "lightning.pytorch": pytorch, "pytorch_lightning": None})
+from keepsake.lightning import KeepsakeCallback
+callback = KeepsakeCallback(None)
+callback.on_fit_start(types.SimpleNamespace(is_global_zero=True, fast_dev_run=False), None)
+print(callback.experiment.status)
+"""
+    assert run_python(program).split() == ["running"]
+
+
 @pytest.mark.parametrize("module", ["catboost", "lightgbm", "optuna", "sklearn"])
 def test_what_needs_no_framework_loads_none(run_python: Callable[..., str], module: str) -> None:
     """The object comes from the user, who has loaded it."""

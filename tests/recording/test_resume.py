@@ -134,6 +134,52 @@ def test_steps_that_are_recorded_again_are_replaced(project: Path, monkeypatch: 
         assert file.read() == b"second 5"
 
 
+ELSEWHERE = """
+import os, sys
+import keepsake
+from keepsake.archive import pack
+from keepsake.exceptions import WriteError
+from keepsake.recording import mover
+
+def refuse(*arguments, **options):
+    raise WriteError("There is no room.")
+
+mover._store = refuse
+experiment = keepsake.init(resume=sys.argv[1], quiet=True)
+experiment.checkpoint("train.py", step=1)
+experiment.checkpoint(step=2, run=2)
+pack.check_room = refuse
+experiment.checkpoint("train.py", step=3, run=2)
+print([checkpoint.step for checkpoint in experiment.checkpoints])
+experiment.stop()
+"""
+
+
+def test_weights_stay_until_those_that_replace_them_are_there(
+    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Those that another machine still sends, and those that did not fit, replace none."""
+    first = begun(monkeypatch, JOB)
+    for step in range(4):
+        first.checkpoint("train.py", step=step)
+    end_by(first, "exception")
+    spool = str(tmp_path / "spool")
+    variables = {**os.environ, "KEEPSAKE_SPOOL": spool, "KEEPSAKE_EXIT_SECONDS": "0", "KEEPSAKE_STRICT": ""}
+    command = [sys.executable, "-c", ELSEWHERE, first.id]
+    assert subprocess.check_output(command, env=variables, text=True, timeout=60) == "[0, 2, 3, 1, 2, 3]\n"
+    again = begun(monkeypatch, {}, resume=first.id)
+    again.checkpoint("train.py", step=4)
+    again.stop()
+    archives = project / "repo/checkpoints"
+    assert len(list(archives.iterdir())) == 5, "nothing has replaced the weights of step 1 yet"
+    monkeypatch.setenv("KEEPSAKE_SPOOL", spool)
+    assert [sent.error for sent in keepsake.Project().sync()] == [None]
+    found = keepsake.experiments.get(first.id).checkpoints
+    expected = [(0, True), (1, True), (2, False), (2, True), (3, False), (3, True), (4, True)]
+    assert sorted((checkpoint.step, bool(checkpoint.path)) for checkpoint in found) == expected
+    assert {path.name for path in archives.iterdir()} == {f"{c.id}.tar.gz" for c in found if c.path}
+
+
 def test_a_process_that_was_thought_dead_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it records of steps that nobody recorded again stays, and what comes late of the others does not."""
     first = begun(monkeypatch, JOB)

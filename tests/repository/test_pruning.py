@@ -10,7 +10,7 @@ import pytest
 
 import keepsake
 from keepsake.archive import owner_id
-from keepsake.exceptions import DoesNotExist, ValidationError, WriteError
+from keepsake.exceptions import DoesNotExist, MissingRepository, ValidationError, WriteError
 from keepsake.experiment import Experiment
 from keepsake.metadata import Record
 from keepsake.project import Project
@@ -261,6 +261,29 @@ def test_what_waits_in_the_spool_is_pruned_there(project_directory: Path, monkey
     Project().sync()
     assert saved(experiment) == {1.0: False, 2.0: False, 3.0: True}
     assert len(list(project_directory.glob("repo/checkpoints/*"))) == 1
+
+
+def test_what_waits_for_a_repository_that_is_away_is_not_pruned(
+    project_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written into the mount point of a disk, and nothing leaves the spool."""
+    run_of([1.0]).stop()
+    with monkeypatch.context() as context:
+        context.setenv("KEEPSAKE_OFFLINE", "1")
+        experiment = run_of([1.0, 2.0])
+        experiment.stop()
+    repository = project_directory / "repo"
+    repository.rename(project_directory / "away")
+    repository.mkdir()
+    with pytest.raises(MissingRepository):
+        Project().prune("last:1")
+    assert list(repository.iterdir()) == []
+    assert len(Project().workplace.view.entries()[experiment.id].packs()) == 2
+    repository.rmdir()
+    (project_directory / "away").rename(repository)
+    Project().prune("last:1")
+    Project().sync()
+    assert saved(experiment) == {1.0: False, 2.0: True}
 
 
 def test_running_experiments_are_left_alone(project_directory: Path) -> None:
