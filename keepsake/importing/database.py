@@ -24,6 +24,10 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             connection.text_factory = lambda data: data.decode("utf-8", "replace")
             yield connection
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error) or "busy" in str(error):
+            raise ReadError(f"Another process writes to the database {path}. Try again when it is done.") from error
+        raise ReadError(f"The database {path} cannot be read: {error}. Check its permissions and version.") from error
     except (sqlite3.Error, ValueError, TypeError) as error:
         raise ReadError(f"The database {path} is damaged or of an unknown version: {error}. Restore it.") from error
 

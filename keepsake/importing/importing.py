@@ -134,6 +134,7 @@ class Import:
             if not self._dry_run:
                 self._memory.save(self._etags())
         done.left_out = +done.left_out
+        done.warnings = list(dict.fromkeys(done.warnings))
         return done
 
     def _etags(self) -> dict[str, str]:
@@ -179,9 +180,9 @@ class Import:
         return self._there.get(run.id) == run.etag and has_files
 
     def _import(self, run: ForeignRun, look: str | None, done: Imported) -> None:
-        done.left_out.update(run.left_out)
-        done.warnings += run.warnings
-        if run.is_deleted:
+        if run.is_left_out:
+            done.left_out.update(run.left_out)
+            done.warnings += run.warnings
             return
         if run.id in self._removed and not self._again:
             done.removed.append(run.id)
@@ -193,6 +194,9 @@ class Import:
         except KeepsakeError as error:
             error.args = (f"Run {run.key} in {run.place} is not imported. {error}",)
             raise
+        finally:
+            done.left_out.update(run.left_out)
+            done.warnings += run.warnings
         if look and elsewhere_look:
             told = (dict(run.left_out), run.warnings)
             self._memory.remember(Remembered(run.id, look, elsewhere, elsewhere_look, archive, *told))

@@ -9,7 +9,7 @@ from keepsake.archive.reader import Archive
 from keepsake.importing.runs import ForeignRun
 from keepsake.metadata import Record
 
-_OWN = {"name", "tags", "notes", "edited"}  # a person may have changed them here
+_OWN = ("name", "tags", "notes", "edited")  # a person may have changed them here
 _BLOCK = 1 << 20  # bytes
 
 
@@ -26,16 +26,17 @@ def merge(record: Record, known: Record | None) -> Record:
     checkpoints = [_merged(new, old.get(new["id"])) for new in record["checkpoints"] or []]
     names = {checkpoint["id"] for checkpoint in checkpoints}
     others = [checkpoint for checkpoint in old.values() if checkpoint["id"] not in names]
-    kept = {name: known[name] for name in _OWN if name in known}
-    fields = {name: value for name, value in record.items() if name not in _OWN or not known.get("edited")}
-    return {**known, **fields, **kept, "checkpoints": [*others, *checkpoints] or None}
+    labels = known if known.get("edited") else record
+    fields = {name: value for name, value in {**known, **record}.items() if name not in _OWN}
+    fields |= {name: labels[name] for name in _OWN if name in labels}
+    return {**fields, "checkpoints": [*others, *checkpoints] or None}
 
 
 def _merged(new: Record, old: Record | None) -> Record:
-    """Return a checkpoint with the metrics of both. Files that were removed here stay removed."""
+    """Return a checkpoint with the metrics of both; the new ones count. Files that were removed here stay removed."""
     if old is None:
         return new
-    metrics = {**(new["metrics"] or {}), **(old.get("metrics") or {})} or None
+    metrics = {**(old.get("metrics") or {}), **(new["metrics"] or {})} or None
     path = old.get("path") or ("" if is_pruned(old) else new["path"])
     return {**old, "metrics": metrics, "path": path, "primary_metric": new["primary_metric"] or old["primary_metric"]}
 

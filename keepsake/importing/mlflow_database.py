@@ -67,7 +67,8 @@ class _Row(NamedTuple):
 
 
 def _run(database: Path, row: _Row) -> ForeignRun:
-    run = ForeignRun(TOOL, row.key, database, name=row.name or "", user=row.user or "", group=row.group or "")
+    run = ForeignRun(TOOL, row.key, database, name=row.name or "", user=row.user or "")
+    run.group, run.collection = row.group or "", "experiment"
     run.created = None if row.start is None else row.start / 1000
     with opened(database) as connection:
         run.params = {name: typed(value) for name, value in _pairs(connection, "params", row.key).items()}

@@ -76,10 +76,10 @@ def _found(folder: str, group: str, store: Path) -> Found:
 def _run(folder: str, group: str, store: Path) -> ForeignRun:
     meta = _meta(folder)
     key = str(meta.get("run_id") or meta.get("run_uuid") or os.path.basename(folder))
-    run = ForeignRun(TOOL, key, Path(folder), group=group)
+    run = ForeignRun(TOOL, key, Path(folder), group=group, collection="experiment")
     if str(meta.get("lifecycle_stage", "active")) == "deleted":
         run.left_out["deleted runs"] += 1
-        run.is_deleted = True
+        run.is_left_out = True
         return run
     run.params = {name: typed(value) for name, value in _texts(os.path.join(folder, "params"))}
     for name, entry in walk_run(os.path.join(folder, "metrics")):

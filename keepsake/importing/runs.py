@@ -13,14 +13,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
+from itertools import compress, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from keepsake.exceptions import ValidationError
 from keepsake.labels import apply_edits, make_edit
 from keepsake.metadata import EXPERIMENT_FIELDS, Record, time_text
-from keepsake.recording.environment import without_secrets
+from keepsake.recording.secrets import hide_in_params
 from keepsake.util.values import encode, encode_mapping, text_of_key
 from keepsake.version import __version__
 
@@ -49,7 +49,8 @@ class ForeignRun:
         points: metric → its points.
         created, ended: Unix seconds; None if unknown.
         end_reason: how it ended, in the words of `Experiment.end_reason`; None if unknown.
-        group: what the tool collects runs under, such as MLflow's experiment.
+        group: what the tool collects runs under, such as MLflow's experiment. It becomes a tag.
+        collection: what the tool calls that.
         labels: name → value, such as MLflow's tags. Those that can be tags become tags, and all are kept.
         parent: the key of the run that it belongs to.
         git: "commit", "branch" and "remote", as far as known.
@@ -70,6 +71,7 @@ class ForeignRun:
     end_reason: str | None = None
     name: str = ""
     group: str = ""
+    collection: str = "project"
     labels: dict[str, str] = field(default_factory=dict)
     notes: str = ""
     parent: str = ""
@@ -83,7 +85,7 @@ class ForeignRun:
     elsewhere: list[Path] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     warnings: list[str] = field(default_factory=list)
-    is_deleted: bool = False  # in its tool; it is not imported
+    is_left_out: bool = False  # it was deleted in its tool, or nothing of it can be read
     is_lost: bool = False  # its tool says that it runs, or does not say how it ended
 
     @property
@@ -115,6 +117,17 @@ class ForeignRun:
         series.times.extend(times)
         series.values.extend(values)
 
+    def drop_from(self, step: int) -> int:
+        """Drop the points from a step on, because they were recorded again; return how many there were."""
+        dropped = 0
+        for metric, series in self.points.items():
+            kept = [step_here < step for step_here in series.steps]
+            dropped += kept.count(False)
+            steps, times = list(compress(series.steps, kept)), list(compress(series.times, kept))
+            self.points[metric] = Series(steps, times, list(compress(series.values, kept)))
+        self.points = {metric: series for metric, series in self.points.items() if series.steps}
+        return dropped
+
 
 class Goal(NamedTuple):
     """The primary metric that a person names for imported runs, since other tools have none."""
@@ -127,11 +140,15 @@ def record_of(run: ForeignRun, url: str, goal: Goal | None = None) -> Record:
     """Return the record of a run in the repository at `url`. Raises ValidationError if a param cannot be recorded."""
     checkpoints = _checkpoints(run, goal)
     created = run.created if run.created is not None else min(run.times(), default=0.0)
+    params, hidden = hide_in_params(encode_mapping(run.params, "params"))
+    if hidden:
+        run.warnings.append(f"Params that look like secrets are recorded as ***: {', '.join(hidden)}.")
+    git = {name: _CREDENTIALS.sub("//", value) for name, value in run.git.items()}
     record = {
         **EXPERIMENT_FIELDS,
         "id": run.id,
         "created": _time(created),
-        "params": without_secrets(encode_mapping(run.params, "params")) or None,
+        "params": params or None,
         "host": run.host,
         "user": run.user,
         "config": {"repository": url, "storage": ""},
@@ -142,7 +159,7 @@ def record_of(run: ForeignRun, url: str, goal: Goal | None = None) -> Record:
         "parent": _id(run.tool, run.parent) if run.parent else None,
         "ended": None if run.ended is None else _time(run.ended),
         "end_reason": run.end_reason,
-        "git": {name: _CREDENTIALS.sub("//", value) for name, value in run.git.items()} or None,
+        "environment": {"git": git} if git else None,
         "imported": {"from": run.tool, "id": run.key, "group": run.group or None, "labels": run.labels or None},
     }
     labelled = apply_edits(record, [_edit(run)])
@@ -227,7 +244,8 @@ def _checkpoint(run_id: str, place: _Place, time: float, metrics: dict[str, Any]
 
 def _edit(run: ForeignRun) -> dict[str, Any]:
     """Return the name, the tags and the notes of a run. What cannot be one stays in the field `imported`."""
-    tags = [key if value in ("", "true", "True") else f"{key}={value}" for key, value in run.labels.items()]
+    labels = {run.collection: run.group, **run.labels} if run.group else run.labels
+    tags = [key if value in ("", "true", "True") else f"{key}={value}" for key, value in labels.items()]
     edit, _ = make_edit(name=" ".join(run.name.split())[:200], notes=run.notes[:100_000], add=tags)
     edit.pop("edited", None)  # nobody has edited it here
     return edit

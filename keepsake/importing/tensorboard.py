@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -23,12 +24,15 @@ from keepsake.importing.runs import ForeignRun
 TOOL = "tensorboard"
 _MARK = ".tfevents."
 _HEADER = struct.Struct("<QI")
-_LARGEST = 1 << 30  # bytes of an event; a longer one is damaged
+_CHECKSUM = 4  # bytes after each event
+_BEGINNING = 32  # bytes of a file that hold the time of its first event
+_LARGEST = 64 << 20  # bytes of an event; a longer one holds no scalars
 _HPARAMS, _END = "_hparams_/session_start_info", "_hparams_/session_end_info"
 _OTHERS = {4: "images", 5: "histograms", 6: "audio clips"}  # by the field of a summary's value
 _PLUGINS = {"text": "texts", "images": "images", "histograms": "histograms", "audio": "audio clips"}
 _TYPES = {1: "f", 2: "d", 3: "i", 9: "q"}  # of tensors, as TensorFlow numbers them → as struct names them
 _REASONS = {1: "finished", 2: "exception"}
+_START = 1  # of a session, from a certain step on
 
 
 def recognise(source: Path) -> Path | None:
@@ -57,9 +61,8 @@ def _found(folder: Path, paths: list[str], name: str) -> Found:
     return Found(folder, partial(_run, folder, paths, name), paths, name)
 
 
-def _run(folder: Path, paths: list[str], name: str) -> ForeignRun | None:
-    key = f"{folder.absolute().name}/{os.path.basename(paths[0])}"  # the name of a file tells when and where it began
-    run = ForeignRun(TOOL, key, folder, name=name)
+def _run(folder: Path, paths: list[str], name: str) -> ForeignRun:
+    run = ForeignRun(TOOL, _key(folder, paths[0]), folder, name=name)
     last = None
     for path in paths:
         if os.path.islink(path):
@@ -75,30 +78,42 @@ def _run(folder: Path, paths: list[str], name: str) -> ForeignRun | None:
                 run.created = time if run.created is None else min(run.created, time)
                 last = time if last is None else max(last, time)
     run.ended = last
-    # A writer opens a file before it writes anything.
-    return run if run.points or run.params or run.left_out or run.warnings else None
+    run.is_left_out = not (run.points or run.params or run.left_out)  # a writer opens a file before it writes anything
+    return run
+
+
+def _key(folder: Path, path: str) -> str:
+    """Return what tells a run from others, wherever it is moved.
+
+    The name of a file has the host and the second in which it began, and the first event has the microsecond.
+    """
+    with open_file(path) as file:
+        beginning = file.read(_BEGINNING)
+    return f"{folder.absolute().name}/{os.path.basename(path)}/{zlib.crc32(beginning):08x}"
 
 
 def _events(file: BinaryIO, path: str, warnings: list[str]) -> Iterator[bytes]:
     """Yield the events of a file, up to one that is cut off or damaged."""
+    size = os.fstat(file.fileno()).st_size
     while header := file.read(_HEADER.size):
-        if len(header) < _HEADER.size:
+        start = file.tell() - len(header)
+        length, checksum = _HEADER.unpack(header.ljust(_HEADER.size, b"\0"))
+        if len(header) == _HEADER.size and checksum != masked_crc(header[:8]):
+            warnings.append(f"{path} is damaged at byte {start}. What follows is left out.")
+            return
+        if len(header) < _HEADER.size or file.tell() + length + _CHECKSUM > size:
             warnings.append(f"{path} is cut off in its last event. The events before are imported.")
             return
-        length, checksum = _HEADER.unpack(header)
-        if length > _LARGEST or checksum != _masked_crc(header[:8]):
-            warnings.append(f"{path} is damaged at byte {file.tell() - _HEADER.size}. What follows is left out.")
-            return
-        event = file.read(length)
-        if len(event) < length or len(file.read(4)) < 4:
-            warnings.append(f"{path} is cut off in its last event. The events before are imported.")
-            return
-        yield event
+        if length > _LARGEST:
+            warnings.append(f"The event at byte {start} of {path} has {length / 1e6:,.0f} MB. It is left out.")
+        else:
+            yield file.read(length)
+        file.seek(start + _HEADER.size + length + _CHECKSUM)
 
 
 def _add(run: ForeignRun, event: bytes) -> float:
     """Take what an event holds; return its time."""
-    time, step, summary = 0.0, 0, b""
+    time, step, summary, is_restart = 0.0, 0, b"", False
     for number, value in fields(event):
         if number == 1:
             time = double(value)
@@ -106,6 +121,10 @@ def _add(run: ForeignRun, event: bytes) -> float:
             step = signed(value)
         elif number == 5 and isinstance(value, bytes):
             summary = value
+        elif number == 7 and isinstance(value, bytes):
+            is_restart = (1, _START) in fields(value)
+    if is_restart and (dropped := run.drop_from(step)):
+        run.left_out["points that were recorded again after a restart"] += dropped
     for number, value in fields(summary):
         if number == 1 and isinstance(value, bytes):
             _add_value(run, step, time, value)
@@ -196,7 +215,7 @@ def _table() -> list[int]:
 _TABLE = _table()
 
 
-def _masked_crc(data: bytes) -> int:
+def masked_crc(data: bytes) -> int:
     """Return the CRC-32C of a few bytes, masked as TFRecords hold it."""
     crc = 0xFFFFFFFF
     for byte in data:

@@ -32,7 +32,7 @@ _START = 7  # bytes before the first record
 _BLOCK = 32 << 10
 _HEADER = struct.Struct("<IHB")
 _WHOLE, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
-_LARGEST = 1 << 30  # bytes of a message
+_LARGEST = 64 << 20  # bytes of a message
 _OTHERS = {7: "system metrics", 8: "artifacts", 4: "lines of output", 13: "lines of output", 10: "alerts"}
 
 

@@ -132,6 +132,17 @@ def test_whatever_changes_is_noticed(
     assert project.doctor().problems == []
 
 
+def test_labels_follow_the_source_until_somebody_edits_them_here(project: Project, store: Path) -> None:
+    project.import_runs(store)
+    (folder_of(store) / "tags/team").write_text("pink")
+    project.import_runs(store)
+    assert only(project).tags == ["experiment=iris", "team=pink"]
+    only(project).tag("mine")
+    (folder_of(store) / "tags/team").write_text("gray")
+    project.import_runs(store)
+    assert only(project).tags == ["experiment=iris", "team=pink", "mine"]
+
+
 def test_files_that_are_gone_at_the_source_stay_here(project: Project, store: Path) -> None:
     project.import_runs(store)
     artifacts = folder_of(store) / "artifacts"

@@ -79,7 +79,12 @@ def test_mlflow(project: Project, tmp_path: Path, log: Any, store: str) -> None:
     (_, infinite), (_, nan) = metric(run, "special")
     assert infinite == math.inf
     assert math.isnan(nan)
-    assert (run.name, run.notes, run.tags, run.end_reason) == ("first", "a note", ["team=blue"], "finished")
+    assert (run.name, run.notes, run.tags, run.end_reason) == (
+        "first",
+        "a note",
+        ["experiment=vision", "team=blue"],
+        "finished",
+    )
     with run.checkpoints[-1].open("artifacts/sub/config.json") as file:
         assert b'"a"' in file.read()
 
@@ -125,7 +130,12 @@ run.finish()
     assert metric(run, "loss") == list(enumerate(VALUES))
     assert metric(run, "nested.x") == list(enumerate(VALUES))
     assert math.isnan(metric(run, "special")[0][1])
-    assert (run.name, run.notes, run.tags, run.end_reason) == ("first", "a note", ["good"], "finished")
+    assert (run.name, run.notes, run.tags, run.end_reason) == (
+        "first",
+        "a note",
+        ["project=vision", "good"],
+        "finished",
+    )
 
 
 @pytest.mark.timeout(300)
