@@ -213,7 +213,7 @@ def load_config(path: Path) -> Config:
             raise _error(path, "'repository' and 'storage' mean the same. Remove 'storage', which is deprecated.")
         _warn_once(f"{path}: The key 'storage' is deprecated. Rename it to 'repository'.")
     elif "repository" not in values:
-        raise _error(path, f"The key 'repository' is missing. Add a line such as\n\n  {EXAMPLE}")
+        raise _error(path, f"The key 'repository' is missing. Add a line such as:\n\n  {EXAMPLE}")
     return Config(values.get("repository") or values["storage"], directory)
 
 
@@ -295,13 +295,13 @@ def _parse(path: Path, content: bytes) -> list[tuple[str, str | None, yaml.error
     try:
         root = yaml.compose(content, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
-        raise _error(path, f"Not valid YAML: {error.problem}. Write\n\n  {EXAMPLE}", error.problem_mark) from error
+        raise _error(path, f"Not valid YAML: {error.problem}. Write:\n\n  {EXAMPLE}", error.problem_mark) from error
     except (yaml.YAMLError, RecursionError) as error:
-        raise _error(path, f"Not valid YAML: {error}. Write\n\n  {EXAMPLE}") from error
+        raise _error(path, f"Not valid YAML: {error}. Write:\n\n  {EXAMPLE}") from error
     if root is None or root.tag == "tag:yaml.org,2002:null":
         return []
     if not isinstance(root, yaml.MappingNode):
-        raise _error(path, f"There is no key with a value. Write\n\n  {EXAMPLE}", root.start_mark)
+        raise _error(path, f"There is no key with a value. Write:\n\n  {EXAMPLE}", root.start_mark)
     return [(str(key.value), _text(value), key.start_mark) for key, value in root.value]
 
 

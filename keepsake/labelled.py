@@ -106,7 +106,9 @@ class Labelled:
         """
         run = self._run if self._run is not None and not self._run.ending else None
         if run is None:
-            raise ValidationError(f"Experiment {short_id(self.id)} is not recorded here now, so its params stay.")
+            raise ValidationError(
+                f"Experiment {short_id(self.id)} is not being recorded by this process, so its params stay as they are."
+            )
         try:
             new = without_secrets(encode_mapping(params, "params"))
             changed = {**encode_mapping(self.params or {}, "params"), **new}

@@ -82,7 +82,7 @@ def _tag(value: object) -> str:
     if not text:
         raise ValidationError("A tag is empty. Give it at least one character.")
     if "," in text:
-        raise ValidationError(f"The tag {text!r} holds a comma. Give several tags as a list, such as ['a', 'b'].")
+        raise ValidationError(f"The tag {text!r} contains a comma. Give several tags one by one.")
     if text[0] in "+-":
         raise ValidationError(f"The tag {text!r} begins with {text[0]!r}. Begin it with another character.")
     return text
@@ -95,7 +95,7 @@ def _notes(value: object) -> str:
 def _line(value: object, what: str, length: int) -> str:
     text = _text(value, what, length).strip()
     if escape_controls(text) != text or "\n" in text:
-        raise ValidationError(f"The {what} {text!r:.60} holds a line break or a control character. Leave it out.")
+        raise ValidationError(f"The {what} {text!r:.60} contains a line break or a control character. Leave it out.")
     return text
 
 

@@ -253,7 +253,7 @@ class Project(Upkeep):
             raise ValidationError(f"{os.fspath(directory)} is not empty. Name another directory.")
         where = absolute(directory)
         self.checkout(target, where)
-        say(f"In {where}: {plan.command}")
+        say(f"Running in {where}: {plan.command}")
         return run(plan, where, self.repository_url)
 
     # Deleting

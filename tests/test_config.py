@@ -178,7 +178,7 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, text: str, line: i
 
 @pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "---\n"])
 def test_an_empty_file_is_told_what_to_hold(tmp_path: Path, text: str) -> None:
-    assert "The key 'repository' is missing. Add a line such as\n\n  repository: file://" in message_for(
+    assert "The key 'repository' is missing. Add a line such as:\n\n  repository: file://" in message_for(
         write(tmp_path, text)
     )
 

@@ -32,7 +32,7 @@ def stored(experiment: Experiment) -> Experiment:
 
 SLIPS: list[tuple[dict[str, Any], str]] = [
     ({"name": 5}, "The name 5 is of type int. Give a string."),
-    ({"name": "a\nb"}, "The name 'a\\nb' holds a line break or a control character. Leave it out."),
+    ({"name": "a\nb"}, "The name 'a\\nb' contains a line break or a control character. Leave it out."),
     ({"name": "\x1b[31mred"}, "control character"),
     ({"name": "\u202egnp.exe"}, "control character"),
     ({"name": "x" * 201}, "is longer than 200 characters. Shorten it."),
@@ -42,7 +42,7 @@ SLIPS: list[tuple[dict[str, Any], str]] = [
     ({"tags": ["good", None]}, "The tag None is of type NoneType. Give a string."),
     ({"tags": b"good"}, "The tag b'good' is of type bytes. Give a string."),
     ({"tags": ["good", " "]}, "A tag is empty. Give it at least one character."),
-    ({"tags": "good, better"}, "The tag 'good, better' holds a comma. Give several tags as a list"),
+    ({"tags": "good, better"}, "The tag 'good, better' contains a comma. Give several tags one by one"),
     ({"tags": ["-x", "good"]}, "The tag '-x' begins with '-'. Begin it with another character."),
     ({"tags": {"a" * 101}}, "is longer than 100 characters. Shorten it."),
 ]
@@ -169,7 +169,7 @@ def test_the_run_itself_edits_without_waiting(
     run.untag("bad")
     run.notes = "fine"
     assert labels(run) == ("wide", ["good"], "fine")
-    assert "The tag 'a,b' holds a comma" in capsys.readouterr().err
+    assert "The tag 'a,b' contains a comma" in capsys.readouterr().err
     run.stop()
     assert labels(stored(run)) == ("wide", ["good"], "fine")
     run.rename(None)

@@ -9,6 +9,9 @@ import click
 
 from keepsake.cli.opening import Settings, open_project, pick
 from keepsake.cli.options import IdCommand, id_argument
+from keepsake.exceptions import KeepsakeError
+
+_BEGINNING = 8192  # bytes in which a binary file has a zero, as git takes it
 
 EXAMPLES = """
 Read the code of the best run:
@@ -33,5 +36,8 @@ def cat(settings: Settings, /, id: str, path: str) -> None:
     project = open_project(settings)
     experiment, checkpoint = project.target(id)
     with project.open((experiment, checkpoint or pick(experiment)[0]), path) as file:
+        if sys.stdout.isatty() and b"\0" in file.read(_BEGINNING):
+            raise KeepsakeError(f"{path!r} is binary. Redirect it into a file: keepsake cat {id} {path} > FILE")
+        file.seek(0)
         shutil.copyfileobj(file, sys.stdout.buffer)
     sys.stdout.buffer.flush()

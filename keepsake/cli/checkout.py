@@ -74,13 +74,17 @@ def checkout(
     console.say(f"Checking out files from {what}")
 
     def allowed(plan: Plan) -> bool:
-        return force or plan.is_empty or _ask(plan, directory, output_directory)
+        changes = plan.new or plan.changed or plan.modes
+        return force or plan.is_empty or not changes or _ask(plan, directory, output_directory)
 
     if not project.checkout((experiment, checkpoint), directory, path, confirm=allowed):
         ctx.exit(1)
     console.say(f'Copied {f"the path {path}" if path else "all files"} to "{directory}"')
     if experiment.command:
-        console.say(f"To run this experiment again, use its command:\n\n  {experiment.command}\n")
+        console.say(
+            f"Its command was:\n\n  {experiment.command}\n\n"
+            f"`keepsake rerun {short_id(experiment.id)}` runs it again, in a new directory."
+        )
 
 
 def _target(settings: Settings, output_directory: str | None) -> Path:
@@ -103,7 +107,8 @@ def _ask(plan: Plan, directory: Path, output_directory: str | None) -> bool:
     console.warn(f'The directory "{directory}" is not empty.')
     modes = f" It would change the permissions of {_files([*plan.modes])}." if plan.modes else ""
     console.warn(
-        f"This checkout would overwrite {_files(plan.changed)}; {len(plan.new)} new, {len(plan.same)} the same.{modes}"
+        f"This checkout would overwrite {_files(plan.changed)}, add {len(plan.new)}, "
+        f"and leave {len(plan.same)} as they are.{modes}"
         + (f"\nOverwritten files are kept. `{undo}` puts them back." if plan.changed else "")
     )
     click.echo()

@@ -113,7 +113,7 @@ def _before(project: Project, experiment: Experiment) -> Experiment:
     previous = project.experiments.previous(experiment)
     if previous is None:
         raise DoesNotExist(
-            f"{short_id(experiment.id)} is the first experiment, so there is none before it to compare it with.\n"
+            f"{short_id(experiment.id)} is the first experiment, so there is no earlier one to compare it with.\n"
             "Name two: keepsake diff ID ID"
         )
     console.say(f"Comparing with {short_id(previous.id)}, the experiment before {short_id(experiment.id)}.")

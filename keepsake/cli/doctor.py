@@ -48,16 +48,20 @@ def doctor(ctx: click.Context, /, thorough: bool, fix: bool, as_json: bool) -> N
     left = len(problems) - diagnosis.repaired
     if diagnosis.aside:
         console.say(diagnosis.aside)
-    _conclude(left, diagnosis.repaired, fixable=0 if fix else sum(problem.fix is not None for problem in problems))
+    fixable = None if fix else sum(problem.fix is not None for problem in problems)
+    _conclude(left, diagnosis.repaired, fixable)
     if left:
         ctx.exit(1)
 
 
-def _conclude(left: int, repaired: int, *, fixable: int) -> None:
+def _conclude(left: int, repaired: int, fixable: int | None) -> None:
+    """Say what was repaired and what is left. `fixable`: how many could be repaired; None if that was tried."""
     if repaired:
         console.say(f"Repaired: {counted(range(repaired), 'problem')}.")
     if left:
         hint = f" `keepsake doctor --fix` repairs {fixable} of them." if fixable else ""
+        if fixable is None:
+            hint = " --fix cannot repair what is left. Each problem says what to do."
         console.warn(f"Found: {counted(range(left), 'problem')}.{hint}")
     elif not repaired:
         console.say("All is well.")

@@ -47,7 +47,7 @@ def files(ctx: click.Context, /, id: str | None, path: str | None, as_json: bool
         write_json(preview.to_json()) if as_json else page(_would_save(preview))
         return
     if path is not None:
-        raise click.UsageError("--path goes without an ID.", ctx)
+        raise click.UsageError("--path cannot be combined with an ID.", ctx)
     project = open_project(settings)
     experiment, checkpoint = project.target(id)
     kind = ""

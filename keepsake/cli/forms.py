@@ -58,7 +58,8 @@ def grouped_runs(found: Found, wanted: Wanted) -> Groups:
         wanted.apart_from,
     )
     if len(groups) == len(found.runs) > 1 and wanted.watch is None:
-        console.say("No two experiments have the same params apart from these. Name others too: --group NAME,NAME.")
+        what = ", ".join(wanted.apart_from) if wanted.apart_from else "seeds"
+        console.say(f"No two experiments differ only in {what}. Name the params to average over: --group NAME,NAME.")
     goal = goals.get(metrics[0].removeprefix("best:"), "") if metrics else ""
     return Groups(by_mean(groups, metrics[0], goal) if goal and not wanted.sort else groups, metrics, goal)
 

@@ -8,6 +8,7 @@ import click
 
 from keepsake.cli.opening import Settings, open_project
 from keepsake.cli.options import IdCommand, id_argument
+from keepsake.exceptions import KeepsakeError
 from keepsake.experiment import Experiment
 from keepsake.repository.finding import is_negative
 from keepsake.util import console
@@ -86,7 +87,7 @@ def note(settings: Settings, /, id: str, text: str | None) -> None:
     """
     experiment = _experiment(settings, id)
     if text is None:
-        text = click.edit(experiment.notes or "", extension=".md")
+        text = _edited(experiment.notes or "")
         if text is None:
             console.say("The notes stay as they are.")
             return
@@ -103,8 +104,18 @@ def rename(settings: Settings, /, id: str, name: str) -> None:
     """Give an experiment a name."""
     experiment = _experiment(settings, id)
     experiment.rename(name)
-    named = f"is named {experiment.name!r}" if experiment.name else "has no name"
+    named = f"is named {experiment.name!r}" if experiment.name else "has no name now"
     console.say(f"Experiment {experiment.short_id()} {named}")
+
+
+def _edited(text: str) -> str | None:
+    """Return the text as the user has saved it in an editor; None if it was not saved."""
+    try:
+        return click.edit(text, extension=".md")
+    except click.ClickException as error:
+        raise KeepsakeError(
+            f"{error.message}. Set $EDITOR to an editor, or give the text: keepsake note ID TEXT"
+        ) from error
 
 
 def _experiment(settings: Settings, id: str) -> Experiment:

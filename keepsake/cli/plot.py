@@ -67,8 +67,14 @@ class Wanted:
     "-o", "--output", metavar="FILE", type=click.Path(dir_okay=False), help="Make a .png, .svg or .pdf with Matplotlib"
 )
 @click.option("--x", type=click.Choice(["step", "time"]), default="step", help="The x axis. Default: step")
-@click.option("--logy", is_flag=True, help="A logarithmic y axis")
-@click.option("--smooth", metavar="WEIGHT", type=click.FloatRange(0, 1, max_open=True), default=0.0, help="Such as 0.9")
+@click.option("--logy", is_flag=True, help="Make the y axis logarithmic")
+@click.option(
+    "--smooth",
+    metavar="WEIGHT",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    help="Show a moving average, stronger towards 1, such as 0.9",
+)
 @click.option("--by", metavar="NAME", help="Colors by a param, metric or field, in a picture")
 @click.option("--importance", is_flag=True, help="How much each param matters for the metric, instead of curves")
 @click.pass_obj
@@ -96,7 +102,8 @@ def _format(output: str) -> str:
     kind = output.rpartition(".")[2].lower()
     if kind not in FORMATS:
         raise click.UsageError(
-            f"{output!r} has no name of a picture. End it with {', '.join('.' + k for k in FORMATS)}."
+            f"{output!r} is not the name of a picture. End it with {', '.join('.' + k for k in FORMATS[:-1])} or "
+            f".{FORMATS[-1]}."
         )
     return kind
 

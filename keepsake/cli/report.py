@@ -25,6 +25,7 @@ $ keepsake report --no-code --metric val_loss
 
 @click.command("report", cls=Command, epilog=EXAMPLES)
 @click.argument("filter", metavar="[FILTER]", required=False)
+@click.option("-f", "--filter", "filters", metavar="FILTER", multiple=True, help="The same as FILTER. Repeatable")
 @click.option("-o", "--output", metavar="FILE", default="report.html", help="The file to write. Default: report.html")
 @click.option("-m", "--metric", "metrics", metavar="NAME", multiple=True, help="Only curves of this metric. Repeatable")
 @click.option(
@@ -37,6 +38,7 @@ def report(
     settings: Settings,
     /,
     filter: str | None,
+    filters: tuple[str, ...],
     output: str,
     metrics: tuple[str, ...],
     points: int | None,
@@ -49,7 +51,9 @@ def report(
     """
     project = open_project(settings)
     project.workplace.view.require()
-    experiments = project.experiments.list(filter or None)
+    texts = [text for text in (filter, *filters) if text]
+    wanted = " and ".join(f"({text})" for text in texts) if texts[1:] else "".join(texts)
+    experiments = project.experiments.list(wanted or None)
     made = experiments.report(output, points=points, metrics=metrics or None, code=not no_code, title=title)
     size = console.format_size(os.path.getsize(output))
     console.say(f"Wrote {output}: {counted(experiments, 'experiment')}, {size}.")

@@ -69,7 +69,7 @@ def rerun(
 def _setting(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not (name and equals):
-        raise click.UsageError(f"{text!r} is no setting. Write NAME=VALUE, such as --set lr=0.1.")
+        raise click.UsageError(f"{text!r} is not a setting. Write NAME=VALUE, such as --set lr=0.1.")
     return name, value
 
 

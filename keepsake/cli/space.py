@@ -24,7 +24,7 @@ The same for a script:
 $ keepsake du --json
 """
 PRUNE_EXAMPLES = """
-See what would go:
+See what would be deleted:
 $ keepsake prune --keep best:3,last:1 --dry-run
 
 For each experiment, keep the files of its three best
@@ -71,7 +71,7 @@ def _json(usage: Usage) -> dict[str, Any]:
 @click.command("prune", cls=IdCommand, epilog=PRUNE_EXAMPLES)
 @id_argument("ids", "[ID...]", nargs=-1)
 @click.option("--keep", metavar="POLICY", required=True, help="Such as best:3,last:1, or best:3, or last:2")
-@click.option("-n", "--dry-run", is_flag=True, help="Only say what would go")
+@click.option("-n", "--dry-run", is_flag=True, help="Only say what would be deleted")
 @click.option("-f", "--force", is_flag=True, help="Do not ask")
 @click.pass_context
 def prune(ctx: click.Context, /, ids: Sequence[str], keep: str, dry_run: bool, force: bool) -> None:
@@ -97,11 +97,11 @@ def prune(ctx: click.Context, /, ids: Sequence[str], keep: str, dry_run: bool, f
 
 
 def _plan(pruning: Pruning) -> str:
-    rows = [["EXPERIMENT", "GO", "SIZE", "STAY"]]
+    rows = [["EXPERIMENT", "PRUNED", "SIZE", "KEPT"]]
     for each in pruning.experiments:
         size = format_size(each.size)
         rows.append([each.experiment.short_id(), str(len(each.checkpoints)), size, str(each.kept)])
-    return f"The files of these checkpoints go:\n{table(rows)}\ntotal: {format_size(pruning.size)}"
+    return f"Checkpoints whose files would be deleted:\n{table(rows)}\ntotal: {format_size(pruning.size)}"
 
 
 def _delete(project: Project, pruning: Pruning) -> None:

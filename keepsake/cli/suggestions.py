@@ -20,6 +20,7 @@ _HERE = {
     **dict.fromkeys(("filter", "find", "search", "select"), "ls --filter"),
     **dict.fromkeys(("label", "tags"), "tag"),
     **dict.fromkeys(("mv", "name"), "rename"),
+    **dict.fromkeys(("output", "stderr", "stdout", "tail"), "logs"),
     **dict.fromkeys(("chart", "curves", "graph"), "plot"),
     **dict.fromkeys(("open", "print"), "cat"),
     **dict.fromkeys(("repeat", "replay", "reproduce"), "rerun"),

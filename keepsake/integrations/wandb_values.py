@@ -167,7 +167,7 @@ def plain_values(values: object) -> dict[str, Any]:
         if kind is None:
             found[name] = value
         else:
-            say_once(kind, f"Keepsake records numbers and texts, no object of type {kind}: {name!r} is left out.")
+            say_once(kind, f"Keepsake records numbers and texts, not objects of type {kind}: {name!r} is left out.")
     return found
 
 
@@ -208,11 +208,11 @@ class Artifact:
 
     def add(self, obj: object, name: str, **_: Any) -> None:
         """Accept a table or an image."""
-        say_once("add", f"Keepsake records the files of artifacts, no objects: {name!r} is left out.")
+        say_once("add", f"Keepsake records the files of artifacts, not objects: {name!r} is left out.")
 
     def add_reference(self, uri: object, name: str | None = None, **_: Any) -> None:
         """Accept a reference."""
-        say_once("add_reference", f"Keepsake records the files of artifacts, no references: {uri} is left out.")
+        say_once("add_reference", f"Keepsake records the files of artifacts, not references: {uri} is left out.")
 
     @contextmanager
     def new_file(self, name: str, mode: str = "w", encoding: str | None = None) -> Iterator[IO[Any]]:

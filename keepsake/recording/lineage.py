@@ -57,7 +57,7 @@ def _parent(given: object, view: View) -> str:
     """Return the ID of a parent: an experiment, a checkpoint, or the beginning of the ID of one."""
     id = getattr(given, "id", given)
     if not isinstance(id, str):
-        raise ValidationError(f"{given!r:.50} is no experiment, checkpoint or ID.")
+        raise ValidationError(f"{given!r:.50} is not an experiment, a checkpoint or an ID.")
     if len(id) == _WHOLE and valid_id(id):
         return id  # it may be in another repository
     if ending.is_offline():

@@ -32,7 +32,7 @@ _LOCAL_RANKS = ("LOCAL_RANK", "NODE_RANK")  # all that Lightning sets for the pr
 
 
 def records() -> bool:
-    """Whether this process records. Raises ValidationError if KEEPSAKE_RANK is no number."""
+    """Whether this process records. Raises ValidationError if KEEPSAKE_RANK is not a number."""
     return not is_worker() and rank() == 0
 
 
@@ -43,7 +43,7 @@ def rank() -> int:
         number = _number(own)
         if number is None:
             raise ValidationError(
-                f"{_OWN} is {own!r:.50}, which is no number. Set it to 0 to record in this process, or to 1 not to."
+                f"{_OWN} is {own!r:.50}, which is not a number. Set it to 0 to record in this process, or to 1 not to."
             )
         return number
     for name in _RANKS:

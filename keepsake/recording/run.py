@@ -337,7 +337,7 @@ def _publish_first(repository: Repository, entry: Entry, *, beat: bool) -> None:
     if entry.identity is not None:
         remember_identity(root, repository.url, entry.identity)
     if before not in (None, entry.identity):
-        warn(f"The repository at {repository.url} is another one than this project used before.")
+        warn(f"The repository at {repository.url} is not the one that this project used before.")
 
 
 def _within_deadline(repository: Repository, send: Callable[[], None], take_back: Callable[[], None]) -> None:

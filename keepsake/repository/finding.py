@@ -94,12 +94,22 @@ def _beginning(view: View, prefix: str) -> list[Found]:
 def _only(view: View, found: list[Found], prefix: str, what: str) -> Found:
     if not found:
         raise DoesNotExist(
-            f"There is no {what} whose ID begins with {prefix!r} in {view.repository.url}. "
-            "`keepsake ls` lists all experiments."
+            f"There is no {what} whose ID begins with {prefix!r} in {view.repository.url}. {_advice(view, prefix)}"
         )
     if len(found) > 1:
         raise AmbiguousID(f"{prefix!r} is ambiguous: {len(found)} IDs begin with it. Give more digits.")
     return found[0]
+
+
+def _advice(view: View, name: str) -> str:
+    """Return what to do about a name that finds nothing."""
+    import difflib  # only here, because it takes a while
+
+    named = [summary for summary in view.summaries() if summary.name == name]
+    if named:
+        return f"Experiment {short_id(named[-1].id)} has that name. Give its ID."
+    similar = difflib.get_close_matches(name, WORDS, n=1)
+    return f"Did you mean {similar[0]!r}?" if similar else "`keepsake ls` lists all experiments."
 
 
 def _experiment_by_word(view: View, word: str) -> Record:

@@ -88,7 +88,9 @@ class Repository:
         if directory is not None:
             nearest = next((place for place in (directory, *directory.parents) if place.exists()), directory)
             if nearest.is_file():
-                raise RepositoryConfigurationError(f"{self.url} names no folder: {nearest} is a file. Check the URL.")
+                raise RepositoryConfigurationError(
+                    f"{self.url} does not name a folder: {nearest} is a file. Check the URL."
+                )
 
     @property
     def exists(self) -> bool:
@@ -406,7 +408,7 @@ def parse_record(data: bytes, experiment_id: str, url: str) -> Record:
 
 
 def no_repository(url: str) -> str:
-    """Say that a place that was named is no repository."""
+    """Say that a place that was named is not a repository."""
     return f"There is no repository at {url}. Check the URL, and whether its disk is mounted."
 
 

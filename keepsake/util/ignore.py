@@ -145,7 +145,7 @@ def _ignore_rules(project_dir: Path) -> _Rules | None:
         raise ReadError(f"Cannot read {file}: {error.strerror}. Make it readable, or delete it.") from error
     except (ValueError, re.error) as error:
         raise ValidationError(
-            f"Cannot understand {file}: {error}. Save it as UTF-8 with one gitignore pattern a line."
+            f"Cannot understand {file}: {error}. Save it as UTF-8 with one gitignore pattern per line."
         ) from error
 
 

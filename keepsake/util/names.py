@@ -33,4 +33,4 @@ def suggestion(path: str, names: Iterable[str]) -> str:
     close = list(dict.fromkeys([*by_last, *difflib.get_close_matches(path, sorted(there))]))[:3]
     if close:
         return f"Did you mean {' or '.join(map(repr, close))}?"
-    return f"It has: {', '.join(sorted(there)[:10]) or 'nothing'}."
+    return f"The files are: {', '.join(sorted(there)[:10])}." if there else "There are no files."

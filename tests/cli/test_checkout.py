@@ -11,10 +11,11 @@ from tests.cli.conftest import Run, World, experiment
 from tests.storage.benches import Bench
 
 COMMAND = """\
-═══╡ To run this experiment again, use its command:
+═══╡ Its command was:
    │
    │   train.py --alpha=0.3 -q
    │
+   │ `keepsake rerun {id}` runs it again, in a new directory.
 """.replace("│\n", "│ \n")
 QUESTION = "\nDo you want to continue? (y/N) "
 
@@ -45,8 +46,9 @@ def test_the_checkpoints_files_go_over_the_experiments(
     three_runs: World, run: Run, id: str, what: str, files: dict[str, str]
 ) -> None:
     result = run("checkout", id, "-o", "new/directory")
+    command = COMMAND.format(id="b51e7a0" if id == "b51" else "a37c2e9")
     assert result.stdout == ""
-    assert result.stderr == f'═══╡ Checking out files from {what}\n═══╡ Copied all files to "new/directory"\n{COMMAND}'
+    assert result.stderr == f'═══╡ Checking out files from {what}\n═══╡ Copied all files to "new/directory"\n{command}'
     assert contents(Path("new/directory")) == files
 
 
@@ -120,7 +122,7 @@ def test_it_asks_before_it_touches_a_directory_in_use(three_runs: World, filled:
         == """\
 ═══╡ Checking out files from experiment a37c2e9 and its best checkpoint 9f02c7d
 ═══╡ The directory "out" is not empty.
-═══╡ This checkout would overwrite 1 file (data/x); 0 new, 1 the same.
+═══╡ This checkout would overwrite 1 file (data/x), add 0, and leave 1 as they are.
    │ Overwritten files are kept. `keepsake checkout --undo -o out` puts them back.
 ═══╡ Aborting.
 """
@@ -132,7 +134,7 @@ def test_it_says_when_nothing_would_be_overwritten(three_runs: World, run: Run) 
     Path("out").mkdir()
     Path("out/notes").write_text("mine")
     assert (
-        "would overwrite nothing; 2 new, 0 the same.\n═══╡ Aborting"
+        "would overwrite nothing, add 2, and leave 0 as they are.\n═══╡ Aborting"
         in run("checkout", "a37", "-o", "out", input="n", status=1).stderr
     )
 
@@ -145,7 +147,12 @@ def test_it_names_a_few_of_many_files(world: World, run: Run) -> None:
     for name in names:
         Path("out", name).write_text("old")
     asked = run("checkout", "e10", "-o", "out", input="n", status=1).stderr
-    assert "overwrite 7 files (f0, f1, f2, f3, f4, ...); 0 new, 0 the same." in asked
+    assert "overwrite 7 files (f0, f1, f2, f3, f4, ...), add 0, and leave 0 as they are." in asked
+
+
+def test_it_does_not_ask_when_nothing_would_change(three_runs: World, run: Run) -> None:
+    run("checkout", "a37", "-o", "out")
+    assert "Copied all files" in run("checkout", "a37", "-o", "out").stderr
 
 
 def test_yes_copies(three_runs: World, filled: Path, run: Run) -> None:

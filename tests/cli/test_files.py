@@ -40,7 +40,8 @@ def test_a_file_is_written_to_stdout(three_runs: World, run: Run) -> None:
 
 @on_disk
 @pytest.mark.parametrize(
-    ("path", "suggested"), [("trian.py", "train.py"), ("x", "data/x"), ("data", "data"), ("?", "It has: data, data/x")]
+    ("path", "suggested"),
+    [("trian.py", "train.py"), ("x", "data/x"), ("data", "data"), ("?", "The files are: data, data/x")],
 )
 def test_a_file_that_is_not_there(three_runs: World, run: Run, path: str, suggested: str) -> None:
     error = run("cat", "9f0", path, status=1).stderr.replace("\n   │ ", " ")
@@ -112,7 +113,7 @@ def test_what_init_would_save(world: World, run: Run) -> None:
 
 @on_disk
 def test_no_preview(world: World, run: Run) -> None:
-    assert "--path goes without an ID" in run("files", "a37", "--path", "x", status=2).stderr
+    assert "--path cannot be combined with an ID" in run("files", "a37", "--path", "x", status=2).stderr
     assert "No such file or directory" in run("files", "--path", "missing", status=1).stderr
     with pytest.raises(ValidationError, match="outside the project"):
         keepsake.default_project.preview("..")

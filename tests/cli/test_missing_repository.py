@@ -58,7 +58,7 @@ def test_a_file_where_a_repository_should_be(
             (project_directory / "keepsake.yaml").write_text(f"repository: file://file{below}\n")
         result = run(*settings, *COMMANDS[command], status=1)
         assert result.stdout == ""
-        assert f"{file}{below} names no folder: {file} is a file." in result.stderr
+        assert f"{file}{below} does not name a folder: {file} is a file." in result.stderr
     with pytest.raises(KeepsakeError, match="is a file"):
         keepsake.init()
     assert file.read_text() == "mine"

@@ -57,6 +57,7 @@ def test_files_of_a_checkpoint_by_name(three_runs: World) -> None:
         ("-1", "'-1' is an experiment"),
         ("", "at least its first digits"),
         ("fff", "There is no checkpoint whose ID begins with 'fff'"),
+        ("lastest", "Did you mean 'latest'?"),
         ("c90:best", "Experiment c90d1f4 has no checkpoints, so it has no best checkpoint"),
         ("b51:best", "Experiment b51e7a0 has no value of a primary metric, so it has no best checkpoint"),
     ],

@@ -75,7 +75,7 @@ def test_a_picture_is_a_file_of_its_kind(kind: str, start: bytes, run: Run) -> N
     [
         (["metric"], 1, 'No experiment has a metric "metric". Did you mean "metric-1"?'),
         (["metric-1", "zzzzzzz"], 1, "zzzzzzz"),
-        (["-o", "x.bmp"], 2, "'x.bmp' has no name of a picture. End it with .png, .svg, .pdf."),
+        (["-o", "x.bmp"], 2, "'x.bmp' is not the name of a picture. End it with .png, .svg or .pdf."),
         (
             ["-o", "no/such/x.png"],
             1,

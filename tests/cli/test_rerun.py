@@ -28,14 +28,14 @@ def test_a_dry_run_only_tells(run: Run, id: str) -> None:
 
 def test_the_exit_status_is_that_of_the_command(run: Run, id: str, tmp_path: Path) -> None:
     result = run("rerun", id, "-o", str(tmp_path / "again"), status=3)
-    assert result.stderr == f"═══╡ In {tmp_path / 'again'}: {sys.executable} train.py --lr 0.1\n"
+    assert result.stderr == f"═══╡ Running in {tmp_path / 'again'}: {sys.executable} train.py --lr 0.1\n"
 
 
 @pytest.mark.parametrize(
     ("args", "status", "message"),
     [
-        (["--set", "lr"], 2, "'lr' is no setting. Write NAME=VALUE"),
-        (["--set", "=1"], 2, "'=1' is no setting"),
+        (["--set", "lr"], 2, "'lr' is not a setting. Write NAME=VALUE"),
+        (["--set", "=1"], 2, "'=1' is not a setting"),
         (["--set", "momentum=1", "--set", "lr=1"], 1, "no option for 'momentum'"),
     ],
 )

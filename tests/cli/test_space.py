@@ -39,7 +39,7 @@ def test_du_lists_experiments_and_the_total(run: Run, id: str) -> None:
 
 def test_prune_lists_asks_and_deletes(run: Run, id: str) -> None:
     listed = run("prune", "--keep", "best:1,last:1", "-n").stdout
-    assert re.search(rf"^{id}     2   2\d\.\d kB  2$", listed, re.MULTILINE)
+    assert re.search(rf"^{id}     2       2\d\.\d kB  2$", listed, re.MULTILINE)
     assert re.search(r"^total: 2\d\.\d kB$", listed, re.MULTILINE)
     assert run("prune", "--keep", "best:1,last:1", input="n\n", status=1).stdout.startswith(listed)
     assert archives() == 4

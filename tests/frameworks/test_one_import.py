@@ -123,7 +123,7 @@ def test_what_is_not_recorded_is_said_once(capsys: pytest.CaptureFixture[str]) -
     run_script("wandb/tables")
     errors = capsys.readouterr().err
     for kind in ("Table", "Histogram", "Html"):
-        assert errors.count(f"no object of type {kind}") == 1
+        assert errors.count(f"not objects of type {kind}") == 1
 
 
 def test_names_of_wandb_that_have_no_counterpart() -> None:

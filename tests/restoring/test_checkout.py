@@ -167,7 +167,7 @@ def test_a_missing_path_is_an_error_that_says_what_is_there(make: Make, tmp_path
     archive = make({"model.pth": b"1", "data/weights": b"2"})
     with pytest.raises(DoesNotExist, match=r"'model\.pt'.*'model\.pth'"):
         checkout([archive], tmp_path / "out", "model.pt")
-    with pytest.raises(DoesNotExist, match=r"It has: data, data/weights, model\.pth\."):
+    with pytest.raises(DoesNotExist, match=r"The files are: data, data/weights, model\.pth\."):
         checkout([archive], tmp_path / "out", "zzz")
     assert not (tmp_path / "out").exists()
 
