@@ -1,4 +1,4 @@
-"""What a list of experiments can be looked at with: figures, drawings for a terminal, columns, DataFrames."""
+"""The ways to look at a list of experiments: figures, drawings for a terminal, columns, DataFrames."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Analysis(list[Experiment]):
             color: a param, metric or field that the colours show instead.
 
         Raises:
-            ValidationError: no experiment has a name, or a value is no number.
+            ValidationError: no experiment has a name, or a value is not a number.
             MissingExtra: Matplotlib is not installed.
         """
         from keepsake.display.figures import Look, plot
@@ -73,7 +73,7 @@ class Analysis(list[Experiment]):
             color: with the escape sequences of colours.
 
         Raises:
-            ValidationError: no experiment has a name, or a value is no number.
+            ValidationError: no experiment has a name, or a value is not a number.
         """
         from keepsake.display.terminal import Size, draw
 

@@ -1,4 +1,4 @@
-"""What can be changed of an experiment: what people call it and say about it, and, while it runs, its params."""
+"""The parts of an experiment that can change: its labels and, while it runs, its params."""
 
 from __future__ import annotations
 

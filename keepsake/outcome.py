@@ -62,7 +62,7 @@ class Outcome:
         return self._text("traceback")
 
     def _text(self, name: str) -> str | None:
-        """Return a field that 1.0 added to records; None if it is missing, or is no text."""
+        """Return a field that 1.0 added to records; None if it is missing or not a text."""
         value = self._record.get(name)
         return value if isinstance(value, str) and value else None
 

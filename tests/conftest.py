@@ -21,7 +21,7 @@ from keepsake import config
 if TYPE_CHECKING:
     from tests.storage.benches import Bench
 
-# A noisy machine is no reason to fail
+# A noisy machine must not make a test fail
 hypothesis.settings.register_profile(
     "keepsake", deadline=None, print_blob=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )

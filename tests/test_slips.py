@@ -69,7 +69,7 @@ SLIPS = {
     "no such goal": Slip(
         {"metrics": LOSS, "primary_metric": ("loss", "lower")}, "or 'minimize', not 'lower'", "a primary metric"
     ),
-    "goal is no text": Slip({"metrics": LOSS, "primary_metric": ("loss", None)}, "not None", "a primary metric"),
+    "goal is not a text": Slip({"metrics": LOSS, "primary_metric": ("loss", None)}, "not None", "a primary metric"),
     "goal first": Slip(
         {"metrics": LOSS, "primary_metric": ("minimize", "loss")}, "'minimize' is not among", "a primary metric"
     ),
@@ -78,7 +78,9 @@ SLIPS = {
     "misspelt": Slip(
         {"metrics": LOSS, "primary_metric": ("los", "min")}, "'los' is not among the metrics (loss)", "a primary metric"
     ),
-    "name is no text": Slip({"metrics": LOSS, "primary_metric": ([], "min")}, "'[]' is not among", "a primary metric"),
+    "name is not a text": Slip(
+        {"metrics": LOSS, "primary_metric": ([], "min")}, "'[]' is not among", "a primary metric"
+    ),
     "without metrics": Slip(
         {"step": 3, "primary_metric": MIN}, "(none)", "a primary metric", {"metrics": None, "step": 3}
     ),

@@ -18,7 +18,7 @@ _SEED = re.compile(r"(.*[._-])?(seed|rng|random_?state)([_-](everything|value|nu
 
 @dataclass(frozen=True)
 class Spread:
-    """What the values of a metric in a group of runs are like.
+    """Statistics of a metric's values in a group of runs.
 
     Attributes:
         mean, min, max: of the values that are numbers and not NaN.

@@ -29,7 +29,7 @@ from keepsake.importing.runs import ForeignRun, typed
 TOOL = "mlflow"
 _META = "meta.yaml"
 _BLOCK = 1 << 20  # bytes that are read at once; no line is longer
-_NO_RUNS = ("tags", "datasets", "traces", "models", ".trash")  # folders in those of experiments that are no runs
+_NO_RUNS = ("tags", "datasets", "traces", "models", ".trash")  # folders beside the runs of an experiment
 
 
 def recognise(source: Path) -> Path | None:

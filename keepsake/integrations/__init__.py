@@ -1,1 +1,1 @@
-"""Other frameworks: one a file, thin over the public API, imported by whoever uses it."""
+"""Other frameworks: one a file, thin over the public API, imported only when it is used."""

@@ -138,7 +138,7 @@ class Run:
         is_complete = step is None if commit is None else commit
         self._recorder.patience = _OPEN_SECONDS if commit is False else _PATIENCE_SECONDS
         held = self._recorder.held
-        if values or (held is not None and held[0] == at):  # a step with images alone is no checkpoint
+        if values or (held is not None and held[0] == at):  # a step that has only images makes no checkpoint
             self._recorder.log(values, at)
         self.step = max(self.step, at + is_complete)
         for name, value in values.items():

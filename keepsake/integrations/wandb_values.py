@@ -76,7 +76,7 @@ class Values(MutableMapping[str, Any]):
         self.update({name: value for name, value in mapping_of(values, "the values").items() if name not in self})
 
     def note(self, values: Mapping[str, Any]) -> None:
-        """Set values, and tell nobody."""
+        """Set values without recording them."""
         self._values.update(values)
 
     def as_dict(self) -> dict[str, Any]:

@@ -100,7 +100,7 @@ class Sort:
 
 
 class Query:
-    """What a listing asks for. All names in it are looked for in all experiments, even in those that do not match.
+    """The filters and sort keys of a listing. Names are looked for in all experiments, not only in those that match.
 
     Attributes:
         filters: the conditions; all must hold.

@@ -63,7 +63,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Not:
-    """What holds where `part` does not."""
+    """The opposite of `part`."""
 
     part: Node
 

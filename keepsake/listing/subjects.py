@@ -1,4 +1,4 @@
-"""What filters, sort keys and columns see of an experiment: of its line in the index, or of the whole of it."""
+"""An experiment as filters, sort keys and columns see it: its line in the index, or the whole experiment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Missing:
 
 
 MISSING: Any = _Missing()
-_LEAVES = {str, int, float, bool, list, type(None)}  # types of values that are no dicts
+_LEAVES = {str, int, float, bool, list, type(None)}  # types of values other than dicts
 
 
 class ValuePath:

@@ -162,7 +162,7 @@ def begin(path: Path, look: Callable[[], None]) -> None:
             _capture = Capture()
             _capture.watch()
         _capture.begin(str(path), look)
-    except Exception as error:  # noqa: BLE001 - such as a limit of threads; the training goes on all the same
+    except Exception as error:  # noqa: BLE001 - such as a limit of threads; the training goes on
         warn(f"What the program prints is not kept: {error}. The run goes on.")
 
 

@@ -31,7 +31,7 @@ _GRACE_SECONDS = 300.0  # a program that ends this soon after a SIGTERM was ende
 
 _running: dict[str, Run] = {}
 _ends: dict[str, End] = {}  # how a run ends, if known before the program's end
-_held: dict[str, list[Callable[[], None]]] = {}  # by run, what records the values that somebody holds back
+_held: dict[str, list[Callable[[], None]]] = {}  # by run, the functions that record values which are held back
 _recoveries: dict[Path, Recovery] = {}  # by spool
 _begun = 0
 _installed = False
@@ -123,7 +123,7 @@ def _record_held(experiment_id: str) -> None:
     for action in _held.get(experiment_id, ()):
         try:
             action()
-        except Exception as error:  # noqa: BLE001 - the run ends all the same
+        except Exception as error:  # noqa: BLE001 - the run ends anyway
             warn(f"Perhaps not every value is recorded: {str(error) or type(error).__name__}")
 
 

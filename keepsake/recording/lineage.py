@@ -28,7 +28,7 @@ class Labels(NamedTuple):
 def label_fields(labels: Labels, origin: str | None, view: View) -> Record:
     """Return the fields of a new experiment's record for its labels and policy.
 
-    What cannot be recorded is left out with a warning, because it is no reason not to train (except with
+    What cannot be recorded is left out with a warning, because it is not worth stopping the training (except with
     KEEPSAKE_STRICT=1).
 
     Args:

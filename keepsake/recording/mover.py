@@ -183,7 +183,7 @@ def _prune(entry: Entry, repository: Repository) -> None:
         prune_saved(repository, record, keep, {owner_id(pack) for pack in entry.packs()}, entry.arrived)
     except Removed:
         raise
-    except KeepsakeError as error:  # the run is saved all the same
+    except KeepsakeError as error:  # the run is saved anyway
         if str(error) != entry.trouble:
             entry.trouble = str(error)
             warn(f"Files that keep={str(keep)!r} does not keep could not be deleted: {error}")

@@ -1,4 +1,4 @@
-"""Which of a job's processes records: the first one, and no worker of it.
+"""The process of a job that records: the first one, and none of its workers.
 
 Launchers tell each process its number, the rank. Only the process of rank 0 records. Nothing is imported here, because
 other processes of a job must not lose time.

@@ -76,7 +76,7 @@ def inert_record(
 ) -> Record:
     """Return the record of a checkpoint that is not recorded, with an empty ID.
 
-    Metrics that are no plain numbers, texts or booleans are left out: reading a tensor would wait for the GPU.
+    Metrics other than plain numbers, texts and booleans are left out: reading a tensor would wait for the GPU.
     """
     given = {**more_metrics, **(metrics if isinstance(metrics, Mapping) else {})}
     plain = {name: value for name, value in given.items() if isinstance(value, _PLAIN)}

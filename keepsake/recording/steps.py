@@ -68,7 +68,7 @@ class Steps:
         return {}
 
     def _moved(self, job: Job, count: int) -> None:
-        """Count sent bytes. Bytes that an earlier attempt had already sent are no progress."""
+        """Count sent bytes. Bytes that an earlier attempt had already sent do not count as progress."""
         job.moved += count
         if job.moved > job.furthest:
             self.last_move = time.monotonic()

@@ -98,7 +98,7 @@ def _reading_jobs(found: Sequence[_Files]) -> Iterator[Callable[[], dict[str, st
 
 
 def _read(wanted: dict[str, ComparedFile]) -> dict[str, str]:
-    """Return digest → text of files of one run. Those that are no text, or cannot be read, are missing."""
+    """Return digest → text of files of one run. Files that are not text, or cannot be read, are missing."""
     source = next(iter(wanted.values())).source
     try:
         contents = source.contents(set(wanted))

@@ -40,7 +40,7 @@ def encode_floats(values: Iterable[float]) -> bytes:
     """Return curves, one after another, as three planes of bytes: the lowest of each value, the middle, the highest."""
     within = [value if -_MAX_FLOAT <= value <= _MAX_FLOAT else _in_range(value) for value in values]
     bits = array("I", array("f", within).tobytes())
-    # What _ordered does to positive finite numbers, which most are, without a call
+    # Most numbers are positive and finite. For them, this does the work of _ordered without a call
     codes = [(each + 0x80) >> 8 | 0x800000 if each < _MAX_FINITE else _ordered(each) >> 8 for each in bits]
     steps = [(code - before) & _BITS24 for code, before in zip(codes, [0, *codes], strict=False)]
     zigzag = array("I", [step << 1 if step < 0x800000 else ((_BITS24 - step) << 1) | 1 for step in steps])

@@ -1,4 +1,4 @@
-"""What the page shows before, and without, any script: the first rows as a table, and one chart as SVG.
+"""What the page shows before a script runs, or without scripts: the first rows as a table, and one chart as SVG.
 
 All recorded text is escaped here. The scripts replace this part, and show text as text only.
 """

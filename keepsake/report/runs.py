@@ -78,7 +78,7 @@ def _checkpoint(record: Record | None, created: float) -> dict[str, Any] | None:
 
 
 def text(value: object, limit: int = MAX_TEXT) -> str | None:
-    """Return a text of at most `limit` characters; None for an empty one, and for what is no text."""
+    """Return a text of at most `limit` characters; None if it is empty or not a text."""
     return cut(value, limit) if isinstance(value, str) and value else None
 
 

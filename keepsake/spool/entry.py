@@ -31,7 +31,7 @@ from keepsake.spool.journal import Changes, Taken
 from keepsake.util.files import replace_with, sync
 from keepsake.util.processes import has_ended, process_name
 
-FRESH_SECONDS = 30.0  # whoever records touches the entry every few seconds
+FRESH_SECONDS = 30.0  # the process that records touches the entry every few seconds
 _RECORDS = ("record.json", "record.closing")
 _UNNAMED = ".unnamed."
 _LIVE, _LOG = ".live", ".log"
@@ -294,7 +294,7 @@ def is_entry(directory: Path) -> bool:
 
 
 def remove_unfinished(directory: Path, names: str = ".[0-9a-z]*") -> None:
-    """Remove hidden files of such names that a crash left half made, unless somebody may be at work on them."""
+    """Remove hidden files of such names that a crash left half made, unless a process may still be writing them."""
     with suppress(OSError):
         os.utime(directory)  # to the clock by which its files are stamped: this machine's own may be wrong
         now = directory.stat().st_mtime

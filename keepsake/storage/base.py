@@ -107,7 +107,7 @@ class Storage(ABC):
 
     @abstractmethod
     def delete(self, keys: Iterable[str]) -> None:
-        """Delete objects, in batches if the server supports them. Missing objects are no error.
+        """Delete objects, in batches if the server supports them. Missing objects are ignored.
 
         Every object is tried. Then one WriteError lists the failures.
         """
@@ -130,7 +130,7 @@ class Storage(ABC):
         return (found for found in map(self._get_if_there, keys) if found)
 
     def leftovers(self) -> Iterator[ObjectInfo]:
-        """Yield the remains of writes that a crash interrupted. Their names are no keys; see `remove_leftover`."""
+        """Yield the remains of writes that a crash interrupted. Their names are not keys; see `remove_leftover`."""
         return iter(())
 
     def remove_leftover(self, leftover: ObjectInfo) -> None:

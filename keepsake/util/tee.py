@@ -158,7 +158,7 @@ def set_terminal_size(descriptor: int, size: bytes) -> None:
 
 
 def _write(target: int, data: bytes) -> bool:
-    """Write all of it; return False if nobody reads it any more."""
+    """Write all of it; return False if there is no reader any more."""
     while data:
         try:
             data = data[os.write(target, data) :]

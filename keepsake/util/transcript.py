@@ -235,7 +235,7 @@ class Transcript:
         try:
             os.replace(self._live, self._path)
         except OSError:
-            pass  # somebody took it away, or the disk has trouble; another process finishes it
+            pass  # the file is gone, or the disk has trouble; another process finishes it
 
     def _close(self) -> None:
         if self._descriptor >= 0:

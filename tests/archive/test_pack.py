@@ -74,7 +74,7 @@ def test_modes_and_times_are_kept(tmp_path: Path) -> None:
     (tmp_path / "p/run.sh").chmod(0o6755)
     os.utime(tmp_path / "p/run.sh", ns=(0, 1_234_567_890_123_456_789))
     (entry,) = freeze(tmp_path / "p", "run.sh", tmp_path / "pack")
-    assert entry.mode == 0o755, "setuid and setgid are no permission bits of ours"
+    assert entry.mode == 0o755, "setuid and setgid are not recorded"
     assert entry.mtime_ns == 1_234_567_890_123_456_789
 
 

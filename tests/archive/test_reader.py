@@ -199,7 +199,7 @@ def test_an_opened_file_is_a_real_one(data: bytes) -> None:
     with stored(data).open("./data/../data/text.csv") as file:
         assert file.seekable()
         assert os.fstat(file.fileno()).st_size == len(FILES["data/text.csv"])
-        assert os.fstat(file.fileno()).st_nlink == 0, "nobody else can reach it, and nothing has to be deleted"
+        assert os.fstat(file.fileno()).st_nlink == 0, "no other process can open it, and nothing has to be deleted"
         file.seek(-4, os.SEEK_END)
         assert file.read() == b"0.3\n"
     assert file.closed
@@ -644,7 +644,7 @@ def with_table_text(tar: bytes, text: bytes, packed: bytes | None = None, length
 
 @pytest.mark.parametrize("length", [0, 1, 60_000, 1 << 27, 1 << 40, (1 << 64) - 1])
 def test_a_footer_that_lies_about_its_table(small: bytes, length: int) -> None:
-    """It is an error, or the tar alone counts, which is said by whoever verifies it."""
+    """It is an error, or the tar alone counts, and verify() reports that."""
     archive = stored(with_table_text(without_table(small), b"{}", length=length))
     with corrupted():
         archive.verify()

@@ -87,7 +87,7 @@ def test_a_closed_stdin_names_the_way_out(three_runs: World, run: Run, answer: s
 def test_what_came_while_the_question_stood_goes_too(
     three_runs: World, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And what somebody else removed meanwhile is no error."""
+    """An experiment that was removed meanwhile is not an error."""
 
     def answer() -> bool:
         later = checkpoint("e51e7a0f66", 0, 30, None, path="data")

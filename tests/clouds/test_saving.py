@@ -1,4 +1,4 @@
-"""What reaches a bucket: all of it, whoever else writes there and however the server behaves; and what it costs."""
+"""Saving to a bucket: everything arrives, with other writers and a misbehaving server too; and what it costs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which params matter: by hand on few runs, by construction on many, and as a random forest sees it."""
+"""The importance of params: by hand on few runs, by construction on many, and compared with a random forest."""
 
 from __future__ import annotations
 

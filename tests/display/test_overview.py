@@ -1,4 +1,4 @@
-"""Which columns tell most about many runs, and when they began."""
+"""The columns that tell most about many runs, and the times of their beginning."""
 
 from __future__ import annotations
 

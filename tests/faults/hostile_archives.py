@@ -1,4 +1,4 @@
-"""Archives that nobody should make, one after another from a seed."""
+"""Hostile archives, generated one after another from a seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records that nobody should write, one after another from a seed."""
+"""Hostile records, generated one after another from a seed."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 _numbers = itertools.count()
 
-# From here on `hang()` makes every operation of the storage wait for ever, and `hang(verb=…, key=…)` some of them
+# From here on `hang()` makes every operation of the storage wait forever, and `hang(verb=…, key=…)` some of them
 HANGING = """
 import threading
 import keepsake.workplace

@@ -107,7 +107,7 @@ def test_a_disks_clock_is_known_though_the_machines_is_set(
 def test_the_time_is_asked_of_a_disk_only_where_it_may_differ(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_own: bool
 ) -> None:
-    """Whoever only reads makes no file on a disk of this machine; on another, it is removed at once."""
+    """A reader makes no file on a disk of this machine; on another disk, it removes the file at once."""
     monkeypatch.setattr(writing, "is_on_own_disk", lambda path: is_own)
     made: list[str] = []
     real = os.open

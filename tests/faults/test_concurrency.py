@@ -140,7 +140,7 @@ sys.meta_path.insert(0, Slow())
 
 
 def test_a_fork_waits_for_imports_that_go_on_in_the_background(project: Path) -> None:
-    """A child forked in the middle of one would wait for ever when it imports the same module."""
+    """A child forked in the middle of one would wait forever when it imports the same module."""
     output, _ = run(
         _SLOW
         + _BEGIN
@@ -165,7 +165,7 @@ for pid in children:
 
 @pytest.mark.parametrize("also", ["", "import logging"])
 def test_forks_and_imports_in_the_background_take_the_lock_of_logging_in_the_same_order(also: str) -> None:
-    """Every fork takes it, and so does what makes a logger while it is imported, as a recovery comes to import."""
+    """Every fork takes the lock. So does a module that creates a logger on import, and a recovery may import one."""
     run("import keepsake\nkeepsake.init(path='train.py')", KEEPSAKE_OFFLINE="1")
     _, messages = run(
         f"""{_SLOW}

@@ -56,7 +56,7 @@ def train(end: str, hang: str = "hang()") -> str:
 
 
 def check_nothing_is_lost(output: str, status: str = "stopped") -> None:
-    """Every checkpoint had returned although the storage hangs for ever, and arrives once it works again."""
+    """Every checkpoint had returned although the storage hangs forever, and arrives once it works again."""
     experiment_id, *checkpoint_ids = output.split()
     assert len(checkpoint_ids) == _CHECKPOINTS
     run("import keepsake\nkeepsake.init()")

@@ -112,7 +112,7 @@ def _tree(directory: Path, without: Path | None = None) -> Tree:
 
 
 def _check_harmless(after: Tree, before: Tree, what: str) -> None:
-    """What came is plain files and directories; what was there and is no plain file is as it was."""
+    """Only plain files and directories arrive, and existing links and devices stay as they were."""
     for name, (mode, content) in after.items():
         if name.startswith(".keepsake/undo/"):
             continue  # what was there before, whatever it was

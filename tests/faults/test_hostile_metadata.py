@@ -1,4 +1,4 @@
-"""Hostile metadata: one bad record hides no other, harms nothing, and is no more than a warning or a KeepsakeError."""
+"""Hostile metadata: one bad record hides no other, harms nothing, and causes at most a warning or a KeepsakeError."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def test_a_checkout_that_fails_changes_nothing(campaign: Campaign, scratch: Path
 
 @amounts(3, 0)
 def test_after_a_killed_deletion_all_that_is_listed_is_there(campaign: Campaign, scratch: Path, count: int) -> None:
-    """Metadata goes first: what is left over is garbage that nobody sees, and no recovery brings it back."""
+    """Metadata goes first: the rest is invisible garbage, and no recovery brings it back."""
     campaign("kills_of_removals", count, scratch)
 
 

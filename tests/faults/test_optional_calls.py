@@ -1,4 +1,4 @@
-"""Calls of the system that a file system need not have: each is refused in every way, and a run is saved all the same.
+"""Calls of the system that a file system need not have: each is refused in every way, and a run is saved anyway.
 
 A network share, a file system in user space or a container's mount refuses permissions, times, links or extended
 attributes, with whatever error its authors chose. What can be done without them is done without them.

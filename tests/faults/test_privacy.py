@@ -1,4 +1,4 @@
-"""What others must not see: temporary files, secrets in commands and URLs; and that nobody is told anything."""
+"""Privacy: temporary files, secrets in commands and URLs, and no connection to anywhere else."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _is_within_private(path: str, place: str) -> bool:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
 def test_what_stays_is_private(project: Path) -> None:
-    """The spool of a run that was killed, the undo area and the index can be read by nobody else."""
+    """The spool of a run that was killed, the undo area and the index cannot be read by other users."""
     run(
         """
         import os, signal, keepsake
@@ -246,7 +246,7 @@ assert made == [], made
 
 
 def test_yaml_and_url_of_strangers_do_nothing_but_fail(project: Path) -> None:
-    """keepsake.yaml comes with a project that somebody else wrote: no code in it is run, and it is no bomb."""
+    """keepsake.yaml comes with a project by somebody else: no code in it runs, and it cannot fill the memory."""
     bomb = "a: &a [x, x]\n" + "".join(
         f"{chr(98 + n)}: &{chr(98 + n)} [*{chr(97 + n)}, *{chr(97 + n)}]\n" for n in range(24)
     )

@@ -171,7 +171,7 @@ def test_a_run_that_was_killed_before_it_wrote_down_its_repository_waits_for_it(
 def test_an_entry_whose_files_cannot_be_looked_at_is_not_closed(
     entry: Entry, storage: FaultyStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An error of the disk is no sign that nothing is there."""
+    """An error of the disk does not prove that nothing is there."""
     real = os.scandir
 
     class Unreadable:
@@ -251,7 +251,7 @@ def test_what_a_crash_left_half_made_goes_when_it_is_old(
     _recover(entry, storage)
     root = entry.directory.parent
     places.sweep(root)
-    assert half.exists()  # whoever writes it may be at work
+    assert half.exists()  # a process may still be writing it
     os.utime(half, (0, 0))
     places.sweep(root)
     assert not entry.directory.exists()

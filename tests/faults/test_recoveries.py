@@ -55,7 +55,7 @@ _RECOVER = "import keepsake\nkeepsake.init()"
 
 @contextmanager
 def _old_spool(project: Path) -> Iterator[None]:
-    """Make everything in the spool look an hour old, again and again, so that nobody seems to be at work on it.
+    """Make everything in the spool look an hour old, again and again, so that no process seems to be using it.
 
     What is half written keeps its time: after an hour, it is a crash's.
     """

@@ -76,7 +76,7 @@ def check(sandbox: Sandbox) -> list[str]:
 
 def _left_in_spool(sandbox: Sandbox) -> list[str]:
     """Say what is in the spool though nothing waits any more."""
-    if not nothing_waits(sandbox.project):  # what a crash left half made goes when it is old enough to be nobody's work
+    if not nothing_waits(sandbox.project):  # half-made files of a crash are removed once they are too old to be in use
         let_time_pass(sandbox)
         sandbox.run(next_run)
     if nothing_waits(sandbox.project):
@@ -91,7 +91,7 @@ def _left_in_spool(sandbox: Sandbox) -> list[str]:
 
 
 def let_time_pass(sandbox: Sandbox) -> None:
-    """Make all that is in the spool look old, so that nobody seems to be at work on it."""
+    """Make all that is in the spool look old, so that no process seems to be using it."""
     for path in (sandbox.project / ".keepsake").rglob("*"):
         with suppress(FileNotFoundError):
             os.utime(path, (0, 0))

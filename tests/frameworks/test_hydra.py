@@ -101,6 +101,6 @@ def test_a_directory_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_run_that_cannot_be_recorded(project_directory: Path) -> None:
-    """The job runs all the same, and it is said why."""
+    """The job runs anyway, and a message says why."""
     (project_directory / "keepsake.yaml").write_text("repository: nonsense://here")
     assert "nonsense" in run(project_directory)

@@ -127,7 +127,7 @@ def test_each_training_is_an_experiment(fit: Fit) -> None:
 
 
 def test_a_second_training_ends_the_first_run(fit: Fit) -> None:
-    """Although nobody called stop(): one callback is one run at a time."""
+    """Without a call of stop(): one callback has one run at a time."""
     twice = callback(None)
     fit(twice, stop=False)
     assert recorded().is_running()

@@ -180,7 +180,7 @@ def test_validation_at_other_times(fit: Fit, options: dict[str, Any], validated:
 
 
 def test_a_second_training_ends_the_first_run(fit: Fit) -> None:
-    """Although nobody called stop()."""
+    """Without a call of stop()."""
     twice = callback(filepath=None)
     fit(twice, stop=False)
     assert recorded().is_running()

@@ -50,7 +50,7 @@ def both(original: Side, ours: Side) -> Both:
 
 @pytest.fixture(scope="session", params=["by 0.4.2", "by ours"])
 def writer(request: pytest.FixtureRequest, original: Side, ours: Side) -> Side:
-    """Who writes what the other reads: each in turn."""
+    """The library that writes; the other one reads. Each in turn."""
     return original if request.param == "by 0.4.2" else ours
 
 

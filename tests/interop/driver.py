@@ -82,7 +82,7 @@ def _is_whole(archive: str) -> bool:
                 size += len(block)
     except (OSError, EOFError):
         return False
-    return size > 0  # an empty file is no error
+    return size > 0  # an empty file is not an error
 
 
 def _checkpoint(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def deleted(keepsake: Any, experiments: list[str], **where: Any) -> None:
 
 
 def command_line(keepsake: Any, args: list[str], cwd: str, answer: str) -> dict[str, Any]:
-    """Our command line without a process for each command, which saves time; 0.4.2's is no Python program."""
+    """Our command line without a process for each command, which saves time; 0.4.2's is not a Python program."""
     from keepsake.cli import cli
 
     out, err = io.StringIO(), io.StringIO()

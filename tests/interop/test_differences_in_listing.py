@@ -340,7 +340,7 @@ def test_cut_bytes(both: Both, project: Path) -> None:
     """15 characters are 30 bytes."""
     write_params(project, {"x": "é" * 15, "y": "é" * 25})
     theirs, ours = both.run("ls", "--all", cwd=project)
-    assert "\ufffd" in theirs.stdout  # what is no UTF-8
+    assert "\ufffd" in theirs.stdout  # stands for bytes that are not UTF-8
     assert f"x={'é' * 15}\n" in f"{ours.stdout}\n"
     assert f"y={'é' * 17}..." in ours.stdout
 

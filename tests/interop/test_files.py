@@ -128,7 +128,7 @@ def test_large_files(writer: Side, both: Both, project: Path, tmp_path: Path) ->
 
 
 def test_weights_alone(writer: Side, both: Both, project: Path, tmp_path: Path) -> None:
-    """Which ours archives while it copies them: several files, a small one among them, in a checkpoint and in a run."""
+    """Ours archives such files while it copies them: several, one of them small, in a checkpoint and in a run."""
     generator = random.Random(2)
     (project / "weights").mkdir()
     for shard in range(3):

@@ -87,7 +87,7 @@ np.array([1,2]) np.array([[1.5,2.25]]) np.array([True]) np.float64('nan') np.arr
 
 
 def test_values_of_every_kind(both: Both, project: Path) -> None:
-    """As params and as metrics, from NumPy too: whoever wrote them, both read the same."""
+    """As params and as metrics, from NumPy too: both read the same, whichever of them wrote it."""
     values = ", ".join(f"{expression!r}: {expression}" for expression in EXPRESSIONS)
     source = f"""
 import numpy as np

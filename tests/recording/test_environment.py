@@ -1,4 +1,4 @@
-"""Who runs what and where, without secrets."""
+"""The user, host, command and packages of a run, without secrets."""
 
 from __future__ import annotations
 

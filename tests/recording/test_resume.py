@@ -181,7 +181,7 @@ def test_weights_stay_until_those_that_replace_them_are_there(
 
 
 def test_a_process_that_was_thought_dead_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it records of steps that nobody recorded again stays, and what comes late of the others does not."""
+    """Its checkpoints stay for steps that were not recorded again. Late ones for the other steps are dropped."""
     first = begun(monkeypatch, JOB)
     first.checkpoint(step=0, run=1)
     second = begun(monkeypatch, {}, resume=first.id)

@@ -246,6 +246,8 @@ def test_the_command_writes_the_runs_that_match(project: Project) -> None:
     assert done.exit_code == 0, done.output
     assert "Wrote some.html: 2 experiments" in done.output
     assert Path("some.html").read_text("utf-8").count("<tr>") == 3
+    done = CliRunner().invoke(cli, ["report", "seed = 1", "-f", "width = 64", "--filter", "seed = 2"])
+    assert "0 experiments" in done.output, done.output
 
 
 def test_no_run_makes_a_page_too(project: Project) -> None:

@@ -196,7 +196,7 @@ def test_a_repository_without_metadata_and_spec_is_not_empty(
 
 
 def test_a_repair_looks_again(trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was found may have been hours ago: by now, a record names the archive, and the run beats again."""
+    """The diagnosis may be hours old: meanwhile, a record names the archive, and the run beats again."""
     monkeypatch.setattr("keepsake.repository.rereading.FRESH_SECONDS", 0)
     heartbeat = f"metadata/heartbeats/{'a' * 64}.json"
     place.write(ORPHAN, b"orphan")

@@ -141,7 +141,7 @@ def test_a_copy_of_a_running_run_grows(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(capture, "_LOOK_SECONDS", 0.05)
     other = f"file://{tmp_path / 'other'}"
     with keepsake.init(quiet=True, capture_output=True) as experiment:
-        Project().push(other)  # nothing is there yet, which is no error
+        Project().push(other)  # nothing is there yet, and that is fine
         print("one")
         wait_until(lambda: any(each.startswith("logs") for each in place.listed()))
         assert [outcome.errors for outcome in Project().push(other).outcomes] == [[]]

@@ -194,7 +194,7 @@ def test_summaries_hold_what_ls_shows(storage: CountingStorage, repository: Repo
 def test_heartbeats_are_listed_while_experiments_are(
     storage: CountingStorage, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Which saves a round trip to a bucket."""
+    """This saves a round trip to a bucket."""
     put(storage, make_record(1))
     both, listed = threading.Barrier(2), storage.list
 
@@ -259,7 +259,7 @@ def test_merging_the_same_again_writes_nothing(storage: CountingStorage, reposit
 def test_what_a_thread_wrote_is_not_forgotten_by_one_that_only_looked(
     storage: CountingStorage, repository: Repository
 ) -> None:
-    """Or files of the new checkpoint would wait for ever: no record, as far as known, would name them."""
+    """Otherwise, the files of the new checkpoint would wait forever, because no known record names them."""
     base = make_record(1)
     repository.merge(base, Changes({}, [make_checkpoint(1)]), create=True)
 

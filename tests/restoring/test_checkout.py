@@ -612,7 +612,7 @@ def test_a_backup_that_is_no_file_is_refused(make_one: Make, tmp_path: Path, ind
 
 
 def test_a_backup_with_another_name_elsewhere_is_not_put_back_as_that_file(make_one: Make, tmp_path: Path) -> None:
-    """Whoever edits the file then must not edit the other one."""
+    """An edit of the file must not change the other one."""
     write_files(tmp_path, {"outside": b"precious", "in/a": b"mine"})
     checkout([make_one({"a": b"1"})], tmp_path / "in")
     backup = tmp_path / "in/.keepsake/undo/files/a"

@@ -1,4 +1,4 @@
-"""The spool: what had returned is there, whoever reads it and however often."""
+"""The spool: all that had returned is there, for every reader and on every reading."""
 
 from __future__ import annotations
 
@@ -170,13 +170,13 @@ def test_who_records_finds_out_that_another_process_closed_the_entry(root: Path,
 
 
 def test_files_that_nobody_was_seen_to_name_are_kept(entry: Entry) -> None:
-    """Whoever froze them may still be about to name them, on a machine that was stopped for a while."""
+    """A process on a machine that was paused may still be about to name them."""
     pack = entry.directory / f"{'b' * 64}.pack"
     pack.write_bytes(b"frozen")
     assert not entry.close()
     entry.set_aside(pack)
     assert entry.size() == 0
-    assert not entry.close()  # else nobody would look again whether they are named
+    assert not entry.close()  # otherwise, no process would check again whether they are named
     kept = entry.frozen("b" * 64)
     assert kept is not None
     assert kept.read_bytes() == b"frozen"

@@ -131,7 +131,7 @@ class StorageContract:
         assert bench.contents() == {"a/b": b"x"}
 
     def test_missing_objects_say_so(self, bench: Bench, storage: Storage) -> None:
-        """get and open raise DoesNotExist at once, naming the URL and the key; directories are no objects."""
+        """get and open raise DoesNotExist at once, naming the URL and the key; directories are not objects."""
         bench.seed({"a/b.json": b"x"})
         attempts: list[Callable[[str], object]] = [
             lambda key: storage.get(key),

@@ -62,7 +62,7 @@ class Interruption:
 
 
 def add(storage: Storage, name: str) -> None:
-    """Add a name to those in "a/k", whoever else does the same."""
+    """Add a name to those in "a/k" while others do the same."""
     while True:
         try:
             names, etag = storage.get("a/k")
@@ -163,7 +163,7 @@ def is_killed_at(interruption: Interruption, step: int, storage: Storage, name: 
 
 
 def test_a_claim_that_leads_elsewhere_moves_nothing(bench: DiskBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever may write in the repository can make a claim; it is never followed out of there, nor to an object."""
+    """Everyone with write access can make a claim; it is never followed out of the repository, nor to an object."""
     monkeypatch.setattr(claims, "PATIENCE", 0.5)
     bench.seed({"a/k": b"0 ", "a/other": b"other"})
     outside = bench.root.parent / f"outside{TEMPORARY}"
@@ -180,7 +180,7 @@ def test_a_claim_that_leads_elsewhere_moves_nothing(bench: DiskBench, monkeypatc
 
 
 def test_a_live_writer_is_left_to_finish(bench: DiskBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A claim is waited for; whoever made it publishes and is told so."""
+    """A writer waits for another's claim; the owner of the claim publishes and learns that it did."""
     bench.seed({"a/k": b"0 "})
     monkeypatch.setattr(claims, "PATIENCE", 30.0)
     real, waiting = os.replace, threading.Event()

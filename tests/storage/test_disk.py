@@ -121,7 +121,7 @@ def test_a_file_that_others_could_not_read_there_is_not_taken(
 
 
 def test_a_file_that_is_gone_cannot_be_taken(bench: DiskBench) -> None:
-    """Another recovery has stored it; that is no error of the repository's."""
+    """Another recovery has stored it, so the repository reports no error."""
     with pytest.raises(FileNotFoundError):
         bench.storage.take("k", bench.root.parent / "gone")
     assert bench.contents() == {}
@@ -136,7 +136,7 @@ def test_nothing_is_taken_where_the_disk_is_not_mounted(tmp_path: Path) -> None:
 @needs_posix
 @pytest.mark.parametrize("by_entry", [False, True])
 def test_what_cannot_be_read_is_listed_so(bench: DiskBench, monkeypatch: pytest.MonkeyPatch, by_entry: bool) -> None:
-    """Pipes, and links that lead nowhere. Folders in a circle and names that are no text are left out.
+    """Pipes, and links that lead nowhere. Folders in a circle and names that are not text are left out.
 
     Either way: each name is looked at, or the listing's entry is asked, as on Windows.
     """
@@ -274,7 +274,7 @@ def test_a_missing_repository_is_an_error_and_stays_missing(tmp_path: Path) -> N
 def test_a_write_that_fails_leaves_what_was_there(
     bench: DiskBench, monkeypatch: pytest.MonkeyPatch, name: str, code: int
 ) -> None:
-    """Whichever call of the system fails, and however: one error of ours, naming the object and the reason."""
+    """Any system call may fail in any way: the result is one error of ours that names the object and the reason."""
     bench.seed({"a/k": b"before"})
     for write in (
         lambda: bench.storage.put("a/k", b"after"),

@@ -180,7 +180,7 @@ def test_an_upload_holds_little_in_memory(s3_bench: S3Bench, monkeypatch: pytest
 
 
 def test_a_failed_upload_leaves_no_parts(s3_bench: S3Bench) -> None:
-    """They would be paid for, and nobody sees them."""
+    """They cost money and are invisible."""
     for size, error in itertools.product((9 * MIB, 40 * MIB), (RuntimeError("x"), KeyboardInterrupt())):
         with pytest.raises(type(error)):
             s3_bench.storage.upload("k", io.BufferedReader(Broken(size, error)))
@@ -272,7 +272,7 @@ def test_a_third_of_requests_refused_is_no_loss(proxy: Proxy, proxied: Storage, 
 
 
 def test_a_cut_connection_is_made_up_for(proxy: Proxy, proxied: Storage, s3_bench: S3Bench) -> None:
-    """Every other answer ends in its middle: what comes out is whole all the same."""
+    """Every other answer is cut in the middle, and the result is complete anyway."""
     data = noise(20 * MIB)
     s3_bench.seed({"k": data})
     count = itertools.count()

@@ -33,7 +33,7 @@ from keepsake.util.workers import Workers
 
 
 def test_results_come_as_they_are_ready() -> None:
-    """A slow job holds up nobody else."""
+    """A slow job does not hold up the others."""
     release = threading.Event()
     jobs: list[Callable[[], str]] = [lambda: str(release.wait(30)), *(partial(str, number) for number in range(5))]
     results = in_parallel(jobs)
@@ -128,7 +128,7 @@ NAMES += ["m/0", "m/~", "m/日", "m/-"]
     ids=["usual", "without tokens", "without start-after", "unsorted"],
 )
 def test_pages_make_one_list(size: int, server: dict[str, Any]) -> None:
-    """Nothing twice, nothing missing, in order, whatever the names; names that are no keys are left out."""
+    """Nothing twice, nothing missing, in order, for all names; names that are not keys are left out."""
     if "order" in server and size < 7:
         pytest.skip("a page this short may be in order by chance")
     listed = [info.key for info in list_pages(pages_of([*NAMES, "m/x//y", "m/"], size, **server), "m/")]
