@@ -38,10 +38,10 @@ class Inside:
         """Keep what is printed from now on in a file."""
         self._transcripts[path] = Transcript(path)
 
-    def end(self, path: str) -> None:
-        """Finish a file, and wait for it, but not long."""
+    def end(self, path: str, seconds: float) -> None:
+        """Finish a file, and wait for it."""
         if transcript := self._transcripts.pop(path, None):
-            transcript.end(seconds=2.0)
+            transcript.end(seconds)
 
     def hear(self, data: bytes) -> None:
         """Keep what a stream has printed."""
@@ -52,8 +52,7 @@ class Inside:
         """Wait, and return a problem: "" if there is none; None at the end."""
         if self._is_over.wait(seconds):
             return None
-        problems = (transcript.problem for transcript in list(self._transcripts.values()))
-        return next((problem.strerror or str(problem) for problem in problems if problem), "")
+        return next(filter(None, (transcript.complaint for transcript in list(self._transcripts.values()))), "")
 
     def restore(self) -> None:
         """End the wait."""
@@ -95,10 +94,10 @@ class Capture:
         self._runs[path] = look
         self._keeper.begin(path)
 
-    def end(self, path: str) -> None:
+    def end(self, path: str, seconds: float) -> None:
         """Finish a file. After the last one, everything is as it was before."""
         _flush()
-        self._keeper.end(path)
+        self._keeper.end(path, seconds)
         self._runs.pop(path, None)
         if not self._runs and not self.is_over:
             self._stop()
@@ -166,11 +165,11 @@ def begin(path: Path, look: Callable[[], None]) -> None:
         warn(f"What the program prints is not kept: {error}. The run goes on.")
 
 
-def end(path: Path) -> None:
-    """Finish that file."""
+def end(path: Path, seconds: float) -> None:
+    """Finish that file, and wait for that, but not longer than some seconds."""
     try:
         if _capture is not None:
-            _capture.end(str(path))
+            _capture.end(str(path), seconds)
     except Exception as error:  # noqa: BLE001 - the end of the run goes on
         warn(f"Perhaps not all that the program printed is kept: {error}.")
 

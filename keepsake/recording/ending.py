@@ -150,7 +150,7 @@ def _say_goodbye(run: Run, how: End) -> None:
     _record_held(entry.id)
     _held.pop(entry.id, None)
     if run.output is not None:
-        run.output.end()
+        run.output.end(hurry=how.reason in ("interrupted", "terminated"))
     run.ending = how.fields()
     try:
         entry.append({"experiment": run.ending})

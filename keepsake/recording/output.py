@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 from keepsake.exceptions import KeepsakeError, Removed
 from keepsake.recording import capture, ending
+from keepsake.recording.job import HURRY_SECONDS
 from keepsake.recording.mover import send_output
 from keepsake.recording.saver import saver
 from keepsake.util.transcript import live_path
+
+_END_SECONDS = 10.0  # a loaded machine may not even have started what keeps it
 
 if TYPE_CHECKING:
     from keepsake.repository.repository import Repository
@@ -36,9 +39,9 @@ class Output:
             open(live_path(str(self._path)), "ab").close()  # so that it is there at once
         capture.begin(self._path, self._look)
 
-    def end(self) -> None:
-        """Keep no more of it."""
-        capture.end(self._path)
+    def end(self, *, hurry: bool) -> None:
+        """Keep no more of it. With `hurry`, the program must end soon."""
+        capture.end(self._path, HURRY_SECONDS if hurry else _END_SECONDS)
 
     def _look(self) -> None:
         """Have it sent in the background if there is something new."""

@@ -20,9 +20,8 @@ from dataclasses import dataclass
 from keepsake.util import tee
 from keepsake.util.transcript import live_path
 
-_END_SECONDS = 2.0  # how long an end waits for the other process
 _POLL_SECONDS = 0.002
-_PIPE_BYTES = 1 << 20
+_PIPE_BYTES = 256 << 10  # the system gives all pipes of a user some 64 MB
 _F_SETPIPE_SZ = 1031  # of Linux
 _BLOCK = 65536
 
@@ -55,7 +54,7 @@ class Channel:
             source, sink = _pseudo_terminal(target)
         else:
             source, sink = map(_above_standard, os.pipe())
-            if sys.platform == "linux":
+            if sys.platform == "linux" and descriptors:
                 import fcntl
 
                 with suppress(OSError):  # a limit of the user's
@@ -143,11 +142,11 @@ class Redirection:
         """Keep what is printed from now on in a file."""
         self._send(b"b", path)
 
-    def end(self, path: str) -> None:
-        """Finish a file, and wait for it, but not long."""
+    def end(self, path: str, seconds: float) -> None:
+        """Finish a file, and wait for it."""
         self._send(b"e", path)
-        deadline = time.monotonic() + _END_SECONDS
-        while not (os.path.exists(path) or self._has_ended) and time.monotonic() < deadline:
+        deadline = time.monotonic() + seconds
+        while os.path.exists(live_path(path)) and not self._has_ended and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
         if self._has_ended:
             with suppress(OSError):

@@ -199,7 +199,6 @@ class Run:
         saver().notify(self.entry, self.repository, offline=ending.is_offline())
 
     def _keep_output(self, fields: Record) -> None:
-        """Keep what the process prints from now on, if the record is to tell of it."""
         if parts := parts_of(fields):
             from keepsake.recording.output import Output
 

@@ -115,10 +115,10 @@ class Tee:
 
     def _report(self) -> None:
         for path, transcript in self._transcripts.items():
-            problem = transcript.problem
-            if problem is not None and path not in self._told and self._reports >= 0:
+            complaint = transcript.complaint
+            if complaint and path not in self._told and self._reports >= 0:
                 self._told.add(path)
-                _write(self._reports, f"{problem.strerror or problem}\n".encode())
+                _write(self._reports, f"{complaint}\n".encode())
 
     def _resize(self) -> None:
         """Give the terminal of the other program the size of the real one."""

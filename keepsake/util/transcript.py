@@ -147,6 +147,12 @@ class Transcript:
         self._thread = threading.Thread(target=self._run, name="keepsake-transcript", daemon=True)
         self._thread.start()
 
+    @property
+    def complaint(self) -> str:
+        """Why it cannot be written; empty if it can, or if its directory is gone because somebody removed the run."""
+        problem = self.problem
+        return "" if problem is None or isinstance(problem, FileNotFoundError) else problem.strerror or str(problem)
+
     def add(self, data: bytes, stream: int = 0) -> None:
         """Add what was printed to one of several streams."""
         with self._changed:

@@ -22,6 +22,7 @@ _ADDED_FIELDS = {
     "end_reason",
     "error",
     "traceback",
+    "output",
     "environment",
     "name",
     "tags",

@@ -210,3 +210,30 @@ result = held.id
     for command in (["ps"], ["ls"], ["show", experiment], ["ls", "-q", "-f", "status = stopped"]):
         both.agree(*command, cwd=project, tolerating=("show-alignment", "show-ended", "show-environment"))
     assert both.original.run("ps", "-q", cwd=project).stdout.split() == []
+
+
+def test_what_a_run_printed_is_nothing_to_0_4_2(both: Both, project: Path) -> None:
+    """It lists, shows, rewrites and removes such runs. What they had printed is still there after a rewrite."""
+    (project / "noisy.py").write_text(
+        "import keepsake\n"
+        "for number in range(3):\n"
+        "    with keepsake.init('train.py', {'number': number}, quiet=True, capture_output=True) as experiment:\n"
+        "        print('number', number)\n"
+        "        experiment.checkpoint(path='train.py', metrics={'loss': number})\n"
+    )
+    assert both.ours.script(project / "noisy.py").status == 0
+    ids = both.ours.run("ls", "-q", cwd=project).stdout.split()
+    both.agree("ls", "--json", cwd=project, tolerating=TOLERATING)
+    both.agree("ls", "-q", cwd=project)
+    both.agree("show", ids[0], "--json", cwd=project, tolerating=TOLERATING)
+    both.original.record(
+        "add_checkpoints", experiment=ids[0], checkpoints=checkpoints(0.5, path="train.py"), directory=str(project)
+    )
+    assert "output" not in records.read(project, ids[0])
+    assert both.ours.run("logs", ids[0], cwd=project).stdout == "number 0\n"
+    assert both.original.run("rm", "-f", ids[1], cwd=project).status == 0
+    assert both.ours.run("rm", "-f", ids[2], cwd=project).status == 0
+    assert both.agree("ls", "-q", cwd=project).stdout.split() == ids[:1]
+    kept = sorted(key.partition("-")[0] for key in records.keys(project) if key.startswith("logs/"))
+    assert kept == sorted(f"logs/{id}" for id in ids[:2])
+    assert both.ours.run("doctor", cwd=project).status == 0
