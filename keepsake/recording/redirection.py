@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from keepsake.util import tee
 from keepsake.util.transcript import live_path
@@ -84,10 +85,12 @@ class Channel:
                     os.close(descriptor)
         self.sink = self.source = self.target = -1
 
-    def pass_on(self) -> None:
-        """Do the work of the other process, but keep nothing, until nobody can print into the channel any more."""
+    def pass_on(self, *, wait: bool) -> None:
+        """Do the work of the other process, but keep nothing; with `wait`, until nobody can print here any more."""
+        waiting = select.poll()
+        waiting.register(self.source, select.POLLIN)
         with suppress(OSError):
-            while data := os.read(self.source, _BLOCK):
+            while waiting.poll(None if wait else 0) and (data := os.read(self.source, _BLOCK)):
                 while data and self.target >= 0:
                     data = data[os.write(self.target, data) :]
 
@@ -178,9 +181,12 @@ class Redirection:
 
     def rescue(self) -> None:
         """Lead the descriptors back, and pass on what comes from processes that have inherited the old ones."""
+        for channel in self._channels[1:]:
+            channel.pass_on(wait=False)
         self.restore()
         for channel in self._channels[1:]:
-            threading.Thread(target=channel.pass_on, name="keepsake-output", daemon=True).start()
+            pass_on = partial(channel.pass_on, wait=True)
+            threading.Thread(target=pass_on, name="keepsake-output", daemon=True).start()
         self._channels[0].close()
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ _NUMBERS = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else 
 _installed: set[int] = set()  # each signal is installed once, so a program can restore the default
 _end: Callable[[], object] = bool  # a stand-in until `listen` is called
 _save: Callable[[], object] = bool
+_fork = threading.local()  # its `mask` is that of the signals before a fork in this thread
 
 
 def listen(end: Callable[[], object], save: Callable[[], object]) -> None:
@@ -94,3 +95,18 @@ def _after_fork() -> None:
             # A Python handler waits forever if the signal arrives just before the child blocks in C. Workers of
             # multiprocessing do that when Pool.terminate() ends them. Their records are safe in the spool.
             signal.signal(number, signal.SIG_DFL)
+    _let_signals_through()
+
+
+def _hold_signals_back() -> None:
+    """Hold signals back during a fork. One that came to the child before its default is back would be lost."""
+    _fork.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _NUMBERS) if any(map(is_handled, _NUMBERS)) else None
+
+
+def _let_signals_through() -> None:
+    if (mask := getattr(_fork, "mask", None)) is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_hold_signals_back, after_in_parent=_let_signals_through)
