@@ -22,6 +22,7 @@ from keepsake.recording.lineage import Labels
 from keepsake.recording.resume import Resume
 from keepsake.repository.finding import find_checkpoint, find_experiment
 from keepsake.repository.pruning import parse_keep
+from keepsake.repository.view import Look
 from keepsake.util.console import warn
 from keepsake.util.ids import short_repr
 
@@ -325,8 +326,9 @@ def _matching(project: Project, query: Query) -> list[Experiment]:
 def _read(project: Project, ids: Collection[str] | None = None) -> list[Experiment]:
     """Return all experiments, or these, oldest first."""
     with _no_collection():
-        records = sorted(project.workplace.view.records(ids), key=lambda record: time_key(record["created"]))
-        return [Experiment.from_record(project, record) for record in records]
+        view = project.workplace.view
+        records, look = sorted(view.records(ids), key=lambda record: time_key(record["created"])), Look(view)
+        return [Experiment.from_record(project, record, look=look) for record in records]
 
 
 def _passing(wanted: Callable[[Experiment], object], experiments: Sequence[Experiment]) -> list[Experiment]:

@@ -38,6 +38,7 @@ from keepsake.util.values import decode, encode_mapping
 if TYPE_CHECKING:
     from keepsake.comparison import Comparison
     from keepsake.project import Project
+    from keepsake.repository.view import Look
     from keepsake.workplace import SavedFile
 
 
@@ -108,13 +109,16 @@ class Experiment(Labelled, Outcome):
         self._record: Record = {}  # as it was read
         self._created_as_read: datetime | None = None
         self._run: Run | None = None  # once this process records something
+        self._look: Look | None = None  # at the heartbeats, shared by the experiments of a list
 
     @classmethod
-    def from_record(cls: type[_E], project: Project, record: Record, run: Run | None = None) -> _E:
+    def from_record(
+        cls: type[_E], project: Project, record: Record, run: Run | None = None, look: Look | None = None
+    ) -> _E:
         """Return the experiment of a project that has this record, and that this process records as `run`."""
         experiment = cls(project, record["id"], local_datetime(record["created"]))
         experiment._set(record)
-        experiment._run = run
+        experiment._run, experiment._look = run, look
         return experiment
 
     def _set(self, record: Record) -> None:
@@ -260,6 +264,7 @@ class Experiment(Labelled, Outcome):
         The end of a script does the same. In a notebook, call it. It never raises into a script (except with
         KEEPSAKE_STRICT=1). A message reports unsaved parts, which stay safe in the spool.
         """
+        self._look = None
         try:
             if self._is_inert():
                 return
@@ -318,6 +323,7 @@ class Experiment(Labelled, Outcome):
 
     def refresh(self) -> None:
         """Read the experiment again, with all additions. Raises DoesNotExist if it was deleted."""
+        self._look = None
         self._set(self.project.workplace.view.load(self.id))
 
     def latest(self) -> Checkpoint | None:
@@ -438,7 +444,8 @@ class Experiment(Labelled, Outcome):
 
     def __getstate__(self) -> dict[str, Any]:
         packages = self._get_python_packages()
-        return {**self.__dict__, "_python_packages": packages, "_checkpoints": self.checkpoints, "_run": None}
+        own = {"_python_packages": packages, "_checkpoints": self.checkpoints, "_run": None, "_look": None}
+        return {**self.__dict__, **own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -12,6 +12,7 @@ from keepsake.restarts import restarts_of
 
 if TYPE_CHECKING:
     from keepsake.project import Project
+    from keepsake.repository.view import Look
 
 
 class Outcome:
@@ -20,6 +21,7 @@ class Outcome:
     id: str
     keepsake_version: str | None
     _record: Record
+    _look: Look | None
 
     @property
     def project(self) -> Project:
@@ -33,7 +35,8 @@ class Outcome:
         It has failed if an exception or a non-zero exit status ended it. It is lost if its heartbeat ended without a
         regular end of the run.
         """
-        return self.project.workplace.view.status(self.id, self.keepsake_version or "", self.end_reason)
+        heartbeats = self._look.heartbeats() if self._look else None
+        return self.project.workplace.view.status(self.id, self.keepsake_version or "", self.end_reason, heartbeats)
 
     @property
     def ended(self) -> datetime | None:

@@ -9,7 +9,9 @@ import pytest
 import keepsake
 from keepsake.exceptions import InvalidFilter, UnknownName, ValidationError
 from keepsake.experiment import Experiment
+from keepsake.repository.heartbeats import Heartbeats
 from tests.storage.benches import Bench
+from tests.waiting import wait_until
 
 
 def params(experiments: list[Experiment]) -> list[int]:
@@ -71,3 +73,17 @@ def test_an_empty_repository_has_no_names_to_look_for(
     mistyped = keepsake.Project(repository=f"file://{tmp_path}/mistyped")
     assert mistyped.experiments.list("loss < 1") == mistyped.experiments.list() == []
     assert capsys.readouterr().err.count("mistyped") == 2
+
+
+def test_asking_each_listed_run_for_its_status_lists_the_heartbeats_once(
+    project_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        keepsake.init(quiet=True).stop()
+    running = keepsake.init(quiet=True)
+    wait_until(lambda: running.status == "running")
+    monkeypatch.setattr(Heartbeats, "of", None)  # a request for each run
+    assert keepsake.experiments.list(lambda run: run.status == "running") == [running]
+    [listed] = [run for run in keepsake.experiments.list() if run.status == "running"]
+    running.stop()
+    wait_until(lambda: listed.status == "stopped")

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -17,7 +17,7 @@ from keepsake.cli.options import IdCommand, id_argument
 from keepsake.cli.rendering import is_utf8, write
 from keepsake.collection import ExperimentList
 from keepsake.display.terminal import to_ascii
-from keepsake.exceptions import WriteError
+from keepsake.exceptions import DoesNotExist, UnknownName, WriteError
 from keepsake.listing.filters import Query
 from keepsake.project import Project
 from keepsake.util import console
@@ -29,6 +29,9 @@ $ keepsake plot val_loss
 
 Draw that of two of them, smoothed, over the time since their start:
 $ keepsake plot val_loss 5ffb0f6 a1b2c3d --smooth 0.9 --x time
+
+Draw the primary metric of the best run and the last one:
+$ keepsake plot best -1
 
 Make a picture for a paper, with colors by the learning rate:
 $ keepsake plot val_loss --filter "optimizer = adam" --by lr -o loss.pdf
@@ -83,17 +86,34 @@ def plot(
 ) -> None:
     """Draw a metric of experiments in the terminal, or as a picture.
 
-    Without a metric, it is the primary one. Without an ID, it shows all experiments; of more than 10, the best 10. Each
-    curve is marked by a letter, so that it can be told from the others without colors.
+    Without a metric, it is the primary one: an ID may come first. Without an ID, it shows all experiments; of more than
+    10, the best 10. Each curve is marked by a letter, so that it can be told from the others without colors.
     """
     wanted = Wanted(**options)  # type: ignore[arg-type]
     wanted.check(output is not None)
-    kind = _format(output) if output is not None else None
-    experiments = _chosen(open_project(settings), ids, filters)
+    if output is not None:
+        _format(output)
+    project = open_project(settings)
+    try:
+        _show(_chosen(project, ids, filters), wanted, output)
+    except UnknownName:
+        if wanted.metric is None or not _is_id(project, wanted.metric):
+            raise
+        _show(_chosen(project, [wanted.metric, *ids], filters), replace(wanted, metric=None), output)
+
+
+def _is_id(project: Project, text: str) -> bool:
+    try:
+        return bool(project.target(text))
+    except DoesNotExist:
+        return False
+
+
+def _show(experiments: ExperimentList, wanted: Wanted, output: str | None) -> None:
     if not experiments:
         console.say("No experiments found")
-    elif output is not None and kind is not None:
-        _save(experiments, wanted, output, kind)
+    elif output is not None:
+        _save(experiments, wanted, output)
     else:
         _draw(experiments, wanted)
 
@@ -137,7 +157,7 @@ def _draw(experiments: ExperimentList, wanted: Wanted) -> None:
     write(drawn if is_utf8(sys.stdout) else to_ascii(drawn))
 
 
-def _save(experiments: ExperimentList, wanted: Wanted, output: str, kind: str) -> None:
+def _save(experiments: ExperimentList, wanted: Wanted, output: str) -> None:
     """Draw with Matplotlib into a file. It is there as a whole, or not at all."""
     os.environ["MPLBACKEND"] = "agg"  # no window is needed, and there may be no display
     buffer = io.BytesIO()
@@ -145,7 +165,7 @@ def _save(experiments: ExperimentList, wanted: Wanted, output: str, kind: str) -
         axes = experiments.importance(wanted.metric)
     else:
         axes = experiments.plot(wanted.metric, wanted.logy, x=wanted.x, smoothing=wanted.smooth, color=wanted.by)
-    axes.get_figure().savefig(buffer, format=kind, dpi=150)
+    axes.get_figure().savefig(buffer, format=_format(output), dpi=150)
     try:
         replace_with(Path(output), buffer.getvalue())
     except OSError as error:

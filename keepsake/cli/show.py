@@ -80,7 +80,7 @@ def _traceback(experiment: Experiment, everything: bool) -> list[str]:
     lines = (experiment.traceback or "").rstrip().split("\n")
     if not experiment.traceback or experiment.status == "running":
         return []
-    hidden = 0 if everything else max(0, len(lines) - TRACEBACK_LINES)
+    hidden = 0 if everything or len(lines) <= TRACEBACK_LINES + 1 else len(lines) - TRACEBACK_LINES
     note = [faint(f"... {hidden} lines before these. Use --all to view.")] if hidden else []
     return [bold("Traceback"), *note, *map(escape_controls, lines[hidden:]), ""]
 

@@ -96,4 +96,4 @@ def _listed(title: str, items: Sequence[str], between: str, more: str, width: in
         line = f"{title} {between.join(items[:count])}{rest}"
         if text_width(line) <= width:
             return line
-    return cut_end(line, width, ellipsis)
+    return cut_end(f"{title} {len(items)}{more}", width, ellipsis)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import stat
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,11 +46,20 @@ class _Source:
 
 @dataclass(frozen=True)
 class ComparedFile:
-    """A file of a run: its size in bytes, and what tells its content from others."""
+    """A file of a run: its size in bytes, what tells its content from others, and its permissions.
+
+    Of these, only whether its owner may execute it makes a difference. The others depend on who saved it and where.
+    """
 
     size: int
     digest: str
+    mode: int
     source: _Source = field(repr=False, compare=False)
+
+    @property
+    def state(self) -> tuple[str, bool]:
+        """What differs if the file does."""
+        return self.digest, bool(self.mode & stat.S_IXUSR)
 
 
 Tree = Mapping[str, ComparedFile]  # by path, relative to the project directory
@@ -78,10 +88,10 @@ def versions(trees: Sequence[Tree]) -> dict[str, tuple[int | None, ...]]:
     """
     found = {}
     for path in sorted({path for tree in trees for path in tree}):
-        digests = [tree[path].digest if path in tree else None for tree in trees]
-        if len(set(digests)) > 1:
-            order = list(dict.fromkeys(digest for digest in digests if digest is not None))
-            found[path] = tuple(None if digest is None else order.index(digest) + 1 for digest in digests)
+        states = [tree[path].state if path in tree else None for tree in trees]
+        if len(set(states)) > 1:
+            order = list(dict.fromkeys(state for state in states if state is not None))
+            found[path] = tuple(None if state is None else order.index(state) + 1 for state in states)
     return found
 
 
@@ -89,7 +99,7 @@ def _table(archive: Archive) -> Tree:
     source = _Source(archive)
     if not archive.has_table:
         return _stream(source)
-    return {entry.name: ComparedFile(entry.size, str(entry.xxh128), source) for entry in archive.entries()}
+    return {entry.name: ComparedFile(entry.size, str(entry.xxh128), entry.mode, source) for entry in archive.entries()}
 
 
 def _stream(source: _Source) -> Tree:
@@ -106,7 +116,7 @@ def _stream(source: _Source) -> Tree:
         if keep:
             source.kept[entry.name] = b"".join(kept)
             room -= entry.size
-        tree[entry.name] = ComparedFile(entry.size, digest.hexdigest(), source)
+        tree[entry.name] = ComparedFile(entry.size, digest.hexdigest(), entry.mode, source)
     return tree
 
 
@@ -119,7 +129,7 @@ class FileDifference:
         kind: `added`, `removed` or `changed`, from the left to the right run.
         sizes: in bytes, of the left and the right file; None where there is none.
         lines: numbers of added and removed lines; None if they were not compared.
-        note: why they were not: `binary`, or that it is too large.
+        note: why they were not: `binary`, that it is too large, or that only the mode differs: `mode 644 to 755`.
         text: the unified diff; "" if lines were not compared.
     """
 
@@ -147,7 +157,7 @@ class FileComparison:
 
     Attributes:
         added, removed, changed: paths of the files that only the right run has, only the left, and both with other
-            contents. A renamed file is removed and added.
+            contents, or of which only one is executable. A renamed file is removed and added.
     """
 
     def __init__(self, left: Tree, right: Tree, names: tuple[str, str] = ("a", "b")) -> None:
@@ -156,7 +166,7 @@ class FileComparison:
         self._names = names
         self.added = sorted(right.keys() - left.keys())
         self.removed = sorted(left.keys() - right.keys())
-        self.changed = sorted(path for path in left.keys() & right.keys() if left[path].digest != right[path].digest)
+        self.changed = sorted(path for path in left.keys() & right.keys() if left[path].state != right[path].state)
 
     def __bool__(self) -> bool:
         """Whether any file differs."""
@@ -205,11 +215,16 @@ class FileComparison:
         return dict(sorted(kinds.items()))
 
     def _compare(self, kinds: Mapping[str, Kind]) -> list[FileDifference]:
-        notes = self._too_large(kinds)
+        notes = self._too_large(kinds) | self._modes()
         wanted = kinds.keys() - notes.keys()
         texts = [_texts(tree, wanted & tree.keys()) for tree in (self._left, self._right)]
         deadline = time.monotonic() + _SECONDS
         return [self._difference(path, kind, notes.get(path), texts, deadline) for path, kind in kinds.items()]
+
+    def _modes(self) -> dict[str, str]:
+        """Return the changed paths with the same contents, and how their modes differ."""
+        pairs = ((path, self._left[path], self._right[path]) for path in self.changed)
+        return {path: f"mode {a.mode:o} to {b.mode:o}" for path, a, b in pairs if a.digest == b.digest}
 
     def _too_large(self, kinds: Mapping[str, Kind]) -> dict[str, str]:
         """Return the paths whose lines are not compared, with the reason. Changed files come first, small ones next."""

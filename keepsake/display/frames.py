@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from keepsake.exceptions import KeepsakeError, MissingExtra, ValidationError
+from keepsake.display.notebook import statuses
+from keepsake.exceptions import MissingExtra, ValidationError
 from keepsake.listing.subjects import flatten
-from keepsake.metadata import Record, status_of
+from keepsake.metadata import Record
 from keepsake.util.values import decode, full_text
 
 if TYPE_CHECKING:
@@ -27,11 +28,12 @@ _INT64 = 2**63
 def experiment_columns(experiments: Sequence[Experiment]) -> Columns:
     """Return the fields, params, and metrics of the best and the latest checkpoint, a row for each experiment."""
     picked = [experiment.best_and_latest() for experiment in experiments]
+    found = statuses(experiments)
     ends = {"best": [best for best, _ in picked], "latest": [latest for _, latest in picked]}
     columns: Columns = {
         "id": [experiment.id for experiment in experiments],
         "created": [experiment.created for experiment in experiments],
-        "status": _statuses(experiments),
+        "status": [found.get(experiment.id) for experiment in experiments],
         "duration": [
             experiment.time_to(latest["created"]) if latest else None
             for experiment, (_, latest) in zip(experiments, picked, strict=True)
@@ -90,23 +92,6 @@ def to_frame(columns: Columns, backend: str) -> Any:
         if len(types) == 2 and type(None) in types and (dtype := next(filter(None, map(nullable.get, types)), None)):
             data[name] = pandas.array(values, dtype=dtype)
     return pandas.DataFrame(data)
-
-
-def _statuses(experiments: Sequence[Experiment]) -> list[str | None]:
-    """Return the statuses, with one look at the heartbeats of each project; None without a project."""
-    heartbeats: dict[int, dict[str, bool]] = {}
-    statuses: list[str | None] = []
-    for experiment in experiments:
-        try:
-            project = experiment.project
-        except KeepsakeError:
-            statuses.append(None)
-            continue
-        if id(project) not in heartbeats:
-            heartbeats[id(project)] = project.workplace.view.heartbeats()
-        fresh = heartbeats[id(project)].get(experiment.id)
-        statuses.append(status_of(experiment.keepsake_version or "", fresh, experiment.end_reason))
-    return statuses
 
 
 def _spread(prefix: str, rows: Iterable[dict[str, Any] | None]) -> Columns:

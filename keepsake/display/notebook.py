@@ -155,7 +155,7 @@ def _files(files: FileComparison) -> Iterator[str]:
         yield f'<p class="more">… {len(files.differences) - _MAX_ROWS:,} more …</p>'
 
 
-def statuses(experiments: list[Experiment]) -> dict[str, str]:
+def statuses(experiments: Iterable[Experiment]) -> dict[str, str]:
     """Return experiment ID → status, reading the heartbeats once. IDs in unreadable repositories are missing."""
     statuses: dict[str, str] = {}
     heartbeats: dict[int, dict[str, bool]] = {}

@@ -65,7 +65,12 @@ class Column:
     def least(self) -> int:
         """The width that it needs at least."""
         least = _LEAST_SENTENCE if self.sentences else _LEAST
-        return max(self.content if self.whole else min(self.content, least), min(text_width(self.title), _LEAST))
+        return max(self.content if self.whole else min(self.content, least), self.title_least)
+
+    @property
+    def title_least(self) -> int:
+        """The width that its title needs at least."""
+        return min(text_width(self.title), _LEAST)
 
     @property
     def natural(self) -> int:
@@ -89,9 +94,15 @@ class Table:
     ellipsis: str
 
     def titles(self) -> list[str]:
-        """Return the headings, each as wide as its column. They keep their beginnings if these tell them apart."""
+        """Return the headings, each as wide as its column.
+
+        Paths keep their ends, and others their beginnings if these tell them apart.
+        """
         pairs = list(zip(self.columns, self.widths, strict=True))
-        titles = [cut_end(column.title, width, self.ellipsis) for column, width in pairs]
+        titles = [
+            (cut_start if "." in column.title else cut_end)(column.title, width, self.ellipsis)
+            for column, width in pairs
+        ]
         shared = {title for title, count in Counter(titles).items() if count > 1}
         return self._row(
             [
@@ -112,29 +123,29 @@ class Table:
 def lay_out(columns: Sequence[Column], width: int | None, ellipsis: str = "…") -> Table:
     """Return the table of the columns that fit a width in characters; None: all of them.
 
-    The least telling columns are dropped, from the last rank on. The others keep their order. What is left of the width
-    goes to the columns that are shortened, the narrowest first.
+    The most telling columns come first, and each is shown that still fits beside those before it. What is left of the
+    width goes to the columns that are shortened, the narrowest first. The columns keep their order.
     """
     shown, dropped = list(columns), []
     if width is not None:
-        by_rank = sorted(columns, key=lambda column: column.rank)
-        fitting = _fitting(by_rank, width)
-        shown = [column for column in columns if any(column is other for other in by_rank[:fitting])]
-        dropped = by_rank[fitting:]
+        dropped = _dropped(sorted(columns, key=lambda column: column.rank), width)
+        shown = [column for column in columns if not any(column is other for other in dropped)]
     widths = [column.natural for column in shown]
     if width is not None and _total(widths) > width:
         widths = _shared(shown, width)
     return Table(shown, widths, dropped, ellipsis)
 
 
-def _fitting(columns: Sequence[Column], width: int) -> int:
-    """Return how many of the columns, from the first on, fit into a width. Those of rank 0 always do."""
-    used = -len(GAP)
-    for index, column in enumerate(columns):
-        used += len(GAP) + column.least
-        if used > width and column.rank:
-            return index
-    return len(columns)
+def _dropped(columns: Sequence[Column], width: int) -> list[Column]:
+    """Return the columns that do not fit into a width beside those before them. Those of rank 0 always do."""
+    left, dropped = width + len(GAP), []
+    for column in columns:
+        # Making the cells may take long, so the title is looked at first.
+        if column.rank and (left < len(GAP) + column.title_least or left < len(GAP) + column.least):
+            dropped.append(column)
+        else:
+            left -= len(GAP) + column.least
+    return dropped
 
 
 def _shared(columns: Sequence[Column], width: int) -> list[int]:

@@ -77,7 +77,7 @@ def make_report(
     if points is not None and points < 2:
         raise ValidationError(f"A curve cannot have {points} points. Give 2 or more.")
     with Progress("Making the report", len(experiments) * (2 + code), unit="steps") as progress:
-        found = statuses(list(experiments))
+        found = statuses(experiments)
         packages = Pool()
         rows: list[tuple[dict[str, Any], Experiment, Record]] = []
         for experiment in experiments:

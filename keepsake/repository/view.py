@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import operator
 import threading
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence, Sized
+import time
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import suppress
 from heapq import nlargest
 from itertools import chain
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from keepsake.exceptions import DoesNotExist, KeepsakeError, ReadError
 from keepsake.labels import apply_edits
 from keepsake.listing.index import Index, Line, Summary, line_maker
-from keepsake.metadata import Record, parse_experiment, status_of
+from keepsake.metadata import Record, ends_heartbeats, parse_experiment, status_of
 from keepsake.repository.keys import EXPERIMENTS, id_of, record_key
 from keepsake.repository.repository import Repository, no_repository, parse_record, warn_broken
 from keepsake.restarts import superseded
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from keepsake.listing.filters import Query
 
 _RECENT = 20  # runs, whose checkpoints' files may still lie in the project
+_LOOK_SECONDS = 1.0  # a run counts as running for 30 s after its last heartbeat
 _INDEXED_AT_ONCE = 1000  # lines; limits the memory, and the loss if a listing is interrupted
 
 
@@ -252,24 +254,55 @@ class View:
         local = (_local_heartbeat(entry) for entry in self.entries().values())
         return {**dict(pair for pair in local if pair), **self.repository.heartbeats.all()}
 
-    def status(self, experiment_id: str, version: str, end_reason: str | None = None) -> str:
+    def status(
+        self,
+        experiment_id: str,
+        version: str,
+        end_reason: str | None = None,
+        heartbeats: Mapping[str, bool] | None = None,
+    ) -> str:
         """Return "running", "stopped", "failed" or "lost" for an experiment recorded by that version of Keepsake.
 
-        `end_reason`: how it ended; None if that is not known yet.
+        Args:
+            end_reason: how it ended; None if that is not known yet.
+            heartbeats: what `heartbeats` returned a moment ago; None: look at its own.
         """
+        fresh = self._heartbeat(experiment_id) if heartbeats is None else heartbeats.get(experiment_id)
+        if not fresh and end_reason is None and ends_heartbeats(version):  # others have no reason
+            with suppress(DoesNotExist, ReadError):
+                end_reason = self.load(experiment_id).get("end_reason")
+        return status_of(version, fresh, end_reason)
+
+    def _heartbeat(self, experiment_id: str) -> bool | None:
         fresh = self.repository.heartbeats.of(experiment_id)
         if fresh is None and (entry := self.entries().get(experiment_id)):
             local = _local_heartbeat(entry)
             fresh = local[1] if local else None
-        if not fresh and end_reason is None:
-            with suppress(DoesNotExist, ReadError):
-                end_reason = self.load(experiment_id).get("end_reason")
-        return status_of(version, fresh, end_reason)
+        return fresh
 
     def frozen(self, experiment_id: str, archive_id: str) -> Path | None:
         """Return the frozen files of an archive, if they wait in a spool."""
         entry = self.entries().get(experiment_id)
         return entry.frozen(archive_id) if entry else None
+
+
+class Look:
+    """The heartbeats of a repository, listed when they are first asked for and again once they are a second old.
+
+    Experiments that were listed together share one, so that asking each for its status takes one request, not one each.
+    """
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._found: dict[str, bool] = {}
+        self._until = 0.0
+
+    def heartbeats(self) -> dict[str, bool]:
+        """Return the experiments with a heartbeat, and whether it is fresh."""
+        if time.monotonic() >= self._until:
+            self._found = self._view.heartbeats()
+            self._until = time.monotonic() + _LOOK_SECONDS
+        return self._found
 
 
 class _Background:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -370,3 +371,17 @@ def test_files_that_are_not_there(three_runs: World, run: Run) -> None:
         _ = keepsake.experiments.get("c90").diff(keepsake.experiments.get("a37")).files
     assert "are not in the repository" in run("diff", "c90", "a37", "--path", "train.py", status=1).stderr
     assert "Files" not in run("diff", "c90", "a37", "b51").stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no permission to execute")
+def test_a_file_that_became_executable(project_directory: Path, run: Run) -> None:
+    """Other permissions depend on who saved it and where, so they make no difference."""
+    Path("run.sh").write_text("echo 1\n")
+    for mode in (0o644, 0o600, 0o755):
+        Path("run.sh").chmod(mode)
+        keepsake.init(path="run.sh").stop()
+    assert "Files\n(no difference)\n" in run("diff", "-3", "-2").stdout
+    assert run("diff", "-3", "-1").stdout.endswith("Files\nchanged    run.sh (mode 644 to 755, 7 B)\n\n")
+    files = keepsake.experiments.get("-3").diff(keepsake.experiments.get("-1")).files
+    assert (files.changed, files.text()) == (["run.sh"], "")
+    assert "run.sh" in run("diff", "-3", "-2", "-1").stdout

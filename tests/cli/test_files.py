@@ -125,3 +125,20 @@ def test_a_preview_without_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "train.py").touch()
     assert run("files").stdout == "init(path='.') would save 1 file, 0 B:\n      0 B  train.py\n"
     assert [path.name for path in tmp_path.iterdir()] == ["train.py"]
+
+
+def test_directories_are_summed_up(project_directory: Path, run: Run) -> None:
+    for number in range(60):
+        path = Path(f"code/data/part{number % 2}/{number}.txt")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x" * 10)
+    Path("code/train.py").write_text("pass")
+    keepsake.init(path="code").stop()
+    head = "init(path='code') would save 61 files, 604 B:"
+    listed = run("files", "--path", "code").stdout
+    assert listed.startswith(f"{head}\n--depth 1 sums up directories.\n     10 B  code/data/part0/0.txt\n")
+    assert run("files", "--path", "code", "--depth", "1").stdout == f"{head}\n    604 B  code/ (61 files)\n"
+    parts = [f"    300 B  code/data/part{number}/ (30 files)\n" for number in (0, 1)]
+    deeper = "".join([*parts, "      4 B  code/train.py\n"])
+    assert run("files", "--path", "code", "--depth", "3").stdout == f"{head}\n{deeper}"
+    assert run("files", "latest", "--depth", "3").stdout.endswith(f": 61 files, 604 B\n{deeper}")

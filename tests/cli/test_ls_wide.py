@@ -66,6 +66,8 @@ def test_no_line_is_wider_than_the_terminal(world: World, wide: Any, width: int)
     lines = wide(width=width)
     assert max(map(text_width, lines)) <= width
     assert len(lines) <= len(texts) + 3
+    if width == 40:
+        assert lines[-1] == "Not shown: 31 (-c NAME, --layout tall)"
     assert "\x1b" not in "".join(lines)
 
 

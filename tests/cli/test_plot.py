@@ -42,6 +42,9 @@ def test_ids_and_filters_choose_the_runs(run: Run) -> None:
         shown = run("plot", "metric-1", *arguments).stdout
         assert shown.startswith("metric-1, 1 run (lower is better)\n"), arguments
         assert "aaaaaaa" in shown
+    assert run("plot", "aaa").stdout == run("plot", "metric-1", "aaa").stdout, "the primary metric"
+    assert run("plot", "aaa", "bbb").stdout == run("plot").stdout
+    assert "No experiment has a metric" in run("plot", "zzz", status=1).stderr
     assert run("plot", "-f", "lr > 9").stderr == "═══╡ No experiments found\n"
 
 

@@ -87,4 +87,14 @@ def test_cells_that_are_not_shown_are_not_made() -> None:
         raise AssertionError
 
     wide = [column(str(n), ["x" * 9], n) for n in range(5)]
-    assert len(lay_out([*wide, Column("z", "z", fail, 9)], 20).dropped) == 4
+    assert len(lay_out([*wide, Column("title", "title", fail, 9)], 20).dropped) == 4
+
+
+def test_a_column_that_does_not_fit_leaves_its_place_to_narrower_ones() -> None:
+    columns = [column("id", ["a1"], 0), column("why", ["x" * 30], 1, sentences=True), column("n", ["12"], 2)]
+    assert lines(columns, 12) == ["id  n", "a1  12"]
+
+
+def test_titles_that_are_paths_keep_their_ends() -> None:
+    columns = [column("optimizer.lr", ["0.1"]), column("learning rate", ["0.1"]), column("model.depth", ["1"])]
+    assert lines(columns, 25)[0] == "…zer.lr  learni…  ….depth"
