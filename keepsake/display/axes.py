@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from keepsake.exceptions import MissingExtra
-from keepsake.util.values import cut, escape_controls, full_text, sort_key
+from keepsake.util.values import escape_controls, full_text, sort_key
+from keepsake.util.width import cut_end
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,7 +84,7 @@ def widen(axes: Axes, factor: float) -> None:
 
 def plain(text: str, width: int = WIDTH) -> str:
     """Return text that fits on an axis and that Matplotlib does not read as a formula."""
-    return escape_controls(cut(text, width)).replace("$", r"\$")
+    return escape_controls(cut_end(text[: width + 1], width)).replace("$", r"\$")
 
 
 def palette() -> Sequence[str]:

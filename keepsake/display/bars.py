@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MAX_BARS = 15
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _MAX_NAME, _LEAST_BAR = 0.4, 10  # of the width; characters
-_COLOR = "\x1b[38;5;39m"
+_COLOR = "\x1b[38;5;33m"
 
 
 def heading(results: Results, count: int) -> str:

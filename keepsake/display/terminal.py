@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from plotille import Canvas
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_COLORS = (39, 208, 42, 213, 220, 117, 196, 141, 250, 118)  # of 256, readable on black and on white
+COLORS = (33, 166, 28, 163, 136, 99, 196, 30, 244, 64)  # of 256, with a contrast of 3 or more to black and to white
 _MIN_WIDTH, _MIN_HEIGHT = 40, 10
 _MAX_LABELS = 0.4  # of the width
 _EVERY = 16  # columns between two letters on a curve
@@ -129,7 +129,7 @@ class _Drawing:
         return min(max(int((1 - share) * self._rows), 0), self._rows - 1)
 
     def _painted(self, index: int, text: str) -> str:
-        return f"\x1b[38;5;{_COLORS[index % len(_COLORS)]}m{text}\x1b[0m" if self._color else text
+        return f"\x1b[38;5;{COLORS[index % len(COLORS)]}m{text}\x1b[0m" if self._color else text
 
     def _body(self) -> list[str]:
         """Return the curves, a line for each row. The best come last, above the others."""
@@ -148,7 +148,7 @@ class _Drawing:
 
     def _draw_curve(self, canvas: Canvas, index: int) -> None:
         curve = self._curves[index]
-        color = _COLORS[index % len(_COLORS)] if self._color else None
+        color = COLORS[index % len(COLORS)] if self._color else None
         xs, ys = _thinned(curve, self._frame, 2 * self._columns)
         last: tuple[float, float] | None = None
         for point in zip(xs, ys, strict=True):
@@ -161,7 +161,7 @@ class _Drawing:
     def _draw_letters(self, canvas: Canvas, index: int) -> None:
         """Mark a curve every few columns, and each curve in other ones."""
         curve = self._curves[index]
-        color = _COLORS[index % len(_COLORS)] if self._color else None
+        color = COLORS[index % len(COLORS)] if self._color else None
         frame, count = self._frame, len(self._curves)
         width = frame.right - frame.left
         points = [(x, y) for x, y in zip(curve.xs, curve.ys, strict=True) if math.isfinite(y)]

@@ -192,3 +192,11 @@ def test_the_bars_as_text() -> None:
     assert ExperimentList([losses(1, 1, a=1)]).draw_importance().endswith("No param differs.")
     with pytest.raises(ValidationError, match='Did you mean "loss"'):
         runs.importances("los")
+
+
+def test_categories_that_begin_with_very_many_digits() -> None:
+    """Matplotlib takes such a text for a date, and fails, if it is cut with dots."""
+    scatter = search(3)
+    for run, value in zip(scatter, ("one", "1" * 400, None), strict=True):
+        run.params = {"mixed": value}
+    scatter.scatter("mixed", "loss")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from keepsake.collection import ExperimentList
-from keepsake.display.terminal import to_ascii
+from keepsake.display.terminal import COLORS, to_ascii
 from keepsake.exceptions import ValidationError
 from keepsake.util.width import text_width
 from tests.display.runs import MAXIMIZE, MINIMIZE, losses, make
@@ -127,6 +127,17 @@ def test_colours_are_only_colours() -> None:
     assert "\x1b" not in plain
     assert re.sub(r"\x1b\[[\d;]*m", "", colored) == plain
     assert len(set(re.findall(r"38;5;(\d+)m[a-j] ", colored))) == 10
+
+
+@pytest.mark.parametrize("color", COLORS)
+def test_colours_can_be_read_on_light_and_on_dark(color: int) -> None:
+    """By the contrast that WCAG asks of graphics."""
+    levels = (0, 95, 135, 175, 215, 255)  # of the cube of 6 × 6 × 6 colours, which greys follow
+    red, green, blue = (color - 16) // 36, (color - 16) // 6 % 6, (color - 16) % 6
+    rgb = [levels[each] for each in (red, green, blue)] if color < 232 else [8 + 10 * (color - 232)] * 3
+    linear = [((value / 255 + 0.055) / 1.055) ** 2.4 if value > 10 else value / 3295 for value in rgb]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] + 0.05
+    assert min(luminance / 0.05, 1.05 / luminance) >= 3
 
 
 def test_without_unicode_it_is_drawn_with_ascii() -> None:
