@@ -40,7 +40,12 @@ def has_tables(path: Path, names: set[str]) -> bool:
         if file.read(len(_MAGIC)) != _MAGIC:
             return False
     with opened(path) as connection:
-        return names <= {row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")}
+        return names <= tables(connection)
+
+
+def tables(connection: sqlite3.Connection) -> set[str]:
+    """Return the names of the tables. Views are left out, because one that a stranger made may never end."""
+    return {row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")}
 
 
 def files_of(path: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keepsake.exceptions import KeepsakeError
 from keepsake.importing import mlflow
-from keepsake.importing.database import files_of, has_tables, opened
+from keepsake.importing.database import files_of, has_tables, opened, tables
 from keepsake.importing.found import Found
 from keepsake.importing.runs import ForeignRun, typed
 
@@ -42,7 +42,7 @@ def runs(database: Path, left_out: Counter[str]) -> Iterator[Found | KeepsakeErr
     """Yield the runs of a database."""
     with opened(database) as connection:
         for table, what in _COUNTED.items():
-            if connection.execute("select 1 from sqlite_master where name = ?", (table,)).fetchone():
+            if table in tables(connection):
                 left_out[what] += connection.execute(f"select count(*) from {table}").fetchone()[0]  # noqa: S608
         rows = [_Row(*row) for row in connection.execute(_RUNS)]
     for row in rows:
@@ -69,14 +69,13 @@ class _Row(NamedTuple):
 def _run(database: Path, row: _Row) -> ForeignRun:
     run = ForeignRun(TOOL, row.key, database, name=row.name or "", user=row.user or "")
     run.group, run.collection = row.group or "", "experiment"
-    run.created = None if row.start is None else row.start / 1000
     with opened(database) as connection:
+        run.created = None if row.start is None else row.start / 1000
         run.params = {name: typed(value) for name, value in _pairs(connection, "params", row.key).items()}
         for metric, step, time, value, is_nan in connection.execute(_POINTS, (row.key,)):
             run.add(metric, step or 0, None if time is None else time / 1000, _value(value, is_nan))
-        tags = _pairs(connection, "tags", row.key)
-    mlflow.end(run, row.status, row.end)
-    mlflow.describe(run, tags)
+        mlflow.end(run, row.status, row.end)
+        mlflow.describe(run, _pairs(connection, "tags", row.key))
     mlflow.take_artifacts(run, None, row.artifacts or "", database.parent / "mlruns", database.parent)
     return run
 

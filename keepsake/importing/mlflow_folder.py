@@ -57,7 +57,7 @@ def runs(store: Path, left_out: Counter[str]) -> Iterator[Found | KeepsakeError]
 
 def _runs_of(folder: str, store: Path, left_out: Counter[str]) -> Iterator[Found | KeepsakeError]:
     try:
-        group = str(_meta(folder).get("name", ""))
+        group = _text(_meta(folder), "name")
     except KeepsakeError as error:
         yield error
         return
@@ -75,9 +75,9 @@ def _found(folder: str, group: str, store: Path) -> Found:
 
 def _run(folder: str, group: str, store: Path) -> ForeignRun:
     meta = _meta(folder)
-    key = str(meta.get("run_id") or meta.get("run_uuid") or os.path.basename(folder))
+    key = _text(meta, "run_id") or _text(meta, "run_uuid") or os.path.basename(folder)
     run = ForeignRun(TOOL, key, Path(folder), group=group, collection="experiment")
-    if str(meta.get("lifecycle_stage", "active")) == "deleted":
+    if meta.get("lifecycle_stage") == "deleted":
         run.left_out["deleted runs"] += 1
         run.is_left_out = True
         return run
@@ -85,11 +85,11 @@ def _run(folder: str, group: str, store: Path) -> ForeignRun:
     for name, entry in walk_run(os.path.join(folder, "metrics")):
         _read_metric(run, name, entry.path)
     run.created = _seconds(meta.get("start_time"))
-    run.user = str(meta.get("user_id") or "")
-    run.name = str(meta.get("run_name") or "")
+    run.user = _text(meta, "user_id")
+    run.name = _text(meta, "run_name")
     mlflow.end(run, meta.get("status"), meta.get("end_time"))
     mlflow.describe(run, dict(_texts(os.path.join(folder, "tags"))))
-    mlflow.take_artifacts(run, Path(folder, "artifacts"), str(meta.get("artifact_uri") or ""), store, store)
+    mlflow.take_artifacts(run, Path(folder, "artifacts"), _text(meta, "artifact_uri"), store, store)
     for name in ("inputs", "outputs"):
         run.left_out[f"{name} (data sets and models)"] += len(folders(os.path.join(folder, name)))
     return run
@@ -153,6 +153,12 @@ def _meta(folder: str | Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ReadError(f"{path} is empty or damaged. Restore it, or remove its folder.")
     return found
+
+
+def _text(meta: dict[str, Any], name: str) -> str:
+    """Return a text; "" if it is missing. Lists are none: their text may be endless, because YAML has references."""
+    value = meta.get(name)
+    return str(value) if isinstance(value, (str, int, float)) else ""
 
 
 def _seconds(milliseconds: object) -> float | None:

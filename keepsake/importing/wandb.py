@@ -75,6 +75,7 @@ def _run(path: Path) -> ForeignRun:
             except (ValueError, RecursionError) as error:
                 reader.run.warnings.append(f"A record in {path} is damaged: {error}. It is left out.")
     run = reader.finished()
+    run.is_left_out = not (run.points or run.params or run.created)  # nothing of it can be read
     run.folder = _FILES
     add_files(run, path.parent / _FILES)
     return run
