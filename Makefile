@@ -3,11 +3,11 @@
 PYTHON ?= python3
 VENV := .venv
 DEMO_VENV := .venv-demo
-FRAMEWORKS_VENV := .venv-frameworks
 IMPORTERS_VENV := .venv-importers
 RUN := $(VENV)/bin/python
 # `make test-frameworks FRAMEWORKS=heavy-frameworks` also tests with what takes long to install
 FRAMEWORKS ?= frameworks
+FRAMEWORKS_VENV := .venv-$(FRAMEWORKS)
 # What pip installs as PyTorch; on Linux the usual build brings gigabytes of CUDA
 TORCH ?= torch==2.13.0
 JOBS ?= 3

@@ -54,6 +54,8 @@ def _scheduled() -> Record | None:
         if id := environment.get(variable):
             task = environment.get(index, "")
             return {"system": system, "id": f"{id}_{task}" if task not in ("", "0", "undefined") else id, "restart": 0}
+    if id := environment.get("SUBMITIT_LOCAL_JOB_ID"):  # submitit's executor for one machine, without a scheduler
+        return {"system": "submitit", "id": _of_launcher(id), "restart": 0}
     return None
 
 
@@ -62,8 +64,12 @@ def _elastic() -> Record | None:
     if not id:
         return None
     if id == "none":  # the default; the launcher, which outlives its workers, tells the job from others
-        id = f"{os.uname().nodename if hasattr(os, 'uname') else ''}:{os.getppid()}"
+        id = _of_launcher(os.getppid())
     return {"id": id, "restart": _count("TORCHELASTIC_RESTART_COUNT")}
+
+
+def _of_launcher(process: int | str) -> str:
+    return f"{os.uname().nodename if hasattr(os, 'uname') else ''}:{process}"
 
 
 def _count(variable: str) -> int:

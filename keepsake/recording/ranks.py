@@ -26,6 +26,7 @@ _RANKS = (
     "PALS_RANKID",  # Cray
     "JSM_NAMESPACE_RANK",  # jsrun
     "FLUX_TASK_RANK",
+    "SUBMITIT_LOCAL_GLOBALID",  # submitit's executor for one machine
     "SLURM_PROCID",  # srun; 0 in a batch script, in each task of an array and in an interactive allocation
 )
 _LOCAL_RANKS = ("LOCAL_RANK", "NODE_RANK")  # all that Lightning sets for the processes that it starts

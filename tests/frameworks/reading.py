@@ -6,6 +6,8 @@ from typing import Any
 
 import keepsake
 
+HEAVY = "`make test-frameworks FRAMEWORKS=heavy-frameworks` installs it"
+
 
 def all_recorded() -> Any:
     """The experiments, as they are there."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.frameworks.reading import all_recorded, recorded
+from tests.frameworks.reading import HEAVY, all_recorded, recorded
 
 ROUNDS = 12
 rng = np.random.default_rng(1)
@@ -198,7 +198,7 @@ def test_xgboost_knows_of_which_metrics_more_is_better() -> None:
 @pytest.mark.parametrize("cut", [False, True])
 def test_catboost(cut: bool) -> None:
     """The model as fit() leaves it: with the last iteration, or cut at the best."""
-    catboost = pytest.importorskip("catboost")
+    catboost = pytest.importorskip("catboost", reason=HEAVY)
     from keepsake.catboost import KeepsakeCallback
 
     rounds = 30

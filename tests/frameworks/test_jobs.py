@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -35,11 +36,39 @@ for epoch in range(3):
 jax.distributed.shutdown()
 """
 
+# Of two workers, the one that does not record is killed first, then the other
+RESTARTED = """
+import os, signal, time
+from pathlib import Path
+import keepsake
+
+restart, rank = int(os.environ["TORCHELASTIC_RESTART_COUNT"]), int(os.environ["RANK"])
+experiment = keepsake.init(params={"lr": 0.1})
+latest = experiment.latest()
+for step in range(0 if latest is None else latest.step + 1, 9):
+    experiment.checkpoint(step=step, metrics={"rank": rank, "restart": restart})
+    if restart < 2 and step == 2 + 3 * restart:
+        Path(f"{rank} of {restart}").touch()
+        while not Path(f"{1 - rank} of {restart}").exists():
+            time.sleep(0.01)
+        if rank != restart:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(250)
+"""
+
 
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+def torchrun(*options: str) -> str:
+    """Run train.py by the launcher, and return its messages."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", *options, "train.py"]
+    done = subprocess.run(launcher, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
 
 
 def check_one_run() -> None:
@@ -51,11 +80,25 @@ def check_one_run() -> None:
 def test_torchrun(project_directory: Path) -> None:
     pytest.importorskip("torch")
     (project_directory / "train.py").write_text(TORCH)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=8", "train.py"]
-    done = subprocess.run(launcher, capture_output=True, text=True, timeout=280, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("Creating experiment") == 1
+    messages = torchrun("--standalone", "--nproc-per-node=8")
+    assert messages.count("Creating experiment") == 1
     check_one_run()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kill -9 is of POSIX")
+@pytest.mark.parametrize("rendezvous", [["--standalone"], []], ids=["an ID", "no ID"])
+def test_torchrun_restarts_its_workers(project_directory: Path, rendezvous: list[str]) -> None:
+    """Whichever of them has died, the run goes on, with every step once."""
+    pytest.importorskip("torch")
+    (project_directory / "train.py").write_text(RESTARTED)
+    messages = torchrun(*rendezvous, f"--master-port={free_port()}", "--nproc-per-node=2", "--max-restarts=2")
+    assert messages.count("Creating experiment") == 1
+    assert messages.count("Going on with experiment") == 2
+    (experiment,) = keepsake.experiments.list()
+    assert experiment.checkpoints.step == list(range(9))
+    assert experiment.checkpoints.metrics == {"rank": [0] * 9, "restart": [0, 0, 0, 1, 1, 1, 2, 2, 2]}
+    assert experiment.job["restart"] == len(experiment.restarts) == 2
+    assert experiment.end_reason == "finished"
 
 
 def test_jax(project_directory: Path) -> None:

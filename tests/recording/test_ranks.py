@@ -46,6 +46,7 @@ if not experiment.id:
         ({"OMPI_COMM_WORLD_RANK": "4"}, 4),
         ({"PMIX_RANK": "1"}, 1),
         ({"PMI_RANK": "2"}, 2),
+        ({"SUBMITIT_LOCAL_GLOBALID": "1", "SLURM_PROCID": "0"}, 1),
         ({"LOCAL_RANK": "1"}, 1),  # Lightning starts the other processes so
         ({"LOCAL_RANK": "0", "NODE_RANK": "1"}, 1),
         ({"RANK": "3", "KEEPSAKE_RANK": "0"}, 0),

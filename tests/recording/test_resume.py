@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -376,8 +377,14 @@ def test_the_job_is_recorded(
     assert cluster.current_job() == job
 
 
-def test_torchruns_default_id_is_told_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+@pytest.mark.parametrize(
+    ("name", "value", "process"),
+    [("TORCHELASTIC_RUN_ID", "none", os.getppid()), ("SUBMITIT_LOCAL_JOB_ID", "17", 17)],
+)
+def test_a_launcher_without_an_id_is_known_by_its_host_and_process(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, process: int
+) -> None:
+    monkeypatch.setenv(name, value)
     job = cluster.current_job()
     assert job is not None
-    assert str(os.getppid()) in job["id"]
+    assert job["id"] == f"{socket.gethostname()}:{process}" or os.name == "nt"
