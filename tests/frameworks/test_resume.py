@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.frameworks.reading import all_recorded
+from tests.frameworks.reading import HEAVY, all_recorded
 
 # Loads the framework once. Each attempt is a forked process that the next one follows: resume,kill_at,size
 ATTEMPTS = """
@@ -46,6 +46,32 @@ TRANSFORMERS = """
     )
     trainer.train(resume_from_checkpoint=bool(resume))
 """
+TRL = """
+    class Killer(transformers.TrainerCallback):
+        def on_step_end(self, args, state, control, **others):
+            maybe_kill(state.global_step)
+
+    words = ["<pad>", "<eos>", "<unk>", "to", "be", "or", "not"]
+    model = tokenizers.models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>")
+    plain = tokenizers.Tokenizer(model)
+    plain.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=plain, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>"
+    )
+    config = transformers.GPT2Config(
+        vocab_size=7, n_positions=8, n_embd=8, n_layer=1, n_head=1, bos_token_id=1, eos_token_id=1, pad_token_id=0
+    )
+    data = datasets.Dataset.from_dict({"text": ["to be or not to be"] * 16})
+    args = trl.SFTConfig(
+        "out", use_cpu=True, bf16=False, report_to="none", disable_tqdm=True, max_steps=size, logging_steps=1,
+        save_steps=2, max_length=8, per_device_train_batch_size=2,
+    )
+    trainer = trl.SFTTrainer(
+        transformers.GPT2LMHeadModel(config), args, train_dataset=data, processing_class=tokenizer,
+        callbacks=[Killer(), KeepsakeCallback()],
+    )
+    trainer.train(resume_from_checkpoint=bool(resume))
+"""
 LIGHTNING = """
     class Model(pl.LightningModule):
         def __init__(self):
@@ -74,6 +100,11 @@ CALLBACK = LIGHTNING.format(mine="dict(callbacks=[KeepsakeCallback()], logger=Fa
 
 IMPORTS = {
     "transformers": "import torch, transformers\nfrom keepsake.transformers import KeepsakeCallback\n",
+    "trl": (
+        "import datasets, tokenizers, transformers, trl\n"
+        "from keepsake.transformers import KeepsakeCallback\n"
+        "datasets.disable_progress_bars()\n"
+    ),
     "lightning": "import torch, lightning.pytorch as pl\nfrom keepsake.lightning import *\n",
 }
 
@@ -84,6 +115,7 @@ IMPORTS = {
     ("framework", "program", "kills", "size", "steps"),
     [
         pytest.param("transformers", TRANSFORMERS, (8,), 10, range(1, 11), id="transformers"),
+        pytest.param("trl", TRL, (3, 5), 6, range(1, 7), id="trl"),
         pytest.param("lightning", LOGGER, (5, 8), 2, range(10), id="lightning logger"),
         pytest.param("lightning", CALLBACK, (7,), 2, range(2), id="lightning callback"),
     ],
@@ -91,7 +123,7 @@ IMPORTS = {
 def test_every_step_once(framework: str, program: str, kills: tuple[int, ...], size: int, steps: range) -> None:
     """However often it is killed between two of its checkpoints. What has ended in good order stays as it is."""
     if importlib.util.find_spec(framework) is None:
-        pytest.skip("`make test-frameworks` installs it")
+        pytest.skip(HEAVY)
     Path("program.py").write_text(IMPORTS[framework] + textwrap.dedent(ATTEMPTS) + textwrap.dedent(program))
     attempts = [f"{number > 0:d},{step},{size}" for number, step in enumerate(kills)]
     attempts += [f"1,-1,{size}", f"1,-1,{size + 1}"]  # to the end, and beyond it
