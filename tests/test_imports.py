@@ -34,7 +34,7 @@ ROOMS = [
     "project collection analysis beginning comparison inert experiment checkpoint labelled outcome pruning upkeep",
     "integrations",
     "keras_callback pl_callback console constants hash json system validate",
-    "accelerate catboost hydra keras lightgbm lightning optuna sklearn tensorboard transformers wandb xgboost",
+    "accelerate catboost hydra keras lightgbm lightning optuna ray sklearn tensorboard transformers wandb xgboost",
     "cli __init__ __main__",
 ]
 

@@ -1,0 +1,85 @@
+"""The callback for Ray Tune with the real Ray: a search on this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.frameworks.reading import HEAVY, all_recorded
+
+ray = pytest.importorskip("ray", reason=HEAVY)
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ray() -> Iterator[None]:
+    os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
+    ray.init(num_cpus=1, include_dashboard=False, logging_level=logging.ERROR, object_store_memory=80_000_000)
+    yield
+    ray.shutdown()
+
+
+def train(config: dict[str, Any]) -> None:
+    """Report three results, with a file each. The trial with the rate 3 fails once, the one with 4 always."""
+    import json
+    import tempfile
+
+    from ray import tune
+
+    checkpoint, start = tune.get_checkpoint(), 0
+    if checkpoint is not None:
+        with checkpoint.as_directory() as directory:
+            start = json.loads(Path(directory, "state.json").read_text())["step"] + 1
+    rate = config["optimizer"]["rate"]
+    for step in range(start, 3):
+        if step == 2 and (rate == 4 or (rate == 3 and start == 0)):
+            raise ArithmeticError("no more")
+        with tempfile.TemporaryDirectory() as directory:
+            Path(directory, "state.json").write_text(json.dumps({"step": step}))
+            tune.report(
+                {"loss": rate / (step + 1), "val": {"acc": step}}, checkpoint=tune.Checkpoint.from_directory(directory)
+            )
+
+
+def test_a_search(project_directory: Path) -> None:
+    """A run per trial, with its config, results and files. One that is started again has every step once."""
+    from ray import tune
+
+    from keepsake.ray import KeepsakeCallback
+
+    tuner = tune.Tuner(
+        train,
+        param_space={"optimizer": {"rate": tune.grid_search([1, 3, 4])}},
+        tune_config=tune.TuneConfig(metric="loss", mode="min", max_concurrent_trials=1),
+        run_config=tune.RunConfig(
+            name="search",
+            storage_path=str(project_directory / "results"),
+            callbacks=[KeepsakeCallback({"data": "v2"}, ("loss", "minimize"), tags=["search"], path=None)],
+            failure_config=tune.FailureConfig(max_failures=1),
+            verbose=0,
+        ),
+    )
+    tuner.fit()
+    experiments = {experiment.params["optimizer.rate"]: experiment for experiment in all_recorded()}
+    assert len(all_recorded()) == 3
+    assert experiments.keys() == {1, 3, 4}
+    assert [experiments[rate].status for rate in (1, 3, 4)] == ["stopped", "stopped", "failed"]
+    for rate, steps in [(1, 3), (3, 3), (4, 2)]:
+        experiment = experiments[rate]
+        assert experiment.params == {"optimizer.rate": rate, "data": "v2"}
+        assert experiment.name.startswith("train_")
+        assert experiment.tags == ["search"]
+        assert experiment.checkpoints.step == [1, 2, 3][:steps]
+        assert experiment.checkpoints.metrics["loss"] == [rate, rate / 2, rate / 3][:steps]
+        assert experiment.checkpoints.metrics["val.acc"] == [0, 1, 2][:steps]
+        assert experiment.checkpoints.declared_metric() == {"name": "loss", "goal": "minimize"}
+        latest = experiment.latest()
+        with latest.open(f"{latest.path}/state.json") as file:
+            assert file.read() == b'{"step": %d}' % (steps - 1)
+    assert len(experiments[3].restarts) == 1
