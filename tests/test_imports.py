@@ -57,6 +57,7 @@ HOMES = {
     "pathspec": ["util.ignore"],
     "plotille": ["display.terminal"],
     "polars": ["display.frames"],
+    "ray": ["integrations.ray_tune"],
     "requests": ["storage.gcs"],
     "tabulate": ["cli.export"],
     "tarfile": ["archive.tar", "report.vendoring"],
@@ -64,7 +65,7 @@ HOMES = {
     "transformers": ["integrations.transformers"],
     "xgboost": ["integrations.xgboost"],
     "xxhash": ["archive.contents"],
-    "yaml": ["config", "importing.mlflow_folder", "integrations.wandb"],
+    "yaml": ["config", "importing.mlflow_folder", "integrations.wandb_arguments"],
 }
 
 SHARED_IN_STORAGE = ["base", "bucket", "network", "claims", "reading", "writing"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +38,13 @@ NOT_RECORDED = {
     "add_images": "images",
     "add_mesh": "meshes",
     "add_onnx_graph": "graphs of models",
+    "add_openvino_graph": "graphs of models",
     "add_pr_curve": "precision-recall curves",
     "add_pr_curve_raw": "precision-recall curves",
     "add_tensor": "tensors",
     "add_text": "texts",
     "add_video": "videos",
+    "export_scalars_to_json": "files of scalars",
 }
 _said: set[str] = set()  # the kinds that were reported
 
@@ -61,7 +65,7 @@ class SummaryWriter:
         comment: ends the folder's name if there is no `log_dir`, and is the name of the run.
         purge_step: go on with the last run of that name, unless it ended in good order. Its steps that are written
             again are replaced.
-        max_queue, flush_secs, filename_suffix: have no effect.
+        max_queue, flush_secs, filename_suffix, write_to_disk, comet_config: have no effect.
         logdir: the name of `log_dir` in older versions of tensorboardX.
         params: hyperparameters. `add_hparams` adds more.
         primary_metric: one of the tags and its goal, such as `("val/loss", "minimize")`.
@@ -70,7 +74,7 @@ class SummaryWriter:
     Raises what `keepsake.init()` raises, if the run cannot be recorded.
 
     Attributes:
-        log_dir: the folder, a string.
+        log_dir, logdir: the folder, a string.
         purge_step: as the argument.
     """
 
@@ -84,6 +88,8 @@ class SummaryWriter:
         filename_suffix: str = "",
         *,
         logdir: str | os.PathLike[str] | None = None,
+        write_to_disk: bool = True,
+        comet_config: object = None,
         params: Mapping[str, Any] | None = None,
         primary_metric: Primary | None = None,
         **options: Any,
@@ -91,6 +97,7 @@ class SummaryWriter:
         given = log_dir or logdir
         moment = f"{time.strftime('%b%d_%H-%M-%S')}_{socket.gethostname()}"
         self.log_dir = os.fspath(given) if given else os.path.join("runs", moment + comment)
+        self.logdir = self.log_dir  # the name in tensorboardX
         self.purge_step = purge_step
         folder = Path(os.path.abspath(self.log_dir))
         root = _root(folder)
@@ -117,7 +124,7 @@ class SummaryWriter:
         self._run.attempt(lambda: self._run.add({self._prefix + str(tag): scalar_value}, global_step))
 
     def add_scalars(
-        self, main_tag: str, tag_scalar_dict: Mapping[str, Any], global_step: Any = None, walltime: float | None = None
+        self, main_tag: str, tag_scalar_dict: Mapping[str, Any], global_step: Any = None, *_: Any, **__: Any
     ) -> None:
         """Record several values. Their names are `MAIN_TAG/TAG`."""
         values = {f"{self._prefix}{main_tag}/{tag}": value for tag, value in tag_scalar_dict.items()}
@@ -128,15 +135,24 @@ class SummaryWriter:
         hparam_dict: Mapping[str, Any],
         metric_dict: Mapping[str, Any],
         hparam_domain_discrete: object = None,
-        run_name: str | None = None,
+        run_name: Any = None,
         global_step: Any = None,
+        name: str | None = None,
     ) -> None:
         """Record hyperparameters as params, and metrics at `global_step`, or else at the last step.
 
         When a writer gets others later, as in a search, they become a run of their own, the child of this one.
         """
-        metrics = {self._prefix + str(tag): value for tag, value in metric_dict.items()}
-        self._run.attempt(lambda: self._run.add_hparams(hparam_dict, metrics, run_name, global_step))
+        if isinstance(hparam_domain_discrete, str):  # tensorboardX has no domains, so its name comes third
+            name, global_step = hparam_domain_discrete, global_step if run_name is None else run_name
+        else:
+            name = name or run_name
+
+        def record() -> None:
+            metrics = {self._prefix + str(tag): value for tag, value in metric_dict.items()}
+            self._run.add_hparams(hparam_dict, metrics, name, global_step)
+
+        self._run.attempt(record)
 
     def flush(self) -> None:
         """Record what is held back."""
@@ -156,17 +172,44 @@ class SummaryWriter:
             self._run.blame(error)
         self.close()
 
+    @property
+    def file_writer(self) -> _Events:
+        """Stands for the writer of event files, to which recipes give events of their own."""
+        return _Events()
+
     def __getattr__(self, name: str) -> Callable[..., None]:
         if name not in NOT_RECORDED:
             raise AttributeError(f"SummaryWriter of Keepsake has no attribute {name!r}.")
 
-        def accept(*_: Any, **__: Any) -> None:
-            kind = NOT_RECORDED[name]
-            if kind not in _said:
-                _said.add(kind)
-                warn(f"Keepsake records scalars, not {kind}: {name}() has no effect.")
+        def accept(*arguments: Any, **named: Any) -> None:
+            if name == "add_figure" and named.get("close", True):
+                _close(named.get("figure", arguments[1:2]))
+            _say_once(NOT_RECORDED[name], name)
 
         return accept
+
+
+class _Events:
+    """Accepts events."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_, **__: _say_once("events", name)
+
+
+def _say_once(kind: str, name: str) -> None:
+    if kind not in _said:
+        _said.add(kind)
+        warn(f"Keepsake records scalars, not {kind}: {name}() has no effect.")
+
+
+def _close(figures: Any) -> None:
+    """Close figures of Matplotlib, as TensorBoard's writer does. Open ones take memory."""
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    for figure in figures if isinstance(figures, (list, tuple)) else [figures]:
+        for each in figure if isinstance(figure, list) else [figure]:
+            if pyplot is not None:
+                with suppress(Exception):  # it is no figure
+                    pyplot.close(each)
 
 
 class _Run:

@@ -7,44 +7,51 @@ is sent anywhere else.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
 from keepsake.exceptions import KeepsakeError
+from keepsake.integrations import wandb_sweeps
 from keepsake.integrations.recorder import Primary, Recorder
+from keepsake.integrations.wandb_arguments import config_of, earlier_run, facts_of, tags_of
 from keepsake.integrations.wandb_run import Run
 from keepsake.integrations.wandb_values import (
     Artifact,
     Audio,
     Charts,
+    Classes,
+    EvalTable,
     Graph,
     Histogram,
     Html,
     Image,
+    JoinedTable,
     Media,
     Molecule,
     Object3D,
     Plotly,
     Table,
     Video,
+    logged_artifact,
     say_once,
 )
-from keepsake.project import default_project
 from keepsake.util.console import say, warn
-from keepsake.util.values import mapping_of
 
 __all__ = [
     "AlertLevel",
     "Api",
     "Artifact",
     "Audio",
+    "Classes",
+    "CommError",
     "Error",
+    "EvalTable",
     "Graph",
     "Histogram",
     "Html",
     "Image",
+    "JoinedTable",
     "Media",
     "Molecule",
     "Object3D",
@@ -52,6 +59,7 @@ __all__ = [
     "Run",
     "Settings",
     "Table",
+    "UsageError",
     "Video",
     "agent",
     "alert",
@@ -60,16 +68,22 @@ __all__ = [
     "errors",
     "finish",
     "init",
+    "join",
+    "link_model",
     "log",
     "log_artifact",
     "log_model",
     "login",
     "mark_preempting",
     "plot",
+    "plot_table",
+    "require",
     "restore",
     "save",
     "setup",
     "sweep",
+    "teardown",
+    "termerror",
     "termlog",
     "termwarn",
     "unwatch",
@@ -79,32 +93,38 @@ __all__ = [
 ]
 
 Error = KeepsakeError
+CommError = UsageError = Error
 errors = SimpleNamespace(Error=Error, UsageError=Error, CommError=Error)
 AlertLevel = SimpleNamespace(INFO="INFO", WARN="WARN", ERROR="ERROR")
 Settings = SimpleNamespace  # accepted, and without effect
 plot = Charts()
+plot_table = plot.plot_table
 util = SimpleNamespace(generate_id=lambda length=8: os.urandom(length).hex()[:length])
 
 _current: Run | None = None
 _latest: Run | None = None  # the last one, which may have ended
+_swept: tuple[str, dict[str, Any]] | None = None  # a sweep, and what its agent has chosen for the run that it starts
 
 
 def init(
-    *,
+    entity: str | None = None,
     project: str | None = None,
+    dir: str | None = None,
+    id: str | None = None,
     name: str | None = None,
-    config: object = None,
-    tags: str | Iterable[str] | None = None,
     notes: str | None = None,
+    tags: str | Iterable[str] | None = None,
+    config: object = None,
+    config_exclude_keys: Iterable[str] | None = None,
+    config_include_keys: Iterable[str] | None = None,
+    allow_val_change: bool | None = None,
     group: str | None = None,
     job_type: str | None = None,
     mode: str | None = None,
+    force: bool | None = None,
     reinit: bool | str | None = None,
     resume: bool | str | None = None,
-    id: str | None = None,
-    entity: str | None = None,
-    config_exclude_keys: Iterable[str] = (),
-    config_include_keys: Iterable[str] | None = None,
+    *,
     path: str | None = ".",
     primary_metric: Primary | None = None,
     **others: Any,
@@ -123,7 +143,7 @@ def init(
         config_exclude_keys, config_include_keys: params to leave out, or all to keep.
         path: what to save when the run begins, as for `keepsake.init()`.
         primary_metric: one of the metrics and its goal; `define_metric` does the same.
-        entity, **others: have no effect.
+        entity, dir, allow_val_change, force, **others: have no effect.
 
     Raises what `keepsake.init()` raises, if the run cannot be recorded.
     """
@@ -134,13 +154,22 @@ def init(
             return _current
         if reinit != "create_new":
             _current.finish()
-    if others.get("sync_tensorboard"):
+    if others.get("sync_tensorboard") or others.get("tensorboard"):
         say_once("sync", "sync_tensorboard has no effect. Use SummaryWriter of keepsake.tensorboard.")
-    given = {"project": project, "name": name, "tags": tags, "notes": notes, "group": group, "job_type": job_type}
-    facts = _facts({**given, "id": id, "resume": resume, "mode": mode, "entity": entity})
-    values = _config(config, set(config_exclude_keys), config_include_keys)
-    options: dict[str, Any] = {"path": path, "name": facts["name"], "notes": facts["notes"], "tags": _tags(facts)}
-    earlier = _earlier(facts["id"], facts["resume"])
+    given: dict[str, Any] = {
+        "project": project,
+        "name": name,
+        "tags": tags,
+        "notes": notes,
+        "group": group,
+        "job_type": job_type,
+    }
+    given |= {"id": id, "resume": resume, "mode": mode, "entity": entity}
+    facts = {**facts_of(given), "sweep": _swept[0] if _swept else None}
+    values = {**config_of(config, set(config_exclude_keys or ()), config_include_keys), **(_swept[1] if _swept else {})}
+    options: dict[str, Any] = {"path": path, "name": facts["name"], "notes": facts["notes"], "tags": tags_of(facts)}
+    earlier = earlier_run(facts["id"], facts["resume"])
+    primary_metric = primary_metric or (wandb_sweeps.metric_of(_swept[0]) if _swept else None)
     recorder = Recorder(None, primary_metric, options={**options, **({"resume": earlier} if earlier else {})})
     if str(facts["mode"]).lower() != "disabled":
         recorder.begin({} if earlier else values)
@@ -159,69 +188,6 @@ class _Run(Run):
         super().finish(exit_code, quiet)
         if _current is self:
             _current = None
-
-
-def _facts(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments, with what the environment says in place of those that are missing."""
-    variables = {"group": "RUN_GROUP", "id": "RUN_ID"}
-    facts = {
-        name: value if value is not None else os.environ.get(f"WANDB_{variables.get(name, name.upper())}") or None
-        for name, value in given.items()
-    }
-    if isinstance(facts["tags"], str):
-        facts["tags"] = facts["tags"].split(",")
-    if os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1"):
-        facts["mode"] = "disabled"
-    return facts
-
-
-def _tags(facts: Mapping[str, Any]) -> list[str]:
-    named = [f"{name}={facts[name]}" for name in ("project", "group", "job_type", "id") if facts[name]]
-    return [*(str(tag) for tag in facts["tags"] or ()), *(tag.replace(",", "_")[:100] for tag in named)]
-
-
-def _config(config: object, without: set[str], only: Iterable[str] | None) -> dict[str, Any]:
-    """Return the hyperparameters as a dict."""
-    if isinstance(config, (str, Path)):
-        config = _config_file(Path(config))
-    values = {} if config is None else {str(name): value for name, value in mapping_of(config, "config").items()}
-    kept = set(values) if only is None else set(only)
-    return {name: value for name, value in values.items() if name in kept - without}
-
-
-def _config_file(path: Path) -> dict[str, Any]:
-    """Return what a YAML file says, in which a value may be written as `lr: {value: 0.1}`."""
-    import yaml
-
-    try:
-        content = mapping_of(yaml.safe_load(path.read_text("utf-8")) or {}, str(path))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise KeepsakeError(
-            f"The config {path} cannot be read: {error}. Give a YAML file of names and values."
-        ) from error
-    return {
-        str(name): value["value"] if isinstance(value, dict) and "value" in value else value
-        for name, value in content.items()
-        if name != "wandb_version"
-    }
-
-
-def _earlier(run_id: str | None, resume: bool | str | None) -> str | None:
-    """Return the run to go on with, in the words of `keepsake.init(resume=)`; None for a new one."""
-    if run_id is None:
-        return "auto" if resume in (True, "auto", "True", "true") else None
-    if resume in (None, False):
-        return None
-    tag = f"id={run_id}".replace(",", "_")[:100]
-    try:
-        found = default_project.experiments.list(lambda each: tag in each.tags or each.id == run_id)
-    except KeepsakeError:  # nothing is recorded yet
-        found = []  # type: ignore[assignment]
-    if resume == "must" and not found:
-        raise KeepsakeError(f"There is no run with the ID {run_id!r} to go on with. Give resume='allow' to begin it.")
-    if resume == "never" and found:
-        raise KeepsakeError(f"There is a run with the ID {run_id!r}. Give another ID, or resume='allow'.")
-    return found[-1].id if found else None
 
 
 # What the run does
@@ -284,6 +250,23 @@ def mark_preempting() -> None:
     """Do nothing."""
 
 
+def require(*_: Any, **__: Any) -> None:
+    """Do nothing."""
+
+
+def teardown(exit_code: int | None = None) -> None:
+    """End the run that is open, if there is one."""
+    finish(exit_code)
+
+
+join = finish
+
+
+def link_model(path: Any, registered_model_name: str = "", name: str | None = None, *_: Any, **__: Any) -> None:
+    """Save files; see `Run.log_model`."""
+    _call("log_model", path, name)
+
+
 def login(*_: Any, **__: Any) -> bool:
     """Do nothing: there is no account. Returns True."""
     return True
@@ -298,9 +281,64 @@ def termlog(text: str = "", *_: Any, **__: Any) -> None:
     say(text)
 
 
+def termerror(text: str = "", *_: Any, **__: Any) -> None:
+    """Print an error."""
+    warn(text)
+
+
 def termwarn(text: str = "", *_: Any, **__: Any) -> None:
     """Print a warning."""
     warn(text)
+
+
+# Sweeps
+
+
+def sweep(sweep: object, *_: Any, **__: Any) -> str:
+    """Note the parameters that a sweep tries, and return an ID for `agent`. Other programs do not know it."""
+    return wandb_sweeps.add(sweep() if callable(sweep) else sweep)
+
+
+def agent(
+    sweep_id: str,
+    function: Callable[[], object] | None = None,
+    entity: str | None = None,
+    project: str | None = None,
+    count: int | None = None,
+    *_: Any,
+    max_consecutive_failed_runs: int | None = None,
+    **__: Any,
+) -> None:
+    """Call a function for each run of a sweep, here and one after another. What is chosen is in `wandb.config`.
+
+    Args:
+        function: calls `wandb.init()`. An exception of it ends its run as failed, and the next one begins.
+        count: how many runs; None: all of a grid. A random search goes on until it is interrupted.
+        max_consecutive_failed_runs: how many of them, one after another, end the sweep (default: 5).
+        sweep_id, entity, project: as in W&B.
+
+    Raises KeepsakeError if this program has not called `sweep()`.
+    """
+    if function is None:
+        say_once("agent", "Keepsake starts no programs: wandb.agent() without a function has no effect.")
+        return
+
+    def attempt(values: dict[str, Any]) -> Exception | None:
+        global _swept
+        _swept = (sweep_id, values)
+        try:
+            function()
+        except Exception as error:  # noqa: BLE001 - the script's own
+            warn(f"A run of the sweep has failed: {type(error).__name__}: {error}")
+            if _current is not None:
+                _current.__exit__(type(error), error, None)
+            return error
+        finally:
+            _swept = None
+            finish()
+        return None
+
+    wandb_sweeps.run(sweep_id, attempt, count, max_consecutive_failed_runs)
 
 
 # What has no counterpart of this shape
@@ -310,19 +348,9 @@ def _refuse(what: str, instead: str) -> NoReturn:
     raise KeepsakeError(f"Keepsake has no {what}. {instead}")
 
 
-def sweep(*_: Any, **__: Any) -> NoReturn:
-    """Raise KeepsakeError."""
-    _refuse("sweeps", "Search with Optuna and keepsake.optuna.KeepsakeCallback(), or begin a run for each value.")
-
-
-def agent(*_: Any, **__: Any) -> NoReturn:
-    """Raise KeepsakeError."""
-    sweep()
-
-
 def controller(*_: Any, **__: Any) -> NoReturn:
     """Raise KeepsakeError."""
-    sweep()
+    _refuse("controller of sweeps", "wandb.agent(sweep_id, function) runs them.")
 
 
 def Api(*_: Any, **__: Any) -> NoReturn:  # noqa: N802 - the name in W&B
@@ -330,14 +358,14 @@ def Api(*_: Any, **__: Any) -> NoReturn:  # noqa: N802 - the name in W&B
     _refuse("server to ask", "keepsake.experiments.list() returns the runs.")
 
 
-def use_artifact(name: object, *_: Any, **__: Any) -> NoReturn:
-    """Raise KeepsakeError."""
-    _refuse(f"server to fetch {name!r} from", "keepsake.experiments.get(ID).open(PATH) opens a file of an earlier run.")
+def use_artifact(artifact_or_name: Any, *_: Any, **__: Any) -> Artifact:
+    """Return an artifact that this program has logged; see `Run.use_artifact`."""
+    return logged_artifact(artifact_or_name)
 
 
 def restore(name: object, *_: Any, **__: Any) -> NoReturn:
     """Raise KeepsakeError."""
-    use_artifact(name)
+    _refuse(f"server to fetch {name!r} from", "keepsake.experiments.get(ID).open(PATH) opens a file of an earlier run.")
 
 
 def __getattr__(name: str) -> Any:

@@ -10,16 +10,17 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from keepsake.exceptions import KeepsakeError
 from keepsake.experiment import Experiment
 from keepsake.integrations.recorder import Recorder, as_of_now, recordable
-from keepsake.integrations.wandb_values import Artifact, Values, gather, plain_values, say_once
+from keepsake.integrations.wandb_values import Artifact, Values, gather, logged, logged_artifact, plain_values, say_once
 from keepsake.util.console import say
 
 _PATIENCE_SECONDS = 2.0  # a program that is killed loses no value that is older
 _OPEN_SECONDS = 60.0  # unless the script says that more values of the step come
+_NO_EFFECT = ("display", "finish_artifact", "link_artifact", "pin_config_keys", "status", "to_html", "write_logs")
 _GOALS = {"max": "maximize", "maximize": "maximize", "min": "minimize", "minimize": "minimize"}
 
 
@@ -37,7 +38,7 @@ class Run:
         step: the step of the next values.
     """
 
-    url = sweep_id = None
+    url = project_url = sweep_url = None
     offline = True
 
     def __init__(self, recorder: Recorder, config: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
@@ -50,7 +51,10 @@ class Run:
         self.resumed = bool(facts.get("resumed"))
         self.disabled = self.experiment is None
         self.start_time = time.time()
-        self.step = 0
+        self.step = self.starting_step = 0
+        self.settings = SimpleNamespace()
+        self.sweep_id = facts.get("sweep")
+        self._last = 0  # the step of the values that were logged last
         self._given_id = facts.get("id")
         self._set: dict[str, Any] = {}  # of the summary, by the script
         self._rules: dict[str, str] = {}  # metric → "min" or "max", for the summary
@@ -63,7 +67,9 @@ class Run:
         earlier = (experiment.params or {}) if experiment is not None and self.resumed else {}
         self.config.note({**earlier, **config})
         if experiment is not None and self.resumed:
-            self.step = max((checkpoint.step or 0 for checkpoint in experiment.checkpoints), default=-1) + 1
+            last = max((checkpoint.step or 0 for checkpoint in experiment.checkpoints), default=-1)
+            self.step = self.starting_step = last + 1
+            self._last = max(last, 0)
             for checkpoint in experiment.checkpoints:
                 self.summary.note(checkpoint.metrics or {})
         self._record_config()
@@ -113,6 +119,11 @@ class Run:
         directory.mkdir(parents=True, exist_ok=True)
         return str(directory)
 
+    @property
+    def path(self) -> str:
+        """The names of its entity and project, and its ID."""
+        return "/".join(str(part) for part in (self.entity, self.project, self.id) if part)
+
     def project_name(self) -> str | None:
         """Return the project."""
         return self.project
@@ -140,7 +151,7 @@ class Run:
         held = self._recorder.held
         if values or (held is not None and held[0] == at):  # a step that has only images makes no checkpoint
             self._recorder.log(values, at)
-        self.step = max(self.step, at + is_complete)
+        self.step, self._last = max(self.step, at + is_complete), at
         for name, value in values.items():
             self._set.pop(name, None)
             self.summary.note({name: self._summed(name, value)})
@@ -206,11 +217,16 @@ class Run:
             artifact = Artifact(name or path.name, type or "")
             (artifact.add_dir if path.is_dir() else artifact.add_file)(path)
         self._attempt(lambda: self._add(artifact.files, artifact.name))
+        logged[artifact.name] = artifact
         return artifact
+
+    upsert_artifact = log_artifact
 
     def log_model(self, path: str | os.PathLike[str], name: str | None = None, **_: Any) -> None:
         """Save a file or directory as that of a checkpoint."""
         self.log_artifact(path, name)
+
+    link_model = log_model
 
     def _add(self, files: list[tuple[str, Path]], name: str = "files") -> None:
         """Save files with the values that were logged last, or else in a checkpoint of their own."""
@@ -231,7 +247,7 @@ class Run:
                 directory.parent.parent.parent.rmdir()
 
     def _attach(self, path: Path) -> None:
-        self._recorder.attach(str(path), {}, max(self.step - 1, 0))
+        self._recorder.attach(str(path), {}, self._last)
         self._recorder.flush()  # the next ones may be written in its place
 
     def _directory(self, kind: str) -> Path:
@@ -255,7 +271,7 @@ class Run:
             held = self._recorder.held
             if held is not None and held[1].keys() & changed.keys():
                 self._recorder.flush()
-            self._recorder.log(changed, max(self.step - 1, 0))
+            self._recorder.log(changed, self._last)
         for pattern in self._saved:
             self._save(pattern)
         files = self._directory("files")
@@ -296,12 +312,14 @@ class Run:
     def mark_preempting(self) -> None:
         """Do nothing: a job that is started again goes on with its run."""
 
-    def use_artifact(self, name: object, *_: Any, **__: Any) -> Artifact:
-        """Raise KeepsakeError."""
-        raise KeepsakeError(
-            f"The artifact {name!r} cannot be fetched: Keepsake has no server. Files of earlier runs come from "
-            f"`keepsake checkout ID`, or keepsake.experiments.get(ID).open(PATH)."
-        )
+    def use_artifact(self, artifact_or_name: Any, *_: Any, **__: Any) -> Artifact:
+        """Return an artifact that this program has logged. Raises KeepsakeError for others: there is no server."""
+        return logged_artifact(artifact_or_name)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _NO_EFFECT:
+            raise AttributeError(f"A run of Keepsake's has no attribute {name!r}.")
+        return lambda *_, **__: say_once(name, f"Keepsake has no counterpart of {name}() of a run: it has no effect.")
 
     def _attempt(self, action: Any) -> None:
         self._recorder.attempt("A call of a run had no effect", action)

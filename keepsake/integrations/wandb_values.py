@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
 
+from keepsake.exceptions import KeepsakeError
 from keepsake.integrations.recorder import flat
 from keepsake.util.console import warn
 from keepsake.util.values import mapping_of
@@ -90,9 +91,20 @@ class Media:
     def __init__(self, *_: Any, **__: Any) -> None:
         """Accept the arguments that W&B has."""
 
+    @classmethod
+    def from_file(cls, *_: Any, **__: Any) -> Media:
+        """Accept what W&B makes one of."""
+        return cls()
+
+    from_numpy = from_point_cloud = from_rdkit = from_smiles = from_file
+
 
 class Audio(Media):
     """Sound."""
+
+
+class Classes(Media):
+    """Names of the classes in images."""
 
 
 class Graph(Media):
@@ -130,15 +142,28 @@ class Video(Media):
 class Table(Media):
     """A table. A script can read it again; it is not recorded."""
 
-    def __init__(self, columns: Any = None, data: Any = None, rows: Any = None, **_: Any) -> None:
-        self.columns = list(columns or [])
+    def __init__(
+        self, columns: Any = None, data: Any = None, rows: Any = None, dataframe: Any = None, *_: Any, **__: Any
+    ) -> None:
+        frame = data if dataframe is None and hasattr(data, "columns") else dataframe
+        if frame is not None:
+            columns, data = frame.columns, frame.values.tolist()
+        self.columns = list(["Input", "Output", "Expected"] if columns is None else columns)
         self.data = [list(row) for row in (data if data is not None else rows or [])]
 
     def add_data(self, *row: Any) -> None:
         """Add a row."""
         self.data.append(list(row))
 
-    def add_column(self, name: str, data: Any) -> None:
+    def add_row(self, *row: Any) -> None:
+        """Add a row."""
+        self.add_data(*row)
+
+    def iterrows(self) -> Iterator[tuple[int, list[Any]]]:
+        """Iterate over the numbers of the rows, and the rows."""
+        return iter(enumerate(self.data))
+
+    def add_column(self, name: str, data: Any, optional: bool = False) -> None:
         """Add a column."""
         values = list(data)
         self.columns.append(name)
@@ -148,6 +173,14 @@ class Table(Media):
         """Return the values of a column."""
         place = self.columns.index(name)
         return [row[place] for row in self.data]
+
+
+class EvalTable(Table):
+    """A table."""
+
+
+class JoinedTable(Media):
+    """Two tables."""
 
 
 class Charts:
@@ -195,6 +228,7 @@ class Artifact:
     ) -> None:
         self.name, self.type, self.description = name, type, description
         self.metadata: dict[str, Any] = dict(metadata or {})
+        self.version, self.aliases, self.tags = "v0", ["latest"], list[str]()
         self.files: list[tuple[str, Path]] = []
         self._new: str | None = None  # a directory for new files
 
@@ -230,16 +264,51 @@ class Artifact:
         """Return the artifact, which is saved already."""
         return self
 
+    def download(self, root: str | os.PathLike[str] | None = None, *_: Any, **__: Any) -> str:
+        """Copy the files into a directory, and return its path. Without one, it is `artifacts/` and the name."""
+        directory = Path(root or Path("artifacts", self.name.replace(":", "-")))
+        gather(self.files, directory, shutil.copyfile)
+        return str(directory)
 
-def gather(files: list[tuple[str, Path]], directory: Path) -> None:
-    """Put files and directories into a new directory, under their names in it."""
+    def file(self, root: str | os.PathLike[str] | None = None) -> str:
+        """Copy the only file into a directory, and return its path."""
+        return str(Path(self.download(root), self.files[0][0]))
+
+    def save(self, *_: Any, **__: Any) -> None:
+        """Do nothing: `run.log_artifact()` saves it."""
+
+    finalize = save
+
+
+logged: dict[str, Artifact] = {}  # the artifacts of this program, by name
+
+
+def logged_artifact(artifact_or_name: Any) -> Artifact:
+    """Return an artifact that this program has logged, by a name such as `model:latest`.
+
+    Raises KeepsakeError if it has not.
+    """
+    if isinstance(artifact_or_name, Artifact):
+        return artifact_or_name
+    name = str(artifact_or_name).rpartition("/")[2].partition(":")[0]
+    if name not in logged:
+        raise KeepsakeError(
+            f"The artifact {artifact_or_name!r} is not of this program, and Keepsake has no server to fetch it from. "
+            "`keepsake checkout ID` and keepsake.experiments.get(ID).open(PATH) get files of earlier runs."
+        )
+    return logged[name]
+
+
+def gather(files: list[tuple[str, Path]], directory: Path, copy: Callable[[str, str], object] | None = None) -> None:
+    """Put files and directories into a directory, under their names in it: as copies, or else as second names."""
+    copy = copy or _link
     for name, source in files:
         target = directory / name
         if source.is_dir():
-            shutil.copytree(source, target, copy_function=_link, dirs_exist_ok=True)
+            shutil.copytree(source, target, copy_function=copy, dirs_exist_ok=True)
         else:
             target.parent.mkdir(parents=True, exist_ok=True)
-            _link(str(source), str(target))
+            copy(str(source), str(target))
 
 
 def _link(source: str, target: str) -> None:

@@ -129,10 +129,11 @@ def test_what_is_not_recorded_is_said_once(capsys: pytest.CaptureFixture[str]) -
 def test_names_of_wandb_that_have_no_counterpart() -> None:
     wandb = keepsake.wandb
     calls: list[tuple[Callable[[], object], str]] = [
-        (lambda: wandb.sweep({}), "Optuna"),
-        (lambda: wandb.agent("id"), "Optuna"),
+        (lambda: wandb.sweep({}), "parameters"),
+        (lambda: wandb.agent("id", list), "wandb.sweep"),
+        (lambda: wandb.controller("id"), "wandb.agent"),
         (lambda: wandb.Api(), "experiments.list"),
-        (lambda: wandb.use_artifact("model:latest"), "experiments.get"),
+        (lambda: wandb.use_artifact("unknown:latest"), "experiments.get"),
         (lambda: wandb.init(id="x", resume="must"), "resume='allow'"),
     ]
     for call, instead in calls:

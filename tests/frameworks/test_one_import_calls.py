@@ -127,6 +127,32 @@ def test_further_hyperparameters_are_a_child() -> None:
     assert [(each.params, each.parent, each.path) for each in others] == [({"lr": 0.2}, first.id, None)] * 2
 
 
+def test_arguments_of_tensorboardx() -> None:
+    """It has other ones than PyTorch's writer, and hparams have their name in third place."""
+    with SummaryWriter("runs/x", write_to_disk=True, comet_config={"disabled": True}) as writer:
+        writer.add_scalar("loss", 1, 3, display_name="Loss", summary_description="of the training")
+        writer.add_scalars("group", {"a": 1}, 3, walltime=1.5)
+        writer.add_hparams({"lr": 1}, {"score": 1}, "first", 3)
+        writer.add_hparams({"lr": 2}, {"score": 2}, name="second", global_step=4)
+        writer.file_writer.add_summary(object())
+        assert writer.logdir == writer.log_dir
+    first, second = all_recorded()
+    assert steps(first) == [(3, {"loss": 1, "group/a": 1, "score": 1})]
+    assert (second.name, steps(second)) == ("second", [(4, {"score": 2})])
+
+
+def test_a_figure_is_closed() -> None:
+    """As by TensorBoard's writer, since open figures take memory."""
+    pyplot = pytest.importorskip("matplotlib.pyplot", reason="`make install` installs it")
+    figures = [pyplot.figure() for _ in range(4)]
+    with SummaryWriter("runs/x") as writer:
+        writer.add_figure("one", figures[0], 0)
+        writer.add_figure("two", figure=figures[1:3])
+        writer.add_figure("kept", figures[3], close=False)
+    assert pyplot.get_fignums() == [figures[3].number]
+    pyplot.close(figures[3])
+
+
 def test_purge_step_goes_on_with_a_run_that_failed() -> None:
     writer = SummaryWriter("runs/x")
     for step in range(4):

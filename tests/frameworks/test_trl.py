@@ -49,6 +49,7 @@ def test_a_trainer_of_trl() -> None:
 
     callback = KeepsakeCallback()
     preference_trainer(callback).train()
+    assert callback.experiment is not None
     callback.experiment.stop()
     experiment = recorded()
     assert {"beta": 0.2, "max_length": 8, "model.n_embd": 8}.items() <= experiment.params.items()
