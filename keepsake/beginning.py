@@ -13,7 +13,7 @@ from keepsake.packages import modules_of_script
 from keepsake.recording import ending
 from keepsake.recording.announcing import say_copying
 from keepsake.recording.cluster import current_job
-from keepsake.recording.lineage import Labels, label_fields
+from keepsake.recording.lineage import Labels, label_fields, policy_fields
 from keepsake.recording.records import experiment_record
 from keepsake.recording.resume import Resume, changed_fields, find, is_wanted, warning
 from keepsake.recording.run import Run
@@ -45,7 +45,7 @@ def begin(
     job = current_job(ending.begun())
     record = experiment_record(path, params, project.repository_url, directory, job)
     if is_wanted(resume, job) and (earlier := find(project.workplace, resume, record)):
-        fields = changed_fields(earlier, record)
+        fields = changed_fields(earlier, record) | policy_fields(labels)
         if capture_output:
             fields |= output_fields(earlier, attempts({**earlier, **fields}))
         return _go_on(project, earlier, record, fields, quiet=quiet, disable_heartbeat=disable_heartbeat)

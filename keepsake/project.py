@@ -339,7 +339,7 @@ def init(
             there is one; False: none; None: "auto" if SLURM or torchrun has started the job again, or else none. Its
             files and params stay. Its steps that are recorded again are replaced.
         keep: how many checkpoints keep their files, such as "best:3,last:1". Those of the others are deleted in the
-            background as soon as newer ones are safe. None: all.
+            background as soon as newer ones are safe. None: all, or what a resumed experiment had.
         capture_output: also keep what the process and its children print, for `keepsake logs`. It appears as before.
             None: if KEEPSAKE_CAPTURE_OUTPUT=1.
 

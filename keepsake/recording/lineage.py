@@ -49,8 +49,13 @@ def label_fields(labels: Labels, origin: str | None, view: View) -> Record:
         warn(f"{problem} The run goes on without it.")
     fields = apply_edits({}, [edit])
     fields.pop("edited", None)
-    fields |= {"keep": labels.keep} if labels.keep else {}
+    fields |= policy_fields(labels)
     return {**fields, "parent": parent} if valid_id(parent) else fields
+
+
+def policy_fields(labels: Labels) -> Record:
+    """Return the fields for which files are kept, for a new experiment and for one that goes on."""
+    return {"keep": labels.keep} if labels.keep else {}
 
 
 def _parent(given: object, view: View) -> str:

@@ -175,10 +175,12 @@ def _have_arrived(entry: Entry, repository: Repository, record: Record) -> bool:
 
 def _prune(entry: Entry, repository: Repository) -> None:
     """Delete the files of checkpoints that the policy of the run does not keep."""
-    keep = keep_of(entry.record)
-    if keep is None or not entry.in_repository:
+    if keep_of(entry.record) is None or not entry.in_repository:
         return
     record = _merge(entry, repository, Changes())
+    keep = keep_of(record)  # a process that went on with the experiment may have another policy
+    if keep is None:
+        return
     try:
         prune_saved(repository, record, keep, {owner_id(pack) for pack in entry.packs()}, entry.arrived)
     except Removed:

@@ -115,6 +115,8 @@ class Run:
         run = cls(workplace, _entry(workplace, record), quiet=quiet)
         entry = run.entry
         entry.finish_logs()
+        if "keep" in fields:
+            entry.record["keep"] = fields["keep"]
         entry.begin()
         try:
             if not ending.is_offline():

@@ -109,6 +109,17 @@ def raise_(error: type[BaseException] | None) -> Callable[[], None]:
     return do
 
 
+def test_what_is_kept_may_change_when_a_run_goes_on(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a word, what the run began with holds."""
+    for environment, keep, expected in ((JOB, "last:3", 3), (AGAIN, None, 3), (AGAIN, "last:1", 1)):
+        experiment = begun(monkeypatch, environment, keep=keep)
+        for step in range(4):
+            (project / "model.pth").write_text(f"{keep} {step}")
+            experiment.checkpoint("model.pth", step=step)
+        end_by(experiment, "exception")
+        assert len(list((project / "repo/checkpoints").iterdir())) == expected
+
+
 def test_steps_that_are_recorded_again_are_replaced(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And so are their files. Two checkpoints of one step in one process are both kept."""
     first = begun(monkeypatch, JOB)
