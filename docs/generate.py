@@ -21,6 +21,7 @@ from keepsake.cli import cli
 from keepsake.compare.files import FileComparison, FileDifference
 from keepsake.compare.groups import Group, Spread
 from keepsake.comparison import Comparison, ComparisonTable
+from keepsake.recorded import Recorded
 from keepsake.recording.preview import Preview
 from keepsake.recording.recovery import Pending, Sent
 from keepsake.report.report import Report
@@ -156,6 +157,7 @@ def python() -> str:
 
 def _members(cls: type) -> Iterator[tuple[str, Any]]:
     bases = [base for base in cls.__mro__ if base.__module__.startswith("keepsake.")]
+    bases.sort(key=lambda base: base is not Recorded)  # checkpoint() and stop() come first
     for name, member in ((name, member) for base in bases for name, member in vars(base).items()):
         is_member = inspect.isfunction(member) or isinstance(member, (property, cached_property, classmethod))
         if (

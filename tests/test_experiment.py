@@ -118,7 +118,7 @@ def test_the_files_saved_are_those_at_the_time_of_the_call(project_directory: Pa
 
 
 def test_open_returns_a_file_that_any_reader_takes(trained: Experiment) -> None:
-    """As in `torch.load(keepsake.experiments.get(ID).best().open("model.pth"))`."""
+    """An example is `torch.load(keepsake.experiments.get(ID).best().open("model.pth"))`."""
     best = keepsake.experiments.get(trained.id).best()
     assert best is not None
     with best.open("model.pth") as file:

@@ -31,7 +31,10 @@ ROOMS = [
     "compare",
     "display",
     "report",
-    "project collection analysis beginning comparison inert experiment checkpoint labelled outcome pruning upkeep",
+    (
+        "project collection analysis beginning comparison inert experiment recorded checkpoint labelled outcome "
+        "pruning upkeep"
+    ),
     "integrations",
     "keras_callback pl_callback console constants hash json system validate",
     "accelerate catboost hydra keras lightgbm lightning optuna ray sklearn tensorboard transformers wandb xgboost",
@@ -198,7 +201,7 @@ def test_no_module_uses_private_names_of_another() -> None:
 
 
 def test_every_home_and_room_is_lived_in() -> None:
-    """So that HOMES and ROOMS say nothing that is no longer so."""
+    """HOMES and ROOMS then list nothing that is gone."""
     trees = package_trees()
     imported = {name.split(".")[0] for tree in trees.values() for name in imports(tree)}
     assert HOMES.keys() - imported == set()

@@ -51,7 +51,7 @@ def test_a_package_whose_module_has_its_name_is_found(site: Path, file: str) -> 
 
 
 def test_an_extension_module_is_found(site: Path) -> None:
-    """By the file's name alone; what stands in for it here is a module of that name."""
+    """The file's name is enough. Here, a module of that name stands in for it."""
     install(site, "kfast-tools", "2.0", {"kfast.cpython-311-x86_64-linux-gnu.so": ""})
     sys.modules["kfast"] = type(sys)("kfast")
     assert get_imported_packages()["kfast-tools"] == "2.0"

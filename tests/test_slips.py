@@ -372,7 +372,7 @@ def test_a_script_says_little_and_ends_as_it_would(project_directory: Path, name
 
 
 def test_packages_are_those_of_the_script(project_directory: Path, run_python: Callable[[str], str]) -> None:
-    """Of the second run, too, though Keepsake has imported by then what it needs itself."""
+    """This holds for the second run, too, when Keepsake has imported what it needs itself."""
     program = """
 import sys
 import keepsake

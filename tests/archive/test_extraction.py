@@ -45,7 +45,7 @@ def refused(*_: Any) -> Any:
 
 
 def a_write_after_a_hole_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As by file systems that only take bytes in a row."""
+    """Some file systems take bytes only in sequence."""
     real = os.write
 
     def in_a_row(descriptor: int, data: bytes) -> int:

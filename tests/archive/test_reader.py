@@ -477,7 +477,7 @@ def test_garbage_is_no_archive() -> None:
 
 
 def test_a_tar_that_ends_early_in_a_whole_gzip_stream() -> None:
-    """As a writer leaves it that ran out of disk and closed what it could."""
+    """A writer that ran out of disk and closed what it could leaves such an archive."""
     tar = plain_tar([member("id/a", b"1"), member("id/b", bytes(5000))])
     for length in (512, 1024, 1536, 2000, 7167):
         with corrupted():
@@ -662,7 +662,7 @@ def test_a_table_that_is_no_deflate_stream(small: bytes) -> None:
 
 
 def test_a_table_of_another_version_is_not_read_but_the_archive_is(small: bytes) -> None:
-    """So that a later format can be read by this version as 0.4.2 reads this one."""
+    """This version can then read a later format as 0.4.2 reads this one."""
     later = small.replace(_toc._MAGIC, b"KSTOC2\n\0")
     assert later != small
     assert not stored(later).has_table
@@ -861,7 +861,7 @@ threading._register_atexit(finish)
 
 
 def test_the_table_is_json_that_anybody_can_read(small: bytes) -> None:
-    """As docs/repository-format.md has it."""
+    """docs/repository-format.md describes it."""
     footer = _toc.decode_footer(small)
     assert footer is not None
     payload, _ = _gzip.read_extra_member(small, footer.offset, b"KT")

@@ -79,7 +79,7 @@ def test_one_path(three_runs: World, run: Run, path: str, files: dict[str, str])
 def test_the_project_directory_is_the_default(
     three_runs: World, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of the nearest keepsake.yaml, or of -D."""
+    """It is that of the nearest keepsake.yaml, or of -D."""
     below = three_runs.project / "below"
     below.mkdir()
     monkeypatch.chdir(below)

@@ -197,7 +197,7 @@ def test_a_repository_can_be_named_anywhere(
 
 
 def test_the_repository_may_stand_before_the_command(three_runs: World, run: Run) -> None:
-    """As in 0.4.2."""
+    """0.4.2 takes it there."""
     assert "nothing" in run("--repository", "file://nothing", "ls", "-q", status=1).stderr
     assert run("-R", "file://nothing", "ls", "-q", "-R", three_runs.repository.url).stdout.startswith("c90d1f4e55\n")
 

@@ -210,7 +210,7 @@ def test_a_param_is_shown_if_its_values_differ(world: World, run: Run, values: l
 
 
 def test_metrics_shown_are_the_primary_ones_in_use(world: World, run: Run) -> None:
-    """Of the best checkpoints, else the latest: those names, in all cells."""
+    """They come from the best checkpoints, else the latest. All cells show the same names."""
     maximize = {"primary_metric": {"name": "y", "goal": "maximize"}}
     world.add(
         experiment("e100000000", 9, checkpoint("c100000000", 8, 1, {"metric-1": 1, "y": 2}), user="a"),

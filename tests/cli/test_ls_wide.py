@@ -111,7 +111,7 @@ def test_why_runs_ended_is_told_unless_they_finished(world: World, wide: Any) ->
 
 
 def test_values_that_differ_look_different(world: World, wide: Any) -> None:
-    """Though both are shortened."""
+    """Both are shortened."""
     for number in (1, 2):
         params = {"data": f"a/long/path/to/some/images/of/version-{number}/train.csv"}
         world.add(experiment(f"e{number}00000000", 9, params=params))

@@ -102,7 +102,7 @@ def test_of_different_primary_metrics_none_is_best(world: World, run: Run) -> No
 
 
 def test_the_latest_of_equals_is_best(world: World) -> None:
-    """Also where the best checkpoint does not declare the metric, and beside NaN."""
+    """This holds where the best checkpoint does not declare the metric, and beside NaN."""
     first = checkpoint("c300000000", 9, 0, {"metric-1": 2})
     world.add(
         experiment("e100000000", 3, checkpoint("c100000000", 3, 0, {"metric-1": 1})),

@@ -64,7 +64,7 @@ def test_everything_is_found_before_anything_is_deleted(three_runs: World, run: 
 
 @pytest.mark.parametrize("answer", ["y\n", "Y", "yes\n", " y \n", "maybe\ny\n", "what\n?\nyes"])
 def test_yes(three_runs: World, run: Run, answer: str) -> None:
-    """Also without a line feed at the end, and after an unclear answer."""
+    """An answer counts without a line feed at its end, and after an unclear one."""
     result = run("rm", "c90", input=answer)
     assert result.stdout.count(QUESTION) == result.stderr.count("Please enter 'y' or 'n'") + 1
     assert "metadata/experiments/c90d1f4e55.json" not in three_runs.repository.kept()
@@ -112,7 +112,7 @@ def test_files_that_another_experiment_names_stay(three_runs: World, run: Run) -
 @on_disk
 @pytest.mark.parametrize("id", ["-fffffff", "--force", "*******", "[-]f***"])
 def test_an_id_cannot_be_an_option(three_runs: World, run: Run, id: str) -> None:
-    """As `keepsake rm $(keepsake ls -q)` would make of it."""
+    """`keepsake rm $(keepsake ls -q)` would turn such an ID into an option."""
     three_runs.repository.write(f"metadata/experiments/{id}.json", f'{{"id": "{id}", "created": "{at(0)}"}}'.encode())
     listed = run("ls", "-q")
     assert id not in listed.stdout

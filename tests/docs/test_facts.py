@@ -49,7 +49,7 @@ def test_messages_that_are_explained_are_said(message: str) -> None:
 
 
 def test_every_environment_variable_is_explained() -> None:
-    """And none that there is not."""
+    """The page explains no others."""
     read = {
         node.value
         for source in SOURCES

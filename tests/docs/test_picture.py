@@ -15,7 +15,7 @@ from tests.docs.test_docs import ID, ROOT, check_output, run
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the commands are for a shell")
 def test_the_picture_shows_what_its_commands_print(tmp_path: Path) -> None:
-    """But for IDs and times. If it does not: `python docs/picture.py`."""
+    """IDs and times may differ. If something else does, run `python docs/picture.py`."""
     picture = (ROOT / "docs/images/session.svg").read_text(encoding="utf-8")
     lines = [html.unescape(re.sub(r"<[^>]+>", "", text)) for text in re.findall(r"<text [^>]*>(.*)</text>", picture)]
     project = tmp_path / "iris"

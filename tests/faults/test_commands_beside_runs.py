@@ -131,7 +131,7 @@ def test_a_run_that_is_deleted_goes_on_and_does_not_come_back(project: Path) -> 
 def test_a_checkpoint_whose_directory_goes_and_comes_while_it_is_written_is_saved(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when a run is deleted while another thread of it begins its entry in the spool again."""
+    """This happens when a run is deleted while another of its threads recreates its entry in the spool."""
     experiment = keepsake.init()
     freeze = writer.freeze
     removed: list[Path] = []
@@ -262,7 +262,7 @@ def test_a_repair_costs_a_run_on_a_machine_with_another_clock_nothing(project: P
 
 
 def test_a_push_that_is_killed_is_finished_by_the_next(project: Path, tmp_path: Path) -> None:
-    """And up to then, no archive is there that no record names."""
+    """Until then, a record names every archive that is there."""
     (project / "model.pth").write_bytes(os.urandom(300_000))
     experiment = keepsake.init(path="train.py")
     for number in range(8):

@@ -24,7 +24,7 @@ def test_any_call_can_fail_once(campaign: Campaign, scratch: Path, count: int) -
 
 @amounts(2, 0)
 def test_the_disk_can_get_full_at_any_step(campaign: Campaign, scratch: Path, count: int) -> None:
-    """And stay full: what had returned before is saved when there is room again."""
+    """It stays full. What had returned before is saved when there is room again."""
     campaign("full_disks", count, scratch)
 
 

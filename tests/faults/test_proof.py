@@ -243,7 +243,7 @@ def test_a_run_that_joins_an_experiment_does_not_take_another_repository_for_its
 def test_what_a_crash_left_half_made_goes_when_it_is_old(
     entry: Entry, storage: FaultyStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where the entry itself is gone: it can be gigabytes. The clock of this machine may be wrong."""
+    """It goes even if the entry itself is gone, since it can be gigabytes. The clock of this machine may be wrong."""
     real_time = time.time
     monkeypatch.setattr(time, "time", lambda: real_time() + 7200)
     half = entry.directory / f".{'d' * 64}.pack.abcd.tmp"

@@ -161,7 +161,7 @@ while not os.path.exists("go"):
 def test_eight_runs_that_start_at_once_send_what_is_left_once(
     project_directory: Path, tmp_path: Path, rounds: int, how: str
 ) -> None:
-    """Or twice, if one comes as another has just finished."""
+    """It may be sent twice if one starts just as another finishes."""
     for number in range(rounds):
         notes = tmp_path / f"notes-{number}"
         notes.touch()

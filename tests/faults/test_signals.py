@@ -25,7 +25,7 @@ def project(project_directory: Path) -> Path:
 
 @pytest.mark.parametrize("line", ["checkpoint", "end_reason"])
 def test_sigterm_in_the_middle_of_writing_a_line_holds_up_nothing(project: Path, line: str) -> None:
-    """Of a checkpoint, or of the goodbye at the end. The threads that save write lines too, and need not wait."""
+    """The line is a checkpoint's or the goodbye's. The threads that save write lines too, and need not wait."""
     output, messages = run(
         f"""
         import os, signal, time, keepsake
@@ -57,7 +57,7 @@ def test_sigterm_in_the_middle_of_writing_a_line_holds_up_nothing(project: Path,
 
 
 def test_ctrl_c_ends_the_program_by_its_signal_whatever_is_imported_meanwhile() -> None:
-    """As a shell needs to know, to end a loop of runs. exec(), of which named tuples are made, makes CPython forget."""
+    """A shell must know it to end a loop of runs. exec(), which makes named tuples, makes CPython forget it."""
     run(
         """
         import atexit, os, signal, keepsake
@@ -71,7 +71,7 @@ def test_ctrl_c_ends_the_program_by_its_signal_whatever_is_imported_meanwhile() 
 
 
 def test_sigterm_ends_forked_children_as_it_would_without_keepsake() -> None:
-    """Also if it comes just before they block in C, as Pool.terminate() can: no handler in Python is called then."""
+    """The signal may come just before they block in C, as with Pool.terminate(): then no Python handler is called."""
     output, _ = run(
         """
         import multiprocessing, os, signal, sys, threading, time, keepsake

@@ -152,7 +152,7 @@ def test_a_recovery_sets_aside_only_what_it_saw_that_nobody_names(
 def test_files_that_are_set_aside_while_they_are_about_to_be_stored_are_found_again(
     entry: Entry, repository: Repository, project_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a recovery that had looked before their line was written."""
+    """A recovery that had looked before their line was written sets them aside."""
     (project_directory / "model.pth").write_text("weights")
     frozen = freeze(project_directory, "model.pth", entry.directory, str(checkpoint(1)["id"]))
     entry.append({"checkpoint": checkpoint(1, "model.pth")})
@@ -233,7 +233,7 @@ def test_files_are_kept_until_they_are_in_the_repository_that_knows_them(
 
 
 def test_an_experiment_that_was_deleted_is_not_brought_back(entry: Entry, repository: Repository) -> None:
-    """By a recovery of what a killed run had left of it; its heartbeat and files do not come back either."""
+    """A recovery of what a killed run left does not restore it, nor its heartbeat and files."""
     entry.append({"checkpoint": checkpoint(1)})
     delete_experiments(View(Repository(repository.storage)), [_experiment()])
     recover(entry, repository)

@@ -77,7 +77,7 @@ def published(experiment: Experiment, project: Path) -> list[dict[str, Any]]:
 def test_an_error_of_any_kind_only_delays_what_is_saved(
     project: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, error: BaseException
 ) -> None:
-    """Of the steps themselves, and of what handles their errors."""
+    """The error is in a step itself, or in the handling of errors."""
     experiment = keepsake.init()
     calls = fail(monkeypatch, owner, name, error)
     if owner is saver and name == "warn":
@@ -107,7 +107,7 @@ def test_an_error_of_any_kind_does_not_stop_the_heart(
 
 
 def test_who_adds_to_a_run_of_the_same_process_leaves_its_heart_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a callback does that looks the experiment up."""
+    """A callback that looks the experiment up does so."""
     experiment = keepsake.init()
     keepsake.experiments.get(experiment.id).checkpoint(metrics={"a": 1}, quiet=True)
     beats = fail(monkeypatch, Heartbeats, "beat", OSError(), times=0)
@@ -120,7 +120,7 @@ def test_who_adds_to_a_run_of_the_same_process_leaves_its_heart_alone(monkeypatc
 def test_a_deleted_experiment_that_cannot_be_discarded_holds_up_no_other(
     project: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As where an NFS client keeps a file that somebody has open."""
+    """An NFS client, for example, keeps a file that is open."""
     deleted, other = keepsake.init(), keepsake.init()
     wait_until(lambda: not any((project / ".keepsake").rglob("*.jsonl")))
     fail(monkeypatch, Entry, "discard", error)

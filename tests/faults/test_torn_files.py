@@ -71,7 +71,7 @@ def recover(repository: Repository) -> list[str]:
 
 
 def test_of_a_torn_journal_every_whole_line_counts(entry: Entry, repository: Repository) -> None:
-    """And the rest neither stops a recovery nor a listing."""
+    """The rest stops neither a recovery nor a listing."""
     (journal,) = entry.journals()
     whole = journal.read_bytes()
     assert recover(repository) == [checkpoint(1)["id"], checkpoint(2)["id"]]
@@ -222,7 +222,7 @@ def test_a_hostile_undo_area_leads_nowhere(project_directory: Path, tmp_path: Pa
 
 
 def test_a_run_goes_on_when_its_spool_is_removed(project_directory: Path) -> None:
-    """By somebody who tidies up, while it runs, or after stop(): what is recorded from then on is saved."""
+    """It is removed by hand while the run goes on, or after stop(). What is recorded from then on is saved."""
     output, messages = run(
         """
         import shutil, time

@@ -163,7 +163,7 @@ def test_what_waiting_cannot_mend_is_not_waited_for(project: Path, without_privi
 
 
 def test_sync_sends_what_was_left(project: Path) -> None:
-    """And tells before, on request, what that is; a second time it has nothing to do."""
+    """With --dry-run, it lists them first. A second time, it has nothing to do."""
     output, _ = run(train(during="if number == 0: os.rename('repo', '../away')"))
     bring_back(project)
     told, _ = command("sync", "--dry-run")

@@ -51,7 +51,7 @@ def test_without_a_config(accelerator: Any) -> None:
 
 
 def test_the_tracker_itself() -> None:
-    """As any tracker."""
+    """It is used as any tracker is."""
     from keepsake.accelerate import KeepsakeTracker
 
     accelerator = accelerate.Accelerator(cpu=True, log_with=KeepsakeTracker(path=None))

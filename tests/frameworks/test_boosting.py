@@ -184,7 +184,7 @@ def test_cross_validation(library: Any) -> None:
 
 
 def test_xgboost_knows_of_which_metrics_more_is_better() -> None:
-    """As its early stopping does."""
+    """Its early stopping knows the same."""
     xgboost = pytest.importorskip("xgboost")
     data = xgboost.DMatrix(X, np.round(Y / 3))
     params = {"objective": "binary:logistic", "eval_metric": ["logloss", "auc"], "nthread": 1}

@@ -99,7 +99,7 @@ def test_every_few_batches(fit: Fit) -> None:
 
 
 def test_a_file_for_each_epoch(fit: Fit) -> None:
-    """As ModelCheckpoint names them."""
+    """The names are those of ModelCheckpoint."""
     fit(callback("model-{epoch:02d}.keras"), epochs=2)
     assert [checkpoint.path for checkpoint in recorded().checkpoints] == ["model-01.keras", "model-02.keras"]
 

@@ -169,7 +169,7 @@ def test_late_hyperparameters(fit: Fit, capfd: pytest.CaptureFixture[str]) -> No
 
 
 def test_without_a_trainer(project_directory: Path) -> None:
-    """As Fabric uses a logger: the parts of a step come one by one."""
+    """Fabric uses a logger so: the parts of a step come one by one."""
     mine = logger(params={"lr": 0.1})
     mine.log_metrics({"loss": 0.5}, step=0)
     mine.log_metrics({"accuracy": 0.5}, step=0)

@@ -71,7 +71,7 @@ def test_the_end_of_a_program_loses_nothing(arguments: list[str]) -> None:
 
 
 def test_a_value_waits_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a program that is killed has lost little."""
+    """A program that is killed then loses little."""
     monkeypatch.setattr(tensorboard, "_PATIENCE_SECONDS", 0.05)
     with SummaryWriter("runs/x") as writer:
         writer.add_scalar("loss", 1.0, 3)

@@ -149,7 +149,7 @@ def test_a_process_that_is_not_the_first(train: Train, monkeypatch: pytest.Monke
 
 
 def test_a_training_without_the_callback_can_be_resumed_with_it(train: Train) -> None:
-    """And the other way round."""
+    """The other way round works too."""
     train(transformers.TrainerCallback(), max_steps=2)
     train(callback(), resume=True, max_steps=4)
     assert recorded().checkpoints.step == [3, 4]

@@ -61,7 +61,7 @@ def test_what_needs_no_framework_loads_none(run_python: Callable[..., str], modu
 
 
 def test_without_keepsake_auto_lightning_gets_nothing(run_python: Callable[..., str]) -> None:
-    """And nothing is loaded: Lightning asks for every Trainer of every program."""
+    """Nothing is loaded either, since Lightning asks for every Trainer of every program."""
     program = """
 import sys
 from keepsake.integrations.auto import lightning_callbacks

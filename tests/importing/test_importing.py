@@ -127,7 +127,7 @@ def test_importing_twice_adds_nothing(project: Project, tmp_path: Path) -> None:
 
 
 def test_an_interrupted_import_goes_on(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also if it was interrupted between a record and its files."""
+    """The interruption may be between a record and its files."""
     for letter in "abc":
         write_mlflow_run(tmp_path / "mlruns", letter * 32, metrics={"loss": [(1, 1, 1)]}, files={"f": letter})
     repository = project.workplace.repository
@@ -229,7 +229,7 @@ def test_offline_files_of_wandb(project: Project) -> None:
     "source", ["runs/one/events.out.tfevents.1700000000.host", "wandb/offline-run-1/run-usc5dy0y.wandb"]
 )
 def test_a_file_that_is_cut_off_keeps_what_is_whole(project: Project, tmp_path: Path, source: str, lost: int) -> None:
-    """As of a run that was killed."""
+    """A run that was killed leaves such a file."""
     torn = tmp_path / Path(source).name
     torn.write_bytes((DATA / source).read_bytes()[:-lost])
     done = project.import_runs(torn)

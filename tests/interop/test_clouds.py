@@ -47,7 +47,7 @@ def root(place: Place, project: Path) -> str:
 
 @pytest.mark.parametrize("writer", ["0.4.2", "ours"])
 def test_made_up_runs(place: Place, project: Path, root: str, tmp_path: Path, writer: str) -> None:
-    """As in test_recording.py; but for tables, whose "2 seconds ago" changes too quickly here."""
+    """Like test_recording.py, without tables, because "2 seconds ago" changes too quickly here."""
     generator = Generator(3)
     files = generator.project(project, 4)
     before = tree(project)

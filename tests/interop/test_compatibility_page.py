@@ -44,7 +44,7 @@ def _keys(name: str, path: Path) -> list[str]:
 
 
 def test_every_difference_is_shown() -> None:
-    """And no test shows one that the page does not list."""
+    """The page lists every difference that a test shows, too."""
     assert set(shown()) == listed().keys()
 
 

@@ -84,7 +84,7 @@ def test_usage_exit_status(both: Both, project: Path, command: str) -> None:
 @shows("url-characters")
 @pytest.mark.parametrize(("name", "status"), [("a b", 1), ("a#b", 0)])
 def test_url_characters(both: Both, project: Path, name: str, status: int) -> None:
-    """Of a folder."""
+    """These are characters in the URL of a folder."""
     (project / "keepsake.yaml").write_text(f"repository: 'file://{name}'\n")
     records.write(project, records.experiment(1), repository=name)
     theirs, ours = both.run("ls", "-q", cwd=project)

@@ -204,7 +204,7 @@ def test_ignore_subdirectories(both: Both, workshop: Path) -> None:
 
 @shows("ignore-utf-16")
 def test_ignore_utf_16(both: Both, workshop: Path) -> None:
-    """As PowerShell writes text."""
+    """PowerShell writes text so."""
     write(workshop, "a.txt")
     (workshop / ".keepsakeignore").write_bytes(codecs.BOM_UTF16_LE + "*.txt\n*ignore\n".encode("utf-16-le"))
     assert "a.txt" in saved(both.original, workshop)

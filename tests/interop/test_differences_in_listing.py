@@ -118,7 +118,7 @@ def test_unknown_names(both: Both, project: Path) -> None:
 @shows("filter-words")
 @pytest.mark.parametrize("value", ["a or b=1", "a)"])
 def test_filter_words(both: Both, project: Path, value: str) -> None:
-    """As a value of 0.4.2, and in quotes."""
+    """The words are in a value of 0.4.2, and in quotes."""
     write_params(project, {"opt": value, "b": 2}, {"opt": "a", "b": 2})
     theirs, ours = both.run("ls", "-q", "--filter", f"opt = {value}", cwd=project)
     assert theirs.stdout.split() == [A]
@@ -271,7 +271,7 @@ except KeyError:
 
 @shows("ls-wide")
 def test_ls_wide(both: Both, project: Path) -> None:
-    """As on a terminal: a header and a line per experiment. Piped, both print the same."""
+    """On a terminal: a header and a line per experiment. Piped, both print the same."""
     write_params(project, {"lr": 0.1, "layers": 2}, {"lr": 0.2, "layers": 2})
     both.agree("ls", cwd=project)
     theirs, ours = both.run("ls", "--layout", "wide", cwd=project)
@@ -449,7 +449,7 @@ def test_diff_one_id(both: Both, project: Path) -> None:
 
 @shows("diff-files")
 def test_diff_files(both: Both, project: Path) -> None:
-    """Of two runs of 0.4.2, whose archives have no table of contents."""
+    """The two runs are of 0.4.2, and their archives have no table of contents."""
     runs = [
         {"path": "train.py", "params": {}, "checkpoints": [{"metrics": {"loss": 0.5}}], "files": files}
         for files in ({"train.py": "print(1)\n"}, {"train.py": "print(2)\n"})

@@ -116,7 +116,7 @@ def test_failed_status(both: Both, project: Path) -> None:
 
 @shows("host-name")
 def test_host_name(projects: Projects) -> None:
-    """Of this machine."""
+    """It is that of this machine."""
     projects.run(CREATE)
     assert [[record["host"] for record in found] for found in projects.new_records()] == [[""], [os.uname().nodename]]
 
@@ -316,7 +316,7 @@ def test_added_fields(projects: Projects) -> None:
 
 @shows("python-packages-type")
 def test_python_packages_type(projects: Projects) -> None:
-    """As JSON."""
+    """It is compared as JSON."""
     source = f"""
 import json
 {CREATE}
@@ -415,7 +415,7 @@ def test_quiet(both: Both, project: Path) -> None:
 
 @shows("narrow-floats", "one-element-arrays")
 def test_narrow_floats_and_one_element_arrays(projects: Projects) -> None:
-    """As NumPy makes them."""
+    """NumPy makes them."""
     pytest.importorskip("numpy")
     params = "{'lr': numpy.float32(0.1), 'loss': numpy.array([0.5])}"
     projects.run(f"import numpy\nproject.experiments.create(params={params}, quiet=True).stop()")

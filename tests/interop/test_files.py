@@ -114,7 +114,7 @@ for path in ["nothing", "src/nothing", "/etc", "..", "../other", ".git", "venv",
 
 
 def test_large_files(writer: Side, both: Both, project: Path, tmp_path: Path) -> None:
-    """Of several members in our archives, that shrink and that do not, among small ones."""
+    """They have several members in our archives. Some shrink and some do not, and small ones are among them."""
     generator = random.Random(1)
     (project / "weights").mkdir()
     (project / "weights/noise.bin").write_bytes(generator.randbytes(20 * MB + 1))

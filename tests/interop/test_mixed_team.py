@@ -144,7 +144,7 @@ result = len(held.checkpoints)
 
 @pytest.mark.parametrize("deleter", ["0.4.2", "ours"])
 def test_deleting_what_either_wrote(writer: Side, both: Both, project: Path, deleter: str) -> None:
-    """By command and by library: all of it goes, and nothing else."""
+    """The command and the library delete all of it, and nothing else."""
     where = {"directory": str(project)}
     side = both.original if deleter == "0.4.2" else both.ours
     ids = [made[0] for made in writer.record(runs=[run(0.5), run(0.4, 0.3), run(0.2)], **where)]

@@ -66,7 +66,7 @@ def test_arguments_of_checkpoint(both: Both) -> None:
 
 @pytest.mark.parametrize("name", ["Experiment", "Checkpoint"])
 def test_fields(both: Both, name: str) -> None:
-    """Of the dataclasses, in their order."""
+    """The fields of the dataclasses come in the same order."""
     theirs, ours = answers(both, f"[field.name for field in dataclasses.fields({name})]")
     assert ours == theirs
 
@@ -89,7 +89,7 @@ SAME = [
 
 @pytest.mark.parametrize("expression", SAME)
 def test_results(both: Both, expression: str) -> None:
-    """Of what needs no repository."""
+    """These are results that need no repository."""
     theirs, ours = answers(both, expression)
     assert ours == theirs
 
@@ -110,6 +110,6 @@ VALIDATED = [
 
 @pytest.mark.parametrize("arguments", VALIDATED)
 def test_validation(both: Both, arguments: str) -> None:
-    """As many problems are found."""
+    """Both find the same number of problems."""
     theirs, ours = answers(both, f"len({CHECKPOINT.format(arguments)}.validate())")
     assert ours == theirs

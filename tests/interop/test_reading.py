@@ -78,7 +78,7 @@ def test_dates_in_filters(both: Both, project: Path) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_sorting(both: Both, project: Path, seed: int) -> None:
-    """By what every experiment has."""
+    """The keys are those that every experiment has."""
     generator, found = made_up(project, seed)
     for key in generator.sort_keys(found):
         both.agree("ls", "-q", "--sort", key, cwd=project)
@@ -86,7 +86,7 @@ def test_sorting(both: Both, project: Path, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_show(both: Both, project: Path, seed: int) -> None:
-    """Of experiments and checkpoints, with few packages."""
+    """Experiments and checkpoints are shown, with few packages."""
     _, found = made_up(project, seed)
     for record in found[:4]:
         both.agree("show", record["id"], cwd=project)
@@ -98,7 +98,7 @@ def test_show(both: Both, project: Path, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_diff(both: Both, project: Path, seed: int) -> None:
-    """Of experiments, of checkpoints, of one with the other, and of a thing with itself."""
+    """Experiments, checkpoints, one with the other, and a thing with itself are compared."""
     _, found = made_up(project, seed)
     having = [record for record in found if record["checkpoints"]]
     for one, other in itertools.pairwise([*having, having[0]]):

@@ -135,7 +135,7 @@ def test_a_name_that_none_has_is_an_error_with_the_nearest(
 
 
 def test_what_is_suggested_is_known() -> None:
-    """So that no error leads to another."""
+    """A suggestion never leads to another error."""
     for name in ("x", "params.x", "metrics.x", "best:x", "last:x", "fields.x", "optimizer.x"):
         with pytest.raises(UnknownName) as caught:
             resolve(name, [RUN])
@@ -168,7 +168,7 @@ def test_all_experiments_are_looked_at_for_a_name_that_few_have() -> None:
 
 
 def test_watching_reads_no_further_than_it_is_asked() -> None:
-    """So that a listing of many holds none but the matches in memory."""
+    """A listing of many then holds only the matches in memory."""
     names = Names()
     names.field("lr")
     endless = names.watch(Run({"lr": number}) for number in itertools.count())

@@ -364,7 +364,7 @@ def test_stop_never_raises_into_a_script(
 def test_stop_says_what_is_not_saved(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And what waits is sent later, by the same process if it lives on."""
+    """What waits is sent later, by the same process if it lives on."""
     monkeypatch.setenv("KEEPSAKE_STRICT", "")
     experiment = keepsake.init()
     (project / "repo").rename(project / "away")

@@ -167,7 +167,7 @@ def inert(project_directory: Path, monkeypatch: pytest.MonkeyPatch) -> keepsake.
 
 
 def test_an_inert_experiment_has_the_whole_interface(inert: keepsake.Experiment, project_directory: Path) -> None:
-    """And touches no file."""
+    """It touches no file."""
     assert isinstance(inert, keepsake.Experiment)
     assert (inert.id, inert.path, inert.params) == ("", "train.py", {"lr": 0.1, "layers": [1, 2]})
     assert (inert.best(), inert.latest(), inert.duration, inert.primary_metric()) == (None, None, None, None)

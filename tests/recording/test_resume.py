@@ -121,7 +121,7 @@ def test_what_is_kept_may_change_when_a_run_goes_on(project: Path, monkeypatch: 
 
 
 def test_steps_that_are_recorded_again_are_replaced(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And so are their files. Two checkpoints of one step in one process are both kept."""
+    """Their files are replaced too. Two checkpoints of one step in one process are both kept."""
     first = begun(monkeypatch, JOB)
     for step in (*range(5), 4):
         (project / "model.pth").write_text(f"first {step}")
@@ -336,7 +336,7 @@ def test_what_waits_in_the_spool_is_gone_on_with(project: Path, monkeypatch: pyt
 
 
 def test_other_processes_of_the_job_know_the_weights_to_start_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As they were when the job was started again, whatever the first process has recorded since."""
+    """They know those from when the job was started again, whatever the first process has recorded since."""
     (Path("model.pth")).write_text("4")
     first = begun(monkeypatch, JOB)
     first.checkpoint("model.pth", step=4)

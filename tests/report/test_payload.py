@@ -26,7 +26,7 @@ RELATIVE = 1.6e-5
 
 
 def decode_floats(data: bytes) -> list[float]:
-    """As assets/data.js does."""
+    """assets/data.js does the same."""
     count = len(data) // 3
     values, code = [], 0
     for place in range(count):

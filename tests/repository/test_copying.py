@@ -375,7 +375,7 @@ def test_deleting_a_record_that_names_my_checkpoints_leaves_their_files(target: 
 def test_an_experiment_that_is_removed_while_it_is_copied_leaves_no_files(
     source: Side, target: Side, whole: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor do files that are removed meanwhile come back."""
+    """Files that are removed meanwhile do not come back either."""
     source.add(record(MINE, *CHECKPOINTS), whole)
     source.add(record(THEIRS, "c" * 64), whole)
     upload = target.bench.memory.upload

@@ -151,7 +151,7 @@ def test_what_no_record_names_is_moved_aside_once_it_is_old(
 def test_what_was_moved_aside_comes_back_with_its_record(
     trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when a backup is restored in two steps."""
+    """This happens when a backup is restored in two steps."""
     others = [keepsake.init(path="model.pth") for _ in range(2)]
     for experiment in others:
         experiment.stop()
@@ -323,7 +323,7 @@ def test_missing_permissions_are_reported(
 def test_a_record_that_is_a_dangling_link_is_reported(
     trained: Experiment, place: DiskBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And as it may name anything, nothing is moved."""
+    """Since the record may name any archive, nothing is moved."""
     (place.root / f"metadata/experiments/{'d' * 64}.json").symlink_to("nowhere")
     place.write(ORPHAN, b"orphan")
     hours_later(place, monkeypatch)

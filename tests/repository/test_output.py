@@ -28,7 +28,7 @@ on_disk = pytest.mark.parametrize("place", ["file"], indirect=True)
 
 @pytest.fixture(autouse=True)
 def _inside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a notebook on Windows, which is quicker than a process for each run."""
+    """It is kept as in a notebook on Windows, which is quicker than a process for each run."""
     monkeypatch.setattr(capture, "_redirection", lambda: None)
     monkeypatch.setattr(sys, "stdout", io.StringIO())
 
@@ -151,7 +151,7 @@ def test_a_copy_of_a_running_run_grows(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_doctor_moves_aside_what_no_run_has_printed(place: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As after 0.4.2 has removed the run."""
+    """0.4.2 leaves such output when it removes a run."""
     experiment, name = printed("one\n"), ""
     for _ in range(3):
         printed("others stay\n")

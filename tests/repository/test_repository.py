@@ -404,7 +404,7 @@ def test_a_heartbeat_that_cannot_be_read_is_stale(
 
 
 def test_deleting_removes_the_metadata_first(storage: CountingStorage, repository: Repository) -> None:
-    """So that a crash leaves garbage, never a listing that lies."""
+    """A crash then leaves garbage, and never a wrong listing."""
     record = make_record(1, path=".", checkpoints=[make_checkpoint(1, path="a"), make_checkpoint(2)])
     put(storage, record)
     for key in (f"experiments/{make_id(1)}.tar.gz", f"checkpoints/{make_checkpoint(1)['id']}.tar.gz"):

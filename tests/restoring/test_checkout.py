@@ -318,7 +318,7 @@ def at_every_step(
 def test_a_failure_at_any_step_leaves_everything_as_it_was(
     make_one: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Callable[[], object]
 ) -> None:
-    """Or else it was gone round: where no link can be made, a copy can."""
+    """Unless the failure is worked around: where no link can be made, a copy can."""
     archive = make_one(THEIRS)
     for number, point in enumerate(at_every_step(monkeypatch, failure)):
         left, point.left = point.left, 1000
@@ -352,7 +352,7 @@ def test_a_failure_keeps_what_an_earlier_checkout_overwrote(
 def test_after_a_kill_at_any_step_undo_brings_everything_back(
     make_one: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And without it, each file is the old one or the new one, whole."""
+    """Without undo, each file is the old one or the new one, whole."""
     archive = make_one(THEIRS)
     killed = 0
     while True:
@@ -450,7 +450,7 @@ def test_nothing_to_undo_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
 def test_permissions_are_set_and_brought_back(make: Make, tmp_path: Path) -> None:
-    """Of a file whose content is the same already; and nothing else about it."""
+    """The file's content is the same already, and nothing else of it changes."""
     write_files(tmp_path, {"a": b"1", "b": b"1"})
     (tmp_path / "a").chmod(0o600)
     (tmp_path / "b").chmod(0o644)

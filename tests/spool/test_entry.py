@@ -69,7 +69,7 @@ def test_what_is_no_entry_is_passed_over(root: Path, entry: Entry) -> None:
 
 
 def test_what_comes_after_a_journal_was_taken_is_kept(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also if another process takes the same journal meanwhile, and the new line is as long as the old one."""
+    """This holds if another process takes the journal meanwhile, and the new line is as long as the old one."""
     entry.append({"checkpoint": checkpoint(1)})
     taken = entry.take(others=False)
     with monkeypatch.context() as patch:

@@ -260,7 +260,7 @@ class StorageContract:
     # --- upload
 
     def test_upload_stores_what_it_reads(self, bench: Bench, storage: Storage) -> None:
-        """Of any size, from a source that gives less than it is asked for."""
+        """The object has any size, and its source gives less than it is asked for."""
         objects = {f"a/{size}": noise(size) for size in (0, 1, 8 * MIB, self.large)}
         for key, data in objects.items():
             storage.upload(key, Dribble(data))
@@ -337,7 +337,7 @@ class StorageContract:
         assert [info.key for info in storage.list("nope/nope")] == []
 
     def test_list_is_sorted_by_key(self, bench: Bench, storage: Storage) -> None:
-        """By code points, directories among the files, as every backend would sort them."""
+        """The order is that of code points, with directories among the files, in every backend."""
         keys = ["a", "a-b/x", "a.b", "b/a", "b-", "b0", "Z", "ä", "b/ä", "b/z", "日"]
         bench.seed(dict.fromkeys(keys, b""))
         assert [info.key for info in storage.list("")] == sorted(keys)

@@ -98,7 +98,7 @@ def test_files_are_as_open_to_others_as_any_new_file(bench: DiskBench) -> None:
 def test_a_file_that_others_could_not_read_there_is_not_taken(
     bench: DiskBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of another disk, of another group than the folder gives to its files, or with an access control list to come."""
+    """It is on another disk, has another group than the folder's, or would get an access control list."""
     file = bench.root.parent / "file"
     file.write_bytes(b"x")
     real = os.fstat
@@ -171,7 +171,7 @@ def test_what_cannot_be_read_is_listed_so(bench: DiskBench, monkeypatch: pytest.
 def test_a_folder_on_a_mount_that_looks_like_the_same_disk_works(
     bench: DiskBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a bind mount or a subvolume does: nothing can be moved into it though its device is the same."""
+    """Into a bind mount or a subvolume, nothing can be moved, though its device is the same."""
     bench.seed({"a/x": b""})
     file = bench.root.parent / "file"
     file.write_bytes(b"taken")
@@ -252,7 +252,7 @@ def test_files_that_a_crash_left_are_found_and_removed(bench: DiskBench) -> None
 
 
 def test_a_missing_repository_is_an_error_and_stays_missing(tmp_path: Path) -> None:
-    """As when its disk is not mounted: only ensure_writable makes it, and reading finds nothing in it."""
+    """Its disk may not be mounted: only ensure_writable creates it, and reading finds nothing in it."""
     storage = open_storage("file://missing/repo", tmp_path)
     assert list(storage.list("")) == []
     with pytest.raises(DoesNotExist):
@@ -332,7 +332,7 @@ def test_a_read_that_fails_is_an_error_of_ours(bench: DiskBench, monkeypatch: py
 def test_many_files_are_read_and_listed_alike_on_a_slow_disk(
     bench: DiskBench, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
-    """As a network's is: many at once, by threads; what vanished is skipped, an error comes out."""
+    """A network disk is slow: threads read many at once, skip files that vanish, and raise an error."""
     keys = [f"a/{number:03}" for number in range(200)]
     bench.seed({key: key.encode() for key in keys})
     monkeypatch.setattr(reading, "_SLOW", 0.001 if seconds else math.inf)
@@ -383,7 +383,7 @@ def test_a_file_that_is_replaced_while_it_is_opened_is_read(bench: DiskBench, mo
 
 
 def test_a_file_that_shrinks_while_it_is_read_is_an_error(bench: DiskBench) -> None:
-    """As after a write in place by 0.4.2: never a short read that looks whole."""
+    """0.4.2 writes in place. A short read never looks whole."""
     bench.seed({"k": bytes(5_000_000)})
     with bench.storage.open("k") as stream:
         assert len(stream.read(1000)) == 1000

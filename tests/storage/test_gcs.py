@@ -81,7 +81,7 @@ def test_a_missing_bucket_is_an_error_and_stays_missing(gcs_bench: GCSBench) -> 
 
 
 def test_a_missing_bucket_is_told_from_a_missing_object(proxy: Proxy, proxied: Storage) -> None:
-    """By the text that Google's own servers send."""
+    """The text that Google's servers send tells them apart."""
     proxy.fault = lambda request: reply("404 Not Found", "The specified bucket does not exist.")
     with pytest.raises(RepositoryConfigurationError, match="spelling"):
         proxied.get("k")
@@ -100,7 +100,7 @@ def test_ensure_writable_makes_the_bucket(gcs_bench: GCSBench) -> None:
 
 
 def test_ensure_writable_needs_no_right_to_see_the_bucket(proxy: Proxy, proxied: Storage) -> None:
-    """And somebody else may make it at the same time."""
+    """Another process may create it at the same time."""
     proxy.fault = lambda request: reply("403 Forbidden", "{}")
     proxied.ensure_writable()
     proxy.fault = lambda request: reply("404 Not Found" if request.method == "GET" else "409 Conflict", "{}")
@@ -123,7 +123,7 @@ def test_nothing_is_asked_for_behind_our_back(proxy: Proxy, proxied: Storage) ->
 
 
 def test_deleting_many_is_a_handful_of_requests(proxy: Proxy, proxied: Storage) -> None:
-    """By batches of a hundred; what the answers say of each is heeded."""
+    """A batch has a hundred, and the answer about each object counts."""
 
     def fault(request: Request) -> bytes | None:
         if not request.target.startswith("/batch/"):
@@ -233,7 +233,7 @@ def test_a_write_whose_answer_is_lost_is_there(proxy: Proxy, proxied: Storage, g
 
 
 def test_a_server_that_sends_no_generations_has_them(proxy: Proxy, proxied: Storage, gcs_bench: GCSBench) -> None:
-    """As emulators and proxies do with contents; what describes an object has its generation."""
+    """Emulators and proxies send contents without them; the description of an object has its generation."""
     proxy.rewrite = lambda head: re.sub(rb"(?i)x-goog-generation:.*?\r\n", b"", head)
     etag = proxied.put("k", b"1")
     assert proxied.get("k") == (b"1", etag)
@@ -253,7 +253,7 @@ def test_a_server_that_sends_no_generations_has_them(proxy: Proxy, proxied: Stor
 def test_content_that_is_rewritten_while_it_is_read_has_its_own_generation(
     proxy: Proxy, proxied: Storage, gcs_bench: GCSBench
 ) -> None:
-    """Also where the generation has to be asked for."""
+    """This holds where the generation must be asked for, too."""
     gcs_bench.seed({"k": b"1"})
     writes = iter([b"2"])
 
@@ -269,7 +269,7 @@ def test_content_that_is_rewritten_while_it_is_read_has_its_own_generation(
 
 
 def test_a_server_that_knows_no_start_offset_is_listed(proxy: Proxy, proxied: Storage, gcs_bench: GCSBench) -> None:
-    """By one page after the other."""
+    """One page comes after the other."""
     keys = [f"m/{noise(6, number).hex()}.json" for number in range(250)]
     gcs_bench.seed(dict.fromkeys(keys, b""))
 
@@ -337,7 +337,7 @@ def test_an_impossible_bucket_is_told(gcs_bench: GCSBench, bucket: str) -> None:
 
 
 def test_an_emulator_may_be_named_without_scheme(gcs_bench: GCSBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the tools of Google's in other languages have it."""
+    """Google's tools in other languages allow it."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", servers.fake_gcs().removeprefix("http://"))
     open_storage(gcs_bench.url).put("k", b"x")
     assert gcs_bench.contents() == {"k": b"x"}

@@ -132,7 +132,7 @@ def test_a_missing_package_is_told_with_the_command_that_installs_it(
 
 
 def test_a_local_repository_loads_no_cloud(run_python: Callable[[str], str]) -> None:
-    """Nor does the other cloud when one is used."""
+    """When one cloud is used, the other is not loaded."""
     program = """
 import sys
 from keepsake.storage import open_storage

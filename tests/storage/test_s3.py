@@ -392,7 +392,7 @@ def test_a_refused_deletion_is_not_tried_again(proxy: Proxy, proxied: Storage) -
 def test_content_is_sent_with_a_checksum_where_one_is_demanded(
     proxy: Proxy, proxied: Storage, s3_bench: S3Bench
 ) -> None:
-    """As by a bucket with Object Lock; the storage remembers that after the first time."""
+    """A bucket with Object Lock demands one. The storage remembers that after the first time."""
 
     def fault(request: Request) -> bytes | None:
         if request.method != "PUT" or "content-md5" in request.headers:
@@ -412,7 +412,7 @@ def test_content_is_sent_with_a_checksum_where_one_is_demanded(
 
 
 def test_a_server_that_knows_no_start_after_is_listed(proxy: Proxy, proxied: Storage, s3_bench: S3Bench) -> None:
-    """By one page after the other."""
+    """One page comes after the other."""
     keys = [f"m/{noise(6, number).hex()}.json" for number in range(250)]
     s3_bench.seed(dict.fromkeys(keys, b""))
 

@@ -67,7 +67,7 @@ def test_a_job_that_fails_fails_the_caller() -> None:
 
 
 def test_jobs_run_without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As at the interpreter's exit, when none can be started: in the caller."""
+    """At the interpreter's exit, no thread can be started, so they run in the caller."""
 
     def start(self: threading.Thread) -> None:
         raise RuntimeError("can't create new thread at interpreter shutdown")

@@ -48,7 +48,7 @@ def test_the_variables_of_the_desktop_standard_name_others(tmp_path: Path, monke
 
 
 def no_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a container whose user has no entry in /etc/passwd."""
+    """The user has no entry in /etc/passwd, as in a container."""
     monkeypatch.delenv("HOME")
 
     def unknown(uid: int) -> None:

@@ -143,7 +143,7 @@ def test_environments_of_conda_are_left_out(tmp_path: Path) -> None:
 
 
 def test_a_project_that_is_a_virtual_environment_can_still_save_what_it_names(tmp_path: Path) -> None:
-    """As a whole it is one, and left out; but its files that are named are the project's."""
+    """As a whole it is one, and left out. Files that are named belong to the project."""
     make(tmp_path, "pyvenv.cfg", "train.py", "data/x")
     assert walk(tmp_path) == []
     assert walk(tmp_path, "train.py") == ["train.py"]
