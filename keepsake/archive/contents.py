@@ -16,7 +16,7 @@ from typing import Any
 import xxhash
 
 from keepsake.archive.gzip import EXTRA_OVERHEAD, EXTRA_SIZE, extra_member, read_extra_member
-from keepsake.util.ignore import is_safe_name
+from keepsake.util.names import is_safe_name
 
 _TABLE, _FOOTER = b"KT", b"KF"  # names of the extra fields
 _FOOTER_CONTENT = struct.Struct("<8sQQI")  # magic, offset and length of the table's members, CRC-32 of the JSON

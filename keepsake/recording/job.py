@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from keepsake.spool.entry import Entry
 
 HURRY_SECONDS = 2.0  # how long Ctrl-C and SIGTERM wait
-_EXIT_SECONDS = 20.0
+_EXIT_SECONDS = 20.0  # how long the end of a program waits without progress
 
 Step = Literal["publish", "upload", "sync", "heartbeat"]
 STEPS: tuple[Step, ...] = get_args(Step)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from keepsake.exceptions import ReadError
-from keepsake.util.ignore import is_safe_name
+from keepsake.util.names import is_safe_name
 
 FILE = "manifest.json"
 RESERVED = (".keepsake", ".git")  # files in these directories could run code; no snapshot holds them

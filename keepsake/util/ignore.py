@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 from keepsake.exceptions import DoesNotExist, ReadError, ValidationError
 from keepsake.util.console import warn
-from keepsake.util.names import archive_name, local_path
+from keepsake.util.names import archive_name, is_safe_name
 
 if TYPE_CHECKING:
     from pathspec import Pattern
 
-_SYSTEM = os.name
 SKIPPED_DIRECTORIES = frozenset({".keepsake", ".replicate", ".git"})
 # Caches and the output of other tools. `!name` in the ignore file brings one back; so does naming a path inside of it.
 LEFT_OUT_DIRECTORIES = frozenset({
@@ -35,17 +34,6 @@ _ID = re.compile(r"[0-9a-f]{64}")
 _REPOSITORY_FILE = re.compile(
     r"repository\.json|(experiments|checkpoints)/[^/]+\.tar\.gz|metadata/(experiments|heartbeats)/[^/]+\.json"
 )
-_UNSAFE_NAME = re.compile(r"[\\\0]|^/|^[A-Za-z]:(/|$)|(^|/)(\.\.?)?(/|$)")
-_UNSAFE_ON_WINDOWS = re.compile(r'[:*?"<>|]|[ .](/|$)|(^|/)(con|prn|aux|nul|com\d|lpt\d)(\.[^/]*)?(/|$)', re.IGNORECASE)
-
-
-def is_safe_name(name: str) -> bool:
-    """Whether `name` is a relative POSIX path that cannot lead out of the directory it is put in, on this system."""
-    try:
-        os.fsencode(local_path(name))
-    except UnicodeEncodeError:
-        return False
-    return not (_UNSAFE_NAME.search(name) or (_SYSTEM == "nt" and _UNSAFE_ON_WINDOWS.search(name)))
 
 
 def walk_files(project_dir: Path, path: str, note: Note | None = None) -> Iterator[tuple[str, str]]:

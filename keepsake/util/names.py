@@ -7,11 +7,15 @@ surrogates in the text and come back unchanged.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
+_SYSTEM = os.name
 _IS_UTF8 = sys.getfilesystemencoding().lower() in ("utf-8", "utf8")
+_UNSAFE_NAME = re.compile(r"[\\\0]|^/|^[A-Za-z]:(/|$)|(^|/)(\.\.?)?(/|$)")
+_UNSAFE_ON_WINDOWS = re.compile(r'[:*?"<>|]|[ .](/|$)|(^|/)(con|prn|aux|nul|com\d|lpt\d)(\.[^/]*)?(/|$)', re.IGNORECASE)
 
 
 def archive_name(path: str) -> str:
@@ -22,6 +26,15 @@ def archive_name(path: str) -> str:
 def local_path(name: str) -> str:
     """Return a name in an archive as a path of this system."""
     return name if _IS_UTF8 else os.fsdecode(name.encode("utf-8", "surrogateescape"))
+
+
+def is_safe_name(name: str) -> bool:
+    """Whether `name` is a relative POSIX path that cannot lead out of the directory it is put in, on this system."""
+    try:
+        os.fsencode(local_path(name))
+    except UnicodeEncodeError:
+        return False
+    return not (_UNSAFE_NAME.search(name) or (_SYSTEM == "nt" and _UNSAFE_ON_WINDOWS.search(name)))
 
 
 def suggestion(path: str, names: Iterable[str]) -> str:

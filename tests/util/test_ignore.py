@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from keepsake.exceptions import DoesNotExist, ReadError, ValidationError
 from keepsake.util import ignore as _ignore
-from keepsake.util.ignore import is_safe_name, walk_files
+from keepsake.util.ignore import walk_files
 
 Said = list[str]
 
@@ -234,27 +234,6 @@ def test_names_that_are_unsafe_elsewhere_are_left_out(tmp_path: Path, warnings_s
     make(tmp_path, "a", "back\\slash", "C:/x")
     assert walk(tmp_path) == ["a"]
     assert len(warnings_said) == 2
-
-
-@pytest.mark.parametrize("name", ["a", "a/b", "..a", "a..", "...", "a:b", "CC:/x", " ", "a\nb", "-rf", "\udcff"])
-def test_safe_names(name: str) -> None:
-    assert is_safe_name(name)
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["", "/", "/a", "//a", ".", "..", "./a", "a/.", "a/..", "a/../b", "../a", "a//b", "a/", "\\a", "a\\..\\b", "C:/a",
-     "c:", "a\0b", "\ud800"],
-)  # fmt: skip
-def test_unsafe_names(name: str) -> None:
-    assert not is_safe_name(name)
-
-
-@pytest.mark.parametrize("name", ["con", "a/NUL.txt", "x/com1", "a:b", "trailing.", "a /b", "who?"])
-def test_names_that_are_unsafe_on_windows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert is_safe_name(name)
-    monkeypatch.setattr(_ignore, "_SYSTEM", "nt")
-    assert not is_safe_name(name)
 
 
 # Ignore rules

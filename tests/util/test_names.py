@@ -1,4 +1,4 @@
-"""Names in archives are the same bytes whatever the locale."""
+"""Names of files in archives: the same bytes in every locale, and safe to put into a directory of this system."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from keepsake.util import names
+from keepsake.util.names import is_safe_name
+
 PROGRAM = """
 import os, sys
 from pathlib import Path
 from keepsake.util import ignore, names
 assert sys.getfilesystemencoding() == sys.argv[1], sys.getfilesystemencoding()
 found = [name for name, _ in ignore.walk_files(Path("."), ".")]
-assert all(ignore.is_safe_name(name) for name in found)
+assert all(names.is_safe_name(name) for name in found)
 assert sorted(map(names.local_path, found)) == sorted(os.listdir("."))
 print(sorted(name.encode("utf-8", "surrogateescape") for name in found))
 """
@@ -47,3 +50,24 @@ def test_a_name_is_the_same_in_every_locale(tmp_path: Path, encoding: str) -> No
         command, cwd=project, env={**os.environ, **chosen}, capture_output=True, text=True, check=False
     )
     assert done.stdout.strip() == repr(sorted(NAMES)), done.stderr
+
+
+@pytest.mark.parametrize("name", ["a", "a/b", "..a", "a..", "...", "a:b", "CC:/x", " ", "a\nb", "-rf", "\udcff"])
+def test_safe_names(name: str) -> None:
+    assert is_safe_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "/", "/a", "//a", ".", "..", "./a", "a/.", "a/..", "a/../b", "../a", "a//b", "a/", "\\a", "a\\..\\b", "C:/a",
+     "c:", "a\0b", "\ud800"],
+)  # fmt: skip
+def test_unsafe_names(name: str) -> None:
+    assert not is_safe_name(name)
+
+
+@pytest.mark.parametrize("name", ["con", "a/NUL.txt", "x/com1", "a:b", "trailing.", "a /b", "who?"])
+def test_names_that_are_unsafe_on_windows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert is_safe_name(name)
+    monkeypatch.setattr(names, "_SYSTEM", "nt")
+    assert not is_safe_name(name)
