@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
-from keepsake.exceptions import ReadError
+from keepsake.exceptions import MissingRepository, ReadError
 from keepsake.metadata import Record, parse_experiment
 from keepsake.repository.keys import archive_key, archive_keys, heartbeat_key, id_of, record_key
 from keepsake.repository.view import View
@@ -21,9 +21,19 @@ def delete_experiments(
     The removal is recorded first. A process that is still saving such an experiment then knows that somebody removed
     it, and takes back archives that arrive too late. Each record is read after that, to know the archives of its last
     checkpoints. Metadata is deleted before archives, so a crash leaves garbage, but never a wrong listing.
+
+    Raises MissingRepository if there is no repository, unless an experiment was never sent to one.
     """
-    repository, storage = view.repository, view.repository.storage
+    repository, storage, entries = view.repository, view.repository.storage, view.entries()
     records = {record["id"]: record for record in experiments}
+    try:
+        repository.require()
+    except MissingRepository:  # nothing is written where its disk may only be unmounted
+        for entry in [entries[id] for id in entries.keys() & records.keys()]:
+            if entry.in_repository:
+                raise
+            entry.discard()
+            del records[entry.id]
     if not records:
         return
     repository.removals.add(records)
@@ -31,7 +41,6 @@ def delete_experiments(
         with suppress(ReadError):  # a broken record is deleted too
             records[id_of(key)] = parse_experiment(data, id_of(key))
     storage.delete([record_key(experiment_id) for experiment_id in records])
-    entries = view.entries()
     for experiment_id in records:
         repository.forget(experiment_id)
         if experiment_id in entries:

@@ -263,21 +263,24 @@ def test_what_waits_in_the_spool_is_pruned_there(project_directory: Path, monkey
     assert len(list(project_directory.glob("repo/checkpoints/*"))) == 1
 
 
-def test_what_waits_for_a_repository_that_is_away_is_not_pruned(
+def test_what_waits_for_a_repository_that_is_away_is_not_pruned_but_can_be_given_up(
     project_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is written into the mount point of a disk, and nothing leaves the spool."""
     run_of([1.0]).stop()
     with monkeypatch.context() as context:
         context.setenv("KEEPSAKE_OFFLINE", "1")
-        experiment = run_of([1.0, 2.0])
+        experiment, given_up = run_of([1.0, 2.0]), run_of([1.0])
         experiment.stop()
+        given_up.stop()
     repository = project_directory / "repo"
     repository.rename(project_directory / "away")
     repository.mkdir()
     with pytest.raises(MissingRepository):
         Project().prune("last:1")
+    given_up.delete()
     assert list(repository.iterdir()) == []
+    assert list(Project().workplace.view.entries()) == [experiment.id]
     assert len(Project().workplace.view.entries()[experiment.id].packs()) == 2
     repository.rmdir()
     (project_directory / "away").rename(repository)
