@@ -69,8 +69,9 @@ browser: ## Install Chromium and its driver, which test the report's page, where
 vendor: ## Fetch the libraries in the report from npm's registry, and check them
 	$(PYTHON) keepsake/report/vendoring.py
 
-docs: install ## Generate the command-line and Python references in docs/
+docs: install ## Generate the references in docs/, and the pictures of docs/gallery.md
 	$(RUN) docs/generate.py
+	$(RUN) docs/gallery.py
 
 clean: ## Remove the virtual environments and all caches
 	rm -rf .venv .venv-* .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from keepsake.experiment import Experiment
 
 MAX_FILE = 200_000  # bytes of a file that the page can show
-MAX_CODE = 450_000  # bytes of all code, compressed
+MAX_CODE = 350_000  # bytes of all code, compressed
 MAX_FILES = 3000  # of a run
 
 

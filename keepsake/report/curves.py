@@ -11,13 +11,16 @@ from keepsake.report.payload import (
     Pool,
     encode_floats,
     encode_integers,
+    pack,
     reduce_positions,
     reduce_values,
     time_knots,
 )
 from keepsake.util.values import decode
 
-_MOST_VALUES = 700_000  # in a page, which make some 1.3 MB
+_MOST_CHARACTERS = 1_250_000  # of all curves in a page, which stays under 2 MB with code and 1,000 runs
+_WORST = 4  # characters of a value that does not shrink
+_SAMPLE = 16  # runs that tell how well values shrink
 _LEVELS = (1000, 500, 300, 200, 100)  # points of a curve that are tried
 _MOST_TIMES = 60  # of a run that are read
 _TIME_ERROR = 0.001  # of a run's duration
@@ -67,6 +70,13 @@ class _Run:
         """Return the number of values, if curves are reduced to so many points."""
         return sum(min(len(values), points or len(values)) for _, values in self.metrics.values())
 
+    def reduced(self, name: str, points: int | None) -> tuple[list[int], list[float]]:
+        """Return the positions and values of a metric, at most so many."""
+        positions, values = self.metrics[name]
+        if points is None or len(values) <= points:
+            return positions, values
+        return [positions[place] for place in reduce_positions(len(values), points)], reduce_values(values, points)
+
 
 def collect_curves(
     runs: Sequence[tuple[float, Sequence[Record]]],
@@ -88,11 +98,12 @@ def collect_curves(
         advance(1)
     if points is None:
         points = _choose(collected)
+    cost = _cost(collected, points)
     kept: list[_Run] = []
-    total = 0
+    total = 0.0
     for run in collected:
-        total += run.size(points)
-        if total <= _MOST_VALUES or not kept:
+        total += run.size(points) * cost
+        if total <= _MOST_CHARACTERS or not kept:
             kept.append(run)
     return _encode(kept, points, len(collected) - len(kept))
 
@@ -121,9 +132,18 @@ def _number(value: Any) -> float | None:
 def _choose(runs: Sequence[_Run]) -> int | None:
     """Return the most points that keep the page small; None if all can be kept."""
     for points in (None, *_LEVELS):
-        if sum(run.size(points) for run in runs) <= _MOST_VALUES:
+        if sum(run.size(points) for run in runs) * _cost(runs, points) <= _MOST_CHARACTERS:
             return points
     return _LEVELS[-1]
+
+
+def _cost(runs: Sequence[_Run], points: int | None) -> float:
+    """Return how many characters a value takes in the page, as a few runs tell: noise shrinks less than a trend."""
+    if sum(run.size(points) for run in runs) * _WORST <= _MOST_CHARACTERS:
+        return _WORST  # so few fit in any case
+    sample = runs[:: -(-len(runs) // _SAMPLE)]
+    values = [value for run in sample for name in run.metrics for value in run.reduced(name, points)[1]]
+    return len(pack(encode_floats(values))) / max(len(values), 1)
 
 
 def _encode(runs: Sequence[_Run], points: int | None, without: int) -> Curves:
@@ -137,11 +157,8 @@ def _encode(runs: Sequence[_Run], points: int | None, without: int) -> Curves:
         for run in runs:
             if name not in run.metrics:
                 continue
-            positions, values = run.metrics[name]
-            if points is not None and len(values) > points:
-                is_reduced = True
-                positions = [positions[place] for place in reduce_positions(len(values), points)]
-                values = reduce_values(values, points)
+            positions, values = run.reduced(name, points)
+            is_reduced |= len(values) < len(run.metrics[name][1])
             key = (run.number, tuple(positions))
             if key not in shared:
                 shared[key] = steps.number(_steps(run, positions)), times.number(_times(run, positions))

@@ -14,8 +14,8 @@ from keepsake.listing.fields import differing_names
 from keepsake.metadata import Record
 from keepsake.util.values import cut, decode, escape_controls, short_text
 
-ROWS, _COLUMNS, _CURVES = 20, 6, 40
-_POINTS = 100  # of a curve
+ROWS, _COLUMNS, _CURVES = 20, 6, 24
+_POINTS = 60  # of a curve
 _WIDTH, _HEIGHT, _MARGIN = 720, 240, 8
 
 

@@ -68,7 +68,6 @@ def _checkpoint(record: Record | None, created: float) -> dict[str, Any] | None:
     if record is None:
         return None
     return {
-        "id": record["id"],
         "short": short_id(record["id"]),
         "step": record.get("step") or 0,
         "time": round(time_seconds(record["created"]) - created, 3),

@@ -181,6 +181,31 @@ def test_the_address_keeps_the_view(page: Page) -> None:
     assert page.js("return [state, view.runs.map(run => run.id)]") == view
 
 
+ADDRESSES = [
+    "%",
+    "%E0%A4%A",
+    "x=nothing&smooth=abc&theme=<b>&logx=%00&logy=yes",
+    "smooth=-1&x=__proto__&theme=constructor",
+    "sort=__proto__,constructor-desc,,&filter=__proto__%20%3D%201",
+    "filter=((((&group=%ED%A0%80&columns=,,constructor",
+    "open=nobody&compare=1&ticked=nobody,__proto__,constructor",
+    "scatter=__proto__,constructor,toString&group=seed,seed",
+    "scatter=,,,,,,&filter=%22",
+    f"filter={'(' * 3000}&sort={'x' * 100_000}",
+]
+
+
+@pytest.mark.parametrize("fragment", ADDRESSES, ids=[address[:20] for address in ADDRESSES])
+def test_nonsense_in_the_address_breaks_nothing(page: Page, fragment: str) -> None:
+    page.js("location.hash = arguments[0]", fragment)
+    page.open(fragment)
+    assert len(page.ids()) == 24
+    page.state(group="", ticked=",".join(page.ids()[:2]), compare="1")
+    page.js("scrollTo(0, 1e5); drawPictures(true)")
+    assert "What differs" in page.text("#panel")
+    assert page.errors() == []
+
+
 def test_columns_can_be_chosen(page: Page) -> None:
     names = "return [...document.querySelectorAll('#runs th[data-name]')].map(cell => cell.dataset.name)"
     assert "params.batch_size" not in page.js(names)
@@ -366,6 +391,8 @@ def test_it_works_in_the_frame_of_a_notebook(page: Page, sweep_records: Records,
     wait_until(lambda: page.js("return document.body?.dataset.ready") == "1")
     page.state(filter="seed = 1", ticked="x")
     assert len(page.ids()) == 8
+    page.js("exportCsv()")
+    wait_until(lambda: "experiments.report" in page.text("#toast"))
     page.driver.switch_to.default_content()
     assert page.errors() == []
 

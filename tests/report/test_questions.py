@@ -123,7 +123,7 @@ KINDS = "return [...document.body.querySelectorAll('*')].map(element => element.
 SHOW_ALL = """
 for (const [place, id] of arguments[0].entries()) {
   set({ open: id, compare: "" });
-  if (place % 4 === 0) set({ ticked: joined([id, arguments[0].at(place - 1)]), compare: "1" });
+  if (place % 9 === 0) set({ ticked: joined([id, arguments[0].at(place - 1)]), compare: "1" });
 }
 const names = joined(["params.value", Object.keys(runs[1].params)[1], "params.value"]);
 set({ columns: joined(allColumns('').filter(column => !column.shown).map(column => column.name)), scatter: names });

@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import json
+import random
 import re
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from keepsake.exceptions import ValidationError, WriteError
 from keepsake.report import code as report_code
 from keepsake.report import curves as report_curves
 from keepsake.report.page import vendored
+from keepsake.report.payload import pack
 from keepsake.report.report import Report, make_report
 from tests.report.hostile import TEXTS
 from tests.report.projects import START, Project, record, sweep
@@ -125,7 +127,8 @@ def test_without_a_script_the_first_rows_and_a_chart_are_there(project: Project)
 
 
 def test_much_is_reduced_and_the_page_says_so(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report_curves, "_MOST_VALUES", 3 * 3 * 100)
+    monkeypatch.setattr(report_curves, "_MOST_CHARACTERS", 3 * 3 * 100)
+    monkeypatch.setattr(report_curves, "_cost", lambda runs, points: 1.0)
     sweep(project, 3, 250, code=False)
     report = make()
     assert meta(report)["curves"]["points"] == 100
@@ -135,11 +138,27 @@ def test_much_is_reduced_and_the_page_says_so(project: Project, monkeypatch: pyt
 
 
 def test_the_curves_of_the_worst_runs_are_left_out_last(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report_curves, "_MOST_VALUES", 200)
+    monkeypatch.setattr(report_curves, "_MOST_CHARACTERS", 200)
+    monkeypatch.setattr(report_curves, "_cost", lambda runs, points: 1.0)
     sweep(project, 4, code=False)
     report = make()
     assert "The last 2 runs have no curves" in " ".join(report.left_out)
     assert [run for run, _, _ in meta(report)["curves"]["index"]["val_loss"]] == [0, 1]
+
+
+@pytest.mark.parametrize("noise", [0.01, 1.0])
+def test_curves_stay_small_however_noisy_they_are(monkeypatch: pytest.MonkeyPatch, noise: float) -> None:
+    monkeypatch.setattr(report_curves, "_MOST_CHARACTERS", 60_000)
+    rng = random.Random(1)
+    steps = [{"step": step, "created": "2026-01-01T00:00:00Z"} for step in range(1200)]
+    runs = [
+        (1.8e9, [step | {"metrics": {"loss": 1 / (1 + step["step"]) + noise * rng.random()}} for step in steps])
+        for _ in range(30)
+    ]
+    curves = report_curves.collect_curves(runs, None, None, lambda _: None)
+    assert curves.points
+    assert curves.without == 0
+    assert len(pack(curves.data)) <= 60_000 * 1.05
 
 
 def test_points_and_metrics_can_be_chosen(project: Project) -> None:

@@ -98,18 +98,21 @@ const MEAN_POINTS = 300;
 
 /** Return x values with the mean, the least and the greatest value of some runs; null if there are no curves. */
 function meanCurve(metric, some) {
-  const tables = some.map((run) => curveOf(metric, run)).filter(Boolean).map(drawable).filter(({ xs }) => xs.length);
-  if (!tables.length) return null;
-  const all = [...new Set(tables.flatMap(({ xs }) => xs))].sort((one, other) => one - other);
+  const tables = some.map((run) => curveOf(metric, run)).filter(Boolean);
+  const isShown = (x, y) => Number.isFinite(y) && (!state.logx || x > 0) && (!state.logy || y > 0);
+  const found = new Set();
+  for (const { xs, ys } of tables) xs.forEach((x, at) => isShown(x, ys[at]) && found.add(x));
+  if (!found.size) return null;
+  const all = Float64Array.from(found).sort();
   const [from, to] = [all[0], all[all.length - 1]];
   const isExact = all.length <= MEAN_POINTS;
-  const places = new Map(isExact ? all.map((x, place) => [x, place]) : []);
+  const places = new Map(isExact ? Array.from(all, (x, place) => [x, place]) : []);
   const bins = Array.from({ length: isExact ? all.length : MEAN_POINTS }, () => []); // a mean of each run there
   const placeOf = (x) => places.get(x) ?? Math.min(MEAN_POINTS - 1, Math.floor(((x - from) / (to - from)) * MEAN_POINTS));
   for (const { xs, ys } of tables) {
     const [sums, counts] = [new Float64Array(bins.length), new Float64Array(bins.length)];
     xs.forEach((x, at) => {
-      if (ys[at] === null) return;
+      if (!isShown(x, ys[at])) return;
       sums[placeOf(x)] += ys[at];
       counts[placeOf(x)] += 1;
     });

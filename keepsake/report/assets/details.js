@@ -72,7 +72,7 @@ function details(run) {
 }
 
 function metricTable(best, latest) {
-  const columns = [["Best", best], ["Latest", latest?.id === best?.id ? null : latest]].filter(([, checkpoint]) => checkpoint);
+  const columns = [["Best", best], ["Latest", latest?.short === best?.short ? null : latest]].filter(([, checkpoint]) => checkpoint);
   const names = [...new Set(columns.flatMap(([, { metrics }]) => Object.keys(metrics)))];
   if (!names.length) return [];
   const head = columns.map(([title, { step }]) => h("th", {}, `${title}, step ${step}`));

@@ -2,9 +2,9 @@
 
 const isFrame = location.protocol === "about:"; // of a notebook: browsers do not save files from it
 
-async function copyText(text, said = `Copied: ${plain(text)}`) {
+async function copyText(text, said = `Copied: ${plain(text)}`, otherwise = `Copy this: ${plain(cut(text, 300))}`) {
   const isCopied = await navigator.clipboard?.writeText(text).then(() => true, () => false);
-  toast(isCopied || copyOldWay(text) ? said : `Copy this: ${plain(cut(text, 300))}`);
+  toast(isCopied || copyOldWay(text) ? said : otherwise);
 }
 
 /** Copy in the way that a frame, or an older browser, allows. */
@@ -21,7 +21,7 @@ async function download(blob, name) {
   if (isFrame) {
     const advice = 'A notebook saves no files. experiments.report("report.html") writes a page that does.';
     if (blob.type === "image/png") toast(advice);
-    else copyText(await blob.text(), `Copied ${name} to the clipboard. ${advice}`);
+    else copyText(await blob.text(), `Copied ${name} to the clipboard. ${advice}`, advice);
     return;
   }
   const link = h("a", { href: URL.createObjectURL(blob), download: name });
