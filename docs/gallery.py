@@ -1,8 +1,8 @@
 """Makes the pictures of docs/gallery.md from the iris example: `make docs`, or `python docs/gallery.py`.
 
 Trains the example with many learning rates, draws the figures, and photographs the report, for which Chromium and its
-driver must be there. The figures come out the same each time. The photographs show IDs and times, so they are taken
-only if the page, the example or this script has changed since.
+driver must be there. The pictures show IDs and times, so they are made only if what draws them, the example or this
+script has changed since.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import keepsake
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs/images"
-SOURCES = (ROOT / "keepsake/report", ROOT / "examples/iris", Path(__file__))
+SOURCES = (ROOT / "keepsake/report/assets", ROOT / "keepsake/display", ROOT / "examples/iris", Path(__file__))
 RUNS, CHANGED = 24, 16  # how many runs there are, and the first one with other code
 ARGUMENTS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars")
 TICK = (
@@ -76,7 +76,7 @@ def draw(experiments: keepsake.ExperimentList) -> None:
 
 
 def fingerprint() -> str:
-    """Return what stands for all that a photograph is made from."""
+    """Return what stands for all that the pictures are made from."""
     paths = [path for source in SOURCES for path in ([source] if source.is_file() else source.rglob("*"))]
     parts = [path.read_bytes() for path in sorted(paths) if path.suffix in {".py", ".js", ".css", ".yaml"}]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
@@ -126,19 +126,20 @@ def save(png: bytes, target: Path, made_from: str) -> None:
 
 
 def main() -> None:
-    """Make what is missing or has changed."""
+    """Make the pictures, if they are not of the present sources."""
     made_from = fingerprint()
-    needs_photographs = not all(is_current(IMAGES / f"{name}.png", made_from) for name in PHOTOGRAPHS)
+    if all(is_current(IMAGES / f"{name}.png", made_from) for name in PHOTOGRAPHS):
+        return
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
         project = Path(directory) / "iris"
         shutil.copytree(ROOT / "examples/iris", project)
         train(project)
         experiments = keepsake.Project(directory=project).experiments.list(sort="val_loss")
         draw(experiments)
-        if needs_photographs and shutil.which("chromedriver"):
+        if shutil.which("chromedriver"):
             experiments.report(project / "report.html")
             photograph(project / "report.html", made_from)
-        elif needs_photographs:
+        else:
             print("NOT MADE: the pictures of the report. `make browser` installs Chromium.", file=sys.stderr)  # noqa: T201
 
 

@@ -150,11 +150,13 @@ def test_the_curves_of_the_worst_runs_are_left_out_last(project: Project, monkey
 def test_curves_stay_small_however_noisy_they_are(monkeypatch: pytest.MonkeyPatch, noise: float) -> None:
     monkeypatch.setattr(report_curves, "_MOST_CHARACTERS", 60_000)
     rng = random.Random(1)
-    steps = [{"step": step, "created": "2026-01-01T00:00:00Z"} for step in range(1200)]
-    runs = [
-        (1.8e9, [step | {"metrics": {"loss": 1 / (1 + step["step"]) + noise * rng.random()}} for step in steps])
-        for _ in range(30)
-    ]
+
+    def run() -> list[dict[str, Any]]:
+        losses = [1 / (1 + step) + noise * rng.random() for step in range(1200)]
+        created = "2026-01-01T00:00:00Z"
+        return [{"step": step, "created": created, "metrics": {"loss": loss}} for step, loss in enumerate(losses)]
+
+    runs = [(1.8e9, run()) for _ in range(30)]
     curves = report_curves.collect_curves(runs, None, None, lambda _: None)
     assert curves.points
     assert curves.without == 0
