@@ -127,7 +127,7 @@ class Entry:
                 # Another process may be closing or discarding the entry. Its directory can come and go then.
                 if left == 1 or not isinstance(error, (FileNotFoundError, FileExistsError)):
                     raise self._unwritable(error) from error
-                if left < _TRIES and self.directory.is_dir():
+                if left < _TRIES and os.path.isdir(self.directory):
                     time.sleep(_STALE_SECONDS)  # it only seems to be there, to a file system that caches names
 
     def ensure(self) -> None:

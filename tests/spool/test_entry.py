@@ -295,3 +295,21 @@ def test_what_a_crash_left_of_the_list_of_repositories_goes_when_it_is_old(root:
     places.sweep(root)
     assert (old.exists(), new.exists()) == (False, True)
     assert [found.id for found in places.entries(root)] == [entry.id]
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.ESTALE])
+@pytest.mark.parametrize("place", [".keepsake", ".keepsake/spool"])
+def test_a_disk_error_while_the_spool_is_looked_for_is_no_reason_to_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, code: int
+) -> None:
+    """Whether it can be written shows when something is written, with an error that says what to do."""
+    (tmp_path / place).mkdir(parents=True)
+    real = os.stat
+
+    def stat(path: Any, **options: Any) -> os.stat_result:
+        if path in (tmp_path / place, str(tmp_path / place)):
+            raise OSError(code, os.strerror(code))
+        return real(path, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    assert places.spool_root(tmp_path) == tmp_path / ".keepsake" / "spool"
