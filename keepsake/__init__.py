@@ -6,15 +6,22 @@ experiment = keepsake.init(path=".", params={"learning_rate": 0.01})
 experiment.checkpoint(path="model.pth", metrics={"loss": 0.5}, primary_metric=("loss", "minimize"))
 """
 
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
 from keepsake import exceptions
-from keepsake.checkpoint import Checkpoint, CheckpointList, PrimaryMetric
-from keepsake.collection import CheckpointCollection, ExperimentCollection, ExperimentList
-from keepsake.experiment import Experiment
 from keepsake.project import Project, default_project, init, undo_checkout
 from keepsake.version import __version__
 
-experiments = default_project.experiments
-checkpoints = default_project.checkpoints
+if TYPE_CHECKING:
+    from keepsake.checkpoint import Checkpoint, CheckpointList, PrimaryMetric
+    from keepsake.collection import CheckpointCollection, ExperimentCollection, ExperimentList
+    from keepsake.experiment import Experiment
+
+    experiments: ExperimentCollection
+    checkpoints: CheckpointCollection
 
 __all__ = [
     "Checkpoint",
@@ -33,3 +40,33 @@ __all__ = [
     "init",
     "undo_checkout",
 ]
+
+_LATER = {
+    **dict.fromkeys(("Checkpoint", "CheckpointList", "PrimaryMetric"), "checkpoint"),
+    **dict.fromkeys(("CheckpointCollection", "ExperimentCollection", "ExperimentList"), "collection"),
+    "Experiment": "experiment",
+}
+
+
+if not TYPE_CHECKING:  # type checkers know the names from above, and find misspelled ones
+
+    def __getattr__(name: str) -> object:
+        """Return a public name whose module is loaded only when somebody asks for it."""
+        if name in ("experiments", "checkpoints"):
+            found = getattr(default_project, name)
+        elif name in _LATER:
+            found = getattr(importlib.import_module(f"keepsake.{_LATER[name]}"), name)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = found
+        return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+# In a script, `import keepsake` loads what records, because init() is not to wait for it. `keepsake ls`, which may also
+# be called as `python -m keepsake ls`, does not need that.
+if not any(os.path.splitext(os.path.basename(word))[0] == "keepsake" for word in sys.orig_argv[1:3]):
+    importlib.import_module("keepsake.beginning")

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from keepsake.experiment import Experiment
+from keepsake.inert import InertExperiment
 from keepsake.metadata import Record
 from keepsake.origin import forget_origin, read_origin
 from keepsake.output import output_fields
 from keepsake.packages import modules_of_script
-from keepsake.recording import ending
+from keepsake.recording import ending, ranks
 from keepsake.recording.announcing import say_copying
 from keepsake.recording.cluster import current_job
 from keepsake.recording.lineage import Labels, label_fields, policy_fields
@@ -36,6 +37,12 @@ def begin(
     capture_output: bool | None,
 ) -> Experiment:
     """Begin an experiment, or go on with one. `ExperimentCollection.create` says how."""
+    if labels.keep is not None:
+        from keepsake.repository.pruning import parse_keep
+
+        labels.keep = str(parse_keep(labels.keep))
+    if not ranks.records():
+        return InertExperiment.of(project, path, params, labels, resume)
     if capture_output is None:
         capture_output = ending.is_capturing()
     modules = modules_of_script()
@@ -49,7 +56,7 @@ def begin(
         if capture_output:
             fields |= output_fields(earlier, attempts({**earlier, **fields}))
         return _go_on(project, earlier, record, fields, quiet=quiet, disable_heartbeat=disable_heartbeat)
-    record |= label_fields(labels, origin.id if origin else None, project.workplace.view)
+    record |= label_fields(labels, origin.id if origin else None, project.workplace)
     if capture_output:
         record |= output_fields({}, 0)
     run = Run.begin(project.workplace, record, modules, disable_heartbeat=disable_heartbeat, quiet=quiet)

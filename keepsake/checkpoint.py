@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, SupportsIndex, TypedDict, overload
 
@@ -23,6 +22,7 @@ from keepsake.metadata import (
 from keepsake.recording.records import check_path, check_primary_metric, check_step
 from keepsake.util.console import say
 from keepsake.util.ids import short_id, short_repr
+from keepsake.util.lazy import dataclass
 from keepsake.util.values import decode, encode_mapping
 
 if TYPE_CHECKING:

@@ -14,14 +14,11 @@ from keepsake.beginning import begin
 from keepsake.checkpoint import Checkpoint, CheckpointList
 from keepsake.exceptions import DoesNotExist, ValidationError
 from keepsake.experiment import Experiment
-from keepsake.inert import InertExperiment
 from keepsake.listing.subjects import flatten
 from keepsake.metadata import Record, time_key
-from keepsake.recording import ranks
 from keepsake.recording.lineage import Labels
 from keepsake.recording.resume import Resume
 from keepsake.repository.finding import find_checkpoint, find_experiment
-from keepsake.repository.pruning import parse_keep
 from keepsake.repository.view import Look
 from keepsake.util.console import warn
 from keepsake.util.ids import short_repr
@@ -160,10 +157,7 @@ class ExperimentCollection:
                 recorded. It leaves nothing behind.
             DoesNotExist, AmbiguousID: `resume` is not the ID of an experiment.
         """
-        policy = None if keep is None else str(parse_keep(keep))
-        labels = Labels(name, tags, notes, parent, policy)
-        if not ranks.records():
-            return InertExperiment.of(self._project, path, params, labels, resume)
+        labels = Labels(name, tags, notes, parent, keep)
         return begin(
             self._project,
             path,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
@@ -26,6 +25,7 @@ from keepsake.recorded import Recorded
 from keepsake.recording.records import check_path
 from keepsake.util.console import warn
 from keepsake.util.ids import short_id
+from keepsake.util.lazy import dataclass
 from keepsake.util.values import decode, encode_mapping
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from keepsake.labels import apply_edits, make_edit
 from keepsake.metadata import Record, labels_of
 from keepsake.recording import ending
 from keepsake.recording.environment import without_secrets
-from keepsake.repository.pruning import keep_of
 from keepsake.util.console import warn
 from keepsake.util.ids import short_id
 from keepsake.util.values import decode, encode_mapping
@@ -76,6 +75,8 @@ class Labelled:
     @property
     def keep(self) -> str | None:
         """Which checkpoints keep their files, as given to `init(keep=…)`, such as "best:3,last:1"; None: all."""
+        from keepsake.repository.pruning import keep_of
+
         keep = keep_of(self._record)
         return None if keep is None else str(keep)
 

@@ -52,7 +52,7 @@ _RFC3339 = re.compile(
 )
 _USUAL_DAY = r"(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31"
 _USUAL_TIME = rf"[12]\d{{3}}-(?:{_USUAL_DAY})T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{{1,9}}Z"
-_usual_times = re.compile(f"(?:{_USUAL_TIME}\n)*", re.ASCII).fullmatch
+_USUAL_TIMES = f"(?a:{_USUAL_TIME}\n)*"
 _is_own_form = re.compile(r"[12]\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII).fullmatch
 _USUAL_ID = re.compile("[0-9a-f]{64}")
 _MIN_ID = 7
@@ -89,7 +89,7 @@ def time_key(text: str) -> str:
 def are_usual_times(times: Sequence[str]) -> bool:
     """Whether all times have the form that Keepsake writes. One check of all is faster than one for each."""
     lines = "\n".join([*times, ""])
-    return _usual_times(lines) is not None and lines.count("\n") == len(times)
+    return re.fullmatch(_USUAL_TIMES, lines) is not None and lines.count("\n") == len(times)
 
 
 def time_seconds(text: str) -> float:

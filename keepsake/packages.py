@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 # The modules that Keepsake and the SDKs of its storage import.
-_OWN = re.compile(
-    "(?:yaml|pathspec|isal|xxhash|msgspec|click|boto3|botocore|s3transfer|jmespath|dateutil|six|urllib3|certifi|google|"
-    "google_crc32c|googleapiclient|proto|requests|idna|charset_normalizer|chardet|cachetools|pyasn1|pyasn1_modules|rsa|"
-    r"cryptography|cffi|_cffi_backend|OpenSSL)(?:\.|$)"
+_OWN = (
+    " yaml pathspec isal xxhash msgspec click boto3 botocore s3transfer jmespath dateutil six urllib3 certifi google "
+    "google_crc32c googleapiclient proto requests idna charset_normalizer chardet cachetools pyasn1 pyasn1_modules "
+    "rsa cryptography cffi _cffi_backend OpenSSL "
 )
 _of_script: frozenset[str] | None = None  # modules that were imported before Keepsake imported its own
 
@@ -36,7 +36,7 @@ def modules_of_script() -> list[str]:
     """Return the names of the modules that are imported now, without those that only Keepsake needs."""
     note_modules_of_script()
     known = _of_script or frozenset()
-    return [name for name in sys.modules.copy() if name in known or not _OWN.match(name)]
+    return [name for name in sys.modules.copy() if name in known or f" {name.partition('.')[0]} " not in _OWN]
 
 
 def get_imported_packages(modules: Iterable[str] | None = None) -> dict[str, str]:

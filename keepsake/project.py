@@ -7,15 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from keepsake.checkpoint import Checkpoint
-from keepsake.collection import CheckpointCollection, ExperimentCollection, with_checkpoint
 from keepsake.config import REPOSITORY_VARIABLE
 from keepsake.exceptions import ConfigNotFound, ValidationError
-from keepsake.experiment import Experiment
 from keepsake.packages import note_modules_of_script
-from keepsake.recording import ending
-from keepsake.recording.resume import Resume
-from keepsake.repository.finding import find
 from keepsake.upkeep import Upkeep
 from keepsake.util.console import Progress, say, warn
 from keepsake.util.directories import absolute
@@ -23,13 +17,17 @@ from keepsake.util.ids import short_id
 from keepsake.workplace import SavedFile, Workplace, about_pruned, open_workplace
 
 if TYPE_CHECKING:
+    from keepsake.checkpoint import Checkpoint
+    from keepsake.collection import CheckpointCollection, ExperimentCollection
     from keepsake.comparison import ComparisonTable
+    from keepsake.experiment import Experiment
     from keepsake.recording.preview import Preview
+    from keepsake.recording.resume import Resume
     from keepsake.restoring.checkout import Plan
     from keepsake.restoring.rerun import Rerun
     from keepsake.restoring.undo import Undone
 
-Target = tuple[Experiment, "Checkpoint | None"]  # an experiment, or one of its checkpoints
+Target = tuple["Experiment", "Checkpoint | None"]  # an experiment, or one of its checkpoints
 
 
 class ProjectSpec(NamedTuple):
@@ -66,11 +64,15 @@ class Project(Upkeep):
     @property
     def experiments(self) -> ExperimentCollection:
         """The experiments of this project."""
+        from keepsake.collection import ExperimentCollection
+
         return ExperimentCollection(self)
 
     @property
     def checkpoints(self) -> CheckpointCollection:
         """The checkpoints of all experiments of this project."""
+        from keepsake.collection import CheckpointCollection
+
         return CheckpointCollection(self)
 
     @property
@@ -128,6 +130,10 @@ class Project(Upkeep):
 
     def target(self, id: str) -> Target:
         """Return what `find` returns as a target: the experiment, and the checkpoint or None."""
+        from keepsake.collection import with_checkpoint
+        from keepsake.experiment import Experiment
+        from keepsake.repository.finding import find
+
         record, checkpoint = find(self.workplace.view, id)
         return with_checkpoint(Experiment.from_record(self, record), checkpoint)
 
@@ -348,6 +354,10 @@ def init(
     Raises:
         KeepsakeError: the run cannot be recorded. It leaves nothing behind.
     """
+    from keepsake.beginning import begin
+    from keepsake.recording import ending
+    from keepsake.recording.lineage import Labels
+
     global _told_of_running
     running = ending.running()
     if running and not _told_of_running:
@@ -357,16 +367,13 @@ def init(
             "Call its stop(), or begin each with `with keepsake.init(…) as experiment:`."
         )
     default_project.debug = debug
-    return default_project.experiments.create(
+    return begin(
+        default_project,
         path,
         params,
-        quiet,
-        disable_heartbeat,
-        name=name,
-        tags=tags,
-        notes=notes,
-        parent=parent,
+        quiet=quiet,
+        disable_heartbeat=disable_heartbeat,
+        labels=Labels(name, tags, notes, parent, keep),
         resume=resume,
-        keep=keep,
         capture_output=capture_output,
     )

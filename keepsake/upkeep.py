@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from keepsake.metadata import Record
 from keepsake.recording.recovery import Pending, Sent, pending, send
-from keepsake.repository.finding import find_experiment
 from keepsake.util.console import Progress
 
 if TYPE_CHECKING:
@@ -112,6 +111,7 @@ class Upkeep:
     @staticmethod
     def _copy(source: Upkeep, target: Upkeep, ids: Iterable[str], thorough: bool) -> Copied:
         from keepsake.repository.copying import copy_experiments
+        from keepsake.repository.finding import find_experiment
 
         source.workplace.view.require()
         named: list[Record] = [find_experiment(source.workplace.view, id) for id in ids]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keepsake.config import REPOSITORY_VARIABLE, find_project
 from keepsake.exceptions import DoesNotExist, FileDoesNotExist, RepositoryConfigurationError
@@ -15,7 +14,6 @@ from keepsake.labels import Edit
 from keepsake.metadata import Record, from_local_datetime, local_datetime, pruned_of, time_text
 from keepsake.repository.keys import archive_key
 from keepsake.repository.repository import Repository
-from keepsake.repository.view import View
 from keepsake.spool.journal import Changes
 from keepsake.spool.places import spool_root, spool_roots, unnamed_files
 from keepsake.storage import open_storage
@@ -25,16 +23,27 @@ from keepsake.util.ids import short_id
 from keepsake.util.names import suggestion
 
 if TYPE_CHECKING:
-    from typing import BinaryIO
+    from typing import BinaryIO, Protocol
 
     from keepsake.archive.reader import Archive
+    from keepsake.repository.view import View
 
+    class Owner(Protocol):
+        """An experiment or checkpoint with an archive of files."""
 
-class Owner(Protocol):
-    """An experiment or checkpoint with an archive of files."""
+        id: str
+        path: str | None
 
-    id: str
-    path: str | None
+    class OfCheckpoint(Owner, Protocol):
+        """A checkpoint."""
+
+        @property
+        def pruned(self) -> str | None:
+            """The files that are gone, and since when."""
+
+        @property
+        def pruned_path(self) -> str | None:
+            """The path of the files that are gone."""
 
 
 class SavedFile(NamedTuple):
@@ -57,19 +66,6 @@ class SavedFile(NamedTuple):
         return {**self._asdict(), "modified": from_local_datetime(self.modified)}
 
 
-class OfCheckpoint(Owner, Protocol):
-    """A checkpoint."""
-
-    @property
-    def pruned(self) -> str | None:
-        """The files that are gone, and since when."""
-
-    @property
-    def pruned_path(self) -> str | None:
-        """The path of the files that are gone."""
-
-
-@dataclass(frozen=True)
 class Workplace:
     """A project's directory and repository.
 
@@ -79,13 +75,16 @@ class Workplace:
         is_named: whether a person named that repository; otherwise, the project says which it is.
     """
 
-    directory: Path
-    repository: Repository
-    is_named: bool = False
+    def __init__(self, directory: Path, repository: Repository, is_named: bool = False) -> None:
+        self.directory = directory
+        self.repository = repository
+        self.is_named = is_named
 
     @cached_property
     def view(self) -> View:
         """The repository's experiments, with those that wait in the project's spools."""
+        from keepsake.repository.view import View
+
         return View(self.repository, self.spools, is_named=self.is_named)
 
     @property

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 import keepsake
 
@@ -275,7 +278,7 @@ def test_importing_keepsake_looks_for_no_project(project_directory: Path, run_py
 
 def test_listing_a_local_repository_loads_no_heavy_package(project_directory: Path, run_python: RunPython) -> None:
     write_experiment(project_directory / "repo")
-    printed, loaded = loaded_by(run_python, "import keepsake.cli; sys.argv = ['keepsake', 'ls']; keepsake.cli.main()")
+    printed, loaded = loaded_by(run_python, LS)
     assert EXPERIMENT["id"][:7] in printed
     assert "click" in loaded
     heavy = {
@@ -292,6 +295,70 @@ def test_listing_a_local_repository_loads_no_heavy_package(project_directory: Pa
         "xxhash",
     }
     assert not loaded & heavy
+
+
+# What takes long, and is of no use to most programs
+SLOW = {"asyncio", "concurrent", "ctypes", "dataclasses", "email", "hashlib", "http", "importlib.metadata", "random"}
+SLOW |= {"shutil", "socket", "ssl", "statistics", "subprocess", "tarfile", "tempfile", "urllib.request", "xml"}
+LS = "sys.argv = ['keepsake', 'ls']; sys.orig_argv = ['python', *sys.argv]; import keepsake.cli; keepsake.cli.main()"
+
+
+def modules_loaded_by(run_python: RunPython, statements: str) -> tuple[set[str], set[str]]:
+    """The slow modules that a program loads, and the rooms of this package, or modules outside of rooms."""
+    program = f"import sys\ntry:\n    {statements}\nfinally:\n    print(*sys.modules)"
+    loaded = set(run_python(program).splitlines()[-1].split())
+    own = {name.removeprefix("keepsake.") for name in loaded if name.startswith("keepsake.")}
+    return loaded & SLOW, own
+
+
+def test_importing_keepsake_loads_what_records_and_nothing_else(run_python: RunPython) -> None:
+    """So that neither `import keepsake` nor init() takes longer than it must."""
+    slow, own = modules_loaded_by(run_python, "import keepsake")
+    assert slow == set()
+    assert {"recording.run", "experiment", "checkpoint"} <= own
+    rooms = {name.partition(".")[0] for name in own}
+    assert not rooms & {"cli", "collection", "compare", "display", "importing", "integrations", "listing", "report"}
+    assert not own & {"repository.view", "repository.finding", "repository.pruning", "recording.amount", "util.ignore"}
+
+
+def test_init_and_checkpoint_load_nothing_while_the_script_waits(
+    project_directory: Path, run_python: RunPython
+) -> None:
+    statements = """import keepsake, threading
+    known, main = set(sys.modules), threading.current_thread()
+    class Finder:
+        def find_spec(self, name, *_):
+            if threading.current_thread() is main:
+                print("loads", name)
+    sys.meta_path.insert(0, Finder())
+    keepsake.init(params={"lr": 0.1}, quiet=True).checkpoint(metrics={"loss": 0.5}, primary_metric=("loss", "minimize"))
+    sys.meta_path.pop(0)"""
+    printed = run_python(f"import sys\nif True:\n    {statements}")
+    assert set(printed.split()) <= {"loads", "pwd"}
+
+
+def test_listing_loads_what_it_shows_and_nothing_else(project_directory: Path, run_python: RunPython) -> None:
+    write_experiment(project_directory / "repo")
+    slow, own = modules_loaded_by(run_python, LS)
+    assert slow == set()
+    assert "listing.index" in own
+    assert not own & {"collection", "experiment", "checkpoint", "recording.run", "recording.saver", "listing.grammar"}
+    assert not {name.partition(".")[0] for name in own} & {"compare", "display", "importing", "report", "restoring"}
+
+
+@pytest.mark.parametrize("cls", [keepsake.Experiment, keepsake.Checkpoint])
+def test_dataclasses_of_0_4_2_are_dataclasses_when_somebody_asks(cls: Any) -> None:
+    assert dataclasses.is_dataclass(cls)
+    assert [field.name for field in dataclasses.fields(cls)][:2] == ["id", "created"]
+    assert vars(cls)["__match_args__"][:2] == ("id", "created")
+
+
+def test_every_public_name_is_there() -> None:
+    assert set(keepsake.__all__) <= set(dir(keepsake))
+    for name in keepsake.__all__:
+        assert getattr(keepsake, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'experimnts'"):
+        _ = keepsake.experimnts  # type: ignore[attr-defined]
 
 
 EXPERIMENT: dict[str, Any] = {

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from keepsake.cli.listing import Wanted
-from keepsake.compare.groups import Group, group_runs
-from keepsake.display.grouped import by_mean, grouped
-from keepsake.display.overview import Overview, chosen, overview, telling_metrics
 from keepsake.listing.fields import Field
 from keepsake.listing.index import Summary
 from keepsake.listing.subjects import flatten
 from keepsake.metadata import Record, time_text
 from keepsake.util import console
 from keepsake.util.values import decode, encode_mapping
+
+if TYPE_CHECKING:
+    from keepsake.compare.groups import Group
+    from keepsake.display.overview import Overview
 
 
 class Found(NamedTuple):
@@ -36,7 +37,11 @@ class Groups(NamedTuple):
 
 def columns_for_people(found: Found, wanted: Wanted, *, plain: bool = False) -> Overview:
     """Return the columns to show. `plain`: as for a paper: no mark at the best value, and dates instead of ages."""
+    from keepsake.display.overview import Overview, chosen, overview
+
     if wanted.group is not None:
+        from keepsake.display.grouped import grouped
+
         return grouped(*grouped_runs(found, wanted), mark=not plain)
     if found.fields:
         return Overview(chosen(found.runs, found.fields, dates=plain), {})
@@ -45,6 +50,10 @@ def columns_for_people(found: Found, wanted: Wanted, *, plain: bool = False) -> 
 
 def grouped_runs(found: Found, wanted: Wanted) -> Groups:
     """Return the runs in groups, by the mean of the first metric, or in the order of the sort keys if there are any."""
+    from keepsake.compare.groups import group_runs
+    from keepsake.display.grouped import by_mean
+    from keepsake.display.overview import telling_metrics
+
     for field in found.fields:
         if field.kind != "metric":
             raise click.UsageError(f"--group shows metrics, and {field.name} is a {field.kind}. Leave it out.")

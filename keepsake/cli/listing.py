@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -30,8 +29,7 @@ _GROUP = "A line per group of experiments that differ in the params NAME alone (
 _GROUP += "mean, min and max of the primary metric"
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What to list, and how."""
 
     sort: Sequence[str]

@@ -12,8 +12,6 @@ from keepsake.cli.listing import Wanted, listing_options
 from keepsake.cli.opening import Settings, open_project
 from keepsake.cli.options import Command
 from keepsake.cli.rendering import write, write_json
-from keepsake.cli.tall import tall_table
-from keepsake.cli.wide import output_width, wide_table
 from keepsake.listing.filters import Query, is_about
 from keepsake.util import console
 from keepsake.util.values import escape_controls
@@ -121,6 +119,8 @@ def _print(found: Found, wanted: Wanted) -> None:
     elif wanted.is_wide:
         write("\n".join(_lines(found, wanted, None)))
     else:
+        from keepsake.cli.tall import tall_table
+
         write(tall_table(found.runs, wanted.everything))
 
 
@@ -128,6 +128,8 @@ def _lines(found: Found, wanted: Wanted, height: int | None) -> list[str]:
     """Return the table for people, with at most `height` lines."""
     if not found.runs:
         return [_NOTHING]
+    from keepsake.cli.wide import output_width, wide_table
+
     hint = "--csv" if wanted.columns or wanted.group is not None else "-c NAME, --layout tall"
     sheet = wide_table(*columns_for_people(found, wanted), output_width(), hint)
     return sheet.within(height, from_the_end=not wanted.sort and wanted.group is None)

@@ -6,29 +6,28 @@ import contextlib
 import io
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
 
-from keepsake.checkpoint import Checkpoint
-from keepsake.cli.rendering import ago, counted, labels, short_id, value_lines
 from keepsake.exceptions import KeepsakeError
-from keepsake.experiment import Experiment
-from keepsake.listing.fields import known_names
-from keepsake.listing.index import Summary
 from keepsake.project import Project
-from keepsake.repository.finding import WORDS
 from keepsake.util import console
 
+if TYPE_CHECKING:
+    from keepsake.checkpoint import Checkpoint
+    from keepsake.experiment import Experiment
+    from keepsake.listing.index import Summary
 
-@dataclass
+
 class Settings:
     """The values of the global options. There is one instance per run, click's `obj`."""
 
-    repository: str | None = None
-    project_directory: str | None = None
-    verbose: bool = False
+    def __init__(self) -> None:
+        self.repository: str | None = None
+        self.project_directory: str | None = None
+        self.verbose = False
 
 
 def open_project(settings: Settings) -> Project:
@@ -36,6 +35,8 @@ def open_project(settings: Settings) -> Project:
     project = Project(repository=settings.repository, directory=settings.project_directory)
     waiting = project.pending(of_others=False)
     if waiting:
+        from keepsake.cli.rendering import counted
+
         console.say(f"Not fully in the repository yet: {counted(waiting, 'experiment')}. `keepsake sync` sends it.")
     return project
 
@@ -80,6 +81,9 @@ def complete_ids(ctx: click.Context, param: click.Parameter, incomplete: str) ->
 
     IDs are short unless two of them begin alike. Words that stand for an experiment come first.
     """
+    from keepsake.cli.rendering import ago, labels, short_id, value_lines
+    from keepsake.repository.finding import WORDS
+
     summaries = _summaries_quietly(ctx)
     words = [CompletionItem(word, help=about) for word, about in WORDS.items() if word.startswith(incomplete)]
     found: dict[str, str] = {}
@@ -100,6 +104,8 @@ def complete_ids(ctx: click.Context, param: click.Parameter, incomplete: str) ->
 
 def complete_sort_keys(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the names of fields, metrics and params."""
+    from keepsake.listing.fields import known_names
+
     names = {each.name: each.kind for each in known_names(_summaries_quietly(ctx))}
     return [CompletionItem(name, help=kind) for name, kind in names.items() if name.startswith(incomplete)]
 

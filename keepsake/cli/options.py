@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import click
 
 from keepsake.cli.opening import Settings, complete_ids
-from keepsake.repository.finding import is_negative
 from keepsake.util import console
 from keepsake.version import __version__
 
@@ -73,7 +72,10 @@ class IdCommand(Command):
         for name in (param.name for param in self.params if isinstance(param, click.Argument)):
             value = values.get(str(name))
             words += [value] if isinstance(value, str) else value if isinstance(value, (list, tuple)) else []
-        ctx.ignore_unknown_options = all(is_negative(word) for word in words if word.startswith("-"))
+        if like_options := [word for word in words if word.startswith("-")]:
+            from keepsake.repository.finding import is_negative
+
+            ctx.ignore_unknown_options = all(map(is_negative, like_options))
         return super().parse_args(ctx, args)
 
 

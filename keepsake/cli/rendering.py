@@ -6,7 +6,6 @@ import codecs
 import json
 import os
 import re
-import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,6 +31,8 @@ def write(text: str, newline: bool = True) -> None:
 
 def page(text: str) -> None:
     """Print `text`. On a terminal that it does not fit, it goes through a pager, as git's output does."""
+    import shutil
+
     pager = os.environ.get("PAGER")
     height = shutil.get_terminal_size().lines
     if not console.is_terminal(sys.stdout) or pager in ("", "cat") or text.count("\n") < height:

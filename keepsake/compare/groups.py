@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import statistics
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from keepsake.compare.values import Values
+from keepsake.compare.values import Values, is_seed
 from keepsake.util.values import comparable, value_key
 
 R = TypeVar("R")
-
-_SEED = re.compile(r"(.*[._-])?(seed|rng|random_?state)([_-](everything|value|num|id))?|.*[a-z]seed", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -44,11 +40,6 @@ class Group(Generic[R]):
     params: dict[str, Any]
     runs: list[R]
     metrics: dict[str, Spread]
-
-
-def is_seed(name: str) -> bool:
-    """Return whether a param is a seed, by the last part of its name: `seed`, `data.rng_seed`, `random_state` …"""
-    return bool(_SEED.fullmatch(name))
 
 
 def group_runs(
@@ -82,9 +73,11 @@ def _is_left_out(name: str, apart_from: Collection[str] | None) -> bool:
 
 
 def _spreads(many: Sequence[Mapping[str, Any]]) -> dict[str, Spread]:
+    from statistics import fmean
+
     values: dict[str, list[float]] = {}
     for metrics in many:
         for name, value in metrics.items():
             if comparable(value) and not isinstance(value, bool):
                 values.setdefault(name, []).append(value)
-    return {name: Spread(statistics.fmean(v), min(v), max(v), len(v)) for name, v in values.items()}
+    return {name: Spread(fmean(v), min(v), max(v), len(v)) for name, v in values.items()}

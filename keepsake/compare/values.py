@@ -1,7 +1,8 @@
-"""The names whose values differ between two sides."""
+"""The names whose values differ between runs, and those of seeds, which say little about why."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,13 @@ class _NotSet:
 
 NOT_SET = _NotSet()
 _TWO = 2
+_SEED = r"(?i)(.*[._-])?(seed|rng|random_?state)([_-](everything|value|num|id))?|.*[a-z]seed"
 Differences = dict[str, tuple[Any, Any]]  # name → both values; one of them may be NOT_SET
+
+
+def is_seed(name: str) -> bool:
+    """Return whether a param is a seed, by the last part of its name: `seed`, `data.rng_seed`, `random_state` …"""
+    return bool(re.fullmatch(_SEED, name))
 
 
 def all_differences(many: Sequence[Values]) -> dict[str, tuple[Any, ...]]:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from keepsake.compare.groups import is_seed
+from keepsake.compare.values import is_seed
 from keepsake.exceptions import ValidationError
 from keepsake.listing.fields import resolve
 from keepsake.listing.subjects import MISSING, ValuePath, WholeExperiment, flatten

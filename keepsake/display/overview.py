@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from keepsake.compare.groups import is_seed
-from keepsake.compare.values import Values
+from keepsake.compare.values import Values, is_seed
 from keepsake.display.table import Column
 from keepsake.listing.fields import FIELDS, Field
 from keepsake.listing.index import Summary

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from keepsake.compare.groups import is_seed
 from keepsake.compare.importance import importances
+from keepsake.compare.values import is_seed
 from keepsake.display.axes import BEST, TITLE, WIDTH, are_numbers, current_axes, is_wide, plain, shades, widen
 from keepsake.display.curves import differing, some
 from keepsake.display.results import Result, best_of, make_results

@@ -5,15 +5,17 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from keepsake.exceptions import InvalidFilter
-from keepsake.listing.comparing import Test, make_test
 from keepsake.listing.fields import ALIASES, Field, Names
-from keepsake.listing.grammar import Comparison, Node, Not, parse, unquoted
 from keepsake.listing.subjects import Subject
 from keepsake.util.console import warn
 from keepsake.util.values import sort_key
+
+if TYPE_CHECKING:
+    from keepsake.listing.comparing import Test
+    from keepsake.listing.grammar import Comparison, Node
 
 _SORT = r'(?s)\s*(-?)(?:"((?:[^"\\]|\\.)*)"|(\S.*?))(-asc|-desc)?\s*'  # compiled when it is first used
 S = TypeVar("S", bound=Subject)
@@ -31,12 +33,16 @@ class Filter:
 
     def __init__(self, text: str, names: Names) -> None:
         """Raises InvalidFilter, which shows what is wrong and the grammar, and UnknownName."""
+        from keepsake.listing.grammar import parse  # here, because a listing without filters needs none of it
+
         self.text = text
         self.fields: list[Field] = []
         self._names = names
         self.matches = self._compile(parse(text))
 
     def _compile(self, node: Node) -> _Matches:
+        from keepsake.listing.grammar import Comparison, Not
+
         if isinstance(node, Comparison):
             return self._comparison(node)
         if isinstance(node, Not):
@@ -48,6 +54,8 @@ class Filter:
         return lambda subject: any(part(subject) for part in parts)
 
     def _comparison(self, comparison: Comparison) -> _Matches:
+        from keepsake.listing.comparing import make_test
+
         _warn_of_alias(comparison.name)
         field = self._names.field(comparison.name)
         self.fields.append(field)
@@ -80,8 +88,11 @@ class Sort:
                 f'Failed to parse sort key: "{text}". Give a name, such as "created"; '
                 'for descending order, "-created" or "created-desc".'
             )
-        minus, quoted, plain, suffix = match.groups()
-        name = unquoted(quoted, '"') if plain is None else plain
+        minus, quoted, name, suffix = match.groups()
+        if name is None:
+            from keepsake.listing.grammar import unquoted
+
+            name = unquoted(quoted, '"')
         _warn_of_alias(name)
         self.field = names.field(name)
         self.is_descending = bool(minus) or suffix == "-desc"

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple, NoReturn
 
 from keepsake.exceptions import InvalidFilter
@@ -52,8 +51,7 @@ class Value(NamedTuple):
     is_quoted: bool
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(NamedTuple):
     """`name symbol values`. Each symbol but `in` and `not in` has one value."""
 
     name: str
@@ -61,15 +59,13 @@ class Comparison:
     values: list[Value]
 
 
-@dataclass(frozen=True)
-class Not:
+class Not(NamedTuple):
     """The opposite of `part`."""
 
     part: Node
 
 
-@dataclass(frozen=True)
-class Joined:
+class Joined(NamedTuple):
     """Parts of which all hold (`and`), or at least one (`or`)."""
 
     word: str

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -33,15 +32,15 @@ class File(Protocol):
         """In bytes."""
 
 
-@dataclass
 class _Group:
     """A file or a directory, and its saved files."""
 
-    name: str
-    is_earlier: bool  # whether an earlier run saved it as a checkpoint
-    size: int = 0
-    files: int = 0
-    link: str = ""  # the target of a large file that is a link out of the project
+    def __init__(self, name: str, is_earlier: bool) -> None:
+        self.name = name
+        self.is_earlier = is_earlier  # whether an earlier run saved it as a checkpoint
+        self.size = 0
+        self.files = 0
+        self.link = ""  # the target of a large file that is a link out of the project
 
     @property
     def line(self) -> str:

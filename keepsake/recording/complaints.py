@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import NamedTuple
 
 from keepsake.util.console import warn
 from keepsake.util.ids import short_id
 
 WHOLE = "whole checkpoints"
-_PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|\d+")  # texts that differ from epoch to epoch, such as a file's name
+_PARTICULARS = r"'[^']*'|\"[^\"]*\"|\d+"  # texts that differ from epoch to epoch, such as a file's name
 
 
-class Problem(NamedTuple):
+class Problem:
     """A problem with a checkpoint.
 
     Attributes:
@@ -22,9 +21,10 @@ class Problem(NamedTuple):
         is_error: whether it raises in strict mode.
     """
 
-    what: str
-    why: str
-    is_error: bool = True
+    def __init__(self, what: str, why: str, is_error: bool = True) -> None:
+        self.what = what
+        self.why = why
+        self.is_error = is_error
 
 
 class Complaints:
@@ -38,7 +38,7 @@ class Complaints:
         """Count a problem of a checkpoint, and report it unless it was reported before."""
         if problem.what:
             self._left_out[problem.what] += 1
-        cause = (problem.what, _PARTICULARS.sub("", problem.why))
+        cause = (problem.what, re.sub(_PARTICULARS, "", problem.why))
         if cause in self._said:
             return
         self._said.add(cause)

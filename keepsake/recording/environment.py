@@ -15,7 +15,7 @@ from typing import Any
 from keepsake.recording import secrets
 from keepsake.util.console import warn
 
-_SECRET_FILE = re.compile(
+_WITH_SECRETS = (
     r"\.env(\..+)?|\.netrc|\.pypirc|\.git-credentials|credentials(\.json)?|id_(rsa|dsa|ecdsa|ed25519)|.+\.(pem|p12|pfx)"
 )
 _warned = False
@@ -83,7 +83,7 @@ def python_version() -> str:
 def warn_of_secret_files(names: Iterable[str]) -> None:
     """Warn, once per process, if files that usually hold secrets are being saved."""
     global _warned
-    found = [name for name in names if not _warned and _SECRET_FILE.fullmatch(name.rpartition("/")[2])]
+    found = [name for name in names if not _warned and re.fullmatch(_WITH_SECRETS, name.rpartition("/")[2])]
     if found:
         _warned = True
         shown = ", ".join(found[:3]) + (", …" if len(found) > 3 else "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from keepsake.metadata import Record, time_text
 from keepsake.recording import secrets
@@ -14,12 +13,13 @@ _HEAD_LENGTH = 5_000  # of a traceback that is cut in the middle
 _FRAMES = 100  # of each exception in a traceback, the last ones
 
 
-class End(NamedTuple):
+class End:
     """The reason why a run ends, such as "finished", and the texts of the exception that ends it, if one does."""
 
-    reason: str
-    error: str = ""
-    traceback: str = ""
+    def __init__(self, reason: str, error: str = "", traceback: str = "") -> None:
+        self.reason = reason
+        self.error = error
+        self.traceback = traceback
 
     def fields(self) -> Record:
         """Return the fields of a record for a run that ends now."""

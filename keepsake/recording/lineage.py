@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 from keepsake.exceptions import KeepsakeError, ValidationError
 from keepsake.labels import apply_edits, make_edit
 from keepsake.metadata import Record, valid_id
 from keepsake.recording import ending
-from keepsake.repository.finding import find
-from keepsake.repository.view import View
 from keepsake.util.console import warn
+
+if TYPE_CHECKING:
+    from keepsake.workplace import Workplace
 
 _WHOLE = 64  # characters of an ID
 
 
-class Labels(NamedTuple):
+class Labels:
     """What a script says about a run: its labels, and which files it keeps."""
 
-    name: object = None
-    tags: object = None
-    notes: object = None
-    parent: object = None
-    keep: str | None = None
+    def __init__(self, name: object, tags: object, notes: object, parent: object, keep: str | None) -> None:
+        self.name = name
+        self.tags = tags
+        self.notes = notes
+        self.parent = parent
+        self.keep = keep
 
 
-def label_fields(labels: Labels, origin: str | None, view: View) -> Record:
+def label_fields(labels: Labels, origin: str | None, workplace: Workplace) -> Record:
     """Return the fields of a new experiment's record for its labels and policy.
 
     What cannot be recorded is left out with a warning, because it is not worth stopping the training (except with
@@ -34,13 +36,13 @@ def label_fields(labels: Labels, origin: str | None, view: View) -> Record:
     Args:
         labels: as the script passes them.
         origin: the ID that the directory's files came from, which is the parent unless the script passes one.
-        view: where the parent is looked up, if only the beginning of its ID is given.
+        workplace: where the parent is looked up, if only the beginning of its ID is given.
     """
     edit, problems = make_edit(name=labels.name, notes=labels.notes, add=labels.tags)
     parent = origin
     if labels.parent is not None:
         try:
-            parent = _parent(labels.parent, view)
+            parent = _parent(labels.parent, workplace)
         except KeepsakeError as error:
             problems.append(f"The parent is left out: {error}")
     for problem in problems:
@@ -58,7 +60,7 @@ def policy_fields(labels: Labels) -> Record:
     return {"keep": labels.keep} if labels.keep else {}
 
 
-def _parent(given: object, view: View) -> str:
+def _parent(given: object, workplace: Workplace) -> str:
     """Return the ID of a parent: an experiment, a checkpoint, or the beginning of the ID of one."""
     id = getattr(given, "id", given)
     if not isinstance(id, str):
@@ -67,5 +69,7 @@ def _parent(given: object, view: View) -> str:
         return id  # it may be in another repository
     if ending.is_offline():
         raise ValidationError(f"{id!r} cannot be looked up with KEEPSAKE_OFFLINE=1. Give the whole ID.")
-    experiment, checkpoint = find(view, id)
+    from keepsake.repository.finding import find
+
+    experiment, checkpoint = find(workplace.view, id)
     return str((checkpoint or experiment)["id"])

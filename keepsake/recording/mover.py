@@ -20,7 +20,6 @@ from keepsake.exceptions import CorruptedArchive, KeepsakeError, Removed, WriteE
 from keepsake.output import FIELD, counted, merged
 from keepsake.repository.keys import archive_key, log_key
 from keepsake.repository.known import replaced
-from keepsake.repository.pruning import keep_of, prune_saved
 from keepsake.restarts import attempt_of
 from keepsake.spool.journal import Changes
 from keepsake.spool.places import known_identity
@@ -175,7 +174,11 @@ def _have_arrived(entry: Entry, repository: Repository, record: Record) -> bool:
 
 def _prune(entry: Entry, repository: Repository) -> None:
     """Delete the files of checkpoints that the policy of the run does not keep."""
-    if keep_of(entry.record) is None or not entry.in_repository:
+    if not entry.record.get("keep") or not entry.in_repository:
+        return
+    with importing:
+        from keepsake.repository.pruning import keep_of, prune_saved
+    if keep_of(entry.record) is None:
         return
     record = _merge(entry, repository, Changes())
     keep = keep_of(record)  # a process that went on with the experiment may have another policy

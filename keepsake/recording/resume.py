@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from keepsake.exceptions import DoesNotExist, ReadError, ValidationError
 from keepsake.metadata import END_FIELDS, Record, time_key
 from keepsake.recording import cluster, ending
-from keepsake.repository.finding import LATEST, find_experiment
 from keepsake.spool.entry import Entry
 from keepsake.util.ids import short_id
 from keepsake.util.processes import has_ended
@@ -61,6 +60,8 @@ def find(workplace: Workplace, resume: Resume, new: Record, *, recording: bool =
 
 
 def _named(workplace: Workplace, id: str) -> Record:
+    from keepsake.repository.finding import LATEST, find_experiment
+
     if not ending.is_offline():
         return find_experiment(workplace.view, id)
     waiting = sorted(workplace.view.waiting(), key=lambda record: time_key(record["created"]))

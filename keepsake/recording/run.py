@@ -15,7 +15,6 @@ from keepsake.metadata import Record, best_checkpoint, primary_metric
 from keepsake.output import parts_of
 from keepsake.packages import get_imported_packages
 from keepsake.recording import ending
-from keepsake.recording.amount import tell_if_large
 from keepsake.recording.complaints import Complaints, Problem
 from keepsake.recording.environment import warn_of_secret_files
 from keepsake.recording.mover import publish
@@ -101,7 +100,9 @@ class Run:
         saver().beat(entry, repository, visible=not (disable_heartbeat or ending.is_offline()))
         run._keep_output(record)
         if frozen is not None:
-            recent = partial(workplace.view.recent_paths, look=not ending.is_offline())
+            from keepsake.recording.amount import tell_if_large
+
+            recent = lambda: workplace.view.recent_paths(look=not ending.is_offline())  # noqa: E731
             tell_if_large(workplace.directory, record["path"], frozen.entries, recent)
         run._gather_later(files=bool(record["path"]))
         return run

@@ -21,13 +21,15 @@ from keepsake.recording.job import HURRY_SECONDS, STEPS, Job, Step, exit_seconds
 from keepsake.recording.mover import as_ours
 from keepsake.recording.steps import Due, Steps
 from keepsake.util.console import Progress, say, warn
-from keepsake.util.fork import in_forked_child
+from keepsake.util.fork import hold_forks, in_forked_child
 from keepsake.util.ids import short_id
 from keepsake.util.loop import Loop
 
 if TYPE_CHECKING:
     from keepsake.repository.repository import Repository
     from keepsake.spool.entry import Entry
+
+hold_forks()
 
 _RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
 _SHORT_RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0)  # while a caller waits

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from keepsake.labels import apply_edits
 from keepsake.metadata import Record, labels_of, render_checkpoint
 from keepsake.restarts import superseded
 from keepsake.spool.journal import Changes
 
 
-@dataclass
 class Known:
     """A record as this process last read or wrote it, prepared for a quick rewrite."""
 
-    record: Record
-    etag: str | None  # None: not written yet
-    texts: list[str]
-    ids: set[str]
+    def __init__(self, record: Record, etag: str | None, texts: list[str], ids: set[str]) -> None:
+        self.record = record
+        self.etag = etag  # None: not written yet
+        self.texts = texts
+        self.ids = ids
 
     @classmethod
     def of(cls, record: Record, etag: str | None) -> Known:

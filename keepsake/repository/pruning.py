@@ -12,7 +12,7 @@ from keepsake.repository.keys import archive_key
 from keepsake.repository.repository import Repository
 from keepsake.util.values import comparable, decode
 
-_RULE = re.compile(r"\s*(best|last|latest)\s*(?::\s*(\d{1,6})\s*)?")
+_RULE = r"\s*(best|last|latest)\s*(?::\s*(\d{1,6})\s*)?"
 
 
 class Keep(NamedTuple):
@@ -29,7 +29,7 @@ def parse_keep(text: object) -> Keep:
     """Return the policy that a text such as `best:3,last:1` means. Raises ValidationError."""
     counts = {"best": 0, "last": 0}
     for rule in text.split(",") if isinstance(text, str) else [""]:
-        match = _RULE.fullmatch(rule)
+        match = re.fullmatch(_RULE, rule)
         name = match[1].replace("latest", "last") if match else ""
         if match is None or counts[name]:
             raise _wrong(text)

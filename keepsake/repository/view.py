@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import suppress
-from heapq import nlargest
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -178,8 +177,8 @@ class View:
                 summaries = [Summary(line, None) for line in Index(self.repository.url).remembered()]
                 found.append([each for one in summaries[-_RECENT:] for each in (one.best, one.latest) if each])
             elif look:
-                newest = nlargest(_RECENT, self._storage.list(EXPERIMENTS), key=operator.attrgetter("modified"))
-                for info in newest:
+                listed = sorted(self._storage.list(EXPERIMENTS), key=operator.attrgetter("modified"))
+                for info in listed[-_RECENT:]:
                     with suppress(ReadError, DoesNotExist):
                         record = parse_experiment(self._storage.get(info.key)[0], id_of(info.key))
                         found.append(record.get("checkpoints") or [])

@@ -17,7 +17,6 @@ import json
 import os
 from collections.abc import Container
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +37,15 @@ def _after_fork() -> None:
     _process = os.urandom(8).hex()
 
 
-@dataclass
 class Changes:
     """The content of journals: changed fields of the experiment, checkpoints, and edits of its labels, oldest first."""
 
-    fields: Record = field(default_factory=dict)
-    checkpoints: list[Record] = field(default_factory=list)
-    edits: list[Edit] = field(default_factory=list)
+    def __init__(
+        self, fields: Record | None = None, checkpoints: list[Record] | None = None, edits: list[Edit] | None = None
+    ) -> None:
+        self.fields = {} if fields is None else fields
+        self.checkpoints = [] if checkpoints is None else checkpoints
+        self.edits = [] if edits is None else edits
 
     def add(self, data: bytes) -> None:
         """Add the complete lines of a journal."""
@@ -66,12 +67,12 @@ class Changes:
         return bool(self.fields or self.checkpoints or self.edits)
 
 
-@dataclass
 class Taken:
     """Journals that were taken to be saved, and their content."""
 
-    changes: Changes = field(default_factory=Changes)
-    sizes: dict[Path, int] = field(default_factory=dict)  # journal → bytes that were read
+    def __init__(self) -> None:
+        self.changes = Changes()
+        self.sizes: dict[Path, int] = {}  # journal → bytes that were read
 
     def drop(self) -> None:
         """Remove the journals, whose lines are in the repository; one that has grown since stays.

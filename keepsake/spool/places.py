@@ -6,7 +6,6 @@ SPOOL/<experiment id>/      an entry (entry.py)
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -47,8 +46,10 @@ def spool_roots(directory: Path) -> list[Path]:
     """Return all directories in which runs of a project may be waiting."""
     if os.environ.get("KEEPSAKE_SPOOL"):
         return [spool_root(directory)]
-    elsewhere = _elsewhere(directory)
-    return [directory / ".keepsake" / "spool", *([elsewhere] if elsewhere else [])]
+    usual, state = directory / ".keepsake" / "spool", state_directory()
+    is_needed = state is not None and (os.path.isdir(state / "spool") or not _can_write(usual))
+    elsewhere = _elsewhere(directory) if is_needed else None
+    return [usual, *([elsewhere] if elsewhere else [])]
 
 
 def _can_write(path: Path) -> bool:
@@ -59,6 +60,8 @@ def _can_write(path: Path) -> bool:
 
 
 def _elsewhere(directory: Path) -> Path | None:
+    import hashlib  # here, because it loads OpenSSL
+
     state = state_directory()
     return state / "spool" / hashlib.sha256(os.fsencode(directory)).hexdigest()[:16] if state else None
 

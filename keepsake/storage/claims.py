@@ -22,7 +22,6 @@ import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from keepsake.storage.base import TEMPORARY
 from keepsake.storage.reading import WINDOWS
@@ -32,16 +31,17 @@ PATIENCE = 2.0  # seconds that a writer has to finish; it needs some millisecond
 _POLL = 0.01  # seconds
 _VOID = ""  # the file of a claim that stayed empty
 _LATE = "/"  # the file of a claim that was empty so long that others may have skipped it
-_VERSION = re.compile(r"[0-9a-f-]+")
+_VERSION = r"[0-9a-f-]+"
 _TAKEN = (FileExistsError, PermissionError) if WINDOWS else FileExistsError
 
 
-class Wanted(NamedTuple):
+class Wanted:
     """The version of an object to replace; None stands for an object that does not exist."""
 
-    root: str  # of the repository
-    key: str
-    version: str | None
+    def __init__(self, root: str, key: str, version: str | None) -> None:
+        self.root = root  # of the repository
+        self.key = key
+        self.version = version
 
     def claim(self, number: int) -> str:
         """Return the path of the claim with that number."""
@@ -70,7 +70,7 @@ def claim(wanted: Wanted, temporary: str, is_current: Callable[[], bool]) -> tup
     claim. A writer with an earlier claim has some time to finish. After that this one finishes its work.
     """
     claims: list[str] = []
-    if wanted.version is not None and not _VERSION.fullmatch(wanted.version):
+    if wanted.version is not None and not re.fullmatch(_VERSION, wanted.version):
         return False, claims
     own, since = temporary[len(wanted.root) + 1 :], time.monotonic()
     while True:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from keepsake.exceptions import ConfigNotFound, RepositoryConfigurationError
 
-_VARIABLE = re.compile(r"\$\w+|\$\{[^}]*\}")
+_VARIABLE = r"\$\w+|\$\{[^}]*\}"
 
 
 def cache_directory() -> Path | None:
@@ -63,7 +63,7 @@ def expand(path: str) -> str:
             f"There is no home directory for {user!r} in {path!r}. Write the whole path, or './{expanded}' for a "
             "directory of that name."
         )
-    if missing := _VARIABLE.search(expanded):
+    if missing := re.search(_VARIABLE, expanded):
         raise RepositoryConfigurationError(f"The variable {missing[0]} in {path!r} is not set. Set it and try again.")
     return expanded
 

@@ -14,8 +14,8 @@ from typing import Any
 
 _ARRAY_PACKAGES = {"numpy", "torch", "tensorflow", "jax", "jaxlib", "ml_dtypes", "cupy"}
 _DICT_METHODS = ("model_dump", "to_dict", "_asdict", "flag_values_dict")  # pydantic; pandas, Hugging Face; absl
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-_NARROW_FLOAT = re.compile(r"(?<![a-z])(bfloat16|float16|float32)\b")
+_ADDRESS = r" at 0x[0-9a-fA-F]+"
+_NARROW_FLOAT = r"(?<![a-z])(bfloat16|float16|float32)\b"
 _DIGITS = {"bfloat16": (2, 3, 4), "float16": (3, 4, 5), "float32": (6, 7, 8, 9)}  # enough to tell numbers apart
 
 
@@ -115,7 +115,7 @@ def from_array(value: Any) -> object:
     plain = value.tolist() if hasattr(value, "tolist") else value
     if _is_of_array_package(plain):
         plain = float(plain)  # tolist() does not convert a scalar wider than Python's
-    narrow = _NARROW_FLOAT.search(kind)
+    narrow = re.search(_NARROW_FLOAT, kind)
     if narrow:
         plain = _shorten(plain, narrow[0])
     return _only_element(plain)
@@ -171,4 +171,4 @@ def text_of(value: Any) -> str | None:
     if not says_something or isinstance(value, Iterator):
         return None
     text = str(value)
-    return None if _ADDRESS.search(text) and text.endswith(">") else _ADDRESS.sub("", text)
+    return None if re.search(_ADDRESS, text) and text.endswith(">") else re.sub(_ADDRESS, "", text)

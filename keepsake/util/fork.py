@@ -6,17 +6,23 @@ imports a module while a DataLoader forks its workers. A worker that imports the
 
 from __future__ import annotations
 
-# A fork also takes the lock of logging, and so do modules that create loggers during import. Hooks that are registered
-# last run first. Importing logging before our lock is registered makes sure that both are always taken in one order.
-import logging  # noqa: F401
 import os
 import threading
 from collections.abc import Callable
 
 importing = threading.RLock()  # held by imports in a background thread, and by every fork
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=importing.acquire, after_in_parent=importing.release, after_in_child=importing.release)
+
+def hold_forks() -> None:
+    """Make forks wait while `importing` is held. Call it once, before a background thread imports anything."""
+    # A fork also takes the lock of logging, and so do modules that create loggers during import. Hooks that are
+    # registered last run first. Importing logging before our lock is registered makes sure that both are always taken
+    # in one order.
+    import logging  # noqa: F401
+
+    if hasattr(os, "register_at_fork"):
+        release = importing.release
+        os.register_at_fork(before=importing.acquire, after_in_parent=release, after_in_child=release)
 
 
 def in_forked_child(function: Callable[[], None]) -> Callable[[], None]:

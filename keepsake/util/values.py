@@ -32,9 +32,8 @@ _ACCEPTED = (
 )
 
 # C0 without the newline, DEL, C1, line separators, marks that reverse the direction of text, and lone surrogates.
-_CONTROL_RANGES = "\0-\t\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
-_CONTROLS = re.compile(f"[{_CONTROL_RANGES}]")
-_COLORS_AND_TABS = re.compile("(\x1b\\[[0-9;:]{0,40}m|\t)")
+_CONTROLS = "[\0-\t\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+_COLORS_AND_TABS = "(\x1b\\[[0-9;:]{0,40}m|\t)"
 
 
 # To JSON and back
@@ -257,15 +256,15 @@ def cut(text: str, width: int) -> str:
 
 def escape_controls(text: str, keep_newlines: bool = False) -> str:
     r"""Return `text` with control characters and direction marks as escapes, such as `\x1b` or `\u202e`."""
-    if text.isascii() and text.isprintable():
+    if (text.replace("\n", "") if keep_newlines else text).isprintable():
         return text
-    escaped = _CONTROLS.sub(_escape, text)
+    escaped = re.sub(_CONTROLS, _escape, text)
     return escaped if keep_newlines else escaped.replace("\n", r"\x0a")
 
 
 def escape_all_but_colors(text: str, *, colors: bool) -> str:
     """Return text of many lines with control characters as escapes, but with its colours, or without any."""
-    pieces = _COLORS_AND_TABS.split(text)
+    pieces = re.split(_COLORS_AND_TABS, text)
     pieces[::2] = [escape_controls(piece, keep_newlines=True) for piece in pieces[::2]]
     if not colors:
         return "".join(piece for piece in pieces if not piece.startswith("\x1b"))

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from keepsake.compare.groups import Spread, group_runs, is_seed
+from keepsake.compare.groups import Spread, group_runs
+from keepsake.compare.values import is_seed
 
 Run = tuple[dict[str, Any], dict[str, Any]]  # params and metrics
 
