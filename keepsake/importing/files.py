@@ -26,12 +26,10 @@ def open_file(path: str | Path) -> BinaryIO:
 def read_small(path: str | Path) -> bytes:
     """Return the content of a small regular file. Raises ReadError, naming it, if it is anything else."""
     descriptor, size = _opened(path)
-    try:
+    with open(descriptor, "rb", buffering=0) as file:
         if size > _SMALL:
             raise ReadError(f"{path} has {size / 1e6:,.0f} MB. Such a file never has that much. Remove it.")
-        return os.read(descriptor, size)
-    finally:
-        os.close(descriptor)
+        return file.readall()
 
 
 def _opened(path: str | Path) -> tuple[int, int]:
