@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from keepsake.display.notebook import statuses
 from keepsake.exceptions import ValidationError, WriteError
+from keepsake.listing.fields import resolve
+from keepsake.listing.subjects import WholeExperiment
 from keepsake.metadata import Record
 from keepsake.report.code import collect_code
 from keepsake.report.curves import collect_curves
@@ -73,9 +75,13 @@ def make_report(
         points: the most points of a curve; None: as many as keep the page small.
         metrics: the metrics whose curves it has; None: all.
         code: whether the code of each run is in it.
+
+    Raises ValidationError, and UnknownName for a metric that no run has.
     """
     if points is not None and points < 2:
         raise ValidationError(f"A curve cannot have {points} points. Give 2 or more.")
+    if metrics and experiments:
+        _check_metrics(metrics, experiments)
     with Progress("Making the report", len(experiments) * (2 + code), unit="steps") as progress:
         found = statuses(experiments)
         packages = Pool()
@@ -116,6 +122,13 @@ def make_report(
     shown = escape_controls(title or "Report")
     preview = f"<h1>{escape(shown)}</h1>{chart_svg(checkpoints, primary)}{rows_html(runs, primary)}"
     return Report(assemble(f"{shown} · Keepsake", preview, meta, blobs), len(runs), tuple(left_out))
+
+
+def _check_metrics(metrics: Collection[str], experiments: Sequence[Experiment]) -> None:
+    """Raise UnknownName if there is a metric that no checkpoint has."""
+    rows = (each.get("metrics") or {} for experiment in experiments for each in experiment.checkpoint_records())
+    for name in sorted(set(metrics).difference(*rows)):
+        resolve(name, map(WholeExperiment, experiments), "metric")
 
 
 def _rank(run: dict[str, Any], primary: dict[str, Any] | None) -> tuple[bool, Any, Any]:

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 import keepsake
 from keepsake.cli import cli
-from keepsake.exceptions import ValidationError, WriteError
+from keepsake.exceptions import UnknownName, ValidationError, WriteError
 from keepsake.report import code as report_code
 from keepsake.report import curves as report_curves
 from keepsake.report.page import vendored
@@ -170,6 +170,8 @@ def test_points_and_metrics_can_be_chosen(project: Project) -> None:
     assert curves["points"] == 10
     with pytest.raises(ValidationError, match="1 points"):
         make(points=1)
+    with pytest.raises(UnknownName, match=r'"acuracy".*"accuracy"'):
+        make(metrics=["acuracy"])
 
 
 # Code
