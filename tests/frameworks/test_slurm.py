@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -47,12 +49,17 @@ def _environment(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(keepsake.__file__).parents[1]))
 
 
+def has_reached(attempt: int) -> bool:
+    """Whether all four tasks wait to be stopped."""
+    return len(list(Path().glob(f"reached-{attempt}-*"))) == 4
+
+
 def test_a_job_of_four_tasks_that_is_queued_again_twice(cluster: Cluster) -> None:
     """One run, which its first task records, with every step once."""
     Path("train.py").write_text(TRAINING)
     job = cluster.submit(f"srun -n 4 {sys.executable} train.py", "--requeue", "-n", "4")
     for attempt in range(2):
-        wait_until(lambda n=attempt: len(list(Path().glob(f"reached-{n}-*"))) == 4, seconds=60)
+        wait_until(partial(has_reached, attempt), seconds=60)
         cluster.requeue(job, attempt + 1)
     cluster.wait(job)
     experiment = recorded()
@@ -83,9 +90,7 @@ def test_submitit(cluster: Cluster) -> None:
     executor.update_parameters(time=4, ntasks_per_node=2)
     sys.path.insert(0, "")
     try:
-        import training
-
-        job = executor.submit(training.Training())
+        job = executor.submit(importlib.import_module("training").Training())
     finally:
         sys.path.remove("")
         sys.modules.pop("training", None)
