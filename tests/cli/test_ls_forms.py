@@ -81,7 +81,7 @@ def test_groups_show_mean_and_range_best_first(seeds: World, run: Run) -> None:
 def test_groups_of_one_are_explained(seeds: World, run: Run) -> None:
     seeds.add(experiment("e900000000", 1, params={"output": "x"}))
     assert run("ls", "--group").stderr == ""
-    assert "No two experiments have the same params" in run("ls", "--group", "output").stderr
+    assert "No two experiments differ only in output" in run("ls", "--group", "output").stderr
 
 
 def test_sort_keys_order_groups_by_their_first_runs(seeds: World, run: Run) -> None:
