@@ -36,11 +36,13 @@ FUNCTIONS = [
 ]
 
 
-_LABELS: dict[str, object] = {"name": None, "tags": None, "notes": None, "parent": None, "resume": None, "keep": None}
+_OF_A_RUN: dict[str, object] = dict.fromkeys(
+    ("name", "tags", "notes", "parent", "resume", "keep", "capture_output"),
+)
 _CURVES: dict[str, object] = {"logx": False, "x": "step", "smoothing": 0.0}
 OF_OURS: dict[str, dict[str, object]] = {
-    "init": {"quiet": False, **_LABELS},
-    "ExperimentCollection.create": _LABELS,
+    "init": {"quiet": False, **_OF_A_RUN},
+    "ExperimentCollection.create": _OF_A_RUN,
     "ExperimentCollection.list": {"sort": None},
     "Experiment.plot": _CURVES,
     "CheckpointList.plot": _CURVES,
