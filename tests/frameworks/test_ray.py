@@ -14,6 +14,8 @@ from tests.frameworks.reading import HEAVY, all_recorded
 
 ray = pytest.importorskip("ray", reason=HEAVY)
 
+GUIDE = Path(__file__).parents[2] / "docs/guides/callbacks.md"
+
 pytestmark = pytest.mark.filterwarnings("default")
 
 
@@ -45,6 +47,16 @@ def train(config: dict[str, Any]) -> None:
             tune.report(
                 {"loss": rate / (step + 1), "val": {"acc": step}}, checkpoint=tune.Checkpoint.from_directory(directory)
             )
+
+
+def test_the_program_of_the_guide(project_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It records a run per trial."""
+    section = GUIDE.read_text("utf-8").partition("\n## Ray Tune\n")[2]
+    program = section.partition("```python\n")[2].partition("```")[0]
+    monkeypatch.setenv("HOME", str(project_directory / "home"))
+    exec(program, {})
+    recorded = {experiment.params["lr"]: experiment.checkpoints.metrics["loss"] for experiment in all_recorded()}
+    assert recorded == {lr: [lr, lr / 2, lr / 3] for lr in (0.1, 0.2)}
 
 
 def test_a_search(project_directory: Path) -> None:
