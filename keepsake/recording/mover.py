@@ -139,7 +139,7 @@ def send_output(entry: Entry, repository: Repository, *, live: bool = False) -> 
         except FileNotFoundError:  # another process has sent it, or it is finished now
             continue
         repository.expect(entry.identity)
-        repository.forget(entry.id)  # so that it is seen to be there
+        repository.forget(entry.id)  # the next look then finds the record of now
         key = log_key(entry.id, log.stem)
         repository.storage.put(key, b"".join(member(data)))
         try:

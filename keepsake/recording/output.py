@@ -36,7 +36,7 @@ class Output:
         self._sent = 0.0  # when what was sent last was printed
         self._is_queued = False
         with suppress(OSError):
-            open(live_path(str(self._path)), "ab").close()  # so that it is there at once
+            open(live_path(str(self._path)), "ab").close()  # `keepsake logs -f` finds the file at once
         capture.begin(self._path, self._look)
 
     def end(self, *, hurry: bool) -> None:
