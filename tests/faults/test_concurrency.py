@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,9 @@ def checkpoint(experiment, who, number):
     os.remove(name)
     os.write(1, f"{made.id} {name}\\n".encode())
 """
+
+
+WAITING = re.compile(r"═+╡ Waiting for \S+, at most .*\n.*Ctrl-C ends the wait\. .*\n")
 
 
 @pytest.fixture(autouse=True)
@@ -251,7 +255,10 @@ os.kill(os.getpid(), signal.SIGKILL)
     [4, pytest.param(60, marks=[pytest.mark.exhaustive, pytest.mark.timeout(600)])],
 )
 def test_a_listing_is_right_at_every_moment_while_sixteen_processes_write(project: Path, seconds: int) -> None:
-    """No error and no warning; what was there stays there; and in the end the count is exact."""
+    """No error and no warning; what was there stays there; and in the end the count is exact.
+
+    A disk that stalls makes the writers say that they wait, which is no warning.
+    """
     writers = start(
         f"""
         import os, sys, time, keepsake
@@ -279,7 +286,7 @@ def test_a_listing_is_right_at_every_moment_while_sixteen_processes_write(projec
         assert seen <= listed.keys(), "an experiment was listed once, and then it was not"
         seen, listings = set(listed), listings + 1
     _, messages = writers.communicate()
-    assert (writers.returncode, messages) == (0, "")
+    assert (writers.returncode, WAITING.sub("", messages)) == (0, "")
     made = Path("made").read_text().split()
     listed = _list()
     assert sorted(listed) == sorted(made)

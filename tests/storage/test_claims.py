@@ -27,9 +27,14 @@ class Killed(BaseException):
 
 
 class Interruption:
-    """Does something before the `step`-th call (from 1) that a writer makes of the file system."""
+    """Does something before the `step`-th call (from 1) that a writer makes of the file system.
+
+    The writer is the thread that asked for it. The calls of others, such as those that beat for runs of other tests,
+    do not count.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.writer = 0
         self.left = 0  # calls until it happens; 0: it does not
         self.action: Callable[[], None] = lambda: None
         self.is_dead = False
@@ -37,6 +42,7 @@ class Interruption:
             monkeypatch.setattr(os, name, self._around(getattr(os, name)))
 
     def at(self, step: int, action: Callable[[], None]) -> None:
+        self.writer = threading.get_ident()
         self.left, self.action, self.is_dead = step, action, False
 
     def over(self) -> bool:
@@ -50,12 +56,13 @@ class Interruption:
 
     def _around(self, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
-            if self.left:
-                self.left -= 1
-                if not self.left:
-                    self.action()
-            if self.is_dead:
-                raise Killed
+            if threading.get_ident() == self.writer:
+                if self.left:
+                    self.left -= 1
+                    if not self.left:
+                        self.action()
+                if self.is_dead:
+                    raise Killed
             return real(*arguments, **options)
 
         return call
