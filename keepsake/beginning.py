@@ -11,7 +11,7 @@ from keepsake.metadata import Record
 from keepsake.origin import forget_origin, read_origin
 from keepsake.output import output_fields
 from keepsake.packages import modules_of_script
-from keepsake.recording import ending, ranks
+from keepsake.recording import ending, ranks, switches
 from keepsake.recording.announcing import say_copying
 from keepsake.recording.cluster import current_job
 from keepsake.recording.lineage import Labels, label_fields, policy_fields
@@ -44,7 +44,7 @@ def begin(
     if not ranks.records():
         return InertExperiment.of(project, path, params, labels, resume)
     if capture_output is None:
-        capture_output = ending.is_capturing()
+        capture_output = switches.is_capturing()
     modules = modules_of_script()
     project = project.here(begin=True)
     directory = project.workplace.directory

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, SupportsIndex, TypedDict, overload
 
+from keepsake.checks import check_path, check_primary_metric, check_step
 from keepsake.exceptions import DoesNotExist, KeepsakeError, ValidationError
 from keepsake.metadata import (
     CHECKPOINT_FIELDS,
@@ -19,7 +20,6 @@ from keepsake.metadata import (
     pick_latest,
     pruned_of,
 )
-from keepsake.recording.records import check_path, check_primary_metric, check_step
 from keepsake.util.console import say
 from keepsake.util.ids import short_id, short_repr
 from keepsake.util.lazy import dataclass

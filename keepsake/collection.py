@@ -10,14 +10,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 from keepsake.analysis import Analysis
-from keepsake.beginning import begin
 from keepsake.checkpoint import Checkpoint, CheckpointList
 from keepsake.exceptions import DoesNotExist, ValidationError
 from keepsake.experiment import Experiment
 from keepsake.listing.subjects import flatten
 from keepsake.metadata import Record, time_key
-from keepsake.recording.lineage import Labels
-from keepsake.recording.resume import Resume
 from keepsake.repository.finding import find_checkpoint, find_experiment
 from keepsake.repository.view import Look
 from keepsake.util.console import warn
@@ -28,6 +25,7 @@ if TYPE_CHECKING:
     from keepsake.comparison import ComparisonTable
     from keepsake.listing.filters import Query
     from keepsake.project import Project
+    from keepsake.recording.resume import Resume
     from keepsake.report.report import Report
 
 
@@ -157,6 +155,9 @@ class ExperimentCollection:
                 recorded. It leaves nothing behind.
             DoesNotExist, AmbiguousID: `resume` is not the ID of an experiment.
         """
+        from keepsake.beginning import begin
+        from keepsake.recording.lineage import Labels
+
         labels = Labels(name, tags, notes, parent, keep)
         return begin(
             self._project,

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from keepsake.checkpoint import Checkpoint, CheckpointList
+from keepsake.checks import check_path
 from keepsake.exceptions import KeepsakeError, ValidationError
 from keepsake.labelled import Labelled
 from keepsake.metadata import (
@@ -22,7 +23,6 @@ from keepsake.metadata import (
 )
 from keepsake.outcome import Outcome
 from keepsake.recorded import Recorded
-from keepsake.recording.records import check_path
 from keepsake.util.console import warn
 from keepsake.util.ids import short_id
 from keepsake.util.lazy import dataclass

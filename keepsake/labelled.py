@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from keepsake.exceptions import KeepsakeError, ValidationError
 from keepsake.labels import apply_edits, make_edit
 from keepsake.metadata import Record, labels_of
-from keepsake.recording import ending
-from keepsake.recording.environment import without_secrets
+from keepsake.recording import switches
 from keepsake.util.console import warn
 from keepsake.util.ids import short_id
 from keepsake.util.values import decode, encode_mapping
@@ -105,6 +104,8 @@ class Labelled:
         A value that cannot be recorded is reported, and changes nothing (except with KEEPSAKE_STRICT=1). Raises
         ValidationError in a process that does not record the experiment, and after its end.
         """
+        from keepsake.recording.environment import without_secrets
+
         run = self._run if self._run is not None and not self._run.ending else None
         if run is None:
             raise ValidationError(
@@ -115,7 +116,7 @@ class Labelled:
             changed = {**encode_mapping(self.params or {}, "params"), **new}
             run.change({"params": changed})
         except KeepsakeError as error:
-            if ending.is_strict():
+            if switches.is_strict():
                 raise
             warn(f"The params of experiment {short_id(self.id)} stay as they are: {error}")
             return
@@ -127,7 +128,7 @@ class Labelled:
 
     def _edit(self, edit: Record, problems: list[str]) -> None:
         run = self._run if self._run is not None and not self._run.ending else None
-        if problems and (run is None or ending.is_strict()):
+        if problems and (run is None or switches.is_strict()):
             raise ValidationError(problems[0])
         for problem in problems:
             warn(f"{problem} It is left out.")

@@ -1,4 +1,8 @@
-"""What a script calls on the experiment that it records: checkpoint() and stop()."""
+"""What a script calls on the experiment that it records: checkpoint() and stop().
+
+Modules that record are imported by these calls, because reading experiments need not wait for them. In a script,
+`import keepsake` has loaded them.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +14,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from keepsake.checkpoint import Checkpoint, CheckpointList, InertCheckpoint
+from keepsake.checks import MAX_STEP
 from keepsake.exceptions import KeepsakeError, ValidationError
 from keepsake.metadata import Record
-from keepsake.recording import ending, ranks
-from keepsake.recording.announcing import say_copying
-from keepsake.recording.complaints import WHOLE, Problem
-from keepsake.recording.records import MAX_STEP, checkpoint_record, inert_record
-from keepsake.recording.run import Run
+from keepsake.recording import ranks, switches
 from keepsake.util.console import error as say_error
 from keepsake.util.ids import short_id
 
 if TYPE_CHECKING:
     from keepsake.experiment import Experiment
     from keepsake.project import Project
+    from keepsake.recording.run import Run
     from keepsake.repository.view import Look
 
 _R = TypeVar("_R", bound="Recorded")
@@ -54,6 +56,8 @@ class Recorded:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None and not self._is_inert():
+            from keepsake.recording import ending
+
             ending.blame(self.id, error)
         self.stop()
 
@@ -86,12 +90,14 @@ class Recorded:
         try:
             return self._checkpoint(path, step, metrics, primary_metric, quiet, more_metrics)
         except Exception as error:
-            if ending.is_strict():
+            if switches.is_strict():
                 raise
             reason = _reason(error)
             if self._run is None:
                 say_error(f"The checkpoint was not saved: {reason}")
             else:
+                from keepsake.recording.complaints import WHOLE, Problem
+
                 self._run.complaints.add(Problem(WHOLE, reason))
             if self._project is not None and self._project.debug:
                 traceback.print_exc(file=sys.stderr)
@@ -107,11 +113,16 @@ class Recorded:
         more_metrics: dict[str, Any],
     ) -> Checkpoint:
         if self._is_inert():
+            from keepsake.recording.records import inert_record
+
             record = inert_record(path, step, metrics, primary_metric, more_metrics, self._next_step())
             self.checkpoints.append(InertCheckpoint.from_json(record, self._as_experiment()))
             return self.checkpoints[-1]
+        from keepsake.recording.records import checkpoint_record
+        from keepsake.recording.run import Run
+
         record, problems = checkpoint_record(path, step, metrics, primary_metric, more_metrics)
-        if problems and ending.is_strict():
+        if problems and switches.is_strict():
             for problem in problems:
                 if problem.is_error:
                     raise ValidationError(problem.why)
@@ -127,6 +138,8 @@ class Recorded:
 
         run.add(record, problems, self._next_step, keep)
         if not quiet and (self.project.debug or os.environ.get("KEEPSAKE_VERBOSE", "") not in ("", "0")):
+            from keepsake.recording.announcing import say_copying
+
             say_copying("checkpoint", record, self.project.workplace)
         return made[0]
 
@@ -158,7 +171,7 @@ class Recorded:
             if error is not None:
                 raise error
         except Exception as error:
-            if ending.is_strict():
+            if switches.is_strict():
                 raise
             say_error(f"Experiment {short_id(self.id)} is not fully saved yet: {_reason(error)}")
 

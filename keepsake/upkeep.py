@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keepsake.metadata import Record
-from keepsake.recording.recovery import Pending, Sent, pending, send
+from keepsake.spool.places import Pending, pending
 from keepsake.util.console import Progress
 
 if TYPE_CHECKING:
     from keepsake.importing.importing import Imported
     from keepsake.project import Project, Target
     from keepsake.pruning import Pruning
+    from keepsake.recording.recovery import Sent
     from keepsake.repository.copying import Copied
     from keepsake.repository.problems import Diagnosis
     from keepsake.repository.usage import DiskUsage
@@ -88,6 +89,8 @@ class Upkeep:
 
         Returns each experiment that waited, with its error or None.
         """
+        from keepsake.recording.recovery import send
+
         waiting = self.pending()
         with Progress("Sending", sum(each.size for each in waiting)) as progress:
             return [send(each, progress.advance, force=force) for each in waiting]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 
-from keepsake.recording import records
+from keepsake import checks
 
 
 def check_path(thing: str, path: object) -> list[str]:
     """Return the problems with the path of a thing ("experiment" or "checkpoint"), one text each."""
-    problems = records.check_path(path)
+    problems = checks.check_path(path)
     if isinstance(path, str) and not os.path.exists(path):
         problems.append(f"there is no file or directory {path!r}")
     return [f"The path of the {thing} is wrong: {problem}." for problem in problems]

@@ -22,7 +22,7 @@ ROOMS = [
     "exceptions util version",
     "config origin packages",
     "storage",
-    "labels restarts output metadata",
+    "checks labels restarts output metadata",
     "archive",
     "spool",
     "listing",
@@ -344,6 +344,15 @@ def test_listing_loads_what_it_shows_and_nothing_else(project_directory: Path, r
     assert "listing.index" in own
     assert not own & {"collection", "experiment", "checkpoint", "recording.run", "recording.saver", "listing.grammar"}
     assert not {name.partition(".")[0] for name in own} & {"compare", "display", "importing", "report", "restoring"}
+
+
+def test_showing_an_experiment_loads_nothing_that_records(project_directory: Path, run_python: RunPython) -> None:
+    write_experiment(project_directory / "repo")
+    slow, own = modules_loaded_by(run_python, LS.replace("'ls'", f"'show', '{EXPERIMENT['id'][:7]}'"))
+    assert slow == set()
+    assert {"collection", "experiment"} <= own
+    recording = {name for name in own if name.startswith("recording.")} | own & {"beginning", "inert"}
+    assert recording <= {"recording.machine", "recording.ranks", "recording.secrets", "recording.switches"}
 
 
 @pytest.mark.parametrize("cls", [keepsake.Experiment, keepsake.Checkpoint])

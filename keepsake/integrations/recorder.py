@@ -12,7 +12,7 @@ from typing import Any
 from keepsake.exceptions import KeepsakeError, ValidationError
 from keepsake.experiment import Experiment
 from keepsake.project import default_project, init
-from keepsake.recording import ending
+from keepsake.recording import ending, switches
 from keepsake.util.console import warn
 from keepsake.util.values import decode, encode, mapping_of
 
@@ -234,7 +234,7 @@ class Recorder:
         try:
             action()
         except Exception as error:
-            if ending.is_strict():
+            if switches.is_strict():
                 raise
             why = f"{type(error).__name__}: {str(error).rstrip('.')}"
             if (type(error).__name__ + what) not in self._said:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from keepsake.metadata import Record, labels_of
-from keepsake.recording import ending
+from keepsake.recording import switches
 from keepsake.util.console import say
 from keepsake.util.ids import short_id
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def say_copying(what: str, record: Record, workplace: Workplace) -> None:
     """Say that an experiment or a checkpoint is created, and where its files go."""
     copying = ""
-    if ending.is_offline():
+    if switches.is_offline():
         copying = f", kept in {str(workplace.spool)!r} until `keepsake sync`"
     elif record["path"]:
         copying = f", copying {record['path']!r} to {workplace.place!r} in the background"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keepsake.exceptions import KeepsakeError
-from keepsake.recording import exit_status, signals
+from keepsake.recording import exit_status, signals, switches
 from keepsake.recording.failure import End, end_by
 from keepsake.recording.job import HURRY_SECONDS
 from keepsake.recording.recovery import Recovery
@@ -36,21 +36,6 @@ _recoveries: dict[Path, Recovery] = {}  # by spool
 _begun = 0
 _installed = False
 _signalled = float("-inf")  # when another handler of SIGTERM last called ours
-
-
-def is_strict() -> bool:
-    """Whether failures raise errors (KEEPSAKE_STRICT=1), for tests and pipelines."""
-    return os.environ.get("KEEPSAKE_STRICT", "") not in ("", "0")
-
-
-def is_offline() -> bool:
-    """Whether to record only on this machine until `keepsake sync` (KEEPSAKE_OFFLINE=1)."""
-    return os.environ.get("KEEPSAKE_OFFLINE", "") not in ("", "0")
-
-
-def is_capturing() -> bool:
-    """Whether what runs print is kept unless they say otherwise (KEEPSAKE_CAPTURE_OUTPUT=1)."""
-    return os.environ.get("KEEPSAKE_CAPTURE_OUTPUT", "") not in ("", "0")
 
 
 def begin(run: Run) -> None:
@@ -138,7 +123,7 @@ def end(run: Run, reason: str) -> KeepsakeError | None:
         _say_goodbye(run, how)
     if how.reason == "interrupted":
         say_pending(saver().finish_all(seconds=HURRY_SECONDS))
-    elif not is_offline():
+    elif not switches.is_offline():
         error = saver().finish(entry)
     is_saved = _close(entry)
     run.say_end(is_saved=is_saved and error is None)
@@ -156,7 +141,7 @@ def _say_goodbye(run: Run, how: End) -> None:
         entry.append({"experiment": run.ending})
     except Exception as error:  # noqa: BLE001 - such as a full disk; the other parts are saved anyway
         warn(str(error) or type(error).__name__)
-    if not is_offline():
+    if not switches.is_offline():
         saver().notify(entry, run.repository)
     saver().leave(entry.id)
     _running.pop(entry.id, None)  # last, so a signal's handler that interrupts this ends the run again
@@ -194,7 +179,7 @@ def _at_exit() -> None:
     """End the runs with the program. In strict mode, unsaved parts turn the exit status 0 into 1."""
     how = _end_of_program()
     saved = _end_with_program(how)
-    if not saved and is_strict() and how.reason in ("finished", "terminated", "exit"):
+    if not saved and switches.is_strict() and how.reason in ("finished", "terminated", "exit"):
         exit_status.force(1)
     if how.reason == "interrupted":
         with suppress(KeyboardInterrupt):
@@ -204,7 +189,7 @@ def _at_exit() -> None:
 def _at_child_exit() -> None:
     """Do the same for a child of multiprocessing. Here an exception changes the exit status."""
     how = _end_of_program()
-    if not _end_with_program(how) and is_strict() and how.reason == "finished":
+    if not _end_with_program(how) and switches.is_strict() and how.reason == "finished":
         raise SystemExit(1)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from keepsake.exceptions import KeepsakeError, ValidationError
 from keepsake.labels import apply_edits, make_edit
 from keepsake.metadata import Record, valid_id
-from keepsake.recording import ending
+from keepsake.recording import switches
 from keepsake.util.console import warn
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def label_fields(labels: Labels, origin: str | None, workplace: Workplace) -> Re
         except KeepsakeError as error:
             problems.append(f"The parent is left out: {error}")
     for problem in problems:
-        if ending.is_strict():
+        if switches.is_strict():
             raise ValidationError(problem)
         warn(f"{problem} The run goes on without it.")
     fields = apply_edits({}, [edit])
@@ -67,7 +67,7 @@ def _parent(given: object, workplace: Workplace) -> str:
         raise ValidationError(f"{given!r:.50} is not an experiment, a checkpoint or an ID.")
     if len(id) == _WHOLE and valid_id(id):
         return id  # it may be in another repository
-    if ending.is_offline():
+    if switches.is_offline():
         raise ValidationError(f"{id!r} cannot be looked up with KEEPSAKE_OFFLINE=1. Give the whole ID.")
     from keepsake.repository.finding import find
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from keepsake.exceptions import KeepsakeError, Removed
-from keepsake.recording import capture, ending
+from keepsake.recording import capture, switches
 from keepsake.recording.job import HURRY_SECONDS
 from keepsake.recording.mover import send_output
 from keepsake.recording.saver import saver
@@ -45,7 +45,7 @@ class Output:
 
     def _look(self) -> None:
         """Have it sent in the background if there is something new."""
-        if ending.is_offline() or self._entry.gone or self._is_queued:
+        if switches.is_offline() or self._entry.gone or self._is_queued:
             return
         with suppress(OSError):
             printed = os.stat(live_path(str(self._path))).st_mtime

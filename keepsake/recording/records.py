@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from keepsake.checks import check_path, check_primary_metric, check_step
 from keepsake.exceptions import ValidationError
 from keepsake.metadata import EXPERIMENT_FIELDS, Record, time_text
 from keepsake.recording import environment
@@ -17,7 +18,6 @@ from keepsake.util.foreign import text_of
 from keepsake.util.values import decode, encode, encode_mapping, mapping_of, text_of_key
 from keepsake.version import __version__
 
-MAX_STEP = 2**63 - 1  # Keepsake 0.4.2 cannot read a record with a larger one
 _GOALS = {
     **dict.fromkeys(("min", "minimum", "minimise", "minimize"), "minimize"),
     **dict.fromkeys(("max", "maximum", "maximise", "maximize"), "maximize"),
@@ -193,40 +193,3 @@ def text_path(path: object) -> str:
     if problems:
         raise ValidationError(problems[0])
     return str(path)
-
-
-def check_path(path: object) -> list[str]:
-    """Return the problems with the path of an experiment or checkpoint."""
-    if path is None:
-        return []
-    if not isinstance(path, str):
-        return [f"path must be a string, not {type(path).__name__}"]
-    if os.path.isabs(path):
-        return [f"path must be relative to the project directory, not absolute: {path!r}"]
-    if os.path.normpath(path).split(os.sep)[0] == "..":
-        return [f"path must lie in the project directory: {path!r}"]
-    return []
-
-
-def check_step(step: object) -> list[str]:
-    """Return the problems with a step."""
-    if step is None:
-        return []
-    if not isinstance(step, int) or isinstance(step, bool):
-        return [f"step must be an int, not {type(step).__name__}"]
-    return [] if -MAX_STEP <= step <= MAX_STEP else ["step must fit into 64 bits"]
-
-
-def check_primary_metric(primary: object, metrics: dict[str, Any]) -> list[str]:
-    """Return the problems with a primary metric, given the checkpoint's metrics."""
-    if primary is None:
-        return []
-    if not isinstance(primary, dict) or primary.keys() != {"name", "goal"}:
-        return ["primary_metric must have a name and a goal"]
-    problems = []
-    if primary["name"] not in metrics:
-        known = ", ".join(map(str, metrics)) or "none"
-        problems.append(f"primary metric {primary['name']!r} is not among the metrics ({known})")
-    if primary["goal"] not in ("maximize", "minimize"):
-        problems.append(f"the goal of the primary metric must be 'maximize' or 'minimize', not {primary['goal']!r}")
-    return problems

@@ -18,6 +18,7 @@ from keepsake.exceptions import KeepsakeError
 from keepsake.recording.mover import try_to_finish
 from keepsake.spool import places
 from keepsake.spool.entry import FRESH_SECONDS, Entry
+from keepsake.spool.places import Pending
 from keepsake.util.console import warn
 from keepsake.util.directories import owner_of
 from keepsake.util.ids import short_id
@@ -28,25 +29,6 @@ if TYPE_CHECKING:
     from keepsake.repository.repository import Repository
 
 _CLAIM = ".recovery"
-
-
-class Pending(NamedTuple):
-    """The parts of an entry that are not in its repository yet."""
-
-    entry: Entry
-    checkpoints: int  # the number of those that are not yet in the record
-    size: int  # bytes of files
-
-
-def pending(root: Path, *, of_others: bool = True) -> list[Pending]:
-    """Return the unsent parts in a spool; without `of_others`, only those that no running process seems to handle."""
-    found = []
-    for entry in places.entries(root):
-        if of_others or not entry.is_fresh():
-            changes, size = entry.pending(), entry.size()
-            if changes or size or not entry.in_repository:
-                found.append(Pending(entry, len(changes.checkpoints), size))
-    return found
 
 
 class Sent(NamedTuple):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from keepsake.exceptions import DoesNotExist, ReadError, ValidationError
 from keepsake.metadata import END_FIELDS, Record, time_key
-from keepsake.recording import cluster, ending
+from keepsake.recording import cluster, ending, switches
 from keepsake.spool.entry import Entry
 from keepsake.util.ids import short_id
 from keepsake.util.processes import has_ended
@@ -62,7 +62,7 @@ def find(workplace: Workplace, resume: Resume, new: Record, *, recording: bool =
 def _named(workplace: Workplace, id: str) -> Record:
     from keepsake.repository.finding import LATEST, find_experiment
 
-    if not ending.is_offline():
+    if not switches.is_offline():
         return find_experiment(workplace.view, id)
     waiting = sorted(workplace.view.waiting(), key=lambda record: time_key(record["created"]))
     found = waiting[-1:] if id == LATEST else [record for record in waiting if record["id"].startswith(id)]
@@ -73,7 +73,7 @@ def _named(workplace: Workplace, id: str) -> Record:
 
 def _of_job(workplace: Workplace, job: Record) -> Iterator[Record]:
     view = workplace.view
-    if ending.is_offline():
+    if switches.is_offline():
         yield from (record for record in view.waiting() if cluster.is_same(record.get("job"), job))
         return
     for summary in [summary for summary in view.summaries() if cluster.is_same(summary.job, job)]:
@@ -113,7 +113,8 @@ def _is_open(workplace: Workplace, record: Record, job: Record, *, is_newest: bo
     if entry is not None and has_ended(entry.owner):
         return True
     return (
-        not ending.is_offline() and workplace.view.status(record["id"], record.get("keepsake_version") or "") == "lost"
+        not switches.is_offline()
+        and workplace.view.status(record["id"], record.get("keepsake_version") or "") == "lost"
     )
 
 

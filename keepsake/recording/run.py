@@ -14,7 +14,7 @@ from keepsake.labels import Edit
 from keepsake.metadata import Record, best_checkpoint, primary_metric
 from keepsake.output import parts_of
 from keepsake.packages import get_imported_packages
-from keepsake.recording import ending
+from keepsake.recording import ending, switches
 from keepsake.recording.complaints import Complaints, Problem
 from keepsake.recording.environment import warn_of_secret_files
 from keepsake.recording.mover import publish
@@ -89,7 +89,7 @@ class Run:
         run = cls(workplace, entry, modules, quiet)
         try:
             frozen = run._freeze(record) if record["path"] else None
-            if not ending.is_offline():
+            if not switches.is_offline():
                 _publish_first(repository, entry, beat=not disable_heartbeat)
                 if disable_heartbeat:  # otherwise a listing would see the entry in the spool, and show it as running
                     entry.write_record(durable=False)
@@ -97,12 +97,12 @@ class Run:
             entry.discard()
             raise
         ending.begin(run)
-        saver().beat(entry, repository, visible=not (disable_heartbeat or ending.is_offline()))
+        saver().beat(entry, repository, visible=not (disable_heartbeat or switches.is_offline()))
         run._keep_output(record)
         if frozen is not None:
             from keepsake.recording.amount import tell_if_large
 
-            recent = lambda: workplace.view.recent_paths(look=not ending.is_offline())  # noqa: E731
+            recent = lambda: workplace.view.recent_paths(look=not switches.is_offline())  # noqa: E731
             tell_if_large(workplace.directory, record["path"], frozen.entries, recent)
         run._gather_later(files=bool(record["path"]))
         return run
@@ -120,7 +120,7 @@ class Run:
             entry.record["keep"] = fields["keep"]
         entry.begin()
         try:
-            if not ending.is_offline():
+            if not switches.is_offline():
                 is_beating = not disable_heartbeat
                 _within_deadline(repository, partial(_go_on, repository, entry, beat=is_beating), lambda: None)
             entry.append({"experiment": fields})
@@ -129,10 +129,10 @@ class Run:
             raise
         run._follow({**record, **fields})
         ending.begin(run)
-        saver().beat(entry, repository, visible=not (disable_heartbeat or ending.is_offline()))
+        saver().beat(entry, repository, visible=not (disable_heartbeat or switches.is_offline()))
         run._keep_output(fields)
-        saver().notify(entry, repository, files=bool(entry.packs()), offline=ending.is_offline())
-        if not ending.is_offline():
+        saver().notify(entry, repository, files=bool(entry.packs()), offline=switches.is_offline())
+        if not switches.is_offline():
             ending.recover_in_background(entry, open_repository)
         return run
 
@@ -181,7 +181,7 @@ class Run:
             entry.append({"experiment": self.found})
             saver().notify(entry, repository, files=True)
 
-        if ending.is_offline():
+        if switches.is_offline():
             from keepsake.recording import machine
 
             self.found = {"environment": machine.environment(self._workplace.directory, quick=True)}
@@ -194,12 +194,12 @@ class Run:
     def change(self, fields: Record) -> None:
         """Change fields of the record. The background sends that to the repository."""
         self.entry.append({"experiment": fields})
-        saver().notify(self.entry, self.repository, offline=ending.is_offline())
+        saver().notify(self.entry, self.repository, offline=switches.is_offline())
 
     def edit(self, edit: Edit) -> None:
         """Change the name, tags or notes. The background sends that to the repository."""
         self.entry.append({"labels": edit})
-        saver().notify(self.entry, self.repository, offline=ending.is_offline())
+        saver().notify(self.entry, self.repository, offline=switches.is_offline())
 
     def _keep_output(self, fields: Record) -> None:
         if parts := parts_of(fields):
@@ -244,7 +244,7 @@ class Run:
         except BaseException:  # after an interrupt the line may be written already; the mover checks that
             self.entry.abandoned.add(record["id"])
             raise
-        saver().notify(self.entry, self.repository, files=frozen is not None, offline=ending.is_offline())
+        saver().notify(self.entry, self.repository, files=frozen is not None, offline=switches.is_offline())
         for problem in problems:
             self.complaints.add(problem, record["id"])
 
@@ -260,7 +260,7 @@ class Run:
                         raise
                     self.entry.write_record()  # another process has just closed or discarded it
         except KeepsakeError as error:
-            if ending.is_strict():
+            if switches.is_strict():
                 raise
             problems.append(Problem("its files", str(error)))
             if not isinstance(error, WriteError):  # the script made a mistake
@@ -291,7 +291,7 @@ class Run:
         if left_out := self.complaints.summary():
             warn(f"Left out of the checkpoints of experiment {short_id(self.entry.id)}: {left_out}.")
         checkpoints = f"{count or 'no'} checkpoint{'' if count == 1 else 's'}"
-        if not self._quiet and ending.is_offline():
+        if not self._quiet and switches.is_offline():
             say(f"{name}: {checkpoints} kept in {self.entry.directory.parent}. `keepsake sync` sends it.")
         elif not self._quiet and is_saved and count:
             say(f"{name}: {checkpoints} saved to {self.repository.url}.{self._say_best()}")

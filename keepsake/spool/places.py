@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from keepsake.exceptions import WriteError
 from keepsake.metadata import valid_id
@@ -19,6 +20,14 @@ from keepsake.util.directories import absolute, expand, state_directory
 from keepsake.util.files import replace_with
 
 _REPOSITORIES = "repositories.json"
+
+
+class Pending(NamedTuple):
+    """The parts of an entry that are not in its repository yet."""
+
+    entry: Entry
+    checkpoints: int  # the number of those that are not yet in the record
+    size: int  # bytes of files
 
 
 def spool_root(directory: Path) -> Path:
@@ -72,6 +81,17 @@ def entries(root: Path) -> Iterator[Entry]:
         entry = Entry.load(directory)
         if entry is not None:
             yield entry
+
+
+def pending(root: Path, *, of_others: bool = True) -> list[Pending]:
+    """Return the unsent parts in a spool; without `of_others`, only those that no running process seems to handle."""
+    found = []
+    for entry in entries(root):
+        if of_others or not entry.is_fresh():
+            changes, size = entry.pending(), entry.size()
+            if changes or size or not entry.in_repository:
+                found.append(Pending(entry, len(changes.checkpoints), size))
+    return found
 
 
 def unnamed_files(root: Path) -> list[Path]:

@@ -14,11 +14,12 @@ from keepsake.archive.writer import freeze
 from keepsake.exceptions import KeepsakeError
 from keepsake.metadata import EXPERIMENT_FIELDS, Record
 from keepsake.recording import mover
-from keepsake.recording.recovery import pending, send
+from keepsake.recording.recovery import send
 from keepsake.repository.repository import Repository
 from keepsake.spool import places
 from keepsake.spool.entry import Entry
 from keepsake.spool.journal import Changes
+from keepsake.spool.places import pending
 from keepsake.storage import open_storage
 from tests.faults import inspect_repository as inspect
 from tests.storage.faults import FaultyStorage

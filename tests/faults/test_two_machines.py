@@ -60,8 +60,8 @@ while time.monotonic() < end:
 # Sends what waits again and again, as `keepsake sync` and the recoveries of other runs do
 _SEND = """
 from pathlib import Path
-from keepsake.recording.recovery import pending, send
-from keepsake.spool.places import spool_root
+from keepsake.recording.recovery import send
+from keepsake.spool.places import pending, spool_root
 end = time.monotonic() + float(os.environ["SECONDS"])
 count = 0
 while time.monotonic() < end:
