@@ -118,13 +118,8 @@ class Repository:
             if expected is not None:
                 raise self._missing()
             self.storage.ensure_writable()
-            try:
-                self.storage.put(SPEC, _SPEC_CONTENT, if_absent=True)
-            except PreconditionFailed:
-                self._spec_found = None
-                self.check()  # another process was faster
-            self._spec_found = True
-        return self.identity or self._write_identity()
+            return self._complete({SPEC: _SPEC_CONTENT})
+        return self.identity or self._complete({})
 
     # The identity
 
@@ -146,13 +141,16 @@ class Repository:
                 "anew, and what waits in a spool is then sent by `keepsake sync --force`."
             ) from error
 
-    def _write_identity(self) -> str:
+    def _complete(self, others: dict[str, bytes]) -> str:
+        """Write the identity, and other files that a repository has once; return the identity.
+
+        Another process may be faster with each of them.
+        """
         identity = os.urandom(16).hex()
-        try:
-            self.storage.put(IDENTITY, json.dumps({"id": identity}).encode(), if_absent=True)
-        except PreconditionFailed:
-            return self.identity or identity  # another process was faster
-        return identity
+        written = self.storage.put_missing({IDENTITY: json.dumps({"id": identity}).encode(), **others})
+        self._spec_found = None if others.keys() - written else True
+        self.check()
+        return identity if IDENTITY in written else self.identity or identity
 
     def expect(self, identity: str | None) -> None:
         """Raise MissingRepository or OtherRepository unless this is the repository with that identity.

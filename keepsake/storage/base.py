@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from keepsake.exceptions import DoesNotExist
+from keepsake.exceptions import DoesNotExist, PreconditionFailed
 
 # Part of the name of every unfinished object. No key may contain it.
 TEMPORARY = ".keepsake-tmp"
@@ -78,6 +78,15 @@ class Storage(ABC):
         raised otherwise, and also if a write succeeded but the server's answer was lost: read again and compare.
         After an error the old object is still there.
         """
+
+    def put_missing(self, objects: Mapping[str, bytes]) -> set[str]:
+        """Write those of these small objects that do not exist, one after the other; return their keys."""
+        written = set()
+        for key, data in objects.items():
+            with suppress(PreconditionFailed):
+                self.put(key, data, if_absent=True)
+                written.add(key)
+        return written
 
     def put_for_now(self, key: str, data: bytes) -> None:
         """Write a small object atomically that matters for seconds only, like a heartbeat. A power cut may undo it."""

@@ -11,7 +11,7 @@ import io
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -126,14 +126,26 @@ class DiskStorage(Storage):
         elif if_absent:
             publish = partial(self._link, key)
         etag = self._write(key, (data,), publish)
+        writing.sync_directory(self._path(key))
         self._remember(key, etag, data)
         return etag
+
+    def put_missing(self, objects: Mapping[str, bytes]) -> set[str]:
+        written: dict[str, str] = {}  # key → path
+        for key, data in objects.items():
+            with suppress(PreconditionFailed):
+                self._write(key, (data,), partial(self._link, key))
+                written[key] = self._path(key)
+        for path in {os.path.dirname(path): path for path in written.values()}.values():
+            writing.sync_directory(path)  # once for all, because a disk takes milliseconds for it
+        return set(written)
 
     def put_for_now(self, key: str, data: bytes) -> None:
         self._write(key, (data,), _publish, durable=False)
 
     def upload(self, key: str, source: BinaryIO) -> None:
         self._write(key, iter(lambda: source.read(_BLOCK), b""), _publish)
+        writing.sync_directory(self._path(key))
 
     def take(self, key: str, path: Path) -> bool:
         target = self._path(key)
@@ -187,7 +199,7 @@ class DiskStorage(Storage):
             writing.make_directories(self._root)
 
     def _write(self, key: str, blocks: Iterable[bytes], publish: Publish, *, durable: bool = True) -> str:
-        """Write a temporary file, let `publish` give it its name, and return its etag."""
+        """Write a temporary file, let `publish` give it its name, and return its etag. The name is not durable yet."""
         target = self._path(key)
         parent = os.path.dirname(target)
         with self._errors("write", key):
@@ -202,8 +214,6 @@ class DiskStorage(Storage):
                         raise
                     written = io.FileIO(temporary)
                 else:
-                    if durable:
-                        writing.sync_directory(target)
                     return etag
         finally:
             writing.unlink(temporary)

@@ -178,6 +178,13 @@ class StorageContract:
         assert bench.contents() == {"d/k": b"first"}
         assert storage.get("d/k")[1] == etag
 
+    def test_missing_objects_are_put_and_the_others_stay(self, bench: Bench, storage: Storage) -> None:
+        storage.put("d/k", b"first")
+        objects = {"a": b"1", "d/k": b"second", "d/new": b"2"}
+        assert storage.put_missing(objects) == {"a", "d/new"}
+        assert storage.put_missing(objects) == set()
+        assert bench.contents() == {"a": b"1", "d/k": b"first", "d/new": b"2"}
+
     def test_if_absent_lets_exactly_one_of_many_win(self, storage: Storage) -> None:
         """Eight writers at once: one succeeds, and it is its content that stays."""
 

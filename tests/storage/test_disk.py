@@ -79,6 +79,26 @@ def test_temporary_files_lie_at_the_top(bench: DiskBench, monkeypatch: pytest.Mo
 
 
 @needs_posix
+def test_every_file_and_then_its_name_is_flushed(bench: DiskBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a power cut. Objects that are put together need their directory's flush only once."""
+    flushed: list[str] = []
+    found: list[set[str]] = []
+
+    def fsync(fd: int) -> None:
+        is_directory = stat.S_ISDIR(os.fstat(fd).st_mode)
+        flushed.append("directory" if is_directory else "file")
+        if is_directory:
+            found.append(set(bench.contents()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    bench.storage.put_missing({"a": b"1", "b": b"2"})
+    bench.storage.put("c", b"3")
+    bench.storage.upload("d", io.BytesIO(b"4"))
+    assert flushed == ["file", "file", "directory", "file", "directory", "file", "directory"]
+    assert found == [{"a", "b"}, {"a", "b", "c"}, {"a", "b", "c", "d"}]
+
+
+@needs_posix
 def test_files_are_as_open_to_others_as_any_new_file(bench: DiskBench) -> None:
     """The umask decides, as for a file that an editor saves: a team shares the folder by it."""
     private = bench.root.parent / "private"
