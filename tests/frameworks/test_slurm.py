@@ -13,7 +13,7 @@ import pytest
 import keepsake
 from tests.frameworks.reading import all_recorded, recorded
 from tests.frameworks.slurm import Cluster, missing
-from tests.frameworks.test_requeueing import SUBMITIT
+from tests.frameworks.test_requeueing import LIGHTNING, SUBMITIT
 from tests.waiting import wait_until
 
 pytestmark = [
@@ -99,5 +99,23 @@ def test_submitit(cluster: Cluster) -> None:
     cluster.wait(job.job_id)
     experiment = recorded()
     assert experiment.checkpoints.step == list(range(9))
+    assert len(experiment.restarts) == 2
+    assert experiment.end_reason == "finished"
+
+
+def test_lightning(cluster: Cluster) -> None:
+    """On SIGUSR1, Lightning saves and has the job queued again, and SLURM ends it."""
+    pytest.importorskip("lightning", reason="`make test-frameworks` installs it")
+    kill = "            os.kill(os.getpid(), signal.SIGKILL if attempt else signal.SIGTERM)\n"
+    assert kill in LIGHTNING
+    Path("train.py").write_text(
+        LIGHTNING.replace(kill, "            time.sleep(60)\n").replace("import os,", "import os, time,")
+    )
+    job = cluster.submit(f"srun -n 1 {sys.executable} train.py", "--requeue", "-n", "1")
+    for attempt in range(2):
+        cluster.hurry(job, attempt + 1)
+    cluster.wait(job)
+    experiment = recorded()
+    assert experiment.checkpoints.step == list(range(14)), Path("job.out").read_text()
     assert len(experiment.restarts) == 2
     assert experiment.end_reason == "finished"
