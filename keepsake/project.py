@@ -359,7 +359,7 @@ def init(
     from keepsake.recording.lineage import Labels
 
     global _told_of_running
-    running = ending.running()
+    running = ending.unattended()
     if running and not _told_of_running:
         _told_of_running = True
         warn(

@@ -34,7 +34,8 @@ class KeepsakeCallback(LoggerCallback):  # type: ignore[misc]
 
     The params are the trial's config, nested ones under names with dots. Each result is a checkpoint; its step is
     Ray's `training_iteration`. The name is Ray's name of the trial. A trial that fails shows as failed; one that is
-    started again, by `max_failures` or `Tuner.restore()`, goes on with its run.
+    started again, by `max_failures` or `Tuner.restore()`, goes on with its run. Where a scheduler changes the config of
+    a trial on the way, as population based training does, what it changed is a metric: `config.lr`.
 
     Args:
         params: further hyperparameters, the same for each trial.
@@ -64,6 +65,7 @@ class KeepsakeCallback(LoggerCallback):  # type: ignore[misc]
         self._options = {"quiet": True, **options}
         self._reporter: Recorder | None = None  # says once what could not be recorded
         self._recorders: dict[str, Recorder] = {}
+        self._configs: dict[str, dict[str, Any]] = {}  # trial → its config when it began
         self._experiments: dict[str, str] = {}  # trial → experiment, also those of a search that is restored
         self._failures: dict[str, int] = {}
 
@@ -97,7 +99,8 @@ class KeepsakeCallback(LoggerCallback):  # type: ignore[misc]
             self._end(id, failed=True)
         options = {"name": str(trial), **self._options}
         recorder = Recorder(self._params, self._primary_metric, self._save_best_only, options)
-        recorder.begin(flat(trial.config), resume=self._experiments.get(id))
+        config = self._configs.setdefault(id, flat(trial.config))
+        recorder.begin(config, resume=self._experiments.get(id))
         self._recorders[id] = recorder
         if recorder.experiment is not None:
             self._experiments[id] = recorder.experiment.id
@@ -106,6 +109,8 @@ class KeepsakeCallback(LoggerCallback):  # type: ignore[misc]
         if (recorder := self._recorders.get(trial.trial_id)) is None:
             return
         metrics = flat({name: value for name, value in result.items() if name not in _OF_RAY})
+        config, first = flat(result.get("config", {})), self._configs[trial.trial_id]
+        metrics |= {f"config.{name}": value for name, value in config.items() if value != first.get(name)}
         path = self._files(trial, result) if self._save_files else None
         recorder.record(metrics, result.get("training_iteration"), path)
 

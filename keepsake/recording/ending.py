@@ -56,6 +56,11 @@ def running() -> list[str]:
     return list(_running)
 
 
+def unattended() -> list[str]:
+    """Return the IDs of those that only the script can end: no callback of a framework or library does."""
+    return [id for id in _running if id not in _held]
+
+
 def watch() -> None:
     """Make sure that the end of the program saves everything that waits."""
     global _installed

@@ -95,3 +95,35 @@ def test_a_search(project_directory: Path) -> None:
         with latest.open(f"{latest.path}/state.json") as file:
             assert file.read() == b'{"step": %d}' % (steps - 1)
     assert len(experiments[3].restarts) == 1
+
+
+def test_a_config_that_the_scheduler_changes(project_directory: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """What population based training changes is a metric of the checkpoints after that. Trials run side by side."""
+    from ray import tune
+    from ray.tune.schedulers import PopulationBasedTraining
+
+    from keepsake.ray import KeepsakeCallback
+
+    scheduler = PopulationBasedTraining(
+        time_attr="training_iteration",
+        perturbation_interval=1,
+        hyperparam_mutations={"optimizer": {"rate": [1, 2]}},
+        quantile_fraction=0.5,
+        synch=True,
+    )
+    tuner = tune.Tuner(
+        train,
+        param_space={"optimizer": {"rate": tune.grid_search([1, 2])}},
+        tune_config=tune.TuneConfig(metric="loss", mode="min", scheduler=scheduler),
+        run_config=tune.RunConfig(
+            storage_path=str(project_directory / "results"), callbacks=[KeepsakeCallback(path=None)], verbose=0
+        ),
+    )
+    tuner.fit()
+    for experiment in all_recorded():
+        first = experiment.params["optimizer.rate"]
+        assert len(experiment.checkpoints) >= 3
+        for checkpoint in experiment.checkpoints:
+            rate = checkpoint.metrics.get("config.optimizer.rate", first)
+            assert checkpoint.metrics["loss"] == rate / (checkpoint.metrics["val.acc"] + 1)
+    assert "was not stopped" not in capfd.readouterr().err
