@@ -158,7 +158,8 @@ class Experiment(Recorded, Labelled, Outcome):
         return hash(self.id)
 
     def __repr__(self) -> str:
-        return f"<Experiment {self.short_id()}, params {self.params}, {len(self.checkpoints)} checkpoints>"
+        count = f"{len(self.checkpoints)} checkpoint{'' if len(self.checkpoints) == 1 else 's'}"
+        return f"<Experiment {self.short_id()}, params {self.params}, {count}>"
 
     # Reading
 

@@ -95,13 +95,15 @@ def _notes(value: object) -> str:
 def _line(value: object, what: str, length: int) -> str:
     text = _text(value, what, length).strip()
     if escape_controls(text) != text or "\n" in text:
-        raise ValidationError(f"The {what} {text!r:.60} contains a line break or a control character. Leave it out.")
+        raise ValidationError(f"The {what} {text!r:.60} contains a line break or a control character. Remove that.")
     return text
 
 
 def _text(value: object, what: str, length: int) -> str:
     if not isinstance(value, str):
-        raise ValidationError(f"The {what} {value!r:.60} is of type {type(value).__name__}. Give a string.")
+        raise ValidationError(
+            f"The {what} cannot be {value!r:.60}, which is of type {type(value).__name__}. Give a string."
+        )
     if len(value) > length:
         raise ValidationError(f"The {what} {value[:40]!r}… is longer than {length:,} characters. Shorten it.")
     return str(encode(value, what))

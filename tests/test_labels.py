@@ -31,16 +31,16 @@ def stored(experiment: Experiment) -> Experiment:
 # What is valid
 
 SLIPS: list[tuple[dict[str, Any], str]] = [
-    ({"name": 5}, "The name 5 is of type int. Give a string."),
-    ({"name": "a\nb"}, "The name 'a\\nb' contains a line break or a control character. Leave it out."),
+    ({"name": 5}, "The name cannot be 5, which is of type int. Give a string."),
+    ({"name": "a\nb"}, "The name 'a\\nb' contains a line break or a control character. Remove that."),
     ({"name": "\x1b[31mred"}, "control character"),
     ({"name": "\u202egnp.exe"}, "control character"),
     ({"name": "x" * 201}, "is longer than 200 characters. Shorten it."),
-    ({"notes": {"a": 1}}, "The notes {'a': 1} is of type dict. Give a string."),
+    ({"notes": {"a": 1}}, "The notes cannot be {'a': 1}, which is of type dict. Give a string."),
     ({"notes": "x" * 100_001}, "is longer than 100,000 characters. Shorten it."),
-    ({"tags": 5}, "The tag 5 is of type int. Give a string."),
-    ({"tags": ["good", None]}, "The tag None is of type NoneType. Give a string."),
-    ({"tags": b"good"}, "The tag b'good' is of type bytes. Give a string."),
+    ({"tags": 5}, "The tag cannot be 5, which is of type int. Give a string."),
+    ({"tags": ["good", None]}, "The tag cannot be None, which is of type NoneType. Give a string."),
+    ({"tags": b"good"}, "The tag cannot be b'good', which is of type bytes. Give a string."),
     ({"tags": ["good", " "]}, "A tag is empty. Give it at least one character."),
     ({"tags": "good, better"}, "The tag 'good, better' contains a comma. Give several tags one by one"),
     ({"tags": ["-x", "good"]}, "The tag '-x' begins with '-'. Begin it with another character."),
@@ -127,7 +127,7 @@ def test_a_parent_that_is_not_there_is_left_out(
     monkeypatch.delenv("KEEPSAKE_STRICT")
     with keepsake.init(parent=given) as experiment:
         assert experiment.parent is None
-    assert "The parent is left out: " in capsys.readouterr().err
+    assert "The parent cannot be recorded: " in capsys.readouterr().err
 
 
 # Editing

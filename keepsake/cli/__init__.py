@@ -89,6 +89,15 @@ class LazyGroup(Command, click.Group):
         command: click.Command = getattr(importlib.import_module(f"keepsake.cli.{COMMANDS[name].module}"), attribute)
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the options before the command. An option of commands is an error that says where it belongs."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            from keepsake.cli.suggestions import belongs_after
+
+            raise belongs_after(error, self, ctx) or error from None
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:

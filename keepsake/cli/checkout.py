@@ -44,7 +44,10 @@ $ keepsake checkout --undo
 @click.option("-f", "--force", is_flag=True, help="Do not ask, even if the directory is not empty")
 @click.option("--path", metavar="PATH", help="Only this file or directory. Default: all files")
 @click.option(
-    "--undo", is_flag=True, help="Take back the last checkout: put back what it overwrote, remove what it added"
+    "--undo",
+    is_flag=True,
+    help="Take back the last checkout: put back what it overwrote, remove what it added. A second --undo takes back "
+    "the first",
 )
 @click.pass_context
 def checkout(
@@ -60,7 +63,10 @@ def checkout(
         raise click.UsageError("--undo takes no ID." if undo else "Missing argument 'ID'.", ctx)
     if id is None:
         directory = _target(settings, output_directory)
-        console.say(f'{_done(undo_checkout(directory))} in "{directory}"')
+        undone = undo_checkout(directory)
+        again = f"\n`{_undo(output_directory)}` once more takes this back."
+        is_changed = undone.restored or undone.removed or undone.modes
+        console.say(f'{_done(undone)} in "{directory}"' + (again if is_changed else ""))
         return
     project = open_project(settings)
     experiment, checkpoint = project.target(id)
@@ -103,16 +109,19 @@ def _target(settings: Settings, output_directory: str | None) -> Path:
 
 def _ask(plan: Plan, directory: Path, output_directory: str | None) -> bool:
     """Summarise the effect of the checkout, and ask whether to continue."""
-    undo = "keepsake checkout --undo" + (f" -o {shlex.quote(output_directory)}" if output_directory else "")
     console.warn(f'The directory "{directory}" is not empty.')
     modes = f" It would change the permissions of {_files([*plan.modes])}." if plan.modes else ""
     console.warn(
         f"This checkout would overwrite {_files(plan.changed)}, add {len(plan.new)}, "
         f"and leave {len(plan.same)} as they are.{modes}"
-        + (f"\nOverwritten files are kept. `{undo}` puts them back." if plan.changed else "")
+        + (f"\nOverwritten files are kept. `{_undo(output_directory)}` puts them back." if plan.changed else "")
     )
     click.echo()
     return confirm()
+
+
+def _undo(output_directory: str | None) -> str:
+    return "keepsake checkout --undo" + (f" -o {shlex.quote(output_directory)}" if output_directory else "")
 
 
 def _done(undone: Undone) -> str:

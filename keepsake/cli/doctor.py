@@ -7,7 +7,6 @@ import click
 from keepsake.cli.opening import open_project
 from keepsake.cli.options import Command
 from keepsake.cli.rendering import counted, write, write_json
-from keepsake.exceptions import DoesNotExist
 from keepsake.util import console
 from keepsake.util.values import escape_controls
 
@@ -38,8 +37,8 @@ def doctor(ctx: click.Context, /, thorough: bool, fix: bool, as_json: bool) -> N
     project = open_project(ctx.obj)
     diagnosis = project.doctor(thorough=thorough, fix=fix)
     problems = diagnosis.problems
-    if diagnosis.is_empty and not problems and ctx.obj.repository:
-        raise DoesNotExist(f"There is no repository at {project.repository_url}. Check the URL.")
+    if diagnosis.is_empty and not problems and (missing := project.workplace.view.missing()):
+        raise missing
     if as_json:
         write_json([problem.to_json() for problem in problems])
     else:

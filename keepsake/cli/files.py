@@ -82,7 +82,7 @@ def _would_save(preview: Preview, depth: int | None) -> str:
 def _group(title: str, sizes: Sequence[tuple[str, int]], depth: int | None, end: str = "") -> str:
     """Return a title with totals, and lines for files or for directories at a depth, the largest first."""
     total = sum(size for _, size in sizes)
-    head = bold(f"{title}{'' if end else ':'} {counted(sizes, 'file')}, {format_size(total)}{end}")
+    head = bold(f"{title}{'' if end else ':'} {counted(sizes, 'file')}, {format_size(total)}{end if sizes else '.'}")
     found: dict[str, list[int]] = {}
     for path, size in sizes:
         found.setdefault(_place(path, depth), []).append(size)

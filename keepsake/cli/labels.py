@@ -92,8 +92,8 @@ def note(settings: Settings, /, id: str, text: str | None) -> None:
             console.say("The notes stay as they are.")
             return
     experiment.note(text)
-    done = "Wrote the notes" if experiment.notes else "Removed the notes"
-    console.say(f"{done} of experiment {experiment.short_id()}. `keepsake show` shows them.")
+    whose = f"the notes of experiment {experiment.short_id()}."
+    console.say(f"Wrote {whose} `keepsake show` shows them." if experiment.notes else f"Removed {whose}")
 
 
 @click.command("rename", cls=IdCommand, epilog=RENAME_EXAMPLES)

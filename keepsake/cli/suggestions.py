@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+import click
+
 # Words of other tools → the command that does it here. The user gets the command as it must be typed.
 _HERE = {
     **dict.fromkeys(("check", "fsck", "repair", "validate", "verify"), "doctor"),
@@ -61,6 +63,22 @@ def suggestion(word: str, commands: Mapping[str, str]) -> str:
     if re.fullmatch(r"latest|best|[0-9a-f]{4,64}", word):
         return f"Did you mean 'show {word}'?"
     return _question(word, commands)
+
+
+def belongs_after(error: click.NoSuchOption, group: click.Group, ctx: click.Context) -> click.UsageError | None:
+    """Return the error for an option that stands before the command it belongs to; None if no command has it."""
+    having = [
+        name
+        for name in group.list_commands(ctx)
+        if (command := group.get_command(ctx, name)) and any(error.option_name in each.opts for each in command.params)
+    ]
+    if not having:
+        return None
+    example = "ls" if "ls" in having else having[0]
+    return click.UsageError(
+        f"The option {error.option_name!r} comes after the command, as in 'keepsake {example} {error.option_name}'.",
+        ctx,
+    )
 
 
 def _question(word: str, commands: Mapping[str, str]) -> str:

@@ -47,10 +47,10 @@ def sync(ctx: click.Context, /, dry_run: bool, force: bool) -> None:
         write(f"* Experiment {short_id(each.entry.id)} ({', '.join(parts)}) → {redact_url(each.entry.repository)}")
     _say_unnamed(project)
     if not waiting:
-        if ctx.obj.repository:
-            project.workplace.view.require()
         with suppress(MissingBucket):  # the first run makes it
             project.workplace.repository.check()
+        if missing := project.workplace.view.missing():
+            raise missing
         console.say("Everything is in the repository.")
     if dry_run or not waiting:
         return

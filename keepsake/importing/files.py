@@ -28,7 +28,9 @@ def read_small(path: str | Path) -> bytes:
     descriptor, size = _opened(path)
     with open(descriptor, "rb", buffering=0) as file:
         if size > _SMALL:
-            raise ReadError(f"{path} has {size / 1e6:,.0f} MB. Such a file never has that much. Remove it.")
+            raise ReadError(
+                f"{path} is {size / 1e6:,.0f} MB large, too large for a file of this kind. Check where it comes from."
+            )
         return file.readall()
 
 
@@ -50,7 +52,7 @@ def _opened(path: str | Path) -> tuple[int, int]:
 
 
 def _link(path: str | Path) -> ReadError:
-    return ReadError(f"{path} is a link, and a link may lead anywhere. Replace it by what it leads to.")
+    return ReadError(f"{path} is a link, and links are not followed. Replace it with a copy of the file or folder.")
 
 
 def unreadable(path: str | Path, error: OSError) -> ReadError:

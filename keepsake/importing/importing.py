@@ -75,7 +75,7 @@ def recognise(source: Path, kind: str | None = None) -> list[tuple[ModuleType, P
     if kind is not None and kind not in SOURCES:
         raise ValidationError(f"The kind {kind!r} is not known. Use one of {', '.join(SOURCES)}.")
     if not os.path.lexists(source):
-        raise ReadError(f"There is nothing at {source}. Check the path.")
+        raise ReadError(f"There is nothing at {os.path.abspath(source)}. Check the path.")
     found: list[tuple[ModuleType, Path]] = []
     for name, module in SOURCES.items():
         if kind == name or (kind is None and not (found and module is tensorboard)):
@@ -86,8 +86,8 @@ def recognise(source: Path, kind: str | None = None) -> list[tuple[ModuleType, P
         return found
     looked_for = f"runs of kind {kind!r}" if kind else "runs of MLflow, W&B, trackio or TensorBoard"
     raise ReadError(
-        f"There are no {looked_for} at {source}. Name a folder `mlruns`, a file `mlflow.db`, a folder with event "
-        "files, a file `run-….wandb` or a folder of them, or a database of trackio."
+        f"There are no {looked_for} in {os.path.abspath(source)}. Name a folder `mlruns`, a file `mlflow.db`, "
+        "a folder with event files, a file `run-….wandb` or a folder of them, or a database of trackio."
     )
 
 

@@ -14,6 +14,7 @@ from keepsake.experiment import Experiment
 from keepsake.project import default_project, init
 from keepsake.recording import ending, switches
 from keepsake.util.console import warn
+from keepsake.util.ids import short_id
 from keepsake.util.values import decode, encode, mapping_of
 
 Primary = tuple[str, str]
@@ -277,7 +278,8 @@ def _going_on(experiment_id: str) -> dict[str, str]:
     """Return the arguments of init() with which a resumed training goes on."""
     try:
         experiment = default_project.experiments.get(experiment_id)
-    except KeepsakeError:  # it was deleted, or recorded in another repository
+    except KeepsakeError as error:  # it was deleted, or recorded in another repository
+        warn(f"Experiment {short_id(experiment_id)} cannot go on, so this training is a new run. {error}")
         return {}
     is_done = experiment.end_reason in ("finished", "stopped") or experiment_id in ending.running()
     return {"parent" if is_done else "resume": experiment_id}

@@ -171,7 +171,9 @@ def end(path: Path, seconds: float) -> None:
         if _capture is not None:
             _capture.end(str(path), seconds)
     except Exception as error:  # noqa: BLE001 - the end of the run goes on
-        warn(f"Perhaps not all that the program printed is kept: {error}.")
+        warn(
+            f"The last lines that the program printed may be missing from `keepsake logs`: {error}. All else is saved."
+        )
 
 
 def _redirection() -> Redirection | None:

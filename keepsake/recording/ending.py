@@ -20,6 +20,7 @@ from keepsake.recording.recovery import Recovery
 from keepsake.recording.saver import saver, say_pending
 from keepsake.util.console import warn
 from keepsake.util.fork import in_forked_child
+from keepsake.util.ids import short_id
 
 if TYPE_CHECKING:
     from keepsake.recording.run import Run
@@ -114,7 +115,10 @@ def _record_held(experiment_id: str) -> None:
         try:
             action()
         except Exception as error:  # noqa: BLE001 - the run ends anyway
-            warn(f"Perhaps not every value is recorded: {str(error) or type(error).__name__}")
+            warn(
+                f"The last values of experiment {short_id(experiment_id)} may be missing: "
+                f"{(str(error) or type(error).__name__).rstrip('.')}. All before them is saved."
+            )
 
 
 def end(run: Run, reason: str) -> KeepsakeError | None:
@@ -216,7 +220,8 @@ def _end_with_program(how: End) -> bool:
     except Exception as error:  # noqa: BLE001 - such as an error of the spool's disk
         reason = str(error).rstrip(".")
         warn(
-            f"Perhaps not everything is saved: {reason}. The rest is safe. `keepsake sync`, or the next run, sends it."
+            f"The end of the run failed: {reason}. What was recorded waits on this machine, but what was being written "
+            "just then may be missing. `keepsake sync`, or the next run, sends the rest."
         )
         return False
 

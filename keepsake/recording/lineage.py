@@ -44,7 +44,7 @@ def label_fields(labels: Labels, origin: str | None, workplace: Workplace) -> Re
         try:
             parent = _parent(labels.parent, workplace)
         except KeepsakeError as error:
-            problems.append(f"The parent is left out: {error}")
+            problems.append(f"The parent cannot be recorded: {error}")
     for problem in problems:
         if switches.is_strict():
             raise ValidationError(problem)

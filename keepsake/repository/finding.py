@@ -113,15 +113,17 @@ def _advice(view: View, name: str) -> str:
 
 
 def _experiment_by_word(view: View, word: str) -> Record:
-    return _best(view) if word == BEST else _from_the_end(view, 1 if word == LATEST else -int(word))
+    return _best(view) if word == BEST else _from_the_end(view, word)
 
 
-def _from_the_end(view: View, number: int) -> Record:
-    summaries = view.summaries()
+def _from_the_end(view: View, word: str) -> Record:
+    summaries, number = view.summaries(), 1 if word == LATEST else -int(word)
+    if not summaries:
+        raise DoesNotExist(f"There are no experiments in {view.repository.url}, so {word!r} stands for none.")
     if not 0 < number <= len(summaries):
         count = f"{len(summaries)} experiment{'' if len(summaries) == 1 else 's'}"
-        last = f" The names -1 to -{len(summaries)} are theirs." if summaries else ""
-        raise DoesNotExist(f"There is no experiment -{number} in {view.repository.url}: it has {count}.{last}")
+        names = f"The names -1 to -{len(summaries)} are theirs."
+        raise DoesNotExist(f"There is no experiment -{number} in {view.repository.url}: it has {count}. {names}")
     return view.load(summaries[-number].id)
 
 

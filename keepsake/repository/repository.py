@@ -116,7 +116,7 @@ class Repository:
             self._spec_found = False
         if not self._spec_found:
             if expected is not None:
-                raise self._missing()
+                raise self.missing()
             self.storage.ensure_writable()
             return self._complete({SPEC: _SPEC_CONTENT})
         return self.identity or self._complete({})
@@ -161,7 +161,7 @@ class Repository:
         if found == identity or (identity is None and found is not None):
             return
         if found is None and not self._look_again():
-            raise self._missing()
+            raise self.missing()
         raise OtherRepository(
             f"The repository at {self.url} is another one than before. It was replaced, restored from an old backup, "
             "or is at another server. Unsent runs stay in the spool. "
@@ -171,7 +171,7 @@ class Repository:
     def require(self) -> None:
         """Raise MissingRepository unless there is a repository now."""
         if not self._look_again():
-            raise self._missing()
+            raise self.missing()
 
     def _look_again(self) -> bool:
         """Whether there is a repository now. Earlier results do not count."""
@@ -179,7 +179,8 @@ class Repository:
         self.check()
         return self.exists
 
-    def _missing(self) -> MissingRepository:
+    def missing(self) -> MissingRepository:
+        """Return the error for a repository that was here before."""
         return MissingRepository(
             f"The repository at {self.url} is gone. Check whether its disk is mounted, or whether its bucket exists."
         )
@@ -244,7 +245,7 @@ class Repository:
     def _gone(self, experiment_id: str) -> KeepsakeError:
         """Return the error for a missing experiment: Removed only if somebody removed it."""
         if not self._look_again():
-            return self._missing()
+            return self.missing()
         if experiment_id in self.removals.ids():
             return Removed(f"There is no experiment {experiment_id} in {self.url}. It was removed.")
         name = short_id(experiment_id)

@@ -53,7 +53,7 @@ class View:
         """Raise DoesNotExist unless there is a repository, where a person named one that may be mistyped."""
         self.repository.check()
         if not (self.repository.exists or self._etags()):
-            raise DoesNotExist(no_repository(self.repository.url))
+            raise self.missing() or DoesNotExist(no_repository(self.repository.url))
 
     def load(self, experiment_id: str) -> Record:
         """Return a record with the additions in the spool. Raises DoesNotExist, or ReadError if it is broken."""
@@ -80,8 +80,8 @@ class View:
         waiting = self.entries().values()
         entries = {entry.id: (entry, entry.pending()) for entry in waiting if ids is None or entry.id in ids}
         live = self._etags() if ids is None else ids
-        if ids is None and self._is_mistaken(live, entries):
-            warn(no_repository(self.repository.url))
+        if ids is None and not live and (missing := self.missing(entries)):
+            warn(str(missing))
         for key, data, etag in self._fetch([record_key(experiment_id) for experiment_id in live]):
             experiment_id = id_of(key)
             _, changes = entries.pop(experiment_id, (None, Changes()))
@@ -190,8 +190,10 @@ class View:
         pending = self._pending_records()
         live = self._etags()
         checking.result()
-        if self._is_mistaken(live, pending):
-            raise DoesNotExist(no_repository(self.repository.url))
+        if not live and (missing := self.missing(pending)):
+            if not pending:
+                raise missing
+            warn(str(missing))
         saved = (line for line in self._indexed(live) if line.id not in pending)
         return chain(saved, (Line.make(record, "") for record in pending.values()))
 
@@ -216,9 +218,16 @@ class View:
         listed = self._storage.list(EXPERIMENTS)
         return {id_of(info.key): info.etag for info in listed if info.key.endswith(".json")}
 
-    def _is_mistaken(self, live: Sized, waiting: Sized) -> bool:
-        """Whether a repository was named that is not there, as far as has been seen: a URL that was mistyped."""
-        return self._is_named and not (live or waiting or self.repository.exists)
+    def missing(self, waiting: Sized = ()) -> KeepsakeError | None:
+        """Return the error if there is no repository where one is expected, as far as has been seen.
+
+        Either a person named one, which may be mistyped, or a run of this project has used one there before.
+        """
+        if self.repository.exists:
+            return None
+        if any(places.known_identity(root, self.repository.url) for root in self.spools):
+            return self.repository.missing()
+        return DoesNotExist(no_repository(self.repository.url)) if self._is_named and not waiting else None
 
     def _fetch(self, keys: list[str]) -> Iterator[tuple[str, bytes, str]]:
         with Progress("Reading experiments", len(keys), unit="items") as progress:

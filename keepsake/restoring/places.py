@@ -27,6 +27,8 @@ def workspace(directory: str) -> Iterator[str]:
     """Make a private directory below `directory`. It is removed in the end, and so are new directories left empty."""
     area = f"{directory}/{AREA}"
     made: list[Path] = []
+    if os.path.lexists(directory) and not os.path.isdir(directory):
+        raise WriteError(f"Cannot check out into {directory}: it is not a directory. Name another one.")
     try:
         made += [path for path in (Path(directory), *Path(directory).parents) if not path.exists()]
         os.makedirs(area, exist_ok=True)

@@ -29,7 +29,7 @@ def open_storage(url: str, project_directory: str | os.PathLike[str] | None = No
     scheme, separator, rest = url.partition("://")
     scheme = scheme.lower()
     if not separator or scheme not in ("file", "s3", "gs"):
-        raise RepositoryConfigurationError(f"Not a repository URL: {url!r}. Use {_FORMS}.")
+        raise _no_url(url)
     try:
         path = unquote(rest, errors="strict")
     except UnicodeDecodeError as error:
@@ -37,6 +37,18 @@ def open_storage(url: str, project_directory: str | os.PathLike[str] | None = No
     if scheme == "file":
         return _open_disk(url, path, project_directory)
     return _open_cloud(scheme, path)
+
+
+def _no_url(given: str) -> RepositoryConfigurationError:
+    """Return the error for what is no URL. A path is the usual slip, so the URL of that folder is suggested."""
+    is_path = re.match(r"[./~\\$]|[A-Za-z]:[/\\]", given) or os.path.isdir(given)
+    if is_path and "://" not in given and "\0" not in given:
+        place = given.replace("\\", "/").replace("%", "%25")
+        place = f"/{place}" if place[1:2] == ":" else place
+        return RepositoryConfigurationError(
+            f"{given!r} is a path, not a repository URL. Did you mean 'file://{place}'?"
+        )
+    return RepositoryConfigurationError(f"Not a repository URL: {given!r}. Use {_FORMS}.")
 
 
 def _open_disk(url: str, path: str, project_directory: str | os.PathLike[str] | None) -> Storage:
@@ -54,7 +66,7 @@ def _open_cloud(scheme: str, path: str) -> Storage:
     bucket, _, tail = path.partition("/")
     root = "/".join(part for part in tail.split("/") if part not in ("", "."))
     if not bucket or ".." in root.split("/"):
-        raise RepositoryConfigurationError(f"Not a repository URL: '{scheme}://{bucket}/{root}'. Use {_FORMS}.")
+        raise _no_url(f"{scheme}://{path}")
     try:
         if scheme == "s3":
             from keepsake.storage.s3 import S3Storage

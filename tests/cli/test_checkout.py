@@ -168,12 +168,20 @@ def test_a_closed_stdin_names_force(three_runs: World, filled: Path, run: Run) -
     assert contents(filled) != before
 
 
+UNDONE = """\
+═══╡ Put back 1 file (data/x) in "out"
+   │ `keepsake checkout --undo -o out` once more takes this back.
+"""
+
+
 def test_undo_puts_back_what_was_overwritten(three_runs: World, filled: Path, run: Run) -> None:
     before = contents(filled)
     run("checkout", "a37", "-f", "-o", "out")
     result = run("checkout", "--undo", "-o", "out")
-    assert (result.stdout, result.stderr) == ("", '═══╡ Put back 1 file (data/x) in "out"\n')
+    assert (result.stdout, result.stderr) == ("", UNDONE)
     assert contents(filled) == before
+    assert run("checkout", "--undo", "-o", "out").stderr == UNDONE
+    assert contents(filled) != before
 
 
 def test_undo_without_anything_to_undo(three_runs: World, run: Run) -> None:

@@ -43,4 +43,8 @@ def test_a_damaged_run_does_not_keep_the_others_out(store: Path, project_directo
 
 
 def test_nothing_to_import_is_an_error(project_directory: Path, run: Run) -> None:
-    assert "There is nothing at nowhere" in run("import", "nowhere", status=1).stderr
+    for source, message in {
+        "nowhere": f"There is nothing at {project_directory / 'nowhere'}.",
+        ".": f"There are no runs of MLflow, W&B, trackio or TensorBoard in {project_directory}. Name a",
+    }.items():
+        assert message in run("import", source, status=1).stderr.replace("\n   │ ", " ")

@@ -53,7 +53,7 @@ def test_notes_are_written_in_an_editor_or_given(
     assert re.search(r"^Notes: +line 1\n +line two$", run("show", id).stdout, re.MULTILINE)
     editor.write_text("")
     assert run("note", id).stderr == "═══╡ The notes stay as they are.\n"
-    assert "Removed the notes" in run("note", id, "").stderr
+    assert run("note", id, "").stderr.endswith("═══╡ Removed the notes of experiment " + id[:7] + ".\n")
     assert "Notes" not in run("show", id).stdout
 
 

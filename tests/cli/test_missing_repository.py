@@ -39,6 +39,18 @@ def test_a_place_that_is_no_repository(place: Bench, project_directory: Path, ru
     assert not (project_directory / "elsewhere").exists()
 
 
+@on_disk
+@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"push"}))
+def test_the_repository_of_earlier_runs_is_gone(place: Bench, project_directory: Path, run: Run, command: str) -> None:
+    """Somebody has renamed its folder, or its disk is not mounted: that is no project without runs."""
+    (project_directory / "keepsake.yaml").write_text("repository: file://runs\n")
+    keepsake.init().stop()
+    (project_directory / "runs").rename(project_directory / "renamed")
+    result = run(*COMMANDS[command], status=1)
+    assert (result.stdout, "The repository at file://" in result.stderr, "is gone" in result.stderr) == ("", True, True)
+    assert not (project_directory / "runs").exists()
+
+
 def test_pulling_from_a_place_that_is_no_repository(place: Bench, project_directory: Path, run: Run) -> None:
     result = run("pull", f"{place.url}/nope", status=1)
     assert f"There is no repository at {place.url}/nope" in result.stderr

@@ -82,6 +82,10 @@ def test_no_experiment_has_that_name(three_runs: World, run: Run) -> None:
 
 
 def test_nothing_is_best_or_latest_of_nothing(world: World, run: Run) -> None:
+    for name in ("latest", "-2"):
+        assert f"There are no experiments in {world.repository.url}, so {name!r} stands for none." in (
+            run("show", name, status=1).stderr.replace("\n   │ ", " ")
+        )
     world.add(experiment("e100000000", 0))
     assert "none has a value of a primary metric. Pass primary_metric=" in run("show", "best", status=1).stderr
     with pytest.raises(DoesNotExist, match="There are no checkpoints"):

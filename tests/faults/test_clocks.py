@@ -18,6 +18,7 @@ from keepsake.storage import open_storage, writing
 from tests.faults.programs import run
 from tests.spools import nothing_waits
 from tests.storage.faults import FaultyStorage
+from tests.threads import in_this_thread
 
 EXPERIMENT = "e" * 64
 NOW = 1_700_000_000.0
@@ -116,7 +117,7 @@ def test_the_time_is_asked_of_a_disk_only_where_it_may_differ(
         made.extend([path] if flags & os.O_CREAT else [])
         return real(path, flags, *rest)
 
-    monkeypatch.setattr(os, "open", open_file)
+    monkeypatch.setattr(os, "open", in_this_thread(open_file, real))
     storage = open_storage("file://.", tmp_path)
     for _ in range(3):
         assert abs(storage.now() - time.time()) < 5

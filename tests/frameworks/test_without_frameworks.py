@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from keepsake.exceptions import MissingExtra
+from keepsake.integrations.recorder import Recorder
 
 
 @pytest.mark.parametrize(
@@ -68,3 +70,16 @@ from keepsake.integrations.auto import lightning_callbacks
 print(lightning_callbacks(), "torch" in sys.modules or "lightning" in sys.modules)
 """
     assert run_python(program).split() == ["[]", "False"]
+
+
+def test_training_that_cannot_go_on_with_its_run_begins_another_and_says_so(
+    project_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its run was removed, or was recorded in another repository."""
+    recorder = Recorder(options={"path": None})
+    recorder.begin(resume="f" * 64)
+    assert recorder.experiment is not None
+    assert recorder.experiment.parent is None
+    said = capsys.readouterr().err
+    assert "Experiment fffffff cannot go on, so this training is a new run. There is no experiment" in said
+    recorder.stop()

@@ -28,6 +28,7 @@ from keepsake.restoring.undo import undo
 from tests.archive import archives
 from tests.archive.archives import KEY, archive_bytes, freeze_files, member, plain_archive, stored, write_files
 from tests.storage.memory import MemoryStorage
+from tests.threads import in_this_thread
 
 Make = Callable[..., Archive]
 
@@ -256,7 +257,7 @@ def test_a_missing_archive_changes_nothing(make: Make, tmp_path: Path) -> None:
 
 def test_a_directory_that_is_a_file_is_an_error(make: Make, tmp_path: Path) -> None:
     write_files(tmp_path, {"out": b"mine"})
-    with pytest.raises(WriteError, match="out"):
+    with pytest.raises(WriteError, match=r"out: it is not a directory\. Name another one\."):
         checkout([make({"a": b"1"})], tmp_path / "out")
     assert read_files(tmp_path) == {"out": b"mine"}
 
@@ -267,7 +268,7 @@ STEPS = ("link", "mkdir", "rename", "replace")
 
 
 class FaultPoint:
-    """Counts the calls that change the disk, and does something before one of them."""
+    """Counts the calls of this thread that change the disk, and does something before one of them."""
 
     def __init__(
         self, monkeypatch: pytest.MonkeyPatch, number: int, action: Callable[[], object], steps: Iterable[str] = STEPS
@@ -275,7 +276,7 @@ class FaultPoint:
         self.left = number
         self.action = action
         for name in steps:
-            monkeypatch.setattr(os, name, self.wrap(getattr(os, name)))
+            monkeypatch.setattr(os, name, in_this_thread(self.wrap(real := getattr(os, name)), real))
 
     def wrap(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*arguments: Any, **named: Any) -> Any:

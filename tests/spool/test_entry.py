@@ -19,6 +19,7 @@ from keepsake.archive import pack as _snapshot
 from keepsake.exceptions import WriteError
 from keepsake.spool import journal, places
 from keepsake.spool.entry import Entry
+from tests.threads import in_this_thread
 
 RECORD = {"id": "a" * 64, "created": "2021-02-03T04:05:06Z"}
 
@@ -104,7 +105,7 @@ def test_a_line_written_while_another_process_takes_the_journal_is_not_lost(
         journal.unlink()  # taken, saved and dropped by a recovery that did not see this line
         return real_write(descriptor, data)
 
-    monkeypatch.setattr(os, "write", taken_meanwhile)
+    monkeypatch.setattr(os, "write", in_this_thread(taken_meanwhile, real_write))
     entry.append({"checkpoint": checkpoint(2)})
     assert entry.pending().checkpoints == [checkpoint(2)]
 

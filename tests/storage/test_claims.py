@@ -18,6 +18,7 @@ from keepsake.exceptions import DoesNotExist, PreconditionFailed
 from keepsake.storage import Storage, claims, open_storage
 from keepsake.storage.base import TEMPORARY
 from tests.storage.benches import DiskBench
+from tests.threads import in_this_thread
 
 _CALLS = ("open", "write", "symlink", "readlink", "link", "replace", "unlink", "utime", "fsync", "stat", "fstat")
 
@@ -204,7 +205,7 @@ def test_a_live_writer_is_left_to_finish(bench: DiskBench, monkeypatch: pytest.M
         real(source, target)
         rival.join()
 
-    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr(os, "replace", in_this_thread(replace, real))
     slow.put("a/k", b"slow", if_match=etag)
     assert waiting.is_set()
     assert outcomes == [True]

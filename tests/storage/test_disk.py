@@ -22,6 +22,7 @@ from keepsake.storage import open_storage, reading, writing
 from keepsake.storage.base import UNREADABLE
 from tests.storage.benches import Bench, DiskBench
 from tests.storage.contract import StorageContract
+from tests.threads import in_this_thread
 
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="needs a POSIX system")
 
@@ -70,7 +71,7 @@ def test_temporary_files_lie_at_the_top(bench: DiskBench, monkeypatch: pytest.Mo
         seen.append(set(bench.contents()))
         assert [info.key for info in bench.storage.list("")] == ["metadata/experiments/x.json"]
 
-    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "fsync", in_this_thread(fsync, os.fsync))
     etag = bench.storage.put("metadata/experiments/x.json", b"new")
     bench.storage.put("metadata/experiments/x.json", b"newer", if_match=etag)
     assert seen
@@ -397,7 +398,7 @@ def test_a_file_that_is_replaced_while_it_is_opened_is_read(bench: DiskBench, mo
             raise OSError(code := errors.pop(), os.strerror(code))
         return real(path, flags, *rest)
 
-    monkeypatch.setattr(os, "open", open_file)
+    monkeypatch.setattr(os, "open", in_this_thread(open_file, real))
     assert bench.storage.get("k")[0] == b"x"
     assert not errors
 
@@ -447,7 +448,7 @@ def test_windows_readers_are_waited_for(bench: DiskBench, monkeypatch: pytest.Mo
             raise PermissionError(errno.EACCES, "The process cannot access the file")
         real(source, target)
 
-    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr(os, "replace", in_this_thread(replace, real))
     bench.storage.put("k", b"1")
     assert bench.contents() == {"k": b"1"}
 

@@ -80,14 +80,38 @@ def test_opening_touches_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "url", ["", "repo", "/repo", "ftp://host/x", "file:/repo", "s3:/x", "://x", "https://user:pw@host/x"]
-)
+@pytest.mark.parametrize("url", ["", "repo", "ftp://host/x", "file:/repo", "s3:/x", "://x", "https://user:pw@host/x"])
 def test_other_schemes_are_refused_by_naming_the_three(url: str) -> None:
     with pytest.raises(RepositoryConfigurationError) as caught:
         open_storage(url)
     assert all(form in str(caught.value) for form in ("file://PATH", "s3://BUCKET", "gs://BUCKET"))
     assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "url"),
+    [
+        ("/a/path", "file:///a/path"),
+        ("./runs", "file://./runs"),
+        ("~/runs", "file://~/runs"),
+        ("$HOME/50%", "file://$HOME/50%25"),
+        ("there", "file://there"),
+        ("C:\\runs", "file:///C:/runs"),
+    ],
+)
+def test_for_a_path_its_url_is_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, url: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    with pytest.raises(RepositoryConfigurationError, match="is a path, not a repository URL") as caught:
+        open_storage(path)
+    assert f"Did you mean {url!r}?" in str(caught.value)
+    if not path.startswith("C:"):
+        open_storage(url)
+
+
+def test_a_url_is_named_as_it_was_given() -> None:
+    with pytest.raises(RepositoryConfigurationError, match="Not a repository URL: 's3://'"):
+        open_storage("s3://")
 
 
 @pytest.mark.parametrize("url", ["file://", "file://a%00b", "file://%ff", "s3://", "gs:///root", "s3://bucket/a/../b"])
