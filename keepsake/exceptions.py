@@ -29,6 +29,8 @@ from __future__ import annotations
 class KeepsakeError(Exception):
     """The base class of all errors of this package. Its text is one clear message for the user."""
 
+    is_told = False  # whether a message in the background has told it already
+
 
 class DoesNotExist(KeepsakeError):
     """No such experiment, checkpoint, file or object."""

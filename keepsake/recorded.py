@@ -173,7 +173,9 @@ class Recorded:
         except Exception as error:
             if switches.is_strict():
                 raise
-            say_error(f"Experiment {short_id(self.id)} is not fully saved yet: {_reason(error)}")
+            is_told = isinstance(error, KeepsakeError) and error.is_told
+            reason = ". The reason is given above." if is_told else f": {_reason(error)}"
+            say_error(f"Experiment {short_id(self.id)} is not fully saved yet{reason}")
 
 
 def _reason(error: Exception) -> str:

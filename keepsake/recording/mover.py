@@ -50,7 +50,7 @@ def publish(entry: Entry, repository: Repository, *, others: bool = False) -> No
     if changes.fields.get("ended"):
         repository.heartbeats.end(entry.id)  # the run's own process may not have done so
     taken.drop()
-    if replaced(record) and not entry.packs():
+    if not entry.deleted.issuperset(replaced(record)) and not entry.packs():
         _delete_replaced(entry, repository)
 
 
@@ -123,7 +123,7 @@ def upload(
         failed = failed or error
     if failed is not None:
         raise failed
-    if tried:
+    if tried or check:  # the process that sent them may have been killed before this
         _delete_replaced(entry, repository)
     return unnamed
 
@@ -154,12 +154,15 @@ def send_output(entry: Entry, repository: Repository, *, live: bool = False) -> 
 
 
 def _delete_replaced(entry: Entry, repository: Repository) -> None:
-    """Delete the archives of checkpoints that were replaced after a restart, once those that replace them are there."""
+    """Delete the archives of checkpoints that were replaced after a restart, once those that replace them are there.
+
+    The record goes on naming them. An archive that arrives later is then deleted as well, by the process that sent it.
+    """
     record = _merge(entry, repository, Changes())
-    ids = replaced(record)
+    ids = set(replaced(record)) - entry.deleted
     if ids and _have_arrived(entry, repository, record):
-        repository.storage.delete([archive_key(entry.id, id) for id in ids])
-        _merge(entry, repository, Changes({"replaced": None}))
+        repository.storage.delete(sorted(archive_key(entry.id, id) for id in ids))
+        entry.deleted |= ids
 
 
 def _have_arrived(entry: Entry, repository: Repository, record: Record) -> bool:

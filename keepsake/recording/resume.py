@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from keepsake.exceptions import DoesNotExist, ReadError, ValidationError
 from keepsake.metadata import END_FIELDS, Record, time_key
 from keepsake.recording import cluster, ending, switches
+from keepsake.repository.heartbeats import RUNNING_SECONDS
 from keepsake.spool.entry import Entry
+from keepsake.util.console import say
 from keepsake.util.ids import short_id
-from keepsake.util.processes import has_ended
+from keepsake.util.processes import is_running
 from keepsake.util.values import short_text
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
 Resume = str | bool | None
 _DONE = ("finished", "stopped")
+_LOOK_SECONDS = 0.5
 _WIDTH = 20  # characters of a value in a message
 
 
@@ -110,12 +114,31 @@ def _is_open(workplace: Workplace, record: Record, job: Record, *, is_newest: bo
     if was_restarted or reason:
         return True
     entry = Entry.load(workplace.spool / record["id"])
-    if entry is not None and has_ended(entry.owner):
-        return True
-    return (
-        not switches.is_offline()
-        and workplace.view.status(record["id"], record.get("keepsake_version") or "") == "lost"
-    )
+    is_alive = is_running(entry.owner) if entry is not None else None
+    if is_alive is False or switches.is_offline():
+        return is_alive is False
+    return _is_lost(workplace, record, 0.0 if is_alive else RUNNING_SECONDS)
+
+
+def _is_lost(workplace: Workplace, record: Record, patience: float) -> bool:
+    """Whether the last heartbeat of an experiment is so old that its process must have ended.
+
+    A container is often restarted sooner. So this waits, at most `patience` seconds, until the heartbeat is old or is
+    followed by another one.
+    """
+    heartbeats, version = workplace.view.repository.heartbeats, record.get("keepsake_version") or ""
+    last, end, is_told = heartbeats.last(record["id"]), time.monotonic() + patience, False
+    while (status := workplace.view.status(record["id"], version)) == "running":
+        if heartbeats.last(record["id"]) != last or time.monotonic() >= end:
+            return False
+        if not is_told:
+            say(
+                f"Experiment {short_id(record['id'])} of this job was recorded until a moment ago. Waiting at most "
+                f"{patience:.0f} s to see whether its process has ended."
+            )
+            is_told = True
+        time.sleep(_LOOK_SECONDS)
+    return status == "lost"
 
 
 def changed_fields(record: Record, new: Record) -> Record:

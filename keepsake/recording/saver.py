@@ -210,12 +210,13 @@ class Saver:
         """Explain the wait in a message if nothing has moved for a while; return whether it was printed."""
         if time.monotonic() - self._steps.last_move < min(_SILENCE_SECONDS, patience / 2):
             return False
-        job = next((job for job in jobs if not job.is_idle()), None)
+        job = next((job for job in jobs if not (job.is_idle() or job.given_up)), None)
         if job is None:
             return False
+        reason = "The reason is given above." if job.error else "It does not answer."
         say(
             f"Waiting for {job.repository.url}, at most {patience:g} s without progress (KEEPSAKE_EXIT_SECONDS). "
-            f"{job.error or 'It does not answer.'}\n"
+            f"{reason}\n"
             f"Ctrl-C ends the wait. Unsent parts stay safe in {job.entry.directory}."
         )
         return True
@@ -327,7 +328,7 @@ class Saver:
         if job.entry.gone:
             return
         with self._changed:
-            is_news = str(error) != str(job.errors.get(step))
+            is_news = str(error) not in map(str, job.errors.values())  # the steps often fail for one reason
             job.errors[step] = error
             failures = job.failures[step] = job.failures.get(step, 0) + 1
             if not (job.waiting and is_final(error) and failures >= _FINAL_TRIES):
@@ -335,6 +336,7 @@ class Saver:
                 job.due.setdefault(step, time.monotonic() + pauses[min(failures, len(pauses)) - 1])
         if is_news:
             warn(f"{error}\nThe run is kept in {job.entry.directory}, and sending is tried again.")
+        error.is_told = True
 
 
 def _pending(jobs: Iterable[Job]) -> int | None:

@@ -189,7 +189,8 @@ def _end_of_value(text: str, match: re.Match[str], *, in_query: bool) -> int:
 def _hide_in_value(name: str, value: Any, place: str, found: list[str]) -> Any:
     """Return a value without secrets, even in lists and dicts, and add their places to `found`."""
     if isinstance(value, dict):
-        return {key: _hide_in_value(key, item, f"{place}.{key}", found) for key, item in value.items()}
+        group = f"{name}." if is_secret_name(name) else ""  # such as `secrets`
+        return {key: _hide_in_value(f"{group}{key}", item, f"{place}.{key}", found) for key, item in value.items()}
     if isinstance(value, list):
         return [_hide_in_value(name, item, place, found) for item in value]
     if value is None or isinstance(value, bool):

@@ -20,7 +20,8 @@ from keepsake.labels import EDITED, newer_labels
 from keepsake.metadata import END_FIELDS, Record, time_key
 from keepsake.output import FIELD, merged, parts_of
 from keepsake.repository.checking import Tee, is_whole, open_checked
-from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, archive_keys, id_of, log_owner
+from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, archive_key, archive_keys, id_of, log_owner
+from keepsake.repository.known import replaced
 from keepsake.repository.output import read_part
 from keepsake.repository.repository import Repository
 from keepsake.repository.view import View
@@ -45,6 +46,7 @@ class Outcome:
 
     record: Record
     errors: list[KeepsakeError] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)  # archives in the target of checkpoints that were recorded again
 
 
 @dataclass
@@ -123,7 +125,7 @@ class Copy:
 
     def _copy_batch(self, batch: list[Outcome], moved: Callable[[int], None], small: Workers, large: Workers) -> None:
         named: list[tuple[Outcome, str]] = []
-        copied = _all(small, [partial(self._copy_record, outcome.record) for outcome in batch])
+        copied = _all(small, [partial(self._copy_record, outcome) for outcome in batch])
         for outcome, keys in zip(batch, copied, strict=True):
             if isinstance(keys, KeepsakeError):
                 outcome.errors.append(keys)
@@ -139,11 +141,15 @@ class Copy:
                 outcome.errors.append(sent)
             else:
                 self.sent += sent
+        for outcome in batch:
+            if outcome.replaced and not outcome.errors:
+                self._target.storage.delete(outcome.replaced)
 
     # Records
 
-    def _copy_record(self, record: Record) -> list[str]:
+    def _copy_record(self, outcome: Outcome) -> list[str]:
         """Merge an experiment's record into the target's; return the keys of the archives to copy."""
+        record = outcome.record
         for checkpoint in record.get("checkpoints") or []:
             owner = self._owners[checkpoint["id"]]
             if owner != record["id"]:
@@ -157,6 +163,8 @@ class Copy:
         if fields := _news(record, merged):
             merged = target.merge(merged, Changes(fields, []), create=False)
         target.forget(record["id"])
+        gone = (archive_key(record["id"], id) for id in replaced(merged))
+        outcome.replaced = [key for key in gone if key in self._there]
         wanted = set(archive_keys(record))
         return [key for key in archive_keys(merged) if key in wanted]  # files removed from the target stay removed
 

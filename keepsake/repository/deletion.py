@@ -8,6 +8,7 @@ from contextlib import suppress
 from keepsake.exceptions import MissingRepository, ReadError
 from keepsake.metadata import Record, parse_experiment
 from keepsake.repository.keys import archive_key, archive_keys, heartbeat_key, id_of, record_key
+from keepsake.repository.known import replaced
 from keepsake.repository.view import View
 
 _AT_ONCE = 1000
@@ -20,7 +21,8 @@ def delete_experiments(
 
     The removal is recorded first. A process that is still saving such an experiment then knows that somebody removed
     it, and takes back archives that arrive too late. Each record is read after that, to know the archives of its last
-    checkpoints. Metadata is deleted before archives, so a crash leaves garbage, but never a wrong listing.
+    checkpoints, which are noted too. Metadata is deleted before archives, so a crash leaves archives that only this
+    note names, but never a wrong listing. `doctor --fix` then finishes the removal.
 
     Raises MissingRepository if there is no repository, unless an experiment was never sent to one.
     """
@@ -36,21 +38,25 @@ def delete_experiments(
             del records[entry.id]
     if not records:
         return
-    repository.removals.add(records)
+    note = repository.removals.add(records)
     for key, data, _ in storage.get_many([record_key(experiment_id) for experiment_id in records]):
         with suppress(ReadError):  # a broken record is deleted too
             records[id_of(key)] = parse_experiment(data, id_of(key))
+    heartbeats = [heartbeat_key(experiment_id) for experiment_id in records]
+    keys = [key for record in records.values() for key in archive_keys(record)]
+    keys += [archive_key(record["id"], id) for record in records.values() for id in replaced(record)]
+    repository.removals.add(records, keys, note)
     storage.delete([record_key(experiment_id) for experiment_id in records])
     for experiment_id in records:
         repository.forget(experiment_id)
         if experiment_id in entries:
             entries[experiment_id].discard()
     shared = _shared(view, (c["id"] for record in records.values() for c in record.get("checkpoints") or []))
-    keys = [heartbeat_key(experiment_id) for experiment_id in records]
-    keys += [key for record in records.values() for key in archive_keys(record) if key not in shared]
+    keys = heartbeats + [key for key in keys if key not in shared]
     for start in range(0, len(keys), _AT_ONCE):
         storage.delete(keys[start : start + _AT_ONCE])
         advance(len(keys[start : start + _AT_ONCE]))
+    repository.removals.add(records, note=note)
 
 
 def delete_files(

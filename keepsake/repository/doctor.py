@@ -43,6 +43,7 @@ from keepsake.util.console import Progress, format_size
 from keepsake.util.ids import short_id
 
 _SPEC = "repository.json"
+_BLOCK = 1 << 20  # bytes
 _UNDER_WAY_SECONDS = 3600.0  # younger objects may belong to a write that is under way
 
 
@@ -75,6 +76,7 @@ class Examination:
         self._records = Records(self._storage)
         self._archives: dict[str, ObjectInfo] = {}
         self._aside: dict[str, ObjectInfo] = {}  # by their old keys
+        self._removals: list[tuple[str, set[str], set[str]]] = []
         self._heartbeats: dict[str, ObjectInfo] = {}
         self._now = 0.0
 
@@ -85,6 +87,7 @@ class Examination:
         self._now = self._time()
         self._heartbeats = {id_of(info.key): info for info in self._storage.list(HEARTBEATS)}
         self._archives = {info.key: info for prefix in ARCHIVES for info in self._storage.list(prefix)}
+        self._removals = list(self._repository.removals.unfinished())
         self._aside = {info.key[len(ORPHANED) + 1 :]: info for info in self._storage.list(ORPHANED)}
         yield from self._check_spec()
         yield from self._check_permissions()
@@ -230,11 +233,15 @@ class Examination:
         for key in filter(self._records.is_pruned, self._archives):
             message = "The files of this checkpoint were pruned, and the deletion was interrupted."
             yield Problem("archive-pruned", key, message, partial(self._delete_pruned, key))
+        for note, experiments, archives in self._removals:
+            left = archives & self._archives.keys()
+            message = f"A removal was interrupted. {len(left)} of the archives that it deletes are left."
+            yield Problem("removal-unfinished", note, message, partial(self._finish_removal, note, experiments, left))
         unnamed = self._unnamed()
         if self._are_lost(unnamed):
             if any(map(self._is_old, unnamed)):
                 yield self._lost_records(unnamed)
-        elif not self._is_busy(unnamed):
+        elif not self._is_busy(info for info in unnamed if info.key not in self._aside):
             for info in unnamed:
                 message = (
                     f"No record names this archive ({format_size(info.size)}). Its record was lost, or a deletion was "
@@ -243,7 +250,8 @@ class Examination:
                 yield Problem("archive-orphan", info.key, message, partial(self._move_aside, info.key))
 
     def _unnamed(self) -> list[ObjectInfo]:
-        known = (self._records.names, self._records.is_pruned)
+        removed = {key for _, _, archives in self._removals for key in archives}
+        known = (self._records.names, self._records.is_pruned, removed.__contains__)
         return [info for key, info in self._archives.items() if not any(is_known(key) for is_known in known)]
 
     def _are_lost(self, unnamed: list[ObjectInfo]) -> bool:
@@ -270,6 +278,11 @@ class Examination:
         self._storage.delete([key])
         return True
 
+    def _finish_removal(self, note: str, experiments: set[str], archives: set[str]) -> None:
+        self._records.look_again()
+        self._storage.delete(sorted(key for key in archives if not self._records.names(key)))
+        self._repository.removals.add(experiments, note=note)
+
     def _move_aside(self, key: str) -> bool:
         self._records.look_again()
         return not self._records.names(key) and self._move(key, f"{ORPHANED}/{key}")
@@ -280,13 +293,13 @@ class Examination:
     def _move(self, key: str, to: str) -> bool:
         """Give an archive another key; return whether it existed. Nothing is overwritten."""
         storage = self._storage
-        if _exists(storage, to):
-            raise WriteError(f"{storage.url}/{to} exists already. Compare the two, and delete one of them.")
         with suppress(DoesNotExist, FileNotFoundError):
-            if storage.directory is not None and storage.take(to, storage.directory / key):
-                return True
-            with storage.open(key) as stream:
-                storage.upload(to, stream)
+            if _exists(storage, to):
+                if not _are_equal(storage, key, to):
+                    raise WriteError(f"{storage.url}/{to} exists already. Compare the two, and delete one of them.")
+            elif storage.directory is None or not storage.link(to, storage.directory / key):
+                with storage.open(key) as stream:
+                    storage.upload(to, stream)
             storage.delete([key])
             return True
         return False
@@ -349,6 +362,15 @@ def _exists(storage: Storage, key: str) -> bool:
             return True
     except DoesNotExist:
         return False
+
+
+def _are_equal(storage: Storage, key: str, other: str) -> bool:
+    """Whether two objects have the same content, as when a move was interrupted."""
+    with storage.open(key) as first, storage.open(other) as second:
+        while (block := first.read(_BLOCK)) == second.read(_BLOCK):
+            if not block:
+                return True
+    return False
 
 
 def _sentence(error: Exception) -> str:

@@ -48,8 +48,13 @@ class Heartbeats:
 
     def of(self, experiment_id: str) -> bool | None:
         """Return whether the heartbeat of an experiment is fresh; None if it has none."""
+        last = self.last(experiment_id)
+        return None if last is None else self._is_fresh(last)
+
+    def last(self, experiment_id: str) -> bytes | None:
+        """Return the last heartbeat of an experiment as it is stored; None if it has none."""
         try:
-            return self._is_fresh(self._storage.get(heartbeat_key(experiment_id))[0])
+            return self._storage.get(heartbeat_key(experiment_id))[0]
         except DoesNotExist:
             return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keepsake.labels import apply_edits
-from keepsake.metadata import Record, labels_of, render_checkpoint
+from keepsake.metadata import Record, labels_of, render_checkpoint, valid_id
 from keepsake.restarts import superseded
 from keepsake.spool.journal import Changes
 
@@ -27,7 +27,7 @@ class Known:
         """Return the record with changes; None if they are in it already.
 
         Checkpoints whose steps were recorded again after a restart are left out. `replaced` names those of them that
-        may have an archive, until it is deleted.
+        had files, because a process may still be sending these.
         """
         new = changes.new_to(self.ids)
         record = {**self.record, **changes.fields}
@@ -48,6 +48,7 @@ class Known:
 
 
 def replaced(record: Record) -> list[str]:
-    """Return the IDs of replaced checkpoints whose archives are still to be deleted."""
+    """Return the IDs of replaced checkpoints, whose archives are deleted."""
     ids = record.get("replaced")
-    return [id for id in ids if isinstance(id, str)] if isinstance(ids, list) else []
+    named = {checkpoint["id"] for checkpoint in record.get("checkpoints") or []}
+    return [id for id in ids if valid_id(id) and id not in named] if isinstance(ids, list) else []

@@ -24,25 +24,35 @@ class Removals:
 
     def ids(self) -> set[str]:
         """Return the IDs of all experiments that were removed."""
-        return {experiment_id for _, experiments in self._all() for experiment_id in experiments}
+        return {experiment_id for _, experiments, _ in self._all() for experiment_id in experiments}
 
-    def add(self, experiment_ids: Iterable[str]) -> None:
-        """Record that experiments are being removed."""
-        self._write(f"{REMOVED}/{os.urandom(8).hex()}.json", experiment_ids)
+    def add(self, experiment_ids: Iterable[str], archives: Iterable[str] = (), note: str = "") -> str:
+        """Record that experiments are removed, and which archives are still to be deleted; return the note's key.
+
+        `note`: the key of the note that is replaced.
+        """
+        note = note or f"{REMOVED}/{os.urandom(8).hex()}.json"
+        self._write(note, experiment_ids, archives)
+        return note
+
+    def unfinished(self) -> Iterator[tuple[str, set[str], set[str]]]:
+        """Yield the notes of removals that were interrupted: key, experiments, archives."""
+        return ((key, experiments, archives) for key, experiments, archives in self._all() if archives)
 
     def forget(self, experiment_ids: Iterable[str]) -> None:
         """Forget that experiments were removed. This comes before they are copied here again."""
         ids = set(experiment_ids)
-        for key, experiments in self._all():
+        for key, experiments, _ in self._all():
             if ids & experiments:
                 self._write(key, experiments - ids)
 
-    def _write(self, key: str, experiment_ids: Iterable[str]) -> None:
-        content = {"experiments": sorted(experiment_ids), "removed": time_text()}
+    def _write(self, key: str, experiment_ids: Iterable[str], archives: Iterable[str] = ()) -> None:
+        content = {"experiments": sorted(experiment_ids), "archives": sorted(archives), "removed": time_text()}
         self._storage.put(key, json.dumps(content).encode())
 
-    def _all(self) -> Iterator[tuple[str, set[str]]]:
+    def _all(self) -> Iterator[tuple[str, set[str], set[str]]]:
         keys = [info.key for info in self._storage.list(REMOVED)]
         for key, data, _ in self._storage.get_many(keys) if keys else ():
             with suppress(ValueError, KeyError, TypeError, RecursionError):
-                yield key, set(json.loads(data)["experiments"])
+                note = json.loads(data)
+                yield key, set(note["experiments"]), set(note.get("archives") or [])

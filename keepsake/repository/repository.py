@@ -27,7 +27,7 @@ from keepsake.exceptions import (
 from keepsake.metadata import Record, parse_experiment, render_checkpoint, render_experiment, time_text
 from keepsake.repository.heartbeats import Heartbeats
 from keepsake.repository.keys import IDENTITY, SPEC, VERSION, archive_key, archive_keys, heartbeat_key, record_key
-from keepsake.repository.known import Known
+from keepsake.repository.known import Known, replaced
 from keepsake.repository.removals import Removals
 from keepsake.spool.journal import Changes
 from keepsake.storage import Storage
@@ -299,31 +299,14 @@ class Repository:
         self._see_arrival(experiment_id, archive_id)
 
     def adopt_archive(self, experiment_id: str, archive_id: str, file: Path) -> bool:
-        """Store a finished archive by moving its file; return False if it must be copied. Raises as `put_archive`.
+        """Store a finished archive without copying it; return False if it must be copied. Raises as `put_archive`.
 
-        The file keeps a second name until the repository is known to hold it. Otherwise a move into the mount point of
-        a disk that was just unmounted would lose it. After a crash, that name is an ordinary frozen file.
+        The file keeps its name, so it is not lost in the mount point of a disk that was just unmounted.
         """
-        kept = file.with_name(f"{archive_id}.kept-{os.urandom(4).hex()}.tar.gz")
-        try:
-            os.link(file, kept)
-        except OSError:
-            return False  # without hard links a copy is needed
-        try:
-            taken = self.storage.take(archive_key(experiment_id, archive_id), file)
-            if taken:
-                self._see_arrival(experiment_id, archive_id)
-        except Removed:
-            kept.unlink(missing_ok=True)
-            raise
-        except BaseException:
-            if file.exists():
-                kept.unlink(missing_ok=True)
-            else:
-                os.replace(kept, file)
-            raise
-        kept.unlink(missing_ok=True)
-        return taken
+        if not self.storage.link(archive_key(experiment_id, archive_id), file):
+            return False
+        self._see_arrival(experiment_id, archive_id)
+        return True
 
     def _see_arrival(self, experiment_id: str, archive_id: str) -> None:
         """Check that an archive is in the repository, and delete it if somebody removed its experiment or its files.
@@ -332,15 +315,7 @@ class Repository:
         enough.
         """
         key = archive_key(experiment_id, archive_id)
-        if self.storage.directory is not None:
-            try:
-                with self.storage.open(key):
-                    pass
-            except DoesNotExist as missing:
-                self.require()
-                raise WriteError(
-                    f"{key} did not arrive in {self.url}. Its disk may have been unmounted. It is tried again."
-                ) from missing
+        is_missing = self.storage.directory is not None and not self.has_archive(experiment_id, archive_id)
         record = self._latest(experiment_id)
         if record is None or experiment_id in self.removals.ids():
             error = self._gone(experiment_id)
@@ -348,8 +323,14 @@ class Repository:
                 self.storage.delete([key])
             raise error
         # A record without the checkpoint proves nothing, because it may be an old version from a cache.
-        if any(c["id"] == archive_id and not c.get("path") for c in record.get("checkpoints") or []):
+        pruned = (c["id"] for c in record.get("checkpoints") or [] if not c.get("path"))
+        if archive_id in {*pruned, *replaced(record)}:
             self.storage.delete([key])
+        elif is_missing:
+            self.require()
+            raise WriteError(
+                f"{key} did not arrive in {self.url}. Its disk may have been unmounted. It is tried again."
+            )
 
     def _latest(self, experiment_id: str) -> Record | None:
         """Return the current record; None if there is none, an empty record if it is broken."""

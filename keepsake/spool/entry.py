@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -60,6 +61,7 @@ class Entry:
         abandoned: archive IDs of checkpoint() calls that were interrupted in this process.
         gone: whether somebody removed the experiment meanwhile.
         arrived: the IDs of checkpoints whose archives this process has seen in the repository.
+        deleted: the IDs of replaced checkpoints whose archives this process has deleted.
         trouble: why old files could not be deleted, as far as the user was told.
     """
 
@@ -74,6 +76,7 @@ class Entry:
         self.abandoned: set[str] = set()
         self.gone = False
         self.arrived: set[str] = set()
+        self.deleted: set[str] = set()
         self.trouble = ""
         self._synced: set[File] = set()  # files that would survive a power cut
 
@@ -102,6 +105,8 @@ class Entry:
         """Return the entry in `directory`; None if there is none, or none that is whole."""
         for name in _RECORDS:
             with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+                if not (directory / name).is_file():
+                    continue  # it is missing, or a pipe that never ends
                 content = json.loads((directory / name).read_bytes())
                 if content["experiment"]["id"] == directory.name:
                     return cls(directory, content)
@@ -261,23 +266,29 @@ class Entry:
     def discard(self) -> None:
         """Remove the entry with all its files, the record last, and the spool if this was the last entry."""
         record = self.directory / "record.json"
-        for file in self._files("") + self._files("", hidden=True):
-            if file.path != record:
-                file.path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            for name in os.listdir(self.directory):
+                if name != record.name:
+                    (self.directory / name).unlink(missing_ok=True)
         record.unlink(missing_ok=True)
         prune(self.directory)
 
     def _is_waiting(self) -> bool:
         return bool(self._files(".jsonl", *SUFFIXES, _LOG, _LIVE))
 
-    def _files(self, *suffixes: str, hidden: bool = False) -> list[File]:
-        """Return the files with one of these suffixes, oldest first. They may vanish at any time."""
+    def _files(self, *suffixes: str) -> list[File]:
+        """Return the files with one of these suffixes, oldest first. They may vanish at any time.
+
+        A link or a pipe is none of them: it came from a stranger, and could lead anywhere, or never end.
+        """
         found = []
         with suppress(FileNotFoundError), os.scandir(self.directory) as entries:
             for entry in entries:
-                if entry.name.endswith(suffixes) and entry.name.startswith(".") == hidden:
+                if entry.name.endswith(suffixes) and not entry.name.startswith("."):
                     with suppress(FileNotFoundError):
-                        status = entry.stat()
+                        status = entry.stat(follow_symlinks=False)
+                        if not stat.S_ISREG(status.st_mode):
+                            continue
                         found.append(File(status.st_mtime_ns, Path(entry.path), status.st_size))
         return sorted(found)
 

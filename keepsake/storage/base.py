@@ -99,10 +99,10 @@ class Storage(ABC):
         An exception from `source.read` aborts the upload and is passed on unchanged.
         """
 
-    def take(self, key: str, path: Path) -> bool:
-        """Make a file the object by moving it, with the promises of `upload`; return False if that is impossible.
+    def link(self, key: str, path: Path) -> bool:
+        """Make a file the object without copying it, with the promises of `upload`; return False if that is impossible.
 
-        Raises FileNotFoundError if there is no such file.
+        The file keeps its name, and must not be changed any more. Raises FileNotFoundError if there is no such file.
         """
         return False
 

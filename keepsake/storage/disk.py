@@ -147,25 +147,33 @@ class DiskStorage(Storage):
         self._write(key, iter(lambda: source.read(_BLOCK), b""), _publish)
         writing.sync_directory(self._path(key))
 
-    def take(self, key: str, path: Path) -> bool:
-        target = self._path(key)
+    def link(self, key: str, path: Path) -> bool:
+        target, temporary = self._path(key), ""
         try:
-            if not self._adapt(path, target):
+            temporary = self._adapt(path, target)
+            if not temporary:
                 return False
-            _replace(str(path), target)
+            os.link(path, temporary)
+            _replace(temporary, target)
         except OSError:
             if os.path.lexists(path):
                 return False  # an ordinary upload needs fewer permissions, or explains the error
             raise
+        finally:
+            if temporary:  # it stays if the object was another name of the file already
+                writing.unlink(temporary)
         writing.sync_directory(target)
         return True
 
-    def _adapt(self, path: Path, target: str) -> bool:
-        """Give a file the attributes of a new file for `target`, and make it durable; return whether that worked."""
+    def _adapt(self, path: Path, target: str) -> str:
+        """Give a file the attributes of a new file for `target`, and make it durable.
+
+        Returns a free name that can be renamed to `target`; "" if the file cannot get the attributes.
+        """
         fd, temporary = self._create(target)
         try:
             if not writing.become_like(path, os.fstat(fd), temporary):
-                return False
+                return ""
         finally:
             os.close(fd)
             writing.unlink(temporary)
@@ -177,7 +185,7 @@ class DiskStorage(Storage):
             sync(fd)
         finally:
             os.close(fd)
-        return True
+        return temporary
 
     def delete(self, keys: Iterable[str]) -> None:
         failed: list[tuple[str, OSError]] = []

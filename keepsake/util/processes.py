@@ -4,27 +4,63 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
+from functools import cache
 
 
 def process_name() -> str:
-    """Return this process's name: its number, its machine, and the container in which the number is valid."""
+    """Return this process's name: its number and start, and the place in which the number is valid.
+
+    The start tells it from a later process with the same number, as the first one of a restarted container.
+    """
+    return _name(os.getpid())
+
+
+def is_running(name: str) -> bool | None:
+    """Whether the process of that name is running; None if this process cannot tell."""
+    number, _, rest = name.partition(" ")
+    start, _, place = rest.partition(" ")
+    if not place or place != process_name().split(" ", 2)[2]:
+        return None
     try:
-        space = os.stat("/proc/self/ns/pid").st_ino
-    except OSError:
-        space = 0
-    host = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
-    return f"{os.getpid()} {host} {space}"
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it is another user's
+    except (OSError, ValueError, OverflowError):
+        return None
+    return start == _start(number)
 
 
 def has_ended(name: str) -> bool:
     """Whether the process of that name has ended, as far as this process can tell."""
-    number, _, place = name.partition(" ")
-    if place != process_name().partition(" ")[2] or sys.platform == "win32":
-        return False
-    try:
-        os.kill(int(number), 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, ValueError, OverflowError):
-        return False
-    return False
+    return is_running(name) is False
+
+
+@cache
+def _name(number: int) -> str:
+    return f"{number} {_start(number)} {_place()}"
+
+
+def _place() -> str:
+    """Return the machine, since it was booted, and the container; "" if these are unknown.
+
+    Host names alone are no proof: machines and containers can have the same one.
+    """
+    if sys.platform == "win32":
+        return ""
+    host = os.uname().nodename
+    if sys.platform != "linux":
+        return host
+    with suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
+        return f"{host} {file.read().strip()} {os.stat('/proc/self/ns/pid').st_ino}"
+    return ""
+
+
+def _start(number: int | str) -> str:
+    """Return when a process started, in ticks of this machine's clock; "-" if that is unknown, or if it has ended."""
+    with suppress(OSError, IndexError), open(f"/proc/{number}/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+        return "-" if fields[0] == b"Z" else fields[19].decode()  # nobody has asked yet how a zombie ended
+    return "-"

@@ -199,13 +199,13 @@ def _remove_before(monkeypatch: pytest.MonkeyPatch, verb: str, key: str, remove:
     return came
 
 
-@pytest.mark.parametrize("verb", ["upload", "take"])
+@pytest.mark.parametrize("verb", ["upload", "link"])
 @pytest.mark.parametrize("what", ["checkpoint", "experiment"])
 def test_what_is_removed_while_its_files_are_on_their_way_leaves_none(
     project: Path, monkeypatch: pytest.MonkeyPatch, verb: str, what: str
 ) -> None:
     """Whether they are copied or moved into the repository."""
-    weights = os.urandom(2_000_000) if verb == "take" else b"weights" * 1000  # what hardly shrinks is moved
+    weights = os.urandom(2_000_000) if verb == "link" else b"weights" * 1000  # what hardly shrinks is moved
     (project / "model.pth").write_bytes(weights)
     monkeypatch.setenv("KEEPSAKE_OFFLINE", "1")
     experiment = keepsake.init(path="train.py")

@@ -93,9 +93,9 @@ def test_a_move_into_an_empty_mount_point_that_is_cut_short_costs_nothing(
     mover.publish(entry, Repository(storage))
 
     def unmount_and_crash(when: str, verb: str, key: str) -> None:
-        if verb == "take" and when == "before":
+        if verb == "link" and when == "before":
             _unmount(project_directory)
-        if verb == "take" and when == moment:
+        if verb == "link" and when == moment:
             os._exit(_KILLED)
 
     storage.fault = unmount_and_crash
@@ -119,7 +119,7 @@ def _crashing(work: Callable[..., object], *arguments: object) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == _KILLED
 
 
-@pytest.mark.parametrize("verb", ["take", "upload"])
+@pytest.mark.parametrize("verb", ["link", "upload"])
 def test_a_disk_that_is_away_only_while_an_archive_is_stored_costs_nothing(
     entry: Entry, storage: FaultyStorage, project_directory: Path, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:

@@ -25,10 +25,7 @@ _time, _skew = time.time, float(os.environ["SKEW"])
 time.time = lambda: _time() + _skew
 time.time_ns = lambda: int(time.time() * 1e9)
 from keepsake.util import processes
-from keepsake.spool import entry as _entry
-from keepsake.recording import recovery as _recovery
-for module in (processes, _entry, _recovery):
-    module.process_name = lambda: f"{os.getpid()} {os.environ['MACHINE']} 0"
+processes._place = lambda: os.environ["MACHINE"]
 """
 _STAMP = """
 # Files get the machine's own time, as from a server that takes it over

@@ -361,6 +361,26 @@ def test_stop_never_raises_into_a_script(
     wait_until(lambda: experiment.status == "stopped")
 
 
+def test_what_hinders_all_steps_is_said_once(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A repository is gone for records, archives and the goodbye at once."""
+    monkeypatch.setenv("KEEPSAKE_STRICT", "")
+    monkeypatch.setenv("KEEPSAKE_EXIT_SECONDS", "1")
+    experiment = keepsake.init()
+    (project / "repo").rename(project / "away")
+    for name in ("one", "two"):
+        (project / name).write_text(name)
+        experiment.checkpoint(path=name, metrics={"number": 1}, quiet=True)
+        experiment.stop()
+    messages = capsys.readouterr().err
+    assert messages.count("is gone.") == 1
+    assert "is not fully saved yet. The reason is given above." in messages
+    (project / "away").rename(project / "repo")
+    experiment.stop()
+    assert nothing_waits(project)
+
+
 def test_stop_says_what_is_not_saved(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,9 @@ import pytest
 
 import keepsake
 from keepsake.exceptions import DoesNotExist, ValidationError
+from keepsake.metadata import END_FIELDS
 from keepsake.recording import cluster
+from keepsake.spool.entry import Entry
 from tests.spools import nothing_waits
 
 JOB = {"SLURM_JOB_ID": "123"}
@@ -165,6 +170,67 @@ experiment.checkpoint("train.py", step=3, run=2)
 print([checkpoint.step for checkpoint in experiment.checkpoints])
 experiment.stop()
 """
+
+
+def test_what_arrives_after_it_was_replaced_does_not_stay(
+    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Another machine sends it late, from its spool or while the one that replaces it is sent."""
+    first = begun(monkeypatch, JOB)
+    checkpoint = first.checkpoint("train.py", step=0)
+    end_by(first, "exception")
+    assert checkpoint is not None
+    archives = project / "repo/checkpoints"
+    late = (archives / f"{checkpoint.id}.tar.gz").read_bytes()
+    second = begun(monkeypatch, AGAIN)
+    again = second.checkpoint("train.py", step=0)
+    second.stop()
+    assert again is not None
+    expected = [f"{again.id}.tar.gz"]
+    assert os.listdir(archives) == expected
+    repository = keepsake.Project().workplace.repository
+    repository.put_archive(first.id, checkpoint.id, io.BytesIO(late))
+    assert os.listdir(archives) == expected
+    monkeypatch.setattr(type(repository.storage), "upload", lambda *arguments: None)  # somebody else has deleted it
+    repository.put_archive(first.id, checkpoint.id, io.BytesIO(late))
+    entry = Entry.create(project / ".keepsake/spool", first.to_json(), repository.url, in_repository=True)
+    (entry.directory / f"{checkpoint.id}.tar.gz").write_bytes(late)
+    entry.rest()
+    assert [sent.error for sent in keepsake.Project().sync()] == [None]
+    assert os.listdir(archives) == expected
+    assert nothing_waits(project)
+
+
+@pytest.mark.parametrize("is_alive", [False, True])
+def test_a_container_that_is_started_again_at_once_waits_to_see_whether_the_run_has_ended(
+    project: Path, monkeypatch: pytest.MonkeyPatch, is_alive: bool
+) -> None:
+    """Its process number says nothing in another container, and its last heartbeat is still fresh."""
+    job = {"PBS_JOBID": "17"}
+    first = begun(monkeypatch, job, resume="auto")
+    first.checkpoint("train.py", step=0)
+    end_by(first, "exception")
+    repository = keepsake.Project().workplace.repository
+    record = json.loads((project / f"repo/metadata/experiments/{first.id}.json").read_text())
+    lasting = {name: value for name, value in record.items() if name not in END_FIELDS}
+    (project / f"repo/metadata/experiments/{first.id}.json").write_text(json.dumps(lasting))
+    for module in ("keepsake.repository.heartbeats", "keepsake.recording.resume"):
+        monkeypatch.setattr(f"{module}.RUNNING_SECONDS", 1.0)
+    repository.heartbeats.beat(first.id)
+    looks: list[float] = []
+
+    def wait(seconds: float, sleep: Callable[[float], None] = time.sleep) -> None:
+        looks.append(seconds)
+        if is_alive:
+            repository.heartbeats.beat(first.id)
+        sleep(seconds)
+
+    monkeypatch.setattr("keepsake.recording.resume.time.sleep", wait)
+    second = begun(monkeypatch, job, resume="auto")
+    monkeypatch.undo()
+    assert looks
+    assert (second.id == first.id) is not is_alive
+    second.stop()
 
 
 def test_weights_stay_until_those_that_replace_them_are_there(

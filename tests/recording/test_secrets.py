@@ -76,6 +76,7 @@ def test_what_only_looks_like_a_secret_is_kept(command: str) -> None:
 @pytest.mark.parametrize(
     ("params", "expected", "names"),
     [
+        ({"secrets": {"a": {"b": "X"}, "file": "c"}}, {"secrets": {"a": {"b": "***"}, "file": "c"}}, ["secrets.a.b"]),
         ({"lr": 0.1, "note": "x", "key": "a"}, {"lr": 0.1, "note": "x", "key": "a"}, []),
         ({"wandb_key": "abc", "b": 1}, {"wandb_key": "***", "b": 1}, ["wandb_key"]),
         ({"db": {"password": "x", "port": 3}}, {"db": {"password": "***", "port": 3}}, ["db.password"]),

@@ -332,6 +332,24 @@ def test_two_whole_archives_may_differ(source: Side, target: Side, whole: bytes,
     assert target.bench.read(archive_key(CHECKPOINTS[0])) == old
 
 
+def test_what_was_recorded_again_since_the_last_copy_is_replaced_in_the_target(
+    source: Side, target: Side, whole: bytes
+) -> None:
+    """Once the files that replace it are there."""
+    before, after = CHECKPOINTS
+    target.add(record(MINE, before), whole)
+    again = record(MINE, after)
+    again["checkpoints"][0]["restart"] = 1
+    source.add(again, None)
+    (error,) = copy(source, target)
+    assert "missing" in error
+    assert target.bench.read(archive_key(before)) == whole
+    source.bench.write(archive_key(after), whole)
+    assert copy(source, target) == []
+    archives = [key for key in target.bench.contents() if key.startswith("checkpoints/")]
+    assert archives == [archive_key(after)]
+
+
 def test_what_only_the_target_has_is_not_missed(source: Side, target: Side, whole: bytes) -> None:
     source.add(record(MINE, CHECKPOINTS[0]), None)
     target.add(record(MINE, CHECKPOINTS[0]), whole)

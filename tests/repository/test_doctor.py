@@ -213,6 +213,70 @@ def test_a_repair_looks_again(trained: Experiment, place: Bench, monkeypatch: py
     assert place.contents() == before
 
 
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_files_that_an_interrupted_pruning_has_left_go_unless_a_record_names_them_again(
+    trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch, comes_back: bool
+) -> None:
+    """Such as one of a backup, restored between the search and the repair."""
+    monkeypatch.setattr("keepsake.repository.rereading.FRESH_SECONDS", 0)
+    (checkpoint,) = [each for each in trained.checkpoints if each.path][:1]
+    key, record = f"checkpoints/{checkpoint.id}.tar.gz", f"metadata/experiments/{trained.id}.json"
+    files, before = place.read(key), place.read(record)
+    keepsake.Project().delete([(trained, checkpoint)])
+    place.write(key, files)
+    (problem,) = examine()
+    assert (problem.kind, problem.key) == ("archive-pruned", key)
+    if comes_back:
+        place.write(record, before)
+    assert problem.fix is not None
+    assert problem.fix() is not comes_back
+    assert (key in place.contents()) is comes_back
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_an_interrupted_removal_is_finished(
+    trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch, comes_back: bool
+) -> None:
+    """At once, because a person wanted it; except for what a record names again."""
+    monkeypatch.setattr("keepsake.repository.rereading.FRESH_SECONDS", 0)
+    record = f"metadata/experiments/{trained.id}.json"
+    before, storage = place.read(record), type(place.storage)
+    archives = {key for key in place.contents() if key.startswith(("experiments/", "checkpoints/"))}
+    keepsake.init().stop()  # another experiment, so that the records do not seem to be lost
+    delete = storage.delete
+
+    def crash(self: Storage, keys: Any) -> None:
+        delete(self, keys := list(keys))
+        if record in keys:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "delete", crash)
+        with pytest.raises(KeyboardInterrupt):
+            trained.delete()
+    (problem,) = [problem for problem in examine() if not problem.kind.startswith("heartbeat")]
+    assert problem.kind == "removal-unfinished"
+    assert archives <= place.contents().keys()
+    if comes_back:
+        place.write(record, before)
+    assert problem.fix is not None
+    problem.fix()
+    assert archives & place.contents().keys() == (archives if comes_back else set())
+    assert "removal-unfinished" not in kinds()
+
+
+def test_a_move_that_was_interrupted_is_finished(
+    trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The archive has both keys then."""
+    for key in (ORPHAN, f"orphaned/{ORPHAN}"):
+        place.write(key, b"orphan")
+    hours_later(place, monkeypatch)
+    fix()
+    assert ORPHAN not in place.contents()
+    assert place.read(f"orphaned/{ORPHAN}") == b"orphan"
+
+
 def test_nothing_is_moved_when_a_record_has_become_unreadable(
     trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,7 +347,7 @@ def test_looking_writes_nothing(trained: Experiment, place: Bench, monkeypatch: 
         if threading.current_thread() is threading.main_thread():  # a run's own may still say goodbye
             raise AssertionError("a write")
 
-    for name in ("upload", "take", "delete", "put_for_now", "remove_leftover"):
+    for name in ("upload", "link", "delete", "put_for_now", "remove_leftover"):
         monkeypatch.setattr(type(place.storage), name, fail)
     monkeypatch.setattr(type(place.storage), "put", refuse)
     if isinstance(place, DiskBench):

@@ -69,6 +69,23 @@ def test_what_is_no_entry_is_passed_over(root: Path, entry: Entry) -> None:
     assert [found.id for found in places.entries(root)] == [entry.id]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="makes a pipe")
+def test_links_and_pipes_are_passed_over_and_removed(root: Path, entry: Entry, tmp_path: Path) -> None:
+    """A spool that comes from a stranger may hold them. A pipe would be read forever, a link could lead anywhere."""
+    (tmp_path / "private").write_text("private")
+    for name in ("1.jsonl", "1.pack", "1.log"):
+        os.mkfifo(entry.directory / name)
+    (entry.directory / f"{'1' * 64}.tar.gz").symlink_to(tmp_path / "private")
+    (root / ("b" * 64)).mkdir()
+    os.mkfifo(root / ("b" * 64) / "record.json")
+    assert [found.id for found in places.entries(root)] == [entry.id]
+    assert (entry.journals(), entry.packs(), entry.logs(live=True)) == ([], [], [])
+    assert not entry.pending()
+    entry.discard()
+    assert not entry.directory.exists()
+    assert (tmp_path / "private").read_text() == "private"
+
+
 def test_what_comes_after_a_journal_was_taken_is_kept(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
     """This holds if another process takes the journal meanwhile, and the new line is as long as the old one."""
     entry.append({"checkpoint": checkpoint(1)})

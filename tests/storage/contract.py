@@ -290,15 +290,18 @@ class StorageContract:
         together(3, lambda number: storage.upload(f"k{number}", io.BytesIO(data[number])))
         assert [storage.get(f"k{number}")[0] == data[number] for number in range(3)] == [True] * 3
 
-    def test_a_file_is_taken_or_left_as_it_is(self, bench: Bench, storage: Storage, tmp_path: Path) -> None:
-        """Moved there whole, over what was there; or else the caller uploads it."""
+    def test_a_file_becomes_the_object_or_stays_as_it_is(self, bench: Bench, storage: Storage, tmp_path: Path) -> None:
+        """It is there whole, in the place of what was there, also a second time; or else the caller uploads it."""
         bench.seed({"a/old": b"before"})
         file = tmp_path / "file"
         for key in ("a/old", "b/new"):
             file.write_bytes(noise(MIB))
-            if storage.take(key, file):
-                assert not file.exists()
+            if storage.link(key, file):
+                assert storage.link(key, file)
+                assert file.read_bytes() == noise(MIB)
+                file.unlink()
                 assert bench.contents()[key] == noise(MIB)
+                assert not list(storage.leftovers())
                 assert storage.get(key)[0] == noise(MIB)
             else:
                 assert file.read_bytes() == noise(MIB)

@@ -108,7 +108,7 @@ def test_files_are_as_open_to_others_as_any_new_file(bench: DiskBench) -> None:
     try:
         bench.storage.put("a/k", b"x")
         bench.storage.upload("a/u", io.BytesIO(b"x"))
-        assert bench.storage.take("a/t", private)
+        assert bench.storage.link("a/t", private)
     finally:
         os.umask(before)
     modes = [stat.S_IMODE((bench.root / name).stat().st_mode) for name in ("a", "a/k", "a/u", "a/t")]
@@ -132,25 +132,25 @@ def test_a_file_that_others_could_not_read_there_is_not_taken(
 
         with monkeypatch.context() as patch:
             patch.setattr(os, "fstat", other)
-            assert not bench.storage.take("k", file)
+            assert not bench.storage.link("k", file)
     with monkeypatch.context() as patch:
         patch.setattr(os, "listxattr", lambda path: ["system.posix_acl_access"], raising=False)
-        assert not bench.storage.take("k", file)
+        assert not bench.storage.link("k", file)
     assert file.read_bytes() == b"x"
     assert bench.contents() == {}
-    assert bench.storage.take("k", file)
+    assert bench.storage.link("k", file)
 
 
 def test_a_file_that_is_gone_cannot_be_taken(bench: DiskBench) -> None:
     """Another recovery has stored it, so the repository reports no error."""
     with pytest.raises(FileNotFoundError):
-        bench.storage.take("k", bench.root.parent / "gone")
+        bench.storage.link("k", bench.root.parent / "gone")
     assert bench.contents() == {}
 
 
 def test_nothing_is_taken_where_the_disk_is_not_mounted(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
-    assert not open_storage(f"file://{tmp_path / 'missing'}").take("k", tmp_path / "file")
+    assert not open_storage(f"file://{tmp_path / 'missing'}").link("k", tmp_path / "file")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -215,7 +215,7 @@ def test_a_folder_on_a_mount_that_looks_like_the_same_disk_works(
     storage.put("b/new", b"4", if_absent=True)
     storage.upload("c/large", io.BytesIO(b"5" * 3_000_000))
     assert storage.get("a/x") == (b"2", etag)
-    assert not storage.take("a/taken", file)
+    assert not storage.link("a/taken", file)
     assert bench.contents() == {"a/x": b"2", "b/new": b"4", "c/large": b"5" * 3_000_000}
 
 
@@ -230,7 +230,7 @@ def test_a_shared_repository_stays_shared(bench: DiskBench) -> None:
     try:
         bench.storage.put("a/b/k", b"x", if_absent=True)
         bench.storage.upload("a/u", io.BytesIO(b"x"))
-        assert bench.storage.take("a/t", file)
+        assert bench.storage.link("a/t", file)
         made.ensure_writable()
     finally:
         os.umask(before)
