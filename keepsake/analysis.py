@@ -91,8 +91,8 @@ class Analysis(list[Experiment]):
     ) -> Any:
         """Plot a metric (default: the primary metric) over a hyperparameter, a point per experiment; return the axes.
 
-        The point shows the best checkpoint, or else the latest. `color` names a param, metric or field that the colours
-        of the points show.
+        The point shows the metric of the best checkpoint, or else its last value. `color` names a param, metric or
+        field that the colours of the points show.
         """
         from keepsake.display.params import scatter
 
@@ -122,8 +122,8 @@ class Analysis(list[Experiment]):
 
         The number is the share of the metric's variance, from 0 to 1, that the param explains by itself: epsilon
         squared of the ranked metric over 8 quantile bins of the param, or over its values if they are few or words.
-        An experiment counts with its best checkpoint, or else its latest. With fewer than some 50 experiments it is
-        weak evidence.
+        An experiment counts with the metric of its best checkpoint, or else its last value. With fewer than some 50
+        experiments it is weak evidence.
         """
         from keepsake.display.results import importances_of, make_results
 
@@ -143,8 +143,8 @@ class Analysis(list[Experiment]):
         """Return a row for each experiment, as a dict of columns of equal length.
 
         pandas, polars, pyarrow and DuckDB take it as it is. The columns are `id`, `created`, `status`, `duration` and
-        the other fields, `params.NAME` for each param, and `best:NAME` and `last:NAME` for the metrics of the best and
-        the latest checkpoint. A value in a dict has its path: `params.optimizer.lr`.
+        the other fields, `params.NAME` for each param, and `best:NAME` for the metrics of the best checkpoint, and
+        `last:NAME` for the last recorded values. A value in a dict has its path: `params.optimizer.lr`.
 
         The values of a column have one type: int, float, bool, str, datetime (naive local time) or timedelta; None is
         what an experiment does not have. Lists, and columns of several types, are text.

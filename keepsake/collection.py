@@ -13,7 +13,7 @@ from keepsake.analysis import Analysis
 from keepsake.checkpoint import Checkpoint, CheckpointList
 from keepsake.exceptions import DoesNotExist, ValidationError
 from keepsake.experiment import Experiment
-from keepsake.listing.subjects import flatten
+from keepsake.listing.subjects import WholeExperiment, flatten, metrics_of
 from keepsake.metadata import Record, time_key
 from keepsake.repository.finding import find_checkpoint, find_experiment
 from keepsake.repository.view import Look
@@ -72,7 +72,7 @@ class ExperimentList(Analysis):
     def group(self, apart_from: Collection[str] | None = None) -> list[Group[Experiment]]:
         """Group the experiments whose params are the same but for some, such as the seed.
 
-        The metrics are those of the best checkpoints, or else of the latest.
+        The metrics are those of the best checkpoints and, of those that they lack, the last recorded values.
 
         Args:
             apart_from: names of params, or of dicts of them, that may differ within a group. Dots lead into dicts.
@@ -83,7 +83,8 @@ class ExperimentList(Analysis):
         """
         from keepsake.compare.groups import group_runs
 
-        return group_runs(self, lambda each: flatten(each.params or {}), _shown_metrics, apart_from)
+        metrics = lambda each: flatten(metrics_of(WholeExperiment(each)))  # noqa: E731
+        return group_runs(self, lambda each: flatten(each.params or {}), metrics, apart_from)
 
     def delete(self) -> None:
         """Delete these experiments, their checkpoints and all their files."""
@@ -299,11 +300,6 @@ def _no_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def _shown_metrics(experiment: Experiment) -> Mapping[str, Any]:
-    checkpoint = experiment.best() or experiment.latest()
-    return flatten(checkpoint.metrics or {}) if checkpoint else {}
 
 
 def _matching(project: Project, query: Query) -> list[Experiment]:

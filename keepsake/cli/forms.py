@@ -10,10 +10,10 @@ import click
 from keepsake.cli.listing import Wanted
 from keepsake.listing.fields import Field
 from keepsake.listing.index import Summary
-from keepsake.listing.subjects import flatten
+from keepsake.listing.subjects import flatten, metrics_of
 from keepsake.metadata import Record, time_text
 from keepsake.util import console
-from keepsake.util.values import decode, encode_mapping
+from keepsake.util.values import encode_mapping
 
 if TYPE_CHECKING:
     from keepsake.compare.groups import Group
@@ -63,7 +63,7 @@ def grouped_runs(found: Found, wanted: Wanted) -> Groups:
     groups = group_runs(
         found.runs,
         lambda run: flatten(run.params),
-        lambda run: {field.name: field.value(run) for field in found.fields} or _shown_metrics(run),
+        lambda run: {field.name: field.value(run) for field in found.fields} or flatten(metrics_of(run)),
         wanted.apart_from,
     )
     if len(groups) == len(found.runs) > 1 and wanted.watch is None:
@@ -71,10 +71,6 @@ def grouped_runs(found: Found, wanted: Wanted) -> Groups:
         console.say(f"No two experiments differ only in {what}. Name the params to average over: --group NAME,NAME.")
     goal = goals.get(metrics[0].removeprefix("best:"), "") if metrics else ""
     return Groups(by_mean(groups, metrics[0], goal) if goal and not wanted.sort else groups, metrics, goal)
-
-
-def _shown_metrics(run: Summary) -> Mapping[str, Any]:
-    return flatten(run.best_metrics if run.best else run.latest_metrics)
 
 
 # JSON
@@ -150,8 +146,8 @@ def csv_of(found: Found, wanted: Wanted) -> dict[str, list[Any]]:
         **_checkpoint_columns("best", best),
         **_checkpoint_columns("latest", latest),
         **_spread("params.", [run.params for run in runs]),
-        **_spread("best:", [_metrics(checkpoint) for checkpoint in best]),
-        **_spread("last:", [_metrics(checkpoint) for checkpoint in latest]),
+        **_spread("best:", [run.best_metrics for run in runs]),
+        **_spread("last:", [run.last_metrics for run in runs]),
     }
 
 
@@ -161,10 +157,6 @@ def _exact(field: Field, run: Summary) -> Any:
     if field.name == "created":
         return run.created_text
     return time_text(value) if field.type == "time" and value is not None else value
-
-
-def _metrics(checkpoint: Record | None) -> Mapping[str, Any]:
-    return decode((checkpoint or {}).get("metrics") or {})  # type: ignore[no-any-return]
 
 
 def _checkpoint_columns(kind: str, checkpoints: Sequence[Record | None]) -> dict[str, list[Any]]:

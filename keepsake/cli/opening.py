@@ -112,8 +112,7 @@ def complete_sort_keys(ctx: click.Context, param: click.Parameter, incomplete: s
 
 def complete_metrics(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the names of metrics."""
-    names: dict[str, None] = {}
-    for summary in _summaries_quietly(ctx):
-        for checkpoint in (summary.best, summary.latest):
-            names |= dict.fromkeys((checkpoint or {}).get("metrics") or ())
+    from keepsake.listing.fields import known_names
+
+    names = [each.name for each in known_names(_summaries_quietly(ctx)) if each.kind == "metric"]
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]

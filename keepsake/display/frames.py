@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from keepsake.display.notebook import statuses
 from keepsake.exceptions import MissingExtra, ValidationError
-from keepsake.listing.subjects import flatten
-from keepsake.metadata import Record
-from keepsake.util.values import decode, full_text
+from keepsake.listing.subjects import WholeExperiment, flatten
+from keepsake.util.values import full_text
 
 if TYPE_CHECKING:
     from keepsake.checkpoint import Checkpoint
@@ -26,8 +25,9 @@ _INT64 = 2**63
 
 
 def experiment_columns(experiments: Sequence[Experiment]) -> Columns:
-    """Return the fields, params, and metrics of the best and the latest checkpoint, a row for each experiment."""
-    picked = [experiment.best_and_latest() for experiment in experiments]
+    """Return the fields, the params, and the best and the last metrics, a row for each experiment."""
+    subjects = [WholeExperiment(experiment) for experiment in experiments]
+    picked = [subject.ends for subject in subjects]
     found = statuses(experiments)
     ends = {"best": [best for best, _ in picked], "latest": [latest for _, latest in picked]}
     columns: Columns = {
@@ -46,13 +46,9 @@ def experiment_columns(experiments: Sequence[Experiment]) -> Columns:
         columns[f"{kind}_checkpoint"] = [record and record["id"] for record in records]
         columns[f"{kind}_step"] = [(record.get("step") or 0) if record else None for record in records]
     columns |= _spread("params.", [experiment.params for experiment in experiments])
-    columns |= _spread("best:", map(_metrics, ends["best"]))
-    columns |= _spread("last:", map(_metrics, ends["latest"]))
+    columns |= _spread("best:", [subject.best_metrics for subject in subjects])
+    columns |= _spread("last:", [subject.last_metrics for subject in subjects])
     return columns
-
-
-def _metrics(record: Record | None) -> dict[str, Any] | None:
-    return decode(record["metrics"]) if record and record.get("metrics") else None
 
 
 def checkpoint_columns(checkpoints: Sequence[Checkpoint]) -> Columns:
@@ -94,7 +90,7 @@ def to_frame(columns: Columns, backend: str) -> Any:
     return pandas.DataFrame(data)
 
 
-def _spread(prefix: str, rows: Iterable[dict[str, Any] | None]) -> Columns:
+def _spread(prefix: str, rows: Iterable[Mapping[str, Any] | None]) -> Columns:
     """Return a column for each name, with dicts under their paths, and None where a row lacks it."""
     flat = [flatten(row) if row else {} for row in rows]
     names = {name: None for row in flat for name in row}

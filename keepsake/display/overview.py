@@ -12,10 +12,10 @@ from keepsake.compare.values import Values, is_seed
 from keepsake.display.table import Column
 from keepsake.listing.fields import FIELDS, Field
 from keepsake.listing.index import Summary
-from keepsake.listing.subjects import flatten
+from keepsake.listing.subjects import flatten, metrics_of
 from keepsake.metadata import pick_best, time_text
 from keepsake.util.ids import short_id
-from keepsake.util.values import decode, escape_controls, full_text, short_text, value_key
+from keepsake.util.values import escape_controls, full_text, short_text, value_key
 
 BEST = "*"  # marks the best value
 _FLOAT_WIDTH = 12  # characters of a float from 100,000 on
@@ -51,7 +51,7 @@ def overview(runs: Sequence[Summary], *, everything: bool = False, mark: bool = 
     if everything or len(runs) == 1:
         telling, same = [*telling, *same], {}
     shown = [run.best or run.latest for run in runs]
-    metrics = _metrics(runs, shown, everything, mark and len(runs) > 1)
+    metrics = _metrics(runs, everything, mark and len(runs) > 1)
     params = [values_column(name, values) for name in telling]
     _tell_apart(params, metrics)
     id_ = Column("id", "ID", lambda: [escape_controls(short_id(run.id)) for run in runs], whole=True)
@@ -185,9 +185,9 @@ def _reason(run: Summary) -> str:
     return "" if run.running or text in _AS_IT_SHOULD else escape_controls(text[:_LONGEST])
 
 
-def _metrics(runs: Sequence[Summary], shown: Sequence[Any], everything: bool, mark: bool) -> list[Column]:
+def _metrics(runs: Sequence[Summary], everything: bool, mark: bool) -> list[Column]:
     names, goals = telling_metrics(runs, everything=everything)
-    values = [flatten(decode((checkpoint or {}).get("metrics") or {})) for checkpoint in shown]
+    values = [_shown_metrics(run, everything) for run in runs]
     columns = []
     for name in names:
         column = values_column(name, values)
@@ -197,6 +197,10 @@ def _metrics(runs: Sequence[Summary], shown: Sequence[Any], everything: bool, ma
             column.make = _marked(column.make, best_rows)
         columns.append(column)
     return columns
+
+
+def _shown_metrics(run: Summary, everything: bool) -> Values:
+    return flatten(run.best_metrics if run.best and not everything else metrics_of(run))
 
 
 def telling_metrics(runs: Sequence[Summary], *, everything: bool = False) -> tuple[list[str], dict[str, str]]:
@@ -210,7 +214,7 @@ def telling_metrics(runs: Sequence[Summary], *, everything: bool = False) -> tup
             primary[declared["name"]] += 1
             goals.setdefault(declared["name"], str(declared.get("goal")))
         if checkpoint and (everything or not (run.best and declared)):
-            more.update(list(flatten(checkpoint["metrics"] or {})))
+            more.update(list(_shown_metrics(run, everything)))
     return list(dict.fromkeys([*_by_count(primary), *_by_count(more)])), goals
 
 

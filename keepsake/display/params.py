@@ -1,7 +1,7 @@
 """What params do to a metric, drawn with Matplotlib: a scatter plot, parallel coordinates, importance.
 
-An experiment counts with its best checkpoint, or else its latest. All functions raise ValidationError for unknown names
-and for values that cannot be drawn, and MissingExtra without Matplotlib.
+An experiment counts with the metric of its best checkpoint, or else its last value. All functions raise
+ValidationError for unknown names and for values that cannot be drawn, and MissingExtra without Matplotlib.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The result of each experiment: a metric of its best checkpoint, or else of its latest."""
+"""The result of each experiment: a metric of its best checkpoint, or else the last recorded value."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from keepsake.compare.importance import importances
 from keepsake.display.curves import choose_metric, number
-from keepsake.listing.subjects import MISSING, ValuePath, flatten
+from keepsake.listing.subjects import MISSING, ValuePath, WholeExperiment, flatten, metrics_of
 from keepsake.metadata import pick_best
-from keepsake.util.values import decode
 
 if TYPE_CHECKING:
     from keepsake.experiment import Experiment
@@ -38,8 +37,7 @@ def make_results(experiments: Sequence[Experiment], metric: str | None) -> Resul
     metric, goal = choose_metric([(each, each.checkpoint_records()) for each in experiments], metric)
     path, results = ValuePath(metric), []
     for experiment in experiments:
-        best, latest = experiment.best_and_latest()
-        value = path.find(decode((best or latest or {}).get("metrics") or {}))
+        value = path.find(metrics_of(WholeExperiment(experiment)))
         what = f"metric {metric!r} of {experiment.short_id()}"
         results.append(Result(experiment, number(None if value is MISSING else value, what)))
     return Results(metric, goal, results)

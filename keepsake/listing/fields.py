@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from keepsake.exceptions import UnknownName
-from keepsake.listing.subjects import MISSING, Subject, ValuePath, Values, flatten
+from keepsake.listing.subjects import MISSING, Subject, ValuePath, Values, flatten, metrics_of
 from keepsake.util.console import say
 from keepsake.util.values import cut, escape_controls, same
 
@@ -86,14 +86,14 @@ class Field:
 class _Bare(Field):
     """A name without a prefix: a metric of the best checkpoint, else a param, as in 0.4.2.
 
-    If it is neither in any experiment, it is a metric of the latest checkpoint, or else a field that 0.4.2 lacks.
+    If it is neither in any experiment, it is the last recorded value of a metric, or else a field that 0.4.2 lacks.
     """
 
     is_decided = False
 
     def __init__(self, name: str, field: tuple[Type, _Find] | None) -> None:
         self._path, self._field = ValuePath(name), field
-        self._is_metric = self._is_param = self._is_latest = False
+        self._is_metric = self._is_param = self._is_last = False
         super().__init__(name, "metric", "value", self._metric_or_param)
         self.may_be_field = field is not None
 
@@ -107,12 +107,12 @@ class _Bare(Field):
         self.is_known = self.is_decided = self._is_metric or self._is_param
         self.is_settled = self._is_metric and self._is_param
         if not self.is_known:
-            self._is_latest = self._is_latest or subject.latest_metric(self._path) is not MISSING
+            self._is_last = self._is_last or subject.last_metric(self._path) is not MISSING
 
     def finish(self) -> None:
-        if self._is_latest and not self.is_known:
+        if self._is_last and not self.is_known:
             self._is_metric = self.is_known = True
-            self._find = lambda subject: subject.latest_metric(self._path)
+            self._find = lambda subject: subject.last_metric(self._path)
         if self._field and not self.is_known:
             self.kind, self.is_known = "field", True
             self.type, self._find = self._field
@@ -138,11 +138,11 @@ def _explain(name: str, kinds: list[str]) -> None:
 
 
 def _metric(path: ValuePath) -> _Find:
-    """In the best checkpoint, else in the latest."""
+    """In the best checkpoint, else the last recorded value."""
 
     def find(subject: Subject) -> Any:
         value = subject.best_metric(path)
-        return subject.latest_metric(path) if value is MISSING else value
+        return subject.last_metric(path) if value is MISSING else value
 
     return find
 
@@ -151,7 +151,7 @@ _PREFIXES: dict[str, tuple[Kind, Callable[[ValuePath], _Find]]] = {
     "params.": ("param", lambda path: lambda subject: subject.param(path)),
     "metrics.": ("metric", _metric),
     "best:": ("metric", lambda path: lambda subject: subject.best_metric(path)),
-    "last:": ("metric", lambda path: lambda subject: subject.latest_metric(path)),
+    "last:": ("metric", lambda path: lambda subject: subject.last_metric(path)),
 }
 _FIELD_PREFIX = "fields."
 
@@ -180,10 +180,10 @@ class Names:
 
     def __init__(self) -> None:
         self._fields: list[Field] = []
-        # All names in params, best and latest metrics, as long as one of the fields is not known
+        # All names in params, best and last metrics, as long as one of the fields is not known
         self._params: set[str] = set()
         self._best: set[str] = set()
-        self._latest: set[str] = set()
+        self._last: set[str] = set()
 
     def field(self, name: str, kind: Kind | None = None) -> Field:
         """Return what a name stands for. Raises UnknownName for a field that does not exist."""
@@ -223,7 +223,7 @@ class Names:
     def _add_names(self, subject: Subject) -> None:
         self._params.update(flatten(subject.params))
         self._best.update(flatten(subject.best_metrics))
-        self._latest.update(flatten(subject.latest_metrics))
+        self._last.update(flatten(subject.last_metrics))
 
     def _finish(self) -> None:
         for field in self._fields:
@@ -232,11 +232,11 @@ class Names:
                 raise UnknownName(self._unknown(field))
 
     def _unknown(self, field: Field) -> str:
-        metrics = self._best | self._latest
+        metrics = self._best | self._last
         if isinstance(field, _Bare):
             return _unknown(field.name, "metric, param or field", {*metrics, *self._params, *FIELDS})
         pool = self._params if field.kind == "param" else metrics
-        pool = {"best:": self._best, "last:": self._latest}.get(field.prefix, pool)
+        pool = {"best:": self._best, "last:": self._last}.get(field.prefix, pool)
         return _unknown(field.name, field.kind, [field.prefix + name for name in pool])
 
 
@@ -289,7 +289,7 @@ def known_names(subjects: Iterable[Subject]) -> list[KnownName]:
     """
     subjects = list(subjects)
     groups: dict[Kind, Iterable[Values]] = {
-        "metric": ({**subject.latest_metrics, **subject.best_metrics} for subject in subjects),
+        "metric": map(metrics_of, subjects),
         "param": (subject.params for subject in subjects),
     }
     found = [KnownName(name, "field", True) for name in FIELDS]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keepsake.exceptions import ReadError
-from keepsake.listing.subjects import MISSING, ValuePath
+from keepsake.listing.subjects import MISSING, ValuePath, earlier_metrics
 from keepsake.metadata import (
     CHECKPOINT_FIELDS,
     Record,
@@ -40,12 +40,12 @@ _REST = ("created", "command", "user", "host", "keepsake_version")  # of the rec
 _END = ("ended", "end_reason", "error", "path")  # texts that are left out if they are missing
 _CHECKPOINT_ID_LENGTH = 12  # enough to find candidates; the record itself decides
 _MANY = 200  # from this many records on, bulk is faster even if msgspec must be loaded
-_FORMAT = b"keepsake index 10\n"
+_FORMAT = b"keepsake index 11\n"
 _SUM = 9  # bytes of a checksum and the blank after it
 
 
 class Line(NamedTuple):
-    """One experiment in the index. The last four are JSON, each of which is parsed only when needed."""
+    """One experiment in the index. The last five are JSON, each of which is parsed only when needed."""
 
     id: str
     etag: str
@@ -53,6 +53,7 @@ class Line(NamedTuple):
     created: str  # the sort key, to the nanosecond; "" if the record cannot be read
     best: str  # the best checkpoint, or null
     latest: str  # the latest checkpoint, or null
+    earlier: str  # the last values of the metrics that the latest checkpoint lacks; "" if it lacks none
     params: str
     rest: str  # the other fields of a Summary, or the reason why the record cannot be read
 
@@ -70,13 +71,14 @@ class Line(NamedTuple):
         best, latest = best_checkpoint(checkpoints), latest_checkpoint(checkpoints)
         best_text = dumps(_whole(best))
         latest_text = best_text if latest is best else dumps(_whole(latest))
+        earlier = dumps(found) if (found := earlier_metrics(checkpoints, latest)) else ""
         params = dumps(record.get("params"))
-        return cls(record["id"], etag, ids, time_key(created), best_text, latest_text, params, dumps(rest))
+        return cls(record["id"], etag, ids, time_key(created), best_text, latest_text, earlier, params, dumps(rest))
 
     @classmethod
     def broken(cls, experiment_id: str, etag: str, reason: str) -> Line:
         """Return the line of a record that cannot be read."""
-        return cls(experiment_id, etag, "", "", "", "", "", _dumps(reason))
+        return cls(experiment_id, etag, "", "", "", "", "", "", _dumps(reason))
 
     @staticmethod
     def beginnings(checkpoint_ids: Iterable[str]) -> set[str]:
@@ -268,9 +270,14 @@ class Summary:
         return decode((self.best or {}).get("metrics") or {})  # type: ignore[no-any-return]
 
     @property
-    def latest_metrics(self) -> Mapping[str, Any]:
-        """The metrics of the latest checkpoint, in the same form."""
-        return decode((self.latest or {}).get("metrics") or {})  # type: ignore[no-any-return]
+    def last_metrics(self) -> Mapping[str, Any]:
+        """The last recorded value of each metric, in the same form."""
+        metrics = (self.latest or {}).get("metrics") or {}
+        return decode({**metrics, **self._earlier} if self._line.earlier else metrics)  # type: ignore[no-any-return]
+
+    @cached_property
+    def _earlier(self) -> Record:
+        return _loads(self._line.earlier)[0]  # type: ignore[no-any-return]
 
     # A look at the text is far quicker than parsing it.
 
@@ -282,9 +289,10 @@ class Summary:
         """Return a metric of the best checkpoint, or MISSING."""
         return path.find(self.best_metrics) if path.may_be_in(self._line.best) else MISSING
 
-    def latest_metric(self, path: ValuePath) -> Any:
-        """Return a metric of the latest checkpoint, or MISSING."""
-        return path.find(self.latest_metrics) if path.may_be_in(self._line.latest) else MISSING
+    def last_metric(self, path: ValuePath) -> Any:
+        """Return the last recorded value of a metric, or MISSING."""
+        may_be = path.may_be_in(self._line.latest) or path.may_be_in(self._line.earlier)
+        return path.find(self.last_metrics) if may_be else MISSING
 
 
 class Index:

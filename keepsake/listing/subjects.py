@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
-from keepsake.metadata import Record, local_seconds
+from keepsake.metadata import Record, local_seconds, time_key
 from keepsake.util.values import decode
 
 if TYPE_CHECKING:
@@ -81,6 +81,20 @@ def flatten(values: Values) -> dict[str, Any]:
     return found
 
 
+def earlier_metrics(checkpoints: Sequence[Record], latest: Record | None) -> Record:
+    """Return the last recorded value, as on disk, of each metric that the latest checkpoint lacks."""
+    measured = [checkpoint for checkpoint in checkpoints if checkpoint.get("metrics")]
+    lacking = set().union(*[checkpoint["metrics"] for checkpoint in measured])
+    lacking.difference_update((latest or {}).get("metrics") or ())
+    if not lacking:
+        return {}
+    having = [checkpoint for checkpoint in measured if not lacking.isdisjoint(checkpoint["metrics"])]
+    values: Record = {}
+    for checkpoint in sorted(having, key=lambda each: time_key(each["created"])):
+        values.update(checkpoint["metrics"])
+    return {name: value for name, value in values.items() if name in lacking}
+
+
 class Subject(Protocol):
     """An experiment as filters, sort keys and columns see it. Values are decoded; times are Unix seconds."""
 
@@ -109,8 +123,8 @@ class Subject(Protocol):
         """The metrics of the best checkpoint, empty if there is none."""
 
     @property
-    def latest_metrics(self) -> Values:
-        """The metrics of the latest checkpoint, empty if there is none."""
+    def last_metrics(self) -> Values:
+        """The last recorded value of each metric, which an earlier checkpoint may have."""
 
     def fact(self, name: str) -> Any:
         """Return a field that 0.4.2 does not have, such as `ended` or `tags`; None if it is not set."""
@@ -121,8 +135,13 @@ class Subject(Protocol):
     def best_metric(self, path: ValuePath) -> Any:
         """Return a metric of the best checkpoint, or MISSING."""
 
-    def latest_metric(self, path: ValuePath) -> Any:
-        """Return a metric of the latest checkpoint, or MISSING."""
+    def last_metric(self, path: ValuePath) -> Any:
+        """Return the last recorded value of a metric, or MISSING."""
+
+
+def metrics_of(subject: Subject) -> Values:
+    """Return the metrics of the best checkpoint and, of those that it lacks, the last recorded values."""
+    return {**subject.last_metrics, **subject.best_metrics}
 
 
 class WholeExperiment:
@@ -145,20 +164,23 @@ class WholeExperiment:
         return self.experiment.status
 
     @cached_property
-    def _ends(self) -> tuple[Record | None, Record | None]:
+    def ends(self) -> tuple[Record | None, Record | None]:
+        """The records of the best and the latest checkpoint."""
         return self.experiment.best_and_latest()
 
     @property
     def best_metrics(self) -> Values:
-        return decode((self._ends[0] or {}).get("metrics") or {})  # type: ignore[no-any-return]
+        return decode((self.ends[0] or {}).get("metrics") or {})  # type: ignore[no-any-return]
 
-    @property
-    def latest_metrics(self) -> Values:
-        return decode((self._ends[1] or {}).get("metrics") or {})  # type: ignore[no-any-return]
+    @cached_property
+    def last_metrics(self) -> Values:
+        latest = self.ends[1]
+        earlier = earlier_metrics(self.experiment.checkpoint_records(), latest)
+        return decode({**((latest or {}).get("metrics") or {}), **earlier})  # type: ignore[no-any-return]
 
     @property
     def latest_step(self) -> int:
-        return (self._ends[1] or {}).get("step") or 0
+        return (self.ends[1] or {}).get("step") or 0
 
     @property
     def num_checkpoints(self) -> int:
@@ -172,9 +194,9 @@ class WholeExperiment:
         """Return a metric of the best checkpoint, or MISSING."""
         return path.find(self.best_metrics)
 
-    def latest_metric(self, path: ValuePath) -> Any:
-        """Return a metric of the latest checkpoint, or MISSING."""
-        return path.find(self.latest_metrics)
+    def last_metric(self, path: ValuePath) -> Any:
+        """Return the last recorded value of a metric, or MISSING."""
+        return path.find(self.last_metrics)
 
     def fact(self, name: str) -> Any:
         """Return a field that 0.4.2 does not have; None if it is not set."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from keepsake.listing.fields import differing_names
 from keepsake.metadata import Record
+from keepsake.report.runs import metrics_of
 from keepsake.util.values import cut, decode, escape_controls, short_text
 
 ROWS, _COLUMNS, _CURVES = 20, 6, 24
@@ -30,7 +31,7 @@ def rows_html(runs: Sequence[Mapping[str, Any]], primary: Mapping[str, Any] | No
         checkpoint = run["best"] or run["latest"] or {}
         cells = [run["short"], run["status"], *(_value(run["params"].get(name, "")) for name in names)]
         if metric:
-            cells += [_value(checkpoint.get("metrics", {}).get(metric, "")), str(checkpoint.get("step", ""))]
+            cells += [_value(metrics_of(run).get(metric, "")), str(checkpoint.get("step", ""))]
         body.append("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in cells) + "</tr>")
     head = "".join(f"<th>{_text(name)}</th>" for name in heads)
     more = f"<p>And {len(runs) - ROWS:,} more.</p>" if len(runs) > ROWS else ""

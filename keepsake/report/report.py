@@ -19,7 +19,7 @@ from keepsake.report.curves import collect_curves
 from keepsake.report.page import assemble
 from keepsake.report.payload import Pool
 from keepsake.report.preview import chart_svg, rows_html
-from keepsake.report.runs import run_of, text
+from keepsake.report.runs import metrics_of, run_of, text
 from keepsake.util.console import Progress
 from keepsake.util.files import replace_with
 from keepsake.util.values import comparable, decode, escape_controls
@@ -133,8 +133,7 @@ def _check_metrics(metrics: Collection[str], experiments: Sequence[Experiment]) 
 
 def _rank(run: dict[str, Any], primary: dict[str, Any] | None) -> tuple[bool, Any, Any]:
     """Return the sort key that puts the best run first; without a primary metric, the newest."""
-    checkpoint = run["best"] or run["latest"] or {"metrics": {}}
-    value: Any = decode(checkpoint["metrics"].get(primary["name"])) if primary else None
+    value: Any = decode(metrics_of(run).get(primary["name"])) if primary else None
     if primary is None or not comparable(value):
         return True, 0, -run["created"]
     return False, -value if primary.get("goal") == "maximize" else value, -run["created"]

@@ -1,10 +1,11 @@
-"""What the page knows of each run: fields, params, and its best and latest checkpoint."""
+"""What the page knows of each run: fields, params, its best and latest checkpoint, and earlier metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from keepsake.listing.subjects import earlier_metrics
 from keepsake.metadata import Record, best_checkpoint, latest_checkpoint, primary_metric, time_seconds
 from keepsake.report.payload import Pool
 from keepsake.util.ids import short_id
@@ -50,7 +51,14 @@ def run_of(experiment: Experiment, record: Record, status: str, packages: Pool) 
         "primary": primary_metric(records),
         "best": _checkpoint(best, created),
         "latest": _checkpoint(latest, created),
+        "earlier": dict(flat(decode(earlier_metrics(records, latest)))),
     }
+
+
+def metrics_of(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's metrics in the page: those of its best checkpoint, else the last recorded values."""
+    best, latest = ((run[kind] or {}).get("metrics", {}) for kind in ("best", "latest"))
+    return {**run["earlier"], **latest, **best}
 
 
 def _list(value: object) -> list[Any]:

@@ -15,7 +15,7 @@ class Run:
 
     params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     best_metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    latest_metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    last_metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     id: str = "5ffb0f6" + 57 * "0"
     created: float = 0.0
@@ -35,5 +35,5 @@ class Run:
     def best_metric(self, path: ValuePath) -> Any:
         return path.find(self.best_metrics)
 
-    def latest_metric(self, path: ValuePath) -> Any:
-        return path.find(self.latest_metrics)
+    def last_metric(self, path: ValuePath) -> Any:
+        return path.find(self.last_metrics)

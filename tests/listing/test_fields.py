@@ -23,7 +23,7 @@ from tests.listing.runs import Run
 RUN = Run(
     params={"lr": 0.1, "optimizer": {"lr": 0.2, "name": "adam", "a.b": {"c": 1}}, "a.b": 2, "note": None, "loss": 9},
     best_metrics={"loss": 0.5, "val/acc": 0.9, "eval": {"f1": 0.7}},
-    latest_metrics={"loss": 0.6, "val/acc": 0.8, "late": 1},
+    last_metrics={"loss": 0.6, "val/acc": 0.8, "late": 1},
     facts={"tags": ["baseline"], "name": "first"},
     user="kim",
     latest_step=7,
@@ -92,7 +92,7 @@ def test_a_metric_that_is_a_param_too_keeps_its_meaning_and_says_so_once(capsys:
 
 
 def test_a_metric_of_the_latest_checkpoint_alone_is_found_where_the_name_means_nothing_in_0_4_2() -> None:
-    run = Run({"lr": 0.1}, latest_metrics={"acc": 0.8, "lr": 0.01})
+    run = Run({"lr": 0.1}, last_metrics={"acc": 0.8, "lr": 0.01})
     assert [resolve(name, [run]).value(run) for name in ("acc", "metrics.acc", "last:acc")] == [0.8] * 3
     assert [resolve(name, [RUN]).value(RUN) for name in ("late", "metrics.late")] == [1, 1]
     assert [resolve(name, [run]).value(run) for name in ("lr", "metrics.lr")] == [0.1, 0.01]
@@ -176,7 +176,7 @@ def test_watching_reads_no_further_than_it_is_asked() -> None:
 
 
 def test_all_known_names() -> None:
-    others = Run({"lr": 0.1, "optimizer": {"lr": 0.3, "name": "adam"}, "loss": 9.0}, latest_metrics={"acc": math.nan})
+    others = Run({"lr": 0.1, "optimizer": {"lr": 0.3, "name": "adam"}, "loss": 9.0}, last_metrics={"acc": math.nan})
     found = known_names([RUN, others])
     assert [name for name, kind, _ in found if kind == "field"] == list(FIELDS)
     assert [name for name, kind, _ in found if kind == "metric"] == ["loss", "val/acc", "late", "eval.f1", "acc"]

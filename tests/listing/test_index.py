@@ -11,7 +11,9 @@ from keepsake.listing.index import Index, Line
 
 URL = "s3://bucket"
 LINES = [
-    Line(f"{number:064x}", "etag", " abc", "2026-01-01", f'{{"step":{number}}}', "null", '{"lr":1}', '{"user":"kim"}')
+    Line(
+        f"{number:064x}", "etag", " abc", "2026-01-01", f'{{"step":{number}}}', "null", "", '{"lr":1}', '{"user":"kim"}'
+    )
     for number in range(3)
 ]
 ETAGS = {line.id: line.etag for line in LINES}

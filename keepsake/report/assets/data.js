@@ -14,7 +14,8 @@ function load(text, bytes) {
     for (const of of [run, run.best, run.latest]) {
       for (const kind of ["params", "environment", "metrics"]) if (of?.[kind]) of[kind] = decoded(of[kind]);
     }
-    run.metrics = (run.best ?? run.latest)?.metrics ?? decoded({});
+    run.last = Object.assign(decoded(run.earlier), run.latest?.metrics);
+    run.metrics = Object.assign(decoded({}), run.best?.metrics, run.last, run.best?.metrics); // the best's names first
   }
   numbers = decodeFloats(bytes);
   let offset = 0;

@@ -24,7 +24,7 @@ const PREFIXES = {
   "params.": (name) => (run) => run.params[name],
   "metrics.": (name) => (run) => run.metrics[name],
   "best:": (name) => (run) => run.best?.metrics[name],
-  "last:": (name) => (run) => run.latest?.metrics[name],
+  "last:": (name) => (run) => run.last[name],
 };
 
 /** Return what a name means: [its type, a function from a run to its value]. Throws an Error if no run has it. */
@@ -40,11 +40,10 @@ const fieldOf = remembered((given) => {
   const bare = name.replace(/^fields\./, "");
   const field = Object.hasOwn(FIELDS, bare) && FIELDS[bare];
   if (field && (ORIGINAL.includes(name) || name !== bare)) return field;
-  const find = (run) => {
-    const value = run.best?.metrics[name] ?? run.params[name];
-    return value === undefined && !run.best ? run.latest?.metrics[name] : value;
-  };
+  const find = (run) => (run.best && name in run.best.metrics ? run.best.metrics[name] : run.params[name]);
+  const last = (run) => run.last[name];
   if (has(find)) return ["value", find];
+  if (has(last)) return ["value", last];
   if (field) return field;
   const known = [...namesOf("metrics"), ...namesOf("params"), ...Object.keys(FIELDS)];
   throw new Error(`No run has a metric, param or field "${plain(cut(name, 60))}".${similar(name, known)}`);

@@ -31,7 +31,7 @@ const allColumns = remembered(() => {
     field("user", "User"),
     field("host", "Host"),
     field("command", "Command", false),
-    ...names.map((name) => ({ name: `last:${name}`, title: `last ${name}`, find: (run) => run.latest?.metrics[name], shown: false })),
+    ...names.map((name) => ({ name: `last:${name}`, title: `last ${name}`, find: (run) => run.last[name], shown: false })),
   ];
   columns.filter((column) => column.shown).slice(MOST_COLUMNS).forEach((column) => (column.shown = false));
   for (const column of columns) {
