@@ -1,14 +1,19 @@
-"""Records, objects and listings name the same best and latest checkpoint, also in the hour that comes twice."""
+"""Records, objects and listings name the same best and latest checkpoint, also in the hour that comes twice.
+
+They also know the same last value of each metric.
+"""
 
 from __future__ import annotations
 
 import time
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from keepsake.experiment import Experiment
 from keepsake.listing.index import Line, Summary
+from keepsake.listing.subjects import WholeExperiment, metrics_of
 from keepsake.metadata import Record, best_checkpoint, latest_checkpoint
 from keepsake.project import Project
 
@@ -80,3 +85,55 @@ def test_a_time_that_is_set_by_hand_counts() -> None:
     checkpoints[0].created += timedelta(seconds=1)
     assert checkpoints.latest() is checkpoints[0]
     assert checkpoints[0].to_json()["created"] == "2026-01-01T00:00:01Z"
+
+
+def both(metrics: list[Any], times: list[str] | None = None) -> tuple[WholeExperiment, Summary, Line]:
+    """An experiment and its line in the index, with these metrics in its checkpoints."""
+    record = make_record(times or [f"2026-01-01T00:00:{number:02}Z" for number in range(len(metrics))])
+    for checkpoint, values in zip(record["checkpoints"], metrics, strict=True):
+        checkpoint["metrics"] = values
+    line = Line.make(record, "etag")
+    return WholeExperiment(Experiment.from_record(Project(), record)), Summary(line, None), line
+
+
+TURNED = ["2026-01-01T00:00:01Z", "2026-01-01T00:00:00Z", "2026-01-01T00:00:02Z"]
+SAME = ["2026-01-01T00:00:00Z"] * 3
+A, B, AB = {"a": 1}, {"b": 2}, {"a": 3, "b": 4}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "times", "expected"),
+    [
+        ([], None, {}),
+        ([None], None, {}),
+        ([A], None, A),
+        ([A, None], None, A),
+        ([A, {}], None, A),
+        ([A, B], None, {"a": 1, "b": 2}),
+        ([AB, A], None, {"a": 1, "b": 4}),
+        ([AB, B, A], None, {"a": 1, "b": 2}),
+        ([AB, B, A], TURNED, {"a": 1, "b": 4}),
+        ([B, AB, A], SAME, {"a": 1, "b": 4}),
+        ([A, {"a": None}], None, {"a": None}),
+        ([{"a": None}, B], None, {"a": None, "b": 2}),
+        ([{"a": "[+Infinity]", "c": "None"}, B], None, {"a": float("inf"), "c": None, "b": 2}),
+        ([{"a": {"f1": 1, "f2": 2}}, {"b": 2}], None, {"a": {"f1": 1, "f2": 2}, "b": 2}),
+        ([{"\t\n é": 1}, B], None, {"\t\n é": 1, "b": 2}),
+    ],
+)
+def test_the_last_value_of_each_metric(metrics: list[Any], times: list[str] | None, expected: dict[str, Any]) -> None:
+    whole, summary, _ = both(metrics, times)
+    assert whole.last_metrics == summary.last_metrics == expected
+    assert metrics_of(whole) == metrics_of(summary)
+
+
+def test_the_index_stores_nothing_of_metrics_that_the_latest_checkpoint_has() -> None:
+    assert both([A, AB, AB])[2].earlier == both([])[2].earlier == both([None, None])[2].earlier == ""
+    assert both([AB, A, A])[2].earlier == '{"b":4}'
+
+
+def test_the_metrics_of_the_best_checkpoint_come_first() -> None:
+    whole, summary, _ = both([{"loss": 0.1, "a": 1}, {"loss": 0.2, "a": 2, "b": 3}, {"loss": 0.3}])
+    for subject in (whole, summary):
+        assert metrics_of(subject) == {"loss": 0.1, "a": 1, "b": 3}
+        assert subject.last_metrics == {"loss": 0.3, "a": 2, "b": 3}

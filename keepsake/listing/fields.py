@@ -237,7 +237,10 @@ class Names:
             return _unknown(field.name, "metric, param or field", {*metrics, *self._params, *FIELDS})
         pool = self._params if field.kind == "param" else metrics
         pool = {"best:": self._best, "last:": self._last}.get(field.prefix, pool)
-        return _unknown(field.name, field.kind, [field.prefix + name for name in pool])
+        known = [field.prefix + name for name in pool]
+        if field.prefix == "best:":  # the best checkpoints may lack what others have
+            known += [f"last:{name}" for name in self._last]
+        return _unknown(field.name, field.kind, known)
 
 
 def resolve(name: str, subjects: Iterable[Subject], kind: Kind | None = None) -> Field:

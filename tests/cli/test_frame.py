@@ -22,7 +22,7 @@ from keepsake.cli.opening import Settings
 from keepsake.exceptions import ReadError
 from keepsake.repository.view import View
 from keepsake.util import console
-from tests.cli.conftest import Run, World, experiment, on_disk
+from tests.cli.conftest import Run, World, checkpoint, experiment, on_disk
 
 LISTING = (
     "--all -c --columns --csv -f --filter --format --group --json --last --layout --limit -q --quiet -s --sort --watch"
@@ -478,9 +478,13 @@ def test_ids_are_completed(three_runs: World) -> None:
 
 
 def test_sort_keys_are_completed(three_runs: World, run: Run) -> None:
-    """The metrics are those of the best checkpoints, and of the latest where there is no primary metric."""
+    """Metrics count whichever checkpoints have them."""
+    earlier, latest = (checkpoint(f"e1{n}0000000", 9 - n, n, {name: 1}) for n, name in enumerate(("rare", "metric-1")))
+    three_runs.add(experiment("e100000000", 9, earlier, latest))
     assert complete("ls", "--sort", "s") == {"step": "field", "status": "field"}
     assert complete("ls", "-s", "m") == {"metric-1": "metric", "metric-2": "metric", "metric-3": "metric"}
+    assert complete("ps", "-s", "r") == {"rare": "metric"}
+    assert list(complete("plot", "rar")) == ["rare"]
     assert complete("ps", "-s", "p")["param-3"] == "param"
     assert run("ls", "-q", "-s", "metric-3").stdout.startswith("b51e7a0f66\n")
 

@@ -89,6 +89,48 @@ def test_runs_without_a_primary_metric_show_their_metrics(world: World, wide: An
     ]
 
 
+@pytest.fixture
+def now_and_then(world: World) -> World:
+    """Runs that measure val_loss at step 5 of 6 and top at the first step, one of them with a primary metric."""
+    for number in (1, 2, 3):
+        primary = {} if number == 3 else {"primary_metric": None}
+        metrics = [{"top": 1}, {"val_loss": 0.9}, {"val_loss": number / 10}, {}]
+        made = [
+            checkpoint(f"c{number}0000000{step}", 80 - step, step, {"metric-1": step / 10, **more}, **primary)
+            for step, more in zip((1, 4, 5, 6), metrics, strict=True)
+        ]
+        world.add(experiment(f"e{number}00000000", 99 - number, *made, params={"seed": number, "lr": 0.1}))
+    return world
+
+
+def test_metrics_that_the_latest_checkpoint_lacks_show_their_last_values(now_and_then: World, wide: Any) -> None:
+    assert wide("--filter", "val_loss < 0.3") == [
+        "Same in all: lr=0.1",
+        "ID       STARTED  STATUS   seed  metric-1  top  val_loss  STEP",
+        "e100000  98s ago  stopped  1     0.6       1    0.1       6",
+        "e200000  97s ago  stopped  2     0.6       1    0.2       6",
+    ]
+    assert wide("--sort=-val_loss", "-c", "val_loss,metrics.val_loss,last:val_loss,best:top") == [
+        "ID       val_loss  metrics.val_loss  last:val_loss  best:top",
+        "e300000  0.3       0.3               0.3            1",
+        "e200000  0.2       0.2               0.2",
+        "e100000  0.1       0.1               0.1",
+    ]
+    assert wide("--all", "--filter", "seed = 3")[0].split() == [
+        *("ID", "STARTED", "STATUS", "lr", "seed", "metric-1", "top", "val_loss", "STEP")
+    ]
+    assert wide("--group", "-c", "val_loss") == [
+        "lr   N  val_loss  MIN TO MAX",
+        "0.1  3  0.2       0.1 to 0.3",
+    ]
+
+
+def test_csv_has_their_last_values_too(now_and_then: World, run: Run) -> None:
+    header, first, *_ = run("ls", "--csv").stdout.splitlines()
+    row = dict(zip(header.split(","), first.split(","), strict=True))
+    assert [row[name] for name in ("last:metric-1", "last:top", "last:val_loss", "best:top")] == ["0.6", "1", "0.1", ""]
+
+
 def test_a_metric_and_a_param_of_one_name_are_told_apart(world: World, wide: Any) -> None:
     for number in (1, 2):
         metrics = {"metric-1": number}

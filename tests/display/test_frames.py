@@ -36,6 +36,17 @@ def columns(values: list[Any]) -> list[Any]:
     return runs.to_columns()["params.p"]
 
 
+def test_the_last_value_of_a_metric_may_be_in_any_checkpoint() -> None:
+    runs = ExperimentList([make(1, [{"loss": 0.5, "top": 3}, {"loss": 0.25}, {"loss": 0.75}], {})])
+    found = runs.to_columns()
+    assert {name: column for name, column in found.items() if ":" in name} == {
+        "best:loss": [0.25],
+        "last:loss": [0.75],
+        "last:top": [3],
+    }
+    assert runs.group()[0].metrics["top"].mean == 3
+
+
 def test_a_row_has_fields_params_and_metrics(three: ExperimentList) -> None:
     found = three.to_columns()
     assert {len(column) for column in found.values()} == {3}

@@ -132,6 +132,9 @@ def test_latest_metrics(both: Both, project: Path) -> None:
     write_metrics(project, 0.5, 0.25, primary=None)
     theirs, ours = both.run("ls", "-q", "--filter", "loss = 0.25", cwd=project)
     assert (theirs.stdout.split(), ours.stdout.split()) == ([], [A])
+    write_metrics(project, {"loss": 0.5}, {"acc": 0.25}, primary=None)
+    theirs, ours = both.run("ls", "-q", "--filter", "loss = 0.5", cwd=project)
+    assert (theirs.stdout.split(), ours.stdout.split()) == ([], [A])
 
 
 @shows("sort-ties")

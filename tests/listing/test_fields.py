@@ -91,7 +91,7 @@ def test_a_metric_that_is_a_param_too_keeps_its_meaning_and_says_so_once(capsys:
     assert capsys.readouterr().err == ""
 
 
-def test_a_metric_of_the_latest_checkpoint_alone_is_found_where_the_name_means_nothing_in_0_4_2() -> None:
+def test_the_last_value_of_a_metric_is_found_where_the_name_means_nothing_in_0_4_2() -> None:
     run = Run({"lr": 0.1}, last_metrics={"acc": 0.8, "lr": 0.01})
     assert [resolve(name, [run]).value(run) for name in ("acc", "metrics.acc", "last:acc")] == [0.8] * 3
     assert [resolve(name, [RUN]).value(RUN) for name in ("late", "metrics.late")] == [1, 1]
@@ -117,6 +117,7 @@ def test_a_metric_of_the_latest_checkpoint_alone_is_found_where_the_name_means_n
         ("params.beta", None, '"params.optimizer.beta"'),
         ("metrics.val_los", None, '"metrics.val_loss"'),
         ("best:val_los", None, '"best:val_loss"'),
+        ("best:accuracy", None, 'Did you mean "last:accuracy"?'),
         ("last:dropout", None, ""),
         ("fields.nmae", None, '"fields.name"'),
         ("val_los", "metric", '"val_loss"'),
@@ -128,7 +129,7 @@ def test_a_metric_of_the_latest_checkpoint_alone_is_found_where_the_name_means_n
 def test_a_name_that_none_has_is_an_error_with_the_nearest(
     name: str, kind: Kind | None, suggestions: str | None
 ) -> None:
-    runs = [Run(), Run({"dropout": 0.5, "optimizer": {"beta": 1}}, {"val_loss": 1})]
+    runs = [Run(), Run({"dropout": 0.5, "optimizer": {"beta": 1}}, {"val_loss": 1}, {"accuracy": 1})]
     with pytest.raises(UnknownName, match=f'No experiment has a .* "{name}"') as caught:
         resolve(name, runs, kind)
     assert ("Choose from: " if suggestions is None else suggestions) in str(caught.value)
@@ -214,11 +215,13 @@ def test_a_line_of_the_index_and_a_whole_experiment_are_alike(tmp_path: Path) ->
     project = keepsake.Project(directory=str(tmp_path), repository=f"file://{tmp_path}/repo")
     experiment = project.experiments.create(params={"lr": math.nan, "optimizer": {"lr": "None"}, "é": 1}, quiet=True)
     for step, loss in enumerate((0.5, 0.4, math.inf)):
-        experiment.checkpoint(step=step, metrics={"loss": loss}, primary_metric=("loss", "minimize"))
+        rare = {"rare": -1, "eval": {"f1": 0.7}} if step == 0 else {}
+        experiment.checkpoint(step=step, metrics={"loss": loss, **rare}, primary_metric=("loss", "minimize"))
     experiment.stop()
     (whole,), (summary,) = project.experiments.list(), project.workplace.view.summaries()
     names = [*(name for name in FIELDS if name not in ("created", "duration")), "lr", "optimizer.lr", "é"]
-    for name in [*names, "loss", "metrics.loss", "best:loss", "last:loss"]:
+    found = [f"{prefix}{metric}" for prefix in ("", "metrics.", "last:") for metric in ("loss", "rare", "eval.f1")]
+    for name in [*names, "best:loss", *found]:
         one, other = (resolve(name, [it]).value(it) for it in (summary, WholeExperiment(whole)))
         assert one == other or (one != one and other != other), name
     for name in ("created", "duration", "ended"):

@@ -13,6 +13,7 @@ import pytest
 
 import keepsake
 from keepsake.exceptions import KeepsakeError
+from keepsake.metadata import best_checkpoint
 from keepsake.report.report import make_report
 from tests.report.filters import FILTERS
 from tests.report.projects import START, Project, sweep
@@ -116,7 +117,11 @@ def written(directory: Path, name: str = "report.html", **options: Any) -> Path:
 
 @pytest.fixture(scope="session")
 def sweep_records(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Sequence[dict[str, Any]]]:
-    """A project with 24 runs of a sweep, one each that failed, was lost and runs, and its records."""
+    """A project with 24 runs of a sweep, one each that failed, was lost and runs, and its records.
+
+    Some of them measure f1 and recall now and then: f1 in neither the best nor the latest checkpoint, recall in one of
+    the best.
+    """
     project = Project(tmp_path_factory.mktemp("sweep"))
     records = sweep(project, 24)
     failed = {
@@ -129,7 +134,11 @@ def sweep_records(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Seque
     records[10] |= failed | other
     records[11] |= begun
     records[12] |= begun
-    project.add(*records[10:13])
+    for number, each in enumerate(records[:6]):
+        for step, f1 in ((2, 0.9), (4, (number + 1) / 10)):
+            each["checkpoints"][step]["metrics"] |= {"f1": f1, "recall": f1}
+    best_checkpoint(records[1]["checkpoints"])["metrics"]["recall"] = 0.75
+    project.add(*records[:6], *records[10:13])
     project.beat(records[11]["id"], START)
     project.beat(records[12]["id"], time.time() + 30)
     return project.directory, records

@@ -269,7 +269,7 @@ def test_a_drag_zooms_all_charts(page: Page) -> None:
     scales = page.js(
         "return charts.filter(chart => chart.plot).map(({plot}) => [plot.scales.x.min, plot.scales.x.max])"
     )
-    assert len(scales) == 2
+    assert len(scales) == page.js("return charts.length")
     for low, high in scales:
         assert 1 < low < high < 30
     page.state(smooth="0.5")
