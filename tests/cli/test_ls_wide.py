@@ -94,7 +94,7 @@ def now_and_then(world: World) -> World:
     """Runs that measure val_loss at step 5 of 6 and top at the first step, one of them with a primary metric."""
     for number in (1, 2, 3):
         primary = {} if number == 3 else {"primary_metric": None}
-        metrics = [{"top": 1}, {"val_loss": 0.9}, {"val_loss": number / 10}, {}]
+        metrics: list[dict[str, Any]] = [{"top": 1}, {"val_loss": 0.9}, {"val_loss": number / 10}, {}]
         made = [
             checkpoint(f"c{number}0000000{step}", 80 - step, step, {"metric-1": step / 10, **more}, **primary)
             for step, more in zip((1, 4, 5, 6), metrics, strict=True)

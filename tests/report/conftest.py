@@ -137,7 +137,9 @@ def sweep_records(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Seque
     for number, each in enumerate(records[:6]):
         for step, f1 in ((2, 0.9), (4, (number + 1) / 10)):
             each["checkpoints"][step]["metrics"] |= {"f1": f1, "recall": f1}
-    best_checkpoint(records[1]["checkpoints"])["metrics"]["recall"] = 0.75
+    best = best_checkpoint(records[1]["checkpoints"])
+    assert best
+    best["metrics"]["recall"] = 0.75
     project.add(*records[:6], *records[10:13])
     project.beat(records[11]["id"], START)
     project.beat(records[12]["id"], time.time() + 30)
