@@ -232,8 +232,9 @@ def _name_owner(path: Path, repository: str) -> None:
     told = hashlib.sha256(os.fsencode(f"{path}\0{status.st_uid}\0{repository}")).hexdigest()
     cache = cache_directory()
     note = cache / "owners" / told if cache else None
-    if note and note.exists() and is_own(note.stat()):
-        return
+    with suppress(OSError):
+        if note and is_own(note.stat()):
+            return
     _warn_once(
         f"{path} belongs to {owner} and decides where experiments are kept: in {redact_url(repository)}. "
         f"If you do not trust its owner, put a {CONFIG_NAMES[0]} of your own into your project directory."

@@ -153,7 +153,7 @@ class Examination:
             return
         if (directory := self._storage.directory) is not None:
             for prefix in ("", HEARTBEATS, EXPERIMENTS, *ARCHIVES):
-                if (directory / prefix).exists() and not os.access(directory / prefix, os.W_OK | os.X_OK):
+                if os.path.exists(directory / prefix) and not os.access(directory / prefix, os.W_OK | os.X_OK):
                     message = f"You may not write to {directory / prefix}. Check its owner and its permissions."
                     yield Problem("no-right-to-write", prefix or ".", message)
             return

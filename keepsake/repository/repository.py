@@ -86,8 +86,8 @@ class Repository:
         """Raise RepositoryConfigurationError if the URL leads to a file, or below one."""
         directory = self.storage.directory
         if directory is not None:
-            nearest = next((place for place in (directory, *directory.parents) if place.exists()), directory)
-            if nearest.is_file():
+            nearest = next((place for place in (directory, *directory.parents) if os.path.exists(place)), directory)
+            if os.path.isfile(nearest):
                 raise RepositoryConfigurationError(
                     f"{self.url} does not name a folder: {nearest} is a file. Check the URL."
                 )

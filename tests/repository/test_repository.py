@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import itertools
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +28,7 @@ from keepsake.repository.deletion import delete_experiments, delete_files
 from keepsake.repository.repository import Repository
 from keepsake.repository.view import View
 from keepsake.spool.journal import Changes
+from keepsake.storage import open_storage
 from keepsake.storage.base import ObjectInfo
 from keepsake.util.directories import cache_directory
 from tests.storage.memory import MemoryStorage
@@ -434,3 +437,25 @@ def test_deleting_a_checkpoints_files_keeps_its_metrics(storage: CountingStorage
     assert [key for key in storage.objects if key.startswith("checkpoints/")] == [
         f"checkpoints/{checkpoints[1]['id']}.tar.gz"
     ]
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EACCES, errno.ENOSPC])
+def test_a_place_that_cannot_be_looked_at_is_no_error_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """Whether a URL leads to a file is a question for a better message. What cannot be done there says so itself."""
+    place = tmp_path / "repo"
+    real = os.stat
+
+    def stat(path: Any, *arguments: Any, **options: Any) -> os.stat_result:
+        if str(path) == str(place):
+            raise OSError(code, os.strerror(code), path)
+        return real(path, *arguments, **options)
+
+    repository = Repository(open_storage(f"file://{place}"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", stat)
+        repository.check()
+        with pytest.raises(WriteError, match=os.strerror(code)):
+            repository.ensure()
+    assert repository.ensure()
