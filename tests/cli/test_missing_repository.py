@@ -110,3 +110,22 @@ def test_records_without_a_spec_are_a_repository(world: World, run: Run) -> None
     world.add(experiment("e100000000", 0))
     world.repository.remove("repository.json")
     assert run("ls", "-q", "-R", world.repository.url).stdout == "e100000000\n"
+
+
+@on_disk
+def test_a_run_whose_repository_is_gone_says_once_that_it_waits(
+    place: Bench, project_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its record, its files and its checkpoints meet the same error."""
+    monkeypatch.delenv("KEEPSAKE_STRICT", raising=False)
+    monkeypatch.setenv("KEEPSAKE_EXIT_SECONDS", "0.5")
+    (project_directory / "keepsake.yaml").write_text("repository: file://runs\n")
+    keepsake.init().stop()
+    (project_directory / "runs").rename(project_directory / "renamed")
+    (project_directory / "model").touch()
+    with keepsake.init(path=".") as experiment:
+        experiment.checkpoint(path="model", metrics={"loss": 1.0})
+    assert capsys.readouterr().err.count("sending is tried again") == 1
+    (project_directory / "renamed").rename(project_directory / "runs")
+    keepsake.default_project.sync()
+    assert [each.step for each in keepsake.experiments.get(experiment.id).checkpoints] == [0]
