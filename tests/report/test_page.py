@@ -36,6 +36,13 @@ def test_it_makes_no_request_and_breaks_no_rule_of_its_policy(page: Page) -> Non
     assert page.errors() == []
 
 
+def test_a_log_axis_that_is_switched_off_before_it_is_drawn_has_an_end(page: Page) -> None:
+    """f1 is 0 in a run, which has no place on such an axis."""
+    page.state(group="seed", logy="1")
+    page.js("resetZoom(); set({...DEFAULTS})")
+    assert page.errors() == []
+
+
 def test_it_opens_on_the_answer(page: Page, sweep_records: Records) -> None:
     expected = min(sweep_records[1], key=best)
     assert page.ids()[0] == expected["id"]

@@ -110,7 +110,7 @@ class Chart {
       for (const style of styles) series.push({ ...style, points: { show: xs.length < 2 }, spanGaps: false });
     }
     if (series.length === 1) series.push({});
-    const scale = (which, isLog) => ({ distr: isLog ? 3 : 1, time: which === "x" && state.x === "time", range: (plot, low, high) => this.range(plot, which, low, high) });
+    const scale = (which, isLog) => ({ distr: isLog ? 3 : 1, time: which === "x" && state.x === "time", range: (plot, low, high) => this.range(plot, which, isLog, low, high) });
     const axis = { stroke: color("faint"), grid: { stroke: color("grid"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
     const log = { splits: (plot, which, low, high) => logTicks(low, high), filter: (plot, splits) => splits };
     const texts = (write) => ({ values: (plot, splits) => splits.map((split) => (split === null ? "" : write(split))) });
@@ -134,13 +134,12 @@ class Chart {
     };
   }
 
-  /** Return the range of an axis: all that is in colour, and most of the rest. */
-  range(plot, which, low, high) {
+  /** Return the range of an axis: all that is in colour, and most of the rest. `isLog`: as drawn, whatever the state is now. */
+  range(plot, which, isLog, low, high) {
     const xs = plot.data[0];
     const isPart = which === "x" && low !== null && (low !== xs[0] || high !== xs[xs.length - 1]);
     const [least, most] = this.ranges[which];
     let [from, to] = isPart ? [low, high] : [Math.min(low ?? Infinity, least), Math.max(high ?? -Infinity, most)];
-    const isLog = which === "x" ? state.logx : state.logy;
     if (!(from <= to)) [from, to] = isLog ? [0.1, 1] : [0, 1];
     const half = which === "x" ? 0.5 : Math.abs(from || 1) * 0.1;
     if (from === to) [from, to] = [from - half, to + half];
