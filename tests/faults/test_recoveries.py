@@ -144,7 +144,7 @@ def noted(real):
         return done
     return call
 
-DiskStorage.upload, DiskStorage.take = noted(DiskStorage.upload), noted(DiskStorage.take)
+DiskStorage.upload, DiskStorage.link = noted(DiskStorage.upload), noted(DiskStorage.link)
 while not os.path.exists("go"):
     time.sleep(0.001)
 """
