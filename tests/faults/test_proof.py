@@ -179,7 +179,7 @@ def test_an_entry_whose_files_cannot_be_looked_at_is_not_closed(
         def __init__(self, found: os.DirEntry[str]) -> None:
             self.name, self.path = found.name, found.path
 
-        def stat(self) -> os.stat_result:
+        def stat(self, **options: bool) -> os.stat_result:
             raise OSError(5, "Input/output error", self.path)
 
     class Scan:
