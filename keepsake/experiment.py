@@ -101,6 +101,7 @@ class Experiment(Recorded, Labelled, Outcome):
         self.keepsake_version = keepsake_version
         self._checkpoints: CheckpointList | None = CheckpointList(checkpoints or [])
         self._record: Record = {}  # as it was read
+        self._ends: tuple[Record | None, Record | None] | None = None  # its best and its latest checkpoint
         self._created_as_read: datetime | None = None
         self._run: Run | None = None  # once this process records something
         self._look: Look | None = None  # at the heartbeats, shared by the experiments of a list
@@ -122,6 +123,7 @@ class Experiment(Recorded, Labelled, Outcome):
         self.created = self._created_as_read = local_datetime(record["created"])
         self.params = decode(record["params"]) if record.get("params") else None
         self._python_packages = record.get("python_packages") or None
+        self._ends = None
         self._checkpoints = None  # made on first use, because a list of runs may have very many
 
     def _get_checkpoints(self) -> CheckpointList:
@@ -240,8 +242,10 @@ class Experiment(Recorded, Labelled, Outcome):
     def best_and_latest(self) -> tuple[Record | None, Record | None]:
         """Return the records of both, quickly: unless `checkpoints` was asked for, no checkpoint is made."""
         if self._checkpoints is None:
-            records = self._record.get("checkpoints") or []
-            return best_checkpoint(records), latest_checkpoint(records)
+            if self._ends is None:
+                records = self._record.get("checkpoints") or []
+                self._ends = best_checkpoint(records), latest_checkpoint(records)
+            return self._ends
         best, latest = self._checkpoints.best(), self._checkpoints.latest()
         return best.to_json() if best else None, latest.to_json() if latest else None
 
