@@ -11,7 +11,7 @@ import math
 import operator
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -161,13 +161,13 @@ def are_usual_ids(ids: Sequence[str]) -> bool:
 # Records
 
 
-def parse_experiment(data: bytes, experiment_id: str) -> Record:
-    """Return the record in `data`, with every checkpoint's ID and time checked.
+def parse_experiment(data: bytes, experiment_id: str, loads: Callable[[bytes], Any] = json.loads) -> Record:
+    """Return the record in `data`, with every checkpoint's ID and time checked. `loads` reads the JSON.
 
     Raises ReadError with the reason if it is not JSON or not an experiment.
     """
     try:
-        record = json.loads(data)
+        record = loads(data)
     except (ValueError, RecursionError) as error:
         raise ReadError(f"it is not JSON: {error}") from error
     if not isinstance(record, dict):

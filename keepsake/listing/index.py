@@ -124,6 +124,17 @@ def line_maker(count: int) -> Callable[[bytes, str, str], Line]:
     return quick_line
 
 
+def json_reader(count: int) -> Callable[[bytes], Any]:
+    """Return the fastest function that reads the JSON of `count` records as json.loads does."""
+    if count < _MANY:
+        return json.loads
+    try:
+        from keepsake.listing import bulk
+    except ImportError:
+        return json.loads
+    return bulk.loads
+
+
 def _line(data: bytes, experiment_id: str, etag: str) -> Line:
     if etag == UNREADABLE:
         return Line.broken(experiment_id, etag, data.decode("utf-8", "replace"))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from keepsake.exceptions import DoesNotExist, KeepsakeError, ReadError
 from keepsake.labels import apply_edits
-from keepsake.listing.index import Index, Line, Summary, line_maker
+from keepsake.listing.index import Index, Line, Summary, json_reader, line_maker
 from keepsake.metadata import Record, ends_heartbeats, parse_experiment, status_of
 from keepsake.repository.keys import EXPERIMENTS, id_of, record_key
 from keepsake.repository.repository import Repository, no_repository, parse_record, warn_broken
@@ -82,13 +82,14 @@ class View:
         live = self._etags() if ids is None else ids
         if ids is None and not live and (missing := self.missing(entries)):
             warn(str(missing))
+        loads = json_reader(len(live))
         for key, data, etag in self._fetch([record_key(experiment_id) for experiment_id in live]):
             experiment_id = id_of(key)
             _, changes = entries.pop(experiment_id, (None, Changes()))
             try:
                 if etag == UNREADABLE:
                     raise ReadError(data.decode("utf-8", "replace"))
-                record = parse_experiment(data, experiment_id)
+                record = parse_experiment(data, experiment_id, loads)
             except ReadError as error:
                 warn_broken(self.repository.url, experiment_id, str(error))
                 continue

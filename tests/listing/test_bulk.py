@@ -78,6 +78,44 @@ def test_mutated_records_make_the_same_line_either_way() -> None:
         assert quick == plain
 
 
+def values_of(data: bytes) -> list[str]:
+    """What both ways read, as text that tells 1 from 1.0 and -0.0 from 0.0, or the reason why they cannot."""
+    seen = []
+    for count in (1, 1000):
+        try:
+            seen.append(repr(index.json_reader(count)(data)))
+        except ValueError as error:
+            seen.append(str(error))
+    return seen
+
+
+def test_json_is_read_the_same_either_way() -> None:
+    assert index.json_reader(1000) is bulk.loads
+    source, content = random.Random(8), record(params={"lr": 0.5, "ü": -0.0}, checkpoints=[USUAL], later=[{"x": [1]}])
+    tokens = [
+        *STRANGE_VALUES,
+        b"",
+        b'"',
+        b"\\",
+        b"{",
+        b"]",
+        b",",
+        b"-",
+        b"e5",
+        b".",
+        b"\n",
+        b"\xed\xa0\x80",
+        b'"id":1,',
+    ]
+    for data in RECORDS:
+        plain, quick = values_of(data)
+        assert quick == plain
+    for _ in range(5000):
+        place, token = source.randrange(len(content)), source.choice(tokens)
+        plain, quick = values_of(content[:place] + token + content[place + source.randrange(3) :])
+        assert quick == plain
+
+
 @pytest.mark.parametrize("fraction", ["123456", "12345", "123450", "123456789", "5"])
 def test_usual_records_are_read_quickly(fraction: str) -> None:
     usual = {name: {} if name in ("params", "config", "python_packages") else "x" for name in EXPERIMENT_FIELDS}
@@ -101,3 +139,4 @@ def test_without_msgspec_the_lines_are_the_same(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delattr(keepsake.listing, "bulk", raising=False)
     monkeypatch.setitem(sys.modules, "keepsake.listing.bulk", None)
     assert index.line_maker(1000)(record(), ID, "etag") == index.line_maker(1)(record(), ID, "etag")
+    assert index.json_reader(1000) is json.loads
