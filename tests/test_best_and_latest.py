@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import keepsake
 from keepsake.experiment import Experiment
 from keepsake.listing.index import Line, Summary
 from keepsake.listing.subjects import WholeExperiment, metrics_of
@@ -137,3 +139,22 @@ def test_the_metrics_of_the_best_checkpoint_come_first() -> None:
     for subject in (whole, summary):
         assert metrics_of(subject) == {"loss": 0.1, "a": 1, "b": 3}
         assert subject.last_metrics == {"loss": 0.3, "a": 2, "b": 3}
+
+
+def test_what_a_list_remembers_of_a_run_is_forgotten_when_it_is_read_again(project_directory: Path) -> None:
+    run = keepsake.init(quiet=True)
+    run.checkpoint(step=1, metrics={"loss": 2.0}, primary_metric=("loss", "minimize"))
+    run.stop()
+    (read,) = keepsake.experiments.list()
+    assert steps_of(read) == steps_of(read) == [1, 1]
+    (other,) = keepsake.experiments.list()
+    other.checkpoint(step=2, metrics={"loss": 1.0}, primary_metric=("loss", "minimize"))
+    other.stop()
+    assert steps_of(read) == [1, 1]
+    assert steps_of(other) == [2, 2]
+    read.refresh()
+    assert steps_of(read) == [2, 2]
+
+
+def steps_of(experiment: Experiment) -> list[int]:
+    return [record["step"] for record in experiment.best_and_latest() if record is not None]

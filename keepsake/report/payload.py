@@ -22,7 +22,7 @@ _BITS24 = 0xFFFFFF
 _MAX_FLOAT = 3.4028234663852886e38  # of 32 bits
 _MAX_FINITE, _INFINITY = 0x7F7FFF00, 0x7F800000  # bits of the largest value with 24 bits, and of infinity
 _GZIP = 16 + zlib.MAX_WBITS
-_LEVEL = 9
+_LEVEL = 6  # 9 makes a page 1 % smaller and takes a tenth of the time of the whole report
 
 
 def pack(data: bytes) -> str:
