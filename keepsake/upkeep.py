@@ -76,9 +76,16 @@ class Upkeep:
     def pending(self, *, of_others: bool = True) -> list[Pending]:
         """Return the unsent parts in this project's spools.
 
-        Without `of_others`, parts that a running process handles are left out.
+        Without `of_others`, parts that a running process handles are left out. Parts for a repository that was moved
+        here are for this one.
         """
-        return [each for root in self.workplace.spools for each in pending(root, of_others=of_others)]
+        found = [each for root in self.workplace.spools for each in pending(root, of_others=of_others)]
+        if found:
+            from keepsake.recording.recovery import follow
+
+            for each in found:
+                follow(each.entry, self.workplace.repository)
+        return found
 
     def sync(self, *, force: bool = False) -> list[Sent]:
         """Send unsent runs on this machine to the repository, as `keepsake sync` does.

@@ -49,6 +49,30 @@ def send(waiting: Pending, moved: Callable[[int], None], *, force: bool = False)
     return Sent(entry.id, try_to_finish(entry, open_repository, moved))
 
 
+def follow(entry: Entry, repository: Repository) -> None:
+    """Let an entry go to `repository` if that is its own at another place, as after a folder was renamed.
+
+    Nothing may be at the old place. The identity is the proof, or, if the run began before the repository had one, that
+    the project was moved with all that is in it: its spool, and the same path to its repository.
+    """
+    with suppress(KeepsakeError, OSError):
+        begun_in = open_repository(entry.repository)
+        old, new = begun_in.storage.directory, repository.storage.directory
+        if old is None or new is None or old == new or begun_in.identity is not None:
+            return
+        is_own = _moved_with(entry, old, new) if entry.identity is None else repository.identity == entry.identity
+        if is_own:
+            entry.repository = repository.url
+
+
+def _moved_with(entry: Entry, old: Path, new: Path) -> bool:
+    project = entry.directory.parents[2]
+    if not new.is_relative_to(project) or entry.directory.parent != project / ".keepsake" / "spool":
+        return False
+    inside = new.relative_to(project).parts
+    return old.parts[-len(inside) :] == inside and not os.path.lexists(old.parents[len(inside) - 1])
+
+
 class Recovery:
     """Finishes, in a thread, the entries of other processes in the spool at `root` for the repository at `url`.
 
@@ -104,7 +128,7 @@ class Recovery:
         if entry.repository != self._url:
             warn(
                 f"Experiment {short_id(entry.id)} waits for another repository, {entry.repository}. "
-                "`keepsake sync` sends it there."
+                "`keepsake sync` sends it there, or to the place that the repository was moved to."
             )
             return False
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from keepsake.archive.writer import freeze
 from keepsake.exceptions import KeepsakeError
 from keepsake.metadata import EXPERIMENT_FIELDS, Record
+from keepsake.project import Project
 from keepsake.recording import mover
 from keepsake.recording.recovery import send
 from keepsake.repository.repository import Repository
@@ -256,3 +258,33 @@ def test_what_a_crash_left_half_made_goes_when_it_is_old(
     os.utime(half, (0, 0))
     places.sweep(root)
     assert not entry.directory.exists()
+
+
+@pytest.mark.parametrize("has_identity", [True, False])
+@pytest.mark.parametrize("moved", ["project", "copy", "elsewhere"])
+def test_what_waits_follows_a_repository_that_was_moved(
+    project_directory: Path, entry: Entry, moved: str, has_identity: bool
+) -> None:
+    """If it is the same one, or was never made and moved with its project, and nothing is at the old place."""
+    if not has_identity:
+        shutil.rmtree(project_directory / "repo")
+        entry.in_repository, entry.identity = False, None
+        entry.write_record()
+    new = project_directory.with_name("new")
+    if moved == "project":
+        project_directory.rename(new)
+    else:
+        shutil.copytree(project_directory, new)
+    if moved == "elsewhere":  # another repository, and the old place is not mounted
+        shutil.rmtree(project_directory)
+        shutil.rmtree(new / "repo", ignore_errors=True)
+        Repository(open_storage("file://other", new)).ensure()
+        (new / "keepsake.yaml").write_text("repository: file://other")
+    project = Project(directory=str(new))
+    if moved == "project":
+        assert [sent.error for sent in project.sync()] == [None]
+        assert _is_all_there(new)
+        assert not project_directory.exists()
+    else:
+        assert [each.entry.repository for each in project.pending()] == [entry.repository]
+        assert not (new / "repo/checkpoints").exists()
