@@ -46,6 +46,6 @@ def test_nothing_is_said_of_another_place(change: str) -> None:
     assert is_running(names[change]) is None
 
 
-@pytest.mark.parametrize("name", ["", "1", "x y z", f"{os.getpid()} host 4026531836"])
+@pytest.mark.parametrize("name", ["", "1", "x y z", "1 host 4026531836"])
 def test_nothing_is_said_of_what_is_no_name(name: str) -> None:
     assert is_running(name) is None
