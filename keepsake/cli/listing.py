@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -10,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from keepsake.cli.opening import complete_sort_keys
+from keepsake.cli.options import Command
 from keepsake.util import console
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -86,6 +88,23 @@ class Wanted(NamedTuple):
 
 def _split(texts: Sequence[str]) -> list[str]:
     return [name for text in texts for part in text.split(",") if (name := part.strip())]
+
+
+class ListingCommand(Command):
+    """A command that lists. It takes no arguments, and says how to filter if there are some."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the options. A filter without its option is an error that gives the option."""
+        ctx.allow_extra_args = True
+        words = super().parse_args(ctx, args)
+        if words and not ctx.resilient_parsing:
+            text = " ".join(words)
+            raise click.UsageError(
+                f"`keepsake {self.name}` does not take {text!r}. To filter: --filter {shlex.quote(text)}. "
+                "For one experiment: `keepsake show ID`.",
+                ctx,
+            )
+        return words
 
 
 def listing_options(function: F) -> F:

@@ -8,9 +8,8 @@ from typing import Any
 import click
 
 from keepsake.cli.forms import Found, columns_for_people, csv_of, json_of
-from keepsake.cli.listing import Wanted, listing_options
+from keepsake.cli.listing import ListingCommand, Wanted, listing_options
 from keepsake.cli.opening import Settings, open_project
-from keepsake.cli.options import Command
 from keepsake.cli.rendering import write, write_json
 from keepsake.listing.filters import Query, is_about
 from keepsake.util import console
@@ -64,7 +63,7 @@ Also available as: keepsake processes
 """
 
 
-@click.command("ls", cls=Command, epilog=LS_EXAMPLES)
+@click.command("ls", cls=ListingCommand, epilog=LS_EXAMPLES)
 @listing_options
 @click.pass_obj
 def ls(settings: Settings, /, filters: Sequence[str], **options: Any) -> None:
@@ -72,7 +71,7 @@ def ls(settings: Settings, /, filters: Sequence[str], **options: Any) -> None:
     _list(settings, list(filter(None, filters)), Wanted(**options))
 
 
-@click.command("ps", cls=Command, epilog=PS_EXAMPLES)
+@click.command("ps", cls=ListingCommand, epilog=PS_EXAMPLES)
 @listing_options
 @click.pass_obj
 def ps(settings: Settings, /, filters: Sequence[str], **options: Any) -> None:

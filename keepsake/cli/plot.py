@@ -130,7 +130,10 @@ def _format(output: str) -> str:
 
 def _chosen(project: Project, ids: Sequence[str], filters: Sequence[str]) -> ExperimentList:
     """Return the named experiments, or else all, that match the filters."""
-    named = dict.fromkeys(project.target(id)[0] for id in ids)
+    try:
+        named = dict.fromkeys(project.target(id)[0] for id in ids)
+    except DoesNotExist as error:
+        raise DoesNotExist(f"{error} `keepsake plot` draws one metric. IDs follow its name.") from error
     found = ExperimentList(named) if ids else project.experiments.list()
     texts = [text for text in filters if text]
     if not texts:

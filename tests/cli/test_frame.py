@@ -254,7 +254,7 @@ def test_colors_can_be_switched(three_runs: World, run: Run) -> None:
         (["--json", "ls"], "The option '--json' comes after the command, as in 'keepsake ls --json'."),
         (["--undo"], "as in 'keepsake checkout --undo'"),
         (["--nope", "ls"], "No such option '--nope'"),
-        (["ls", "extra"], "unexpected extra argument (extra)"),
+        (["ls", "extra"], "--filter extra"),
         (["show"], "Missing argument 'ID'"),
         (["checkout"], "Missing argument 'ID'"),
         (["rm"], "Missing argument 'ID...'"),

@@ -45,6 +45,7 @@ def test_ids_and_filters_choose_the_runs(run: Run) -> None:
     assert run("plot", "aaa").stdout == run("plot", "metric-1", "aaa").stdout, "the primary metric"
     assert run("plot", "aaa", "bbb").stdout == run("plot").stdout
     assert "No experiment has a metric" in run("plot", "zzz", status=1).stderr
+    assert "draws one metric. IDs follow its name." in run("plot", "loss", "zzz", status=1).stderr
     assert run("plot", "-f", "lr > 9").stderr == "═══╡ No experiments found\n"
 
 
