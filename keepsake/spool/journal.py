@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from keepsake.labels import Edit
-from keepsake.metadata import Record, valid_id
+from keepsake.metadata import Record, time_key, valid_id
 from keepsake.storage.reading import fresh_status
 from keepsake.util.fork import in_forked_child
 
@@ -59,12 +59,24 @@ class Changes:
             except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
                 continue
 
+    def sort(self) -> None:
+        """Put the checkpoints of several journals in the order of their creation."""
+        # Two journals of a process can be as old as each other, because clocks of file systems tick every few ms.
+        self.checkpoints.sort(key=_created)
+
     def new_to(self, ids: Container[str]) -> list[Record]:
         """Return the checkpoints that a record with checkpoints of these IDs lacks, each once."""
         return list({c["id"]: c for c in self.checkpoints if c["id"] not in ids}.values())
 
     def __bool__(self) -> bool:
         return bool(self.fields or self.checkpoints or self.edits)
+
+
+def _created(checkpoint: Record) -> str:
+    try:
+        return time_key(checkpoint["created"])
+    except (KeyError, TypeError, ValueError):
+        return ""  # a stranger's, which is refused later
 
 
 class Taken:
@@ -127,6 +139,8 @@ def take(journals: list[Path], *, others: bool) -> Taken:
                 data = claimed.read_bytes()
                 taken.changes.add(data)
                 taken.sizes[claimed] = len(data)
+    if len(taken.sizes) > 1:
+        taken.changes.sort()
     return taken
 
 
@@ -135,6 +149,8 @@ def read(journals: list[Path]) -> Changes:
     changes = Changes()
     for journal in journals:
         changes.add(journal.read_bytes())
+    if len(journals) > 1:
+        changes.sort()
     return changes
 
 

@@ -110,6 +110,20 @@ def test_what_was_taken_and_could_not_be_saved_is_taken_again(entry: Entry) -> N
     assert entry.close()
 
 
+def test_checkpoints_keep_their_order_where_journals_are_as_old_as_each_other(entry: Entry) -> None:
+    """The clock by which files are stamped ticks every few milliseconds, and names of journals are random."""
+    written = [{**checkpoint(number), "created": f"2021-02-03T04:05:06.{number:03}Z"} for number in range(1, 20)]
+    for each in written:
+        entry.append({"checkpoint": each})
+        if each["id"] != written[-1]["id"]:
+            entry.take(others=False)
+    for path in entry.journals():
+        os.utime(path, (1, 1))
+    assert len(entry.journals()) == len(written)
+    assert entry.pending().checkpoints == written
+    assert entry.take(others=True).changes.checkpoints == written
+
+
 def test_a_line_written_while_another_process_takes_the_journal_is_not_lost(
     entry: Entry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
