@@ -125,7 +125,7 @@ def test_a_run_whose_repository_is_gone_says_once_that_it_waits(
     (project_directory / "model").touch()
     with keepsake.init(path=".") as experiment:
         experiment.checkpoint(path="model", metrics={"loss": 1.0})
-    assert capsys.readouterr().err.count("sending is tried again") == 1
+    assert capsys.readouterr().err.count(f"{experiment.id}, and sending is tried again") == 1
     (project_directory / "renamed").rename(project_directory / "runs")
     keepsake.default_project.sync()
     assert [each.step for each in keepsake.experiments.get(experiment.id).checkpoints] == [0]

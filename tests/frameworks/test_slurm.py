@@ -22,12 +22,16 @@ pytestmark = [
 ]
 
 TRAINING = """
-import os, time
+import glob, os, time
 import keepsake
 
 attempt = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
 experiment = keepsake.init(params={"task": os.environ.get("SLURM_ARRAY_TASK_ID", "")})
 latest = experiment.latest()
+looked = f"looked-{os.environ['SLURM_JOB_ID']}-{attempt}-"  # as with collectives, no rank is ahead of another
+open(looked + os.environ["SLURM_PROCID"], "w").close()
+while len(glob.glob(looked + "*")) < int(os.environ["SLURM_NTASKS"]):
+    time.sleep(0.05)
 for step in range(0 if latest is None else latest.step + 1, 9):
     experiment.checkpoint(step=step, metrics={"rank": int(os.environ["SLURM_PROCID"]), "attempt": attempt})
     if attempt < 2 and step == 2 + 3 * attempt and "SLURM_ARRAY_TASK_ID" not in os.environ:
