@@ -82,12 +82,12 @@ class KeepsakeCallback(LoggerCallback):  # type: ignore[misc]
         self._attempt(partial(self._end, trial.trial_id, failed))
 
     def get_state(self) -> dict[str, Any]:
-        """Return which experiment belongs to which trial. Ray saves this with the state of the search."""
-        return {"experiments": dict(self._experiments)}
+        """Return the experiment and the first config of each trial. Ray saves this with the state of the search."""
+        return {"experiments": dict(self._experiments), "configs": dict(self._configs)}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take what `get_state` returned in the process before."""
-        self._experiments = dict(state["experiments"])
+        self._experiments, self._configs = dict(state["experiments"]), dict(state["configs"])
 
     def _start(self, trial: Any) -> None:
         id = trial.trial_id

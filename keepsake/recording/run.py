@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keepsake.exceptions import KeepsakeError, MissingRepository, ValidationError, WriteError
+from keepsake.exceptions import KeepsakeError, ValidationError, WriteError
 from keepsake.labels import Edit
 from keepsake.metadata import Record, best_checkpoint, primary_metric
 from keepsake.output import parts_of
 from keepsake.packages import get_imported_packages
 from keepsake.recording import ending, switches
 from keepsake.recording.complaints import Complaints, Problem
+from keepsake.recording.contact import go_on, publish_first
 from keepsake.recording.environment import warn_of_secret_files
-from keepsake.recording.mover import publish
 from keepsake.recording.saver import saver
 from keepsake.restarts import attempt_of, attempts, superseded
 from keepsake.spool.entry import Entry
-from keepsake.spool.journal import Changes
-from keepsake.spool.places import known_identity, remember_identity
+from keepsake.spool.places import known_identity
 from keepsake.util.console import say, warn
 from keepsake.util.fork import importing, in_forked_child
 from keepsake.util.ids import short_id
@@ -32,9 +29,7 @@ from keepsake.workplace import Workplace, open_repository
 if TYPE_CHECKING:
     from keepsake.archive.writer import Frozen
     from keepsake.recording.output import Output
-    from keepsake.repository.repository import Repository
 
-_DEADLINE_SECONDS = 15.0
 _GRACE_SECONDS = 0.05  # background threads wait this long, so they do not slow init() down
 _FREEZE_TRIES = 3
 _VALUE_WIDTH = 20
@@ -90,7 +85,7 @@ class Run:
         try:
             frozen = run._freeze(record) if record["path"] else None
             if not switches.is_offline():
-                _publish_first(repository, entry, beat=not disable_heartbeat)
+                publish_first(repository, entry, beat=not disable_heartbeat)
                 if disable_heartbeat:  # otherwise a listing would see the entry in the spool, and show it as running
                     entry.write_record(durable=False)
         except BaseException:
@@ -121,8 +116,7 @@ class Run:
         entry.begin()
         try:
             if not switches.is_offline():
-                is_beating = not disable_heartbeat
-                _within_deadline(repository, partial(_go_on, repository, entry, beat=is_beating), lambda: None)
+                go_on(repository, entry, beat=not disable_heartbeat)
             entry.append({"experiment": fields})
         except BaseException:
             entry.rest()
@@ -313,91 +307,6 @@ def _entry(workplace: Workplace, record: Record) -> Entry:
     base = {**record, "checkpoints": None}
     entry = Entry.load(workplace.spool / record["id"])
     return entry or Entry.create(workplace.spool, base, workplace.repository.url, in_repository=True)
-
-
-def _go_on(repository: Repository, entry: Entry, *, beat: bool) -> None:
-    """Publish what the earlier process has left, so that what this one records comes after it."""
-    publish(entry, repository, others=True)
-    if beat:
-        repository.heartbeats.beat(entry.id)
-
-
-def _publish_first(repository: Repository, entry: Entry, *, beat: bool) -> None:
-    """Publish a new experiment, unless the repository that was used before is missing."""
-    root, before = entry.directory.parent, entry.identity
-    try:
-        undo = partial(repository.withdraw, entry.record)
-        _within_deadline(repository, partial(_publish, repository, entry, beat=beat), undo)
-    except MissingRepository as error:
-        warn(
-            f"{error} This project has used one there before, so no new one is created. Experiment "
-            f"{short_id(entry.id)} is kept in {entry.directory}. When the repository is back, `keepsake sync`, or the "
-            f"next run, sends it. To begin a new repository there, delete {root / 'repositories.json'}."
-        )
-        return
-    entry.in_repository = True  # the background writes this to the spool
-    if entry.identity is not None:
-        remember_identity(root, repository.url, entry.identity)
-    if before not in (None, entry.identity):
-        warn(f"The repository at {repository.url} is not the one that this project used before.")
-
-
-def _within_deadline(repository: Repository, send: Callable[[], None], take_back: Callable[[], None]) -> None:
-    """Send something in a thread, because a server that hangs must not hang the training.
-
-    `take_back` is called if it arrives too late.
-    """
-    done: list[BaseException | None] = []
-    finished, given_up = threading.Event(), threading.Event()
-
-    def run() -> None:
-        try:
-            send()
-            done.append(None)
-        except BaseException as error:  # noqa: BLE001 - raised by the waiting thread
-            done.append(error)
-        finished.set()
-        if given_up.is_set():
-            undo()
-
-    def undo() -> None:
-        if done[0] is None:
-            with suppress(KeepsakeError):  # the error of init() matters more
-                take_back()
-
-    try:
-        threading.Thread(target=run, name="keepsake-init", daemon=True).start()
-    except RuntimeError:  # no thread can start, so there is no deadline
-        run()
-    try:
-        saver().prepare(repository)  # while the disk or the network is at work
-        if not finished.wait(_DEADLINE_SECONDS):
-            raise WriteError(
-                f"{repository.url} does not answer (waited {_DEADLINE_SECONDS:.0f} s). Check the network and the URL. "
-                "Or set KEEPSAKE_OFFLINE=1 to record on this machine, and send it with `keepsake sync` later."
-            )
-    except BaseException:  # including Ctrl-C
-        given_up.set()
-        if finished.is_set():
-            undo()
-        raise
-    error = done[0]
-    if error is not None:
-        if isinstance(error, KeepsakeError) and not repository.url.startswith("file:"):
-            error.args = (f"{error}\nTo record on this machine and send it later, set KEEPSAKE_OFFLINE=1.",)
-        raise error
-
-
-def _publish(repository: Repository, entry: Entry, *, beat: bool) -> None:
-    """Put the experiment into the repository, so a wrong bucket or a missing permission shows at once."""
-    entry.identity = repository.ensure(entry.identity)
-    repository.merge(entry.record, Changes(), create=True)
-    if beat:
-        try:
-            repository.heartbeats.beat(entry.id)
-        except BaseException:
-            repository.withdraw(entry.record)
-            raise
 
 
 @in_forked_child

@@ -46,7 +46,6 @@ class Outcome:
 
     record: Record
     errors: list[KeepsakeError] = field(default_factory=list)
-    replaced: list[str] = field(default_factory=list)  # archives in the target of checkpoints that were recorded again
 
 
 @dataclass
@@ -97,6 +96,7 @@ class Copy:
         self._view = view
         self._thorough = thorough
         self._there = _sizes(target.storage)
+        self._replaced: dict[str, list[str]] = {}  # experiment → archives in the target that others replace
         self._sizes = _sizes(source.storage)
         target.check()
         self.is_new = not target.exists
@@ -125,7 +125,7 @@ class Copy:
 
     def _copy_batch(self, batch: list[Outcome], moved: Callable[[int], None], small: Workers, large: Workers) -> None:
         named: list[tuple[Outcome, str]] = []
-        copied = _all(small, [partial(self._copy_record, outcome) for outcome in batch])
+        copied = _all(small, [partial(self._copy_record, outcome.record) for outcome in batch])
         for outcome, keys in zip(batch, copied, strict=True):
             if isinstance(keys, KeepsakeError):
                 outcome.errors.append(keys)
@@ -142,14 +142,20 @@ class Copy:
             else:
                 self.sent += sent
         for outcome in batch:
-            if outcome.replaced and not outcome.errors:
-                self._target.storage.delete(outcome.replaced)
+            if not outcome.errors:
+                self._delete_replaced(outcome)
+
+    def _delete_replaced(self, outcome: Outcome) -> None:
+        """Delete archives of checkpoints that were recorded again, because those that replace them have arrived."""
+        try:
+            self._target.storage.delete(self._replaced.get(outcome.record["id"], ()))
+        except KeepsakeError as error:
+            outcome.errors.append(error)
 
     # Records
 
-    def _copy_record(self, outcome: Outcome) -> list[str]:
+    def _copy_record(self, record: Record) -> list[str]:
         """Merge an experiment's record into the target's; return the keys of the archives to copy."""
-        record = outcome.record
         for checkpoint in record.get("checkpoints") or []:
             owner = self._owners[checkpoint["id"]]
             if owner != record["id"]:
@@ -164,7 +170,7 @@ class Copy:
             merged = target.merge(merged, Changes(fields, []), create=False)
         target.forget(record["id"])
         gone = (archive_key(record["id"], id) for id in replaced(merged))
-        outcome.replaced = [key for key in gone if key in self._there]
+        self._replaced[record["id"]] = [key for key in gone if key in self._there]
         wanted = set(archive_keys(record))
         return [key for key in archive_keys(merged) if key in wanted]  # files removed from the target stay removed
 

@@ -42,9 +42,9 @@ class Removals:
     def forget(self, experiment_ids: Iterable[str]) -> None:
         """Forget that experiments were removed. This comes before they are copied here again."""
         ids = set(experiment_ids)
-        for key, experiments, _ in self._all():
+        for key, experiments, archives in self._all():
             if ids & experiments:
-                self._write(key, experiments - ids)
+                self._write(key, experiments - ids, archives)  # `doctor` deletes none that a record names again
 
     def _write(self, key: str, experiment_ids: Iterable[str], archives: Iterable[str] = ()) -> None:
         content = {"experiments": sorted(experiment_ids), "archives": sorted(archives), "removed": time_text()}

@@ -128,9 +128,9 @@ def test_init_gives_up_and_names_the_switch() -> None:
     """A server that does not answer is a clear error on the first line of the training, and nothing is left behind."""
     program = """
     import time
-    from keepsake.recording import run
+    from keepsake.recording import contact
     import keepsake
-    run._DEADLINE_SECONDS = 0.5
+    contact._DEADLINE_SECONDS = 0.5
     hang()
     try:
         keepsake.init(path="train.py")

@@ -196,8 +196,8 @@ def test_secrets_in_the_url_are_not_printed(project: Path, url: str) -> None:
     said = "".join([*command("ls", status=1), *command("sync", status=None), *command("ls", "-R", url, status=1)])
     program = """
     import keepsake
-    from keepsake.recording import run
-    run._DEADLINE_SECONDS = 1
+    from keepsake.recording import contact
+    contact._DEADLINE_SECONDS = 1
     try:
         keepsake.init()
     except keepsake.exceptions.KeepsakeError as error:

@@ -8,8 +8,7 @@ from contextlib import suppress
 
 import keepsake
 from keepsake.exceptions import KeepsakeError
-from keepsake.recording import run as beginning
-from keepsake.recording import saver
+from keepsake.recording import contact, saver
 from keepsake.storage import claims
 from tests.faults import inspect_repository as inspect
 from tests.faults.sandbox import Sandbox, Work, weights
@@ -53,7 +52,7 @@ def quickly(work: Work) -> Work:
 
     def run(sandbox: Sandbox) -> None:
         saver._RETRY_SECONDS = (0.01, 0.05, 0.05, 0.05, 0.05)
-        beginning._DEADLINE_SECONDS = 5.0
+        contact._DEADLINE_SECONDS = 5.0
         claims.PATIENCE = 0.2
         work(sandbox)
 

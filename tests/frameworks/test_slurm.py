@@ -63,7 +63,7 @@ def test_a_job_of_four_tasks_that_is_queued_again_twice(cluster: Cluster) -> Non
     Path("train.py").write_text(TRAINING)
     job = cluster.submit(f"srun -n 4 {sys.executable} train.py", "--requeue", "-n", "4")
     for attempt in range(2):
-        wait_until(partial(has_reached, attempt), seconds=120)
+        wait_until(partial(has_reached, attempt), seconds=60)
         cluster.requeue(job, attempt + 1)
     cluster.wait(job)
     experiment = recorded()

@@ -350,6 +350,23 @@ def test_what_was_recorded_again_since_the_last_copy_is_replaced_in_the_target(
     assert archives == [archive_key(after)]
 
 
+def test_an_archive_that_cannot_be_deleted_concerns_its_experiment_alone(
+    source: Side, target: Side, whole: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after = CHECKPOINTS
+    target.add(record(MINE, before), whole)
+    again = record(MINE, after)
+    again["checkpoints"][0]["restart"] = 1
+    source.add(again, whole)
+
+    def refuse(*_: object) -> None:
+        raise WriteError("It cannot be deleted.")
+
+    monkeypatch.setattr(type(target.bench.storage), "delete", refuse)
+    assert copy(source, target) == ["It cannot be deleted."]
+    assert target.bench.read(archive_key(after)) == whole
+
+
 def test_what_only_the_target_has_is_not_missed(source: Side, target: Side, whole: bytes) -> None:
     source.add(record(MINE, CHECKPOINTS[0]), None)
     target.add(record(MINE, CHECKPOINTS[0]), whole)

@@ -459,3 +459,11 @@ def test_a_place_that_cannot_be_looked_at_is_no_error_of_its_own(
         with pytest.raises(WriteError, match=os.strerror(code)):
             repository.ensure()
     assert repository.ensure()
+
+
+def test_an_experiment_that_comes_back_leaves_the_removal_of_others_to_be_finished(repository: Repository) -> None:
+    removals = repository.removals
+    key = removals.add([make_id(1), make_id(2)], [f"experiments/{make_id(2)}.tar.gz"])
+    removals.forget([make_id(1)])
+    assert removals.ids() == {make_id(2)}
+    assert list(removals.unfinished()) == [(key, {make_id(2)}, {f"experiments/{make_id(2)}.tar.gz"})]

@@ -1,0 +1,112 @@
+"""The first contact of a run with its repository. init() waits for it, so that it can say what is wrong."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+from keepsake.exceptions import KeepsakeError, MissingRepository, WriteError
+from keepsake.recording.mover import publish
+from keepsake.recording.saver import saver
+from keepsake.spool.entry import Entry
+from keepsake.spool.journal import Changes
+from keepsake.spool.places import remember_identity
+from keepsake.util.console import warn
+from keepsake.util.ids import short_id
+
+if TYPE_CHECKING:
+    from keepsake.repository.repository import Repository
+
+_DEADLINE_SECONDS = 15.0
+
+
+def publish_first(repository: Repository, entry: Entry, *, beat: bool) -> None:
+    """Publish a new experiment, unless the repository that was used before is missing."""
+    root, before = entry.directory.parent, entry.identity
+    try:
+        undo = partial(repository.withdraw, entry.record)
+        _within_deadline(repository, partial(_publish, repository, entry, beat=beat), undo)
+    except MissingRepository as error:
+        warn(
+            f"{error} This project has used one there before, so no new one is created. Experiment "
+            f"{short_id(entry.id)} is kept in {entry.directory}. When the repository is back, `keepsake sync`, or the "
+            f"next run, sends it. To begin a new repository there, delete {root / 'repositories.json'}."
+        )
+        return
+    entry.in_repository = True  # the background writes this to the spool
+    if entry.identity is not None:
+        remember_identity(root, repository.url, entry.identity)
+    if before not in (None, entry.identity):
+        warn(f"The repository at {repository.url} is not the one that this project used before.")
+
+
+def go_on(repository: Repository, entry: Entry, *, beat: bool) -> None:
+    """Publish what the earlier process has left, so that what this one records comes after it."""
+
+    def send() -> None:
+        publish(entry, repository, others=True)
+        if beat:
+            repository.heartbeats.beat(entry.id)
+
+    _within_deadline(repository, send, lambda: None)
+
+
+def _within_deadline(repository: Repository, send: Callable[[], None], take_back: Callable[[], None]) -> None:
+    """Send something in a thread, because a server that hangs must not hang the training.
+
+    `take_back` is called if it arrives too late.
+    """
+    done: list[BaseException | None] = []
+    finished, given_up = threading.Event(), threading.Event()
+
+    def run() -> None:
+        try:
+            send()
+            done.append(None)
+        except BaseException as error:  # noqa: BLE001 - raised by the waiting thread
+            done.append(error)
+        finished.set()
+        if given_up.is_set():
+            undo()
+
+    def undo() -> None:
+        if done[0] is None:
+            with suppress(KeepsakeError):  # the error of init() matters more
+                take_back()
+
+    try:
+        threading.Thread(target=run, name="keepsake-init", daemon=True).start()
+    except RuntimeError:  # no thread can start, so there is no deadline
+        run()
+    try:
+        saver().prepare(repository)  # while the disk or the network is at work
+        if not finished.wait(_DEADLINE_SECONDS):
+            raise WriteError(
+                f"{repository.url} does not answer (waited {_DEADLINE_SECONDS:.0f} s). Check the network and the URL. "
+                "Or set KEEPSAKE_OFFLINE=1 to record on this machine, and send it with `keepsake sync` later."
+            )
+    except BaseException:  # including Ctrl-C
+        given_up.set()
+        if finished.is_set():
+            undo()
+        raise
+    error = done[0]
+    if error is not None:
+        if isinstance(error, KeepsakeError) and not repository.url.startswith("file:"):
+            error.args = (f"{error}\nTo record on this machine and send it later, set KEEPSAKE_OFFLINE=1.",)
+        raise error
+
+
+def _publish(repository: Repository, entry: Entry, *, beat: bool) -> None:
+    """Put the experiment into the repository, so a wrong bucket or a missing permission shows at once."""
+    entry.identity = repository.ensure(entry.identity)
+    repository.merge(entry.record, Changes(), create=True)
+    if beat:
+        try:
+            repository.heartbeats.beat(entry.id)
+        except BaseException:
+            repository.withdraw(entry.record)
+            raise
