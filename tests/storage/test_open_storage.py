@@ -81,7 +81,10 @@ def test_opening_touches_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["", "repo", "ftp://host/x", "file:/repo", "s3:/x", "://x", "https://user:pw@host/x"])
-def test_other_schemes_are_refused_by_naming_the_three(url: str) -> None:
+def test_other_schemes_are_refused_by_naming_the_three(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where no folder has such a name
     with pytest.raises(RepositoryConfigurationError) as caught:
         open_storage(url)
     assert all(form in str(caught.value) for form in ("file://PATH", "s3://BUCKET", "gs://BUCKET"))
