@@ -27,7 +27,7 @@ from keepsake import exceptions, workplace
 from keepsake.checkpoint import CheckpointList
 from keepsake.collection import ExperimentList
 from keepsake.experiment import Experiment
-from keepsake.recording import run as _recording
+from keepsake.recording import contact
 from keepsake.storage import open_storage
 from keepsake.storage.disk import DiskStorage
 from tests.spools import nothing_waits
@@ -370,7 +370,7 @@ def test_an_init_that_is_interrupted_leaves_nothing(
         time.sleep(seconds)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_recording, "saver", lambda: Mock(prepare=interrupt))
+    monkeypatch.setattr(contact, "saver", lambda: Mock(prepare=interrupt))
     with pytest.raises(KeyboardInterrupt):
         keepsake.init()
     for thread in threading.enumerate():

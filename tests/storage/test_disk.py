@@ -11,14 +11,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from keepsake.exceptions import DoesNotExist, PreconditionFailed, ReadError, WriteError
-from keepsake.storage import open_storage, reading, writing
+from keepsake.storage import network, open_storage, reading, writing
 from keepsake.storage.base import UNREADABLE
 from tests.storage.benches import Bench, DiskBench
 from tests.storage.contract import StorageContract
@@ -346,6 +346,21 @@ def test_a_read_that_fails_is_an_error_of_ours(bench: DiskBench, monkeypatch: py
             with pytest.raises(ReadError, match="a") as caught:
                 read()
         assert not isinstance(caught.value, DoesNotExist)
+
+
+@pytest.mark.parametrize("count", [0, 1, 20, 21, 45])
+def test_a_few_slow_files_need_no_threads(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """The module that starts them is then not even loaded."""
+    monkeypatch.setattr(reading, "_SLOW", -1.0)
+    parallel: list[str] = []
+
+    def in_parallel(jobs: Iterable[Callable[[], str]]) -> list[str]:
+        parallel.extend(job() for job in jobs)
+        return parallel
+
+    monkeypatch.setattr(network, "in_parallel", in_parallel)
+    assert list(reading.look_at_each(range(count), str)) == list(map(str, range(count)))
+    assert parallel == list(map(str, range(20, count)))
 
 
 @needs_posix
