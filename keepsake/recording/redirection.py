@@ -2,7 +2,8 @@
 
 They lead into a pipe, or a pseudo-terminal where they led to a terminal. So C extensions and child processes are heard
 too, a kill of this process loses nothing, and printing never waits for this interpreter. This process keeps both ends
-open. If the other one is killed, nobody is cut off: a thread here takes over.
+open. If the other one is killed, nobody is cut off: a thread here takes over. What is printed just then may overtake
+some of what was printed before.
 """
 
 from __future__ import annotations

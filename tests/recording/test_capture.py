@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,9 @@ def test_the_death_of_the_process_that_keeps_it_stops_nobody() -> None:
     os.kill(int(helper), signal.SIGKILL)
     out, err = end(process, b"\n")
     assert process.returncode == 0
-    assert sorted(out.split()) == sorted([*map(str, range(30_000)), "child"])
+    printed = "".join(f"{n}\n" for n in range(30_000)) + "child\n"
+    assert Counter(out) == Counter(printed)
+    assert len(set(printed.split()) - set(out.split())) <= 2  # what is printed at the switch may overtake half a line
     assert err.count("The run goes on.") == 1
 
 
