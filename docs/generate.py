@@ -17,6 +17,7 @@ os.environ["COLUMNS"] = "90"
 import click
 
 import keepsake
+from keepsake.analysis import Analysis
 from keepsake.cli import cli
 from keepsake.compare.files import FileComparison, FileDifference
 from keepsake.compare.groups import Group, Spread
@@ -35,9 +36,9 @@ WIDTH = 100
 NOTE = "<!-- Made by docs/generate.py from the code; do not edit. -->\n\n"
 CLASSES = (
     keepsake.Project,
+    keepsake.ExperimentList,
     keepsake.ExperimentCollection,
     keepsake.Experiment,
-    keepsake.ExperimentList,
     keepsake.CheckpointCollection,
     keepsake.Checkpoint,
     keepsake.CheckpointList,
@@ -69,6 +70,7 @@ OMITTED = {
     "from_json",
     "from_record",
     "here",
+    "looked_at",
     "owner",
     "record",
     "time_to",
@@ -104,7 +106,7 @@ TWINS = {
     "ps": ("Experiment.is_running",),
     "pull": ("Project.pull",),
     "push": ("Project.push",),
-    "report": ("ExperimentList.report", "ExperimentCollection.report"),
+    "report": ("ExperimentList.report",),
     "rename": ("Experiment.rename", "Experiment.name"),
     "rerun": ("Experiment.rerun", "Project.rerun", "Project.plan_rerun"),
     "rm": ("Project.delete", "Experiment.delete", "ExperimentList.delete"),
@@ -157,6 +159,8 @@ def python() -> str:
 
 def _members(cls: type) -> Iterator[tuple[str, Any]]:
     bases = [base for base in cls.__mro__ if base.__module__.startswith("keepsake.")]
+    if cls is keepsake.ExperimentCollection:
+        bases.remove(Analysis)  # ExperimentList has it, too
     bases.sort(key=lambda base: base is not Recorded)  # checkpoint() and stop() come first
     for name, member in ((name, member) for base in bases for name, member in vars(base).items()):
         is_member = inspect.isfunction(member) or isinstance(member, (property, cached_property, classmethod))

@@ -1,21 +1,42 @@
-"""The ways to look at a list of experiments: figures, drawings for a terminal, columns, DataFrames."""
+"""The ways to look at experiments: figures, drawings for a terminal, columns, DataFrames, groups, a page."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import os
+import time
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
 
 from keepsake.checkpoint import CheckpointList
-from keepsake.experiment import Experiment
+from keepsake.listing.subjects import WholeExperiment, flatten, metrics_of
+
+if TYPE_CHECKING:
+    from keepsake.collection import ExperimentList
+    from keepsake.compare.groups import Group
+    from keepsake.comparison import ComparisonTable
+    from keepsake.display.curves import Run
+    from keepsake.experiment import Experiment
+    from keepsake.report.report import Report
 
 
-class Analysis(list[Experiment]):
-    """The part of ExperimentList that analyses its experiments."""
+class Analysis:
+    """The ways to look at experiments, which a list of some and the collection of all have in common."""
+
+    def looked_at(self) -> ExperimentList:
+        """Return the experiments."""
+        raise NotImplementedError
+
+    def _runs(self) -> list[Run]:
+        return [(experiment, experiment.checkpoint_records()) for experiment in self.looked_at()]
 
     @property
     def checkpoints(self) -> CheckpointList:
         """All checkpoints of these experiments, such as for `experiments.checkpoints.to_dataframe()`."""
-        return CheckpointList(checkpoint for experiment in self for checkpoint in experiment.checkpoints)
+        return CheckpointList(checkpoint for experiment in self.looked_at() for checkpoint in experiment.checkpoints)
+
+    def primary_metric(self) -> str | None:
+        """Return the name of the primary metric of the first experiment that has one."""
+        return next((name for experiment in self.looked_at() if (name := experiment.primary_metric())), None)
 
     def plot(
         self,
@@ -45,8 +66,7 @@ class Analysis(list[Experiment]):
         """
         from keepsake.display.figures import Look, plot
 
-        runs = [(experiment, experiment.checkpoint_records()) for experiment in self]
-        return plot(runs, metric, Look(logx, logy, x, smoothing, color))
+        return plot(self._runs(), metric, Look(logx, logy, x, smoothing, color))
 
     def draw(
         self,
@@ -77,8 +97,7 @@ class Analysis(list[Experiment]):
         """
         from keepsake.display.terminal import Size, draw
 
-        runs = [(experiment, experiment.checkpoint_records()) for experiment in self]
-        return draw(runs, metric, x=x, logy=logy, smoothing=smoothing, size=Size(width, height), color=color)
+        return draw(self._runs(), metric, x=x, logy=logy, smoothing=smoothing, size=Size(width, height), color=color)
 
     def scatter(
         self,
@@ -96,7 +115,7 @@ class Analysis(list[Experiment]):
         """
         from keepsake.display.params import scatter
 
-        return scatter(self, param, metric, logx=logx, logy=logy, color=color)
+        return scatter(self.looked_at(), param, metric, logx=logx, logy=logy, color=color)
 
     def parallel_coordinates(self, metric: str | None = None, params: Sequence[str] | None = None) -> Any:
         """Draw a line per experiment through its params and its metric (default: the primary metric); return the axes.
@@ -106,7 +125,7 @@ class Analysis(list[Experiment]):
         """
         from keepsake.display.parallel import parallel_coordinates
 
-        return parallel_coordinates(self, metric, params)
+        return parallel_coordinates(self.looked_at(), metric, params)
 
     def importance(self, metric: str | None = None) -> Any:
         """Draw how much each param matters for a metric (default: the primary metric), as bars; return the axes.
@@ -115,7 +134,7 @@ class Analysis(list[Experiment]):
         """
         from keepsake.display.params import importance
 
-        return importance(self, metric)
+        return importance(self.looked_at(), metric)
 
     def importances(self, metric: str | None = None) -> dict[str, float]:
         """Return how much each param that differs matters for a metric (default: the primary metric), most first.
@@ -127,7 +146,7 @@ class Analysis(list[Experiment]):
         """
         from keepsake.display.results import importances_of, make_results
 
-        return importances_of(make_results(self, metric))
+        return importances_of(make_results(self.looked_at(), metric))
 
     def draw_importance(self, metric: str | None = None, *, width: int = 80, color: bool = False) -> str:
         """Return what `importance` draws as text for a terminal.
@@ -137,7 +156,7 @@ class Analysis(list[Experiment]):
         from keepsake.display.bars import draw_importance
         from keepsake.display.results import make_results
 
-        return draw_importance(make_results(self, metric), width, color)
+        return draw_importance(make_results(self.looked_at(), metric), width, color)
 
     def to_columns(self) -> dict[str, list[Any]]:
         """Return a row for each experiment, as a dict of columns of equal length.
@@ -151,7 +170,7 @@ class Analysis(list[Experiment]):
         """
         from keepsake.display.frames import experiment_columns
 
-        return experiment_columns(self)
+        return experiment_columns(self.looked_at())
 
     def to_dataframe(self, backend: str = "pandas") -> Any:
         """Return `to_columns()` as a DataFrame of pandas, or of `backend="polars"`.
@@ -161,3 +180,58 @@ class Analysis(list[Experiment]):
         from keepsake.display.frames import to_frame
 
         return to_frame(self.to_columns(), backend)
+
+    def compare(self) -> ComparisonTable:
+        """Return all that differs between these experiments, each with its best (or else latest) checkpoint."""
+        from keepsake.comparison import compare_all
+
+        return compare_all(self.looked_at())
+
+    def report(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        points: int | None = None,
+        metrics: Collection[str] | None = None,
+        code: bool = True,
+        title: str | None = None,
+    ) -> Report:
+        """Make a page that shows these experiments, as `keepsake report` does; return it. A notebook shows it.
+
+        Args:
+            path: also write it to this HTML file, which needs no server and no network.
+            points: the most points of a curve; None: all, or as many as keep the page near 2 MB.
+            metrics: the metrics whose curves it has; None: all.
+            code: whether the code of the experiments is in it.
+            title: None: the name of the project directory.
+
+        Raises WriteError if the file cannot be written.
+        """
+        from keepsake.report.report import make_report
+
+        report = make_report(self.looked_at(), made=time.time(), title=title, points=points, metrics=metrics, code=code)
+        if path is not None:
+            report.save(path)
+        return report
+
+    def group(self, apart_from: Collection[str] | None = None) -> list[Group[Experiment]]:
+        """Group the experiments whose params are the same but for some, such as the seed.
+
+        The metrics are those of the best checkpoints and, of those that they lack, the last recorded values.
+
+        Args:
+            apart_from: names of params, or of dicts of them, that may differ within a group. Dots lead into dicts.
+                None: those that are seeds by their names, such as `seed`, `data.rng_seed` or `random_state`.
+
+        Returns:
+            The groups, in the order of their first experiments, each with mean, min and max of each metric. The `runs`
+            of a group are an ExperimentList.
+        """
+        from dataclasses import replace  # only here, because it takes a while
+
+        from keepsake.compare.groups import group_runs
+
+        metrics = lambda each: flatten(metrics_of(WholeExperiment(each)))  # noqa: E731
+        experiments = self.looked_at()
+        groups = group_runs(experiments, lambda each: flatten(each.params or {}), metrics, apart_from)
+        return [replace(group, runs=type(experiments)(group.runs)) for group in groups]

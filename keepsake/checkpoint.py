@@ -6,7 +6,7 @@ import os
 import posixpath
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, BinaryIO, SupportsIndex, TypedDict, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, TypedDict
 
 from keepsake.checks import check_path, check_primary_metric, check_step
 from keepsake.exceptions import DoesNotExist, KeepsakeError, ValidationError
@@ -21,7 +21,7 @@ from keepsake.metadata import (
     pruned_of,
 )
 from keepsake.util.console import say
-from keepsake.util.ids import short_id, short_repr
+from keepsake.util.ids import IdentifiedList, short_id
 from keepsake.util.lazy import dataclass
 from keepsake.util.values import decode, encode_mapping
 
@@ -229,11 +229,10 @@ class InertCheckpoint(Checkpoint):
         raise DoesNotExist(f"There is no file {path!r} here. The first process of this job records the checkpoint.")
 
 
-class CheckpointList(list[Checkpoint]):
-    """The checkpoints of an experiment. Slices are CheckpointLists too."""
+class CheckpointList(IdentifiedList[Checkpoint]):
+    """The checkpoints of an experiment. Slices and sums are CheckpointLists too."""
 
-    def __repr__(self) -> str:
-        return short_repr("checkpoint", [checkpoint.short_id() for checkpoint in self])
+    kind = "checkpoint"
 
     @property
     def metrics(self) -> MetricLists:
@@ -305,26 +304,35 @@ class CheckpointList(list[Checkpoint]):
 
         return to_frame(self.to_columns(), backend)
 
+    def _repr_html_(self) -> str:
+        from keepsake.display.notebook import checkpoints_html
+
+        return checkpoints_html(self)
+
     def declared_metric(self) -> PrimaryMetric | None:
         """Return the primary metric and goal of the first checkpoint that declares one; None if none does."""
         return next((c.primary_metric for c in self if c.primary_metric), None)
 
-    @overload
-    def __getitem__(self, index: SupportsIndex) -> Checkpoint: ...
-    @overload
-    def __getitem__(self, index: slice) -> CheckpointList: ...
-    def __getitem__(self, index: SupportsIndex | slice) -> Checkpoint | CheckpointList:
-        found = super().__getitem__(index)
-        return CheckpointList(found) if isinstance(index, slice) else found  # type: ignore[arg-type,return-value]
-
 
 class MetricLists(dict[str, "list[Any]"]):
-    """Metric name → its value in each checkpoint, or None. Raises KeyError for a name that no checkpoint has."""
+    """Metric name → its value in each checkpoint, or None. Raises KeyError for a name that no checkpoint has.
+
+    Dots lead into dicts: `metrics["accuracy.top1"]`.
+    """
 
     def __init__(self, checkpoints: Iterable[Checkpoint]) -> None:
-        metrics = [checkpoint.metrics or {} for checkpoint in checkpoints]
+        metrics = self._rows = [checkpoint.metrics or {} for checkpoint in checkpoints]
         names = {name: None for values in metrics for name in values}
         super().__init__({name: [values.get(name) for values in metrics] for name in names})
+
+    def __missing__(self, name: str) -> list[Any]:
+        from keepsake.listing.subjects import MISSING, ValuePath
+
+        path = ValuePath(str(name))
+        found = [path.find(values) for values in self._rows]
+        if all(value is MISSING for value in found):
+            raise KeyError(name)
+        return [None if value is MISSING else value for value in found]
 
 
 CheckpointListMetrics = MetricLists  # the name in Keepsake 0.4.2

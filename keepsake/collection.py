@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
 import gc
-import os
-import time
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
@@ -13,103 +12,45 @@ from keepsake.analysis import Analysis
 from keepsake.checkpoint import Checkpoint, CheckpointList
 from keepsake.exceptions import DoesNotExist, ValidationError
 from keepsake.experiment import Experiment
-from keepsake.listing.subjects import WholeExperiment, flatten, metrics_of
 from keepsake.metadata import Record, time_key
 from keepsake.repository.finding import find_checkpoint, find_experiment
 from keepsake.repository.view import Look
 from keepsake.util.console import warn
-from keepsake.util.ids import short_repr
+from keepsake.util.ids import IdentifiedList
 
 if TYPE_CHECKING:
-    from keepsake.compare.groups import Group
-    from keepsake.comparison import ComparisonTable
     from keepsake.listing.filters import Query
+    from keepsake.listing.index import Summary
     from keepsake.project import Project
     from keepsake.recording.resume import Resume
-    from keepsake.report.report import Report
 
 
-class ExperimentList(Analysis):
-    """Experiments, as `keepsake.experiments.list()` returns them. Slices are ExperimentLists too."""
+class ExperimentList(Analysis, IdentifiedList[Experiment]):
+    """Experiments, as `keepsake.experiments.list()` returns them. Slices and sums are ExperimentLists too."""
 
-    def primary_metric(self) -> str | None:
-        """Return the name of the primary metric of the first experiment that has one."""
-        return next((name for experiment in self if (name := experiment.primary_metric())), None)
+    kind = "experiment"
 
-    def compare(self) -> ComparisonTable:
-        """Return all that differs between these experiments, each with its best (or else latest) checkpoint."""
-        from keepsake.comparison import compare_all
-
-        return compare_all(self)
-
-    def report(
-        self,
-        path: str | os.PathLike[str] | None = None,
-        *,
-        points: int | None = None,
-        metrics: Collection[str] | None = None,
-        code: bool = True,
-        title: str | None = None,
-    ) -> Report:
-        """Make a page that shows these experiments, as `keepsake report` does; return it. A notebook shows it.
-
-        Args:
-            path: also write it to this HTML file, which needs no server and no network.
-            points: the most points of a curve; None: all, or as many as keep the page near 2 MB.
-            metrics: the metrics whose curves it has; None: all.
-            code: whether the code of the experiments is in it.
-            title: None: the name of the project directory.
-
-        Raises WriteError if the file cannot be written.
-        """
-        from keepsake.report.report import make_report
-
-        report = make_report(self, made=time.time(), title=title, points=points, metrics=metrics, code=code)
-        if path is not None:
-            report.save(path)
-        return report
-
-    def group(self, apart_from: Collection[str] | None = None) -> list[Group[Experiment]]:
-        """Group the experiments whose params are the same but for some, such as the seed.
-
-        The metrics are those of the best checkpoints and, of those that they lack, the last recorded values.
-
-        Args:
-            apart_from: names of params, or of dicts of them, that may differ within a group. Dots lead into dicts.
-                None: those that are seeds by their names, such as `seed`, `data.rng_seed` or `random_state`.
-
-        Returns:
-            The groups, in the order of their first experiments, each with mean, min and max of each metric.
-        """
-        from keepsake.compare.groups import group_runs
-
-        metrics = lambda each: flatten(metrics_of(WholeExperiment(each)))  # noqa: E731
-        return group_runs(self, lambda each: flatten(each.params or {}), metrics, apart_from)
+    def looked_at(self) -> ExperimentList:
+        """Return the experiments."""
+        return self
 
     def delete(self) -> None:
         """Delete these experiments, their checkpoints and all their files."""
         for project in {id(experiment.project): experiment.project for experiment in self}.values():
             project.delete([(experiment, None) for experiment in self if experiment.project is project])
 
-    def __repr__(self) -> str:
-        return short_repr("experiment", [experiment.short_id() for experiment in self])
-
     def _repr_html_(self) -> str:
         from keepsake.display.notebook import experiments_html
 
         return experiments_html(self)
 
-    @overload
-    def __getitem__(self, index: SupportsIndex) -> Experiment: ...
-    @overload
-    def __getitem__(self, index: slice) -> ExperimentList: ...
-    def __getitem__(self, index: SupportsIndex | slice) -> Experiment | ExperimentList:
-        found = super().__getitem__(index)
-        return ExperimentList(found) if isinstance(index, slice) else found  # type: ignore[return-value,arg-type]
 
+class ExperimentCollection(Analysis):
+    """The experiments of a project.
 
-class ExperimentCollection:
-    """The experiments of a project."""
+    It is read anew each time. What an ExperimentList can do, but for `delete`, it does with all experiments:
+    `keepsake.experiments.plot("loss")`, `for experiment in keepsake.experiments: …`.
+    """
 
     def __init__(self, project: Project) -> None:
         self._project = project
@@ -224,15 +165,31 @@ class ExperimentCollection:
         view = project.workplace.view
         return ExperimentList(Experiment.from_record(project, view.load(id)) for id in view.children(ids))
 
-    def report(self, path: str | os.PathLike[str] | None = None, **options: Any) -> Report:
-        """Make a page that shows all experiments; the same as `ExperimentList.report`."""
-        return self.list().report(path, **options)
-
     def previous(self, experiment: Experiment) -> Experiment | None:
         """Return the experiment that was created before another; None if that is the first one."""
         ids = [summary.id for summary in self._project.workplace.view.summaries()]
         position = ids.index(experiment.id) if experiment.id in ids else 0
         return self.get(ids[position - 1]) if position else None
+
+    def looked_at(self) -> ExperimentList:
+        """Return all experiments, oldest first."""
+        return self.list()
+
+    def __repr__(self) -> str:
+        return "<the experiments of a project, which list() reads>"
+
+    def __iter__(self) -> Iterator[Experiment]:
+        return iter(self.list())
+
+    def __len__(self) -> int:
+        return len(_summaries(self._project.here()))
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Experiment: ...
+    @overload
+    def __getitem__(self, index: slice) -> ExperimentList: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Experiment | ExperimentList:
+        return self.list()[index]
 
     def _repr_html_(self) -> str:
         return self.list()._repr_html_()
@@ -273,8 +230,24 @@ class CheckpointCollection:
 
     def list(self) -> CheckpointList:
         """Return the checkpoints, experiment by experiment, the oldest experiment first."""
-        experiments = ExperimentCollection(self._project).list()
-        return CheckpointList(checkpoint for experiment in experiments for checkpoint in experiment.checkpoints)
+        return ExperimentCollection(self._project).checkpoints
+
+    def to_columns(self) -> dict[str, builtins.list[Any]]:
+        """Return a row for each checkpoint of the project, as `CheckpointList.to_columns` does."""
+        return self.list().to_columns()
+
+    def to_dataframe(self, backend: str = "pandas") -> Any:
+        """Return `to_columns()` as a DataFrame of pandas, or of `backend="polars"`."""
+        return self.list().to_dataframe(backend)
+
+    def __repr__(self) -> str:
+        return "<the checkpoints of a project, which list() reads>"
+
+    def __iter__(self) -> Iterator[Checkpoint]:
+        return iter(self.list())
+
+    def _repr_html_(self) -> str:
+        return self.list()._repr_html_()
 
 
 def with_checkpoint(experiment: Experiment, checkpoint: Record | None) -> tuple[Experiment, Checkpoint | None]:
@@ -302,14 +275,17 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _matching(project: Project, query: Query) -> list[Experiment]:
-    """Return the experiments that match, sorted."""
+def _summaries(project: Project, query: Query | None = None) -> list[Summary]:
     try:
-        summaries = project.workplace.view.summaries(query)
+        return project.workplace.view.summaries(query)
     except DoesNotExist as error:  # there is no repository yet, as in View.records
         warn(str(error))
         return []
-    ids = [summary.id for summary in query.sort(summaries)]
+
+
+def _matching(project: Project, query: Query) -> list[Experiment]:
+    """Return the experiments that match, sorted."""
+    ids = [summary.id for summary in query.sort(_summaries(project, query))]
     found = {experiment.id: experiment for experiment in _read(project, set(ids))}
     return [found[id] for id in ids if id in found]  # others may have been deleted meanwhile
 

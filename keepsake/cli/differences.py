@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
@@ -19,6 +18,7 @@ from keepsake.display.overview import value_text
 from keepsake.display.table import GAP, Column, lay_out
 from keepsake.util import console
 from keepsake.util.values import cut, escape_controls, full_text
+from keepsake.util.width import text_width, wrap
 
 if TYPE_CHECKING:
     from keepsake.compare.files import FileDifference
@@ -99,7 +99,7 @@ def _text(value: Any, short: bool) -> str:
 
 def _fitting(rows: Sequence[Row], width: int) -> list[Row]:
     """Return rows whose cells are wrapped, so that the columns fit a width."""
-    names = max((len(row[0].rstrip()) for row in rows if len(row) > 1), default=0)
+    names = max((text_width(row[0].rstrip()) for row in rows if len(row) > 1), default=0)
     first = min(max(names, COLUMN_WIDTH // 2), width // 3)
     value = (width - first - 2 * len(GAP)) // 2
     widths = (first, value, value)
@@ -110,8 +110,7 @@ def _fitting(rows: Sequence[Row], width: int) -> list[Row]:
 
 
 def _wrapped(text: str, width: int) -> str:
-    lines = (textwrap.wrap(line, width, drop_whitespace=False) or [""] for line in text.split("\n"))
-    return "\n".join(part for parts in lines for part in parts)
+    return "\n".join(part for line in text.split("\n") for part in wrap(line, width))
 
 
 def comparison_table(comparison: ComparisonTable, width: int | None, *, files: bool) -> str:

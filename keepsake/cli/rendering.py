@@ -17,6 +17,7 @@ import click
 
 from keepsake.util import console, ids
 from keepsake.util.values import escape_controls, short_text
+from keepsake.util.width import pad, text_width
 
 LS_WIDTH = 20  # characters of a value in `ls`
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -132,5 +133,6 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     """
     lines = [line for row in rows for line in zip_longest(*(cell.split("\n") for cell in row), fillvalue="")]
     columns = zip(*(line for line in lines if len(line) > 1), strict=True)
-    form = "  ".join(f"{{:{max(map(len, column))}}}" for column in columns)
-    return "\n".join((form.format(*line) if len(line) > 1 else line[0]).rstrip() for line in lines)
+    widths = [max(map(text_width, column)) for column in columns]
+    padded = ("  ".join(map(pad, line, widths)) if len(line) > 1 else line[0] for line in lines)
+    return "\n".join(line.rstrip() for line in padded)

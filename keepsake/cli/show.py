@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import operator
+import sys
+from functools import partial
 from typing import Any
 
 import click
@@ -10,11 +13,17 @@ from keepsake.checkpoint import Checkpoint
 from keepsake.cli.opening import Settings, open_project
 from keepsake.cli.options import IdCommand, id_argument
 from keepsake.cli.rendering import ago, bold, faint, short_id, table, when, write, write_json
+from keepsake.cli.wide import wide_table
+from keepsake.display.overview import BEST, brief_ago
+from keepsake.display.table import Column
 from keepsake.exceptions import KeepsakeError
 from keepsake.experiment import Experiment
+from keepsake.listing.subjects import flatten
 from keepsake.recording.machine import facts
+from keepsake.util import console
 from keepsake.util.console import format_size
 from keepsake.util.values import escape_controls, full_text, short_text
+from keepsake.util.width import pad, text_width
 
 METRIC_WIDTH = 10  # characters of a value in the table of checkpoints
 TRACEBACK_LINES = 4  # of the end of a traceback that are shown by default
@@ -189,28 +198,44 @@ def _metrics(checkpoint: Checkpoint) -> dict[str, str]:
 
 
 def _texts(values: dict[str, Any] | None) -> dict[str, str]:
-    return {name: full_text(value) for name, value in sorted((values or {}).items())}
+    """Return the text of each value, those in dicts under their paths."""
+    return {name: full_text(value) for name, value in sorted(flatten(values or {}).items())}
 
 
 def _sheet(heading: str, groups: list[Group]) -> str:
     """Return a heading, then groups of aligned `label: value` rows with titles, each after an empty line."""
-    width = max(len(text) for title, rows, _ in groups for text in (title, *(f"{label}:" for label in rows)))
+    width = max(text_width(text) for title, rows, _ in groups for text in (title, *(f"{label}:" for label in rows)))
     parts = [click.style(escape_controls(heading), bold=True, underline=True)]
     for title, rows, note in groups:
-        body = [(f"{escape_controls(label)}:".ljust(width), full_text(text)) for label, text in rows.items()]
+        body = [(pad(f"{escape_controls(label)}:", width), full_text(text)) for label, text in rows.items()]
         lines = ["", title and bold(title), table(body) or faint("(none)"), note]
         parts += lines[:1] + [line for line in lines[1:] if line]
     return "\n".join(parts)
 
 
 def _checkpoint_table(experiment: Experiment) -> str:
-    names = sorted({name for checkpoint in experiment.checkpoints for name in checkpoint.metrics or ()})
-    rows = [["ID", "STEP", "CREATED", *(escape_controls(name).upper() for name in names)]]
-    best = experiment.best()
-    for checkpoint in experiment.checkpoints:
-        metrics = {name: short_text(value, METRIC_WIDTH) for name, value in (checkpoint.metrics or {}).items()}
-        if checkpoint is best:
-            metrics[experiment.primary_metric() or ""] += " (best)"
-        cells = (metrics.get(name, "") for name in names)
-        rows.append([short_id(checkpoint.id), str(checkpoint.step or 0), ago(checkpoint.created.timestamp()), *cells])
-    return table(rows)
+    """Return the checkpoints with all metrics, or on a terminal with those that fit its width."""
+    checkpoints, primary, best = experiment.checkpoints, experiment.primary_metric(), experiment.best()
+    rows = [flatten(checkpoint.metrics or {}) for checkpoint in checkpoints]
+    is_wide = console.is_terminal(sys.stdout)
+    mark = BEST if is_wide else " (best)"
+
+    def cells(name: str) -> list[str]:
+        texts = [short_text(values[name], METRIC_WIDTH) if name in values else "" for values in rows]
+        marks = (mark if name == primary and checkpoint is best else "" for checkpoint in checkpoints)
+        return list(map(operator.add, texts, marks))
+
+    times = (checkpoint.created.timestamp() for checkpoint in checkpoints)
+    names = sorted({name for values in rows for name in values})
+    columns = {
+        "ID": [short_id(checkpoint.id) for checkpoint in checkpoints],
+        "STEP": [str(checkpoint.step or 0) for checkpoint in checkpoints],
+        "CREATED": list(map(brief_ago if is_wide else ago, times)),
+    }
+    if not is_wide:
+        columns |= {escape_controls(name).upper(): cells(name) for name in names}
+        return table([list(columns), *map(list, zip(*columns.values(), strict=True))])
+    shown = [Column(name, name, partial(list, texts), whole=True) for name, texts in columns.items()]
+    ranked = sorted(names, key=lambda name: name != primary)
+    shown += [Column(name, escape_controls(name), partial(cells, name), ranked.index(name) + 1) for name in names]
+    return "\n".join(wide_table(shown, {}, console.terminal_width(sys.stdout), "--json").within(None))

@@ -129,8 +129,9 @@ def choose_metric(runs: Sequence[Run], metric: str | None) -> tuple[str, str | N
     primaries = [primary for _, checkpoints in runs if (primary := primary_metric(checkpoints))]
     rows = (values for _, checkpoints in runs for checkpoint in checkpoints if (values := checkpoint.get("metrics")))
     if metric is None and not primaries:
-        names = {name for values in rows for name in flatten(values)}
-        raise ValidationError(f"No primary metric is declared. Name one of the metrics: {some(sorted(names))}.")
+        raise ValidationError(
+            _nothing_to_draw(len(runs), sorted({name for values in rows for name in flatten(values)}))
+        )
     metric = primaries[0]["name"] if metric is None else metric
     path, found = ValuePath(metric), None
     for found in rows:
@@ -140,6 +141,14 @@ def choose_metric(runs: Sequence[Run], metric: str | None) -> tuple[str, str | N
         if found:
             resolve(metric, [WholeExperiment(owner) for owner, _ in runs if owner], "metric")
     return metric, next((primary.get("goal") for primary in primaries if primary["name"] == metric), None)
+
+
+def _nothing_to_draw(runs: int, names: Sequence[str]) -> str:
+    if not runs:
+        return "There are no experiments to draw. Begin some, or choose others by the filter."
+    if not names:
+        return "The experiments have no metrics yet. Record some with checkpoint(metrics={…})."
+    return f"No primary metric is declared. Name one of the metrics: {some(names)}."
 
 
 def smooth(values: Sequence[float], weight: float) -> list[float]:

@@ -15,11 +15,12 @@ from keepsake.compare.runs import GROUPS
 from keepsake.compare.values import NOT_SET
 from keepsake.exceptions import KeepsakeError
 from keepsake.listing.fields import differing_names
+from keepsake.listing.subjects import flatten
 from keepsake.metadata import status_of
 from keepsake.util.values import cut, escape_controls, full_text, short_text
 
 if TYPE_CHECKING:
-    from keepsake.checkpoint import Checkpoint
+    from keepsake.checkpoint import Checkpoint, CheckpointList
     from keepsake.compare.files import FileComparison
     from keepsake.experiment import Experiment
 
@@ -37,7 +38,8 @@ _STYLE = """<style>
 .keepsake th, .keepsake .list td { white-space: nowrap }
 .keepsake thead tr { border: none } .keepsake .best td { font-weight: 600 }
 .keepsake tbody th, .keepsake .group, .keepsake .more { font-weight: normal; opacity: 0.65 }
-.keepsake .running::before, .keepsake .stopped::before, .keepsake .lost::before { color: #888; content: "● " }
+.keepsake .running::before, .keepsake .stopped::before { color: #888; content: "● " }
+.keepsake .failed::before, .keepsake .lost::before { color: #c2410c; content: "● " }
 .keepsake .running::before { color: #2a9d4e } .keepsake .lost::before { color: #d9822b }
 </style>"""
 
@@ -54,7 +56,7 @@ def checkpoint_html(checkpoint: Checkpoint) -> str:
         "Primary metric": f"{primary['name']} ({primary.get('goal')})" if primary else None,
     }
     title = f"Checkpoint {checkpoint.id}{_BEST if best and best.id == checkpoint.id else ''}"
-    return _page(_title(title), _facts(facts), _title("Metrics"), _fields(checkpoint.metrics))
+    return _page(_title(title), _facts(facts), _title("Metrics"), _fields(flatten(checkpoint.metrics or {})))
 
 
 def experiment_html(experiment: Experiment) -> str:
@@ -74,16 +76,26 @@ def experiment_html(experiment: Experiment) -> str:
         "Path": experiment.path,
         "Python": experiment.python_version,
     }
-    parts = [_title(f"Experiment {experiment.id}"), _facts(facts), _title("Params"), _fields(experiment.params)]
+    parts = [
+        _title(f"Experiment {experiment.id}"),
+        _facts(facts),
+        _title("Params"),
+        _fields(flatten(experiment.params or {})),
+    ]
     if packages:
         parts.append(f"<details><summary>Python packages: {len(packages)}</summary>{_fields(packages)}</details>")
-    return _page(*parts, *_checkpoints(experiment))
+    return _page(*parts, *_checkpoints(experiment.checkpoints))
 
 
-def _checkpoints(experiment: Experiment) -> list[str]:
-    """Return the title and table of an experiment's checkpoints. The best one is always shown, and marked."""
-    checkpoints, primary, best = experiment.checkpoints, experiment.primary_metric(), experiment.checkpoints.best()
-    names = {name for checkpoint in checkpoints for name in checkpoint.metrics or ()}
+def checkpoints_html(checkpoints: CheckpointList) -> str:
+    """Return checkpoints as an HTML table."""
+    return _page(*_checkpoints(checkpoints))
+
+
+def _checkpoints(checkpoints: CheckpointList) -> list[str]:
+    """Return the title and table of checkpoints. The best one is always shown, and marked."""
+    primary, best = checkpoints.primary_metric(), checkpoints.best()
+    names = {name for checkpoint in checkpoints for name in flatten(checkpoint.metrics or {})}
     metrics = sorted(names, key=lambda name: (name != primary, name))[:_MAX_COLUMNS]
 
     def row(checkpoint: Checkpoint) -> str:
@@ -103,12 +115,12 @@ def experiments_html(experiments: Sequence[Experiment]) -> str:
     chosen = {id(e): [e.checkpoints.best(), e.checkpoints.latest()] for e in shown}
     start = 0 if any(best for best, _ in chosen.values()) else 1  # the column for the best may be empty, so left out
     people = [name for name in ("host", "user") if len({getattr(e, name) for e in experiments}) > 1]
-    names = differing_names(experiment.params or {} for experiment in experiments)
+    names = differing_names(flatten(experiment.params or {}) for experiment in experiments)
     differing = sorted(name for name, differs in names.items() if differs or len(experiments) == 1)
     params = differing[:_MAX_COLUMNS]
     checkpoints = [checkpoint for best, latest in chosen.values() if (checkpoint := best or latest)]
     primary = {checkpoint.primary_metric["name"] for checkpoint in checkpoints if checkpoint.primary_metric}
-    metrics = sorted(primary or {name for c in checkpoints for name in c.metrics or ()})[:_MAX_COLUMNS]
+    metrics = sorted(primary or {name for c in checkpoints for name in flatten(c.metrics or {})})[:_MAX_COLUMNS]
 
     def row(experiment: Experiment) -> str:
         status = found.get(experiment.id, "unknown")
@@ -207,8 +219,8 @@ def _list(groups: Mapping[str, list[str]], body: str) -> str:
 
 
 def _values(values: Mapping[str, Any] | None, names: Iterable[str]) -> Iterator[str]:
-    """Yield a cell for each name: the short value, and the full value as a tooltip."""
-    known = values or {}
+    """Yield a cell for each name, with dots into dicts: the short value, and the full value as a tooltip."""
+    known = flatten(values or {})
     for name in names:
         text, whole = (short_text(known[name], _SHORT), full_text(known[name])) if name in known else ("", "")
         yield _cell(text, tooltip="" if text == whole else whole)

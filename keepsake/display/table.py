@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from keepsake.util.width import cut_end, cut_start, pad, shorten, text_width
+from keepsake.util.width import cut_end, cut_path, cut_start, pad, shorten, text_width
 
 GAP = "  "  # between columns
 _LEAST = 7  # characters that a shortened title or text keeps
@@ -96,11 +96,11 @@ class Table:
     def titles(self) -> list[str]:
         """Return the headings, each as wide as its column.
 
-        Paths keep their ends, and others their beginnings if these tell them apart.
+        Paths keep their last parts, and others their beginnings if these tell them apart.
         """
         pairs = list(zip(self.columns, self.widths, strict=True))
         titles = [
-            (cut_start if "." in column.title else cut_end)(column.title, width, self.ellipsis)
+            (cut_path if "." in column.title else cut_end)(column.title, width, self.ellipsis)
             for column, width in pairs
         ]
         shared = {title for title, count in Counter(titles).items() if count > 1}

@@ -189,6 +189,8 @@ class _Drawing:
         """Return the x axis, its numbers and its label."""
         frame, columns = self._frame, self._columns
         ticks = linear_ticks(frame.left, frame.right, max(columns // 9, 2))
+        if self._xlabel == "step":  # there is none between two whole numbers
+            ticks = [tick for tick in ticks if abs(tick - round(tick)) < 1e-9] or ticks
         line, numbers = ["─"] * columns, [" "] * (columns + self._margin + 8)
         end = -1
         for tick, text in zip(ticks, label_texts(ticks), strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,16 +109,26 @@ def collect_curves(
 
 
 def _metrics(records: Sequence[Record], names: Collection[str] | None) -> dict[str, tuple[list[int], list[float]]]:
-    rows: list[Mapping[str, Any]] = [record.get("metrics") or {} for record in records]
     found: dict[str, tuple[list[int], list[float]]] = {}
-    for name in {name: None for row in rows for name in row if names is None or name in names}:
-        values = [row.get(name) for row in rows]
-        if set(map(type, values)) != {float}:
-            values = list(map(_number, values))
-        positions = [position for position, value in enumerate(values) if value is not None]
+    columns = list(_columns([record.get("metrics") or {} for record in records]))
+    for name, values in columns:
+        types = set(map(type, values))
+        if dict in types:  # what is in it has its path as its name
+            inner = _columns([value if type(value) is dict else {} for value in values])
+            columns += [(f"{name}.{path}", values) for path, values in inner]
+        if names is not None and name not in names:
+            continue
+        numbers = values if types == {float} else list(map(_number, values))
+        positions = [position for position, number in enumerate(numbers) if number is not None]
         if positions:
-            found[name] = positions, [value for value in values if value is not None]
+            found.setdefault(name, (positions, [number for number in numbers if number is not None]))
     return found
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Any]]]:
+    """Yield each name in some dicts, with its value in each of them."""
+    for name in {name: None for row in rows for name in row}:
+        yield name, [row.get(name) for row in rows]
 
 
 def _number(value: Any) -> float | None:

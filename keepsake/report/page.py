@@ -49,13 +49,14 @@ def _read(*path: str) -> str:
 
 @cache
 def _assets() -> dict[str, str]:
-    """Return the scripts, which the page's first one unpacks and runs in this order, and the style."""
+    """Return the scripts, the style, and the elements that the scripts fill."""
     return {
         "uplot": _read("vendor", "uPlot.iife.min.js"),
         "diff": _read("vendor", "diff.min.js"),
         "app": '"use strict";\n' + "\n".join(_read("assets", name) for name in SCRIPTS),
         "boot": _read("assets", "boot.js"),
         "style": _read("vendor", "uPlot.min.css") + "\n" + _read("assets", "style.css"),
+        "skeleton": _read("assets", "page.html").replace("<!-- licences -->", "".join(map(_licence, vendored()))),
     }
 
 
@@ -69,11 +70,9 @@ def vendored() -> list[dict[str, Any]]:
     return list(json.loads(_read("vendor", "vendor.json")))
 
 
-def licences() -> list[dict[str, str]]:
-    """Return name, version and licence of each library in the page."""
-    return [
-        {"name": f"{each['name']} {each['version']}", "text": _read("vendor", each["licence"])} for each in vendored()
-    ]
+def _licence(library: Mapping[str, Any]) -> str:
+    name, text = f"{library['name']} {library['version']}", _read("vendor", library["licence"])
+    return f"<details><summary>{escape(name)}</summary><pre>{escape(text)}</pre></details>"
 
 
 def _hash(text: str) -> str:
@@ -98,7 +97,7 @@ def assemble(title: str, preview: str, meta: Mapping[str, Any], blobs: Mapping[s
         blobs: name → further data, as bytes.
     """
     assets = _assets()
-    packed = _packed_scripts() | {"meta": pack_json({**meta, "licences": licences()})}
+    packed = _packed_scripts() | {"meta": pack_json(meta)}
     packed |= {name: pack(data) for name, data in blobs.items()}
     data = "\n".join(f'<script type="text/plain" id="data-{name}">{text}</script>' for name, text in packed.items())
     return f"""<!doctype html>
@@ -118,6 +117,7 @@ def assemble(title: str, preview: str, meta: Mapping[str, Any], blobs: Mapping[s
 <noscript><p>Sorting, filtering, curves and code need JavaScript.</p></noscript>
 </main>
 {data}
+<template id="skeleton">{assets["skeleton"]}</template>
 <script>{assets["boot"]}</script>
 </body>
 </html>

@@ -27,7 +27,7 @@ def run_of(experiment: Experiment, record: Record, status: str, packages: Pool) 
     created = time_seconds(record["created"])
     ended = _seconds(record.get("ended"))
     last = ended if ended is not None else _seconds((latest or {}).get("created"))
-    texts = {name: text(record.get(name)) for name in ("user", "host", "command", "path", "python_version")}
+    texts = {name: text(record.get(name)) or "" for name in ("user", "host", "command")}
     return {
         "id": experiment.id,
         "short": short_id(experiment.id),
@@ -39,15 +39,18 @@ def run_of(experiment: Experiment, record: Record, status: str, packages: Pool) 
         "tags": [cut(tag, MAX_TEXT) for tag in _list(record.get("tags")) if isinstance(tag, str)],
         "duration": None if last is None else round(last - created, 3),
         "status": status,
-        "reason": text(record.get("end_reason")),
+        "end_reason": text(record.get("end_reason")),
         "error": text(record.get("error")),
         "traceback": text(record.get("traceback"), _MAX_LONG_TEXT),
         **texts,
+        "path": text(record.get("path")),
+        "python_version": text(record.get("python_version")),
         "version": text(experiment.keepsake_version),
         "packages": packages.number(tuple(sorted((experiment.python_packages or {}).items()))),
         "environment": dict(flat({name: record[name] for name in ("environment", "job") if record.get(name)})),
         "params": dict(flat(experiment.params or {})),
         "checkpoints": len(records),
+        "step": (latest or {}).get("step") or 0,
         "primary": primary_metric(records),
         "best": _checkpoint(best, created),
         "latest": _checkpoint(latest, created),

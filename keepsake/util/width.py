@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
 from functools import lru_cache
 
@@ -55,6 +56,28 @@ def cut_start(text: str, width: int, ellipsis: str = "…") -> str:
         return text
     room = width - text_width(ellipsis)
     return _end(text, width) if room < 1 else ellipsis + _end(text, room)
+
+
+def cut_path(text: str, width: int, ellipsis: str = "…") -> str:
+    """Return a name with dots in at most `width` columns. It keeps its last parts, whole ones if any fits."""
+    tail = cut_start(text, width, ellipsis).removeprefix(ellipsis)
+    dot = tail.find(".")
+    if tail == text or dot < 0 or text.endswith(f".{tail}"):
+        return cut_start(text, width, ellipsis)
+    return ellipsis + tail[dot + 1 :]
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Return a line as lines of at most `width` columns, broken between words where that is possible."""
+    if text.isascii():
+        return textwrap.wrap(text, width, drop_whitespace=False) or [""]
+    lines = []
+    while text_width(text) > width:
+        line = _beginning(text, width) or text[0]
+        line = line[: line.rfind(" ") + 1] or line
+        lines.append(line)
+        text = text[len(line) :]
+    return [*lines, text]
 
 
 def _beginning(text: str, width: int) -> str:

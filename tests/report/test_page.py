@@ -288,19 +288,19 @@ def test_a_drag_zooms_all_charts(page: Page) -> None:
 def test_a_brush_writes_a_filter(page: Page) -> None:
     from selenium.webdriver import ActionChains
 
-    canvas = page.find("#parallel canvas")
-    page.js("arguments[0].scrollIntoView({block: 'center'})", canvas)
+    drawing = page.find("#parallel .drawing")
+    page.js("arguments[0].scrollIntoView({block: 'center'})", drawing)
     wait_until(lambda: page.js("return axes.length") > 0)
     x, height, width = page.js(
         "return [axes.find(a => a.name === 'metrics.val_loss').x, arguments[0].clientHeight, arguments[0].clientWidth]",
-        canvas,
+        drawing,
     )
-    chain = ActionChains(page.driver).move_to_element_with_offset(canvas, x - width / 2, height / 2 - 10)
+    chain = ActionChains(page.driver).move_to_element_with_offset(drawing, x - width / 2, height / 2 - 10)
     chain.click_and_hold().move_by_offset(0, -60).release().perform()
     assert page.js("return state.filter").startswith("metrics.val_loss >= ")
     assert 0 < len(page.ids()) < 24
     assert page.text("#problem") == ""
-    ActionChains(page.driver).move_to_element_with_offset(canvas, x - width / 2, 0).click().perform()
+    ActionChains(page.driver).move_to_element_with_offset(drawing, x - width / 2, 0).click().perform()
     assert page.js("return state.filter") == ""
 
 

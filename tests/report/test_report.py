@@ -291,6 +291,17 @@ def test_the_libraries_are_what_vendor_json_says() -> None:
 
 
 def test_the_page_holds_the_licences(project: Project) -> None:
-    texts = [each["text"] for each in meta(make())["licences"]]
-    assert "Leon Sorokin" in texts[0]
-    assert "Kevin Decker" in texts[1]
+    footer = make().html.partition('<footer id="foot">')[2].partition("</footer>")[0]
+    assert "uPlot 1.6" in footer
+    assert "Leon Sorokin" in footer
+    assert "Kevin Decker" in footer
+
+
+def test_a_metric_in_a_dict_has_a_curve_of_its_own(project: Project) -> None:
+    rows: list[dict[str, Any]] = [{"acc": {"top1": step / 10, "by": {"class": step}}, "loss": 1.0} for step in range(3)]
+    project.add(record(1, {}, [*rows, {"acc": 0.5}, {"acc": {"top1": "[NaN]"}}]))
+    index = meta(make())["curves"]["index"]
+    assert sorted(index) == ["acc", "acc.by.class", "acc.top1", "loss"]
+    assert list(meta(make(metrics=["acc.top1"]))["curves"]["index"]) == ["acc.top1"]
+    with pytest.raises(UnknownName, match=r'Did you mean "acc\.top1"'):
+        make(metrics=["acc.top2"])

@@ -1,13 +1,7 @@
-// The head of the page: which run is best, what the others are doing, and what is the same in all.
+// The answer: which run is best, what the others are doing, and what is the same in all.
 
-function drawHead() {
-  const about = [counted(runs.length, "run"), meta.repository && plain(meta.repository), `made ${when(meta.made)}`].filter(Boolean).join(" · ");
-  const theme = h("button", { id: "theme", class: "quiet", click: switchTheme, title: "Light or dark (t)", "aria-label": "Light or dark" }, "◐");
-  const help = h("button", { class: "quiet", click: showHelp, title: "Keys (?)", "aria-label": "Keys" }, "?");
-  document.getElementById("head").replaceChildren(
-    h("div", {}, h("h1", {}, plain(meta.title ?? "Report")), h("p", { class: "faint" }, about)), h("div", { class: "tools" }, theme, help),
-  );
-  document.getElementById("answer").replaceChildren(view.groups ? groupAnswer() : bestAnswer(), statusChips(), constants());
+function drawAnswer() {
+  $("#answer").replaceChildren(view.groups ? groupAnswer() : bestAnswer(), statusChips(), constants());
 }
 
 function bestAnswer() {
@@ -22,11 +16,11 @@ function bestAnswer() {
     bigValue(superlative(), valueText(best.metrics[meta.primary.name])),
     h("p", { class: "by" }, h("button", { class: "link id", click: open }, plain(best.short)),
       best.best && ` at step ${best.best.step}${best.latest.step > best.best.step ? ` of ${best.latest.step}` : ""}`,
-      differs && h("span", { class: "faint" }, ` with ${differs}`)),
+      differs && faint(` with ${differs}`)),
     commandBox(best));
 }
 
-const bigValue = (what, text) => h("p", { class: "value" }, h("span", { class: "faint" }, `${what} ${plain(meta.primary.name)}`), h("strong", {}, text));
+const bigValue = (what, text) => h("p", { class: "value" }, faint(`${what} ${plain(meta.primary.name)}`), h("strong", {}, text));
 
 /** Say whether the best group is better than the next one for every seed. */
 function groupAnswer() {
@@ -51,7 +45,7 @@ function statusChips() {
     const own = runs.filter((run) => run.status === status);
     const filter = `status = ${status}`;
     const isOn = state.filter === filter;
-    const reasons = own.filter((run) => run.error || run.reason).slice(0, 5).map((run) => `${plain(run.short)}: ${cut(plain(run.error ?? run.reason), 100)}`);
+    const reasons = own.filter((run) => run.error || run.end_reason).slice(0, 5).map((run) => `${plain(run.short)}: ${cut(plain(run.error ?? run.end_reason), 100)}`);
     const attributes = { class: `status ${status}`, "aria-pressed": String(isOn), click: () => set({ filter: isOn ? "" : filter }), title: reasons.join("\n") };
     return own.length > 0 && h("button", attributes, `${own.length.toLocaleString("en-US")} ${status}`);
   });

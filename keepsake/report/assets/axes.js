@@ -1,15 +1,14 @@
-// What the scatter and the parallel coordinates share: canvases, axes for any values, and colours between two ends.
+// What the scatter and the parallel coordinates share: drawings, axes for any values, and colours between two ends.
 
-/** Return a context to draw on, in the sizes of the page; the canvas fills its box. */
-function canvasOf(box, height) {
-  const canvas = box.querySelector("canvas");
+const HEIGHT = 320; // of a drawing, in pixels
+
+/** Put an empty drawing into a box, as wide as the box is, and return it with its width. Paper may scale it. */
+function emptyDrawing(box, label) {
   const width = box.clientWidth;
-  [canvas.width, canvas.height] = [width * devicePixelRatio, height * devicePixelRatio];
-  canvas.style.height = `${height}px`;
-  const context = canvas.getContext("2d");
-  context.scale(devicePixelRatio, devicePixelRatio);
-  context.font = "12px system-ui, sans-serif";
-  return { context, width, height };
+  const svg = s("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": label });
+  box.querySelector("svg")?.remove();
+  box.prepend(svg);
+  return [svg, width];
 }
 
 /** Return an axis for values: {place: value → 0 to 1, ticks: [[place, text]], names}. A few values stand evenly apart. */
@@ -55,8 +54,16 @@ function logTicks(low, high) {
 }
 
 /** Return a colour between the two ends of the scale, for 0 to 1. */
-function shade(share) {
-  const [low, high] = ["scale-low", "scale-high"].map((name) => color(name).match(/[\d.]+/g).map(Number));
-  const part = Math.max(0, Math.min(1, share));
-  return `rgb(${low.map((from, at) => Math.round(from + (high[at] - from) * part)).join(", ")})`;
+const shade = (share) => `color-mix(in srgb, var(--scale-high) ${Math.round((share || 0) * 100)}%, var(--scale-low))`;
+
+/** Return the path through points. It has a gap where y is null or NaN, and goes on where y is undefined. */
+function pathOf(points) {
+  let [path, isDown] = ["", false];
+  for (const [x, y] of points) {
+    if (y === undefined) continue;
+    const isPoint = Number.isFinite(y);
+    if (isPoint) path += `${isDown ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`;
+    isDown = isPoint;
+  }
+  return path;
 }

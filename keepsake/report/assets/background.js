@@ -98,32 +98,25 @@ const MEAN_POINTS = 300;
 
 /** Return x values with the mean, the least and the greatest value of some runs; null if there are no curves. */
 function meanCurve(metric, some) {
-  const tables = some.map((run) => curveOf(metric, run)).filter(Boolean);
   const isShown = (x, y) => Number.isFinite(y) && (!state.logx || x > 0) && (!state.logy || y > 0);
-  const found = new Set();
-  for (const { xs, ys } of tables) xs.forEach((x, at) => isShown(x, ys[at]) && found.add(x));
-  if (!found.size) return null;
-  const all = Float64Array.from(found).sort();
-  const [from, to] = [all[0], all[all.length - 1]];
-  const isExact = all.length <= MEAN_POINTS;
-  const places = new Map(isExact ? Array.from(all, (x, place) => [x, place]) : []);
-  const bins = Array.from({ length: isExact ? all.length : MEAN_POINTS }, () => []); // a mean of each run there
-  const placeOf = (x) => places.get(x) ?? Math.min(MEAN_POINTS - 1, Math.floor(((x - from) / (to - from)) * MEAN_POINTS));
-  for (const { xs, ys } of tables) {
-    const [sums, counts] = [new Float64Array(bins.length), new Float64Array(bins.length)];
-    xs.forEach((x, at) => {
-      if (!isShown(x, ys[at])) return;
-      sums[placeOf(x)] += ys[at];
-      counts[placeOf(x)] += 1;
-    });
-    counts.forEach((count, place) => count && bins[place].push(sums[place] / count));
+  const tables = some.map((run) => curveOf(metric, run)).filter(Boolean).map(({ xs, ys }) => {
+    const places = Array.from(xs.keys()).filter((at) => isShown(xs[at], ys[at]));
+    return places.map((at) => [xs[at], ys[at]]);
+  });
+  const all = new Set(tables.flatMap((points) => points.map(([x]) => x)));
+  if (!all.size) return null;
+  const ordered = Float64Array.from(all).sort();
+  const [from, size] = [ordered[0], (ordered.at(-1) - ordered[0]) / MEAN_POINTS];
+  const middle = (x) => from + (Math.min(MEAN_POINTS - 1, Math.floor((x - from) / size)) + 0.5) * size;
+  const binOf = all.size > MEAN_POINTS ? middle : (x) => x; // the x value to which a point counts
+  const bins = new Map(); // x value → a mean of each run
+  for (const points of tables) {
+    for (const [x, own] of Map.groupBy(points, ([x]) => binOf(x))) {
+      if (!bins.has(x)) bins.set(x, []);
+      bins.get(x).push(mean(own.map(([, y]) => y)));
+    }
   }
-  const kept = [...bins.keys()].filter((place) => bins[place].length);
-  const each = (make) => kept.map((place) => make(bins[place]));
-  return {
-    xs: kept.map((place) => (isExact ? all[place] : from + ((place + 0.5) / MEAN_POINTS) * (to - from))),
-    mean: each((values) => values.reduce((sum, value) => sum + value, 0) / values.length),
-    low: each((values) => Math.min(...values)),
-    high: each((values) => Math.max(...values)),
-  };
+  const xs = [...bins.keys()].sort((one, other) => one - other);
+  const each = (make) => xs.map((x) => make(bins.get(x)));
+  return { xs, mean: each(mean), low: each((values) => Math.min(...values)), high: each((values) => Math.max(...values)) };
 }

@@ -49,7 +49,7 @@ class Chart {
     this.legend = h("ul", { class: "legend" });
     this.at = h("span", { class: "at faint" });
     const exports = ["png", "svg"].map((kind) => h("button", { class: "quiet", click: () => exportChart(this, kind) }, kind.toUpperCase()));
-    const title = h(isLarge ? "h2" : "h3", {}, plain(group.name), group.metrics.length > 1 && h("span", { class: "faint" }, group.metrics.map(plain).join(", ")));
+    const title = h(isLarge ? "h2" : "h3", {}, plain(group.name), group.metrics.length > 1 && faint(group.metrics.map(plain).join(", ")));
     this.card = h("section", { class: `card chart ${isLarge ? "large" : ""}` }, h("header", {}, title, this.at, h("span", { class: "tools" }, exports)), this.box, this.legend);
     this.refresh = whenSeen(this.box, () => this.draw(), () => this.plot?.setSize(this.size()));
   }
@@ -174,9 +174,9 @@ class Chart {
     const items = [...view.chosen].map(([of, place]) => {
       const lines = this.lines.filter((line) => line.of === of);
       if (!lines.length) return "";
-      const values = lines.map((line) => [lines.length > 1 && h("span", { class: "faint" }, plain(line.metric)), (line.output = h("b"))]);
+      const values = lines.map((line) => [lines.length > 1 && faint(plain(line.metric)), (line.output = h("b"))]);
       const name = view.groups ? groupLabel(of) : h("span", { class: "id" }, plain(of.short));
-      return h("li", {}, swatch(place), name, values, this.isLarge && !view.groups && h("span", { class: "faint" }, labelOf(of, 2)));
+      return h("li", {}, swatch(place), name, values, this.isLarge && !view.groups && faint(labelOf(of, 2)));
     });
     this.legend.replaceChildren(...items);
     this.showValues(null);
@@ -219,18 +219,19 @@ function groupLabel(group) {
 
 /** Return the place of the number that is nearest, of numbers in ascending order. */
 function nearest(xs, x) {
-  let [low, high] = [0, xs.length - 1];
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if (xs[middle] <= x) low = middle;
-    else high = middle;
-  }
-  return Math.abs(xs[high] - x) < Math.abs(xs[low] - x) ? high : low;
+  const next = xs.findIndex((each) => each >= x);
+  if (next < 1) return next < 0 ? xs.length - 1 : 0;
+  return xs[next] - x < x - xs[next - 1] ? next : next - 1;
 }
 
 function isZoomed(plot) {
   const [data, { min, max }] = [plot.data[0], plot.scales.x];
   return min > data[0] || max < data[data.length - 1];
+}
+
+function forgetAxis() {
+  backgrounds.clear();
+  zoom = null;
 }
 
 function resetZoom() {
@@ -240,10 +241,10 @@ function resetZoom() {
 
 const drawCharts = (always) => charts.forEach((chart) => chart.refresh(always));
 
-function buildCharts(large, small) {
+function buildCharts() {
   for (const [place, group] of chartGroups().entries()) {
     charts.push(new Chart(group, place === 0));
-    (place === 0 ? large : small).append(charts[place].card);
+    $(place === 0 ? ".main-chart" : ".charts").append(charts[place].card);
   }
-  if (!charts.length) large.append(h("section", { class: "card large empty faint" }, "These runs have no metrics yet."));
+  if (!charts.length) $(".main-chart").append(h("section", { class: "card large empty faint" }, "These runs have no metrics yet."));
 }

@@ -26,7 +26,7 @@ function bytes(size) {
 }
 
 const lines = (text) => text.split("\n").map(plain).join("\n");
-const fileRow = (name, about) => h("div", { class: "file" }, plain(name), h("span", { class: "faint" }, about));
+const fileRow = (name, about) => h("div", { class: "file" }, plain(name), faint(about));
 
 /** List the files that a run saved when it began. A click shows one. */
 function showFiles(box, run) {
@@ -46,7 +46,7 @@ function fileItem(file) {
   const open = async ({ target }) => {
     if (target.open && !box.textContent) box.textContent = lines(await contentText(file.content));
   };
-  return h("details", { class: "file", toggle: open }, h("summary", {}, plain(file.name), h("span", { class: "faint" }, bytes(file.size))), box);
+  return h("details", { class: "file", toggle: open }, h("summary", {}, plain(file.name), faint(bytes(file.size))), box);
 }
 
 /** Return what differs in the code of two runs: [name, one or undefined, other or undefined]; a text says why not. */
@@ -77,7 +77,7 @@ async function fileDiff(name, left, right) {
   const found = patch.hunks.flatMap(hunkLines);
   const count = (kind) => found.filter((line) => line.kind === kind).length;
   const what = !left ? "added" : !right ? "removed" : "";
-  const head = h("summary", {}, plain(name), h("span", { class: "faint" }, what), h("span", { class: "added" }, `+${count("added")}`), h("span", { class: "removed" }, `−${count("removed")}`));
+  const head = h("summary", {}, plain(name), faint(what), h("span", { class: "added" }, `+${count("added")}`), h("span", { class: "removed" }, `−${count("removed")}`));
   return h("details", { class: "file", open: true }, head, diffTable(found));
 }
 

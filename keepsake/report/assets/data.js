@@ -95,14 +95,10 @@ function curveOf(metric, run) {
 
 /** Return the charts: metrics that belong together, such as train_loss and val_loss, share one. */
 function chartGroups() {
-  const groups = new Map();
-  for (const metric of curves.keys()) {
-    const name = metric.replace(SPLIT, "").replace(/^[_./-]+|[_./-]+$/g, "") || metric;
-    groups.set(name, [...(groups.get(name) ?? []), metric]);
-  }
-  const primary = meta.primary?.name;
-  const found = [...groups].map(([name, metrics]) => ({ name, metrics: metrics.sort((one) => (one === primary ? -1 : 0)) }));
-  return found.sort((one, other) => other.metrics.includes(primary) - one.metrics.includes(primary));
+  const groups = Map.groupBy(curves.keys(), (metric) => metric.replace(SPLIT, "").replace(/^[_./-]+|[_./-]+$/g, "") || metric);
+  const primaryFirst = (one, other) => (other === meta.primary?.name) - (one === meta.primary?.name);
+  const found = [...groups].map(([name, metrics]) => ({ name, metrics: metrics.sort(primaryFirst) }));
+  return found.sort((one, other) => primaryFirst(one.metrics[0], other.metrics[0]));
 }
 
 const isTrain = (metric) => /(^|[_./-])(train|training)([_./-]|$)/i.test(metric);

@@ -1,14 +1,14 @@
 // The panel at the side: all about one run, or what differs between those that are ticked.
 
 function drawPanel() {
-  const panel = document.getElementById("panel");
+  const panel = $("#panel");
   const compared = state.compare ? tickedRuns() : [];
   const opened = byId.get(state.open);
-  const content = compared.length > 1 ? runComparison(compared) : opened ? details(opened) : [];
-  panel.hidden = !content.length;
+  panel.hidden = compared.length < 2 && !opened;
   document.body.classList.toggle("with-panel", !panel.hidden);
-  panel.replaceChildren(...content);
+  panel.replaceChildren();
   panel.scrollTop = 0;
+  if (!panel.hidden) fill(panel, {}, compared.length > 1 ? runComparison(compared) : details(opened));
 }
 
 function panelHead(...title) {
@@ -23,23 +23,44 @@ function commandBox(run) {
   return h("div", { class: "command" }, h("code", {}, command(run)), h("button", { class: "copy-command", click: () => copyText(command(run)) }, "Copy"));
 }
 
-function valueTable(title, values) {
-  const rows = Object.entries(values).map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, plain(name)), h("td", {}, exact(value))));
-  return rows.length ? [title && h("h3", {}, title), h("table", { class: "plain" }, h("tbody", {}, rows))] : [];
+/** Return a table with a title; a row is a name and its values, or elements. Without rows, there is none. */
+function plainTable(title, rows, heads) {
+  const row = ([name, ...values]) => h("tr", {}, h("th", { scope: "row" }, plain(name)), values.map((value) => h("td", {}, exact(value))));
+  const head = heads && h("thead", {}, h("tr", {}, h("th"), heads));
+  const body = h("tbody", {}, rows.map((each) => (Array.isArray(each) ? row(each) : each)));
+  return rows.length > 0 && [title && h("h3", {}, title), h("table", { class: "plain" }, head, body)];
 }
 
 const exact = (value) => (typeof value === "number" && Number.isFinite(value) ? String(value) : valueText(value));
 
+/** Return all names in some dicts. */
+const namesIn = (dicts) => [...new Set(dicts.flatMap((dict) => Object.keys(dict)))];
+
 function details(run) {
   const { best, latest } = run;
-  const packages = meta.packages[run.packages] ?? {};
+  const packages = Object.entries(meta.packages[run.packages] ?? {});
   const code = h("div", { class: "code" });
   if (meta.code) showFiles(code, run);
+  return [
+    panelHead(idText(run), run === view.best && h("span", { class: "star" }, " ★ best")),
+    commandBox(run),
+    facts(run),
+    run.traceback && h("details", {}, h("summary", {}, "Traceback"), h("pre", {}, lines(run.traceback))),
+    plainTable("Params", Object.entries(run.params)),
+    metricTable([["Best", best], ["Latest", latest?.short !== best?.short && latest]].filter(([, checkpoint]) => checkpoint)),
+    plainTable("Began on", Object.entries(run.environment)),
+    meta.code && [h("h3", {}, "Code"), code],
+    packages.length > 0 && h("details", {}, h("summary", {}, counted(packages.length, "Python package")), plainTable("", packages)),
+  ];
+}
+
+function facts(run) {
   const text = (value) => value && plain(value);
+  const code = (value, kind) => value && h("code", { class: kind }, plain(value));
   const at = (checkpoint) => checkpoint && `${plain(checkpoint.short)} at step ${checkpoint.step}, after ${duration(checkpoint.time)}`;
-  const facts = {
+  const found = {
     Name: text(run.name),
-    Status: h("span", { class: `status ${run.status}` }, h("b", {}, run.status), run.reason && ` ${plain(run.reason)}`),
+    Status: h("span", { class: `status ${run.status}` }, h("b", {}, run.status), run.end_reason && ` ${plain(run.end_reason)}`),
     Error: text(run.error),
     Notes: run.notes && h("span", { class: "pre" }, lines(run.notes)),
     Tags: plain((run.tags ?? []).join(", ")),
@@ -47,42 +68,28 @@ function details(run) {
     Took: duration(run.duration),
     User: text(run.user),
     Host: text(run.host),
-    Command: run.command && h("code", {}, plain(run.command)),
-    Path: run.path && h("code", {}, plain(run.path)),
+    Command: code(run.command),
+    Path: code(run.path),
     Python: text(run.python_version),
     Keepsake: text(run.version),
     Parent: text(run.parent),
     Checkpoints: String(run.checkpoints),
-    Best: at(best),
-    Latest: at(latest),
-    ID: h("code", { class: "pre" }, plain(run.id)),
+    Best: at(run.best),
+    Latest: at(run.latest),
+    ID: code(run.id, "pre"),
   };
-  const known = Object.entries(facts).filter(([, value]) => value).map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]);
-  return [
-    panelHead(h("span", { class: "id" }, plain(run.short)), run === view.best && h("span", { class: "star" }, " ★ best")),
-    commandBox(run),
-    h("dl", { class: "facts" }, known),
-    run.traceback && h("details", {}, h("summary", {}, "Traceback"), h("pre", {}, lines(run.traceback))),
-    valueTable("Params", run.params),
-    metricTable(best, latest),
-    valueTable("Began on", run.environment),
-    meta.code && [h("h3", {}, "Code"), code],
-    Object.keys(packages).length > 0 && h("details", {}, h("summary", {}, counted(Object.keys(packages).length, "Python package")), valueTable("", packages)),
-  ].flat(2).filter(Boolean);
+  const known = Object.entries(found).filter(([, value]) => value);
+  return h("dl", { class: "facts" }, known.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
 }
 
-function metricTable(best, latest) {
-  const columns = [["Best", best], ["Latest", latest?.short === best?.short ? null : latest]].filter(([, checkpoint]) => checkpoint);
-  const names = [...new Set(columns.flatMap(([, { metrics }]) => Object.keys(metrics)))];
-  if (!names.length) return [];
-  const head = columns.map(([title, { step }]) => h("th", {}, `${title}, step ${step}`));
-  const rows = names.map((name) => h("tr", {}, h("th", { scope: "row" }, plain(name)), columns.map(([, { metrics }]) => h("td", {}, exact(metrics[name])))));
-  return [h("h3", {}, "Metrics"), h("table", { class: "plain" }, h("thead", {}, h("tr", {}, h("th"), head)), h("tbody", {}, rows))];
+/** Return the metrics of checkpoints, each with a title. */
+function metricTable(checkpoints) {
+  const rows = namesIn(checkpoints.map(([, { metrics }]) => metrics)).map((name) => [name, ...checkpoints.map(([, { metrics }]) => metrics[name])]);
+  return plainTable("Metrics", rows, checkpoints.map(([title, { step }]) => h("th", {}, `${title}, step ${step}`)));
 }
 
 /** Return what differs between runs: params, metrics, packages and other facts, then the code of two of them. */
 function runComparison(some) {
-  const heads = some.map((run) => h("th", { scope: "col" }, swatch(view.chosen.get(run)), h("span", { class: "id" }, plain(run.short))));
   const kinds = {
     Params: (run) => run.params,
     Metrics: (run) => run.metrics,
@@ -91,17 +98,18 @@ function runComparison(some) {
     Packages: (run) => meta.packages[run.packages] ?? {},
   };
   const rows = Object.entries(kinds).flatMap(([kind, find]) => {
-    const names = [...new Set(some.flatMap((run) => Object.keys(find(run))))];
-    const differing = names.filter((name) => new Set(some.map((run) => valueText(find(run)[name]))).size > 1);
+    const found = some.map(find);
     const text = kind === "Metrics" ? valueText : exact;
-    const title = differing.length > 0 && h("tr", { class: "title" }, h("th", { colspan: some.length + 1, scope: "rowgroup" }, kind));
-    return [title, ...differing.map((name) => h("tr", {}, h("th", { scope: "row" }, plain(name)), some.map((run) => h("td", {}, text(find(run)[name])))))];
+    const differing = namesIn(found).filter((name) => new Set(found.map((values) => valueText(values[name]))).size > 1);
+    const title = h("tr", { class: "title" }, h("th", { colspan: some.length + 1, scope: "rowgroup" }, kind));
+    return differing.length ? [title, ...differing.map((name) => [name, ...found.map((values) => text(values[name]))])] : [];
   });
+  const heads = some.map((run) => h("th", { scope: "col" }, swatch(view.chosen.get(run)), idText(run)));
   const code = h("div", { class: "code" });
   if (meta.code) showDiff(code, some[0], some[1]);
   return [
     panelHead(`What differs between ${some.length} runs`),
-    h("table", { class: "plain compare" }, h("thead", {}, h("tr", {}, h("th"), heads)), h("tbody", {}, rows.filter(Boolean))),
-    ...(meta.code ? [h("h3", {}, some.length > 2 ? "Code of the first two" : "Code"), code] : []),
+    h("div", { class: "compare" }, plainTable("", rows, heads) || h("p", { class: "faint" }, "Params, metrics and packages are the same.")),
+    meta.code && [h("h3", {}, some.length > 2 ? "Code of the first two" : "Code"), code],
   ];
 }

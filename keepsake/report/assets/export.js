@@ -41,9 +41,8 @@ function csvCell(value) {
 function csvText() {
   const columns = shownColumns();
   const cell = (run) => ({ name, find }) => (name === "created" ? new Date(run.created * 1000).toISOString() : name === "tags" ? (run.tags ?? []).join(", ") : find(run));
-  const groupCell = (group) => ({ name }) => group.metrics[bareName(name)]?.mean ?? group.params[bareName(name)];
   const rows = view.groups
-    ? view.groups.map((group) => [group.runs.length, ...columns.map(groupCell(group))])
+    ? view.groups.map((group) => [group.runs.length, ...columns.map(({ name }) => groupGetter(name)(group))])
     : view.runs.map((run) => [run.id, ...columns.map(cell(run))]);
   const head = [view.groups ? "n" : "id", ...columns.map(({ name }) => bareName(name))];
   return [head, ...rows].map((row) => `${row.map(csvCell).join(",")}\r\n`).join("");
@@ -71,47 +70,39 @@ async function exportChart(chart, kind) {
   return canvas.toBlob((blob) => download(blob, name));
 }
 
-const escapeXml = (text) => plain(text).replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);
-
 /** Return a chart, as it is shown now, as SVG. */
 function chartSvg({ plot, group, lines, metric }) {
   const [width, height] = [760, 400];
-  const area = { left: 70, top: 44, width: width - 90, height: height - 92 - 18 * Math.ceil(lines.length / 3) };
-  const bottom = area.top + area.height;
+  const [left, top, right, bottom] = [70, 44, width - 20, height - 48 - 18 * Math.ceil(lines.length / 3)];
   const [shareX, shareY] = [shareOf(plot.scales.x, state.logx), shareOf(plot.scales.y, state.logy)];
-  const toX = (value) => (area.left + shareX(value) * area.width).toFixed(1);
-  const toY = (value) => (bottom - shareY(value) * area.height).toFixed(1);
-  const write = (x, y, text, attributes = "") => `<text x="${x}" y="${y}" ${attributes}>${escapeXml(text)}</text>`;
-  const path = (d, attributes) => `<path d="${d}" fill="none" ${attributes}/>`;
-  const ticks = (axis, make) => (axis._splits ?? []).map((split, at) => (split !== null && axis._values[at] ? make(split, axis._values[at]) : "")).join("");
+  const toX = (value) => left + shareX(value) * (right - left);
+  const toY = (value) => bottom - shareY(value) * (bottom - top);
+  const point = (x, y) => [toX(x), y == null ? y : toY(y)];
+  const path = (points, stroke, more) => s("path", { d: pathOf(points), fill: "none", stroke, ...more });
+  const write = (x, y, text, more) => s("text", { x: x.toFixed(1), y: y.toFixed(1), ...more }, plain(text));
+  const ticks = (axis, make) => (axis._splits ?? []).map((split, at) => split !== null && axis._values[at] && make(split, axis._values[at]));
   const labels = lines.map(({ of, place, metric: own }, at) => {
-    const [x, y] = [area.left + (at % 3) * (area.width / 3), bottom + 42 + 18 * Math.floor(at / 3)];
+    const [x, y] = [left + (at % 3) * ((right - left) / 3), bottom + 42 + 18 * Math.floor(at / 3)];
     const text = view.groups ? groupLabel(of) : `${of.short} ${own} ${labelOf(of, 1)}`;
-    return path(`M${x} ${y - 4}h16`, `stroke="${curveColor(place)}" stroke-width="2"`) + write(x + 22, y, cut(text, 38));
+    return [path([[x, y - 4], [x + 16, y - 4]], curveColor(place), { "stroke-width": 2 }), write(x + 22, y, cut(text, 38))];
   });
-  const others = greyPoints(metric).slice(0, 300).map((points) => path(linePath(points.length / 2, (at) => [points[2 * at], points[2 * at + 1]], toX, toY), `stroke="${color("curve-other")}"`));
+  const others = greyPoints(metric).slice(0, 300).map((flat) => {
+    const points = Array.from({ length: flat.length / 2 }, (_, at) => point(flat[2 * at], flat[2 * at + 1]));
+    return path(points, color("curve-other"));
+  });
   const shown = plot.data.slice(1).map((ys, at) => {
     const { _stroke: stroke, width: thickness, dash, alpha } = plot.series[at + 1];
-    const d = linePath(ys.length, (place) => [plot.data[0][place], ys[place]], toX, toY);
-    return path(d, `stroke="${stroke ?? "none"}" stroke-width="${thickness}" stroke-dasharray="${(dash ?? []).join(" ")}" opacity="${alpha}"`);
+    const points = ys.map((y, place) => point(plot.data[0][place], y));
+    return path(points, stroke ?? "none", { "stroke-width": thickness, "stroke-dasharray": (dash ?? []).join(" "), opacity: alpha });
   });
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="system-ui, sans-serif" font-size="12" fill="${color("faint")}">
-<clipPath id="area"><rect x="${area.left}" y="${area.top}" width="${area.width}" height="${area.height}"/></clipPath>
-<rect width="100%" height="100%" fill="${color("card")}"/>
-${write(16, 26, group.name, `font-weight="600" font-size="15" fill="${color("text")}"`)}
-${ticks(plot.axes[0], (split, text) => write(toX(split), bottom + 18, text, 'text-anchor="middle"'))}
-${ticks(plot.axes[1], (split, text) => path(`M${area.left} ${toY(split)}h${area.width}`, `stroke="${color("grid")}"`) + write(area.left - 8, Number(toY(split)) + 4, text, 'text-anchor="end"'))}
-<g clip-path="url(#area)">${others.join("")}${shown.join("")}</g>${labels.join("")}</svg>`;
-}
-
-/** Return the path through points: with a gap where y is null, and on where it is undefined. */
-function linePath(count, point, toX, toY) {
-  let [path, isDown] = ["", false];
-  for (let at = 0; at < count; at++) {
-    const [x, y] = point(at);
-    if (y === undefined) continue;
-    if (y !== null) path += `${isDown ? "L" : "M"}${toX(x)} ${toY(y)}`;
-    isDown = y !== null;
-  }
-  return path;
+  const svg = s("svg", { width, height, "font-family": "system-ui, sans-serif", "font-size": 12, fill: color("faint") },
+    s("clipPath", { id: "area" }, s("rect", { x: left, y: top, width: right - left, height: bottom - top })),
+    s("rect", { width: "100%", height: "100%", fill: color("card") }),
+    write(16, 26, group.name, { "font-weight": 600, "font-size": 15, fill: color("text") }),
+    ticks(plot.axes[0], (split, text) => write(toX(split), bottom + 18, text, { "text-anchor": "middle" })),
+    ticks(plot.axes[1], (split, text) => [
+      path([[left, toY(split)], [right, toY(split)]], color("grid")), write(left - 8, toY(split) + 4, text, { "text-anchor": "end" }),
+    ]),
+    s("g", { "clip-path": "url(#area)" }, others, shown), labels);
+  return new XMLSerializer().serializeToString(svg);
 }

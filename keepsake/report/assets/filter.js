@@ -1,23 +1,9 @@
 // Names and filters, with the meaning that they have on the command line (keepsake/listing).
 
-const FIELDS = {
-  created: ["time", (run) => run.created],
-  step: ["number", (run) => run.latest?.step ?? 0],
-  user: ["text", (run) => run.user ?? ""],
-  host: ["text", (run) => run.host ?? ""],
-  command: ["text", (run) => run.command ?? ""],
-  status: ["status", (run) => run.status],
-  id: ["id", (run) => run.id],
-  checkpoints: ["number", (run) => run.checkpoints],
-  duration: ["seconds", (run) => run.duration],
-  ended: ["time", (run) => run.ended],
-  end_reason: ["text", (run) => run.reason],
-  error: ["text", (run) => run.error],
-  name: ["text", (run) => run.name],
-  notes: ["text", (run) => run.notes],
-  parent: ["id", (run) => run.parent],
-  path: ["text", (run) => run.path],
-  tags: ["tags", (run) => run.tags],
+const FIELDS = { // name → type
+  created: "time", step: "number", user: "text", host: "text", command: "text", status: "status", id: "id",
+  checkpoints: "number", duration: "seconds", ended: "time", end_reason: "text", error: "text", name: "text",
+  notes: "text", parent: "id", path: "text", tags: "tags",
 };
 const ORIGINAL = ["created", "step", "user", "host", "command", "status"]; // these come before params and metrics
 const PREFIXES = {
@@ -38,7 +24,7 @@ const fieldOf = remembered((given) => {
     }
   }
   const bare = name.replace(/^fields\./, "");
-  const field = Object.hasOwn(FIELDS, bare) && FIELDS[bare];
+  const field = Object.hasOwn(FIELDS, bare) && [FIELDS[bare], (run) => run[bare]];
   if (field && (ORIGINAL.includes(name) || name !== bare)) return field;
   const find = (run) => (run.best && name in run.best.metrics ? run.best.metrics[name] : run.params[name]);
   const last = (run) => run.last[name];

@@ -2,10 +2,18 @@
 
 const CONTROLS = /[\0-\t\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]|\p{Surrogate}/gu;
 const BAD_SURROGATE = /\p{Surrogate}/u;
+const SVG = "http://www.w3.org/2000/svg";
+
+/** Return the first element that a selector finds. */
+const $ = (selector) => document.querySelector(selector);
 
 /** Return an element. Attributes that are functions become listeners; children may be texts. */
-function h(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
+const h = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
+
+/** Return an element of a drawing. */
+const s = (tag, attributes, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
+
+function fill(element, attributes = {}, children = []) {
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") element.addEventListener(name, value);
     else if (value === true) element.setAttribute(name, "");
@@ -14,6 +22,9 @@ function h(tag, attributes = {}, ...children) {
   element.append(...children.flat(Infinity).filter((child) => child != null && child !== false));
   return element;
 }
+
+const faint = (...children) => h("span", { class: "faint" }, ...children);
+const idText = (run) => h("span", { class: "id" }, plain(run.short));
 
 /** Return text with control characters and direction marks as escapes, as the command line shows it. */
 function plain(text) {
@@ -39,6 +50,8 @@ function short(value, digits = 5) {
   return text.includes(".") ? text.replace(/\.?0+$/, "") : text;
 }
 
+const sum = (values) => values.reduce((total, value) => total + value, 0);
+const mean = (values) => sum(values) / values.length;
 const isMissing = (value) => value === undefined || value === null || value !== value;
 
 /** Return a value of a param or metric as text. */
@@ -132,9 +145,8 @@ function whenSeen(element, draw, resize = draw) {
 
 /** Say something for a moment. */
 function toast(text) {
-  const box = document.getElementById("toast");
-  box.textContent = text;
-  box.classList.add("shown");
+  $("#toast").textContent = text;
+  $("#toast").classList.add("shown");
   clearTimeout(toast.timer);
-  toast.timer = setTimeout(() => box.classList.remove("shown"), Math.max(2500, 60 * text.length));
+  toast.timer = setTimeout(() => $("#toast").classList.remove("shown"), Math.max(2500, 60 * text.length));
 }

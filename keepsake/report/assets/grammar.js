@@ -48,51 +48,42 @@ class FilterParser {
   }
 
   comparison() {
-    const name = this.name();
+    const name = this.word(NAME_STOPS, "name").text;
     const among = this.take(/(not\s+)?in\s*\(/iy);
     if (among) return { name, symbol: among[1] ? "not in" : "in", values: this.items() };
-    const symbol = this.take(new RegExp(OPERATOR, "y"));
+    const symbol = this.take(new RegExp(OPERATOR, "y"))?.[0];
     if (!symbol) this.fail(`An operator is missing after the name "${plain(cut(name, 40))}"`);
     if (new RegExp(`^(?:!|\\s*(?:${OPERATOR}))`).test(this.text.slice(this.at))) this.fail("There is no such operator");
-    return { name, symbol: symbol[0] === "==" ? "=" : symbol[0], values: [this.value()] };
-  }
-
-  name() {
-    this.take(/(?:)/y);
-    const quoted = this.quoted();
-    if (quoted !== null) return quoted;
-    const end = this.stop(NAME_STOPS);
-    const name = this.text.slice(this.at, end).trimEnd();
-    if (!name) this.fail("A name is missing");
-    this.at = end;
-    return name;
+    return { name, symbol: symbol === "==" ? "=" : symbol, values: [this.value()] };
   }
 
   value() {
-    this.take(/(?:)/y);
-    const quoted = this.quoted();
-    if (quoted !== null) return { text: quoted, isQuoted: true };
-    const end = this.stop(VALUE_STOPS);
-    const text = this.text.slice(this.at, end).trimEnd();
-    if (!text || /^(?:and|or)[\s(]/i.test(this.text.slice(this.at))) this.fail("A value is missing");
-    this.at = end;
-    if (["&&", "||"].includes(this.text.slice(end + 1, end + 3))) this.fail('Write "and" or "or"');
-    return { text, isQuoted: false };
+    if (/^\s*(?:and|or)[\s(]/i.test(this.text.slice(this.at))) this.fail("A value is missing");
+    const value = this.word(VALUE_STOPS, "value");
+    if (/^\s(?:&&|\|\|)/.test(this.text.slice(this.at))) this.fail('Write "and" or "or"');
+    return value;
   }
 
   items() {
     const items = [];
     for (;;) {
-      this.take(/(?:)/y);
-      const quoted = this.quoted();
-      const end = quoted === null ? this.stop(ITEM_STOPS) : this.at;
-      items.push(quoted === null ? { text: this.text.slice(this.at, end).trim(), isQuoted: false } : { text: quoted, isQuoted: true });
-      if (quoted === null && !items[items.length - 1].text) this.fail("A value is missing");
-      this.at = end;
+      items.push(this.word(ITEM_STOPS, "value"));
       const next = this.take(/[,)]/y);
       if (!next) this.fail('Expected "," or ")"');
       if (next[0] === ")") return items;
     }
+  }
+
+  /** Read a name or a value, which goes up to one of the stops if it is not quoted: {text, isQuoted}. */
+  word(stops, what) {
+    this.take(/(?:)/y);
+    const quoted = this.quoted();
+    if (quoted !== null) return { text: quoted, isQuoted: true };
+    const end = this.stop(stops);
+    const text = this.text.slice(this.at, end).trimEnd();
+    if (!text) this.fail(`A ${what} is missing`);
+    this.at = end;
+    return { text, isQuoted: false };
   }
 
   /** Return where a name or value that begins here ends. Parentheses and quotes within it are part of it. */

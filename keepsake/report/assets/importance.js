@@ -39,41 +39,35 @@ function groupsOf(values) {
     return values.map((value) => (isMissing(value) ? "missing" : bins[next++]));
   }
   const groups = values.map((value) => (isMissing(value) ? "missing" : typeof value === "number" ? value : JSON.stringify(value)));
-  const sizes = new Map();
-  for (const group of groups) sizes.set(group, (sizes.get(group) ?? 0) + 1);
-  return groups.map((group) => (sizes.get(group) > 1 ? group : "rare"));
+  const members = Map.groupBy(groups, (group) => group);
+  return groups.map((group) => (members.get(group).length > 1 ? group : "rare"));
 }
 
 function epsilonSquared(ranks, groups) {
-  const members = new Map();
-  for (const [place, group] of groups.entries()) {
-    if (!members.has(group)) members.set(group, []);
-    members.get(group).push(ranks[place]);
-  }
+  const members = Map.groupBy(ranks, (_, place) => groups[place]);
   const [n, k, total] = [ranks.length, members.size, spread(ranks)];
   if (k < 2 || n <= k || !total) return 0;
-  const within = [...members.values()].reduce((sum, own) => sum + spread(own), 0);
+  const within = sum([...members.values()].map(spread));
   return Math.max(0, 1 - within / (n - k) / (total / (n - 1)));
 }
 
 function spread(values) {
-  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-  return values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+  const middle = mean(values);
+  return sum(values.map((value) => (value - middle) ** 2));
 }
 
 /** Draw the bars. A click on one shows that param over the primary metric. */
 function drawImportance() {
-  const box = document.getElementById("importance");
   const shares = view.runs.length === runs.length ? allImportances() : importances(view.runs);
-  box.hidden = !shares.length;
-  if (box.hidden) return;
+  $("#importance").hidden = !shares.length;
+  if (!shares.length) return;
   const metric = meta.primary.name;
   const items = shares.slice(0, 8).map(([name, share]) => {
     const bar = h("span", { class: "bar" });
     bar.style.setProperty("--share", share);
     const open = () => {
       set({ scatter: joined([`params.${name}`, `metrics.${metric}`, list("scatter")[2] ?? ""]) });
-      document.getElementById("scatter").scrollIntoView({ behavior: "smooth", block: "center" });
+      $("#scatter").scrollIntoView({ behavior: "smooth", block: "center" });
     };
     const percent = `${Math.round(share * 100)} %`;
     return h("li", {}, h("button", { click: open, title: `${plain(name)} explains ${percent} of the differences in ${plain(metric)}` },
@@ -81,5 +75,6 @@ function drawImportance() {
   });
   const count = view.runs.filter(hasLoss).length;
   const note = `Share of ${plain(metric)} that each param explains by itself, among ${count} runs.${count < FEW ? " With so few, chance plays a part." : ""}`;
-  box.replaceChildren(h("h2", {}, "What matters"), h("ol", { class: "bars" }, items), h("p", { class: "faint small" }, note));
+  $("#importance ol").replaceChildren(...items);
+  $("#importance p").textContent = note;
 }

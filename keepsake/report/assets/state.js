@@ -17,11 +17,11 @@ const DEFAULTS = {
 };
 const ALLOWED = { x: /^(step|time|relative)$/, smooth: /^0(\.\d+)?$/, theme: /^(light|dark)$/ };
 const state = { ...DEFAULTS };
-const watchers = [];
+let parts = []; // [what draws a part of the page, the keys that it depends on], in the order in which they are drawn
 
-/** Call `draw` whenever one of the keys changes. */
-function watch(keys, draw) {
-  watchers.push([keys.split(" "), draw]);
+/** Draw what depends on these keys; without any, everything. */
+function draw(changed) {
+  for (const [part, keys] of parts) if (!changed || keys.split(" ").some((key) => changed.includes(key))) part();
 }
 
 /** Change the state, and draw what depends on it. */
@@ -30,7 +30,7 @@ function set(changes) {
   Object.assign(state, changes);
   if (!changed.length) return;
   writeHash();
-  for (const [keys, draw] of watchers) if (keys.some((key) => changed.includes(key))) draw();
+  draw(changed);
 }
 
 /** Return the names in a list of the state; a name's own commas are escaped there. */

@@ -3,8 +3,9 @@
 const ROW = 36; // pixels, as in style.css
 const MOST_COLUMNS = 32; // that are shown before a person chooses
 const MOST_PRINTED = 300; // rows
+const AROUND = 12; // rows that are drawn above and below those in sight
 let cursor = 0; // the row that the keyboard is on
-const drawn = new Map(); // place → the row in the document
+let drawn = [0, 0]; // the first row in the document, and the one after the last
 
 const visible = () => view.groups ?? view.runs;
 
@@ -12,18 +13,18 @@ const visible = () => view.groups ?? view.runs;
 const allColumns = remembered(() => {
   const primary = meta.primary?.name;
   const field = (name, title, shown, more) => {
-    const find = FIELDS[name][1];
-    const texts = new Set(runs.map((run) => valueText(find(run) ?? undefined)));
-    return { name, title, find, shown: shown ?? (texts.size > 1), ...more };
+    const texts = new Set(runs.map((run) => valueText(run[name] ?? undefined)));
+    return { name, title, find: (run) => run[name], shown: shown ?? (texts.size > 1), ...more };
   };
-  const metric = (name) => ({ name: `metrics.${name}`, title: name, find: (run) => run.metrics[name], shown: true, group: "metrics", kind: name === primary ? "primary" : null });
+  const value = (group, name, shown, kind) => ({ name: `${group}.${name}`, title: name, find: (run) => run[group][name], shown, group, kind });
+  const metric = (name) => value("metrics", name, true, name === primary ? "primary" : null);
   const names = namesOf("metrics").toSorted((one, other) => (other === primary) - (one === primary));
   const columns = [
     field("name", "Name"),
     field("status", "Status", true),
     ...names.slice(0, 1).map(metric),
     { name: "best step", title: "Best step", find: (run) => run.best?.step, shown: Boolean(primary), kind: "number", sort: false },
-    ...namesOf("params").map((name) => ({ name: `params.${name}`, title: name, find: (run) => run.params[name], shown: !isConstant(name), group: "params" })),
+    ...namesOf("params").map((name) => value("params", name, !isConstant(name))),
     ...names.slice(1).map(metric),
     field("tags", "Tags", null, { text: (tags) => plain((tags ?? []).join(", ")) }),
     field("created", "Started", true, { text: (value) => when(value), kind: "" }),
@@ -51,22 +52,14 @@ function shownColumns() {
   return shown.filter((column) => column.group && !ignored.includes(column.name));
 }
 
-function buildTable(box) {
-  const table = h("table", { id: "runs", role: "grid", "aria-label": "Runs", keydown: tableKey, click: clickRow, focusin: followFocus }, h("thead"), h("tbody"));
-  const scroller = h("div", { class: "scroller", scroll: () => requestAnimationFrame(() => drawRows(false)) }, table);
-  box.replaceChildren(scroller);
-  new ResizeObserver(() => drawRows(false)).observe(scroller);
-}
-
-function drawTable() {
-  const table = document.getElementById("runs");
+function drawHeadings() {
+  const table = $("#runs");
   table.setAttribute("aria-rowcount", visible().length + 1);
   table.classList.toggle("groups", Boolean(view.groups));
   const head = (text, kind) => h("th", { scope: "col", class: kind }, text);
   const hidden = (text) => h("span", { class: "hidden" }, text);
   const lead = view.groups ? [head("Runs", "run")] : [head(hidden("Chosen"), "tick"), head("Run", "run")];
   table.tHead.replaceChildren(h("tr", { "aria-rowindex": 1 }, lead, shownColumns().map(headCell), head(hidden("Get it back"))));
-  drawRows();
 }
 
 function headCell(column) {
@@ -85,65 +78,51 @@ function sortBy(column, order, further) {
   const descending = order === "none" ? isHighFirst : order === "ascending";
   const others = further ? list("sort").filter((each) => each.replace(/-desc$/, "") !== column.name) : [];
   set({ sort: joined([...others, column.name + (descending ? "-desc" : "")]) });
+  $(`#runs th[data-name="${CSS.escape(column.name)}"] button`).focus(); // the heading was made anew
 }
 
-/** Put the rows in sight into the document: all anew, or those that are missing. */
-function drawRows(anew = true) {
-  const table = document.getElementById("runs");
-  const [body, scroller, rows, columns] = [table.tBodies[0], table.parentElement, visible(), shownColumns()];
-  const first = view.printed ? 0 : Math.max(0, Math.floor(scroller.scrollTop / ROW) - 6);
-  const last = Math.min(rows.length, view.printed ? MOST_PRINTED : first + Math.ceil((scroller.clientHeight || 600) / ROW) + 12);
-  const hadFocus = document.activeElement.tagName === "TR" && body.contains(document.activeElement);
-  if (anew || !drawn.size) {
-    drawn.clear();
-    body.replaceChildren(filler(columns), filler(columns));
-    if (!rows.length) body.append(h("tr", {}, h("td", { colspan: columns.length + 3, class: "faint" }, "No run matches.")));
-  }
-  for (const [place, row] of drawn) {
-    if (place >= first && place < last) continue;
-    row.remove();
-    drawn.delete(place);
-  }
+/** Put the rows in sight into the document; `always`: even if they are there. */
+function drawRows(always = true) {
+  const [body, scroller] = [$("#runs tbody"), $(".scroller")];
+  const [rows, columns, top] = [visible(), shownColumns(), Math.floor(scroller.scrollTop / ROW)];
+  const bottom = Math.min(rows.length, top + Math.ceil((scroller.clientHeight || 600) / ROW));
+  if (!always && drawn[0] <= top && bottom <= drawn[1]) return;
+  const [first, last] = view.printed ? [0, MOST_PRINTED] : [Math.max(0, top - AROUND), bottom + AROUND];
+  const shown = rows.slice(first, last);
+  drawn = [first, first + shown.length];
+  const hadFocus = body.contains(document.activeElement);
   const make = view.groups ? groupRow : runRow;
-  for (let place = last - 1, next = body.children[drawn.size + 1]; place >= first; next = drawn.get(place--)) {
-    if (!drawn.has(place)) drawn.set(place, body.insertBefore(make(rows[place], place, columns), next));
-  }
-  body.firstChild.firstChild.style.height = `${first * ROW}px`;
-  body.children[drawn.size + 1].firstChild.style.height = view.printed ? "0" : `${(rows.length - last) * ROW}px`;
-  if (hadFocus) table.querySelector("tr[tabindex='0']")?.focus({ preventScroll: true });
+  const filler = (count) => {
+    const cell = h("td", { colspan: columns.length + 3 });
+    cell.style.height = `${count * ROW}px`;
+    return h("tr", { class: "filler", "aria-hidden": "true" }, cell);
+  };
+  const none = rows.length ? [] : [h("tr", {}, h("td", { colspan: columns.length + 3, class: "faint" }, "No run matches."))];
+  const below = filler(view.printed ? 0 : rows.length - drawn[1]);
+  body.replaceChildren(filler(first), ...shown.map((row, at) => make(row, first + at, columns)), ...none, below);
+  if (hadFocus) focusCursor();
 }
 
-const filler = (columns) => h("tr", { class: "filler", "aria-hidden": "true" }, h("td", { colspan: columns.length + 3 }));
+const focusCursor = () => $("#runs tr[tabindex='0']")?.focus({ preventScroll: true });
 
 function runRow(run, place, columns) {
-  const name = plain(run.short);
-  const star = run === view.best && h("span", { class: "star", title: "The best of these runs" }, "★");
+  const [name, isBest, isTicked] = [plain(run.short), run === view.best, list("ticked").includes(run.id)];
+  const box = h("input", { type: "checkbox", tabindex: -1, "aria-label": `Choose run ${name}`, checked: isTicked });
+  const copy = { class: "quiet copy", tabindex: -1, title: `Copy: ${command(run)}`, "aria-label": `Copy ${command(run)}` };
   const cell = (column) => (column.name === "status" ? statusCell(run) : h("td", { class: column.kind, title: cellTitle(column, run) }, column.text(column.find(run))));
-  const row = h("tr", { "data-id": run.id, "aria-rowindex": place + 2, tabindex: place === cursor ? 0 : -1 },
-    h("td", { class: "tick" }, h("label", {}, h("input", { type: "checkbox", tabindex: -1, "aria-label": `Choose run ${name}` }))),
-    h("th", { scope: "row", class: "run" }, swatch(), name, star), columns.map(cell),
-    h("td", { class: "get" }, h("button", { class: "quiet copy", tabindex: -1, title: `Copy: ${command(run)}`, "aria-label": `Copy ${command(run)}` }, "copy")));
-  mark(row, run);
-  return row;
-}
-
-/** Show whether a run is the best, open, ticked, and in colour. */
-function mark(row, run) {
-  const isTicked = list("ticked").includes(run.id);
-  row.className = `${run === view.best ? "best" : ""} ${state.open === run.id ? "open" : ""}`;
-  row.setAttribute("aria-selected", String(isTicked));
-  row.querySelector("input").checked = isTicked;
-  row.querySelector(".swatch").replaceWith(swatch(view.chosen.get(run)));
-}
-
-function markRows() {
-  if (!view.groups) for (const [place, row] of drawn) mark(row, view.runs[place]);
+  return h("tr", {
+    "data-id": run.id, "aria-rowindex": place + 2, tabindex: place === cursor ? 0 : -1, "aria-selected": String(isTicked),
+    class: `${isBest ? "best" : ""} ${state.open === run.id ? "open" : ""}`,
+  },
+    h("td", { class: "tick" }, h("label", {}, box)),
+    h("th", { scope: "row", class: "run" }, swatch(view.chosen.get(run)), name, isBest && h("span", { class: "star", title: "The best of these runs" }, "★")),
+    columns.map(cell), h("td", { class: "get" }, h("button", copy, "copy")));
 }
 
 function statusCell(run) {
-  const reason = run.error ?? (["finished", "stopped", run.status].includes(run.reason) ? null : run.reason);
+  const reason = run.error ?? (["finished", "stopped", run.status].includes(run.end_reason) ? null : run.end_reason);
   const why = reason ?? (run.status === "lost" ? "its heartbeat ended" : "");
-  return h("td", { class: `status ${run.status}`, title: plain(why) }, h("b", {}, run.status), why && h("span", { class: "faint" }, cut(plain(why), 26)));
+  return h("td", { class: `status ${run.status}`, title: plain(why) }, h("b", {}, run.status), why && faint(cut(plain(why), 26)));
 }
 
 /** Return the full text of a cell that is shortened or rounded. */
@@ -170,7 +149,7 @@ function groupRow(group, place, columns) {
 const placeOf = (element) => Number(element.closest("tr[tabindex]")?.getAttribute("aria-rowindex") ?? 1) - 2;
 
 function followFocus(event) {
-  if (event.target.tagName === "TR") cursor = placeOf(event.target);
+  if (event.target.closest("tbody")) cursor = placeOf(event.target);
 }
 
 /** A click on a box ticks the run, one elsewhere opens it; one on a group shows its runs. */
@@ -197,13 +176,10 @@ function tableKey(event) {
 }
 
 function moveCursor(to) {
-  drawn.get(cursor)?.setAttribute("tabindex", -1);
   cursor = Math.max(0, Math.min(visible().length - 1, to));
-  const table = document.getElementById("runs");
-  const scroller = table.parentElement;
-  const room = scroller.clientHeight - table.tHead.offsetHeight - ROW;
+  const scroller = $(".scroller");
+  const room = scroller.clientHeight - $("#runs thead").offsetHeight - ROW;
   scroller.scrollTop = Math.max(cursor * ROW - room, Math.min(cursor * ROW, scroller.scrollTop));
-  drawRows(false);
-  drawn.get(cursor)?.setAttribute("tabindex", 0);
-  drawn.get(cursor)?.focus({ preventScroll: true });
+  drawRows();
+  focusCursor();
 }

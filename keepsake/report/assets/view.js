@@ -30,24 +30,19 @@ const seedNames = () => namesOf("params").filter((name) => SEED.test(name));
 function groupsByParams(some) {
   const ignored = list("group");
   const names = differingParams().filter((name) => !ignored.includes(name));
-  const found = new Map();
-  for (const run of some) {
-    const key = JSON.stringify(names.map((name) => valueText(run.params[name])));
-    if (!found.has(key)) found.set(key, { runs: [], params: decoded(Object.fromEntries(names.map((name) => [name, run.params[name]]))) });
-    found.get(key).runs.push(run);
-  }
-  for (const group of found.values()) {
-    group.metrics = decoded({});
-    for (const name of namesOf("metrics")) group.metrics[name] = summary(group.runs.map((run) => run.metrics[name]));
-  }
-  return [...found.values()];
+  const dict = (keys, make) => decoded(Object.fromEntries(keys.map((name) => [name, make(name)])));
+  const groups = Map.groupBy(some, (run) => JSON.stringify(names.map((name) => valueText(run.params[name]))));
+  return [...groups.values()].map((own) => ({
+    runs: own,
+    params: dict(names, (name) => own[0].params[name]),
+    metrics: dict(namesOf("metrics"), (name) => summary(own.map((run) => run.metrics[name]))),
+  }));
 }
 
 function summary(values) {
   const known = values.filter((value) => typeof value === "number" && !Number.isNaN(value));
   if (!known.length) return undefined;
-  const mean = known.reduce((sum, value) => sum + value, 0) / known.length;
-  return { mean, min: Math.min(...known), max: Math.max(...known), n: known.length };
+  return { mean: mean(known), min: Math.min(...known), max: Math.max(...known), n: known.length };
 }
 
 function groupGetter(name) {
@@ -57,6 +52,5 @@ function groupGetter(name) {
 
 /** Return the filter that matches the runs of a group. */
 function groupFilter(group) {
-  const parts = Object.entries(group.params).map(([name, value]) => conditionText(name, "=", value ?? null));
-  return parts.join(" and ");
+  return Object.entries(group.params).map(([name, value]) => conditionText(name, "=", value ?? null)).join(" and ");
 }
