@@ -53,8 +53,9 @@ function drawBackground(plot, metric) {
   ctx.beginPath();
   ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
   ctx.clip();
-  ctx.strokeStyle = color(isMany ? "curve-many" : "curve-other");
-  ctx.lineWidth = devicePixelRatio * (isMany ? 0.8 : 1);
+  ctx.strokeStyle = color("curve-other");
+  ctx.globalAlpha = isMany ? 0.35 : 1; // so that it is darker where many are
+  ctx.lineWidth = devicePixelRatio;
   for (const points of greyPoints(metric)) {
     ctx.beginPath();
     for (let at = 0; at < points.length; at += 2) ctx.lineTo(toX(points[at]), toY(points[at + 1]));

@@ -176,7 +176,7 @@ class Chart {
       if (!lines.length) return "";
       const values = lines.map((line) => [lines.length > 1 && faint(plain(line.metric)), (line.output = h("b"))]);
       const name = view.groups ? groupLabel(of) : h("span", { class: "id" }, plain(of.short));
-      return h("li", {}, swatch(place), name, values, this.isLarge && !view.groups && faint(labelOf(of, 2)));
+      return h("li", {}, swatch(place), name, values, this.isLarge && !view.groups && faint(distinction(of) || labelOf(of, 2)));
     });
     this.legend.replaceChildren(...items);
     this.showValues(null);
@@ -210,12 +210,13 @@ class Chart {
 
 const superlative = () => (meta.primary.goal === "maximize" ? "highest" : "lowest");
 
-/** Return what tells a group from the other ones in colour. */
-function groupLabel(group) {
-  const others = view.groups.slice(0, GROUPS);
-  const names = Object.keys(group.params).filter((name) => others.some((other) => valueText(other.params[name]) !== valueText(group.params[name])));
-  return `${pairs(group.params, names.slice(0, 3)) || "all runs"} (n = ${group.runs.length})`;
+/** Return the params that tell a run, or a group, from the others in colour. */
+function distinction({ params }) {
+  const differs = (name) => [...view.chosen.keys()].some((other) => valueText(other.params[name]) !== valueText(params[name]));
+  return pairs(params, Object.keys(params).filter(differs).slice(0, 3));
 }
+
+const groupLabel = (group) => `${distinction(group) || "all runs"} (n = ${group.runs.length})`;
 
 /** Return the place of the number that is nearest, of numbers in ascending order. */
 function nearest(xs, x) {

@@ -97,7 +97,7 @@ function curveOf(metric, run) {
 function chartGroups() {
   const groups = Map.groupBy(curves.keys(), (metric) => metric.replace(SPLIT, "").replace(/^[_./-]+|[_./-]+$/g, "") || metric);
   const primaryFirst = (one, other) => (other === meta.primary?.name) - (one === meta.primary?.name);
-  const found = [...groups].map(([name, metrics]) => ({ name, metrics: metrics.sort(primaryFirst) }));
+  const found = [...groups].map(([name, metrics]) => ({ name: metrics.length > 1 ? name : metrics[0], metrics: metrics.sort(primaryFirst) }));
   return found.sort((one, other) => primaryFirst(one.metrics[0], other.metrics[0]));
 }
 

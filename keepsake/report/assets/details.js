@@ -60,7 +60,7 @@ function facts(run) {
   const at = (checkpoint) => checkpoint && `${plain(checkpoint.short)} at step ${checkpoint.step}, after ${duration(checkpoint.time)}`;
   const found = {
     Name: text(run.name),
-    Status: h("span", { class: `status ${run.status}` }, h("b", {}, run.status), run.end_reason && ` ${plain(run.end_reason)}`),
+    Status: h("span", { class: `status ${run.status}` }, h("b", {}, run.status), run.end_reason && ` (${plain(run.end_reason)})`),
     Error: text(run.error),
     Notes: run.notes && h("span", { class: "pre" }, lines(run.notes)),
     Tags: plain((run.tags ?? []).join(", ")),

@@ -83,7 +83,7 @@ function chartSvg({ plot, group, lines, metric }) {
   const ticks = (axis, make) => (axis._splits ?? []).map((split, at) => split !== null && axis._values[at] && make(split, axis._values[at]));
   const labels = lines.map(({ of, place, metric: own }, at) => {
     const [x, y] = [left + (at % 3) * ((right - left) / 3), bottom + 42 + 18 * Math.floor(at / 3)];
-    const text = view.groups ? groupLabel(of) : `${of.short} ${own} ${labelOf(of, 1)}`;
+    const text = view.groups ? groupLabel(of) : `${of.short} ${own} ${distinction(of)}`;
     return [path([[x, y - 4], [x + 16, y - 4]], curveColor(place), { "stroke-width": 2 }), write(x + 22, y, cut(text, 38))];
   });
   const others = greyPoints(metric).slice(0, 300).map((flat) => {

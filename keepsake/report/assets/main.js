@@ -57,7 +57,7 @@ function listen() {
 }
 
 function applyTheme() {
-  document.documentElement.dataset.theme = state.theme;
+  document.documentElement.dataset.theme = view.printed ? "light" : state.theme;
   colors.clear();
 }
 
@@ -66,9 +66,10 @@ function switchTheme() {
   set({ theme: isDark ? "light" : "dark" });
 }
 
-/** Draw what is not in sight, too, so that paper shows it. */
+/** Draw what is not in sight, too, so that paper shows it, and in light colours. */
 function print(isPrinted) {
   view.printed = isPrinted;
+  applyTheme();
   drawRows();
   drawPictures(isPrinted);
 }
