@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import pytest
+from matplotlib import pyplot
 
 import keepsake
 from keepsake.analysis import Analysis
 from keepsake.exceptions import KeepsakeError, ValidationError
 
+matplotlib.use("Agg")
+
 VERBS = sorted(name for name in vars(Analysis) if not name.startswith("_") and name != "looked_at")
-ARGUMENTS = {"scatter": ("lr",), "to_dataframe": ("polars",)}
+ARGUMENTS = {"scatter": ("lr",)}
+
+
+@pytest.fixture(autouse=True)
+def _figures() -> Iterator[None]:
+    yield
+    pyplot.close("all")
 
 
 @pytest.fixture(scope="module")

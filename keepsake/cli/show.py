@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import sys
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,9 +14,6 @@ from keepsake.checkpoint import Checkpoint
 from keepsake.cli.opening import Settings, open_project
 from keepsake.cli.options import IdCommand, id_argument
 from keepsake.cli.rendering import ago, bold, faint, short_id, table, when, write, write_json
-from keepsake.cli.wide import wide_table
-from keepsake.display.overview import BEST, brief_ago
-from keepsake.display.table import Column
 from keepsake.exceptions import KeepsakeError
 from keepsake.experiment import Experiment
 from keepsake.listing.subjects import flatten
@@ -215,27 +213,38 @@ def _sheet(heading: str, groups: list[Group]) -> str:
 
 def _checkpoint_table(experiment: Experiment) -> str:
     """Return the checkpoints with all metrics, or on a terminal with those that fit its width."""
-    checkpoints, primary, best = experiment.checkpoints, experiment.primary_metric(), experiment.best()
-    rows = [flatten(checkpoint.metrics or {}) for checkpoint in checkpoints]
-    is_wide = console.is_terminal(sys.stdout)
-    mark = BEST if is_wide else " (best)"
-
-    def cells(name: str) -> list[str]:
-        texts = [short_text(values[name], METRIC_WIDTH) if name in values else "" for values in rows]
-        marks = (mark if name == primary and checkpoint is best else "" for checkpoint in checkpoints)
-        return list(map(operator.add, texts, marks))
-
-    times = (checkpoint.created.timestamp() for checkpoint in checkpoints)
+    primary, best = experiment.primary_metric(), experiment.best()
+    rows = [flatten(checkpoint.metrics or {}) for checkpoint in experiment.checkpoints]
     names = sorted({name for values in rows for name in values})
-    columns = {
-        "ID": [short_id(checkpoint.id) for checkpoint in checkpoints],
-        "STEP": [str(checkpoint.step or 0) for checkpoint in checkpoints],
-        "CREATED": list(map(brief_ago if is_wide else ago, times)),
-    }
-    if not is_wide:
-        columns |= {escape_controls(name).upper(): cells(name) for name in names}
-        return table([list(columns), *map(list, zip(*columns.values(), strict=True))])
-    shown = [Column(name, name, partial(list, texts), whole=True) for name, texts in columns.items()]
-    ranked = sorted(names, key=lambda name: name != primary)
-    shown += [Column(name, escape_controls(name), partial(cells, name), ranked.index(name) + 1) for name in names]
-    return "\n".join(wide_table(shown, {}, console.terminal_width(sys.stdout), "--json").within(None))
+    if console.is_terminal(sys.stdout):
+        return _wide_table(experiment, rows, names)
+    table_rows = [["ID", "STEP", "CREATED", *(escape_controls(name).upper() for name in names)]]
+    for checkpoint, values in zip(experiment.checkpoints, rows, strict=True):
+        metrics = {name: short_text(value, METRIC_WIDTH) for name, value in values.items()}
+        if checkpoint is best:
+            metrics[primary or ""] += " (best)"
+        head = [short_id(checkpoint.id), str(checkpoint.step or 0), ago(checkpoint.created.timestamp())]
+        table_rows.append([*head, *(metrics.get(name, "") for name in names)])
+    return table(table_rows)
+
+
+def _wide_table(experiment: Experiment, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    from keepsake.cli.wide import wide_table  # only here, because it takes a while
+    from keepsake.display.overview import BEST, brief_ago, values_column
+    from keepsake.display.table import Column
+
+    checkpoints, primary, best = experiment.checkpoints, experiment.primary_metric(), experiment.best()
+    columns = [
+        Column("id", "ID", lambda: [short_id(checkpoint.id) for checkpoint in checkpoints], whole=True),
+        Column("step", "STEP", lambda: [str(checkpoint.step or 0) for checkpoint in checkpoints], whole=True),
+        Column("created", "CREATED", lambda: [brief_ago(c.created.timestamp()) for c in checkpoints], whole=True),
+    ]
+    for name in names:
+        column = values_column(name, rows)
+        column.rank = 1 if name == primary else 2
+        if name == primary and best:
+            marks = [BEST if checkpoint is best else "" for checkpoint in checkpoints]
+            column.make = partial(list, map(operator.add, column.texts, marks))
+            del column.texts
+        columns.append(column)
+    return "\n".join(wide_table(columns, {}, console.terminal_width(sys.stdout), "--json").within(None))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from keepsake.compare.values import is_seed
@@ -88,23 +89,30 @@ def make_chart(runs: Sequence[Run], metric: str | None, x: str = "step") -> Char
 def _curve(run: Run, path: ValuePath, x: str, labels: dict[str, str]) -> Curve:
     owner, checkpoints = run
     name = owner.short_id() if owner else "checkpoints"
-    what = f"metric {path.name!r} of {name}"
     # A checkpoint without the metric is neither a point nor a gap, because some metrics are rarely measured.
-    points: dict[int, tuple[float, float]] = {}
-    for checkpoint in checkpoints:
-        value = path.find(checkpoint["metrics"]) if checkpoint.get("metrics") else MISSING
-        if value is not MISSING:
-            y = value if type(value) is float else number(decode(value), what)
-            points[id(checkpoint)] = _place(checkpoint, owner, x), y
-    best = points.get(id(best_checkpoint(checkpoints)))
-    xs, ys = [x for x, _ in points.values()], [y for _, y in points.values()]
-    return Curve(name, labels.get(owner.id, name) if owner else name, xs, ys, best, owner)
-
-
-def _place(checkpoint: Record, owner: Experiment | None, x: str) -> float:
+    found = [
+        (checkpoint, value)
+        for checkpoint in checkpoints
+        if (metrics := checkpoint.get("metrics")) and (value := path.find(metrics)) is not MISSING
+    ]
     if x == "step" or owner is None:
-        return number(checkpoint.get("step") or 0, "step")
-    return owner.time_to(checkpoint["created"]).total_seconds()
+        xs = _numbers([checkpoint.get("step") or 0 for checkpoint, _ in found], "step")
+    else:
+        xs = [owner.time_to(checkpoint["created"]).total_seconds() for checkpoint, _ in found]
+    ys = _numbers([value for _, value in found], f"metric {path.name!r} of {name}")
+    best = best_checkpoint(checkpoints)
+    place = next((place for place, (checkpoint, _) in enumerate(found) if checkpoint is best), None)
+    point = None if place is None else (xs[place], ys[place])
+    return Curve(name, labels.get(owner.id, name) if owner else name, xs, ys, point, owner)
+
+
+def _numbers(values: list[Any], what: str) -> list[float]:
+    """Return values, as on disk, as floats to draw. Raises ValidationError if one is not a number."""
+    types = set(map(type, values))
+    if types == {int}:  # most steps
+        with suppress(OverflowError):
+            return list(map(float, values))
+    return values if types == {float} else [number(decode(value), what) for value in values]
 
 
 def _in_a_unit(curves: list[Curve]) -> tuple[str, list[Curve]]:

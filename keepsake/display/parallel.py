@@ -44,11 +44,14 @@ def parallel_coordinates(
     values = [result.value for result in drawn]
     scales = [_Scale([path.find(row) for row in rows]) for path in map(ValuePath, names)] + [_Scale(values)]
     axes = current_axes("", "")
+    from matplotlib.collections import LineCollection
+
     widen(axes, max(1.0, len(scales) / _USUAL))
     colors = shades(values, reverse=goal == "maximize").colors
     sign = 1 if goal == "maximize" else -1
-    for index in sorted(range(len(drawn)), key=lambda index: sign * values[index]):  # the best above the others
-        axes.plot(range(len(scales)), [scale.heights[index] for scale in scales], color=colors[index], alpha=0.7)
+    order = sorted(range(len(drawn)), key=lambda index: sign * values[index])  # the best above the others
+    paths = [[(x, scale.heights[index]) for x, scale in enumerate(scales)] for index in order]
+    axes.add_collection(LineCollection(paths, colors=[colors[index] for index in order], alpha=0.7))
     best = best_of(drawn, goal)
     _draw_axes(axes, [*names, metric], scales)
     axes.set_title(plain(title, TITLE), fontsize="medium")

@@ -241,7 +241,7 @@ def test_an_experiment_shows_its_fields_params_packages_and_checkpoints(project:
         ["tiny", "1.5e-7"],
         ["none", "null"],
         ["nan", "NaN"],
-        ["nested", '{"a":[1,null]}'],
+        ["nested.a", "[1,null]"],
     ]
     assert packages == [["torch", "2.0"]]
     assert checkpoints == [

@@ -123,14 +123,20 @@ def test_a_third_quantity_is_shown_by_colour() -> None:
 # Parallel coordinates
 
 
+def paths_of(axes: Any) -> list[list[tuple[float, float]]]:
+    """The points of each experiment's line, in the order in which they are drawn."""
+    return [[(float(x), float(y)) for x, y in path] for path in axes.collections[0].get_segments()]
+
+
 def test_a_line_goes_through_the_params_that_differ_and_the_metric() -> None:
     axes = search(40).parallel_coordinates()
     names = [tick.get_text() for tick in axes.get_xticklabels()]
     assert names[-2:] == ["optimizer.lr", "loss"], "what matters most is beside the metric"
     assert set(names) == {"optimizer.name", "width", "optimizer.lr", "loss"}, "no seed"
-    lines = [line for line in axes.lines if len(points(line)) == 4]
-    assert len(lines) == 41, "the best is drawn twice"
-    heights = [y for line in lines for _, y in points(line)]
+    paths = paths_of(axes)
+    assert len(paths) == 40
+    assert {len(path) for path in paths} == {4}
+    heights = [y for path in paths for _, y in path]
     assert (min(heights), max(heights)) == (0, 1)
     best = min(search(40), key=lambda run: run.best().metrics["loss"])  # type: ignore[union-attr,index]
     assert legend(axes) == [f"best: {best.short_id()}"]
@@ -140,8 +146,9 @@ def test_a_line_goes_through_the_params_that_differ_and_the_metric() -> None:
 def test_what_is_not_set_lies_below() -> None:
     runs = ExperimentList([losses(1, 1, lr=1, a="x"), losses(2, 2, lr=2), losses(3, 3, lr=NAN, a="y"), losses(4, NAN)])
     axes = runs.parallel_coordinates(params=["lr", "a"])
-    lines = [[y for _, y in points(line)] for line in axes.lines if len(points(line)) == 3]
-    assert lines == [[-0.1, 1, 1], [1, -0.1, 0.5], [0, 0, 0], [0, 0, 0]]
+    heights = [[y for _, y in path] for path in paths_of(axes)]
+    assert heights == [[-0.1, 1, 1], [1, -0.1, 0.5], [0, 0, 0]], "the best above the others"
+    assert points(curves(axes)[0]) == [(0, 0), (1, 0), (2, 0)], "the best once more"
     assert "not set" in {text.get_text() for text in axes.texts}
 
 
