@@ -131,8 +131,9 @@ def shades(values: Sequence[Any], *, reverse: bool = False) -> Shades:
         ends = (min(numbers), max(numbers)) if numbers else (0.0, 1.0)
         norm = LogNorm(*ends) if is_wide(numbers) else Normalize(*ends)
         colormap = LinearSegmentedColormap.from_list("keepsake", _ramp(reverse))
-        found = map(tuple, colormap(norm(numbers)).tolist())  # all at once, because a thousand calls take a second
-        colors = [GREY if v is None or not math.isfinite(v) else next(found) for v in values]
+        found: Any = colormap(norm(numbers))  # all at once, because a thousand calls take a second
+        each = map(tuple, found.tolist())
+        colors = [GREY if v is None or not math.isfinite(v) else next(each) for v in values]
         return Shades(colors, ScalarMappable(norm, colormap), {})
     texts = [None if value is None else plain(full_text(value)) for value in values]
     ordered = [plain(full_text(value)) for value in sorted((v for v in values if v is not None), key=sort_key)]
