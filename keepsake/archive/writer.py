@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager, suppress
 from functools import cache, partial
 from itertools import chain
 from pathlib import Path
+from time import monotonic
 from typing import BinaryIO, NamedTuple, Protocol
 
 from keepsake.archive import ARCHIVE, PACK, contents, owner_id, tar
@@ -30,6 +31,8 @@ _BATCH_FILES = 100
 _WORTH_A_THREAD = 8 * _BATCH  # bytes; below that, handing the pieces over takes longer than it saves
 _SAMPLES = 8  # of each large file
 _MOST = 0.9  # of all bytes
+_SLOW_RATE = 1e9  # bytes per second; memory is several times as fast
+_SLOW_PIECES = 3
 
 
 class Source(Protocol):
@@ -63,9 +66,10 @@ def freeze(project_dir: Path, path: str, directory: Path, archive_id: str) -> Fr
             with new_pack(target, path) as archive:
                 set_space_aside(archive, 0, source.size)
                 reader = _reader() if source.size >= _WORTH_A_THREAD else None
+                output = _Output(archive)
                 with closing(_write(archive_id, source, reader, store=True)) as archived:
                     for parts in archived:
-                        _write_all(archive, parts)
+                        output.write(parts)
             return Frozen(target, source.entries)
     target = directory / f"{archive_id}{PACK}"
     return Frozen(target, _snapshot.freeze(project_dir, path, target, files))
@@ -92,15 +96,51 @@ def _file_shrinks(source: OpenFiles, entry: FileEntry) -> bool:
     return sum(map(shrinks, samples)) > 1
 
 
-def _write_all(file: BinaryIO, parts: Parts) -> None:
-    """Write many parts, in one call if the system supports that."""
-    if not hasattr(os, "writev"):
-        file.writelines(parts)
-        return
-    file.flush()
-    written = os.writev(file.fileno(), parts)
-    if written < sum(map(len, parts)):  # the disk is nearly full
-        file.write(b"".join(parts)[written:])
+class _Output:
+    """A file that is written in large pieces, and in small ones once a few large pieces were slow.
+
+    For large pieces the system takes large blocks of memory. A virtual machine may have to fetch these from its host,
+    which takes up to ten times as long as the copy. Small pieces fit in memory that it still has.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._slow = 0  # large pieces in a row
+
+    def write(self, parts: Parts) -> None:
+        """Write many parts, in few calls if the system supports that."""
+        if not hasattr(os, "writev"):
+            self._file.writelines(parts)
+            return
+        self._file.flush()
+        if self._slow == _SLOW_PIECES:
+            for piece in _pieces_of(parts):
+                self._write(piece)
+            return
+        start = monotonic()
+        size = self._write(parts)
+        is_slow = size >= LARGE and monotonic() - start > size / _SLOW_RATE
+        self._slow = self._slow + 1 if is_slow else 0
+
+    def _write(self, parts: Parts) -> int:
+        size = sum(map(len, parts))
+        written = os.writev(self._file.fileno(), parts)
+        if written < size:  # the disk is nearly full
+            self._file.write(b"".join(parts)[written:])
+            self._file.flush()
+        return size
+
+
+def _pieces_of(parts: Parts) -> Iterator[Parts]:
+    """Group parts into pieces of about CHUNK bytes."""
+    piece: Parts = []
+    for part in parts:
+        piece.append(part)
+        if sum(map(len, piece)) >= CHUNK:
+            yield piece
+            piece = []
+    if piece:
+        yield piece
 
 
 @contextmanager

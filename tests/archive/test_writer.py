@@ -98,6 +98,23 @@ def test_writes_that_are_short_are_carried_on(frozen: Frozen, monkeypatch: pytes
     assert is_archive(frozen(WEIGHTS))
 
 
+def test_pieces_get_small_where_large_ones_are_slow(frozen: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def writev(file: int, parts: list[bytes]) -> int:
+        sizes.append(sum(map(len, parts)))
+        return write(file, parts)
+
+    write = os.writev
+    monkeypatch.setattr(os, "writev", writev)
+    monkeypatch.setattr("keepsake.archive.writer._SLOW_RATE", float("inf"))
+    assert is_archive(frozen({"model.pth": NOISE[:LARGE] * 6}))
+    large = [size for size in sizes if size >= LARGE]
+    assert len(large) == 3
+    assert sum(sizes) > 6 * LARGE
+    assert max(size for size in sizes if size < LARGE) < LARGE // 3
+
+
 def test_no_thread_can_be_started_any_more(frozen: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't create new thread at interpreter shutdown")
