@@ -21,15 +21,17 @@ def _words(text: str) -> frozenset[str]:
 
 # These words mark a secret anywhere in a name, even if the value is a number.
 _STRONG = _words("""
-    password passwords passwd passphrase passcode secret secrets credential credentials apikey authkey accesskey
-    secretkey privatekey authorization
+    password passwords passwd passphrase passcode pswd secret secrets credential credentials creds apikey authkey
+    accesskey secretkey privatekey authorization
 """)
 _STRONG_PAIRS = _words("""
     api-key access-key secret-key private-key auth-key account-key encryption-key signing-key
     access-token auth-token api-token bearer-token refresh-token session-token security-token id-token
+    access-signature github-pat gitlab-pat
 """)
+_JOINED = ("password", "passwd", "apikey")  # also at the end of a word, as in PGPASSWORD
 # These words mark a secret at the end of a name, unless the value is a number.
-_WEAK = _words("token key pass pwd cookie")
+_WEAK = _words("token tokens key pass pwd pw auth bearer jwt cookie")
 # After one of these words, the words above belong to models, tables and dicts.
 _HARMLESS_BEFORE = _words("""
     action add answer attention audio batch begin block bos cache caption category checkpoint chosen ckpt class cls
@@ -39,8 +41,8 @@ _HARMLESS_BEFORE = _words("""
     merge messages metric min model monitor multi name new next num obs observation order output outputs pad param
     partition per placeholder pred prediction primary prng prompt public query question random registry rejected render
     response reward rng root sample scheduler search second seed sep seq sequence shortcut single sort sorting source
-    special split src start state stop summary tag target targets text tgt third time top trigger unique unk video
-    weight weights yaml
+    special split src start state stop summary tag target targets test text tgt third time top total train trigger
+    unique unk val video vocab weight weights yaml
 """)
 # A name that ends with one of these words describes a secret, but does not hold one.
 _ABOUT = _words("""
@@ -50,22 +52,38 @@ _ABOUT = _words("""
 # Patterns are compiled when they are first used, because most commands need few of them.
 _WORD = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
 _FLAG = r"(?i)true|false|yes|no|on|off|none|null|"
-_NUMBER_OR_SPECIAL = r"(?i)[-+]?[\d_.,]+(?:e[-+]?\d+)?|<.*>|\[.*\]"
+_PLAIN = (  # numbers, amounts such as 300B, special tokens, and ways to log in
+    r"(?i)[-+]?[\d_.,]+(?:e[-+]?\d+|[kmbtg])?|<[^<>]*>|\[\w+\]|auto|basic|digest|ntlm|kerberos|ldap|iam|sso|oauth2?|oidc"
+)
 _ASSIGNMENT = r"""(?<![\w.-])-{0,2}([A-Za-z][\w.-]*)(["']?\s*[:=][\s_]*)(?!//)"""
+_OPTION = r"""(?<!\S)--?([A-Za-z][\w.-]*)[\s=]+("[^"]*"|'[^']*'|(?!--?[A-Za-z])[^\s"']+)"""
 # The lengths are bounded, so a long text of URLs takes no longer than others.
 _USER_IN_URL = (
     r"""(?<![\w+.-])([A-Za-z][\w+.-]{0,20}://)"""
     r"""(?:[^\s/?#@:]{0,300}:(?!\d+(?:[/?#]|$))[^\s"']{0,300}|[^\s/?#@]{0,300})@"""
 )
-_MARKS_OF_SHAPES = ("hf_", "gh", "glpat-", "sk-", "xox", "r8_", "npm_", "AKIA", "ASIA", "AIza", "ya29.", "pypi-", "eyJ")
+# A user and password before a host, without a scheme. A digest or the name of a version is no host.
+_USER_AT_HOST = (
+    r"""(?i)(?<![\w/.@:-])(?!(?:mailto|e?-?mail|from|to|cc):)([a-z][\w.+-]{0,100}:)(?!//|[\d.]+@)[^\s/@:"'=]{1,300}@"""
+    r"""(?!sha\d+:|(?:main|master|latest|stable|next|dev|prod)\b(?!\.))"""
+    r"""((?=[\d.]{7,15}\b)[\d.]+|[a-z][\w.-]*)(?=[:/\s"',;)\]}]|$)"""
+)
+_MARKS_OF_SHAPES = (
+    *("hf_", "gh", "glpat-", "sk-", "k_live_", "xox", "r8_", "npm_", "AKIA", "ASIA", "AIza", "ya29.", "pypi-", "eyJ"),
+    *("dapi", "gsk_", "nvapi-", "hvs.", "SG.", "hooks.slack.com", "api/webhooks"),
+)
 _SHAPES = r"""(?x)\b(?:
       hf_(?=\w*[A-Z\d])[A-Za-z\d]{12,}
     | gh[opsru]_[A-Za-z\d]{12,} | github_pat_\w{12,} | glpat-[\w-]{12,}
     | sk-(?=[\w-]*\d)[\w-]{16,} | xox[abeoprs]-[\w-]{10,} | r8_[A-Za-z\d]{20,} | npm_[A-Za-z\d]{20,}
+    | [rs]k_live_\w{16,} | dapi[a-f\d]{32} | gsk_\w{40,} | nvapi-[\w-]{40,} | hvs\.[\w-]{20,}
+    | SG\.[\w-]{20,}\.[\w-]{20,}
+    | (?<=hooks\.slack\.com/)services/[\w/]+ | (?<=api/webhooks/)\d+/[\w-]+
     | (?:AKIA|ASIA)[A-Z\d]{12,} | AIza[\w-]{30,} | ya29\.[\w-]{20,} | pypi-[\w-]{40,}
     | eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*
     )"""
 _LOGIN = r"^(?!\d+:\d+$)([^\s:/.]+:)[^\s:/]+$"  # in curl's form
+_LOGIN_OPTIONS = ("u", "user", "proxy-user")
 _BEARER = r"""(?i)(\bBearer(?:[ _+]+|%20))[^\s"']+"""
 _PRIVATE_KEY = r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*"
 _IN_QUERIES = {"sig", "signature", "key", "auth", "code", "hmac", "credential"}  # names in a URL's query
@@ -76,12 +94,15 @@ def hide_in_command(arguments: Sequence[str]) -> list[str]:
     shown = []
     option = name = ""  # the previous argument, and its name if that suggests a secret
     for argument in arguments:
+        if name and argument == "--":  # the value follows, even if it begins with a dash
+            shown.append(argument)
+            continue
         if name and _is_value(argument, name):
             shown.append(HIDDEN)
-            option = name = ""
+            option, name = "", name if name.endswith("s") else ""  # such as `--passwords A B`
             continue
         text = hide_in_text(argument)
-        shown.append(re.sub(_LOGIN, rf"\1{HIDDEN}", text) if option in ("-u", "--user", "--proxy-user") else text)
+        shown.append(re.sub(_LOGIN, rf"\1{HIDDEN}", text) if option.lstrip("-") in _LOGIN_OPTIONS else text)
         option = argument
         is_option = argument.startswith("-") and not re.search(r"[=:\s]", argument)
         name = argument.lstrip("-") if is_option and is_secret_name(argument.lstrip("-")) else ""
@@ -99,8 +120,11 @@ def hide_in_text(text: str) -> str:
     """Return `text` with likely secrets replaced by `***`."""
     if "PRIVATE KEY" in text:
         text = re.sub(_PRIVATE_KEY, HIDDEN, text)
-    if "://" in text and "@" in text:
+    if "@" in text and ":" in text:
         text = re.sub(_USER_IN_URL, rf"\1{HIDDEN}@", text)
+        text = re.sub(_USER_AT_HOST, rf"\1{HIDDEN}@\2", text)
+    if "-" in text and (" " in text or "=" in text):
+        text = re.sub(_OPTION, _without_value, text)
     if "=" in text or ":" in text:
         text = "".join(_without_assigned(text))
     if "earer" in text:
@@ -120,14 +144,15 @@ def is_secret_name(name: str) -> bool:
     if _is_strong(words):
         return True
     *before, last = words
-    if last in ("key", "pwd", "pass") and not before:
+    if last == "key" and not before:
         return False  # this name is too common
     return last in _WEAK and not (before and before[-1] in _HARMLESS_BEFORE)
 
 
 def _is_strong(words: list[str]) -> bool:
     pairs = {f"{one}-{other.removesuffix('s')}" for one, other in itertools.pairwise(words)}
-    return not (_STRONG.isdisjoint(words) and _STRONG_PAIRS.isdisjoint(pairs))
+    is_joined = any(word.endswith(_JOINED) for word in words)
+    return is_joined or not (_STRONG.isdisjoint(words) and _STRONG_PAIRS.isdisjoint(pairs))
 
 
 def _is_harmless(value: str, name: str) -> bool:
@@ -136,7 +161,7 @@ def _is_harmless(value: str, name: str) -> bool:
     if re.fullmatch(_FLAG, value):
         return True
     is_strong = _is_strong([word.lower() for word in re.findall(_WORD, name)])
-    return not is_strong and re.fullmatch(_NUMBER_OR_SPECIAL, value) is not None
+    return not is_strong and re.fullmatch(_PLAIN, value) is not None
 
 
 def _is_value(argument: str, name: str) -> bool:
@@ -144,6 +169,19 @@ def _is_value(argument: str, name: str) -> bool:
     if re.fullmatch(r"--[a-z][a-z\d_-]*(=.*)?|-[A-Za-z]", argument):
         return False  # the option is a flag, and this is the next one
     return not _is_harmless(argument, name)
+
+
+def _without_value(match: re.Match[str]) -> str:
+    """Return an option and its value, both in one text, without secrets in the value."""
+    name, value = match[1], match[2]
+    start = match[0][: -len(value)]
+    if is_secret_name(name) and _is_value(value, name):
+        return start + HIDDEN
+    if name in _LOGIN_OPTIONS:
+        return start + re.sub(_LOGIN, rf"\1{HIDDEN}", value)
+    if value[0] in "\"'":  # such as the command of `bash -c`
+        return start + value[0] + re.sub(_OPTION, _without_value, value[1:-1]) + value[0]
+    return match[0]
 
 
 def _without_assigned(text: str) -> Iterator[str]:
@@ -171,9 +209,10 @@ def _is_signature(name: str) -> bool:
 def _end_of_value(text: str, match: re.Match[str], *, in_query: bool) -> int:
     """Return the end of the value after an assignment: its quote, a delimiter, or the end of the text."""
     start = match.end()
-    if text[start : start + 1] in ("'", '"'):
-        end = text.find(text[start], start + 1)
-        return len(text) if end < 0 else end + 1
+    if quoted := re.compile(r"""(?s)(["'])(?:\\.|(?!\1).)*(\1|$)""").match(text, start):
+        return quoted.end()
+    if text[start : start + 1] in ("[", "{"):  # a list or an object in JSON or YAML
+        return _end_of_brackets(text, start)
     if in_query:
         delimiters = r"[&;#\s\"']"
     elif match.start() == 0 or text[: match.start()].strip() in ("-H", "--header", "--header="):
@@ -186,18 +225,34 @@ def _end_of_value(text: str, match: re.Match[str], *, in_query: bool) -> int:
     return end_match.start() if end_match else len(text)
 
 
+def _end_of_brackets(text: str, start: int) -> int:
+    """Return the end of what the bracket at `start` opens, or the end of the text."""
+    depth = 0
+    for match in re.compile(r"""(?s)"(?:\\.|[^"\\])*"|[\[{]|[\]}]""").finditer(text, start):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(match[0], 0)
+        if not depth:
+            return match.end()
+    return len(text)
+
+
 def _hide_in_value(name: str, value: Any, place: str, found: list[str]) -> Any:
     """Return a value without secrets, even in lists and dicts, and add their places to `found`."""
     if isinstance(value, dict):
         group = f"{name}." if is_secret_name(name) else ""  # such as `secrets`
         return {key: _hide_in_value(f"{group}{key}", item, f"{place}.{key}", found) for key, item in value.items()}
     if isinstance(value, list):
-        return [_hide_in_value(name, item, place, found) for item in value]
+        hidden: Any = [_hide_in_value(name, item, place, found) for item in value]
+        if not any(isinstance(item, str) and item.startswith("-") for item in hidden):
+            return hidden
+        command = hide_in_command([str(item) for item in hidden])  # the list holds arguments
+        if command.count(HIDDEN) > hidden.count(HIDDEN):
+            found.append(place)
+        return [HIDDEN if text == HIDDEN else item for item, text in zip(hidden, command, strict=True)]
     if value is None or isinstance(value, bool):
         return value
     text = str(value)
     if is_secret_name(name) and not _is_harmless(text, name):
-        hidden: Any = HIDDEN
+        hidden = HIDDEN
     elif isinstance(value, str):
         hidden = hide_in_text(value)
     else:

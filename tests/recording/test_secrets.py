@@ -35,18 +35,30 @@ HIDDEN = {
     "+db.password=SECRET ++logger.api_key=SECRET": "+db.password=*** ++logger.api_key=***",
     "-u kim:SECRET --user kim:SECRET": "-u kim:*** --user kim:***",
     '\'{"api_key": "SECRET", "lr": 1}\'': '\'{"api_key": "***", "lr": 1}\'',
+    "--pw SECRET --pwd SECRET --pass SECRET --auth SECRET --bearer SECRET": (
+        "--pw *** --pwd *** --pass *** --auth *** --bearer ***"
+    ),
+    "--password -- -SECRET": "--password -- ***",
+    "--passwords SECRET SECRET2 --lr 1": "--passwords *** *** --lr 1",
+    "kim:SECRET@db.org:5432/x --dsn=kim:SECRET@10.0.0.1": "kim:***@db.org:5432/x --dsn=kim:***@10.0.0.1",
+    "PGPASSWORD=SECRET --user=kim:SECRET 'curl -u kim:SECRET'": "PGPASSWORD=*** --user=kim:*** 'curl -u kim:***'",
+    '\'{"password": "SE\\"CRET", "tokens": ["SECRET", {"a": "SECRET]"}], "lr": 1}\'': (
+        '\'{"password": "***", "tokens": ***, "lr": 1}\''
+    ),
+    "'train.py --password SECRET --lr 1'": "'train.py --password *** --lr 1'",
     # Headers
     "-H 'Authorization: Bearer SECRET'": "-H 'Authorization: ***'",
     "--header=Authorization:_Bearer_SECRET": "--header=Authorization:_***",
     "--header 'X-Api-Key: SECRET'": "--header 'X-Api-Key: ***'",
     "--cookie SECRET": "--cookie ***",
     "'curl -H \"Authorization: Basic SECRET==\" https://h'": "'curl -H \"Authorization: ***\" https://h'",
-    "--auth 'Bearer SECRET'": "--auth 'Bearer ***'",
+    "--auth 'Bearer SECRET' --note 'Bearer SECRET'": "--auth *** --note 'Bearer ***'",
     # Keys of well-known services
     "hf_SECRETabcdefghi12": "***",
     "x ghp_SECRET1234567890": "x ***",
     "sk-proj-SECRET1234567890": "***",
     "AKIASECRETABCDEFGH": "***",
+    "https://hooks.slack.com/services/T0/B0/SECRET": "https://hooks.slack.com/***",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxSECRETifQ.SECRET": "***",
     "'-----BEGIN RSA PRIVATE KEY-----\nSECRET\n'": "***",
 }
@@ -59,6 +71,7 @@ KEPT = """
 --data s3://bucket/a:b --master tcp://10.0.0.1:29500/x@y --url http://localhost:8080/a@b?page=2&b=c
 git@github.com:org/repo.git hf_some_model_name sk-learn-something-else ghost
 0123456789abcdef0123456789abcdef01234567 12:30:00 model.layers=1 0:5 dataset:train
+--tokens 300B --n_keys 3 --max_tokens=auto --auth basic python:3.11@main repo/image:tag@sha256:0123 recall:ndcg@10
 --password_file /run/x --token-type bearer --secret-name db -u 1000:1000 -u train.py:main
 """
 
@@ -82,6 +95,8 @@ def test_what_only_looks_like_a_secret_is_kept(command: str) -> None:
         ({"db": {"password": "x", "port": 3}}, {"db": {"password": "***", "port": 3}}, ["db.password"]),
         ({"password": 1234, "secret": True}, {"password": "***", "secret": True}, ["password"]),
         ({"api_keys": ["a", "b"]}, {"api_keys": ["***", "***"]}, ["api_keys"]),
+        ({"tokens": ["a", "<s>"], "keys": ["b"]}, {"tokens": ["***", "<s>"], "keys": ["b"]}, ["tokens"]),
+        ({"argv": ["--password", "x", "y"]}, {"argv": ["--password", "***", "y"]}, ["argv"]),
         ({"data": [{"url": "https://a:b@c"}]}, {"data": [{"url": "https://***@c"}]}, ["data.url"]),
         ({"header": "Authorization: Bearer x"}, {"header": "Authorization: ***"}, ["header"]),
         (
