@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from keepsake.exceptions import ConfigNotFound, RepositoryConfigurationError
 from keepsake.origin import ORIGIN, Origin, holds_repository, is_relative, read_origin
-from keepsake.util.console import say, warn
+from keepsake.util.console import say, warn_once
 from keepsake.util.directories import absolute, cache_directory, is_own, owner_of
 from keepsake.util.ids import short_id
 
@@ -203,15 +203,15 @@ def load_config(path: Path) -> Config:
         return Config(USUAL_REPOSITORY, directory)
     if path.parts[-2:] == DEPRECATED_REPOSITORY.parts:
         url = f"file://{DEPRECATED_REPOSITORY.as_posix()}"
-        _warn_once(f"There is no {CONFIG_NAMES[0]} in {directory}. Create one with this line:\n\nrepository: {url}")
+        warn_once(f"There is no {CONFIG_NAMES[0]} in {directory}. Create one with this line:\n\nrepository: {url}")
         return Config(url, directory)
     if path.name in DEPRECATED_NAMES:
-        _warn_once(f"{path}: This file name is deprecated. Rename the file to {CONFIG_NAMES[0]}.")
+        warn_once(f"{path}: This file name is deprecated. Rename the file to {CONFIG_NAMES[0]}.")
     values = _read(path)
     if "storage" in values:
         if "repository" in values:
             raise _error(path, "'repository' and 'storage' mean the same. Remove 'storage', which is deprecated.")
-        _warn_once(f"{path}: The key 'storage' is deprecated. Rename it to 'repository'.")
+        warn_once(f"{path}: The key 'storage' is deprecated. Rename it to 'repository'.")
     elif "repository" not in values:
         raise _error(path, f"The key 'repository' is missing. Add a line such as:\n\n  {EXAMPLE}")
     return Config(values.get("repository") or values["storage"], directory)
@@ -223,19 +223,18 @@ def _name_owner(path: Path, repository: str) -> None:
     The cache directory remembers the warning for each file, owner and repository, because groups share projects. Root
     may do everything that users may, so root's files are accepted.
     """
-    status = path.stat()
-    owner = owner_of(status)
+    owner = owner_of(path.lstat()) or owner_of(path.stat())  # a link may lead to a file of this user
     if not owner:
         return
     import hashlib
 
-    told = hashlib.sha256(os.fsencode(f"{path}\0{status.st_uid}\0{repository}")).hexdigest()
+    told = hashlib.sha256(os.fsencode(f"{path}\0{owner}\0{repository}")).hexdigest()
     cache = cache_directory()
     note = cache / "owners" / told if cache else None
     with suppress(OSError):
         if note and is_own(note.stat()):
             return
-    _warn_once(
+    warn_once(
         f"{path} belongs to {owner} and decides where experiments are kept: in {redact_url(repository)}. "
         f"If you do not trust its owner, put a {CONFIG_NAMES[0]} of your own into your project directory."
     )
@@ -249,11 +248,6 @@ def redact_url(url: str) -> str:
     """Return `url` without user name and password, safe to print and store."""
     # In a file URL an @ is part of a file name. A secret may hold a slash, so after a colon the last @ counts.
     return _USER.sub(lambda match: match[1], url)
-
-
-@cache
-def _warn_once(message: str) -> None:
-    warn(message)
 
 
 @cache

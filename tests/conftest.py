@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
-from keepsake import config
+from keepsake.util import console
 
 if TYPE_CHECKING:
     from tests.storage.benches import Bench
@@ -77,7 +77,7 @@ def _hermetic(
         time.tzset()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-    config._warn_once.cache_clear()
+    console.warn_once.cache_clear()
     _outside.clear()
     yield
     assert _outside == []

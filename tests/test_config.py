@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from keepsake import config
 from keepsake.config import Config, find_config, find_project, load_config, redact_url
 from keepsake.exceptions import ConfigNotFound, RepositoryConfigurationError
+from keepsake.util import console
 
 
 def write(directory: Path, text: str, name: str = "keepsake.yaml") -> Path:
@@ -113,7 +114,7 @@ def test_a_file_of_another_user_is_named_once(
     monkeypatch.chdir(below)
 
     def said() -> str:
-        config._warn_once.cache_clear()
+        console.warn_once.cache_clear()
         find_project()
         return capsys.readouterr().err
 
@@ -127,6 +128,10 @@ def test_a_file_of_another_user_is_named_once(
     find_project(tmp_path)  # named by the person
     os.chown(path, 0, 0)
     assert said() == ""
+    path.rename(tmp_path / "of-root.yaml")
+    path.symlink_to("of-root.yaml")
+    os.lchown(path, 12346, 12346)
+    assert f"{path} belongs to user 12346" in said()
 
 
 # What it says

@@ -64,11 +64,11 @@ def sync(ctx: click.Context, /, dry_run: bool, force: bool) -> None:
 
 
 def _say_unnamed(project: Project) -> None:
-    """Report files of checkpoint() calls that a crash interrupted. Only the user can decide to delete them."""
+    """Report files of checkpoint() calls that a crash interrupted, and damaged ones. Only the user may delete them."""
     unnamed = project.workplace.unnamed_files()
     if unnamed:
         size = console.format_size(sum(path.stat().st_size for path in unnamed if path.exists()))
         console.say(
             f"Kept aside: {counted(unnamed, 'file')} ({size}) of checkpoints that were unfinished when their run was "
-            f"killed, such as {unnamed[0]}. If you do not need them, delete them."
+            f"killed, or that were damaged, such as {unnamed[0]}. If you do not need them, delete them."
         )

@@ -35,9 +35,10 @@ from keepsake.repository.keys import (
 )
 from keepsake.repository.output import read_part
 from keepsake.repository.problems import Diagnosis, Problem, repair
+from keepsake.repository.removals import ABOUT_DAMAGED
 from keepsake.repository.rereading import Records
 from keepsake.repository.view import View
-from keepsake.spool.places import entries
+from keepsake.spool.places import about_damaged, damaged, entries
 from keepsake.storage.base import ObjectInfo, Storage
 from keepsake.util.console import Progress, format_size
 from keepsake.util.ids import short_id
@@ -233,6 +234,8 @@ class Examination:
         for key in filter(self._records.is_pruned, self._archives):
             message = "The files of this checkpoint were pruned, and the deletion was interrupted."
             yield Problem("archive-pruned", key, message, partial(self._delete_pruned, key))
+        for note in sorted(self._repository.removals.damaged):
+            yield Problem("removal-damaged", note, f"It {ABOUT_DAMAGED}")
         for note, experiments, archives in self._removals:
             left = archives & self._archives.keys()
             message = f"A removal was interrupted. {len(left)} of the archives that it deletes are left."
@@ -297,7 +300,7 @@ class Examination:
             if _exists(storage, to):
                 if not _are_equal(storage, key, to):
                     raise WriteError(f"{storage.url}/{to} exists already. Compare the two, and delete one of them.")
-            elif storage.directory is None or not storage.link(to, storage.directory / key):
+            elif storage.directory is None or not storage.link(to, storage.directory / key, is_object=True):
                 with storage.open(key) as stream:
                     storage.upload(to, stream)
             storage.delete([key])
@@ -336,6 +339,8 @@ class Examination:
     def _check_spool(self) -> Iterator[Problem]:
         from keepsake.archive.writer import verify
 
+        for directory in (directory for root in self._view.spools for directory in damaged(root)):
+            yield Problem("entry-damaged", str(directory), about_damaged(directory))
         for entry in (entry for root in self._view.spools for entry in entries(root)):
             for pack in entry.packs():
                 try:

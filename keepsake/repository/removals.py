@@ -9,22 +9,35 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 
 from keepsake.metadata import time_text
 from keepsake.repository.keys import REMOVED
 from keepsake.storage import Storage
+from keepsake.util.console import warn_once
+
+ABOUT_DAMAGED = (
+    "cannot be read. Which experiments it notes as removed is unknown. Restore it from a backup, or delete it. Then "
+    "what still waits of those experiments stays in the spool until `keepsake rm` gives it up."
+)
 
 
 class Removals:
-    """The removals of a repository."""
+    """The removals of a repository.
+
+    Attributes:
+        damaged: the keys of notes that could not be read the last time.
+    """
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
+        self.damaged: set[str] = set()
 
     def ids(self) -> set[str]:
         """Return the IDs of all experiments that were removed."""
-        return {experiment_id for _, experiments, _ in self._all() for experiment_id in experiments}
+        found = {experiment_id for _, experiments, _ in self._all() for experiment_id in experiments}
+        for key in self.damaged:
+            warn_once(f"{self._storage.url}/{key} {ABOUT_DAMAGED}")
+        return found
 
     def add(self, experiment_ids: Iterable[str], archives: Iterable[str] = (), note: str = "") -> str:
         """Record that experiments are removed, and which archives are still to be deleted; return the note's key.
@@ -52,7 +65,12 @@ class Removals:
 
     def _all(self) -> Iterator[tuple[str, set[str], set[str]]]:
         keys = [info.key for info in self._storage.list(REMOVED)]
+        self.damaged.clear()
         for key, data, _ in self._storage.get_many(keys) if keys else ():
-            with suppress(ValueError, KeyError, TypeError, RecursionError):
+            try:
                 note = json.loads(data)
-                yield key, set(note["experiments"]), set(note.get("archives") or [])
+                found = key, set(note["experiments"]), set(note.get("archives") or [])
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                self.damaged.add(key)
+                continue
+            yield found

@@ -7,6 +7,7 @@
                           <id>.tar.gz          the same files as the archive that goes into the repository
                           <part>.live, .log    what the run prints: being written, and finished (util/transcript.py)
                           <id>.unnamed.…       frozen files of a checkpoint() that may not have returned
+                          <…>.unnamed.damaged  a journal with lines that cannot be read
 
 `checkpoint()` writes its frozen files, then its line, and then returns, so kill -9 loses no checkpoint that returned.
 A journal is removed when its lines are in the repository, frozen files when their archive is, and the directory when it
@@ -28,13 +29,13 @@ from keepsake.archive import SUFFIXES, owner_id
 from keepsake.exceptions import WriteError
 from keepsake.metadata import Record
 from keepsake.spool import journal
-from keepsake.spool.journal import Changes, Taken
+from keepsake.spool.journal import UNNAMED, Changes, Taken
+from keepsake.util.directories import is_own
 from keepsake.util.files import replace_with, sync
 from keepsake.util.processes import has_ended, process_name
 
 FRESH_SECONDS = 30.0  # the process that records touches the entry every few seconds
 _RECORDS = ("record.json", "record.closing")
-_UNNAMED = ".unnamed."
 _LIVE, _LOG = ".live", ".log"
 _TRIES = 10
 _STALE_SECONDS = 0.5  # network file systems look again within some times this
@@ -204,7 +205,7 @@ class Entry:
     def size(self) -> int:
         """Return the number of bytes in frozen files that wait, and in what was printed."""
         suffixes = (*SUFFIXES, _LOG) if self.is_fresh() else (*SUFFIXES, _LOG, _LIVE)
-        return sum(file.size for file in self._files(*suffixes) if _UNNAMED not in file.path.name)
+        return sum(file.size for file in self._files(*suffixes) if UNNAMED not in file.path.name)
 
     def log(self, part: str) -> Path:
         """Return the path of a part of what the run prints, once it is finished."""
@@ -237,14 +238,14 @@ class Entry:
 
     def set_aside(self, pack: Path) -> None:
         """Mark frozen files that no checkpoint names. They are kept, because their process may still name them."""
-        if _UNNAMED not in pack.name:
+        if UNNAMED not in pack.name:
             archive_id, _, suffix = pack.name.partition(".")
             with suppress(OSError):  # another recovery has done it
-                os.rename(pack, pack.with_name(archive_id + _UNNAMED + suffix))
+                os.rename(pack, pack.with_name(archive_id + UNNAMED + suffix))
 
     def unnamed(self) -> list[Path]:
         """Return the frozen files that were set aside."""
-        return [pack for pack in self.packs() if _UNNAMED in pack.name]
+        return [pack for pack in self.packs() if UNNAMED in pack.name]
 
     # The end
 
@@ -301,7 +302,22 @@ class Entry:
 
 def is_entry(directory: Path) -> bool:
     """Whether a directory holds the record of an entry."""
-    return any((directory / name).exists() for name in _RECORDS)
+    return any(os.path.exists(directory / name) for name in _RECORDS)
+
+
+def is_damaged(directory: Path) -> bool:
+    """Whether something waits in a directory, and its record is damaged or has been missing for some time."""
+    if is_entry(directory):
+        return Entry.load(directory) is None and is_entry(directory)  # it may be closed just now
+    suffixes = (".jsonl", *SUFFIXES, _LOG, _LIVE)
+    try:
+        waiting = [entry for entry in os.scandir(directory) if entry.name.endswith(suffixes) and entry.name[0] != "."]
+        times = [entry.stat().st_mtime for entry in waiting if UNNAMED not in entry.name]
+    except FileNotFoundError:
+        return False  # it is being closed
+    except OSError:
+        return is_own(directory.stat())  # what another user keeps there is private
+    return bool(times) and all(abs(time.time() - modified) > FRESH_SECONDS for modified in times)
 
 
 def remove_unfinished(directory: Path, names: str = ".[0-9a-z]*") -> None:

@@ -23,9 +23,11 @@ from typing import Any
 from keepsake.labels import Edit
 from keepsake.metadata import Record, time_key, valid_id
 from keepsake.storage.reading import fresh_status
+from keepsake.util.console import warn_once
 from keepsake.util.fork import in_forked_child
 
 _GONE = {errno.ENOENT, getattr(errno, "ESTALE", errno.ENOENT)}
+UNNAMED = ".unnamed."  # in the names of files that are kept aside
 _TRIES = 10  # a file system that caches names can tell us nothing certain: then the line is there several times
 
 _process = os.urandom(8).hex()  # names this process's journals
@@ -47,17 +49,22 @@ class Changes:
         self.checkpoints = [] if checkpoints is None else checkpoints
         self.edits = [] if edits is None else edits
 
-    def add(self, data: bytes) -> None:
-        """Add the complete lines of a journal."""
+    def add(self, data: bytes) -> bool:
+        """Add the complete lines of a journal; return whether each of them could be read."""
+        is_whole = True
         for line in data.split(b"\n")[:-1]:
+            if line.endswith(b"!"):  # it begins the next line, after one that is torn because the disk was full
+                continue
             try:
                 entry = json.loads(line)
-                if "checkpoint" in entry and valid_id(entry["checkpoint"]["id"]):
-                    self.checkpoints.append(entry["checkpoint"])
+                if "checkpoint" in entry and not valid_id(entry["checkpoint"]["id"]):
+                    raise ValueError
+                self.checkpoints += [entry["checkpoint"]] if "checkpoint" in entry else []
                 self.fields.update(entry.get("experiment", {}))
                 self.edits += [dict(entry["labels"])] if "labels" in entry else []
             except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
-                continue
+                is_whole = False
+        return is_whole
 
     def sort(self) -> None:
         """Put the checkpoints of several journals in the order of their creation."""
@@ -85,15 +92,21 @@ class Taken:
     def __init__(self) -> None:
         self.changes = Changes()
         self.sizes: dict[Path, int] = {}  # journal → bytes that were read
+        self.damaged: set[Path] = set()  # journals with lines that cannot be read
 
     def drop(self) -> None:
         """Remove the journals, whose lines are in the repository; one that has grown since stays.
 
-        Its writer may not see yet that it has another name, where the file system caches names.
+        Its writer may not see yet that it has another name, where the file system caches names. A damaged one is kept
+        aside, because a person may be able to read more of it.
         """
         for journal, size in self.sizes.items():
             with suppress(FileNotFoundError), open(journal, "rb") as file:
                 if fresh_status(file.fileno()).st_size != size:
+                    continue
+                if journal in self.damaged:
+                    os.rename(journal, aside := journal.with_suffix(f"{UNNAMED}damaged"))
+                    _warn_of(aside)
                     continue
                 journal.unlink()
                 fresh_status(file.fileno())
@@ -136,8 +149,10 @@ def take(journals: list[Path], *, others: bool) -> Taken:
             claimed = journal.with_name(f"{_process}-{os.urandom(8).hex()}.jsonl")
             with suppress(OSError):  # another process has taken it, or (on Windows) is writing it
                 os.rename(journal, claimed)
-                data = claimed.read_bytes()
-                taken.changes.add(data)
+                if (data := _read(claimed)) is None:
+                    continue
+                if not taken.changes.add(data):
+                    taken.damaged.add(claimed)
                 taken.sizes[claimed] = len(data)
     if len(taken.sizes) > 1:
         taken.changes.sort()
@@ -148,10 +163,27 @@ def read(journals: list[Path]) -> Changes:
     """Return what journals say, without taking them. Raises FileNotFoundError if one is taken meanwhile."""
     changes = Changes()
     for journal in journals:
-        changes.add(journal.read_bytes())
+        data = _read(journal)
+        if data is not None and not changes.add(data):
+            _warn_of(journal)
     if len(journals) > 1:
         changes.sort()
     return changes
+
+
+def _read(journal: Path) -> bytes | None:
+    """Return the content of a journal; None if it cannot be read. Raises FileNotFoundError."""
+    try:
+        return journal.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        warn_once(f"{journal} cannot be read: {error.strerror}. Checkpoints that it records are not sent.")
+        return None
+
+
+def _warn_of(journal: Path) -> None:
+    warn_once(f"Lines of {journal} are damaged. Checkpoints that they record are missing. Everything else is used.")
 
 
 def _append(journal: str, data: bytes) -> bool:

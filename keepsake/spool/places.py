@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 from keepsake.exceptions import WriteError
 from keepsake.metadata import valid_id
-from keepsake.spool.entry import Entry, is_entry, prune, remove_unfinished
+from keepsake.spool.entry import Entry, is_damaged, is_entry, prune, remove_unfinished
+from keepsake.spool.journal import UNNAMED
+from keepsake.util.console import warn_once
 from keepsake.util.directories import absolute, expand, state_directory
 from keepsake.util.files import replace_with
 
@@ -81,6 +83,21 @@ def entries(root: Path) -> Iterator[Entry]:
         entry = Entry.load(directory)
         if entry is not None:
             yield entry
+        elif is_damaged(directory):
+            warn_once(about_damaged(directory))
+
+
+def damaged(root: Path) -> list[Path]:
+    """Return the directories in a spool in which something waits that cannot be sent, because its record is damaged."""
+    return [directory for directory in _directories(root) if Entry.load(directory) is None and is_damaged(directory)]
+
+
+def about_damaged(directory: Path) -> str:
+    """Say that what waits in a directory cannot be sent, and what to do."""
+    return (
+        f"What waits in {directory} is not sent, because record.json there is damaged or missing. Restore that file "
+        "from a backup, or delete the directory to give the run up."
+    )
 
 
 def pending(root: Path, *, of_others: bool = True) -> list[Pending]:
@@ -96,7 +113,7 @@ def pending(root: Path, *, of_others: bool = True) -> list[Pending]:
 
 def unnamed_files(root: Path) -> list[Path]:
     """Return the frozen files in a spool that were set aside, including those in directories without an entry."""
-    return [path for directory in _directories(root) for path in sorted(directory.glob("*.unnamed.*"))]
+    return [path for directory in _directories(root) for path in sorted(directory.glob(f"*{UNNAMED}*"))]
 
 
 def sweep(root: Path) -> None:
@@ -109,10 +126,16 @@ def sweep(root: Path) -> None:
 
 
 def _directories(root: Path) -> Iterator[Path]:
-    with suppress(OSError):  # the spool does not exist, or this user may not read it
-        for name in sorted(os.listdir(root)):
-            if valid_id(name) and os.path.isdir(root / name):
-                yield root / name
+    try:
+        names = sorted(os.listdir(root))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        warn_once(f"{root} cannot be read: {error.strerror}. Runs that wait there are neither shown nor sent.")
+        return
+    for name in names:
+        if valid_id(name) and os.path.isdir(root / name):
+            yield root / name
 
 
 def known_identity(root: Path, url: str) -> str | None:

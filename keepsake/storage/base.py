@@ -99,10 +99,11 @@ class Storage(ABC):
         An exception from `source.read` aborts the upload and is passed on unchanged.
         """
 
-    def link(self, key: str, path: Path) -> bool:
+    def link(self, key: str, path: Path, *, is_object: bool = False) -> bool:
         """Make a file the object without copying it, with the promises of `upload`; return False if that is impossible.
 
-        The file keeps its name, and must not be changed any more. Raises FileNotFoundError if there is no such file.
+        The file keeps its name, and must not be changed any more. With `is_object` it is an object already, and keeps
+        its time. Raises FileNotFoundError if there is no such file.
         """
         return False
 

@@ -147,10 +147,10 @@ class DiskStorage(Storage):
         self._write(key, iter(lambda: source.read(_BLOCK), b""), _publish)
         writing.sync_directory(self._path(key))
 
-    def link(self, key: str, path: Path) -> bool:
+    def link(self, key: str, path: Path, *, is_object: bool = False) -> bool:
         target, temporary = self._path(key), ""
         try:
-            temporary = self._adapt(path, target)
+            temporary = self._adapt(path, target, is_object=is_object)
             if not temporary:
                 return False
             os.link(path, temporary)
@@ -165,13 +165,15 @@ class DiskStorage(Storage):
         writing.sync_directory(target)
         return True
 
-    def _adapt(self, path: Path, target: str) -> str:
+    def _adapt(self, path: Path, target: str, *, is_object: bool) -> str:
         """Give a file the attributes of a new file for `target`, and make it durable.
 
         Returns a free name that can be renamed to `target`; "" if the file cannot get the attributes.
         """
         fd, temporary = self._create(target)
         try:
+            if is_object:  # it has them, and its age counts
+                return temporary
             if not writing.become_like(path, os.fstat(fd), temporary):
                 return ""
         finally:

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+from functools import cache
 from types import TracebackType
 from typing import TextIO
 
@@ -32,6 +33,12 @@ def say(message: str) -> None:
 def warn(message: str) -> None:
     """Print `message` to stderr as a warning."""
     _print(message, _YELLOW)
+
+
+@cache
+def warn_once(message: str) -> None:
+    """Print `message` as a warning, unless this process has printed it already."""
+    warn(message)
 
 
 def error(message: str) -> None:

@@ -265,6 +265,39 @@ def test_an_interrupted_removal_is_finished(
     assert "removal-unfinished" not in kinds()
 
 
+def test_what_cannot_be_read_is_named(trained: Experiment, place: Bench, project_directory: Path) -> None:
+    """The record of a run that waits, and the note of a removal."""
+    place.write("removed/note.json", b"{")
+    entry = project_directory / ".keepsake/spool" / ("b" * 64)
+    entry.mkdir(parents=True)
+    (entry / "record.json").write_text("{")
+    (entry / f"{'c' * 64}.pack").write_text("x")
+    problems = {problem.kind: problem for problem in examine()}
+    assert problems.keys() == {"entry-damaged", "removal-damaged"}
+    assert problems["entry-damaged"].key == str(entry)
+    assert problems["removal-damaged"].key == "removed/note.json"
+
+
+@on_disk
+def test_a_repair_that_is_killed_leaves_the_age_of_what_it_was_moving(
+    trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the rest would wait for an hour."""
+    place.write(ORPHAN, b"orphan")
+    place.write(ORPHAN.replace("a", "b"), b"orphan")
+    hours_later(place, monkeypatch)
+    old = os.stat(place.storage.directory / ORPHAN).st_mtime_ns  # type: ignore[operator]
+    with monkeypatch.context() as patch:
+
+        def kill(source: str, target: str) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr("keepsake.storage.disk._replace", kill)
+        with pytest.raises(KeyboardInterrupt):
+            fix()
+    assert os.stat(place.storage.directory / ORPHAN).st_mtime_ns == old  # type: ignore[operator]
+
+
 def test_a_move_that_was_interrupted_is_finished(
     trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

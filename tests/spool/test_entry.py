@@ -61,12 +61,54 @@ def test_a_torn_last_line_is_passed_over(entry: Entry) -> None:
     assert entry.pending().checkpoints == [checkpoint(1)]
 
 
-def test_what_is_no_entry_is_passed_over(root: Path, entry: Entry) -> None:
-    for name, content in (("b" * 64, "{"), ("c" * 64, "null"), ("d" * 64, json.dumps({"experiment": RECORD}))):
+def test_a_line_that_is_torn_because_the_disk_was_full_is_passed_over(
+    entry: Entry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The caller was told."""
+    entry.append({"checkpoint": checkpoint(1)})
+    with open(entry.journals()[0], "ab") as torn:
+        torn.write(b'!\n{"checkpoint": {"id": "bb')
+    entry.append({"checkpoint": checkpoint(2)})
+    taken = entry.take(others=True)
+    taken.drop()
+    assert taken.changes.checkpoints == [checkpoint(1), checkpoint(2)]
+    assert entry.close()
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("line", [b"\0\0\0", b'{"checkpoint": {"id": "\xff', b'{"checkpoint": {"id": "../x"}}', b"[1]"])
+def test_a_damaged_journal_is_named_and_kept(entry: Entry, line: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    entry.append({"checkpoint": checkpoint(1)})
+    (damaged,) = entry.journals()
+    damaged.write_bytes(content := damaged.read_bytes() + b"!\n" + line + b"\n")
+    assert entry.pending().checkpoints == [checkpoint(1)]
+    assert f"Lines of {damaged} are damaged" in capsys.readouterr().err
+    taken = entry.take(others=True)
+    assert taken.changes.checkpoints == [checkpoint(1)]
+    taken.drop()
+    assert entry.close()
+    (kept,) = places.unnamed_files(entry.directory.parent)
+    assert kept.read_bytes() == content
+    assert f"Lines of {kept} are damaged" in capsys.readouterr().err
+
+
+def test_what_is_no_entry_is_named_and_passed_over(
+    root: Path, entry: Entry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = [("b" * 64, "{"), ("c" * 64, "null"), ("d" * 64, json.dumps({"experiment": RECORD}))]
+    for name, content in damaged:
         (root / name).mkdir()
         (root / name / "record.json").write_text(content)
     (root / "e").write_text("")
+    lost = root / ("f" * 64)
+    lost.mkdir()
+    for name in ("1.jsonl", "1.unnamed.pack"):
+        (lost / name).write_text("")
     assert [found.id for found in places.entries(root)] == [entry.id]
+    assert str(lost) not in (said := capsys.readouterr().err)  # its process may be about to write the record
+    assert all(str(root / name) in said for name, _ in damaged)
+    os.utime(lost / "1.jsonl", (1, 1))
+    assert places.damaged(root) == [*(root / name for name, _ in damaged), lost]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="makes a pipe")

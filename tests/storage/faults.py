@@ -43,8 +43,8 @@ class FaultyStorage(Storage):
     def upload(self, key: str, source: BinaryIO) -> None:
         self._call("upload", key, lambda: self.inner.upload(key, source))
 
-    def link(self, key: str, path: Path) -> bool:
-        return self._call("link", key, lambda: self.inner.link(key, path))
+    def link(self, key: str, path: Path, *, is_object: bool = False) -> bool:
+        return self._call("link", key, lambda: self.inner.link(key, path, is_object=is_object))
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         return self._call("list", prefix, lambda: self.inner.list(prefix))
