@@ -21,6 +21,7 @@ from keepsake.util.workers import Workers
 T = TypeVar("T")
 
 AT_ONCE = 32  # requests for small objects
+_MAX_EMPTY = 100  # pages without new objects that a listing may have one after the other
 
 
 @functools.cache
@@ -106,7 +107,7 @@ def list_pages(get_page: GetPage, prefix: str) -> Iterator[ObjectInfo]:
     """
     first = get_page("", None)
     keys = [info.key for info in first.objects]
-    if not first.more or not keys or keys != sorted(keys):
+    if not first.more or not keys or keys != sorted(set(keys)):
         yield from _whole_list(get_page, first)
         return
     yield from (info for info in first.objects if is_key(info.key))
@@ -132,6 +133,7 @@ def _list_range(get_page: GetPage, after: str, until: str | None) -> list[Object
     """Return the objects whose keys lie after `after` and not after `until`."""
     found: list[ObjectInfo] = []
     token: str | None = None
+    empty = 0
     while True:
         asked = after, token
         page = get_page(after, token)
@@ -145,7 +147,8 @@ def _list_range(get_page: GetPage, after: str, until: str | None) -> list[Object
         if not page.more:
             return found
         token = page.token
-        if (after, token) == asked:
+        empty = 0 if page.objects else empty + 1
+        if (after, token) == asked or empty > _MAX_EMPTY:
             raise _Repeats
 
 
@@ -153,12 +156,15 @@ def _whole_list(get_page: GetPage, page: Page) -> list[ObjectInfo]:
     """Return the objects of `page` and of the pages after it, sorted, even if the server does not sort them."""
     found = {info.key: info for info in page.objects}
     tokens: set[str] = set()
+    empty = 0
     while page.more:
-        if page.token is None or page.token in tokens:
+        if page.token is None or page.token in tokens or empty > _MAX_EMPTY:
             raise Unexpected("a listing that does not go on")
         tokens.add(page.token)
         page = get_page("", page.token)
+        known = len(found)
         found.update((info.key, info) for info in page.objects)
+        empty = 0 if len(found) > known else empty + 1
     return [found[key] for key in sorted(found) if is_key(key)]
 
 

@@ -22,7 +22,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import botocore.exceptions as sdk
 import botocore.session
@@ -155,7 +155,11 @@ class S3Storage(BucketStorage):
         start = self._root + prefix
         where = {"ContinuationToken": token} if token else {"StartAfter": self._root + after} if after else {}
         answer = self._client.list_objects_v2(Bucket=self._bucket, Prefix=start, MaxKeys=_PAGE, **where)
-        objects = [self._info(item) for item in answer.get("Contents", []) if item["Key"].startswith(start)]
+        items = answer.get("Contents", [])
+        for item in items:
+            if not item["Key"].startswith(start):  # some servers encode keys and do not say so
+                item["Key"] = unquote(item["Key"])
+        objects = [self._info(item) for item in items if item["Key"].startswith(start)]
         return network.Page(objects, answer["IsTruncated"], answer.get("NextContinuationToken"))
 
     def _info(self, item: dict[str, Any]) -> ObjectInfo:

@@ -100,7 +100,13 @@ def test_a_forked_child_has_threads_of_its_own() -> None:
 
 
 def pages_of(
-    names: list[str], size: int, *, starts: bool = True, tokens: bool = True, order: Callable[[str], str] = str
+    names: list[str],
+    size: int,
+    *,
+    starts: bool = True,
+    tokens: bool = True,
+    order: Callable[[str], str] = str,
+    repeats: int = 1,
 ) -> network.GetPage:
     """A server that lists `size` names per answer, in `order`; it may lack beginning after a name, or tokens."""
     ordered = sorted(names, key=order)
@@ -111,7 +117,9 @@ def pages_of(
         found = ordered[first : first + size]
         more = first + size < len(ordered)
         return network.Page(
-            [ObjectInfo(name, 0, "", 0.0) for name in found], more, str(first + size) if more and tokens else None
+            [ObjectInfo(name, 0, "", 0.0) for name in found for _ in range(repeats)],
+            more,
+            str(first + size) if more and tokens else None,
         )
 
     return get_page
@@ -124,8 +132,8 @@ NAMES += ["m/0", "m/~", "m/日", "m/-"]
 @pytest.mark.parametrize("size", [1, 2, 7, 100, 1000])
 @pytest.mark.parametrize(
     "server",
-    [{}, {"tokens": False}, {"starts": False}, {"order": lambda name: name[::-1]}],
-    ids=["usual", "without tokens", "without start-after", "unsorted"],
+    [{}, {"tokens": False}, {"starts": False}, {"order": lambda name: name[::-1]}, {"repeats": 2}],
+    ids=["usual", "without tokens", "without start-after", "unsorted", "with repeats"],
 )
 def test_pages_make_one_list(size: int, server: dict[str, Any]) -> None:
     """Nothing twice, nothing missing, in order, for all names; names that are not keys are left out."""
@@ -135,18 +143,19 @@ def test_pages_make_one_list(size: int, server: dict[str, Any]) -> None:
     assert listed == sorted(NAMES)
 
 
-@pytest.mark.parametrize("server", ["no token", "the same token", "the same page", "empty pages"])
+@pytest.mark.parametrize("server", ["no token", "the same token", "the same page", "empty pages", "new tokens"])
 def test_a_listing_that_does_not_go_on_is_an_error(server: str) -> None:
     """Rather than a listing without end, or one that is cut."""
 
     def get_page(after: str, token: str | None) -> network.Page:
-        found = [ObjectInfo("m/1", 0, "", 0.0)] if server != "empty pages" else []
-        return network.Page(found, True, {"no token": None, "the same token": "t"}.get(server, f"{token}" * 2))
+        found = [ObjectInfo("m/1", 0, "", 0.0)] if server not in ("empty pages", "new tokens") else []
+        tokens = {"no token": None, "the same token": "t", "new tokens": str(next(names))}
+        return network.Page(found, True, tokens.get(server, f"{token}" * 2))
 
-    requests = itertools.count()
+    requests, names = itertools.count(), itertools.count()
 
     def limited(after: str, token: str | None) -> network.Page:
-        assert next(requests) < 100
+        assert next(requests) < 300
         return get_page(after, token and token[:4])
 
     with pytest.raises(network.Unexpected, match="does not go on"):
