@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,10 @@ _SMALL = 4 << 20  # bytes of JSON that an archive of any size may have
 
 ContentHash = xxhash.xxh3_128  # the hash of a file's content
 FOOTER_SIZE = EXTRA_OVERHEAD + _FOOTER_CONTENT.size
+
+
+class ForgedError(ValueError):
+    """A table of contents and its tar, though whole, show different files."""
 
 
 @dataclass(frozen=True)
@@ -144,3 +148,24 @@ def check_name(name: str) -> None:
     """Raise ValueError for a name that an archive may not hold."""
     if not is_safe_name(name) or len(name) > _MAX_NAME:
         raise ValueError(f"the name {name!r} could lead out of the target directory")
+
+
+def compare(
+    table: list[ArchiveEntry] | None,
+    contents: Iterable[tuple[ArchiveEntry, Iterator[list[Any]]]],
+    progress: Callable[[int], object] | None = None,
+) -> None:
+    """Read all files, and raise ForgedError unless they are those of the table of contents (None: there is none)."""
+    expected = None if table is None else {entry.name: (entry.size, entry.mode, entry.xxh128) for entry in table}
+    found = {}
+    for entry, content in contents:
+        digest = ContentHash()
+        for (part,) in content:
+            digest.update(part)
+            if progress:
+                progress(len(part))
+        found[entry.name] = (entry.size, entry.mode, digest.hexdigest())
+        if expected is not None and expected.get(entry.name) != found[entry.name]:
+            raise ForgedError(f"{entry.name} does not match the table of contents")
+    if expected is not None and len(expected) != len(found):
+        raise ForgedError("its table of contents has files that are missing from the tar")

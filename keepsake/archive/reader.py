@@ -150,21 +150,7 @@ class Archive:
             table = self._find_table()
             if self._is_misplaced:
                 raise ValueError("its table of contents is not where its footer says")
-            expected = (
-                None if table is None else {entry.name: (entry.size, entry.mode, entry.xxh128) for entry in table}
-            )
-            found = {}
-            for entry, content in self._stream():
-                digest = ContentHash()
-                for (part,) in content:
-                    digest.update(part)
-                    if progress:
-                        progress(len(part))
-                found[entry.name] = (entry.size, entry.mode, digest.hexdigest())
-                if expected is not None and expected.get(entry.name) != found[entry.name]:
-                    raise ValueError(f"{entry.name} does not match the table of contents")
-            if expected is not None and len(expected) != len(found):
-                raise ValueError("its table of contents has files that are missing from the tar")
+            _toc.compare(table, self._stream(), progress)
 
     def _contents(self, wanted: Wanted | None) -> Contents:
         """Yield the wanted files with their content, a few parts at a time. Read each content before continuing."""
@@ -191,10 +177,14 @@ class Archive:
         inside = f"{without}/"
         return lambda name: name != without and not name.startswith(inside) and (wanted is None or wanted(name))
 
-    def _stream(self) -> Contents:
-        """Yield the files of an archive without a table. Content that the caller does not read is skipped."""
-        seen = set()
-        with self._open() as source, as_stream(inflate_all(source)) as stream:
+    def _stream(self, whole: bytes | None = None) -> Contents:
+        """Yield the files as any tar reader shows them. Content that the caller does not read is skipped.
+
+        `whole`: the archive, if it was read already.
+        """
+        seen, room = set(), _tar.Room()
+        opened = self._open() if whole is None else nullcontext(cast(BinaryIO, io.BytesIO(whole)))
+        with opened as source, as_stream(inflate_all(room.watched(source))) as stream:
             while (info := _tar.read_header(stream)) is not None:
                 if info.isdir():
                     continue
@@ -204,6 +194,7 @@ class Archive:
                     what = "appears twice" if name in seen else "is a link or a device"
                     raise ValueError(f"{name} {what}")
                 seen.add(name)
+                room.take(name)
                 content = _tar.read_content(stream, info.size)
                 about = (name, info.size, info.mode & 0o777, int(info.mtime * 10**9))
                 yield ArchiveEntry(*about), ([part] for part in content)
@@ -267,6 +258,12 @@ class Archive:
             self._is_misplaced = True  # the tail is the whole archive, and the writer puts no table there
             return None  # only the tar counts
         if start >= 0 and (entries := _toc.decode(tail[start : -_toc.FOOTER_SIZE], footer)) is not None:
+            if len(tail) < self._tail:  # all of it is here, so a forged table is found out at once
+                try:
+                    _toc.compare(entries, self._stream(tail))
+                except ValueError as error:  # what is whole of a damaged archive can still be read
+                    if isinstance(error, _toc.ForgedError):
+                        raise
             return entries
         with self._open(start=footer.offset, length=footer.length) as stream:  # proves the size of the archive
             members = _tar.read_exactly(stream, footer.length)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, cast
+
+from keepsake.util.streams import CountingReader
 
 BLOCK = 512  # bytes
 _NAME, _PREFIX = 100, 155  # bytes
@@ -16,6 +18,9 @@ END = bytes(2 * BLOCK)
 _EXTENSIONS = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XGLTYPE)
 _PART = 256 << 10  # bytes
 _MAX_EXTENSIONS = 1 << 20  # bytes of all headers that extend the next one
+_ENTRY = 512  # bytes of memory for a file
+_NAMES = 64 << 20  # bytes of memory for the names of any archive
+_NAMES_SHRINK = 100  # names and headers shrink at most by about this factor
 
 
 def header(name: str, size: int, mode: int, mtime: int) -> bytes:
@@ -79,6 +84,26 @@ def read_header(stream: BinaryIO) -> tarfile.TarInfo | None:
             if info.size < 0 or any(key.startswith("GNU.sparse") for key in records):
                 raise ValueError(f"{info.name} has a tar header of an unsupported kind")
             return info
+
+
+class Room:
+    """The memory for the names of an archive without a table: a multiple of the bytes that it really has."""
+
+    def __init__(self) -> None:
+        self._left = _NAMES
+
+    def watched(self, source: BinaryIO) -> BinaryIO:
+        """Return the archive's stream. What is read from it makes room."""
+        return cast(BinaryIO, CountingReader(source, self._add))
+
+    def _add(self, count: int) -> None:
+        self._left += count * _NAMES_SHRINK
+
+    def take(self, name: str) -> None:
+        """Take the room for a file. Raises ValueError if none is left."""
+        self._left -= len(name) + _ENTRY
+        if self._left < 0:
+            raise ValueError("it has more names than an archive of its size can hold")
 
 
 def read_exactly(stream: BinaryIO, length: int) -> bytes:
