@@ -75,6 +75,9 @@ def _parse(values: dict[str, Any]) -> Manifest:
     for value, kind in kinds:
         if type(value) is not kind:
             raise ValueError(f"{value!s:.100} has the wrong type")
+    for text in (manifest.path, *manifest.links.values()):
+        if "\0" in text or os.fsencode(text) == b"":
+            raise ValueError(f"{text!r:.100} is no path")
     for numbers in (*manifest.put.values(), *manifest.added.values(), *manifest.modes.values()):
         if [type(number) for number in numbers] != [int, int]:
             raise ValueError(f"{numbers!s:.100} is not a pair of numbers")

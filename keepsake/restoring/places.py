@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -133,12 +134,26 @@ class Mover:
         copy(source, step)
         try:
             os.replace(step, target)
-        except BaseException:
-            os.unlink(step)
-            raise
+        except OSError as error:
+            if error.errno != errno.EBUSY or os.path.islink(step):
+                raise
+            _write_over(step, target)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(step)
         with suppress(OSError):
             os.unlink(source)
         return True
+
+
+def _write_over(source: str, target: str) -> None:
+    """Give a file that cannot be replaced the content of another one: a mount, as of one file into a container."""
+    flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    with open(source, "rb") as new, open(os.open(target, flags), "r+b") as old:
+        shutil.copyfileobj(new, old, _BLOCK)
+        old.truncate()
+    with suppress(OSError):
+        os.chmod(target, stat.S_IMODE(os.lstat(source).st_mode))
 
 
 def move_tree(source: str, target: str) -> None:

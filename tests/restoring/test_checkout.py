@@ -702,13 +702,22 @@ def test_files_that_can_be_neither_linked_nor_read_are_replaced_and_brought_back
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[Path]:
     """A project in which `b` is a mount: the same disk, but no file can be moved there."""
-    project = write_files(tmp_path / "project", MINE)
-    (tmp_path / "volume").mkdir()
-    write_files(tmp_path / "volume", {"c": b"mine, too"})
-    if sys.platform != "linux" or subprocess.run(["mount", "--bind", tmp_path / "volume", project / "b"]).returncode:
+    yield from mounted_at("b", write_files(tmp_path / "volume", {"c": b"mine, too"}), tmp_path)
+
+
+@pytest.fixture
+def mounted_file(tmp_path: Path) -> Iterator[Path]:
+    """A project in which `a` is a mount, as a single file is mounted into a container: it cannot be replaced."""
+    volume = write_files(tmp_path / "volume", {"a": MINE["a"]})
+    yield from mounted_at("a", volume / "a", tmp_path)
+
+
+def mounted_at(name: str, volume: Path, directory: Path) -> Iterator[Path]:
+    project = write_files(directory / "project", MINE)
+    if sys.platform != "linux" or subprocess.run(["mount", "--bind", volume, project / name]).returncode:
         pytest.skip("this user cannot mount")
     yield project
-    subprocess.run(["umount", "-l", project / "b"], check=True)
+    subprocess.run(["umount", "-l", project / name], check=True)
 
 
 def test_a_mount_inside_the_project(make: Make, mounted: Path) -> None:
@@ -719,6 +728,17 @@ def test_a_mount_inside_the_project(make: Make, mounted: Path) -> None:
     undo(mounted)
     assert snapshot(mounted) == before
     assert os.listdir(mounted / "b") == ["c"]
+
+
+@pytest.mark.parametrize("content", [b"", b"theirs", b"theirs" * 100_000], ids=["empty", "short", "long"])
+def test_a_mount_of_one_file(make: Make, mounted_file: Path, content: bytes) -> None:
+    before = snapshot(mounted_file)
+    checkout([make({**THEIRS, "a": content})], mounted_file)
+    assert read_files(mounted_file) == {**MINE, **THEIRS, "a": content}
+    undo(mounted_file)
+    assert snapshot(mounted_file) == before
+    undo(mounted_file)
+    assert read_files(mounted_file) == {**MINE, **THEIRS, "a": content}
 
 
 def test_a_failure_in_a_project_with_a_mount_changes_nothing(
