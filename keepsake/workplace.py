@@ -46,6 +46,9 @@ if TYPE_CHECKING:
             """The path of the files that are gone."""
 
 
+_EARLIEST, _LATEST = -(2**55), 2**57  # microseconds since 1970: the years 828 and 6536
+
+
 class SavedFile(NamedTuple):
     """A file of an experiment or checkpoint.
 
@@ -177,7 +180,7 @@ class Workplace:
         archives = self.archives(experiment, checkpoint)
         owners = [owner for owner in (experiment, checkpoint) if owner is not None and owner.path]
         found = {
-            entry.name: SavedFile(entry.name, entry.size, local_datetime(time_text(entry.mtime_ns / 1e9)), owner.id)
+            entry.name: SavedFile(entry.name, entry.size, _local_time(entry.mtime_ns), owner.id)
             for owner, archive in zip(owners, archives, strict=True)
             for entry in archive.entries()
         }
@@ -194,6 +197,12 @@ class Workplace:
         if fresh:
             return f"{text} yet. The run is still saving them. Try again later."
         return f"{text}. They were never sent, or were removed. `keepsake sync` on the run's machine may send them."
+
+
+def _local_time(mtime_ns: int) -> datetime:
+    """Return the time of a file. One that no clock shows, as of a damaged file system, is the nearest that one can."""
+    microseconds = min(max(mtime_ns // 1000, _EARLIEST), _LATEST)
+    return local_datetime(time_text(microseconds / 1e6))
 
 
 def about_pruned(checkpoint: OfCheckpoint | None) -> str:

@@ -231,6 +231,10 @@ class Repository:
                 except PreconditionFailed:
                     time.sleep(os.urandom(1)[0] / 255 * 0.02 * attempt)  # a script may have seeded `random`
                     continue
+                except WriteError:
+                    if self.storage.directory is not None:
+                        self.require()  # its folder may have been renamed, or its disk unmounted, just now
+                    raise
             latest = changed or known
             assert latest is not None  # noqa: S101 - change() raises if there is no record
             if changed is None:
@@ -256,8 +260,7 @@ class Repository:
 
     def load(self, experiment_id: str) -> Record | None:
         """Return the record of an experiment as it is in the repository; None if there is none."""
-        found = self._read(experiment_id)
-        return None if found is None else found[0]
+        return found[0] if (found := self._read(experiment_id)) else None
 
     def change(self, experiment_id: str, change: Callable[[Record | None], Record], *, is_new: bool) -> Record:
         """Write what `change` makes of an experiment's record (None: there is none), even if others write it too.
@@ -277,8 +280,7 @@ class Repository:
         self._known.pop(experiment_id, None)
 
     def _read_known(self, experiment_id: str) -> Known | None:
-        found = self._read(experiment_id)
-        return None if found is None else Known.of(*found)
+        return Known.of(*found) if (found := self._read(experiment_id)) else None
 
     def _read(self, experiment_id: str) -> tuple[Record, str] | None:
         """Return a record and its etag; None if there is none."""

@@ -122,7 +122,10 @@ class View:
             if line.created:
                 yield line
             else:
-                warn_broken(self.repository.url, line.id, json.loads(line.rest))
+                self._warn_of(line)
+
+    def _warn_of(self, line: Line) -> None:
+        warn_broken(self.repository.url, line.id, json.loads(line.rest))
 
     def find(self, prefix: str) -> list[tuple[Record, Record | None]]:
         """Return every experiment, and every checkpoint with its experiment, whose ID begins with `prefix`."""
@@ -134,14 +137,17 @@ class View:
         for line in self.lines():
             is_experiment = line.id.startswith(prefix)
             if not is_experiment and not line.may_hold_checkpoint(prefix):
+                if not line.created:
+                    self._warn_of(line)  # it may have held such a checkpoint
                 continue
             try:
                 record = self.load(line.id)
             except DoesNotExist:
                 continue  # deleted meanwhile
-            except ReadError:
+            except ReadError as error:
                 if is_experiment:
                     raise
+                warn(str(error))
                 continue
             if is_experiment:
                 found.append((record, None))
@@ -154,10 +160,10 @@ class View:
         if not holders:
             return {}
         beginnings = Line.beginnings(holders)
-        for line in self.lines():
+        for line in self._readable(self.lines()):
             if beginnings.isdisjoint(line.checkpoint_ids.split()):
                 continue
-            with suppress(DoesNotExist, ReadError):  # deleted meanwhile, or unreadable
+            with suppress(DoesNotExist, ReadError):  # deleted or damaged meanwhile
                 for checkpoint in self.load(line.id).get("checkpoints") or []:
                     holders.get(checkpoint["id"], set()).add(line.id)
         return holders

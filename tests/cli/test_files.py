@@ -11,6 +11,7 @@ import pytest
 
 import keepsake
 from keepsake.exceptions import FileDoesNotExist, ValidationError
+from tests.archive.archives import member, plain_archive
 from tests.cli.conftest import Run, World, experiment, on_disk
 
 
@@ -73,6 +74,18 @@ def test_files_in_python(three_runs: World) -> None:
         assert file.read() == b"5d8f0b6a12"
     with pytest.raises(FileDoesNotExist, match=r"Did you mean 'train\.py'"):
         run.open("trane.py")
+
+
+@pytest.mark.parametrize(("mtime", "year"), [(10.0**15, 6536), (-(10.0**15), 828), (253402300801.0, 6536)])
+def test_a_time_that_no_clock_shows(project_directory: Path, run: Run, mtime: float, year: int) -> None:
+    """It comes from a damaged file system, or from a stranger."""
+    Path("w").write_text("x")
+    experiment = keepsake.init(path="w")
+    experiment.stop()
+    archive = plain_archive(member(f"{experiment.id}/w", b"x", mtime=mtime))
+    Path(f"repo/experiments/{experiment.id}.tar.gz").write_bytes(archive)
+    assert [file.modified.year for file in experiment.files()] == [year]
+    assert run("files", experiment.id, "--json").stdout
 
 
 @on_disk

@@ -407,6 +407,19 @@ def test_deleting_a_record_that_names_my_checkpoints_leaves_their_files(target: 
     assert not any(key.startswith("checkpoints/") for key in target.bench.listed())
 
 
+def test_a_record_that_cannot_be_read_is_named_where_it_may_matter(
+    source: Side, target: Side, whole: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may name the checkpoints that are looked for."""
+    for side in (source, target):
+        side.add(record(MINE, CHECKPOINTS[0]), whole)
+    target.bench.write(f"metadata/experiments/{THEIRS}.json", b"{")
+    view = View(target.repository)
+    for look in (lambda: copy(source, target), lambda: view.find("f" * 10), lambda: view.holders([CHECKPOINTS[0]])):
+        look()
+        assert f"metadata/experiments/{THEIRS}.json" in capsys.readouterr().err
+
+
 def test_an_experiment_that_is_removed_while_it_is_copied_leaves_no_files(
     source: Side, target: Side, whole: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -344,6 +344,15 @@ def test_a_repository_that_was_there_is_not_made_up_for() -> None:
     assert list(repository.storage.list("")) == []
 
 
+def test_a_repository_whose_folder_is_renamed_during_a_write_is_said_to_be_gone(tmp_path: Path) -> None:
+    repository = Repository(open_storage(f"file://{tmp_path}/repo"))
+    repository.ensure()
+    record = repository.merge(make_record(1), Changes(), create=True)
+    (tmp_path / "repo").rename(tmp_path / "elsewhere")
+    with pytest.raises(MissingRepository, match="is gone"):
+        repository.merge(record, Changes(checkpoints=[make_checkpoint(1)]), create=False)
+
+
 def test_an_archive_of_an_experiment_that_is_deleted_meanwhile_is_not_left(
     storage: CountingStorage, repository: Repository
 ) -> None:
