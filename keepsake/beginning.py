@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 def begin(
     project: Project,
-    path: str | None,
+    path: str | os.PathLike[str] | None,
     params: Mapping[str, Any] | None,
     *,
     quiet: bool,

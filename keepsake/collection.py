@@ -57,7 +57,7 @@ class ExperimentCollection(Analysis):
 
     def create(
         self,
-        path: str | None = None,
+        path: str | os.PathLike[str] | None = None,
         params: Mapping[str, Any] | None = None,
         quiet: bool = False,
         disable_heartbeat: bool = False,
@@ -73,7 +73,7 @@ class ExperimentCollection(Analysis):
         """Begin an experiment, and save the files at `path` as they are now.
 
         Args:
-            path: a file or directory, relative to the project directory; None: no files.
+            path: a file or directory of the project, relative to the project directory or absolute; None: no files.
             params: hyperparameters: a dict, a dataclass or an argparse.Namespace.
             quiet: print nothing unless there is a problem, not even at the end.
             disable_heartbeat: never show it as running.

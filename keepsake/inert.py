@@ -42,7 +42,7 @@ class InertExperiment(Experiment):
             **EXPERIMENT_FIELDS,
             "created": time_text(),
             "params": encode_mapping(params, "params") if params is not None else None,
-            "path": text_path(path),
+            "path": text_path(path, None),
             "command": command(),
             **({"job": job} if job else {}),
         }

@@ -311,7 +311,7 @@ _told_of_running = False  # the user was told once that an earlier experiment st
 
 
 def init(
-    path: str | None = None,
+    path: str | os.PathLike[str] | None = None,
     params: Mapping[str, Any] | None = None,
     disable_heartbeat: bool = False,
     debug: bool = False,
@@ -331,7 +331,7 @@ def init(
     nothing.
 
     Args:
-        path: a file or directory, relative to the project directory; None: no files.
+        path: a file or directory of the project, relative to the project directory or absolute; None: no files.
         params: hyperparameters: a dict, a dataclass or an argparse.Namespace.
         disable_heartbeat: never show it as running.
         debug: print a line for each checkpoint, and tracebacks of errors in checkpoint().

@@ -63,7 +63,7 @@ class Recorded:
 
     def checkpoint(
         self,
-        path: str | None = None,
+        path: str | os.PathLike[str] | None = None,
         step: int | None = None,
         metrics: Mapping[str, Any] | None = None,
         primary_metric: tuple[str, str] | None = None,
@@ -73,7 +73,7 @@ class Recorded:
         """Record a checkpoint, and save the files at `path` as they are now.
 
         Args:
-            path: a file or directory, relative to the project directory; None: no files.
+            path: a file or directory of the project, relative to the project directory or absolute; None: no files.
             step: the iteration; None: one more than the last, from 0.
             metrics: name → value: numbers, strings, lists, dicts, None, and values of NumPy and the frameworks.
             primary_metric: the metric to optimize and its goal, such as `("loss", "minimize")`.
@@ -105,7 +105,7 @@ class Recorded:
 
     def _checkpoint(
         self,
-        path: str | None,
+        path: str | os.PathLike[str] | None,
         step: int | None,
         metrics: Mapping[str, Any] | None,
         primary_metric: object,
@@ -121,7 +121,8 @@ class Recorded:
         from keepsake.recording.records import checkpoint_record
         from keepsake.recording.run import Run
 
-        record, problems = checkpoint_record(path, step, metrics, primary_metric, more_metrics)
+        directory = None if path is None else self.project.workplace.directory
+        record, problems = checkpoint_record(path, step, metrics, primary_metric, more_metrics, directory)
         if problems and switches.is_strict():
             for problem in problems:
                 if problem.is_error:

@@ -160,7 +160,7 @@ SLIPS = {
     ),
     "empty": Slip({"metrics": LOSS, "path": ""}, "path is empty", "its files"),
     "an empty directory": Slip({"metrics": LOSS, "path": "empty"}, "No file to save in 'empty'", "its files"),
-    "absolute": Slip({"metrics": LOSS, "path": "/etc/hosts"}, "not absolute: '/etc/hosts'", "its files"),
+    "absolute": Slip({"metrics": LOSS, "path": "/etc/hosts"}, "'/etc/hosts' is outside", "its files"),
     "outside": Slip({"metrics": LOSS, "path": "../x"}, "must lie in the project directory: '../x'", "its files"),
     "no path": Slip({"metrics": LOSS, "path": 7}, "path must be a string, not int", "its files"),
     "a list of paths": Slip({"metrics": LOSS, "path": ["train.py"]}, "not list", "its files"),
@@ -230,9 +230,36 @@ def test_a_cause_is_said_once_though_the_name_changes(
         experiment.checkpoint(path=f"model-{epoch}.pt", metrics=LOSS)
     assert capsys.readouterr().err.count("No such file or directory") == 1
     experiment.checkpoint(path="/model.pt", metrics=LOSS)
-    assert "absolute" in capsys.readouterr().err
+    assert "'/model.pt' is outside the project directory" in capsys.readouterr().err
     experiment.stop()
     assert "its files (4 times)" in capsys.readouterr().err
+
+
+def test_an_absolute_path_in_the_project_is_recorded_as_relative(project_directory: Path, tmp_path: Path) -> None:
+    """As Path(__file__).parent / "model.pth" is one, perhaps by way of a link."""
+    (tmp_path / "link").symlink_to(project_directory, target_is_directory=True)
+    (project_directory / "train.py").write_text("print('training')")
+    experiment = keepsake.init(path=str(project_directory), quiet=True)
+    for place in (project_directory, tmp_path / "link"):
+        made = experiment.checkpoint(path=place / "train.py")
+        assert made is not None
+        assert made.path == "train.py"
+        assert made.open("train.py").read() == b"print('training')"
+    experiment.stop()
+    assert keepsake.experiments.get(experiment.id).path == "."
+
+
+def test_a_path_that_is_relative_to_another_directory_is_an_error_that_tells_the_right_one(
+    project_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = keepsake.init(quiet=True)
+    (project_directory / "out").mkdir()
+    monkeypatch.chdir(project_directory / "out")
+    Path("model.pt").write_text("weights")
+    monkeypatch.delenv("KEEPSAKE_STRICT")
+    experiment.checkpoint(path="model.pt", metrics=LOSS)
+    assert f"Write {os.path.join('out', 'model.pt')!r}." in capsys.readouterr().err
+    experiment.stop()
 
 
 def test_a_step_that_is_the_last_one_is_followed_by_itself(experiment: Experiment) -> None:

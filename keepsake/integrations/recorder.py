@@ -14,6 +14,7 @@ from keepsake.experiment import Experiment
 from keepsake.project import default_project, init
 from keepsake.recording import ending, switches
 from keepsake.util.console import warn
+from keepsake.util.directories import below
 from keepsake.util.ids import short_id
 from keepsake.util.values import decode, encode, mapping_of
 
@@ -264,14 +265,7 @@ class Recorder:
         """Return a path relative to the project directory, as checkpoint() wants it."""
         if path is None or self.experiment is None:
             return None
-        directory = str(self.experiment.project.directory)
-        try:
-            below = os.path.relpath(os.path.abspath(path), directory)
-            if below.split(os.sep)[0] == os.pardir:  # perhaps one of the two leads through a link
-                below = os.path.relpath(os.path.realpath(path), os.path.realpath(directory))
-        except ValueError:  # another drive of Windows; checkpoint() says what is wrong with it
-            return os.fspath(path)
-        return below
+        return below(path, str(self.experiment.project.directory)) or os.fspath(path)
 
 
 def _going_on(experiment_id: str) -> dict[str, str]:

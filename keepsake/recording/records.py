@@ -14,6 +14,7 @@ from keepsake.exceptions import ValidationError
 from keepsake.metadata import EXPERIMENT_FIELDS, Record, time_text
 from keepsake.recording import environment
 from keepsake.recording.complaints import Problem
+from keepsake.util.directories import below
 from keepsake.util.foreign import text_of
 from keepsake.util.values import decode, encode, encode_mapping, mapping_of, text_of_key
 from keepsake.version import __version__
@@ -44,7 +45,7 @@ def experiment_record(
         "user": environment.user_name(),
         "config": {"repository": url, "storage": ""},
         "command": environment.command(),
-        "path": text_path(path),
+        "path": text_path(path, project_directory),
         "python_version": environment.python_version(),
         "keepsake_version": __version__,
         **({"launch": launch} if launch else {}),
@@ -53,11 +54,16 @@ def experiment_record(
 
 
 def checkpoint_record(
-    path: object, step: object, metrics: object, primary_metric: object, more_metrics: dict[str, Any]
+    path: object,
+    step: object,
+    metrics: object,
+    primary_metric: object,
+    more_metrics: dict[str, Any],
+    directory: Path | None,
 ) -> tuple[Record, list[Problem]]:
     """Return the record of a checkpoint that is made now, with everything that can be recorded, and the problems.
 
-    Its step is None if no valid one is given.
+    Its step is None if no valid one is given. The project directory is needed for an absolute path.
     """
     problems: list[Problem] = []
     values = _metrics(metrics, more_metrics, problems)
@@ -66,7 +72,7 @@ def checkpoint_record(
         "created": time_text(),
         "metrics": values or None,
         "step": _step(step, problems),
-        "path": _path(path, problems),
+        "path": _path(path, directory, problems),
         "primary_metric": _primary(primary_metric, values, {*more_metrics, *_names(metrics)}, problems),
     }, problems
 
@@ -80,7 +86,7 @@ def inert_record(
     """
     given = {**more_metrics, **(metrics if isinstance(metrics, Mapping) else {})}
     plain = {name: value for name, value in given.items() if isinstance(value, _PLAIN)}
-    record, _ = checkpoint_record(path, step, plain, primary_metric, {})
+    record, _ = checkpoint_record(path, step, plain, primary_metric, {}, None)
     return {**record, "id": "", "step": next_step if record["step"] is None else record["step"]}
 
 
@@ -149,9 +155,9 @@ def _step(step: object, problems: list[Problem]) -> int | None:
     return None if wrong else value
 
 
-def _path(path: object, problems: list[Problem]) -> str:
+def _path(path: object, directory: Path | None, problems: list[Problem]) -> str:
     try:
-        text = text_path(path)
+        text = text_path(path, directory)
     except ValidationError as error:
         problems.append(Problem("its files", str(error)))
         return ""
@@ -185,11 +191,20 @@ def _primary(given: object, metrics: dict[str, Any], names: set[str], problems: 
     return primary
 
 
-def text_path(path: object) -> str:
-    """Return a script's path as text, "" for None. Raises ValidationError."""
+def text_path(path: object, directory: Path | None) -> str:
+    """Return a script's path as it is recorded, "" for None. Raises ValidationError.
+
+    An absolute path in the project `directory` becomes relative. Without a directory, it stays as it is.
+    """
     if path is None:
         return ""
-    problems = check_path(os.fspath(path) if isinstance(path, os.PathLike) else path)
-    if problems:
+    text = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if isinstance(text, str) and os.path.isabs(text):
+        if directory is not None and (relative := below(text, directory)) is None:
+            raise ValidationError(
+                f"The path {text!r} is outside the project directory, {directory}. Save the files there."
+            )
+        return text if directory is None else str(relative)
+    if problems := check_path(text):
         raise ValidationError(problems[0])
-    return str(path)
+    return str(text)

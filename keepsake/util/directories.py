@@ -51,6 +51,18 @@ def absolute(path: str | os.PathLike[str] = "") -> Path:
         ) from error
 
 
+def below(path: str | os.PathLike[str], directory: str | os.PathLike[str]) -> str | None:
+    """Return a path relative to `directory` if it lies there, perhaps by way of links; None otherwise."""
+    try:
+        for one, other in ((os.path.abspath(path), directory), (os.path.realpath(path), os.path.realpath(directory))):
+            relative = os.path.relpath(one, other)
+            if relative.split(os.sep)[0] != os.pardir:
+                return relative
+    except (OSError, ValueError):  # the working directory was deleted; another drive of Windows; a NUL
+        pass
+    return None
+
+
 def expand(path: str) -> str:
     """Return `path` with a leading `~` or `~user` and each `$VARIABLE` replaced, as a shell does.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from keepsake.exceptions import DoesNotExist, ReadError, ValidationError
 from keepsake.util.console import warn
+from keepsake.util.directories import below
 from keepsake.util.names import archive_name, is_safe_name
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ def walk_files(project_dir: Path, path: str, note: Note | None = None) -> Iterat
     """
     name = _relative_name(path)
     if not os.path.lexists(project_dir / name):
-        raise DoesNotExist(f"No such file or directory: {path!r} (looked for in {project_dir}). Check the path.")
+        raise DoesNotExist(
+            f"No such file or directory: {path!r} (looked for in {project_dir}). {_remedy(project_dir, path)}"
+        )
     parts = name.split("/") if name else []
     parents = [Path(project_dir, *parts[:depth]) for depth in range(1, len(parts))]
     if above := next((parent for parent in parents if _is_skipped(parent)), None):
@@ -66,6 +69,13 @@ def walk_files(project_dir: Path, path: str, note: Note | None = None) -> Iterat
             _leave_out(found, where, "on other systems its name would mean another path", note)
         elif not (is_repository and _REPOSITORY_FILE.fullmatch(found)):
             yield found, where
+
+
+def _remedy(project_dir: Path, path: str) -> str:
+    """Return what to do about a path that does not exist in the project directory."""
+    if os.path.lexists(path) and (here := below(path, project_dir)):
+        return f"Paths are relative to the project directory. Write {here!r}."
+    return "Check the path."
 
 
 def _relative_name(path: str) -> str:

@@ -85,6 +85,13 @@ def check_out(both: Both, project: Path, out: Path, *args: str) -> list[tuple[in
 # Saving
 
 
+@shows("absolute-paths")
+def test_absolute_paths(both: Both, workshop: Path) -> None:
+    """The path of the project itself, written in full."""
+    assert "train.py" in saved(both.ours, workshop, str(workshop))
+    assert "train.py" not in saved(both.original, workshop, str(workshop))
+
+
 @shows("exec-bits-lost")
 def test_exec_bits_lost(both: Both, workshop: Path) -> None:
     """A script."""
