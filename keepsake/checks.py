@@ -13,7 +13,8 @@ def check_path(path: object) -> list[str]:
     if path is None:
         return []
     if not isinstance(path, str):
-        return [f"path must be a string, not {type(path).__name__}"]
+        meant = ". Name the argument that is meant: params=… or metrics=…" if isinstance(path, dict) else ""
+        return [f"path must be a string, not {type(path).__name__}{meant}"]
     if os.path.isabs(path):
         return [f"path must be relative to the project directory, not absolute: {path!r}"]
     if os.path.normpath(path).split(os.sep)[0] == "..":

@@ -146,8 +146,13 @@ class ExperimentCollection(Analysis):
         Raises:
             InvalidFilter: the filter or a sort key cannot be parsed.
             UnknownName: no experiment has a name in the filter or in a sort key.
-            ValidationError: the function fails on every experiment.
+            ValidationError: the function fails on every experiment, or the filter is neither a text nor a function.
         """
+        if not (filter is None or isinstance(filter, str) or callable(filter)):
+            raise ValidationError(
+                f"The filter {filter!r:.50} is of type {type(filter).__name__}. Give a text, such as 'val_loss < 0.2', "
+                "or a function that takes an Experiment."
+            )
         project = self._project.here()
         keys = [sort] if isinstance(sort, str) else sort or ()
         filters = [filter] if isinstance(filter, str) and filter else ()
@@ -158,6 +163,9 @@ class ExperimentCollection(Analysis):
         else:
             experiments = _read(project)
         return ExperimentList(_passing(filter, experiments) if callable(filter) else experiments)
+
+    def __iter__(self) -> Iterator[Experiment]:
+        return iter(self.list())
 
     def children(self, ids: Container[str]) -> ExperimentList:
         """Return the experiments whose parent is one of these experiments or checkpoints, oldest first."""

@@ -61,6 +61,8 @@ def find_project(directory: Path | None = None, repository: str | None = None, *
     path = find_place(start, levels=MAX_LEVELS if directory is None else 1)
     if path is None and directory is None and repository is None:
         path = _find_above_script(start)
+    elif begin and path is not None and path.name == USUAL_PLACE:
+        _name_project(path, start)
     if url:
         return Config(url, project_directory(path) if path else start)
     if path is not None:
@@ -75,6 +77,20 @@ def find_project(directory: Path | None = None, repository: str | None = None, *
         f"set {REPOSITORY_VARIABLE}, or write {CONFIG_NAMES[0]} with a line such as `repository: s3://BUCKET/FOLDER`."
     )
     return Config(USUAL_REPOSITORY, start)
+
+
+def _name_project(path: Path, start: Path) -> None:
+    """Say which project a run in `start` belongs to if that is only known by experiments in a directory above.
+
+    An early run in a home directory would otherwise make everything below it one project, without a word.
+    """
+    directory = project_directory(path)
+    origin = read_origin(directory)
+    if directory != start and (origin is None or not origin.is_copy):
+        _say_once(
+            f"There is no {CONFIG_NAMES[0]} in {start}, so it belongs to the project {directory}, where experiments "
+            f"were kept before. To make it a project of its own, write {CONFIG_NAMES[0]} with the line `{EXAMPLE}`."
+        )
 
 
 def _not_found(start: Path, *, above: bool) -> ConfigNotFound:

@@ -50,6 +50,24 @@ def test_the_nearest_file_upward_is_taken(tmp_path: Path, monkeypatch: pytest.Mo
     assert find_project() == Config("file://near", tmp_path / "a")
 
 
+def test_a_run_below_a_directory_with_experiments_says_whose_project_it_belongs_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise, one run in a home directory would take in all that is below it, without a word."""
+    write(tmp_path / ".keepsake", '{"version": 1}', "repository.json")
+    below = tmp_path / "new"
+    below.mkdir()
+    monkeypatch.chdir(below)
+    assert find_project(begin=True).directory == tmp_path
+    assert f"it belongs to the project {tmp_path}, where" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    find_project(begin=True)
+    write(tmp_path, "repository: file://.keepsake\n")
+    monkeypatch.chdir(below)
+    find_project(begin=True)
+    assert capsys.readouterr().err == ""
+
+
 def test_a_named_directory_is_not_left_upward(tmp_path: Path) -> None:
     write(tmp_path, "repository: file://repo\n")
     (tmp_path / "sub").mkdir()

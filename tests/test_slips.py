@@ -164,6 +164,7 @@ SLIPS = {
     "outside": Slip({"metrics": LOSS, "path": "../x"}, "must lie in the project directory: '../x'", "its files"),
     "no path": Slip({"metrics": LOSS, "path": 7}, "path must be a string, not int", "its files"),
     "a list of paths": Slip({"metrics": LOSS, "path": ["train.py"]}, "not list", "its files"),
+    "metrics first": Slip({"path": LOSS}, "dict. Name the argument that is meant", "whole checkpoints", None),
     "a model": Slip({"metrics": LOSS, "path": Accuracy(1.0)}, "not Accuracy", "its files"),
     "a Path": Slip({"metrics": LOSS, "path": Path("train.py")}, "", "", {"path": "train.py"}),
     # All of it
@@ -244,21 +245,42 @@ def test_an_absolute_path_in_the_project_is_recorded_as_relative(project_directo
         made = experiment.checkpoint(path=place / "train.py")
         assert made is not None
         assert made.path == "train.py"
-        assert made.open("train.py").read() == b"print('training')"
     experiment.stop()
     assert keepsake.experiments.get(experiment.id).path == "."
 
 
-def test_a_path_that_is_relative_to_another_directory_is_an_error_that_tells_the_right_one(
-    project_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_file_of_the_working_directory_is_told_from_that_of_the_project(
+    project_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    experiment = keepsake.init(quiet=True)
-    (project_directory / "out").mkdir()
-    monkeypatch.chdir(project_directory / "out")
-    Path("model.pt").write_text("weights")
+    """Of two files with one name, the one of the project is saved, which may be an old one."""
     monkeypatch.delenv("KEEPSAKE_STRICT")
-    experiment.checkpoint(path="model.pt", metrics=LOSS)
-    assert f"Write {os.path.join('out', 'model.pt')!r}." in capsys.readouterr().err
+    (project_directory / "old.pt").write_text("weights")
+    for directory, remedy in (
+        (project_directory / "out", f"write {os.path.join('out', '{}')!r}."),
+        (tmp_path / "scratch", f"{tmp_path / 'scratch'}, is outside the project and cannot be saved."),
+    ):
+        directory.mkdir()
+        monkeypatch.chdir(project_directory)
+        experiment = keepsake.init(quiet=True)
+        monkeypatch.chdir(directory)
+        for name, problem in (("old.pt", "is taken from the project directory"), ("new.pt", "No such file")):
+            Path(name).write_text("weights")
+            made = experiment.checkpoint(path=name, metrics=LOSS)
+            assert made is not None
+            assert made.path == (name if name == "old.pt" else None)
+            said = capsys.readouterr().err
+            assert problem in said
+            assert remedy.format(name) in said
+        experiment.stop()
+        capsys.readouterr()
+
+
+def test_a_filter_that_is_none_is_an_error(experiment: Experiment) -> None:
+    """`list({…}).delete()` must not delete everything."""
+    for slip in ({"lr": 0.1}, ["lr = 0.1"], 3):
+        with pytest.raises(exceptions.ValidationError, match="Give a text"):
+            keepsake.experiments.list(slip)  # type: ignore[arg-type]
+    assert [each.id for each in keepsake.experiments] == [experiment.id]
     experiment.stop()
 
 

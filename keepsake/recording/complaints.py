@@ -42,12 +42,13 @@ class Complaints:
         if cause in self._said:
             return
         self._said.add(cause)
+        why = problem.why if problem.why.endswith(".") else f"{problem.why}."
         if problem.what == WHOLE:
-            warn(f"The checkpoint was not saved: {problem.why}")
+            warn(f"The checkpoint was not saved: {why}")
         elif problem.what:
-            warn(f"Checkpoint {short_id(checkpoint_id)} is saved without {problem.what}: {problem.why}")
+            warn(f"Checkpoint {short_id(checkpoint_id)} is saved without {problem.what}: {why}")
         else:
-            warn(problem.why)
+            warn(why)
 
     def summary(self) -> str:
         """Return the parts that were left out, and how often: "metric 'loss' (3 times)"; "" if none were."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -265,10 +266,14 @@ class Run:
         """Copy the files of an experiment or checkpoint into the spool."""
         from keepsake.archive.pack import check_room
         from keepsake.archive.writer import freeze
+        from keepsake.util.ignore import elsewhere
 
         check_room(self.entry.directory)
         frozen = freeze(self._workplace.directory, record["path"], self.entry.directory, record["id"])
         warn_of_secret_files(file.name for file in frozen.entries)
+        if os.path.normpath(record["path"]) != "." and (other := elsewhere(self._workplace.directory, record["path"])):
+            why = f"{record['path']!r} is taken from the project directory, {self._workplace.directory}. {other}"
+            self.complaints.add(Problem("", why, is_error=False))
         return frozen
 
     # The end

@@ -30,6 +30,7 @@ Note = Callable[[str, str], object]
 
 _ENDLESS = re.compile(r"(?<=[^/])(/\*\*)+/\s*$")
 _OPENING = re.compile(r"!/?(\*\*?/)+\s*")
+_MOST_NAMED = 20  # files that are not saved
 _ID = re.compile(r"[0-9a-f]{64}")
 # A repository at `file://.` keeps these among the project's own files.
 _REPOSITORY_FILE = re.compile(
@@ -53,9 +54,8 @@ def walk_files(project_dir: Path, path: str, note: Note | None = None) -> Iterat
     """
     name = _relative_name(path)
     if not os.path.lexists(project_dir / name):
-        raise DoesNotExist(
-            f"No such file or directory: {path!r} (looked for in {project_dir}). {_remedy(project_dir, path)}"
-        )
+        remedy = elsewhere(project_dir, path) or "Check the path."
+        raise DoesNotExist(f"No such file or directory: {path!r} (looked for in {project_dir}). {remedy}")
     parts = name.split("/") if name else []
     parents = [Path(project_dir, *parts[:depth]) for depth in range(1, len(parts))]
     if above := next((parent for parent in parents if _is_skipped(parent)), None):
@@ -71,11 +71,17 @@ def walk_files(project_dir: Path, path: str, note: Note | None = None) -> Iterat
             yield found, where
 
 
-def _remedy(project_dir: Path, path: str) -> str:
-    """Return what to do about a path that does not exist in the project directory."""
-    if os.path.lexists(path) and (here := below(path, project_dir)):
-        return f"Paths are relative to the project directory. Write {here!r}."
-    return "Check the path."
+def elsewhere(project_dir: Path, path: str) -> str:
+    """Return what to say if the working directory has another file or directory of that name; "" otherwise."""
+    try:
+        here = os.path.abspath(path)
+        if not os.path.lexists(here) or os.path.realpath(here) == os.path.realpath(project_dir / path):
+            return ""
+    except (OSError, ValueError):  # the working directory was deleted
+        return ""
+    if (relative := below(here, project_dir)) is not None:
+        return f"For the one in the working directory, write {relative!r}."
+    return f"The one in the working directory, {os.getcwd()}, is outside the project and cannot be saved."
 
 
 def _relative_name(path: str) -> str:
@@ -238,5 +244,9 @@ def _leave_out(name: str, path: str, why: str, note: Note | None) -> None:
 
 @lru_cache(maxsize=4096)
 def leave_out(path: str, why: str) -> None:
-    """Warn, once per process, that a file is not saved."""
-    warn(f"Not saved: {path}: {why}.")
+    """Warn, once per process, that a file is not saved. Of very many, only the first ones are named."""
+    before = leave_out.cache_info().currsize
+    if before < _MOST_NAMED:
+        warn(f"Not saved: {path}: {why}.")
+    elif before == _MOST_NAMED:
+        warn("More files are not saved, and are not named here. `keepsake files` lists what init() would save.")

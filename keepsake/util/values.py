@@ -72,7 +72,9 @@ def mapping_of(mapping: object, what: str) -> Mapping[Any, Any]:
     except Exception as error:
         raise _unreadable(mapping, what, error) from error
     if fields is None:
-        raise ValidationError(f"{what} must be a dict of names and values, not {foreign.type_name(mapping)}.")
+        is_plain = hasattr(mapping, "__dict__") and not callable(mapping)
+        hint = f" Write {what}=vars(…) for its attributes." if is_plain else ""
+        raise ValidationError(f"{what} must be a dict of names and values, not {foreign.type_name(mapping)}.{hint}")
     return fields
 
 

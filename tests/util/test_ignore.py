@@ -374,3 +374,12 @@ def test_an_ignore_file_that_cannot_be_read_is_an_error(tmp_path: Path, monkeypa
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(ReadError, match="Permission denied"):
         walk(tmp_path)
+
+
+def test_of_very_many_files_that_are_not_saved_only_the_first_are_named(tmp_path: Path, warnings_said: Said) -> None:
+    for number in range(100):
+        (tmp_path / f"{number:03}").symlink_to("nowhere")
+    assert list(walk_files(tmp_path, ".")) == []
+    assert len(warnings_said) == 21
+    assert "000: a dangling link." in warnings_said[0]
+    assert "More files are not saved" in warnings_said[-1]
