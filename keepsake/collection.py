@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import gc
+import os
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
@@ -163,9 +164,6 @@ class ExperimentCollection(Analysis):
         else:
             experiments = _read(project)
         return ExperimentList(_passing(filter, experiments) if callable(filter) else experiments)
-
-    def __iter__(self) -> Iterator[Experiment]:
-        return iter(self.list())
 
     def children(self, ids: Container[str]) -> ExperimentList:
         """Return the experiments whose parent is one of these experiments or checkpoints, oldest first."""
