@@ -32,6 +32,8 @@ _STRONG_PAIRS = _words("""
 _JOINED = ("password", "passwd", "apikey")  # also at the end of a word, as in PGPASSWORD
 # These words mark a secret at the end of a name, unless the value is a number.
 _WEAK = _words("token tokens key pass pwd pw auth bearer jwt cookie")
+# Each name of a secret contains one of these.
+_SIGNS = _STRONG | _WEAK | {pair.partition("-")[2] for pair in _STRONG_PAIRS}
 # After one of these words, the words above belong to models, tables and dicts.
 _HARMLESS_BEFORE = _words("""
     action add answer attention audio batch begin block bos cache caption category checkpoint chosen ckpt class cls
@@ -136,6 +138,9 @@ def hide_in_text(text: str) -> str:
 
 def is_secret_name(name: str) -> bool:
     """Whether an option, variable, param or header of that name holds a secret, if its value is text."""
+    lowered = name.lower()
+    if not any(sign in lowered for sign in _SIGNS):
+        return False  # without a pattern, whose first use takes a millisecond
     words = [word.lower() for word in re.findall(_WORD, name)]
     while words and words[-1].isdigit():
         words.pop()
