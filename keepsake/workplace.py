@@ -15,7 +15,7 @@ from keepsake.metadata import Record, from_local_datetime, local_datetime, prune
 from keepsake.repository.keys import archive_key
 from keepsake.repository.repository import Repository
 from keepsake.spool.journal import Changes
-from keepsake.spool.places import spool_root, spool_roots, unnamed_files
+from keepsake.spool.places import damaged, spool_root, spool_roots, unnamed_files
 from keepsake.storage import open_storage
 from keepsake.util.directories import absolute
 from keepsake.util.fork import importing
@@ -111,6 +111,10 @@ class Workplace:
     def unnamed_files(self) -> list[Path]:
         """Return the frozen files that were set aside because no checkpoint names them."""
         return [path for root in self.spools for path in unnamed_files(root)]
+
+    def damaged_entries(self) -> list[Path]:
+        """Return the directories in which something waits that cannot be sent, because its record is damaged."""
+        return [path for root in self.spools for path in damaged(root)]
 
     # Labels
 

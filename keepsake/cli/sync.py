@@ -46,21 +46,21 @@ def sync(ctx: click.Context, /, dry_run: bool, force: bool) -> None:
         parts = [counted(range(each.checkpoints), "new checkpoint"), f"{console.format_size(each.size)} of files"]
         write(f"* Experiment {short_id(each.entry.id)} ({', '.join(parts)}) → {redact_url(each.entry.repository)}")
     _say_unnamed(project)
-    if not waiting:
+    is_damaged = bool(project.workplace.damaged_entries())  # a warning has named them
+    if not waiting and not is_damaged:
         with suppress(MissingBucket):  # the first run makes it
             project.workplace.repository.check()
         if missing := project.workplace.view.missing():
             raise missing
         console.say("Everything is in the repository.")
-    if dry_run or not waiting:
-        return
-    sent = project.sync(force=force)
+    sent = [] if dry_run else project.sync(force=force)
     failed = [one for one in sent if one.error is not None]
     for one in failed:
         console.error(f"Experiment {short_id(one.experiment_id)} is not fully sent: {one.error}")
-    if failed:
+    if sent and not failed:
+        console.say(f"Sent {counted(sent, 'experiment')}.")
+    if failed or is_damaged:
         ctx.exit(1)
-    console.say(f"Sent {counted(sent, 'experiment')}.")
 
 
 def _say_unnamed(project: Project) -> None:

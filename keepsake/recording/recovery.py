@@ -122,7 +122,8 @@ class Recovery:
 
     def _may_send(self, entry: Entry) -> bool:
         with suppress(OSError):
-            if owner := owner_of((entry.directory / "record.json").stat()):
+            record = entry.directory / "record.json"
+            if owner := owner_of(record.lstat()) or owner_of(record.stat()):
                 warn(f"The run that waits in {entry.directory} belongs to {owner}. `keepsake sync` sends it anyway.")
                 return False
         if entry.repository != self._url:

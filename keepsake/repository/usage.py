@@ -62,7 +62,7 @@ def disk_usage(view: View) -> DiskUsage:
     storage = view.repository.storage
     usages: dict[str, Usage] = {}
     owners: dict[str, str] = {}  # the beginning of a checkpoint's ID → the experiment
-    for line in view.lines():
+    for line in view.readable_lines():
         usages[line.id] = Usage(line.id)
         owners |= dict.fromkeys(line.checkpoint_ids.split(), line.id)
     total = DiskUsage()

@@ -117,6 +117,10 @@ class View:
         found = everything if query is None else query.select(everything)
         return sorted(found, key=operator.attrgetter("created_key"))
 
+    def readable_lines(self) -> Iterator[Line]:
+        """Return the index's line of every experiment whose record can be read. A warning names the others."""
+        return self._readable(self.lines())
+
     def _readable(self, lines: Iterable[Line]) -> Iterator[Line]:
         for line in lines:
             if line.created:
@@ -160,7 +164,7 @@ class View:
         if not holders:
             return {}
         beginnings = Line.beginnings(holders)
-        for line in self._readable(self.lines()):
+        for line in self.readable_lines():
             if beginnings.isdisjoint(line.checkpoint_ids.split()):
                 continue
             with suppress(DoesNotExist, ReadError):  # deleted or damaged meanwhile

@@ -134,7 +134,7 @@ def _directories(root: Path) -> Iterator[Path]:
         warn_once(f"{root} cannot be read: {error.strerror}. Runs that wait there are neither shown nor sent.")
         return
     for name in names:
-        if valid_id(name) and os.path.isdir(root / name):
+        if valid_id(name) and os.path.isdir(root / name) and not os.path.islink(root / name):
             yield root / name
 
 

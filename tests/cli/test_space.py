@@ -37,6 +37,13 @@ def test_du_lists_experiments_and_the_total(run: Run, id: str) -> None:
     assert usage["experiments"][0]["archives"] == 4
 
 
+def test_du_names_a_record_that_cannot_be_read(run: Run, id: str) -> None:
+    Path(f"repo/metadata/experiments/{'b' * 64}.json").write_text("{")
+    result = run("du")
+    assert "b" * 64 in result.stderr
+    assert "bbbbbbb" not in result.stdout
+
+
 def test_prune_lists_asks_and_deletes(run: Run, id: str) -> None:
     listed = run("prune", "--keep", "best:1,last:1", "-n").stdout
     assert re.search(rf"^{id}     2       2\d\.\d kB  2$", listed, re.MULTILINE)

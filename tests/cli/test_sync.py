@@ -60,3 +60,11 @@ def test_what_cannot_be_sent_is_an_error_and_stays(recorded_offline: Bench, run:
     assert "Sent" not in result.stderr
     recorded_offline.remove("repository.json")
     assert run("sync").stderr == "═══╡ Sent 1 experiment.\n"
+
+
+def test_a_run_whose_record_is_damaged_is_named_and_not_called_sent(recorded_offline: Bench, run: Run) -> None:
+    id = run("ls", "-q").stdout.strip()
+    Path(f".keepsake/spool/{id}/record.json").write_text("{")
+    result = run("sync", status=1)
+    assert f"spool/{id} is not sent" in result.stderr.replace("\n   │ ", " ")
+    assert "Everything" not in result.output

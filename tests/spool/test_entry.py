@@ -118,6 +118,7 @@ def test_links_and_pipes_are_passed_over_and_removed(root: Path, entry: Entry, t
     for name in ("1.jsonl", "1.pack", "1.log"):
         os.mkfifo(entry.directory / name)
     (entry.directory / f"{'1' * 64}.tar.gz").symlink_to(tmp_path / "private")
+    (root / ("c" * 64)).symlink_to(entry.directory)
     (root / ("b" * 64)).mkdir()
     os.mkfifo(root / ("b" * 64) / "record.json")
     assert [found.id for found in places.entries(root)] == [entry.id]
