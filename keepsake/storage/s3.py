@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
@@ -37,6 +38,7 @@ from keepsake.version import __version__
 
 _CONNECT, _READ = 5, 20  # seconds to connect and to wait for bytes
 _ATTEMPTS = 6
+_CONFLICTS = 4  # further attempts after a conflict
 _READS = 3  # attempts to read an answer's body; the SDK's own retries do not cover that
 _PAGE = 1000  # the most objects that one answer lists
 _EQUAL_PARTS = 5000  # of at most 10,000; later parts are four times as large, so 200 GB fit
@@ -71,6 +73,7 @@ _ADVICE = {
         "InvalidEndpoint EndpointProviderError"
     ),
 }
+_CONFLICT = "ConditionalRequestConflict"
 _ADVICE_AFTER = {name: advice for advice, names in _ADVICE.items() for name in names.split()}
 # Codes by which servers say that they do not support a request, or a part of it.
 _UNSUPPORTED = ["405", "501", "NotImplemented", "MethodNotAllowed", "NotSupported"]
@@ -178,7 +181,7 @@ class S3Storage(BucketStorage):
         if condition and not self._is_amazon:
             self._check(name, if_match)
         try:
-            answer = self._send(self._client.put_object, {**request, **condition})
+            answer = self._despite_conflicts(partial(self._send, self._client.put_object, {**request, **condition}))
         except sdk.ClientError as error:
             if condition and _code(error) in ("NoSuchKey", "404"):
                 raise self._changed(name) from error
@@ -186,6 +189,18 @@ class S3Storage(BucketStorage):
                 raise
             answer = self._send(self._client.put_object, request)
         return _etag(answer)
+
+    @staticmethod
+    def _despite_conflicts(send: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Send a condition again that conflicts with another request under way: both may have been refused."""
+        for attempt in range(_CONFLICTS):
+            try:
+                return send()
+            except sdk.ClientError as error:
+                if _code(error) != _CONFLICT:
+                    raise
+            time.sleep(0.05 * 2**attempt)
+        return send()
 
     def _check(self, name: str, etag: str | None) -> None:
         """Raise PreconditionFailed unless the object has that etag. None: the object must not exist."""
@@ -325,7 +340,7 @@ def _refusal(error: sdk.ClientError) -> Trouble:
     reason = f"{one_line(str(details.get('Message') or 'No reason given'))} ({code})"
     if code in ("NoSuchKey", "404"):
         return Trouble(reason, None, DoesNotExist)
-    if code in ("PreconditionFailed", "412", "ConditionalRequestConflict"):
+    if code in ("PreconditionFailed", "412", _CONFLICT):
         return Trouble(reason, None, PreconditionFailed)
     advice = _ADVICE_AFTER.get(code)
     headers: Any = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})

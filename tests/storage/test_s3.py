@@ -121,6 +121,30 @@ def test_a_bucket_that_somebody_else_makes_at_the_same_time_is_fine(proxy: Proxy
 # What goes over the line
 
 
+def test_a_condition_that_conflicts_with_another_request_is_sent_again(
+    proxy: Proxy, proxied: Storage, s3_bench: S3Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both may have been refused, so the object need not be there."""
+    monkeypatch.setattr(s3, "_CONFLICTS", 2)
+    conflict = error_reply("409 Conflict", "ConditionalRequestConflict")
+    answers = iter([conflict, conflict])
+    proxy.fault = lambda request: next(answers, None) if request.method == "PUT" else None
+    proxied.put("a", b"1", if_absent=True)
+    assert s3_bench.read("a") == b"1"
+    proxy.fault = lambda request: conflict if request.method == "PUT" else None
+    with pytest.raises(PreconditionFailed):
+        proxied.put("b", b"2", if_absent=True)
+
+
+def test_keys_that_a_server_encodes_without_saying_so_are_listed(proxy: Proxy, proxied: Storage) -> None:
+    root = proxied.url.partition("://")[2].partition("/")[2]
+    key = f"{root}/a/k".replace("/", "%2F")
+    found = f"<Key>{key}</Key><Size>1</Size><ETag>x</ETag><LastModified>2024-01-01T00:00:00Z</LastModified>"
+    listing = f"<ListBucketResult><IsTruncated>false</IsTruncated><Contents>{found}</Contents></ListBucketResult>"
+    proxy.fault = lambda request: reply("200 OK", listing, Content_Type="application/xml")
+    assert [info.key for info in proxied.list("a")] == ["a/k"]
+
+
 def test_deleting_many_is_a_handful_of_requests(proxy: Proxy, proxied: Storage) -> None:
     keys = [f"d/{number}" for number in range(250)]
     proxied.delete(keys)
