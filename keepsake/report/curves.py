@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,7 +119,7 @@ def _metrics(records: Sequence[Record], names: Collection[str] | None) -> dict[s
             columns += [(f"{name}.{path}", values) for path, values in inner]
         if names is not None and name not in names:
             continue
-        numbers = values if types == {float} else list(map(_number, values))
+        numbers = values if types == {float} else _numbers(values, types)
         positions = [position for position, number in enumerate(numbers) if number is not None]
         if positions:
             found.setdefault(name, (positions, [number for number in numbers if number is not None]))
@@ -129,6 +130,13 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Any]
     """Yield each name in some dicts, with its value in each of them."""
     for name in {name: None for row in rows for name in row}:
         yield name, [row.get(name) for row in rows]
+
+
+def _numbers(values: list[Any], types: set[type]) -> list[Any]:
+    if types <= {int, float}:
+        with suppress(OverflowError):
+            return list(map(float, values))
+    return list(map(_number, values))
 
 
 def _number(value: Any) -> float | None:
