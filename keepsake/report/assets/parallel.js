@@ -3,6 +3,7 @@
 const AXES = 9; // the most that are drawn
 const FEW_VALUES = 6; // a param with no more of them is no scale
 const [SIDE, TOP, BOTTOM] = [64, 52, HEIGHT - 12]; // pixels: from the sides to the axes, and where these begin and end
+const SHADES = 12; // so many paths are drawn, because one for each of a thousand runs takes memory
 let axes = []; // {name, title, x, axis, find}
 const brushed = new Map(); // name → the condition that a brush wrote into the filter
 let drawParallel;
@@ -29,14 +30,14 @@ function parallel() {
     const axis = axisOf(runs.map(find), name.startsWith("params.") ? FEW_VALUES : 0);
     return { name, title: bareName(name), find, x: names.length > 1 ? SIDE + place * room : width / 2, axis };
   });
-  const add = (run, kind, stroke) => svg.append(s("path", { class: kind, stroke, d: pathOf(axes.map(({ x, axis, find }) => [x, yOf(axis.place(find(run)))])) }));
+  const line = (run) => pathOf(axes.map(({ x, axis, find }) => [x, yOf(axis.place(find(run)))]));
+  const add = (some, kind, stroke) => svg.append(s("path", { class: kind, stroke, d: some.map(line).join("") }));
   const matching = new Set(view.runs);
-  for (const run of runs) if (!matching.has(run)) add(run, "left-out");
+  add(runs.filter((run) => !matching.has(run)), "left-out");
   const ranked = view.runs.toSorted((one, other) => loss(other) - loss(one)); // the best ones last
-  for (const [place, run] of ranked.entries()) {
-    add(run, ranked.length > 150 ? "many" : "few", shade(hasLoss(run) ? place / Math.max(1, ranked.length - 1) : 0));
-  }
-  if (!view.groups) for (const [run, place] of [...view.chosen].reverse()) add(run, "chosen", `var(--curve-${place % CURVES})`);
+  const shareOfRun = (run, place) => (hasLoss(run) ? Math.ceil((SHADES * place) / ranked.length) / SHADES : 0);
+  for (const [share, some] of Map.groupBy(ranked, shareOfRun)) add(some, ranked.length > 150 ? "line thin" : "line", shade(share));
+  if (!view.groups) for (const [run, place] of [...view.chosen].reverse()) add([run], "chosen", `var(--curve-${place % CURVES})`);
   svg.append(...axes.map((each) => axisGroup(each, room)));
 }
 

@@ -37,9 +37,12 @@ function scatter() {
   for (const run of view.runs.toReversed()) { // the best ones last
     const [cx, cy] = [toX(across.place(find(run))), toY(up.place(findY(run)))];
     const isChosen = view.chosen.has(run);
-    if (cx === cx && cy === cy) svg.append(s("circle", { cx, cy, r: isChosen ? 6 : 4, fill: colorOf(run), class: isChosen && "chosen", "data-id": run.id }));
+    const look = { cx, cy, r: isChosen ? 6 : 4, fill: colorOf(run), class: isChosen ? "chosen" : "" };
+    if (cx === cx && cy === cy) svg.append(fill(pointOf(run), look));
   }
 }
+
+const pointOf = remembered((run) => s("circle", { "data-id": run.id }));
 
 /** Return lines at places in pixels, and their texts but for those that would touch the one before. */
 function acrossAxis(ticks, width) {
