@@ -69,7 +69,7 @@ browser: ## Install Chromium and its driver, which test the report's page, where
 vendor: ## Fetch the libraries in the report from npm's registry, and check them
 	$(PYTHON) keepsake/report/vendoring.py
 
-docs: install ## Generate the references in docs/, and the pictures of docs/gallery.md
+docs: install ## Generate the references in docs/, and all pictures there
 	$(RUN) docs/generate.py
 	$(RUN) docs/gallery.py
 

@@ -1,8 +1,8 @@
-"""Makes the pictures of docs/gallery.md from the iris example: `make docs`, or `python docs/gallery.py`.
+"""Makes the pictures in docs/images from the iris example: `make docs`, or `python docs/gallery.py`.
 
 Trains the example with many learning rates, draws the figures, and photographs the report, for which Chromium and its
-driver must be there. The pictures show IDs and times, so they are made only if what draws them, the example or this
-script has changed since.
+driver must be there; picture.py draws the session of the README. The pictures show IDs and times, so they are made only
+if what draws them, the example or this script has changed since.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ import keepsake
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs/images"
-SOURCES = (ROOT / "keepsake/report/assets", ROOT / "keepsake/display", ROOT / "examples/iris", Path(__file__))
+SOURCES = (
+    *(ROOT / name for name in ("keepsake/report/assets", "keepsake/display", "examples/iris", "docs/picture.py")),
+    Path(__file__),
+)
 RUNS, CHANGED = 24, 16  # how many runs there are, and the first one with other code
 ARGUMENTS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars")
 TICK = (
@@ -78,7 +81,7 @@ def draw(experiments: keepsake.ExperimentList) -> None:
 def fingerprint() -> str:
     """Return what stands for all that the pictures are made from."""
     paths = [path for source in SOURCES for path in ([source] if source.is_file() else source.rglob("*"))]
-    parts = [path.read_bytes() for path in sorted(paths) if path.suffix in {".py", ".js", ".css", ".yaml"}]
+    parts = [path.read_bytes() for path in sorted(paths) if path.suffix in {".py", ".js", ".css", ".html", ".yaml"}]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
@@ -130,6 +133,7 @@ def main() -> None:
     made_from = fingerprint()
     if all(is_current(IMAGES / f"{name}.png", made_from) for name in PHOTOGRAPHS):
         return
+    subprocess.run([sys.executable, ROOT / "docs/picture.py"], check=True)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
         project = Path(directory) / "iris"
         shutil.copytree(ROOT / "examples/iris", project)

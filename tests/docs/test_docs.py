@@ -33,11 +33,18 @@ _VARIES = re.compile(
     rf"(?P<id>{ID})"
     r"|(?P<ago>(?:about )?(?:an?|one|\d+) (?:second|minute|hour|day)s? ago|\d+[smhd] ago)"
     r"|(?P<date>[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d \S+)"
+    r"|(?P<moment>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)"
     r"|(?P<version>\d+\.\d+\.\d+)"
     r"|(?P<number>\d+\.\d{4,})"
     r"|(?P<blank> {2,})"
 )
-_ANY = {"ago": r"[\w ]+? ago", "date": r"\w+, .*?", "version": r"[\w.]+", "blank": " {2,}"}
+_ANY = {
+    "ago": r"[\w ]+? ago",
+    "date": r"\w+, .*?",
+    "moment": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d",
+    "version": r"[\w.]+",
+    "blank": " {2,}",
+}
 
 
 def name(page: Path) -> str:
@@ -84,11 +91,11 @@ def _skip_to(regex: str, lines: Iterator[str]) -> Iterator[str]:
     yield from lines
 
 
-def run(command: str, cwd: Path) -> list[str]:
+def run(command: str, cwd: Path, *, terminal: bool = False) -> list[str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "COLUMNS": "100", "NO_COLOR": "1"}
     arguments: dict[str, Any] = {"cwd": cwd, "env": environment, "stdin": subprocess.DEVNULL}
-    if re.fullmatch(r"keepsake ls\b[^|>]*", command):
+    if terminal or re.fullmatch(r"keepsake ls\b[^|>]*", command):
         return _run_on_terminal(command, arguments)
     arguments |= {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     done: subprocess.CompletedProcess[str] = subprocess.run(

@@ -28,4 +28,4 @@ def test_the_picture_shows_what_its_commands_print(tmp_path: Path) -> None:
     for session in sessions:
         command, *expected = session.rstrip("\n").split("\n")
         command = re.sub(ID, lambda match: real[match[0]], command)
-        check_output(expected, run(command, project), real)
+        check_output(expected, run(command, project, terminal=True), real)

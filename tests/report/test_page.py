@@ -74,6 +74,16 @@ def test_a_click_on_a_heading_sorts(page: Page, sweep_records: Records) -> None:
     assert page.find("#runs th[data-name='metrics.val_loss']").get_attribute("aria-sort") == "none"
 
 
+def test_a_heading_keeps_the_focus_when_it_sorts(page: Page) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    page.click("#runs th[data-name='metrics.accuracy'] button")
+    page.keys(Keys.ENTER)
+    assert page.js("return state.sort") == "metrics.accuracy-desc"
+    page.keys(Keys.ARROW_DOWN)
+    assert page.js("return document.activeElement.dataset.id") == page.ids()[0]
+
+
 def test_several_keys_sort(page: Page, sweep_records: Records) -> None:
     page.state(sort="params.width-desc,params.seed,created-desc")
     expected = sorted(
@@ -302,6 +312,39 @@ def test_a_brush_writes_a_filter(page: Page) -> None:
     assert page.text("#problem") == ""
     ActionChains(page.driver).move_to_element_with_offset(drawing, x - width / 2, 0).click().perform()
     assert page.js("return state.filter") == ""
+
+
+def test_a_point_tells_its_run_and_opens_it(page: Page) -> None:
+    from selenium.webdriver import ActionChains
+
+    page.js("document.getElementById('scatter').scrollIntoView({block: 'center'})")
+    wait_until(lambda: len(page.all("#scatter circle")) == 24)
+    best_id = page.ids()[0]
+    ActionChains(page.driver).move_to_element(page.find(f"#scatter circle[data-id='{best_id}']")).perform()
+    assert page.text("#scatter .tip").startswith(f"{best_id[:7]} · optimizer.lr 0.01 · val_loss ")
+    page.click(f"#scatter circle[data-id='{best_id}']")
+    assert page.js("return state.open") == best_id
+
+
+def test_what_is_in_colour_is_told_apart_by_what_differs(page: Page) -> None:
+    differs = "JSON.stringify(run.params) !== JSON.stringify(view.best.params)"
+    params = page.js(
+        f"const other = view.runs.find(run => {differs}); set({{ticked: other.id}});"
+        "return [view.best, other].map(run => ({...run.params}))"
+    )
+    legend = page.text(".main-chart .legend")
+    for name in params[0]:
+        assert (f"{name.removeprefix('optimizer.')} " in legend) is (params[0][name] != params[1][name]), name
+
+
+def test_paper_is_light_and_has_all_rows(page: Page) -> None:
+    page.state(theme="dark")
+    page.js("print(true)")
+    assert brightness(page) > 128
+    assert len(page.all("#runs tr[data-id]")) == 24
+    assert page.js("return charts.every(chart => chart.plot)")
+    page.js("print(false)")
+    assert brightness(page) < 128
 
 
 def test_csv_has_what_the_table_shows(page: Page) -> None:

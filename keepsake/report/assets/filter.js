@@ -47,25 +47,18 @@ function safeGetter(name) {
 }
 
 function similar(name, known) {
+  const wanted = name.toLowerCase();
   const close = known
-    .map((each) => [distance(name.toLowerCase(), each.toLowerCase()), each])
-    .filter(([far, each]) => far <= Math.max(2, each.length / 3) || each.toLowerCase().endsWith(`.${name.toLowerCase()}`))
-    .sort(([one], [other]) => one - other);
+    .map((each) => [each.toLowerCase().endsWith(`.${wanted}`) ? 1 : likeness(wanted, each.toLowerCase()), each])
+    .filter(([likeness]) => likeness > 0.6)
+    .sort(([one], [other]) => other - one);
   return close.length ? ` Did you mean ${close.slice(0, 3).map(([, each]) => `"${plain(each)}"`).join(" or ")}?` : "";
 }
 
-/** Return how many characters must be changed to make one text of another. */
-function distance(one, other) {
-  if (one.length > 60 || other.length > 60) return Infinity;
-  let row = [...Array(other.length + 1).keys()];
-  for (let i = 1; i <= one.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= other.length; j++) {
-      next.push(Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (one[i - 1] !== other[j - 1])));
-    }
-    row = next;
-  }
-  return row[other.length];
+/** Return the share of pairs of letters that two names have in common, from 0 to 1. */
+function likeness(...names) {
+  const [one, other] = names.map((name) => new Set(Array.from(name, (_, at) => name.slice(at, at + 2))));
+  return (2 * one.intersection(other).size) / (one.size + other.size);
 }
 
 /** Compile a filter. Returns a function from a run to whether it matches; throws an Error that says what is wrong. */
