@@ -66,7 +66,8 @@ _BRACKETS, _OTHERS = bytes.maketrans(b"[{", b"(("), bytes(set(range(256)) - set(
 
 def time_text(seconds: float | None = None) -> str:
     """Return Unix `seconds` (default: now) as RFC 3339 in UTC, to the microsecond."""
-    return rfc3339_datetime(datetime.fromtimestamp(time.time() if seconds is None else seconds, timezone.utc))
+    # datetime.fromtimestamp() refuses times before 1970 on Windows
+    return rfc3339_datetime(_EPOCH + timedelta(seconds=time.time() if seconds is None else seconds))
 
 
 @lru_cache(maxsize=1 << 12)  # used twice: to check a record, and to find its latest checkpoint

@@ -11,6 +11,7 @@ from pathlib import Path
 from keepsake.archive.contents import check_name
 from keepsake.archive.pack import LARGE, set_space_aside
 from keepsake.exceptions import WriteError
+from keepsake.util.files import WINDOWS
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _HOLE = 64 << 10  # bytes; a run of zeros of this length or more becomes a hole
@@ -44,9 +45,12 @@ class Extraction:
                     file = NewFile(descriptor)
                     yield file
                     file.finish()
-                    _set_attributes(descriptor, path, mode, mtime_ns)
+                    if not WINDOWS:
+                        _set_attributes(descriptor, path, mode, mtime_ns)
                 finally:
                     os.close(descriptor)
+                if WINDOWS:  # closing a file that was written gives it another time, and there are no permissions
+                    _set_time(path, mtime_ns)
             except BaseException:
                 with suppress(FileNotFoundError):
                     os.unlink(path)
@@ -131,5 +135,9 @@ def _set_attributes(descriptor: int, path: str, mode: int, mtime_ns: int) -> Non
     target = descriptor if os.chmod in os.supports_fd and os.utime in os.supports_fd else path
     with suppress(OSError):
         os.chmod(target, mode & 0o777)  # never setuid, setgid or sticky
+    _set_time(target, mtime_ns)
+
+
+def _set_time(target: int | str, mtime_ns: int) -> None:
     with suppress(OSError, OverflowError):
         os.utime(target, ns=(mtime_ns, mtime_ns))

@@ -23,6 +23,7 @@ from keepsake.cli.opening import Settings
 from keepsake.cli.options import Command
 from keepsake.exceptions import KeepsakeError
 from keepsake.util import console
+from keepsake.util.files import WINDOWS
 
 
 class Lazy(NamedTuple):
@@ -62,6 +63,7 @@ COMMANDS = {
 }
 ALIASES = {alias: name for name, lazy in COMMANDS.items() for alias in lazy.aliases}
 
+_READER_IS_GONE = (errno.EPIPE, *([errno.EINVAL] if WINDOWS else []))
 _OF_OUTPUT = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG)  # errors of writing stdout to a file
 
 EXAMPLES = """
@@ -158,8 +160,8 @@ def explain(error: Exception, verbose: bool) -> int:
     """Report an error on stderr; return the exit status."""
     if isinstance(error, click.Abort):
         return 130
-    if isinstance(error, BrokenPipeError):
-        return 1  # the reader of the output has gone
+    if isinstance(error, OSError) and error.filename is None and error.errno in _READER_IS_GONE:
+        return 1
     if verbose:
         traceback.print_exception(error)
     if isinstance(error, click.ClickException):

@@ -219,6 +219,6 @@ def brief_time(moment: datetime) -> str:
     text = when(moment)
     try:
         local = moment.astimezone()
-    except (OverflowError, ValueError):
+    except (OSError, OverflowError, ValueError):
         return text
     return f"{local:%Y-%m-%d %H:%M:%S} {text.rpartition(' ')[2]}"

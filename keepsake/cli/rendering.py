@@ -86,7 +86,7 @@ def when(moment: datetime) -> str:
     """Return a naive local time as RFC 1123 with the zone's abbreviation, or else its offset."""
     try:
         local = moment.astimezone()
-    except (OverflowError, ValueError):  # the first or the last days of the calendar
+    except (OSError, OverflowError, ValueError):  # the calendar's first or last days; on Windows all before 1970
         return moment.isoformat(" ")
     return local.strftime("%a, %d %b %Y %H:%M:%S ") + (local.strftime("%Z") or local.strftime("%z"))
 

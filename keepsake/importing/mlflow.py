@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -53,7 +54,7 @@ def take_artifacts(run: ForeignRun, own: Path | None, uri: str, store: Path, all
     `allowed`, because one that a stranger wrote may lead anywhere.
     """
     parts = urlsplit(uri)
-    path = unquote(parts.path)
+    path = re.sub("^/(?=[A-Za-z]:)", "", unquote(parts.path))  # file:///C:/mlruns
     last = path.rstrip("/").split("/")[-3:]
     places = [(base.joinpath(*last), base) for base in (store, store.parent / "mlartifacts")] if uri else []
     is_local = parts.scheme in ("", "file")

@@ -101,7 +101,7 @@ def _loaded(text: str | bytes) -> dict[str, Any]:
 
 def _seconds(text: object) -> float | None:
     try:
-        moment = datetime.fromisoformat(str(text))
+        moment = datetime.fromisoformat(str(text).replace("Z", "+00:00"))  # Python 3.10 does not know Z
     except ValueError:
         return None
     return moment.timestamp() if moment.tzinfo else moment.replace(tzinfo=timezone.utc).timestamp()

@@ -6,6 +6,8 @@ import re
 import time
 from datetime import datetime, timedelta, timezone
 
+from keepsake.metadata import local_seconds
+
 _UNIX = r"(\d{9,11})(?:\d{3})?(\.\d*)?"
 _TIME = r"(?:^|[T\s])(\d{1,2}:\d\d)(:\d\d)?(?:[.,]\d+)?\s*([AaPp][Mm])?\s*(Z|[+-]\d\d(?::?\d\d)?|[A-Z]{3,5})?(?=\s|$)"
 _NOT_DATE = r"(?i)^\s*(mon|tue|wed|thu|fri|sat|sun)[a-z]*\b|(?<=\d)(st|nd|rd|th)\b|(?<=[a-z])\.|,"
@@ -58,11 +60,11 @@ def parse_time(text: str) -> tuple[float, float | None]:
     if not match:
         date, days = _parse_date(text)
         end = date + timedelta(days)
-        return date.timestamp(), (end if days == 1 else end.replace(day=1)).timestamp()
+        return local_seconds(date), local_seconds(end if days == 1 else end.replace(day=1))
     clock, seconds, half, zone = match.groups()
     date, _ = _parse_date(text[: match.start()] + " " + text[match.end() :])
     hours = datetime.strptime(clock + (seconds or ":00") + (half or ""), "%I:%M:%S%p" if half else "%H:%M:%S").time()
-    start = datetime.combine(date, hours, _parse_zone(zone)).timestamp()
+    start = local_seconds(datetime.combine(date, hours, _parse_zone(zone)))
     return start, start + (1 if seconds else 60)
 
 

@@ -24,6 +24,7 @@ from keepsake.restarts import attempt_of
 from keepsake.spool.journal import Changes
 from keepsake.spool.places import known_identity
 from keepsake.util.console import warn
+from keepsake.util.files import remove
 from keepsake.util.fork import importing
 from keepsake.util.ids import short_id
 from keepsake.util.streams import CountingReader
@@ -110,7 +111,7 @@ def upload(
             try:
                 if path:  # an empty path means that its files were removed
                     _store(pack, entry, repository, workers, moved, check)
-                pack.unlink(missing_ok=True)
+                remove(pack)
             except FileNotFoundError:
                 continue
             except (CorruptedArchive, WriteError) as error:
@@ -150,7 +151,7 @@ def send_output(entry: Entry, repository: Repository, *, live: bool = False) -> 
             repository.storage.delete([key])
             raise
         if log in entry.logs(live=False):
-            log.unlink(missing_ok=True)
+            remove(log)
 
 
 def _delete_replaced(entry: Entry, repository: Repository) -> None:
@@ -215,7 +216,7 @@ def _sorted(entry: Entry, repository: Repository) -> tuple[dict[Path, str], list
     unnamed = [pack for pack in packs if owner_id(pack) not in paths.keys() | unpublished]
     for pack in unnamed:
         if owner_id(pack) in abandoned:
-            pack.unlink(missing_ok=True)
+            remove(pack)
     return named, unnamed
 
 

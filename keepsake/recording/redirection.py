@@ -9,7 +9,6 @@ some of what was printed before.
 from __future__ import annotations
 
 import os
-import select
 import subprocess
 import sys
 import threading
@@ -88,10 +87,8 @@ class Channel:
 
     def pass_on(self, *, wait: bool) -> None:
         """Do the work of the other process, but keep nothing; with `wait`, until nobody can print here any more."""
-        waiting = select.poll()
-        waiting.register(self.source, select.POLLIN)
-        with suppress(OSError):
-            while waiting.poll(None if wait else 0) and (data := os.read(self.source, _BLOCK)):
+        with suppress(OSError, ValueError):
+            while tee.readable([self.source], None if wait else 0) and (data := os.read(self.source, _BLOCK)):
                 while data and self.target >= 0:
                     data = data[os.write(self.target, data) :]
 
@@ -165,9 +162,7 @@ class Redirection:
     def wait(self, seconds: float) -> str | None:
         """Wait for a problem, and return it: "" if there was none; None if the other process has ended."""
         with suppress(OSError, ValueError):
-            reports = select.poll()
-            reports.register(self._reports, select.POLLIN)
-            if not reports.poll(seconds * 1000):
+            if not tee.readable([self._reports], seconds):
                 return ""
             if data := os.read(self._reports, _BLOCK):
                 return data.decode("utf-8", "replace").strip()

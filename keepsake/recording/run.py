@@ -22,6 +22,7 @@ from keepsake.restarts import attempt_of, attempts, superseded
 from keepsake.spool.entry import Entry
 from keepsake.spool.places import known_identity
 from keepsake.util.console import say, warn
+from keepsake.util.files import remove
 from keepsake.util.fork import importing, in_forked_child
 from keepsake.util.ids import short_id
 from keepsake.util.values import short_text
@@ -234,7 +235,7 @@ class Run:
                 keep()
         except Exception:
             if frozen is not None:
-                frozen.unlink(missing_ok=True)
+                remove(frozen)
             raise
         except BaseException:  # after an interrupt the line may be written already; the mover checks that
             self.entry.abandoned.add(record["id"])

@@ -10,6 +10,7 @@ from keepsake.metadata import Record, parse_experiment
 from keepsake.repository.keys import archive_key, archive_keys, heartbeat_key, id_of, record_key
 from keepsake.repository.known import replaced
 from keepsake.repository.view import View
+from keepsake.util.files import remove
 
 _AT_ONCE = 1000
 
@@ -77,7 +78,7 @@ def delete_files(
         if (entry := entries.get(experiment_id)) is not None:
             for checkpoint_id in checkpoint_ids:
                 if (frozen := entry.frozen(checkpoint_id)) is not None:
-                    frozen.unlink(missing_ok=True)
+                    remove(frozen)
         own = [id for id in checkpoint_ids if not holders[id] - {experiment_id}]
         repository.storage.delete(sorted(archive_key(experiment_id, id) for id in own))
         advance(len(checkpoint_ids))

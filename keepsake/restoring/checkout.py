@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +16,9 @@ from keepsake.restoring.change import Change
 from keepsake.restoring.configuration import NAMES, Watch
 from keepsake.restoring.manifest import RESERVED
 from keepsake.restoring.origins import Remembering, Source
-from keepsake.restoring.places import AREA, Mover, Places, workspace
+from keepsake.restoring.places import AREA, Mover, Places, new_directory, workspace
 from keepsake.util.console import Progress, warn
+from keepsake.util.files import WINDOWS
 from keepsake.util.names import suggestion
 
 _BLOCK = 256 << 10  # bytes
@@ -112,7 +112,7 @@ def _collect(archives: list[Archive], is_wanted: Callable[[str], bool], place: s
         if archive.has_table:
             found = [_File(archive, entry) for entry in archive.entries() if is_wanted(entry.name)]
         else:
-            stage = tempfile.mkdtemp(dir=place)
+            stage = new_directory(place)
             with Progress("Reading the archive", None) as progress:
                 entries = archive.extract(Path(stage), is_wanted, progress.advance)
             found = [_File(archive, entry, f"{stage}/{entry.name}") for entry in entries]
@@ -135,7 +135,7 @@ class _Permissions:
     def differ(self, status: os.stat_result, mode: int) -> bool:
         """Whether a file's permissions differ from those that a file with `mode` would get here."""
         found = stat.S_IMODE(status.st_mode) & 0o777
-        if found == mode:
+        if WINDOWS or found == mode:
             return False
         if mode not in self._kept:
             try:
@@ -188,7 +188,7 @@ def _announce(watch: Watch, plan: Plan, files: dict[str, _File], place: str) -> 
     for name in NAMES:
         if name in files and (name in plan.changed or name in plan.new):
             file = files[name]
-            stage = tempfile.mkdtemp(dir=place)
+            stage = new_directory(place)
             if file.staged is None:
                 file.archive.extract(Path(stage), name.__eq__)
             staged[name] = Path(file.staged or f"{stage}/{name}")

@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from keepsake.exceptions import WriteError
 from keepsake.restoring.manifest import FILE, Stamp, open_private
+from keepsake.util.files import WINDOWS
 
 AREA = ".keepsake"
 _BLOCK = 256 << 10  # bytes
@@ -35,7 +35,7 @@ def workspace(directory: str) -> Iterator[str]:
         os.makedirs(area, exist_ok=True)
         _bring_back_undo(Path(area))
         _remove_stale(area, _WORKSPACE)
-        path = tempfile.mkdtemp(prefix=_WORKSPACE, dir=area)
+        path = new_directory(area, _WORKSPACE)
         try:
             yield path
         finally:
@@ -46,6 +46,13 @@ def workspace(directory: str) -> Iterator[str]:
         for empty in (Path(area), *made):
             with suppress(OSError):
                 os.rmdir(empty)
+
+
+def new_directory(parent: str, prefix: str = "") -> str:
+    """Make a private directory, and return its path. On Windows, files that are moved out of one would stay private."""
+    path = f"{parent}/{prefix}{secrets.token_hex(8)}"
+    os.mkdir(path, 0o777 if WINDOWS else 0o700)
+    return path
 
 
 def _remove_stale(directory: str, prefix: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import shlex
 import subprocess
 import sys
@@ -116,8 +117,9 @@ def _words(record: Record) -> list[str]:
 
 def _script(recorded: str, directory: str, files: Collection[str]) -> tuple[str, str]:
     """Return the working directory, relative to the saved files, and the path of the script from there."""
-    path = posixpath.normpath(recorded.replace(os.sep, "/"))
-    if not path.startswith("/") and posixpath.normpath(posixpath.join(directory, path)) in files:
+    path = posixpath.normpath(recorded.replace("\\", "/"))  # it may have run on Windows
+    is_absolute = re.match("/|[A-Za-z]:", path) is not None
+    if not is_absolute and posixpath.normpath(posixpath.join(directory, path)) in files:
         return directory, path
     # Of an absolute path, as in `python -m`, and of one whose working directory is unknown, the end tells the file.
     parts = [part for part in path.split("/") if part not in ("", "..")]
@@ -125,7 +127,7 @@ def _script(recorded: str, directory: str, files: Collection[str]) -> tuple[str,
         end = "/".join(parts[depth:])
         found = [name for name in files if name == end or name.endswith(f"/{end}")]
         if len(found) == 1:
-            if path.startswith("/"):
+            if is_absolute:
                 return directory, posixpath.relpath(found[0], directory or ".")
             return found[0][: -len(end)].rstrip("/"), end
     raise ValidationError(

@@ -31,7 +31,7 @@ from keepsake.metadata import Record
 from keepsake.spool import journal
 from keepsake.spool.journal import UNNAMED, Changes, Taken
 from keepsake.util.directories import is_own
-from keepsake.util.files import replace_with, sync
+from keepsake.util.files import remove, replace_with, sync
 from keepsake.util.processes import has_ended, process_name
 
 FRESH_SECONDS = 30.0  # the process that records touches the entry every few seconds
@@ -259,7 +259,7 @@ class Entry:
         if self._is_waiting():  # it came just now
             self.write_record()
             return False
-        closing.unlink(missing_ok=True)
+        remove(closing)
         remove_unfinished(self.directory)
         prune(self.directory)
         return True
@@ -270,8 +270,8 @@ class Entry:
         with suppress(FileNotFoundError):
             for name in os.listdir(self.directory):
                 if name != record.name:
-                    (self.directory / name).unlink(missing_ok=True)
-        record.unlink(missing_ok=True)
+                    remove(self.directory / name)
+        remove(record)
         prune(self.directory)
 
     def _is_waiting(self) -> bool:

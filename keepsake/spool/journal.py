@@ -24,6 +24,7 @@ from keepsake.labels import Edit
 from keepsake.metadata import Record, time_key, valid_id
 from keepsake.storage.reading import fresh_status
 from keepsake.util.console import warn_once
+from keepsake.util.files import WINDOWS, remove
 from keepsake.util.fork import in_forked_child
 
 _GONE = {errno.ENOENT, getattr(errno, "ESTALE", errno.ENOENT)}
@@ -104,9 +105,14 @@ class Taken:
             with suppress(FileNotFoundError), open(journal, "rb") as file:
                 if fresh_status(file.fileno()).st_size != size:
                     continue
+                if WINDOWS:  # where nobody writes to a journal that could be renamed, and an open file keeps its name
+                    file.close()
                 if journal in self.damaged:
                     os.rename(journal, aside := journal.with_suffix(f"{UNNAMED}damaged"))
                     _warn_of(aside)
+                    continue
+                if WINDOWS:
+                    remove(journal)
                     continue
                 journal.unlink()
                 fresh_status(file.fileno())

@@ -24,8 +24,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from keepsake.storage.base import TEMPORARY
-from keepsake.storage.reading import WINDOWS
-from keepsake.storage.writing import CREATE, replace, write_all
+from keepsake.storage.writing import CREATE, write_all
+from keepsake.util.files import WINDOWS, replace
 
 PATIENCE = 2.0  # seconds that a writer has to finish; it needs some milliseconds
 _POLL = 0.01  # seconds

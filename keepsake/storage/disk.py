@@ -21,8 +21,7 @@ from keepsake.exceptions import DoesNotExist, KeepsakeError, PreconditionFailed,
 from keepsake.storage import claims, reading, writing
 from keepsake.storage.base import TEMPORARY, UNREADABLE, ObjectInfo, Storage, check_key, is_key
 from keepsake.storage.reading import ABSENT, etag_of
-from keepsake.storage.writing import replace as _replace
-from keepsake.util.files import sync
+from keepsake.util.files import WINDOWS, replace, sync
 
 _BLOCK = 1 << 20  # bytes
 _REMEMBERED = 1000  # objects
@@ -38,7 +37,8 @@ class DiskStorage(Storage):
     def __init__(self, root: Path) -> None:
         self._root = os.path.abspath(root)
         self.directory = Path(self._root)
-        self.url = "file://" + self._root.replace("%", "%25")
+        path = self.directory.as_posix().replace("%", "%25")
+        self.url = f"file://{path if path.startswith('/') else f'/{path}'}"  # file:///C:/keepsake
         self._clock = writing.Clock()
         self._apart: set[str] = set()  # directories to which nothing can be renamed from the root
         self._contents: dict[str, tuple[str, int]] = {}  # key → etag and hash of its content
@@ -154,7 +154,7 @@ class DiskStorage(Storage):
             if not temporary:
                 return False
             os.link(path, temporary)
-            _replace(temporary, target)
+            replace(temporary, target)
         except OSError:
             if os.path.lexists(path):
                 return False  # an ordinary upload needs fewer permissions, or explains the error
@@ -183,7 +183,7 @@ class DiskStorage(Storage):
         try:
             with suppress(OSError):
                 os.utime(path)  # sets the disk's own time
-            writing.stamp(fd, str(path), os.fstat(fd).st_mtime_ns)
+            writing.stamp(str(path), os.fstat(fd).st_mtime_ns, fd)
             sync(fd)
         finally:
             os.close(fd)
@@ -240,11 +240,15 @@ class DiskStorage(Storage):
             with self._errors("write", key):
                 status = os.fstat(fd)
                 self._clock.note(status)
-                status = writing.stamp(fd, temporary, status.st_mtime_ns)
+                if not WINDOWS:
+                    status = writing.stamp(temporary, status.st_mtime_ns, fd)
                 if durable:
                     sync(fd)
         finally:
             os.close(fd)
+        if WINDOWS:
+            with self._errors("write", key):
+                status = writing.stamp(temporary, status.st_mtime_ns)
         return etag_of(status)
 
     def _create(self, target: str) -> tuple[int, str]:
@@ -289,7 +293,7 @@ class DiskStorage(Storage):
         done = claimed and self._is(key, version)
         if done:
             try:
-                _replace(temporary, target)
+                replace(temporary, target)
             except FileNotFoundError:  # another writer has finished this one's work
                 done = self._is(key, etag)
         writing.unlink(temporary)
@@ -352,7 +356,7 @@ class DiskStorage(Storage):
                     path = os.path.join(directory, name)
                     with suppress(FileNotFoundError):  # finished meanwhile
                         status = os.lstat(path)
-                        relative = os.path.relpath(path, self._root)
+                        relative = Path(path).relative_to(self._root).as_posix()
                         # The mtime may come from the clock of the machine that writes the file.
                         modified = max(status.st_mtime, status.st_ctime)
                         yield ObjectInfo(relative, status.st_size, etag_of(status), modified)
@@ -391,7 +395,7 @@ class DiskStorage(Storage):
 
 
 def _publish(temporary: str, target: str, etag: str) -> None:
-    _replace(temporary, target)
+    replace(temporary, target)
 
 
 def _is_of_one_file(error: BaseException | None) -> bool:

@@ -6,7 +6,6 @@ import errno
 import io
 import os
 import stat
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,12 +13,12 @@ from functools import partial
 from itertools import chain, islice
 from typing import Any, TypeVar
 
+from keepsake.util.files import WINDOWS
 from keepsake.util.fork import importing
 
 S = TypeVar("S")
 T = TypeVar("T")
 
-WINDOWS = sys.platform == "win32"
 FLAGS = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _READ = FLAGS | os.O_RDONLY

@@ -9,8 +9,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from keepsake.storage.reading import FLAGS, WINDOWS
-from keepsake.util.files import UNSUPPORTED
+from keepsake.storage.reading import FLAGS
+from keepsake.util.files import UNSUPPORTED, WINDOWS
 
 CREATE = FLAGS | os.O_CREAT | os.O_EXCL | os.O_WRONLY
 _TICK = 0.02  # seconds; longer than a tick of the clock by which a kernel stamps files
@@ -25,15 +25,18 @@ def write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def stamp(fd: int, path: str, written: int) -> os.stat_result:
-    """Give a file a time that no other version of it has, close to `written`, and return its status."""
+def stamp(path: str, written: int, fd: int | None = None) -> os.stat_result:
+    """Give a file a time that no other version of it has, close to `written`, and return its status.
+
+    `fd`: it is still open. Not so on Windows, where closing a file that was written gives it another time.
+    """
     # The kernel's clock ticks every few ms. An inode can be reused within a tick, and two versions would share an etag.
     unique = written - written % 10**7 + time.time_ns() % 10**7
     try:
         os.utime(path, ns=(unique, unique))
     except OSError:
         time.sleep(_TICK)  # gives the next version another time, unless the file system stores whole seconds
-    return os.fstat(fd)
+    return os.stat(path if fd is None else fd)
 
 
 def sync_directory(path: str) -> None:
@@ -44,16 +47,6 @@ def sync_directory(path: str) -> None:
             os.fsync(fd)
         finally:
             os.close(fd)
-
-
-def replace(source: str, target: str) -> None:
-    """Rename a file, replacing the target."""
-    for _ in range(50 if WINDOWS else 0):  # a reader or a virus scanner can hold the target for a moment
-        with suppress(PermissionError):
-            os.replace(source, target)
-            return
-        time.sleep(0.02)
-    os.replace(source, target)
 
 
 def unlink(path: str) -> None:
@@ -104,9 +97,12 @@ def become_like(path: Path, new: os.stat_result, directory: str) -> bool:
 
 
 def _inherits_more(file: str) -> bool:
-    """Whether a new file has inherited extended attributes; False if the file system has none."""
-    if not hasattr(os, "listxattr"):
-        return False
+    """Whether a new file has inherited extended attributes; False if the file system has none.
+
+    On Windows every file has inherited an access control list, and Python cannot compare two of them.
+    """
+    if WINDOWS or not hasattr(os, "listxattr"):
+        return WINDOWS
     try:
         return bool(os.listxattr(file))
     except OSError as error:

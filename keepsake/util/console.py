@@ -18,6 +18,7 @@ _ASCII = str.maketrans({"═": "=", "╡": "|", "│": "|", "…": "...", "→":
 _RESET, _FAINT, _YELLOW, _RED = "\x1b[0m", "\x1b[2m", "\x1b[33m", "\x1b[31m"
 _CLEAR_LINE = "\r\x1b[K"
 _BAR_WIDTH = 24
+_STDOUT, _STDERR, _OBEY_SEQUENCES = -11, -12, 4  # of the console of Windows
 
 # Re-entrant because a signal handler may print while its thread is printing.
 _lock = threading.RLock()
@@ -63,11 +64,27 @@ def color_enabled(stream: TextIO | None) -> bool:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Return whether `stream` writes to a terminal."""
+    """Return whether `stream` writes to a terminal. It then obeys escape sequences, on Windows too."""
     try:
-        return stream is not None and stream.isatty()
+        is_one = stream is not None and stream.isatty()
     except (AttributeError, OSError, ValueError):
         return False
+    if sys.platform == "win32" and is_one:
+        _obey_sequences()
+    return is_one
+
+
+def _obey_sequences() -> None:
+    """Let the console of Windows obey escape sequences. An older one prints them unless it is told to."""
+    if sys.platform == "win32":
+        import ctypes
+
+        kernel, mode = ctypes.WinDLL("kernel32"), ctypes.c_ulong()
+        kernel.GetStdHandle.restype = ctypes.c_void_p
+        for stream in (_STDOUT, _STDERR):
+            handle = ctypes.c_void_p(kernel.GetStdHandle(stream))
+            if kernel.GetConsoleMode(handle, ctypes.byref(mode)):
+                kernel.SetConsoleMode(handle, mode.value | _OBEY_SEQUENCES)
 
 
 def terminal_width(stream: TextIO) -> int:

@@ -112,11 +112,14 @@ def _usable(variable: str, below_home: str) -> Path | None:
 def _among_temporary_files() -> Path | None:
     import tempfile
 
-    user = os.geteuid() if hasattr(os, "geteuid") else os.environ.get("USERNAME", "user")
     try:  # there may be no directory for temporary files
-        return _make_private(Path(tempfile.gettempdir(), f"keepsake-{user}"))
+        return _make_private(Path(tempfile.gettempdir(), f"keepsake-{_user()}"))
     except OSError:
         return None
+
+
+def _user() -> object:
+    return os.geteuid() if hasattr(os, "geteuid") else os.environ.get("USERNAME", "user")
 
 
 def _own(directory: Path) -> Path | None:
@@ -129,7 +132,7 @@ def _own(directory: Path) -> Path | None:
         return None
     if _is_private(status):
         return directory if os.access(directory, os.W_OK | os.X_OK) else None
-    return _make_private(directory / f"user-{os.geteuid()}")
+    return _make_private(directory / f"user-{_user()}")
 
 
 def _make_private(directory: Path) -> Path | None:

@@ -1,12 +1,15 @@
-"""Writing small files atomically: a reader sees the old content or the new content, never a part."""
+"""Writing small files atomically, and replacing and removing files that another process may have open."""
 
 from __future__ import annotations
 
 import errno
 import os
+import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
+WINDOWS = sys.platform == "win32"
 UNSUPPORTED = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENOTTY}
 
 
@@ -19,8 +22,31 @@ def sync(descriptor: int) -> None:
             raise  # the disk or the server lost data that was written
 
 
+def replace(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Rename a file, replacing the target."""
+    for _ in range(50 if WINDOWS else 0):  # a reader or a virus scanner can hold the target for a moment
+        with suppress(PermissionError):
+            os.replace(source, target)
+            return
+        time.sleep(0.02)
+    os.replace(source, target)
+
+
+def remove(path: str | os.PathLike[str]) -> None:
+    """Remove a file, if it is there. On Windows, one that somebody has open stays, for whoever looks next."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except PermissionError:
+        if not WINDOWS:
+            raise
+
+
 def replace_with(target: Path, *data: bytes, durable: bool = False) -> None:
-    """Make `data` the content of `target`, whole or not at all; `durable`: it then survives a power cut.
+    """Make `data` the content of `target`; `durable`: it then survives a power cut.
+
+    A reader sees the old content or the new content, never a part.
 
     Raises OSError and leaves no temporary file behind.
     """
@@ -31,7 +57,7 @@ def replace_with(target: Path, *data: bytes, durable: bool = False) -> None:
             file.flush()
             if durable:
                 sync(file.fileno())
-        os.replace(temporary, target)
+        replace(temporary, target)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()

@@ -15,7 +15,14 @@ from pathlib import PurePosixPath
 _SYSTEM = os.name
 _IS_UTF8 = sys.getfilesystemencoding().lower() in ("utf-8", "utf8")
 _UNSAFE_NAME = re.compile(r"[\\\0]|^/|^[A-Za-z]:(/|$)|(^|/)(\.\.?)?(/|$)")
-_UNSAFE_ON_WINDOWS = re.compile(r'[:*?"<>|]|[ .](/|$)|(^|/)(con|prn|aux|nul|com\d|lpt\d)(\.[^/]*)?(/|$)', re.IGNORECASE)
+_UNSAFE_ON_WINDOWS = re.compile(
+    r"""
+        [:*?"<>|] | [ .](/|$)
+      | (^|/) (con|conin\$|conout\$|prn|aux|nul|com[\d¹²³]|lpt[\d¹²³]) ([ ]*[.][^/]*)? (/|$)
+      | (^|/) (git|keepsa) ~\d+ (/|$)  # short names of .git and .keepsake
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
 
 
 def archive_name(path: str) -> str:

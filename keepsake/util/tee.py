@@ -17,6 +17,7 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING or __name__ != "__main__":
@@ -43,17 +44,14 @@ class Tee:
         self._commands = b""  # one that is not complete yet
         self._ending: list[str] = []
         self._terminals = {source: b"" for source, target in targets.items() if target >= 0 and os.isatty(target)}
-        self._poll = select.poll()
-        for descriptor in (control, *targets):
-            self._poll.register(descriptor, select.POLLIN)
 
     def run(self) -> None:
         """Pass on and keep what comes until all sources have ended."""
         while self._targets:
             self._resize()
+            controls = [self._control] if self._control >= 0 else []
             is_watching = self._terminals or self._transcripts
-            ready = [descriptor for descriptor, _ in self._poll.poll(_LOOK_SECONDS * 1000 if is_watching else None)]
-            for source in ready:
+            for source in readable([*controls, *self._targets], _LOOK_SECONDS if is_watching else None):
                 if source in self._targets:
                     self._pass_on(source)
             self._take_commands()
@@ -69,7 +67,6 @@ class Tee:
         except OSError:  # a terminal that nobody has open any more
             data = b""
         if not data:
-            self._poll.unregister(source)
             del self._targets[source]
             self._terminals.pop(source, None)
             return False
@@ -81,7 +78,7 @@ class Tee:
         return True
 
     def _take_commands(self) -> None:
-        if self._control < 0 or not _is_readable(self._control):
+        if self._control < 0 or not readable([self._control], 0):
             return
         data = os.read(self._control, _BLOCK)
         if not data:  # the other program has ended, or only its descendants can still print
@@ -97,7 +94,6 @@ class Tee:
                 self._hang_up()
 
     def _hang_up(self) -> None:
-        self._poll.unregister(self._control)
         os.close(self._reports)
         self._control = self._reports = -1
 
@@ -107,7 +103,7 @@ class Tee:
             return
         for source in list(self._targets):
             for _ in range(_AT_ONCE):
-                if not _is_readable(source) or not self._pass_on(source):
+                if not readable([source], 0) or not self._pass_on(source):
                     break
         while self._ending:
             if transcript := self._transcripts.pop(self._ending.pop(), None):
@@ -129,10 +125,20 @@ class Tee:
                 set_terminal_size(source, size)
 
 
-def _is_readable(descriptor: int) -> bool:
+def readable(sources: Iterable[int], seconds: float | None) -> list[int]:
+    """Wait until one of these descriptors can be read or has ended, and return those that do; [] after that time."""
+    return _ready(list(sources), [], seconds)
+
+
+def _ready(sources: list[int], targets: list[int], seconds: float | None) -> list[int]:
+    if sys.platform == "darwin":  # its poll() does not know terminals; that of others knows descriptors above 1023
+        ready = select.select(sources, targets, [], seconds)
+        return [*ready[0], *ready[1]]
     poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))
+    for descriptors, event in ((sources, select.POLLIN), (targets, select.POLLOUT)):
+        for descriptor in descriptors:
+            poll.register(descriptor, event)
+    return [descriptor for descriptor, _ in poll.poll(None if seconds is None else seconds * 1000)]
 
 
 def terminal_size(descriptor: int) -> bytes:
@@ -163,9 +169,7 @@ def _write(target: int, data: bytes) -> bool:
         try:
             data = data[os.write(target, data) :]
         except BlockingIOError:
-            writable = select.poll()
-            writable.register(target, select.POLLOUT)
-            writable.poll()
+            _ready([], [target], None)
         except OSError:
             return False
     return True

@@ -46,6 +46,8 @@ def planned(
         ("/home/kim/project/src/pkg/main.py", {"directory": "src"}, ("src", "python pkg/main.py")),
         ("/p/src/pkg/main.py -x", {"directory": "src", "module": "pkg.main"}, ("src", "python -m pkg.main -x")),
         ("/p/b/same.py", {}, (".", "python b/same.py")),
+        (r"'src\tool.py'", {}, (".", "python src/tool.py")),  # it ran on Windows
+        (r"'C:\p\src\tool.py' -x", {}, (".", "python src/tool.py -x")),
     ],
 )
 def test_the_script_is_found_among_the_files(command: str, launch: dict[str, str], expected: tuple[str, str]) -> None:

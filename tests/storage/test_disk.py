@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from keepsake.exceptions import DoesNotExist, PreconditionFailed, ReadError, WriteError
-from keepsake.storage import network, open_storage, reading, writing
+from keepsake.storage import network, open_storage, reading
 from keepsake.storage.base import UNREADABLE
+from keepsake.util import files
 from tests.storage.benches import Bench, DiskBench
 from tests.storage.contract import StorageContract
 from tests.threads import in_this_thread
@@ -454,7 +455,7 @@ def bench_keys(bench: Bench) -> list[str]:
 def test_windows_readers_are_waited_for(bench: DiskBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """There a file that is being read cannot be replaced for a moment."""
     bench.seed({"k": b"0"})
-    monkeypatch.setattr(writing, "WINDOWS", True)
+    monkeypatch.setattr(files, "WINDOWS", True)
     real, refusals = os.replace, [1, 2, 3]
 
     def replace(source: str, target: str) -> None:

@@ -66,7 +66,10 @@ def test_unsafe_names(name: str) -> None:
     assert not is_safe_name(name)
 
 
-@pytest.mark.parametrize("name", ["con", "a/NUL.txt", "x/com1", "a:b", "trailing.", "a /b", "who?"])
+@pytest.mark.parametrize(
+    "name",
+    ["con", "a/NUL.txt", "x/com1", "lpt¹.a", "conout$", "nul .a", "a:b", "trailing.", "a /b", "who?", "GIT~1/hooks/a"],
+)
 def test_names_that_are_unsafe_on_windows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_safe_name(name)
     monkeypatch.setattr(names, "_SYSTEM", "nt")
