@@ -180,6 +180,8 @@ def is_sparse(status: os.stat_result) -> bool:
 
 def _hole_at(source: int, start: int, end: int) -> int:
     """Return the length of the hole at `start`, 0 if it is too small, and move the file position behind it."""
+    if sys.platform == "win32":
+        return 0
     try:
         data = os.lseek(source, start, os.SEEK_DATA)
     except OSError as error:  # no data follows, or the file system cannot tell

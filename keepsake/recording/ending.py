@@ -78,7 +78,7 @@ def watch() -> None:
 
         Finalize(None, _at_child_exit, exitpriority=0)  # forked children skip the handlers of atexit
         is_ours = signals.is_handled(signal.SIGTERM)
-        if is_ours and processes.current_process().daemon and sys.platform != "win32":
+        if is_ours and processes.current_process().daemon:
             signals.hear_in_pool()
 
 

@@ -31,9 +31,9 @@ def user_name() -> str:
 
 def host_name() -> str:
     """Return the machine's name."""
-    if hasattr(os, "uname"):
-        return os.uname().nodename
-    return os.environ.get("COMPUTERNAME", "")
+    if sys.platform == "win32":
+        return os.environ.get("COMPUTERNAME", "")
+    return os.uname().nodename
 
 
 def command() -> str:

@@ -215,7 +215,7 @@ def _identity(descriptor: int) -> Identity:
 
 def _above_standard(descriptor: int) -> int:
     """Return the descriptor, or a copy in its place that is none of a closed standard stream."""
-    if descriptor > 2:
+    if descriptor > 2 or sys.platform == "win32":
         return descriptor
     import fcntl
 
@@ -226,6 +226,8 @@ def _above_standard(descriptor: int) -> int:
 
 def _pseudo_terminal(terminal: int) -> tuple[int, int]:
     """Return both ends of a terminal that changes nothing, which the real one does, and has the size of that."""
+    if sys.platform == "win32":
+        raise OSError("Windows has other terminals")
     import tty
 
     source, sink = map(_above_standard, os.openpty())

@@ -68,6 +68,8 @@ def hear_in_pool() -> None:
 
     The worker waits in C for a lock that is never released, and a Python handler would wait for the end of that call.
     """
+    if sys.platform == "win32":
+        return  # there, it ends a process at once
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
 
@@ -100,11 +102,12 @@ def _after_fork() -> None:
 
 def _hold_signals_back() -> None:
     """Hold signals back during a fork. One that came to the child before its default is back would be lost."""
-    _fork.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _NUMBERS) if any(map(is_handled, _NUMBERS)) else None
+    if sys.platform != "win32":
+        _fork.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _NUMBERS) if any(map(is_handled, _NUMBERS)) else None
 
 
 def _let_signals_through() -> None:
-    if (mask := getattr(_fork, "mask", None)) is not None:
+    if sys.platform != "win32" and (mask := getattr(_fork, "mask", None)) is not None:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 

@@ -82,7 +82,7 @@ def expand(path: str) -> str:
 
 def owner_of(status: os.stat_result) -> str:
     """Return the name of a file's owner if it is another user than this process's or root; "" otherwise."""
-    if os.name == "nt" or status.st_uid in (os.geteuid(), 0):
+    if sys.platform == "win32" or status.st_uid in (os.geteuid(), 0):
         return ""
     import pwd
 
@@ -94,7 +94,7 @@ def owner_of(status: os.stat_result) -> str:
 
 def is_own(status: os.stat_result) -> bool:
     """Whether this process's user owns a file. On Windows the directories of users are private anyway."""
-    return os.name == "nt" or status.st_uid == os.geteuid()
+    return sys.platform == "win32" or status.st_uid == os.geteuid()
 
 
 def _usable(variable: str, below_home: str) -> Path | None:
@@ -119,7 +119,9 @@ def _among_temporary_files() -> Path | None:
 
 
 def _user() -> object:
-    return os.geteuid() if hasattr(os, "geteuid") else os.environ.get("USERNAME", "user")
+    if sys.platform == "win32":
+        return os.environ.get("USERNAME", "user")
+    return os.geteuid()
 
 
 def _own(directory: Path) -> Path | None:
@@ -145,7 +147,8 @@ def _make_private(directory: Path) -> Path | None:
 
 
 def _is_private(status: os.stat_result) -> bool:
-    return stat.S_ISDIR(status.st_mode) and is_own(status) and (os.name == "nt" or not status.st_mode & stat.S_IWOTH)
+    is_closed = sys.platform == "win32" or not status.st_mode & stat.S_IWOTH
+    return stat.S_ISDIR(status.st_mode) and is_own(status) and is_closed
 
 
 def _can_be_made(directory: Path) -> bool:

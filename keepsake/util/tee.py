@@ -131,6 +131,8 @@ def readable(sources: Iterable[int], seconds: float | None) -> list[int]:
 
 
 def _ready(sources: list[int], targets: list[int], seconds: float | None) -> list[int]:
+    if sys.platform == "win32":
+        raise OSError("Windows waits for sockets alone")
     if sys.platform == "darwin":  # its poll() does not know terminals; that of others knows descriptors above 1023
         ready = select.select(sources, targets, [], seconds)
         return [*ready[0], *ready[1]]
@@ -143,6 +145,8 @@ def _ready(sources: list[int], targets: list[int], seconds: float | None) -> lis
 
 def terminal_size(descriptor: int) -> bytes:
     """Return the size of a terminal in the system's form; empty if it has none."""
+    if sys.platform == "win32":
+        return b""
     import fcntl
     import termios
 
@@ -154,6 +158,8 @@ def terminal_size(descriptor: int) -> bytes:
 
 def set_terminal_size(descriptor: int, size: bytes) -> None:
     """Set the size of a terminal."""
+    if sys.platform == "win32":
+        return
     import fcntl
     import termios
 
