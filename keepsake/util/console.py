@@ -10,6 +10,7 @@ from functools import cache
 from types import TracebackType
 from typing import TextIO
 
+from keepsake.util.files import WINDOWS
 from keepsake.util.fork import in_forked_child
 from keepsake.util.values import escape_controls
 
@@ -69,7 +70,7 @@ def is_terminal(stream: TextIO | None) -> bool:
         is_one = stream is not None and stream.isatty()
     except (AttributeError, OSError, ValueError):
         return False
-    if sys.platform == "win32" and is_one:
+    if WINDOWS and is_one:
         _obey_sequences()
     return is_one
 

@@ -76,8 +76,9 @@ def test_a_missing_bucket_is_an_error_and_stays_missing(gcs_bench: GCSBench) -> 
             attempt()
     with pytest.raises(DoesNotExist):
         storage.get("k")
-    with pytest.raises(urllib.error.HTTPError):
+    with pytest.raises(urllib.error.HTTPError) as refused:
         gcs_bench.call("GET", f"/storage/v1/b/{name}")
+    refused.value.close()
 
 
 def test_a_missing_bucket_is_told_from_a_missing_object(proxy: Proxy, proxied: Storage) -> None:
