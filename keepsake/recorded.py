@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -99,8 +100,6 @@ class Recorded:
 
                 self._run.complaints.add(Problem(WHOLE, reason))
             if self._project is not None and self._project.debug:
-                import traceback  # only here, because on Python 3.14 it takes long to load
-
                 traceback.print_exc(file=sys.stderr)
             return None
 

@@ -13,6 +13,7 @@ import keyword
 import os
 import re
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -162,8 +163,6 @@ def explain(error: Exception, verbose: bool) -> int:
     if isinstance(error, OSError) and error.filename is None and error.errno in _READER_IS_GONE:
         return 1
     if verbose:
-        import traceback  # only here, because on Python 3.14 it takes long to load
-
         traceback.print_exception(error)
     if isinstance(error, click.ClickException):
         context = getattr(error, "ctx", None)
