@@ -30,10 +30,12 @@ demo: $(DEMO_VENV)/.installed ## Train the iris example twice, then list, show, 
 test: install browser ## Run all tests, those against the real Keepsake 0.4.2 included
 	$(PYTEST)
 
-check: install ## Lint, check the formatting and the types, and that the generated documentation is up to date
+check: install ## Lint, check the formatting, the types (for Windows and macOS too), and that the generated documentation is up to date
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
 	$(RUN) -m mypy
+	$(RUN) -m mypy --platform darwin --no-warn-unreachable --cache-dir .mypy_cache/darwin keepsake benchmarks
+	$(RUN) -m mypy --platform win32 --always-true WINDOWS --no-warn-unreachable --cache-dir .mypy_cache/win32 keepsake
 	$(RUN) docs/generate.py --check
 
 format: install ## Put the code into its form, and mend what the linter can

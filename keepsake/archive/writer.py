@@ -6,6 +6,7 @@ The direct way is for files that hardly shrink, such as weights. Their copy is t
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import cache, partial
@@ -109,7 +110,7 @@ class _Output:
 
     def write(self, parts: Parts) -> None:
         """Write many parts, in few calls if the system supports that."""
-        if not hasattr(os, "writev"):
+        if sys.platform == "win32":
             self._file.writelines(parts)
             return
         self._file.flush()
@@ -124,6 +125,8 @@ class _Output:
 
     def _write(self, parts: Parts) -> int:
         size = sum(map(len, parts))
+        if sys.platform == "win32":
+            raise OSError("Windows writes one part at a time")
         written = os.writev(self._file.fileno(), parts)
         if written < size:  # the disk is nearly full
             self._file.write(b"".join(parts)[written:])
