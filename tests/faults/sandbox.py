@@ -66,10 +66,13 @@ class Sandbox:
         With an `action`, there are points in the repository and the spool; `everywhere`: in all of the project.
         """
         sys.stdout.flush()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # it would interrupt Python's own fork
         pid = os.fork()
+        if not pid:
+            self._enter()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if pid:
             return pid
-        self._enter()
         if action is not None:
             bases = [self.project] if everywhere else [self.repository, self.project / ".keepsake"]
             injector = install([*bases, self.home], action)
