@@ -20,7 +20,7 @@ from keepsake.recording.records import experiment_record
 from keepsake.recording.resume import Resume, changed_fields, find, is_wanted, warning
 from keepsake.recording.run import Run
 from keepsake.restarts import attempts
-from keepsake.util.console import say, warn
+from keepsake.util.console import plural, say, warn
 
 if TYPE_CHECKING:
     from keepsake.project import Project
@@ -78,5 +78,5 @@ def _go_on(
     if not quiet:
         count = len(experiment.checkpoints)
         last = f", the last of step {experiment.checkpoints[-1].step}" if count else ""
-        say(f"Going on with experiment {experiment.short_id()}: {count} checkpoint{'s' * (count != 1)}{last}.")
+        say(f"Going on with experiment {experiment.short_id()}: {plural(count, 'checkpoint')}{last}.")
     return experiment

@@ -15,6 +15,7 @@ from keepsake.compare.values import NOT_SET, Differences
 from keepsake.exceptions import KeepsakeError, ValidationError
 from keepsake.experiment import Experiment
 from keepsake.metadata import from_local_datetime
+from keepsake.util.console import plural
 from keepsake.util.ids import short_id
 from keepsake.util.values import encode
 
@@ -172,5 +173,5 @@ def _counts(comparison: Comparison | ComparisonTable) -> str:
     """Return how many params, packages and metrics differ."""
     nouns = {"params": "param", "python_packages": "package", "metrics": "metric"}
     counts = {noun: len(getattr(comparison, group)) for group, noun in nouns.items()}
-    parts = [f"{count} {noun}{'' if count == 1 else 's'}" for noun, count in counts.items() if count]
+    parts = [plural(count, noun) for noun, count in counts.items() if count]
     return f"{', '.join(parts)} differ" if parts else "the same params, packages and metrics"

@@ -23,7 +23,7 @@ from keepsake.metadata import (
 )
 from keepsake.outcome import Outcome
 from keepsake.recorded import Recorded
-from keepsake.util.console import warn
+from keepsake.util.console import plural, warn
 from keepsake.util.ids import short_id
 from keepsake.util.lazy import dataclass
 from keepsake.util.values import decode, encode_mapping
@@ -160,8 +160,7 @@ class Experiment(Recorded, Labelled, Outcome):
         return hash(self.id)
 
     def __repr__(self) -> str:
-        count = f"{len(self.checkpoints)} checkpoint{'' if len(self.checkpoints) == 1 else 's'}"
-        return f"<Experiment {self.short_id()}, params {self.params}, {count}>"
+        return f"<Experiment {self.short_id()}, params {self.params}, {plural(len(self.checkpoints), 'checkpoint')}>"
 
     # Reading
 

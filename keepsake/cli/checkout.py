@@ -10,7 +10,7 @@ import click
 
 from keepsake.cli.opening import Settings, confirm, open_project, pick
 from keepsake.cli.options import IdCommand, id_argument
-from keepsake.cli.rendering import counted, short_id
+from keepsake.cli.rendering import short_id
 from keepsake.config import find_place, project_directory
 from keepsake.exceptions import ConfigNotFound
 from keepsake.project import undo_checkout
@@ -143,4 +143,4 @@ def _files(names: list[str]) -> str:
     if not names:
         return "nothing"
     some = ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
-    return f"{counted(names, 'file')} ({some})"
+    return f"{console.plural(len(names), 'file')} ({some})"

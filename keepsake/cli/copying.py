@@ -9,7 +9,7 @@ import click
 
 from keepsake.cli.opening import open_project
 from keepsake.cli.options import IdCommand, id_argument
-from keepsake.cli.rendering import counted, short_id
+from keepsake.cli.rendering import short_id
 from keepsake.util import console
 
 if TYPE_CHECKING:
@@ -65,9 +65,9 @@ def _say(ctx: click.Context, copied: Copied) -> None:
         for error in outcome.errors:
             console.error(f"Experiment {short_id(outcome.record['id'])} is not fully copied. {error}")
     if copied.left_out:
-        left_out = counted(range(copied.left_out), "experiment")
+        left_out = console.plural(copied.left_out, "experiment")
         console.say(f"Left out: {left_out} that somebody removed there. To copy one anyway, name its ID.")
-    whole = counted(range(len(copied.outcomes) - len(failed)), "experiment")
+    whole = console.plural(len(copied.outcomes) - len(failed), "experiment")
     more = f" Not fully copied: {len(failed)}." if failed else ""
     console.say(f"Copied {whole} ({console.format_size(copied.sent)} of files were new).{more}")
     if failed:

@@ -6,7 +6,7 @@ import click
 
 from keepsake.cli.opening import open_project
 from keepsake.cli.options import Command
-from keepsake.cli.rendering import counted, write, write_json
+from keepsake.cli.rendering import write, write_json
 from keepsake.util import console
 from keepsake.util.values import escape_controls
 
@@ -56,11 +56,11 @@ def doctor(ctx: click.Context, /, thorough: bool, fix: bool, as_json: bool) -> N
 def _conclude(left: int, repaired: int, fixable: int | None) -> None:
     """Say what was repaired and what is left. `fixable`: how many could be repaired; None if that was tried."""
     if repaired:
-        console.say(f"Repaired: {counted(range(repaired), 'problem')}.")
+        console.say(f"Repaired: {console.plural(repaired, 'problem')}.")
     if left:
         hint = f" `keepsake doctor --fix` repairs {fixable} of them." if fixable else ""
         if fixable is None:
             hint = " --fix cannot repair what is left. Each problem says what to do."
-        console.warn(f"Found: {counted(range(left), 'problem')}.{hint}")
+        console.warn(f"Found: {console.plural(left, 'problem')}.{hint}")
     elif not repaired:
         console.say("All is well.")

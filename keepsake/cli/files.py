@@ -9,9 +9,9 @@ import click
 
 from keepsake.cli.opening import Settings, open_project, pick
 from keepsake.cli.options import IdCommand, id_argument
-from keepsake.cli.rendering import bold, counted, faint, page, short_id, table, write_json
+from keepsake.cli.rendering import bold, faint, page, short_id, table, write_json
 from keepsake.project import Project
-from keepsake.util.console import format_size
+from keepsake.util.console import format_size, plural
 from keepsake.util.values import escape_controls
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ def _would_save(preview: Preview, depth: int | None) -> str:
 def _group(title: str, sizes: Sequence[tuple[str, int]], depth: int | None, end: str = "") -> str:
     """Return a title with totals, and lines for files or for directories at a depth, the largest first."""
     total = sum(size for _, size in sizes)
-    head = bold(f"{title}{'' if end else ':'} {counted(sizes, 'file')}, {format_size(total)}{end if sizes else '.'}")
+    totals = f"{plural(len(sizes), 'file')}, {format_size(total)}"
+    head = bold(f"{title}{'' if end else ':'} {totals}{end if sizes else '.'}")
     found: dict[str, list[int]] = {}
     for path, size in sizes:
         found.setdefault(_place(path, depth), []).append(size)
@@ -98,5 +99,5 @@ def _place(path: str, depth: int | None) -> str:
 
 
 def _line(place: str, sizes: Sequence[int]) -> str:
-    count = faint(f" ({counted(sizes, 'file')})") if place.endswith("/") else ""
+    count = faint(f" ({plural(len(sizes), 'file')})") if place.endswith("/") else ""
     return f"{format_size(sum(sizes)):>9}  {escape_controls(place)}{count}"

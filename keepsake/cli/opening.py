@@ -35,9 +35,8 @@ def open_project(settings: Settings) -> Project:
     project = Project(repository=settings.repository, directory=settings.project_directory)
     waiting = project.pending(of_others=False)
     if waiting:
-        from keepsake.cli.rendering import counted
-
-        console.say(f"Not fully in the repository yet: {counted(waiting, 'experiment')}. `keepsake sync` sends it.")
+        count = console.plural(len(waiting), "experiment")
+        console.say(f"Not fully in the repository yet: {count}. `keepsake sync` sends it.")
     return project
 
 

@@ -77,11 +77,6 @@ def short_id(id: str) -> str:
     return escape_controls(ids.short_id(id))
 
 
-def counted(things: Sequence[Any], word: str) -> str:
-    """Return a count with its noun: `1 file`, `2 files`."""
-    return f"{len(things)} {word}{'' if len(things) == 1 else 's'}"
-
-
 def when(moment: datetime) -> str:
     """Return a naive local time as RFC 1123 with the zone's abbreviation, or else its offset."""
     try:

@@ -8,7 +8,6 @@ import click
 
 from keepsake.cli.opening import Settings, open_project
 from keepsake.cli.options import Command
-from keepsake.cli.rendering import counted
 from keepsake.util import console
 
 EXAMPLES = """
@@ -56,6 +55,6 @@ def report(
     experiments = project.experiments.list(wanted or None)
     made = experiments.report(output, points=points, metrics=metrics or None, code=not no_code, title=title)
     size = console.format_size(os.path.getsize(output))
-    console.say(f"Wrote {output}: {counted(experiments, 'experiment')}, {size}.")
+    console.say(f"Wrote {output}: {console.plural(len(experiments), 'experiment')}, {size}.")
     for sentence in made.left_out:
         console.say(sentence)

@@ -9,7 +9,7 @@ import click
 from keepsake.checkpoint import Checkpoint
 from keepsake.cli.opening import confirm, open_project
 from keepsake.cli.options import IdCommand, id_argument
-from keepsake.cli.rendering import counted, short_id, write
+from keepsake.cli.rendering import short_id, write
 from keepsake.experiment import Experiment
 from keepsake.repository.finding import is_word
 from keepsake.util import console
@@ -73,4 +73,4 @@ def _without_repeats(targets: list[Target]) -> list[Target]:
 def _describe(experiment: Experiment, checkpoint: Checkpoint | None) -> str:
     if checkpoint is not None:
         return f"Checkpoint {short_id(checkpoint.id)}"
-    return f"Experiment {short_id(experiment.id)} ({counted(experiment.checkpoints, 'checkpoint')})"
+    return f"Experiment {short_id(experiment.id)} ({console.plural(len(experiment.checkpoints), 'checkpoint')})"

@@ -19,7 +19,7 @@ from keepsake.experiment import Experiment
 from keepsake.listing.subjects import flatten
 from keepsake.recording.machine import facts
 from keepsake.util import console
-from keepsake.util.console import format_size
+from keepsake.util.console import format_size, plural
 from keepsake.util.values import escape_controls, full_text, short_text
 from keepsake.util.width import pad, text_width
 
@@ -143,7 +143,7 @@ def _output(experiment: Experiment) -> dict[str, str]:
     if (output := experiment.output) is None:
         return {}
     lines = output["lines"]
-    text = f"{lines:,} line{'s' * (lines != 1)}, {format_size(output['size'])}" if lines else "kept"
+    text = f"{plural(lines, 'line')}, {format_size(output['size'])}" if lines else "kept"
     return {"Output": f"{text} (keepsake logs {experiment.short_id()})"}
 
 

@@ -14,7 +14,7 @@ from keepsake.project import Project
 from keepsake.pruning import Pruning
 from keepsake.repository.usage import Usage
 from keepsake.util import console
-from keepsake.util.console import format_size
+from keepsake.util.console import format_size, plural
 
 DU_EXAMPLES = """
 See what takes the space, largest first:
@@ -107,4 +107,4 @@ def _plan(pruning: Pruning) -> str:
 def _delete(project: Project, pruning: Pruning) -> None:
     project.delete([(each.experiment, checkpoint) for each in pruning.experiments for checkpoint in each.checkpoints])
     count = sum(len(each.checkpoints) for each in pruning.experiments)
-    console.say(f"Pruned {count} checkpoint{'' if count == 1 else 's'} ({format_size(pruning.size)}). Metrics stay.")
+    console.say(f"Pruned {plural(count, 'checkpoint')} ({format_size(pruning.size)}). Metrics stay.")

@@ -7,7 +7,7 @@ from contextlib import suppress
 import click
 
 from keepsake.cli.options import Command
-from keepsake.cli.rendering import counted, short_id, write
+from keepsake.cli.rendering import short_id, write
 from keepsake.config import redact_url
 from keepsake.exceptions import MissingBucket
 from keepsake.project import Project
@@ -43,7 +43,7 @@ def sync(ctx: click.Context, /, dry_run: bool, force: bool) -> None:
     project = Project(repository=ctx.obj.repository, directory=ctx.obj.project_directory)
     waiting = project.pending()
     for each in waiting:
-        parts = [counted(range(each.checkpoints), "new checkpoint"), f"{console.format_size(each.size)} of files"]
+        parts = [console.plural(each.checkpoints, "new checkpoint"), f"{console.format_size(each.size)} of files"]
         write(f"* Experiment {short_id(each.entry.id)} ({', '.join(parts)}) → {redact_url(each.entry.repository)}")
     _say_unnamed(project)
     is_damaged = bool(project.workplace.damaged_entries())  # a warning has named them
@@ -58,7 +58,7 @@ def sync(ctx: click.Context, /, dry_run: bool, force: bool) -> None:
     for one in failed:
         console.error(f"Experiment {short_id(one.experiment_id)} is not fully sent: {one.error}")
     if sent and not failed:
-        console.say(f"Sent {counted(sent, 'experiment')}.")
+        console.say(f"Sent {console.plural(len(sent), 'experiment')}.")
     if failed or is_damaged:
         ctx.exit(1)
 
@@ -68,7 +68,8 @@ def _say_unnamed(project: Project) -> None:
     unnamed = project.workplace.unnamed_files()
     if unnamed:
         size = console.format_size(sum(path.stat().st_size for path in unnamed if path.exists()))
+        count = console.plural(len(unnamed), "file")
         console.say(
-            f"Kept aside: {counted(unnamed, 'file')} ({size}) of checkpoints that were unfinished when their run was "
+            f"Kept aside: {count} ({size}) of checkpoints that were unfinished when their run was "
             f"killed, or that were damaged, such as {unnamed[0]}. If you do not need them, delete them."
         )

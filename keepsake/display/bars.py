@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from keepsake.compare.importance import FEW
 from keepsake.display.results import importances_of
+from keepsake.util.console import plural
 from keepsake.util.values import escape_controls
 from keepsake.util.width import cut_end, pad, text_width
 
@@ -23,7 +24,7 @@ def heading(results: Results, count: int) -> str:
     runs = sum(result.value == result.value for result in results.each)
     weak = ", weak evidence" if runs < FEW else ""
     more = f", the {MAX_BARS} of {count} params that matter most" if count > MAX_BARS else ""
-    return f"What matters for {results.metric} ({runs:,} {'run' if runs == 1 else 'runs'}{weak}{more})"
+    return f"What matters for {results.metric} ({plural(runs, 'run')}{weak}{more})"
 
 
 def draw_importance(results: Results, width: int, color: bool) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from keepsake.display.curves import Chart, Curve, Run, make_chart, pick, smooth
 from keepsake.display.ticks import label_texts, linear_ticks, log_ticks
+from keepsake.util.console import plural
 from keepsake.util.values import escape_controls
 from keepsake.util.width import cut_end, text_width
 
@@ -88,7 +89,7 @@ def _title(chart: Chart, shown: int, others: int, *, logy: bool, smoothing: floa
     notes += [f"smoothed by {smoothing:g}"] if smoothing else []
     detail = f" ({', '.join(notes)})" if notes else ""
     which = "best" if chart.goal else "latest"
-    runs = f"the {which} {shown} of {shown + others:,} runs" if others else f"{shown} {'run' if shown == 1 else 'runs'}"
+    runs = f"the {which} {shown} of {shown + others:,} runs" if others else plural(shown, "run")
     return escape_controls(f"{chart.metric}, {runs}{detail}")
 
 

@@ -24,7 +24,7 @@ from keepsake.importing.runs import ForeignRun, Goal, last_checkpoint, record_of
 from keepsake.metadata import Record
 from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, archive_key, id_of
 from keepsake.repository.repository import Repository
-from keepsake.util.console import Progress
+from keepsake.util.console import Progress, plural
 from keepsake.util.ids import short_id
 from keepsake.util.workers import Workers, in_order
 
@@ -272,7 +272,7 @@ def describe(done: Imported) -> list[str]:
     """Return what happened, a sentence per line, for people."""
     verb = "Would import" if done.is_dry_run else "Imported"
     runs, checkpoints, files = (
-        f"{count:,} {what}{'' if count == 1 else 's'}"
+        plural(count, what)
         for count, what in ((len(done.new), "run"), (done.checkpoints, "checkpoint"), (done.files, "file"))
     )
     more = f" and what is new of {len(done.grown):,} others" if done.grown else ""

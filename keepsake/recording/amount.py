@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from keepsake.util.console import format_size, warn
+from keepsake.util.console import format_size, plural, warn
 from keepsake.util.ignore import IGNORE_FILES, ignore_file
 
 LARGE_BYTES = 50_000_000
@@ -63,7 +63,7 @@ def tell_if_large(project_dir: Path, path: str, files: Sequence[File], earlier: 
     if _said or (size <= LARGE_BYTES and len(files) <= MANY_FILES):
         return
     _said = True
-    text = f"init(path={path!r}) saves {format_size(size)} in {_counted(len(files))}."
+    text = f"init(path={path!r}) saves {format_size(size)} in {plural(len(files), 'file')}."
     if [file.name for file in files] == [os.path.normpath(path).replace(os.sep, "/")]:
         warn(f"{text} To save less, name another path.")
         return
@@ -127,9 +127,5 @@ def _shown(group: _Group) -> str:
     elif group.link:
         note = f" (a link to {group.link})" if not group.name.endswith("/") else f" (with a link to {group.link})"
     return f"{format_size(group.size):>9}  {group.name}{note}" + (
-        f", {_counted(group.files)}" if group.name.endswith("/") else ""
+        f", {plural(group.files, 'file')}" if group.name.endswith("/") else ""
     )
-
-
-def _counted(files: int) -> str:
-    return f"{files:,} file" + ("" if files == 1 else "s")

@@ -21,7 +21,7 @@ from keepsake.recording.saver import saver
 from keepsake.restarts import attempt_of, attempts, superseded
 from keepsake.spool.entry import Entry
 from keepsake.spool.places import known_identity
-from keepsake.util.console import say, warn
+from keepsake.util.console import say, warn, plural
 from keepsake.util.files import remove
 from keepsake.util.fork import importing, in_forked_child
 from keepsake.util.ids import short_id
@@ -290,7 +290,7 @@ class Run:
         name, count = f"Experiment {short_id(self.entry.id)}", len(self._checkpoints)
         if left_out := self.complaints.summary():
             warn(f"Left out of the checkpoints of experiment {short_id(self.entry.id)}: {left_out}.")
-        checkpoints = f"{count or 'no'} checkpoint{'' if count == 1 else 's'}"
+        checkpoints = plural(count, "checkpoint") if count else "no checkpoints"
         if not self._quiet and switches.is_offline():
             say(f"{name}: {checkpoints} kept in {self.entry.directory.parent}. `keepsake sync` sends it.")
         elif not self._quiet and is_saved and count:

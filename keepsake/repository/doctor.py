@@ -40,7 +40,7 @@ from keepsake.repository.rereading import Records
 from keepsake.repository.view import View
 from keepsake.spool.places import about_damaged, damaged, entries
 from keepsake.storage.base import ObjectInfo, Storage
-from keepsake.util.console import Progress, format_size
+from keepsake.util.console import Progress, format_size, plural
 from keepsake.util.ids import short_id
 
 _SPEC = "repository.json"
@@ -111,12 +111,11 @@ class Examination:
         found = list(self._storage.list(ORPHANED))
         if not found:
             return None
-        count = f"{len(found)} archive{'s' if found[1:] else ''}"
         size, place = format_size(sum(info.size for info in found)), f"{self._storage.url}/{ORPHANED}"
         delete = {"s3": "aws s3 rm --recursive", "gs": "gcloud storage rm -r"}.get(place.partition(":")[0], "rm -r")
         where = self._storage.directory / ORPHANED if self._storage.directory else place
         return (
-            f"Moved aside, because no record names them: {count}, {size}, in {place}. "
+            f"Moved aside, because no record names them: {plural(len(found), 'archive')}, {size}, in {place}. "
             f"If nobody misses them, delete them: {delete} '{where}'"
         )
 

@@ -13,6 +13,7 @@ from keepsake.exceptions import AmbiguousID, DoesNotExist
 from keepsake.listing.index import Summary
 from keepsake.metadata import Record, best_checkpoint, latest_checkpoint, pick_best, pick_latest, primary_metric
 from keepsake.repository.view import View
+from keepsake.util.console import plural
 from keepsake.util.ids import short_id
 from keepsake.util.values import decode
 
@@ -121,7 +122,7 @@ def _from_the_end(view: View, word: str) -> Record:
     if not summaries:
         raise DoesNotExist(f"There are no experiments in {view.repository.url}, so {word!r} stands for none.")
     if not 0 < number <= len(summaries):
-        count = f"{len(summaries)} experiment{'' if len(summaries) == 1 else 's'}"
+        count = plural(len(summaries), "experiment")
         names = f"The names -1 to -{len(summaries)} are theirs."
         raise DoesNotExist(f"There is no experiment -{number} in {view.repository.url}: it has {count}. {names}")
     return view.load(summaries[-number].id)

@@ -24,6 +24,7 @@ from keepsake.exceptions import (
 )
 from keepsake.storage import network
 from keepsake.storage.base import ObjectInfo, Storage, check_key
+from keepsake.util.console import plural
 
 _OF_OBJECTS = (DoesNotExist, PreconditionFailed)
 _WEB_PAGE = re.compile(rb"<(!doctype html|html)\b", re.IGNORECASE)
@@ -206,8 +207,7 @@ class BucketStorage(Storage):
         if len(failed) > len(lines):
             lines.append(f"… and {len(failed) - len(lines)} more")
         advice = next((trouble.advice for trouble in reasons.values() if trouble.advice), "Try again.")
-        count = f"{len(failed)} object{'s' if len(failed) > 1 else ''}"
-        error = WriteError("\n".join([f"Could not delete {count}. {advice}", *lines]))
+        error = WriteError("\n".join([f"Could not delete {plural(len(failed), 'object')}. {advice}", *lines]))
         error.__cause__ = next(iter(failed.values()))
         return error
 

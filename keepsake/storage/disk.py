@@ -22,6 +22,8 @@ from keepsake.storage import claims, reading, writing
 from keepsake.storage.base import TEMPORARY, UNREADABLE, ObjectInfo, Storage, check_key, is_key
 from keepsake.storage.reading import ABSENT, etag_of
 from keepsake.util.files import WINDOWS, replace, sync
+from keepsake.storage.writing import replace as _replace
+from keepsake.util.console import plural
 
 _BLOCK = 1 << 20  # bytes
 _REMEMBERED = 1000  # objects
@@ -201,8 +203,9 @@ class DiskStorage(Storage):
                     failed.append((key, error))
         if failed:
             listing = "\n".join(f"{self.url}/{key}: {error.strerror}" for key, error in failed)
-            count = f"{len(failed)} file{'s' if len(failed) > 1 else ''}"
-            raise WriteError(f"Could not delete {count}. Check the owners:\n{listing}") from failed[0][1]
+            raise WriteError(
+                f"Could not delete {plural(len(failed), 'file')}. Check the owners:\n{listing}"
+            ) from failed[0][1]
 
     def ensure_writable(self) -> None:
         with self._errors("write", ""):

@@ -106,6 +106,11 @@ def format_size(count: float) -> str:
     return f"{count:.1f} TB"
 
 
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun: `1 file`, `2,000 files`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 class Progress:
     """A progress bar on stderr. It appears only on a terminal, and only after one second.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol, SupportsIndex, TypeVar, overload
 
+from keepsake.util.console import plural
+
 SHORT_ID_LENGTH = 7
 _SHOWN_IDS = 5
 
@@ -30,7 +32,7 @@ class IdentifiedList(list[T]):
         """Return `<3 checkpoints: 5ffb0f6, 1a2b3c4, 9f02c7d>`; of many the first and the last."""
         ids = [item.short_id() for item in self]
         shown = ids if len(ids) <= _SHOWN_IDS else [*ids[: _SHOWN_IDS - 2], "…", ids[-1]]
-        return f"<{len(ids)} {self.kind}{'' if len(ids) == 1 else 's'}{': ' if ids else ''}{', '.join(shown)}>"
+        return f"<{plural(len(ids), self.kind)}{': ' if ids else ''}{', '.join(shown)}>"
 
     @overload
     def __getitem__(self, index: SupportsIndex) -> T: ...
