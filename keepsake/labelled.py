@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from keepsake.exceptions import KeepsakeError, ValidationError
-from keepsake.labels import apply_edits, make_edit
-from keepsake.metadata import Record, labels_of
+from keepsake.labels import apply_edits, labels_of, make_edit
+from keepsake.metadata import Record
 from keepsake.recording import switches
 from keepsake.util.console import warn
 from keepsake.util.ids import short_id

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from keepsake.exceptions import ValidationError
-from keepsake.metadata import Record, labels_of, time_text
+from keepsake.metadata import Record, time_text, valid_id
 from keepsake.util.values import encode, escape_controls
 
 Edit = dict[str, Any]
@@ -55,6 +55,17 @@ def apply_edits(record: Record, edits: Iterable[Edit]) -> Record:
         changed["edited"] = edit.get("edited")
         record.update(changed)
     return {name: value for name, value in record.items() if value or name not in EDITED}
+
+
+def labels_of(record: Record) -> Record:
+    """Return an experiment's `name`, `tags`, `notes` and `parent`, those that it has. Damaged ones are left out."""
+    found = {name: record[name] for name in ("name", "notes") if record.get(name) and isinstance(record[name], str)}
+    tags = record.get("tags")
+    if tags and isinstance(tags, list):
+        found["tags"] = [tag for tag in tags if isinstance(tag, str)]
+    if valid_id(record.get("parent")):
+        found["parent"] = record["parent"]
+    return found
 
 
 def newer_labels(record: Record, other: Record) -> Record | None:

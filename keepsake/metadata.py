@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from keepsake.exceptions import ReadError
-from keepsake.storage.base import is_key
+from keepsake.storage.base import UNREADABLE, is_key
 from keepsake.util.indented import indented
 from keepsake.util.values import MAX_DEPTH, comparable, decode
 
@@ -57,7 +57,6 @@ _is_own_form = re.compile(r"[12]\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCI
 _USUAL_ID = re.compile("[0-9a-f]{64}")
 _MIN_ID = 7
 _EPOCH = datetime(1970, 1, 1)
-_FAILURES = ("exception", "exit status")
 _BRACKETS, _OTHERS = bytes.maketrans(b"[{", b"(("), bytes(set(range(256)) - set(b"[]{}"))
 
 
@@ -193,6 +192,13 @@ def parse_experiment(data: bytes, experiment_id: str, loads: Callable[[bytes], A
     return record
 
 
+def parse_fetched(data: bytes, experiment_id: str, etag: str, loads: Callable[[bytes], Any] = json.loads) -> Record:
+    """Return the record that `Storage.get_many` found. Raises ReadError as `parse_experiment` does."""
+    if etag == UNREADABLE:
+        raise ReadError(data.decode("utf-8", "replace"))
+    return parse_experiment(data, experiment_id, loads)
+
+
 def is_deep(value: object, left: int = MAX_DEPTH + 5) -> bool:
     """Whether lists and dicts in `value` lie more than `left` deep in each other."""
     if isinstance(value, dict):
@@ -275,43 +281,6 @@ def render_checkpoint(record: Record) -> str:
     return indented(with_every_field(record, CHECKPOINT_FIELDS), 2)
 
 
-def ends_heartbeats(version: str) -> bool:
-    """Whether runs recorded by that version of Keepsake remove their heartbeat when they end."""
-    return bool(version) and not version.startswith("0.")
-
-
-def status_of(version: str, heartbeat: bool | None, end_reason: object) -> str:
-    """Return "running", "stopped", "failed" or "lost".
-
-    A run has failed if an exception or a non-zero exit status ended it. It is lost if its heartbeat stopped and was not
-    removed. 0.4.2 never removes heartbeats, so its runs are stopped.
-
-    Args:
-        version: the version of Keepsake that recorded the experiment.
-        heartbeat: whether the heartbeat is fresh; None if there is none.
-        end_reason: how its record says that it ended.
-    """
-    if heartbeat:
-        return "running"
-    if isinstance(end_reason, str) and end_reason.startswith(_FAILURES):
-        return "failed"
-    return "lost" if heartbeat is False and ends_heartbeats(version) else "stopped"
-
-
-# What people add to an experiment
-
-
-def labels_of(record: Record) -> Record:
-    """Return an experiment's `name`, `tags`, `notes` and `parent`, those that it has. Damaged ones are left out."""
-    found = {name: record[name] for name in ("name", "notes") if record.get(name) and isinstance(record[name], str)}
-    tags = record.get("tags")
-    if tags and isinstance(tags, list):
-        found["tags"] = [tag for tag in tags if isinstance(tag, str)]
-    if valid_id(record.get("parent")):
-        found["parent"] = record["parent"]
-    return found
-
-
 def pruned_of(checkpoint: Record) -> dict[str, str] | None:
     """Return the `path` and the `time` of a checkpoint's files that were pruned; None if none were."""
     pruned = checkpoint.get("pruned")
@@ -322,15 +291,7 @@ def pruned_of(checkpoint: Record) -> dict[str, str] | None:
         return None
 
 
-def launch_of(record: Record) -> dict[str, str]:
-    """Return how a script was started: `directory`, from the project directory, and `module`, those that matter."""
-    launch = record.get("launch")
-    found = launch if isinstance(launch, dict) else {}
-    return {name: found[name] for name in ("directory", "module") if found.get(name) and isinstance(found[name], str)}
-
-
 # Choosing a checkpoint
-
 
 C = TypeVar("C")
 

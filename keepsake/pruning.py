@@ -10,7 +10,7 @@ from keepsake.archive import owner_id
 from keepsake.checkpoint import Checkpoint
 from keepsake.experiment import Experiment
 from keepsake.repository.finding import find_experiment
-from keepsake.repository.keys import ARCHIVES
+from keepsake.repository.keys import ARCHIVES, archive_id_of
 from keepsake.repository.pruning import let_go, parse_keep
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ def plan_pruning(project: Project, keep: str, ids: Iterable[str] = ()) -> Prunin
     named = [Experiment.from_record(project, find_experiment(view, id)) for id in ids]
     experiments = list(dict.fromkeys(named)) or project.experiments.list()
     running = {id for id, is_fresh in view.heartbeats().items() if is_fresh}
-    sizes = {info.key: info.size for info in view.repository.storage.list(ARCHIVES[1])}
-    safe = {key.rpartition("/")[2].removesuffix(".tar.gz") for key in sizes}
+    sizes = {archive_id_of(info.key): info.size for info in view.repository.storage.list(ARCHIVES[1])}
+    safe = set(sizes)
     safe |= {owner_id(pack) for entry in view.entries().values() for pack in entry.packs()}
     pruning = Pruning()
     for experiment in experiments:
@@ -71,7 +71,7 @@ def plan_pruning(project: Project, keep: str, ids: Iterable[str] = ()) -> Prunin
             pruning.running.append(experiment)
             continue
         checkpoints = [checkpoint for checkpoint in experiment.checkpoints if checkpoint.id in gone]
-        size = sum(sizes.get(f"{ARCHIVES[1]}/{id}.tar.gz", 0) for id in gone)
+        size = sum(sizes.get(id, 0) for id in gone)
         kept = sum(1 for checkpoint in experiment.checkpoints if checkpoint.id in safe) - len(gone)
         pruning.experiments.append(Pruned(experiment, checkpoints, size, kept))
     return pruning

@@ -22,7 +22,7 @@ ROOMS = [
     "exceptions util version",
     "config origin packages",
     "storage",
-    "checks labels restarts output metadata",
+    "checks labels restarts output status metadata",
     "archive",
     "spool",
     "listing",

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from keepsake.display.notebook import statuses
 from keepsake.exceptions import MissingExtra, ValidationError
 from keepsake.listing.subjects import WholeExperiment, flatten
+from keepsake.status import statuses
 from keepsake.util.values import full_text
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from keepsake.compare.values import NOT_SET
 from keepsake.exceptions import KeepsakeError
 from keepsake.listing.fields import differing_names
 from keepsake.listing.subjects import flatten
-from keepsake.metadata import status_of
+from keepsake.status import statuses
 from keepsake.util.values import cut, escape_controls, full_text, short_text
 
 if TYPE_CHECKING:
@@ -165,21 +165,6 @@ def _files(files: FileComparison) -> Iterator[str]:
         yield f"<details><summary>{head}</summary><pre>{text}</pre></details>" if text else f"<p>{head}</p>"
     if len(files.differences) > _MAX_ROWS:
         yield f'<p class="more">… {len(files.differences) - _MAX_ROWS:,} more …</p>'
-
-
-def statuses(experiments: Iterable[Experiment]) -> dict[str, str]:
-    """Return experiment ID → status, reading the heartbeats once. IDs in unreadable repositories are missing."""
-    statuses: dict[str, str] = {}
-    heartbeats: dict[int, dict[str, bool]] = {}
-    for experiment in experiments:
-        with suppress(KeepsakeError):
-            project = experiment.project
-            if id(project) not in heartbeats:
-                heartbeats[id(project)] = {}  # stays if the next line fails, so it is tried once
-                heartbeats[id(project)] = project.workplace.view.heartbeats()
-            fresh = heartbeats[id(project)].get(experiment.id)
-            statuses[experiment.id] = status_of(experiment.keepsake_version or "", fresh, experiment.end_reason)
-    return statuses
 
 
 def _shown(count: int, keep: int = 0) -> Iterable[int]:

@@ -17,19 +17,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keepsake.exceptions import ReadError
+from keepsake.labels import labels_of
 from keepsake.listing.subjects import MISSING, ValuePath, earlier_metrics
 from keepsake.metadata import (
     CHECKPOINT_FIELDS,
     Record,
     best_checkpoint,
-    labels_of,
     latest_checkpoint,
-    parse_experiment,
-    status_of,
+    parse_fetched,
     time_key,
     time_seconds,
 )
-from keepsake.storage.base import UNREADABLE
+from keepsake.status import status_of
 from keepsake.util.directories import cache_directory, is_own
 from keepsake.util.files import replace_with
 from keepsake.util.values import decode
@@ -136,10 +135,8 @@ def json_reader(count: int) -> Callable[[bytes], Any]:
 
 
 def _line(data: bytes, experiment_id: str, etag: str) -> Line:
-    if etag == UNREADABLE:
-        return Line.broken(experiment_id, etag, data.decode("utf-8", "replace"))
     try:
-        return Line.make(parse_experiment(data, experiment_id), etag)
+        return Line.make(parse_fetched(data, experiment_id, etag), etag)
     except ReadError as error:
         return Line.broken(experiment_id, etag, str(error))
 

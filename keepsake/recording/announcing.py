@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from keepsake.metadata import Record, labels_of
+from keepsake.labels import labels_of
+from keepsake.metadata import Record
 from keepsake.recording import switches
 from keepsake.util.console import say
 from keepsake.util.ids import short_id

@@ -9,7 +9,6 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keepsake.display.notebook import statuses
 from keepsake.exceptions import ValidationError, WriteError
 from keepsake.listing.fields import resolve
 from keepsake.listing.subjects import WholeExperiment
@@ -20,6 +19,7 @@ from keepsake.report.page import assemble
 from keepsake.report.payload import Pool
 from keepsake.report.preview import chart_svg, rows_html
 from keepsake.report.runs import metrics_of, run_of, text
+from keepsake.status import statuses
 from keepsake.util.console import Progress
 from keepsake.util.files import replace_with
 from keepsake.util.values import comparable, decode, escape_controls

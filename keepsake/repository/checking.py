@@ -69,7 +69,7 @@ class _Check:
     @contextmanager
     def _passed_on(self, source: AbstractContextManager[BinaryIO]) -> Iterator[BinaryIO]:
         with source as stream:
-            copied = Tee(stream, self._pass_on)
+            copied = _Copied(stream, self._pass_on)
             yield cast(BinaryIO, copied)
             while copied.read(_BLOCK):
                 pass  # passes on the bytes that the verification did not need
@@ -89,7 +89,7 @@ class _Check:
             self._found.put(block)
 
 
-class Tee:
+class _Copied:
     """A stream that also hands its bytes to `take`."""
 
     def __init__(self, source: BinaryIO, take: Callable[[bytes], None]) -> None:

@@ -19,8 +19,8 @@ from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, V
 from keepsake.labels import EDITED, newer_labels
 from keepsake.metadata import END_FIELDS, Record, time_key
 from keepsake.output import FIELD, merged, parts_of
-from keepsake.repository.checking import Tee, is_whole, open_checked
-from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, archive_key, archive_keys, id_of, log_owner
+from keepsake.repository.checking import is_whole, open_checked
+from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, archive_id_of, archive_key, archive_keys, id_of, log_owner
 from keepsake.repository.known import replaced
 from keepsake.repository.output import read_part
 from keepsake.repository.repository import Repository
@@ -29,6 +29,7 @@ from keepsake.spool.journal import Changes
 from keepsake.storage.base import Storage
 from keepsake.util.console import Progress
 from keepsake.util.ids import short_id
+from keepsake.util.streams import CountingReader
 from keepsake.util.transcript import count
 from keepsake.util.workers import Workers, in_order
 
@@ -217,10 +218,9 @@ class Copy:
             if not is_whole(source, key):
                 raise CorruptedArchive(f"{source.url}/{key} is damaged. {target.url}/{key} is intact and stays.")
             return 0
-        archive_id = key.rpartition("/")[2].removesuffix(".tar.gz")
         with open_checked(source, key) as stream:
-            counted = cast(BinaryIO, Tee(stream, lambda block: moved(len(block))))
-            self._target.put_archive(experiment_id, archive_id, counted)
+            counted = cast(BinaryIO, CountingReader(stream, moved))
+            self._target.put_archive(experiment_id, archive_id_of(key), counted)
         return size
 
     def _send_output(self, key: str, moved: Callable[[int], None]) -> int:

@@ -22,13 +22,15 @@ from keepsake.exceptions import (
     PreconditionFailed,
     WriteError,
 )
-from keepsake.metadata import Record, ends_heartbeats
+from keepsake.metadata import Record
 from keepsake.repository.keys import (
     ARCHIVES,
     EXPERIMENTS,
     HEARTBEATS,
+    IDENTITY,
     ORPHANED,
     REMOVED,
+    SPEC,
     archive_key,
     id_of,
     log_keys,
@@ -39,11 +41,11 @@ from keepsake.repository.removals import ABOUT_DAMAGED
 from keepsake.repository.rereading import Records
 from keepsake.repository.view import View
 from keepsake.spool.places import about_damaged, damaged, entries
+from keepsake.status import ends_heartbeats
 from keepsake.storage.base import ObjectInfo, Storage
 from keepsake.util.console import Progress, format_size, plural
 from keepsake.util.ids import short_id
 
-_SPEC = "repository.json"
 _BLOCK = 1 << 20  # bytes
 _UNDER_WAY_SECONDS = 3600.0  # younger objects may belong to a write that is under way
 
@@ -129,22 +131,22 @@ class Examination:
         try:
             self._repository.check()
         except CorruptedRepositorySpec as error:
-            yield Problem("spec-corrupt", _SPEC, str(error), partial(self._write_spec, _get(self._storage, _SPEC)))
+            yield Problem("spec-corrupt", SPEC, str(error), partial(self._write_spec, _get(self._storage, SPEC)))
             return
         if not self._repository.exists and (self._archives or any(True for _ in self._storage.list("metadata"))):
             message = "repository.json is missing. It marks a repository, and holds its version."
-            yield Problem("spec-missing", _SPEC, message, partial(self._write_spec, None))
+            yield Problem("spec-missing", SPEC, message, partial(self._write_spec, None))
         try:
             _ = self._repository.identity
         except CorruptedRepositorySpec as error:
-            yield Problem("identity-corrupt", "identity.json", str(error))
+            yield Problem("identity-corrupt", IDENTITY, str(error))
 
     def _write_spec(self, found: bytes | None) -> bool:
         """Write the spec, and keep the old content under another key."""
-        if _get(self._storage, _SPEC) != found:
+        if _get(self._storage, SPEC) != found:
             return False
         if found:
-            self._storage.put(f"{_SPEC}.damaged", found)
+            self._storage.put(f"{SPEC}.damaged", found)
         self._repository.write_spec()
         return True
 
@@ -158,11 +160,11 @@ class Examination:
                     yield Problem("no-right-to-write", prefix or ".", message)
             return
         try:  # this write always fails, because the object exists; without permission the error is another one
-            self._storage.put(_SPEC, self._storage.get(_SPEC)[0], if_absent=True)
+            self._storage.put(SPEC, self._storage.get(SPEC)[0], if_absent=True)
         except PreconditionFailed:
             pass
         except KeepsakeError as error:
-            yield Problem("no-right-to-write", _SPEC, str(error))
+            yield Problem("no-right-to-write", SPEC, str(error))
 
     def _check_records(self) -> Iterator[Problem]:
         for key, reason in sorted(self._records.unreadable.items()):
@@ -296,7 +298,7 @@ class Examination:
         """Give an archive another key; return whether it existed. Nothing is overwritten."""
         storage = self._storage
         with suppress(DoesNotExist, FileNotFoundError):
-            if _exists(storage, to):
+            if storage.has(to):
                 if not _are_equal(storage, key, to):
                     raise WriteError(f"{storage.url}/{to} exists already. Compare the two, and delete one of them.")
             elif storage.directory is None or not storage.link(to, storage.directory / key, is_object=True):
@@ -358,14 +360,6 @@ def _get(storage: Storage, key: str) -> bytes | None:
         return storage.get(key)[0]
     except DoesNotExist:
         return None
-
-
-def _exists(storage: Storage, key: str) -> bool:
-    try:
-        with storage.open(key, length=1):
-            return True
-    except DoesNotExist:
-        return False
 
 
 def _are_equal(storage: Storage, key: str, other: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from keepsake.archive import ARCHIVE
 from keepsake.metadata import Record
 from keepsake.output import parts_of
 
@@ -18,7 +19,12 @@ ARCHIVES = ("experiments", "checkpoints", LOGS)
 
 def archive_key(experiment_id: str, archive_id: str) -> str:
     """Return the key of the archive of an experiment (both IDs are the same) or of one of its checkpoints."""
-    return f"{ARCHIVES[archive_id != experiment_id]}/{archive_id}.tar.gz"
+    return f"{ARCHIVES[archive_id != experiment_id]}/{archive_id}{ARCHIVE}"
+
+
+def archive_id_of(key: str) -> str:
+    """Return the ID of the experiment or checkpoint from the key of its archive."""
+    return key.rpartition("/")[2].removesuffix(ARCHIVE)
 
 
 def archive_keys(record: Record) -> list[str]:

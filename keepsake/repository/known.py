@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from keepsake.labels import apply_edits
-from keepsake.metadata import Record, labels_of, render_checkpoint, valid_id
+from keepsake.labels import apply_edits, labels_of
+from keepsake.metadata import Record, render_checkpoint, valid_id
 from keepsake.restarts import superseded
 from keepsake.spool.journal import Changes
 

@@ -372,11 +372,7 @@ class Repository:
 
     def has_archive(self, experiment_id: str, archive_id: str) -> bool:
         """Whether an archive is there."""
-        try:
-            with self.storage.open(archive_key(experiment_id, archive_id), length=1):
-                return True
-        except DoesNotExist:
-            return False
+        return self.storage.has(archive_key(experiment_id, archive_id))
 
 
 def parse_record(data: bytes, experiment_id: str, url: str) -> Record:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from keepsake.exceptions import ReadError
-from keepsake.metadata import Record, parse_experiment, pruned_of
+from keepsake.metadata import Record, parse_fetched, pruned_of
 from keepsake.repository.keys import EXPERIMENTS, archive_key, archive_keys, id_of, log_owner
-from keepsake.storage.base import UNREADABLE, Storage
+from keepsake.storage.base import Storage
 
 FRESH_SECONDS = 2.0  # a repair reads records again if this much time has passed
 
@@ -31,7 +31,7 @@ class Records:
         self.unreadable.clear()
         for key, data, etag in self._storage.get_many(changed):
             try:
-                record = self._parse(key, data, etag)
+                record = parse_fetched(data, id_of(key), etag)
             except ReadError as error:
                 self.unreadable[key] = str(error)
                 continue
@@ -41,12 +41,6 @@ class Records:
             pruned = filter(pruned_of, record.get("checkpoints") or [])
             self._pruned.update(archive_key(record["id"], checkpoint["id"]) for checkpoint in pruned)
         self._looked = time.monotonic()
-
-    @staticmethod
-    def _parse(key: str, data: bytes, etag: str) -> Record:
-        if etag == UNREADABLE:
-            raise ReadError(data.decode("utf-8", "replace"))
-        return parse_experiment(data, id_of(key))
 
     def look_again(self) -> None:
         """Look again, unless the last look was just now. Raises ReadError if a record cannot be read."""

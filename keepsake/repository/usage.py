@@ -5,10 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from keepsake.listing.index import Line
-from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, HEARTBEATS, LOGS, ORPHANED, REMOVED, id_of, log_owner
+from keepsake.repository.keys import (
+    ARCHIVES,
+    EXPERIMENTS,
+    HEARTBEATS,
+    LOGS,
+    ORPHANED,
+    REMOVED,
+    archive_id_of,
+    id_of,
+    log_owner,
+)
 from keepsake.repository.view import View
-
-_SUFFIX = ".tar.gz"
 
 
 @dataclass
@@ -68,7 +76,7 @@ def disk_usage(view: View) -> DiskUsage:
     total = DiskUsage()
     for prefix in (*ARCHIVES, EXPERIMENTS, HEARTBEATS, REMOVED, ORPHANED):
         for info in storage.list(prefix):
-            archive_id = info.key.rpartition("/")[2].removesuffix(_SUFFIX)
+            archive_id = archive_id_of(info.key)
             (beginning,) = Line.beginnings([archive_id])
             owner = {EXPERIMENTS: id_of(info.key), ARCHIVES[0]: archive_id, ARCHIVES[1]: owners.get(beginning, "")}
             usage = usages.get(owner.get(prefix, log_owner(info.key)))

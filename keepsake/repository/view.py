@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 from keepsake.exceptions import DoesNotExist, KeepsakeError, ReadError
 from keepsake.labels import apply_edits
 from keepsake.listing.index import Index, Line, Summary, json_reader, line_maker
-from keepsake.metadata import Record, ends_heartbeats, parse_experiment, status_of
+from keepsake.metadata import Record, parse_experiment, parse_fetched
 from keepsake.repository.keys import EXPERIMENTS, id_of, record_key
 from keepsake.repository.repository import Repository, no_repository, parse_record, warn_broken
 from keepsake.restarts import superseded
 from keepsake.spool import places
 from keepsake.spool.entry import Entry
 from keepsake.spool.journal import Changes
-from keepsake.storage.base import UNREADABLE
+from keepsake.status import ends_heartbeats, status_of
 from keepsake.util.console import Progress, warn
 
 if TYPE_CHECKING:
@@ -87,9 +87,7 @@ class View:
             experiment_id = id_of(key)
             _, changes = entries.pop(experiment_id, (None, Changes()))
             try:
-                if etag == UNREADABLE:
-                    raise ReadError(data.decode("utf-8", "replace"))
-                record = parse_experiment(data, experiment_id, loads)
+                record = parse_fetched(data, experiment_id, etag, loads)
             except ReadError as error:
                 warn_broken(self.repository.url, experiment_id, str(error))
                 continue

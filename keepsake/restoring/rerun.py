@@ -14,7 +14,7 @@ from pathlib import Path
 
 from keepsake.config import REPOSITORY_VARIABLE
 from keepsake.exceptions import ValidationError
-from keepsake.metadata import Record, launch_of
+from keepsake.metadata import Record
 from keepsake.util.ids import short_id
 
 _HIDDEN = "***"  # replaces a secret in a recorded command
@@ -62,7 +62,7 @@ def plan_rerun(
     """
     words = _words(record)
     words, changed = _with_settings(words, settings)
-    launch = launch_of(record)
+    launch = _launch(record)
     directory, module = launch.get("directory", ""), launch.get("module")
     start = ["-m", module] if module else None
     if start is None:
@@ -88,6 +88,13 @@ def run(plan: Rerun, directory: Path, repository: str) -> int:
     except OSError as error:
         raise ValidationError(f"Cannot run {plan.arguments[0]}: {error.strerror}. Name another interpreter.") from error
     return status if status >= 0 else _SIGNAL_STATUS - status
+
+
+def _launch(record: Record) -> dict[str, str]:
+    """Return how a script was started: `directory`, from the project directory, and `module`, those that matter."""
+    launch = record.get("launch")
+    found = launch if isinstance(launch, dict) else {}
+    return {name: found[name] for name in ("directory", "module") if found.get(name) and isinstance(found[name], str)}
 
 
 def _words(record: Record) -> list[str]:

@@ -79,6 +79,14 @@ class Storage(ABC):
         After an error the old object is still there.
         """
 
+    def has(self, key: str) -> bool:
+        """Whether there is such an object."""
+        try:
+            with self.open(key, length=1):
+                return True
+        except DoesNotExist:
+            return False
+
     def put_missing(self, objects: Mapping[str, bytes]) -> set[str]:
         """Write those of these small objects that do not exist, one after the other; return their keys."""
         written = set()

@@ -203,9 +203,8 @@ class DiskStorage(Storage):
                     failed.append((key, error))
         if failed:
             listing = "\n".join(f"{self.url}/{key}: {error.strerror}" for key, error in failed)
-            raise WriteError(
-                f"Could not delete {plural(len(failed), 'file')}. Check the owners:\n{listing}"
-            ) from failed[0][1]
+            count = plural(len(failed), "file")
+            raise WriteError(f"Could not delete {count}. Check the owners:\n{listing}") from failed[0][1]
 
     def ensure_writable(self) -> None:
         with self._errors("write", ""):
