@@ -216,14 +216,6 @@ class InertCheckpoint(Checkpoint):
     def checkout(self, output_directory: str | os.PathLike[str], quiet: bool = False) -> None:
         """Do nothing. The first process puts the files there."""
 
-    def files(self) -> list[SavedFile]:
-        """Return the files of this checkpoint's experiment, and those of this checkpoint in their place.
-
-        Raises DoesNotExist if neither has files.
-        """
-        experiment = self.owner()
-        return experiment.project.files((experiment, self))
-
     def open(self, path: str) -> BinaryIO:
         """Raise DoesNotExist."""
         raise DoesNotExist(f"There is no file {path!r} here. The first process of this job records the checkpoint.")

@@ -15,7 +15,7 @@ from keepsake.exceptions import DoesNotExist, ValidationError
 from keepsake.experiment import Experiment
 from keepsake.metadata import Record, time_key
 from keepsake.repository.finding import find_checkpoint, find_experiment
-from keepsake.repository.view import Look
+from keepsake.repository.view import SharedHeartbeats
 from keepsake.util.console import warn
 from keepsake.util.ids import IdentifiedList
 
@@ -300,8 +300,9 @@ def _read(project: Project, ids: Collection[str] | None = None) -> list[Experime
     """Return all experiments, or these, oldest first."""
     with _no_collection():
         view = project.workplace.view
-        records, look = sorted(view.records(ids), key=lambda record: time_key(record["created"])), Look(view)
-        return [Experiment.from_record(project, record, look=look) for record in records]
+        records = sorted(view.records(ids), key=lambda record: time_key(record["created"]))
+        heartbeats = SharedHeartbeats(view)
+        return [Experiment.from_record(project, record, heartbeats=heartbeats) for record in records]
 
 
 def _passing(wanted: Callable[[Experiment], object], experiments: Sequence[Experiment]) -> list[Experiment]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from keepsake.comparison import Comparison
     from keepsake.project import Project
     from keepsake.recording.run import Run
-    from keepsake.repository.view import Look
+    from keepsake.repository.view import SharedHeartbeats
     from keepsake.workplace import SavedFile
 
 
@@ -104,16 +104,20 @@ class Experiment(Recorded, Labelled, Outcome):
         self._ends: tuple[Record | None, Record | None] | None = None  # its best and its latest checkpoint
         self._created_as_read: datetime | None = None
         self._run: Run | None = None  # once this process records something
-        self._look: Look | None = None  # at the heartbeats, shared by the experiments of a list
+        self._heartbeats: SharedHeartbeats | None = None  # shared by the experiments of a list
 
     @classmethod
     def from_record(
-        cls: type[_E], project: Project, record: Record, run: Run | None = None, look: Look | None = None
+        cls: type[_E],
+        project: Project,
+        record: Record,
+        run: Run | None = None,
+        heartbeats: SharedHeartbeats | None = None,
     ) -> _E:
         """Return the experiment of a project that has this record, and that this process records as `run`."""
         experiment = cls(project, record["id"], local_datetime(record["created"]))
         experiment._set(record)
-        experiment._run, experiment._look = run, look
+        experiment._run, experiment._heartbeats = run, heartbeats
         return experiment
 
     def _set(self, record: Record) -> None:
@@ -205,7 +209,7 @@ class Experiment(Recorded, Labelled, Outcome):
 
     def refresh(self) -> None:
         """Read the experiment again, with all additions. Raises DoesNotExist if it was deleted."""
-        self._look = None
+        self._heartbeats = None
         self._set(self.project.workplace.view.load(self.id))
 
     def latest(self) -> Checkpoint | None:
@@ -328,7 +332,7 @@ class Experiment(Recorded, Labelled, Outcome):
 
     def __getstate__(self) -> dict[str, Any]:
         packages = self._get_python_packages()
-        own = {"_python_packages": packages, "_checkpoints": self.checkpoints, "_run": None, "_look": None}
+        own = {"_python_packages": packages, "_checkpoints": self.checkpoints, "_run": None, "_heartbeats": None}
         return {**self.__dict__, **own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

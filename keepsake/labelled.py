@@ -106,7 +106,7 @@ class Labelled:
         """
         from keepsake.recording.environment import without_secrets
 
-        run = self._run if self._run is not None and not self._run.ending else None
+        run = self._going_on()
         if run is None:
             raise ValidationError(
                 f"Experiment {short_id(self.id)} is not being recorded by this process, so its params stay as they are."
@@ -126,8 +126,12 @@ class Labelled:
         """Return the experiments whose parent is this one or one of its checkpoints, oldest first."""
         return self.project.experiments.children({self.id, *(checkpoint.id for checkpoint in self.checkpoints)})
 
+    def _going_on(self) -> Run | None:
+        """Return the run of an experiment that this process records and has not ended; None for others."""
+        return self._run if self._run is not None and not self._run.ending else None
+
     def _edit(self, edit: Record, problems: list[str]) -> None:
-        run = self._run if self._run is not None and not self._run.ending else None
+        run = self._going_on()
         if problems and (run is None or switches.is_strict()):
             raise ValidationError(problems[0])
         for problem in problems:

@@ -12,7 +12,7 @@ from keepsake.restarts import restarts_of
 
 if TYPE_CHECKING:
     from keepsake.project import Project
-    from keepsake.repository.view import Look
+    from keepsake.repository.view import SharedHeartbeats
 
 
 class Outcome:
@@ -21,7 +21,7 @@ class Outcome:
     id: str
     keepsake_version: str | None
     _record: Record
-    _look: Look | None
+    _heartbeats: SharedHeartbeats | None
 
     @property
     def project(self) -> Project:
@@ -35,7 +35,7 @@ class Outcome:
         It has failed if an exception or a non-zero exit status ended it. It is lost if its heartbeat ended without a
         regular end of the run.
         """
-        heartbeats = self._look.heartbeats() if self._look else None
+        heartbeats = self._heartbeats.get() if self._heartbeats else None
         return self.project.workplace.view.status(self.id, self.keepsake_version or "", self.end_reason, heartbeats)
 
     @property

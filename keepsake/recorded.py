@@ -6,7 +6,6 @@ Modules that record are imported by these calls, because reading experiments nee
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Mapping
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from keepsake.experiment import Experiment
     from keepsake.project import Project
     from keepsake.recording.run import Run
-    from keepsake.repository.view import Look
+    from keepsake.repository.view import SharedHeartbeats
 
 _R = TypeVar("_R", bound="Recorded")
 
@@ -38,7 +37,7 @@ class Recorded:
     _project: Project | None
     _record: Record
     _run: Run | None
-    _look: Look | None
+    _heartbeats: SharedHeartbeats | None
 
     @property
     def project(self) -> Project:
@@ -138,7 +137,7 @@ class Recorded:
                 self.checkpoints[:] = [checkpoint for checkpoint in self.checkpoints if checkpoint.id not in gone]
 
         run.add(record, problems, self._next_step, keep)
-        if not quiet and (self.project.debug or os.environ.get("KEEPSAKE_VERBOSE", "") not in ("", "0")):
+        if not quiet and (self.project.debug or switches.is_verbose()):
             from keepsake.recording.announcing import say_copying
 
             say_copying("checkpoint", record, self.project.workplace)
@@ -160,7 +159,7 @@ class Recorded:
         The end of a script does the same. In a notebook, call it. It never raises into a script (except with
         KEEPSAKE_STRICT=1). A message reports unsaved parts, which stay safe in the spool.
         """
-        self._look = None
+        self._heartbeats = None
         try:
             if self._is_inert():
                 return

@@ -14,9 +14,3 @@ PACK, ARCHIVE = SUFFIXES = (".pack", ".tar.gz")
 def owner_id(file: Path) -> str:
     """Return the ID of the experiment or checkpoint that a frozen file belongs to."""
     return file.name.partition(".")[0]
-
-
-def find_frozen(directory: Path, archive_id: str) -> Path | None:
-    """Return the file in `directory` with the frozen files of an experiment or checkpoint; None if there is none."""
-    paths = (directory / f"{archive_id}{suffix}" for suffix in SUFFIXES)
-    return next((path for path in paths if path.exists()), None)

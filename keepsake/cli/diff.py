@@ -39,7 +39,6 @@ A table of all that differs between more of them:
 $ keepsake diff best -1 -2 -3
 """
 
-_TWO = 2
 _PICKED = {
     "best": "matches an experiment, picking the best checkpoint",
     "latest": "matches an experiment, picking the latest checkpoint",
@@ -69,7 +68,7 @@ def diff(ctx: click.Context, /, ids: Sequence[str], path: str | None, stat: bool
         raise click.UsageError("--no-code compares no files, so it excludes --path and --stat.", ctx)
     settings: Settings = ctx.obj
     project = open_project(settings)
-    if len(ids) > _TWO:
+    if len(ids) > 2:
         if path is not None or stat:
             raise click.UsageError("--path and --stat compare the files of two, not more.", ctx)
         _many(project, ids, as_json=as_json, files=not no_code)
@@ -99,7 +98,7 @@ def _many(project: Project, ids: Sequence[str], *, as_json: bool, files: bool) -
 
 
 def _pair(project: Project, ids: Sequence[str]) -> Comparison:
-    if len(ids) == _TWO:
+    if len(ids) == 2:
         targets = [project.target(id) for id in ids]
     else:
         target = project.target(ids[0])

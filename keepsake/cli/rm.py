@@ -11,6 +11,7 @@ from keepsake.cli.opening import confirm, open_project
 from keepsake.cli.options import IdCommand, id_argument
 from keepsake.cli.rendering import short_id, write
 from keepsake.experiment import Experiment
+from keepsake.project import Target
 from keepsake.repository.finding import is_word
 from keepsake.util import console
 
@@ -25,8 +26,6 @@ $ keepsake rm $(keepsake ls -q --filter "val_accuracy < 0.2")
 
 Also available as: keepsake delete, keepsake remove
 """
-
-Target = tuple[Experiment, "Checkpoint | None"]
 
 
 @click.command("rm", cls=IdCommand, epilog=EXAMPLES)

@@ -28,9 +28,8 @@ def compare_runs(sides: Sequence[Side]) -> dict[str, dict[str, tuple[Any, ...]]]
     """Return, for each of GROUPS, the names whose values differ, with the value of each run; NOT_SET if it has none."""
     groups = [_values(*side) for side in sides]
     surroundings = [facts(experiment.environment) for experiment, _ in sides]
-    for values, known in zip(
-        groups, surroundings, strict=True
-    ):  # a fact that one of them lacks does not count as a difference
+    # A fact that one of them lacks does not count as a difference.
+    for values, known in zip(groups, surroundings, strict=True):
         common = {name: fact for name, fact in known.items() if all(name in each for each in surroundings)}
         values["experiment"] = {**values["experiment"], **common}
     return {group: all_differences([values[group] for values in groups]) for group in GROUPS}

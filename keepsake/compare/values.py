@@ -19,7 +19,6 @@ class _NotSet:
 
 
 NOT_SET = _NotSet()
-_TWO = 2
 _SEED = r"(?i)(.*[._-])?(seed|rng|random_?state)([_-](everything|value|num|id))?|.*[a-z]seed"
 Differences = dict[str, tuple[Any, Any]]  # name → both values; one of them may be NOT_SET
 
@@ -45,7 +44,7 @@ def _nested(name: str, values: tuple[Any, ...], taken: set[str]) -> dict[str, tu
     keys = sorted({key for value in values if isinstance(value, dict) for key in value})
     inner = {f"{name}.{key}": key for key in keys}
     known = [value for value in values if value is not NOT_SET]
-    if len(known) < _TWO or not all(isinstance(value, dict) for value in known) or taken & inner.keys() or not inner:
+    if len(known) < 2 or not all(isinstance(value, dict) for value in known) or taken & inner.keys() or not inner:
         return {name: values}
     found: dict[str, tuple[Any, ...]] = {}
     for path, key in inner.items():

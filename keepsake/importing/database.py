@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +47,12 @@ def has_tables(path: Path, names: set[str]) -> bool:
 def tables(connection: sqlite3.Connection) -> set[str]:
     """Return the names of the tables. Views are left out, because one that a stranger made may never end."""
     return {row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")}
+
+
+def count_rows(connection: sqlite3.Connection, counted: Mapping[str, str], counts: Counter[str]) -> None:
+    """Add to `counts` how many rows the tables in `counted` have (name → what a row is), those that are there."""
+    for table in tables(connection) & counted.keys():
+        counts[counted[table]] += connection.execute(f"select count(*) from {table}").fetchone()[0]  # noqa: S608
 
 
 def files_of(path: Path) -> list[Path]:

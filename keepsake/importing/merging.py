@@ -7,9 +7,9 @@ from pathlib import Path
 from keepsake.archive.contents import ArchiveEntry, ContentHash
 from keepsake.archive.reader import Archive
 from keepsake.importing.runs import ForeignRun
+from keepsake.labels import EDITED
 from keepsake.metadata import Record
 
-_OWN = ("name", "tags", "notes", "edited")  # a person may have changed them here
 _BLOCK = 1 << 20  # bytes
 
 
@@ -27,8 +27,8 @@ def merge(record: Record, known: Record | None) -> Record:
     names = {checkpoint["id"] for checkpoint in checkpoints}
     others = [checkpoint for checkpoint in old.values() if checkpoint["id"] not in names]
     labels = known if known.get("edited") else record
-    fields = {name: value for name, value in {**known, **record}.items() if name not in _OWN}
-    fields |= {name: labels[name] for name in _OWN if name in labels}
+    fields = {name: value for name, value in {**known, **record}.items() if name not in EDITED}
+    fields |= {name: labels[name] for name in EDITED if name in labels}
     return {**fields, "checkpoints": [*others, *checkpoints] or None}
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keepsake.exceptions import KeepsakeError
 from keepsake.importing import mlflow
-from keepsake.importing.database import files_of, has_tables, opened, tables
+from keepsake.importing.database import count_rows, files_of, has_tables, opened
 from keepsake.importing.found import Found
 from keepsake.importing.runs import ForeignRun, typed
 
@@ -41,9 +41,7 @@ def recognise(source: Path) -> Path | None:
 def runs(database: Path, left_out: Counter[str]) -> Iterator[Found | KeepsakeError]:
     """Yield the runs of a database."""
     with opened(database) as connection:
-        for table, what in _COUNTED.items():
-            if table in tables(connection):
-                left_out[what] += connection.execute(f"select count(*) from {table}").fetchone()[0]  # noqa: S608
+        count_rows(connection, _COUNTED, left_out)
         rows = [_Row(*row) for row in connection.execute(_RUNS)]
     for row in rows:
         if row.stage == "deleted":

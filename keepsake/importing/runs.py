@@ -17,6 +17,7 @@ from itertools import compress, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from keepsake.checks import MAX_STEP
 from keepsake.exceptions import ValidationError
 from keepsake.labels import apply_edits, make_edit
 from keepsake.metadata import EXPERIMENT_FIELDS, Record, time_text
@@ -25,7 +26,6 @@ from keepsake.util.values import encode, encode_mapping, text_of_key
 from keepsake.version import __version__
 
 _FIRST_SECOND, _LAST_SECOND = 0.0, 253402300799.0  # 1970 to 9999, which records can hold
-_LARGEST_STEP = 2**63 - 1
 _CREDENTIALS = re.compile("//[^/@]*@")  # in the address of a git remote
 
 
@@ -108,8 +108,8 @@ class ForeignRun:
 
     def extend(self, metric: str, steps: list[int], times: Sequence[float | None], values: list[Any]) -> None:
         """Add points of a metric. Steps that no record can hold become the nearest that one can."""
-        if max(steps, default=0) > _LARGEST_STEP or min(steps, default=0) < -_LARGEST_STEP:
-            steps = [max(-_LARGEST_STEP, min(step, _LARGEST_STEP)) for step in steps]
+        if max(steps, default=0) > MAX_STEP or min(steps, default=0) < -MAX_STEP:
+            steps = [max(-MAX_STEP, min(step, MAX_STEP)) for step in steps]
         series = self.points.get(metric)
         if series is None:
             series = self.points[metric] = Series([], [], [])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keepsake.exceptions import KeepsakeError
-from keepsake.importing.database import files_of, has_tables, opened, tables
+from keepsake.importing.database import count_rows, files_of, has_tables, opened
 from keepsake.importing.found import Found
 from keepsake.importing.runs import ForeignRun
 
@@ -52,9 +52,7 @@ def _is_database(path: Path) -> bool:
 
 def _runs(database: Path, left_out: Counter[str]) -> Iterator[Found]:
     with opened(database) as connection:
-        for table, what in _COUNTED.items():
-            if table in tables(connection):
-                left_out[what] += connection.execute(f"select count(*) from {table}").fetchone()[0]  # noqa: S608
+        count_rows(connection, _COUNTED, left_out)
         # Older databases have no IDs.
         column = "run_id" if "run_id" in _columns(connection, "metrics") else "run_name"
         found = f"select {column}, max(run_name) from %s group by {column}"  # noqa: S608 - our own names

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from keepsake.listing.filters import Query
 
 _RECENT = 20  # runs, whose checkpoints' files may still lie in the project
-_LOOK_SECONDS = 1.0  # a run counts as running for 30 s after its last heartbeat
+_SHARED_SECONDS = 1.0  # a run counts as running for 30 s after its last heartbeat
 _INDEXED_AT_ONCE = 1000  # lines; limits the memory, and the loss if a listing is interrupted
 
 
@@ -303,10 +303,10 @@ class View:
         return entry.frozen(archive_id) if entry else None
 
 
-class Look:
+class SharedHeartbeats:
     """The heartbeats of a repository, listed when they are first asked for and again once they are a second old.
 
-    Experiments that were listed together share one, so that asking each for its status takes one request, not one each.
+    Experiments that were listed together share them. Asking each for its status then takes one request for all.
     """
 
     def __init__(self, view: View) -> None:
@@ -314,11 +314,11 @@ class Look:
         self._found: dict[str, bool] = {}
         self._until = 0.0
 
-    def heartbeats(self) -> dict[str, bool]:
+    def get(self) -> dict[str, bool]:
         """Return the experiments with a heartbeat, and whether it is fresh."""
         if time.monotonic() >= self._until:
             self._found = self._view.heartbeats()
-            self._until = time.monotonic() + _LOOK_SECONDS
+            self._until = time.monotonic() + _SHARED_SECONDS
         return self._found
 
 

@@ -90,7 +90,7 @@ class Remembering:
         return None
 
 
-def swap_origin(kept: bytes | None, directory: str) -> None:
+def put_back_origin(kept: bytes | None, directory: str) -> None:
     """Put back the origin that a directory had before a checkout; None if it had none."""
     path = Path(directory, ORIGIN)
     if kept is None:

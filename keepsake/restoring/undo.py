@@ -13,7 +13,7 @@ from keepsake.origin import ORIGIN, forget_origin
 from keepsake.restoring.change import Change, stage_backup
 from keepsake.restoring.configuration import Watch
 from keepsake.restoring.manifest import Manifest, read_manifest
-from keepsake.restoring.origins import swap_origin
+from keepsake.restoring.origins import put_back_origin
 from keepsake.restoring.places import AREA, Places, stamp, workspace
 from keepsake.util.console import warn
 
@@ -29,7 +29,7 @@ class Undone:
     modes: list[str] = field(default_factory=list)  # files with their old permissions again
     edited: list[str] = field(
         default_factory=list
-    )  # restored files with later changes; a second undo brings these back
+    )  # restored, and changed since: a second undo brings that back
     left: list[str] = field(default_factory=list)  # added files with later changes, so they stay
 
 
@@ -58,7 +58,7 @@ def undo(directory: Path) -> Undone:
         origin = _kept_origin(area)
         modes = {name: manifest.modes[name][0] for name in undone.modes}
         Change(root, place, undone.restored, undone.removed, modes).apply()
-        swap_origin(origin, root)
+        put_back_origin(origin, root)
         for name in reversed(manifest.directories):
             with suppress(OSError):  # it holds other files
                 os.rmdir(f"{root}/{name}")
