@@ -10,7 +10,6 @@ import click
 from keepsake.cli.opening import Settings, open_project, pick
 from keepsake.cli.options import IdCommand, id_argument
 from keepsake.cli.rendering import bold, faint, page, short_id, table, write_json
-from keepsake.project import Project
 from keepsake.util.console import format_size, plural
 from keepsake.util.values import escape_controls
 
@@ -50,7 +49,7 @@ def files(ctx: click.Context, /, id: str | None, path: str | None, depth: int | 
     """
     settings: Settings = ctx.obj
     if id is None:
-        preview = Project(settings.repository, settings.project_directory).preview(path or ".")
+        preview = settings.project().preview(path or ".")
         write_json(preview.to_json()) if as_json else page(_would_save(preview, depth))
         return
     if path is not None:

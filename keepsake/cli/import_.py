@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from keepsake.cli.opening import Settings
 from keepsake.cli.options import Command
-from keepsake.project import Project
 from keepsake.util import console
 
 EXAMPLES = """
@@ -56,8 +56,8 @@ def import_(
     from keepsake.importing.importing import describe
 
     gc.enable()  # writing records makes garbage, and there may be thousands
-    project = Project(repository=ctx.obj.repository, directory=ctx.obj.project_directory)
-    done = project.import_runs(
+    settings: Settings = ctx.obj
+    done = settings.project().import_runs(
         source, kind=kind, files=not no_files, dry_run=dry_run, metric=metric, goal=goal, again=again
     )
     for warning in done.warnings[:_SHOWN]:

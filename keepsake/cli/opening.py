@@ -29,10 +29,14 @@ class Settings:
         self.project_directory: str | None = None
         self.verbose = False
 
+    def project(self) -> Project:
+        """Return the project of `-R` and `-D`, or else of the nearest keepsake.yaml."""
+        return Project(repository=self.repository, directory=self.project_directory)
+
 
 def open_project(settings: Settings) -> Project:
-    """Return the project of `-R` and `-D`, or else of the nearest keepsake.yaml. Report experiments that wait."""
-    project = Project(repository=settings.repository, directory=settings.project_directory)
+    """Return `settings.project()`, and report experiments that wait."""
+    project = settings.project()
     waiting = project.pending(of_others=False)
     if waiting:
         count = console.plural(len(waiting), "experiment")

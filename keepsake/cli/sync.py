@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import click
 
+from keepsake.cli.opening import Settings
 from keepsake.cli.options import Command
 from keepsake.cli.rendering import short_id, write
 from keepsake.config import redact_url
@@ -40,7 +41,8 @@ def sync(ctx: click.Context, /, dry_run: bool, force: bool) -> None:
     The next run in the project does the same in the background. Runs with KEEPSAKE_OFFLINE=1 wait on this machine until
     then.
     """
-    project = Project(repository=ctx.obj.repository, directory=ctx.obj.project_directory)
+    settings: Settings = ctx.obj
+    project = settings.project()
     waiting = project.pending()
     for each in waiting:
         parts = [console.plural(each.checkpoints, "new checkpoint"), f"{console.format_size(each.size)} of files"]

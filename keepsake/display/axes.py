@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from keepsake.exceptions import MissingExtra
+from keepsake.listing.fields import resolve
+from keepsake.listing.subjects import WholeExperiment
 from keepsake.util.values import escape_controls, full_text, sort_key
 from keepsake.util.width import cut_end
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.cm import ScalarMappable
+
+    from keepsake.experiment import Experiment
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart; without the yellow, pale on white
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6E6E6E")
@@ -140,6 +144,13 @@ def shades(values: Sequence[Any], *, reverse: bool = False) -> Shades:
     colours = palette()
     categories = {text: colours[number % len(colours)] for number, text in enumerate(dict.fromkeys(ordered))}
     return Shades([GREY if text is None else categories[text] for text in texts], None, categories)
+
+
+def shades_by(name: str, experiments: Sequence[Experiment]) -> Shades:
+    """Return the colours of experiments by a param, field or metric. Raises UnknownName if none has it."""
+    subjects = [WholeExperiment(experiment) for experiment in experiments]
+    field = resolve(name, subjects)
+    return shades([field.value(subject) for subject in subjects])
 
 
 def _ramp(reverse: bool) -> list[Any]:

@@ -13,10 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from keepsake.display.axes import BESIDE, GREY, Shades, current_axes, explain, palette, plain, shades, widen
+from keepsake.display.axes import BESIDE, GREY, Shades, current_axes, explain, palette, plain, shades_by, widen
 from keepsake.display.curves import HIGHLIGHTED, Chart, Curve, Run, make_chart, pick, smooth
-from keepsake.listing.fields import resolve
-from keepsake.listing.subjects import WholeExperiment
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,9 +67,7 @@ def _shades(runs: Sequence[Run], name: str | None) -> tuple[dict[str, Any], Shad
     if name is None:
         return None
     owners = [experiment for experiment, _ in runs if experiment]
-    subjects = [WholeExperiment(owner) for owner in owners]
-    field = resolve(name, subjects)
-    found = shades([field.value(subject) for subject in subjects])
+    found = shades_by(name, owners)
     return dict(zip([owner.id for owner in owners], found.colors, strict=True)), found
 
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from keepsake.display.axes import PALETTE, TITLE, are_numbers, current_axes, explain, plain, shades
+from keepsake.display.axes import PALETTE, TITLE, are_numbers, current_axes, explain, plain, shades_by
 from keepsake.display.bars import MAX_BARS, heading
 from keepsake.display.curves import number, some
 from keepsake.display.placing import place_labels
@@ -44,11 +44,7 @@ def scatter(
     categories = [x for x in dict.fromkeys(xs) if isinstance(x, str)]
     if logx and categories:
         raise ValidationError(f"Not all values of param {param!r} are numbers. Leave out logx.")
-    found = None
-    if color is not None:
-        subjects = [WholeExperiment(result.experiment) for result in drawn]
-        field = resolve(color, subjects)
-        found = shades([field.value(subject) for subject in subjects])
+    found = None if color is None else shades_by(color, [result.experiment for result in drawn])
     axes = current_axes(param, metric, logx=logx, logy=logy)
     ys = [result.value for result in drawn]
     edge: dict[str, Any] = {"edgecolors": axes.get_facecolor(), "linewidths": 0.5}

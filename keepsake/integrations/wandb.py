@@ -148,35 +148,36 @@ def init(
     Raises what `keepsake.init()` raises, if the run cannot be recorded.
     """
     global _current, _latest
-    if _current is not None:
-        if reinit in (None, False, "default", "return_previous"):
-            warn("A run is open, so wandb.init() returns it. Call wandb.finish() before it, or give reinit=True.")
-            return _current
-        if reinit != "create_new":
-            _current.finish()
+    if (open_run := _reused(reinit)) is not None:
+        return open_run
     if others.get("sync_tensorboard") or others.get("tensorboard"):
         say_once("sync", "sync_tensorboard has no effect. Use SummaryWriter of keepsake.tensorboard.")
-    given: dict[str, Any] = {
-        "project": project,
-        "name": name,
-        "tags": tags,
-        "notes": notes,
-        "group": group,
-        "job_type": job_type,
-    }
-    given |= {"id": id, "resume": resume, "mode": mode, "entity": entity}
-    facts = {**facts_of(given), "sweep": _swept[0] if _swept else None}
-    values = {**config_of(config, set(config_exclude_keys or ()), config_include_keys), **(_swept[1] if _swept else {})}
+    given = {"project": project, "name": name, "tags": tags, "notes": notes, "group": group, "job_type": job_type}
+    sweep_id, chosen = _swept or (None, {})
+    facts = {**facts_of({**given, "id": id, "resume": resume, "mode": mode, "entity": entity}), "sweep": sweep_id}
+    values = {**config_of(config, set(config_exclude_keys or ()), config_include_keys), **chosen}
     options: dict[str, Any] = {"path": path, "name": facts["name"], "notes": facts["notes"], "tags": tags_of(facts)}
-    earlier = earlier_run(facts["id"], facts["resume"])
-    primary_metric = primary_metric or (wandb_sweeps.metric_of(_swept[0]) if _swept else None)
-    recorder = Recorder(None, primary_metric, options={**options, **({"resume": earlier} if earlier else {})})
+    if earlier := earlier_run(facts["id"], facts["resume"]):
+        options["resume"] = earlier
+    recorder = Recorder(None, primary_metric or wandb_sweeps.metric_of(sweep_id), options=options)
     if str(facts["mode"]).lower() != "disabled":
         recorder.begin({} if earlier else values)
     experiment = recorder.experiment
     facts["resumed"] = experiment is not None and bool(experiment.restarts)
     _current = _latest = _Run(recorder, values, facts)
     return _current
+
+
+def _reused(reinit: bool | str | None) -> Run | None:
+    """Return the open run if `init` returns it instead of beginning another. End it if `reinit` says so."""
+    if _current is None:
+        return None
+    if reinit in (None, False, "default", "return_previous"):
+        warn("A run is open, so wandb.init() returns it. Call wandb.finish() before it, or give reinit=True.")
+        return _current
+    if reinit != "create_new":
+        _current.finish()
+    return None
 
 
 class _Run(Run):

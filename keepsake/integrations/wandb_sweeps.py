@@ -32,9 +32,9 @@ def add(description: object) -> str:
     return id
 
 
-def metric_of(id: str) -> tuple[str, str] | None:
-    """Return the metric that a sweep improves, and its goal; None if it names none."""
-    metric = _sweeps[id.rpartition("/")[2]].get("metric")
+def metric_of(id: str | None) -> tuple[str, str] | None:
+    """Return the metric that a sweep improves, and its goal; None without a sweep, or if it names none."""
+    metric = None if id is None else _sweeps[id.rpartition("/")[2]].get("metric")
     if not isinstance(metric, Mapping) or "name" not in metric:
         return None
     return str(metric["name"]), str(metric.get("goal", "minimize"))

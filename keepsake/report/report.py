@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keepsake.exceptions import ValidationError, WriteError
 from keepsake.listing.fields import resolve
 from keepsake.listing.subjects import WholeExperiment
 from keepsake.metadata import Record
-from keepsake.report.code import collect_code
-from keepsake.report.curves import collect_curves
+from keepsake.report.code import Code, collect_code
+from keepsake.report.curves import Curves, collect_curves
 from keepsake.report.page import assemble
 from keepsake.report.payload import Pool
 from keepsake.report.preview import chart_svg, rows_html
@@ -83,30 +83,17 @@ def make_report(
     if metrics and experiments:
         _check_metrics(metrics, experiments)
     with Progress("Making the report", len(experiments) * (2 + code), unit="steps") as progress:
-        found = statuses(experiments)
         packages = Pool()
-        rows: list[tuple[dict[str, Any], Experiment, Record]] = []
-        for experiment in experiments:
-            record = experiment.record()
-            rows.append((run_of(experiment, record, found.get(experiment.id, "unknown"), packages), experiment, record))
-            progress.advance()
-        primary = next((run["primary"] for run, _, _ in rows if run["primary"]), None)
-        rows.sort(key=lambda row: _rank(row[0], primary))
-        curves = collect_curves(
-            [(run["created"], record.get("checkpoints") or []) for run, _, record in rows],
-            metrics,
-            points,
-            progress.advance,
-        )
-        blobs = {"curves": curves.data}
-        listed = None
-        if code:
-            collected = collect_code([experiment for _, experiment, _ in rows], progress.advance)
-            listed, blobs["code"] = collected.to_json(), collected.data
-    runs = [run for run, _, _ in rows]
-    if title is None:
-        title = _title(experiments)
-    left_out = _left_out(curves.points, curves.without, listed["notes"] if listed else [], code)
+        rows = _rows(experiments, packages, progress.advance)
+        primary = next((row.run["primary"] for row in rows if row.run["primary"]), None)
+        rows.sort(key=lambda row: _rank(row.run, primary))
+        checkpoints = [row.record.get("checkpoints") or [] for row in rows]
+        begun = [row.run["created"] for row in rows]
+        curves = collect_curves(list(zip(begun, checkpoints, strict=True)), metrics, points, progress.advance)
+        collected = collect_code([row.experiment for row in rows], progress.advance) if code else None
+    runs = [row.run for row in rows]
+    title = _title(experiments) if title is None else title
+    left_out = _left_out(curves, collected)
     meta = {
         "title": text(title),
         "repository": _repository(experiments),
@@ -115,13 +102,32 @@ def make_report(
         "packages": [dict(each) for each in packages.values()],
         "runs": runs,
         "curves": curves.to_json(),
-        "code": listed,
+        "code": collected.to_json() if collected else None,
         "notes": left_out,
     }
-    checkpoints = [record.get("checkpoints") or [] for _, _, record in rows]
+    blobs = {"curves": curves.data, **({"code": collected.data} if collected else {})}
     shown = escape_controls(title or "Report")
     preview = f"<h1>{escape(shown)}</h1>{chart_svg(checkpoints, primary)}{rows_html(runs, primary)}"
     return Report(assemble(f"{shown} · Keepsake", preview, meta, blobs), len(runs), tuple(left_out))
+
+
+class _Row(NamedTuple):
+    """A run of the page, and what it was made of."""
+
+    run: dict[str, Any]
+    experiment: Experiment
+    record: Record
+
+
+def _rows(experiments: Sequence[Experiment], packages: Pool, advance: Callable[[], object]) -> list[_Row]:
+    found = statuses(experiments)
+    rows = []
+    for experiment in experiments:
+        record = experiment.record()
+        run = run_of(experiment, record, found.get(experiment.id, "unknown"), packages)
+        rows.append(_Row(run, experiment, record))
+        advance()
+    return rows
 
 
 def _check_metrics(metrics: Collection[str], experiments: Sequence[Experiment]) -> None:
@@ -149,15 +155,15 @@ def _repository(experiments: Sequence[Experiment]) -> str | None:
     return None if url.startswith("file:") else text(url)
 
 
-def _left_out(points: int | None, without: int, notes: list[str], code: bool) -> list[str]:
+def _left_out(curves: Curves, code: Code | None) -> list[str]:
     sentences = []
-    if points is not None:
+    if curves.points is not None:
         sentences.append(
-            f"Curves are reduced to {points:,} points, the least and the greatest value of each part. Values in the "
-            "table are exact."
+            f"Curves are reduced to {curves.points:,} points, the least and the greatest value of each part. Values in "
+            "the table are exact."
         )
-    if without:
-        sentences.append(f"The last {without:,} runs have no curves, to keep the page small.")
-    if not code:
+    if curves.without:
+        sentences.append(f"The last {curves.without:,} runs have no curves, to keep the page small.")
+    if code is None:
         sentences.append("The code of the runs was left out on request.")
-    return sentences + notes
+    return sentences + (code.notes if code else [])

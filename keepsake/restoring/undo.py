@@ -27,9 +27,7 @@ class Undone:
     restored: list[str] = field(default_factory=list)  # files with their old content again
     removed: list[str] = field(default_factory=list)  # files that the checkout had added
     modes: list[str] = field(default_factory=list)  # files with their old permissions again
-    edited: list[str] = field(
-        default_factory=list
-    )  # restored, and changed since: a second undo brings that back
+    edited: list[str] = field(default_factory=list)  # restored, and changed since: a second undo brings that back
     left: list[str] = field(default_factory=list)  # added files with later changes, so they stay
 
 
