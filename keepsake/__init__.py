@@ -66,7 +66,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-# In a script, `import keepsake` loads what records, because init() is not to wait for it. `keepsake ls`, which may also
-# be called as `python -m keepsake ls`, does not need that.
+# In a script, `import keepsake` loads what records, so that init() need not wait for it. `keepsake ls`, also as
+# `python -m keepsake ls`, does not need it.
 if not any(os.path.splitext(os.path.basename(word))[0] == "keepsake" for word in sys.orig_argv[1:3]):
     importlib.import_module("keepsake.beginning")

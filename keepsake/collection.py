@@ -119,7 +119,7 @@ class ExperimentCollection(Analysis):
         return self._project
 
     def get(self, experiment_id_prefix: str) -> Experiment:
-        """Return the experiment with that ID, the only one whose ID begins so, or `best`, `latest`, `-1`, `-2` ….
+        """Return an experiment by its ID, by the beginning of its ID, or as `best`, `latest`, `-1`, `-2` ….
 
         `Project.find` explains these names. Raises DoesNotExist, AmbiguousID, and ValidationError if it is not a
         string.

@@ -234,7 +234,7 @@ def load_config(path: Path) -> Config:
 
 
 def _name_owner(path: Path, repository: str) -> None:
-    """Warn if a file that was found, not named, belongs to another user, who then decides where runs go.
+    """Warn if a file that was found, rather than named, belongs to another user. That user decides where runs go.
 
     The cache directory remembers the warning for each file, owner and repository, because groups share projects. Root
     may do everything that users may, so root's files are accepted.

@@ -40,7 +40,7 @@ class Labelled:
         raise NotImplementedError
 
     def labels(self) -> Record:
-        """Return those of its `name`, `tags`, `notes` and `parent` that it has."""
+        """Return its `name`, `tags`, `notes` and `parent`. Labels that are not set are missing."""
         return labels_of(self._record)
 
     @property

@@ -1,4 +1,4 @@
-"""How a run went, where, and under what: what its record tells beside what the script passed."""
+"""What Keepsake finds out about a run: how it ended, where it ran, its restarts and its output."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Outcome:
 
     @property
     def restarts(self) -> list[dict[str, Any]]:
-        """How often a process went on with it, oldest first: `time`, `host`, and the `reason` why the last one ended.
+        """Each time that a process went on with it, oldest first: `time`, `host`, and the `reason` why the last one ended.
 
         A reason "killed" means that the process could not say.
         """

@@ -1,4 +1,4 @@
-"""What a run has printed, as its record tells: a part for each process that recorded it."""
+"""The output of a run in its record: a part for each process that recorded it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _PART = re.compile(r"[0-9]{4,9}-[0-9a-f]{8}")
 
 
 def output_fields(record: Record, attempt: int) -> Record:
-    """Return the field of a record that tells of one more part, whose name sorts after those of earlier restarts."""
+    """Return the field of a record with one more part, whose name sorts after those of earlier restarts."""
     return {FIELD: {**parts_of(record), f"{attempt:04d}-{os.urandom(4).hex()}": counted(0, 0)}}
 
 
 def attempt_of_part(part: str) -> int:
-    """Return the number of the restart in whose process a part was printed."""
+    """Return the number of the restart after which a part was printed."""
     return int(part.partition("-")[0])
 
 
@@ -27,7 +27,7 @@ def is_part(name: str) -> bool:
 
 
 def counted(lines: int, size: int) -> Record:
-    """Return what the record tells of a part: its lines, with those that were left out, and its bytes."""
+    """Return what a record says about a part: its lines, counting those that were left out, and its bytes."""
     return {"lines": lines, "size": size}
 
 
@@ -44,7 +44,7 @@ def parts_of(record: Record) -> dict[str, Record]:
 
 
 def merged(ours: Record, theirs: Record) -> dict[str, Record]:
-    """Return the parts that either record tells of, each as the one tells that has seen more of it."""
+    """Return the parts of both records. Of a part that both have, the longer count is returned."""
     parts = parts_of(theirs)
     for part, counts in parts_of(ours).items():
         parts[part] = max(counts, parts.get(part, counts), key=lambda each: (each["lines"], each["size"]))

@@ -167,8 +167,8 @@ class Project(Upkeep):
             confirm: called with the planned changes; returns whether to continue.
 
         Returns whether it was done. Overwritten files are kept for `undo_checkout`. The next run in the directory gets
-        the checkpoint as its parent. A directory outside of the project becomes a copy of it, whose runs all do so, and
-        which goes on using this repository.
+        the checkpoint as its parent. A directory outside of the project becomes a copy of it: it uses this
+        repository, and all of its runs get that parent.
         """
         from keepsake.restoring.checkout import checkout
         from keepsake.restoring.origins import Source

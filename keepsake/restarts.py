@@ -1,4 +1,4 @@
-"""Restarts of a run, as records tell them, and which checkpoints they replace."""
+"""Restarts of a run, in its record, and the checkpoints that they replace."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from keepsake.metadata import Record
 
 
 def restarts_of(record: Record) -> list[Record]:
-    """Return how often, when and why a process went on with an experiment, as its record tells."""
+    """Return the restarts in an experiment's record: when, where and why a process went on with it."""
     restarts = record.get("restarts")
     return [each for each in restarts if isinstance(each, dict)] if isinstance(restarts, list) else []
 
@@ -20,7 +20,7 @@ def attempt_of(checkpoint: Record) -> int:
 
 
 def attempts(record: Record) -> int:
-    """Return the number of restarts of an experiment. 0.4.2 drops one of the two places that tell it, or both."""
+    """Return the number of restarts of an experiment. It is in two places, because 0.4.2 may drop either."""
     return max([len(restarts_of(record)), *map(attempt_of, record.get("checkpoints") or [])])
 
 

@@ -127,7 +127,7 @@ class Workplace:
         if entry is not None and not entry.in_repository:
             entry.append({"labels": edit})
             return self.view.load(experiment_id)
-        self.view.load(experiment_id)  # a repository that is not there is an error, and so is an experiment
+        self.view.load(experiment_id)  # raises an error if the repository or the experiment is missing
         return self.repository.merge({"id": experiment_id}, Changes(edits=[edit]), create=False)
 
     # Files
@@ -135,8 +135,8 @@ class Workplace:
     def archives(self, experiment: Owner, checkpoint: OfCheckpoint | None) -> list[Archive]:
         """Return the archives that hold the files of an experiment, then of its checkpoint.
 
-        If the checkpoint's files were pruned, those that the experiment has in their place are left out. They are from
-        before the run, and would be taken for the checkpoint's.
+        If the checkpoint's files were pruned, the experiment's files of the same path are left out. They are from
+        before the run, and would be mistaken for the checkpoint's.
         """
         from keepsake.archive.reader import SHORT_TAIL, Archive
 

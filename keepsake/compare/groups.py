@@ -29,7 +29,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Group(Generic[R]):
-    """Runs whose params are the same but for the ones that were left out, such as the seed.
+    """Runs whose params are the same except for those that were left out, such as the seed.
 
     Attributes:
         params: what they have in common, name → value.

@@ -40,8 +40,8 @@ class Patch:
 
     Args:
         left, right: their lines, each with its line feed.
-        deadline: the time (of `time.monotonic`) from which on fewer common lines are looked for. The patch stays right,
-            and is longer than it need be.
+        deadline: after this time (of `time.monotonic`), the search for common lines ends early. The patch is still
+            right, but longer than necessary.
 
     Attributes:
         added, removed: numbers of lines.

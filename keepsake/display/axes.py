@@ -77,7 +77,7 @@ def _number_plainly(axis: Axis) -> None:
 
 
 def widen(axes: Axes, factor: float) -> None:
-    """Make a figure wider for what stands beside its only axes. One whose size was chosen keeps it."""
+    """Make a figure wider, to leave room beside its only axes. A figure whose size was chosen keeps it."""
     from matplotlib import rcParams
 
     figure = axes.get_figure(root=True)

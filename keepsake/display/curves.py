@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 X = Literal["step", "time"]
 # None: checkpoints that were built by hand. Records, because making objects of them takes longer than drawing them.
 Run = tuple["Experiment | None", Sequence[Record]]
-HIGHLIGHTED = 10  # of many runs, so many stand out
+HIGHLIGHTED = 10  # the number of runs that stand out among many
 _MAX_PARAMS, _MAX_VALUE = 3, 12  # params in a label; characters of a value there
 _MAX_TEXT = 50  # characters of a value in a message
 _UNITS = ((1, "s"), (60, "min"), (3600, "h"), (86400, "d"))
@@ -222,7 +222,7 @@ def _brief(value: Any) -> str:
 
 
 def differing(rows: Iterable[dict[str, Any]]) -> list[str]:
-    """Return the names, in order of appearance, whose values differ, or which not all rows have."""
+    """Return the names whose values differ or that some rows lack, in order of appearance."""
     rows = list(rows)
     names = {name: None for row in rows for name in row}
     return [

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Result(NamedTuple):
-    """An experiment and its value, NaN if it has none."""
+    """An experiment and its value; NaN if it has none."""
 
     experiment: Experiment
     value: float

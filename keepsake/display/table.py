@@ -123,8 +123,8 @@ class Table:
 def lay_out(columns: Sequence[Column], width: int | None, ellipsis: str = "…") -> Table:
     """Return the table of the columns that fit a width in characters; None: all of them.
 
-    The most telling columns come first, and each is shown that still fits beside those before it. What is left of the
-    width goes to the columns that are shortened, the narrowest first. The columns keep their order.
+    Columns are considered by rank, and each one that still fits is shown, in its place. The rest of the width goes to
+    the shortened columns, the narrowest first.
     """
     shown, dropped = list(columns), []
     if width is not None:
@@ -137,7 +137,7 @@ def lay_out(columns: Sequence[Column], width: int | None, ellipsis: str = "…")
 
 
 def _dropped(columns: Sequence[Column], width: int) -> list[Column]:
-    """Return the columns that do not fit into a width beside those before them. Those of rank 0 always do."""
+    """Return the columns that do not fit next to those before them. Columns of rank 0 are never dropped."""
     left, dropped = width + len(GAP), []
     for column in columns:
         # Making the cells may take long, so the title is looked at first.

@@ -20,9 +20,9 @@ class Found(NamedTuple):
 
     Attributes:
         place: its file or folder, for messages.
-        read: reads it. None: its tool has made it and recorded nothing in it. Raises KeepsakeError, OSError.
-        parts: the files and folders that it is read from, those that may be missing too.
-        about: what else it consists of, such as its key in a database.
+        read: reads it. Returns None if its tool recorded nothing in it. Raises KeepsakeError, OSError.
+        parts: the files and folders that it is read from, including those that may be missing.
+        about: what else identifies it, such as its key in a database.
     """
 
     place: Path
@@ -32,7 +32,7 @@ class Found(NamedTuple):
 
 
 def look_of(parts: Sequence[str | Path], about: str = "") -> str | None:
-    """Return a text that differs after any file of these was written, added or removed.
+    """Return a text that changes whenever one of these files is written, added or removed.
 
     It is made from their names, sizes and times. None: one was written a moment ago, so times cannot tell.
     """

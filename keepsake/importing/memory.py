@@ -1,4 +1,4 @@
-"""What an import remembers of the runs that it found, so that the next one need not read them again.
+"""What an import remembers of the runs that it found, so that the next import need not read them again.
 
 It is one JSON file per repository URL in the user's cache directory, and can be deleted at any time. A run is the same
 as before if its files look as they did, and if its record is the version that was there after the import.
@@ -29,7 +29,7 @@ class Remembered:
         elsewhere_look: of these folders.
         archive: the ID of the checkpoint that has its files; "" if there are none.
         etag: of its record.
-        left_out, warnings: what the import told of it.
+        left_out, warnings: what the import reported about it.
     """
 
     id: str

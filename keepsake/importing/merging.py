@@ -1,4 +1,4 @@
-"""What becomes of a run that is imported again: what is new is added, and what somebody changed here stays."""
+"""Importing a run again: what is new is added, and what somebody changed here stays."""
 
 from __future__ import annotations
 

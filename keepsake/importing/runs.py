@@ -43,17 +43,17 @@ class ForeignRun:
 
     Attributes:
         tool: its tool, such as "mlflow".
-        key: what that tool knows it by, unique among all runs of the tool.
+        key: its name in that tool, unique among all of the tool's runs.
         place: the file or folder that it was read from, for messages.
         params: hyperparameters, name → value.
         points: metric → its points.
         created, ended: Unix seconds; None if unknown.
         end_reason: how it ended, in the words of `Experiment.end_reason`; None if unknown.
-        group: what the tool collects runs under, such as MLflow's experiment. It becomes a tag.
-        collection: what the tool calls that.
+        group: the collection that it belongs to, such as MLflow's experiment. It becomes a tag.
+        collection: what the tool calls such a collection.
         labels: name → value, such as MLflow's tags. Those that can be tags become tags, and all are kept.
         parent: the key of the run that it belongs to.
-        git: "commit", "branch" and "remote", as far as known.
+        git: "commit", "branch" and "remote", if they are known.
         folder: what its files are called here, such as "artifacts".
         files: names below `folder`, with `/`, and where each is.
         elsewhere: folders outside of its place where files of it may be.
@@ -95,11 +95,11 @@ class ForeignRun:
 
     @property
     def last_time(self) -> float:
-        """The last moment that is known of it, in Unix seconds."""
+        """The latest known time of it, in Unix seconds."""
         return max(self.times(), default=self.created or 0.0)
 
     def times(self) -> Iterator[float]:
-        """Yield the times of all points, as far as they are known."""
+        """Yield the known times of all points."""
         return (time for series in self.points.values() for time in series.times if time is not None)
 
     def add(self, metric: str, step: int, time: float | None, value: Any) -> None:

@@ -14,7 +14,7 @@ from keepsake.integrations.recorder import Primary, Recorder
 _SLOW_SECONDS = 1.0  # an iteration that takes longer has time to save its model
 _PATIENCE_SECONDS = 5.0  # LightGBM does not say that it stops early
 
-Save = Callable[[str, int], object]  # saves the model's first iterations, so many, as a file
+Save = Callable[[str, int], object]  # (path, number): saves the model's first iterations
 
 
 class BoostingCallback:

@@ -62,7 +62,7 @@ class Recorder:
         self._names: set[str] = set()
         self._lock = threading.RLock()
         self._pending: tuple[int, dict[str, Any], str | None] | None = None
-        self._due = math.inf  # when what is held back is recorded at the latest
+        self._due = math.inf  # the latest time to record what is held back
         self._timer: threading.Timer | None = None
         self._wakes = math.inf  # when the timer does
         self._said: set[str] = set()
@@ -78,8 +78,8 @@ class Recorder:
         Args:
             params: hyperparameters that the framework knows.
             primary_metric: the one that counts if the user named none.
-            resume: the ID of the experiment whose training is resumed. It goes on. If it has ended in good order,
-                or this process still records it, it becomes the parent of a new one.
+            resume: the ID of the experiment whose training is resumed. It goes on. If it has ended normally, or
+                this process still records it, it becomes the parent of a new one.
         """
         self.stop()
         self.primary_metric = self._given_metric or primary_metric

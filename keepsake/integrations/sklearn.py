@@ -36,7 +36,7 @@ def record(
         The experiments, in the order of the candidates.
 
     Raises:
-        ValidationError: the search is not fitted, or is none.
+        ValidationError: the search is not fitted, or is not a search.
         KeepsakeError: the runs cannot be recorded.
     """
     results = getattr(search, "cv_results_", None)

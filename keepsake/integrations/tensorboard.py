@@ -63,8 +63,8 @@ class SummaryWriter:
             folder's name then comes before each tag: `val/loss`. None: `runs/` and the time, as in TensorBoard. The
             folder is made, and no event files are written.
         comment: ends the folder's name if there is no `log_dir`, and is the name of the run.
-        purge_step: go on with the last run of that name, unless it ended in good order. Its steps that are written
-            again are replaced.
+        purge_step: go on with the last run of that name, unless it ended normally. Steps that are written again are
+            replaced.
         max_queue, flush_secs, filename_suffix, write_to_disk, comet_config: have no effect.
         logdir: the name of `log_dir` in older versions of tensorboardX.
         params: hyperparameters. `add_hparams` adds more.

@@ -129,7 +129,7 @@ def init(
     primary_metric: Primary | None = None,
     **others: Any,
 ) -> Run:
-    """Begin a run. What a variable such as `WANDB_NAME` says counts where the argument is missing.
+    """Begin a run. Environment variables such as `WANDB_NAME` stand in for missing arguments.
 
     Args:
         project, group, job_type: become tags, such as `group=seeds`.

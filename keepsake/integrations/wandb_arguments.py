@@ -1,4 +1,4 @@
-"""What `wandb.init()` is told by its arguments and the environment, in the words of `keepsake.init()`."""
+"""The arguments of `wandb.init()`, and the variables that stand in for them, translated for `keepsake.init()`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keepsake.util.values import mapping_of
 
 
 def facts_of(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments, with what the environment says in place of those that are missing."""
+    """Return the arguments, with environment variables in place of missing ones."""
     variables = {"group": "RUN_GROUP", "id": "RUN_ID"}
     facts = {
         name: value if value is not None else os.environ.get(f"WANDB_{variables.get(name, name.upper())}") or None
@@ -41,7 +41,7 @@ def config_of(config: object, without: set[str], only: Iterable[str] | None) -> 
 
 
 def _config_file(path: Path) -> dict[str, Any]:
-    """Return what a YAML file says, in which a value may be written as `lr: {value: 0.1}`."""
+    """Return the names and values in a YAML file. A value may be written as `lr: {value: 0.1}`."""
     import yaml
 
     try:
@@ -58,7 +58,7 @@ def _config_file(path: Path) -> dict[str, Any]:
 
 
 def earlier_run(run_id: str | None, resume: bool | str | None) -> str | None:
-    """Return the run to go on with, in the words of `keepsake.init(resume=)`; None for a new one."""
+    """Return the run to go on with, as `keepsake.init(resume=…)` takes it; None for a new one."""
     if run_id is None:
         return "auto" if resume in (True, "auto", "True", "true") else None
     if resume in (None, False):

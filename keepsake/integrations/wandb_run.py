@@ -293,7 +293,7 @@ class Run:
             self._recorder.blame(error)
         self.finish()
 
-    # What has no place here
+    # What has no counterpart
 
     def watch(self, *_: Any, **__: Any) -> None:
         """Accept a model."""

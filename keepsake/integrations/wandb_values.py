@@ -220,7 +220,7 @@ class Artifact:
 
     Attributes:
         name, type, description, metadata: as the arguments.
-        files: (name in the artifact, file or directory).
+        files: pairs of a name in the artifact, and a file or directory.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """What a name means, in filters, sort keys, columns and plots. docs/guides/filters.md describes it for users.
 
-A name is a field of an experiment, a param, or a metric. Whether any experiment has it shows only when all of them have
-been looked at, which costs next to nothing: most names are in the first one.
+A name is a field of an experiment, a param, or a metric. Only a look at all experiments shows whether any of them has
+it. That costs next to nothing, because most names are in the first one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ORIGINAL: dict[str, tuple[Type, _Find]] = {
     "command": ("text", lambda subject: subject.command),
     "status": ("status", lambda subject: subject.status),
 }
-# The others are hidden by them, because a filter must go on meaning what it means in 0.4.2.
+# Metrics and params hide the others, because a filter must keep the meaning that it has in 0.4.2.
 _ADDED: dict[str, tuple[Type, _Find]] = {
     "id": ("id", lambda subject: subject.id),
     "checkpoints": ("number", lambda subject: subject.num_checkpoints),
@@ -56,7 +56,7 @@ class Field:
         type: `value` for params and metrics; for fields what they hold: `time` is in Unix seconds, `seconds` is a
             duration, `tags` a list of texts.
         is_known: whether an experiment has it, as far as has been seen. Fields of experiments are always known.
-        is_decided: whether `value` can be called; of some names, it is clear only at the end what they stand for.
+        is_decided: whether `value` can be called. What some names stand for is clear only at the end.
         is_settled: whether further experiments can tell nothing new about it.
         may_be_field: whether it may become a field when it is decided, so that its type changes.
     """
@@ -175,7 +175,7 @@ def _make(name: str, kind: Kind | None) -> Field:
 class Names:
     """The names that a listing uses, such as those in a filter. It finds out whether any experiment has them.
 
-    First ask for each with `field`, then go through all experiments with `watch`. The fields are of use from then on.
+    First ask for each with `field`, then go through all experiments with `watch`. After that, the fields can be used.
     """
 
     def __init__(self) -> None:
@@ -194,7 +194,7 @@ class Names:
     def watch(self, subjects: Iterable[S]) -> Iterator[S]:
         """Yield all experiments, and note which names they have.
 
-        At the end it raises UnknownName if none has one of the names. Without any experiment, all names will do.
+        At the end it raises UnknownName if no experiment has one of the names. Without experiments, any name will do.
         """
         waiting: list[S] = []  # until it is decided what the names stand for: mostly for the first one
         unsettled = [field for field in self._fields if not field.is_settled]
@@ -246,7 +246,7 @@ class Names:
 def resolve(name: str, subjects: Iterable[Subject], kind: Kind | None = None) -> Field:
     """Return what a name stands for among these experiments. Raises UnknownName if none has it.
 
-    `kind`: takes only what is of this kind.
+    `kind`: the only kind that counts; None: all.
     """
     names = Names()
     field = names.field(name, kind)

@@ -132,7 +132,7 @@ class Query:
         self.columns = [self._names.field(name) for name in columns]
 
     def select(self, subjects: Iterable[S]) -> Iterator[S]:
-        """Yield those that match, out of all experiments. At the end it raises UnknownName if a name is not known."""
+        """Yield the experiments that match. At the end it raises UnknownName if no experiment has one of the names."""
         tests = [each.matches for each in self.filters]
         for subject in self._names.watch(subjects):
             for test in tests:

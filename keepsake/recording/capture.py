@@ -62,7 +62,7 @@ class Inside:
         """Do nothing: no other process is there to be killed."""
 
     def close(self) -> None:
-        """Do nothing more than forget, as in a forked child, where no thread writes any more."""
+        """Forget all files, as in a forked child, where no thread writes."""
         self._transcripts.clear()
 
 

@@ -1,4 +1,4 @@
-"""The job of a scheduler that this process belongs to, as records tell it, and whether it was started again."""
+"""The scheduler's job that this process belongs to, for the record, and whether it was started again."""
 
 from __future__ import annotations
 

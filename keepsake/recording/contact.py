@@ -44,7 +44,7 @@ def publish_first(repository: Repository, entry: Entry, *, beat: bool) -> None:
 
 
 def go_on(repository: Repository, entry: Entry, *, beat: bool) -> None:
-    """Publish what the earlier process has left, so that what this one records comes after it."""
+    """Publish what the earlier process left, so that this process's records come after it."""
 
     def send() -> None:
         publish(entry, repository, others=True)

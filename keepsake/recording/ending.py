@@ -32,7 +32,7 @@ _GRACE_SECONDS = 300.0  # a program that ends this soon after a SIGTERM was ende
 
 _running: dict[str, Run] = {}
 _ends: dict[str, End] = {}  # how a run ends, if known before the program's end
-_held: dict[str, list[Callable[[], None]]] = {}  # by run, the functions that record values which are held back
+_held: dict[str, list[Callable[[], None]]] = {}  # by run, functions that record the values held back
 _recoveries: dict[Path, Recovery] = {}  # by spool
 _begun = 0
 _installed = False
@@ -58,7 +58,7 @@ def running() -> list[str]:
 
 
 def unattended() -> list[str]:
-    """Return the IDs of those that only the script can end: no callback of a framework or library does."""
+    """Return the IDs of running experiments that only the script ends, and no callback of a framework."""
     return [id for id in _running if id not in _held]
 
 
@@ -103,7 +103,7 @@ def blame(experiment_id: str, error: BaseException) -> None:
 
 
 def before_end(experiment_id: str, action: Callable[[], None]) -> None:
-    """Call `action` before a run of this process ends, however that is: it records what is held back until then.
+    """Call `action` before a run of this process ends in any way. It records values that are held back until then.
 
     Actions are called in order. One may be called several times. After a signal, it must not wait for another thread.
     """

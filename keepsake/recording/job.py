@@ -50,7 +50,7 @@ class Job:
         self.resting = 0.0  # no publishing before this time
         self.waiting = 0  # the number of callers that wait for it
         self.late = False  # whether something new came during a wait
-        self.given_up = False  # whether a wait for it was in vain
+        self.given_up = False  # whether a wait for it ended without success
         self.offline = False  # whether it is only made safe against a power cut
         self.others = False  # whether journals of other processes are saved too, as at the end
         self.pulse: Pulse | None = None

@@ -30,7 +30,7 @@ class Labels:
 def label_fields(labels: Labels, origin: str | None, workplace: Workplace) -> Record:
     """Return the fields of a new experiment's record for its labels and policy.
 
-    What cannot be recorded is left out with a warning, because it is not worth stopping the training (except with
+    What cannot be recorded is left out with a warning, because no label is worth stopping the training (except with
     KEEPSAKE_STRICT=1).
 
     Args:

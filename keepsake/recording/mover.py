@@ -130,7 +130,7 @@ def upload(
 
 
 def send_output(entry: Entry, repository: Repository, *, live: bool = False) -> None:
-    """Send what the run has printed, with `live` also what is still being written. It replaces what was sent before."""
+    """Send the output of the run; with `live`, also what is still being written. It replaces what was sent before."""
     for log in entry.logs(live=live):
         with importing:
             from keepsake.archive.gzip import member
@@ -140,7 +140,7 @@ def send_output(entry: Entry, repository: Repository, *, live: bool = False) -> 
         except FileNotFoundError:  # another process has sent it, or it is finished now
             continue
         repository.expect(entry.identity)
-        repository.forget(entry.id)  # the next look then finds the record of now
+        repository.forget(entry.id)  # so the current record is read
         key = log_key(entry.id, log.stem)
         repository.storage.put(key, b"".join(member(data)))
         try:
@@ -157,7 +157,7 @@ def send_output(entry: Entry, repository: Repository, *, live: bool = False) -> 
 def _delete_replaced(entry: Entry, repository: Repository) -> None:
     """Delete the archives of checkpoints that were replaced after a restart, once those that replace them are there.
 
-    The record goes on naming them. An archive that arrives later is then deleted as well, by the process that sent it.
+    The record keeps their IDs, so the process that sends such an archive later deletes it again.
     """
     record = _merge(entry, repository, Changes())
     ids = set(replaced(record)) - entry.deleted
@@ -185,7 +185,7 @@ def _prune(entry: Entry, repository: Repository) -> None:
     if keep_of(entry.record) is None:
         return
     record = _merge(entry, repository, Changes())
-    keep = keep_of(record)  # a process that went on with the experiment may have another policy
+    keep = keep_of(record)  # a process that went on with the experiment may have set another policy
     if keep is None:
         return
     try:

@@ -1,4 +1,4 @@
-"""What a run prints: kept in its entry of the spool, and sent from time to time."""
+"""The output of a run: kept in its entry of the spool, and sent from time to time."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class Output:
         capture.begin(self._path, self._look)
 
     def end(self, *, hurry: bool) -> None:
-        """Keep no more of it. With `hurry`, the program must end soon."""
+        """Stop keeping it. With `hurry`, the program must end soon."""
         capture.end(self._path, HURRY_SECONDS if hurry else _END_SECONDS)
 
     def _look(self) -> None:
-        """Have it sent in the background if there is something new."""
+        """Have new output sent in the background."""
         if switches.is_offline() or self._entry.gone or self._is_queued:
             return
         with suppress(OSError):
@@ -54,7 +54,7 @@ class Output:
                 saver().notify(self._entry, self._repository, task=self._send)
 
     def _send(self) -> None:
-        """Send it. An error may be shown at the end, where it is sent once more, and holds nothing up until then."""
+        """Send it. An error is ignored, because the end of the run sends it again and shows the error then."""
         self._is_queued = False
         try:
             send_output(self._entry, self._repository, live=True)

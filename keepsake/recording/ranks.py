@@ -16,7 +16,7 @@ from typing import Any
 from keepsake.exceptions import ValidationError
 
 _OWN = "KEEPSAKE_RANK"
-# Launchers that start processes by way of SLURM's are asked first. Their processes inherit SLURM_PROCID from a daemon.
+# Launchers that use SLURM to start processes come first, because their processes inherit SLURM_PROCID from a daemon.
 _RANKS = (
     "RANK",  # torchrun, Accelerate, DeepSpeed
     "OMPI_COMM_WORLD_RANK",  # Open MPI
@@ -58,7 +58,7 @@ def rank() -> int:
 def is_worker() -> bool:
     """Whether this process loads data for another, or is still reading the script of its parent.
 
-    A worker that multiprocessing spawns imports the script as `__mp_main__`, and would begin a run on its way.
+    A worker that multiprocessing spawns imports the script as `__mp_main__`, and would begin a run during the import.
     """
     data = sys.modules.get("torch.utils.data")
     if data is not None and _ask(lambda: data.get_worker_info() is not None):

@@ -86,7 +86,7 @@ class Channel:
         self.sink = self.source = self.target = -1
 
     def pass_on(self, *, wait: bool) -> None:
-        """Do the work of the other process, but keep nothing; with `wait`, until nobody can print here any more."""
+        """Do the work of the other process, but keep nothing; with `wait`, until nobody can print here."""
         with suppress(OSError, ValueError):
             while tee.readable([self.source], None if wait else 0) and (data := os.read(self.source, _BLOCK)):
                 while data and self.target >= 0:
@@ -170,7 +170,7 @@ class Redirection:
         return None
 
     def restore(self) -> None:
-        """Lead the descriptors back. The other process ends when nobody can print to it any more."""
+        """Lead the descriptors back. The other process ends when no process is left that can print to it."""
         for channel in self._channels:
             channel.restore()
         self._send(b"q", "")  # ends the wait
@@ -225,7 +225,7 @@ def _above_standard(descriptor: int) -> int:
 
 
 def _pseudo_terminal(terminal: int) -> tuple[int, int]:
-    """Return both ends of a terminal that changes nothing, which the real one does, and has the size of that."""
+    """Return both ends of a terminal of the real one's size. It changes no text, because the real one does that."""
     if sys.platform == "win32":
         raise OSError("Windows has other terminals")
     import tty

@@ -1,4 +1,4 @@
-"""Going on with an earlier experiment instead of beginning one: which it is, and what changes in its record."""
+"""Going on with an earlier experiment instead of beginning a new one: which one, and what changes in its record."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ def find(workplace: Workplace, resume: Resume, new: Record, *, recording: bool =
     Args:
         resume: an ID, or else the unfinished experiment of this job is meant.
         new: the record of the experiment that would begin otherwise.
-        recording: whether this process will record. Another one may have gone on with the experiment already.
+        recording: whether this process will record. If not, another process may already be going on with the
+            experiment.
 
     Raises DoesNotExist or AmbiguousID if `resume` is no ID of an experiment.
     """
@@ -102,8 +103,8 @@ def _script(record: Record) -> str:
 def _is_open(workplace: Workplace, record: Record, job: Record, *, is_newest: bool) -> bool:
     """Whether an experiment of this job is unfinished, and its process is gone.
 
-    A script that asks its scheduler to be started again may end in good order then. So what a job that was started
-    again had done last is not finished.
+    A script that asks its scheduler for a restart may end normally. So if the job was started again, its newest
+    experiment is unfinished however it ended.
     """
     if record["id"] in ending.running():
         return False
@@ -153,7 +154,7 @@ def changed_fields(record: Record, new: Record) -> Record:
 
 
 def changed_params(record: Record, new: Record) -> dict[str, str]:
-    """Return the params of a script that differ from those of the experiment that it goes on with, each with a text."""
+    """Return the params that differ between an experiment and the script that goes on with it: name → description."""
     if new["params"] is None:
         return {}
     before, after = record.get("params") or {}, new["params"]
@@ -166,7 +167,7 @@ def _shown(params: Record, name: str) -> str:
 
 
 def warning(record: Record, new: Record) -> str:
-    """Return what to warn of; "" if nothing has changed."""
+    """Return the warning about changed params; "" if none has changed."""
     changed = changed_params(record, new)
     if not changed:
         return ""

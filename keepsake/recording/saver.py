@@ -153,7 +153,7 @@ class Saver:
         started = self._steps.last_move = time.monotonic()
         patience = exit_seconds()
         if jobs and all(job.given_up or job.is_idle() for job in jobs):
-            patience = min(patience, HURRY_SECONDS)  # an earlier wait was in vain
+            patience = min(patience, HURRY_SECONDS)  # an earlier wait had no success
         was_told = False
         with Progress("Saving", _pending(jobs)) as progress:
             self._steps.bars.append(progress)
@@ -250,7 +250,7 @@ class Saver:
         return True
 
     def _turn(self, lane: str, step: Step) -> bool:
-        """Do a step for the next experiment for which it is due; return False if there is none for long."""
+        """Do a step for the next experiment for which it is due; return False if none is due for a minute."""
         with self._changed:
             job = self._next(lane, step)
             if job is None:

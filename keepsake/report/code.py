@@ -118,7 +118,7 @@ def _text(data: bytes) -> str | None:
 
 
 def _affordable(names: dict[str, dict[str, None]], texts: dict[str, str]) -> set[str]:
-    """Return the names whose versions fit into the page together, those that take least first."""
+    """Return the names of files whose versions fit into the page together, starting with the smallest."""
     costs = {}
     for name, digests in names.items():
         versions = [texts[digest] for digest in digests if digest in texts]

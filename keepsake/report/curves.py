@@ -68,11 +68,11 @@ class _Run:
     metrics: dict[str, tuple[list[int], list[float]]] = field(default_factory=dict)
 
     def size(self, points: int | None) -> int:
-        """Return the number of values, if curves are reduced to so many points."""
+        """Return the number of values if curves are reduced to `points`; None: not reduced."""
         return sum(min(len(values), points or len(values)) for _, values in self.metrics.values())
 
     def reduced(self, name: str, points: int | None) -> tuple[list[int], list[float]]:
-        """Return the positions and values of a metric, at most so many."""
+        """Return the positions and values of a metric, at most `points` of them; None: all."""
         positions, values = self.metrics[name]
         if points is None or len(values) <= points:
             return positions, values

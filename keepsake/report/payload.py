@@ -97,7 +97,7 @@ class Pool:
 
 
 def reduced_places(count: int, points: int) -> list[tuple[int, int]]:
-    """Return the parts, start and end, into which so many values are divided, if two of each are to be kept."""
+    """Return the parts (start, end) of `count` values such that two values from each part make `points`."""
     parts = max(points // 2, 1)
     edges = [part * count // parts for part in range(parts + 1)]
     return list(pairwise(edges))

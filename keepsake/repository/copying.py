@@ -133,7 +133,7 @@ class Copy:
                 keys = []
             named += [(outcome, key) for key in self._available(outcome, keys)]
             moved(sum(self._sizes[k] for k in archive_keys(outcome.record) if k not in keys and self._is_due(k)))
-        # Archives whose comparison failed are sent too, and that shows the error.
+        # Archives whose comparison failed are sent too. The attempt shows the error.
         differ = _all(small, [partial(self._may_differ, key) for _, key in named])
         sending = [both for both, differs in zip(named, differ, strict=True) if differs]
         jobs = [partial(self._send, outcome.record["id"], key, moved) for outcome, key in sending]

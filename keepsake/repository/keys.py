@@ -28,29 +28,29 @@ def archive_id_of(key: str) -> str:
 
 
 def archive_keys(record: Record) -> list[str]:
-    """Return the keys of the archives that an experiment's record names, and of what the run has printed."""
+    """Return the keys of the archives that an experiment's record names, and of its output."""
     owners = [record, *(record.get("checkpoints") or [])]
     return [archive_key(record["id"], owner["id"]) for owner in owners if owner.get("path")] + log_keys(record)
 
 
 def log_key(experiment_id: str, part: str) -> str:
-    """Return the key of a part of what a run has printed."""
+    """Return the key of a part of an experiment's output."""
     return f"{LOGS}/{experiment_id}-{part}.txt.gz"
 
 
 def log_keys(record: Record) -> list[str]:
-    """Return the keys of all parts that a record tells of."""
+    """Return the keys of all parts of the output that a record lists."""
     return [log_key(record["id"], part) for part in parts_of(record)]
 
 
 def log_owner(key: str) -> str:
-    """Return the ID of the experiment that has printed what is under a key; "" if the key is another one."""
+    """Return the ID of the experiment whose output is under a key; "" if it is the key of something else."""
     prefix, _, name = key.partition("/")
     return name.rsplit("-", 2)[0] if prefix == LOGS else ""
 
 
 def part_of(key: str) -> str:
-    """Return the name of the part of what a run has printed that is under a key."""
+    """Return the name of the part of an output that is under a key."""
     return "-".join(key.removesuffix(".txt.gz").rsplit("-", 2)[1:])
 
 

@@ -26,8 +26,8 @@ class Known:
     def merged(self, changes: Changes) -> Known | None:
         """Return the record with changes; None if they are in it already.
 
-        Checkpoints whose steps were recorded again after a restart are left out. `replaced` names those of them that
-        had files, because a process may still be sending these.
+        Checkpoints whose steps were recorded again after a restart are left out. The field `replaced` lists those with
+        files, because a process may still be sending these files.
         """
         new = changes.new_to(self.ids)
         record = {**self.record, **changes.fields}
@@ -48,7 +48,7 @@ class Known:
 
 
 def replaced(record: Record) -> list[str]:
-    """Return the IDs of replaced checkpoints, whose archives are deleted."""
+    """Return the IDs of the replaced checkpoints whose archives are deleted."""
     ids = record.get("replaced")
     named = {checkpoint["id"] for checkpoint in record.get("checkpoints") or []}
     return [id for id in ids if valid_id(id) and id not in named] if isinstance(ids, list) else []

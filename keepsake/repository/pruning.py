@@ -1,4 +1,4 @@
-"""Letting go of checkpoints' files that a policy such as `best:3,last:1` does not keep. Their metrics stay."""
+"""Which files of checkpoints a policy such as `best:3,last:1` keeps, and deleting the others. Metrics stay."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def keep_of(record: Record) -> Keep | None:
 def let_go(record: Record, keep: Keep, among: Container[str] | None = None) -> list[Record]:
     """Return the checkpoints whose files `keep` does not keep, oldest first.
 
-    Only checkpoints with files count, and of these only the ones whose IDs are `among`, if that is given. If only the
-    best ones are to be kept, but none is known to be best, all are kept.
+    Only checkpoints with files count, and only those in `among` if that is given. If the policy keeps only the best
+    ones, and no checkpoint has a value of the primary metric, all files are kept.
     """
     having = [c for c in record.get("checkpoints") or [] if c.get("path") and (among is None or c["id"] in among)]
     having.sort(key=lambda checkpoint: time_key(checkpoint["created"]))
@@ -84,15 +84,14 @@ def _ranked(checkpoints: list[Record], primary: Record | None) -> list[Record]:
 
 
 def prune_saved(repository: Repository, record: Record, keep: Keep, waiting: Container[str], seen: set[str]) -> None:
-    """Delete what `keep` lets go of an experiment that is still being saved.
+    """Delete the files that `keep` does not keep, of an experiment that is still being saved.
 
-    Files go only if the policy would let them go even if nothing were recorded but what is in the repository. So newer
-    ones are safe before older ones go.
+    Only checkpoints whose files are in the repository count. So newer files are safe before older ones are deleted.
 
     Args:
         record: of the experiment, as it is in the repository.
-        waiting: the IDs of checkpoints whose files are not there yet.
-        seen: the IDs of checkpoints whose files were seen to be there. More are added here.
+        waiting: the IDs of checkpoints whose files still wait in the spool.
+        seen: the IDs of checkpoints whose files were seen in the repository. More are added here.
     """
     safe = {c["id"] for c in record.get("checkpoints") or [] if c.get("path") and c["id"] not in waiting}
     gone = let_go(record, keep, safe)

@@ -105,9 +105,9 @@ class Repository:
     def ensure(self, expected: str | None = None) -> str:
         """Create the repository if it does not exist, and return its identity.
 
-        `expected` is the identity of the repository that existed before. If it is given, no new one is created:
-        MissingRepository is raised if there is none, for example because its disk is not mounted. Earlier results do
-        not count, because the directory may have been deleted since, or converted by a newer Keepsake.
+        `expected` is the identity of the repository that existed before. If it is given, no new repository is created.
+        MissingRepository is raised if there is none now, for example because its disk is not mounted. Earlier results
+        do not count, because the directory may have been deleted since, or converted by a newer Keepsake.
         """
         self._spec_found = None
         try:
@@ -254,7 +254,7 @@ class Repository:
             return Removed(f"There is no experiment {experiment_id} in {self.url}. It was removed.")
         name = short_id(experiment_id)
         return MissingRecord(
-            f"Experiment {name} is not in {self.url} any more, and nothing says that somebody removed it. Its unsent "
+            f"Experiment {name} is no longer in {self.url}, and nothing says that somebody removed it. Its unsent "
             f"parts stay in the spool. `keepsake rm {name}` gives it up. `keepsake sync --force` creates it again."
         )
 
@@ -276,7 +276,7 @@ class Repository:
         return self._rewrite(experiment_id, change_known, is_new=is_new)
 
     def forget(self, experiment_id: str) -> None:
-        """Drop the memory of an experiment's record."""
+        """Forget the record of an experiment as this process knows it."""
         self._known.pop(experiment_id, None)
 
     def _read_known(self, experiment_id: str) -> Known | None:

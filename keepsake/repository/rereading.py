@@ -54,7 +54,7 @@ class Records:
 
     def names(self, key: str) -> bool:
         """Whether a record names that archive, or named it earlier."""
-        # 0.4.2 drops what a record tells of output when it rewrites it, but the key tells whose output it is.
+        # When 0.4.2 rewrites a record, it drops the parts of the output. The key still names the experiment.
         return key in self._named or log_owner(key) in self.by_id
 
     def is_pruned(self, key: str) -> bool:

@@ -53,7 +53,7 @@ class DiskUsage:
 
     Attributes:
         experiments: the experiments, largest first.
-        other: archives that no experiment names, and what tells which experiments run or were removed.
+        other: archives that no experiment names, heartbeats, and notes of removals.
     """
 
     experiments: list[Usage] = field(default_factory=list)
@@ -66,7 +66,7 @@ class DiskUsage:
 
 
 def disk_usage(view: View) -> DiskUsage:
-    """Return what takes the space. Archives are listed and not opened."""
+    """Return the space that each experiment takes. Archives are only listed, not opened."""
     storage = view.repository.storage
     usages: dict[str, Usage] = {}
     owners: dict[str, str] = {}  # the beginning of a checkpoint's ID → the experiment

@@ -28,7 +28,7 @@ from keepsake.util.console import Progress, warn
 if TYPE_CHECKING:
     from keepsake.listing.filters import Query
 
-_RECENT = 20  # runs, whose checkpoints' files may still lie in the project
+_RECENT = 20  # runs whose checkpoint files may still lie in the project
 _SHARED_SECONDS = 1.0  # a run counts as running for 30 s after its last heartbeat
 _INDEXED_AT_ONCE = 1000  # lines; limits the memory, and the loss if a listing is interrupted
 
@@ -39,8 +39,8 @@ class View:
     Args:
         repository: where they are, or will be.
         spools: where what is not there yet may wait.
-        is_named: whether a person named the repository, which is then expected to be there. The project's own may be
-            still to be made, by the first run.
+        is_named: whether a person named the repository. It must exist then. The project's own is created by the first
+            run.
     """
 
     def __init__(self, repository: Repository, spools: Sequence[Path] = (), *, is_named: bool = False) -> None:
@@ -50,7 +50,7 @@ class View:
         self._storage = repository.storage
 
     def require(self) -> None:
-        """Raise DoesNotExist unless there is a repository, where a person named one that may be mistyped."""
+        """Raise DoesNotExist if a person named a repository that does not exist, for example by a mistyped URL."""
         self.repository.check()
         if not (self.repository.exists or self._etags()):
             raise self.missing() or DoesNotExist(no_repository(self.repository.url))
@@ -70,11 +70,11 @@ class View:
         return _overlaid(record, changes) if changes else record
 
     def records(self, ids: Collection[str] | None = None) -> Iterator[Record]:
-        """Yield all records, in no order; a broken one is a warning, and so is a repository that is not there.
+        """Yield all records, in no order. A broken record is a warning, and so is a missing repository.
 
         A script may list what is in a new repository before it adds the first experiment.
 
-        `ids`: only these.
+        `ids`: only those of these experiments.
         """
         self.repository.check()
         waiting = self.entries().values()

@@ -55,10 +55,10 @@ def checkout(
 
     Args:
         path: only this file or directory.
-        source: what the archives belong to, which the directory then remembers.
+        source: what the archives belong to. The directory then remembers it.
         confirm: asked before anything is changed. If it returns False, nothing is changed and False is returned.
 
-    Files with the same content only get their permissions. If it raises, everything is as before. Raises DoesNotExist
+    Files with the same content only get the permissions. After an error, everything is as before. Raises DoesNotExist
     if there is no such `path`, CorruptedArchive, and WriteError, for example if the disk is full, or if a link is in
     the place of a directory. Nothing is ever written through a link.
     """

@@ -22,7 +22,7 @@ class Watch:
 
     Args:
         directory: the directory that is changed.
-        is_empty: whether it is empty before. If so, the change makes a copy of a project beside the original.
+        is_empty: whether it was empty before the change, which then makes a copy of a project.
         original: the URL of the original's repository, if the copy goes on using it.
     """
 

@@ -26,7 +26,7 @@ class Source:
 
 
 class Remembering:
-    """Remembers the origin of a directory's files after a checkout. It is made before.
+    """Remembers the origin of a directory's files after a checkout. Create it before the checkout.
 
     In a directory that already is a project with this repository, the next run descends from the checkpoint. Another
     directory that gets all files becomes a copy of the project. One that gets some of them remembers nothing.

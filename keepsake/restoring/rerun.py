@@ -83,7 +83,7 @@ def run(plan: Rerun, directory: Path, repository: str) -> int:
                 try:
                     status = process.wait()
                     break
-                except KeyboardInterrupt:  # the command got it too, and ends in its own way
+                except KeyboardInterrupt:  # the command has received it too, and ends in its own way
                     continue
     except OSError as error:
         raise ValidationError(f"Cannot run {plan.arguments[0]}: {error.strerror}. Name another interpreter.") from error
@@ -128,7 +128,7 @@ def _script(recorded: str, directory: str, files: Collection[str]) -> tuple[str,
     is_absolute = re.match("/|[A-Za-z]:", path) is not None
     if not is_absolute and posixpath.normpath(posixpath.join(directory, path)) in files:
         return directory, path
-    # Of an absolute path, as in `python -m`, and of one whose working directory is unknown, the end tells the file.
+    # If the path is absolute, as with `python -m`, or its working directory is unknown, its end identifies the file.
     parts = [part for part in path.split("/") if part not in ("", "..")]
     for depth in range(len(parts)):
         end = "/".join(parts[depth:])

@@ -1,7 +1,7 @@
 """An entry of the spool: the parts of one experiment that are not in the repository yet.
 
     SPOOL/<experiment id>/record.json          the experiment as it began, and the repository it goes to
-                          record.closing       the same while a process sees whether nothing waits any more
+                          record.closing       the same while a process checks that nothing waits
                           <process>.jsonl      the journal of one process (journal.py)
                           <id>.pack            frozen files of a checkpoint, or of the experiment itself
                           <id>.tar.gz          the same files as the archive that goes into the repository

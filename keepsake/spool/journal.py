@@ -29,7 +29,7 @@ from keepsake.util.fork import in_forked_child
 
 _GONE = {errno.ENOENT, getattr(errno, "ESTALE", errno.ENOENT)}
 UNNAMED = ".unnamed."  # in the names of files that are kept aside
-_TRIES = 10  # a file system that caches names can tell us nothing certain: then the line is there several times
+_TRIES = 10  # where the file system caches names, nothing is certain, and the line may be written several times
 
 _process = os.urandom(8).hex()  # names this process's journals
 
@@ -96,7 +96,7 @@ class Taken:
         self.damaged: set[Path] = set()  # journals with lines that cannot be read
 
     def drop(self) -> None:
-        """Remove the journals, whose lines are in the repository; one that has grown since stays.
+        """Remove the journals, because their lines are in the repository. A journal that has grown since stays.
 
         Its writer may not see yet that it has another name, where the file system caches names. A damaged one is kept
         aside, because a person may be able to read more of it.
@@ -140,7 +140,7 @@ def append(directory: Path, line: dict[str, Any]) -> None:
         except OSError as error:
             if left == 1 or name != _process or error.errno not in _GONE:
                 raise
-        # The journal has another name now. Where names are cached, the old one goes on leading to it, or nowhere
+        # The journal has another name now. Where names are cached, the old name still leads to it, or nowhere.
         name = f"{_process}-{os.urandom(8).hex()}"
 
 

@@ -1,8 +1,8 @@
 """A program that passes on what another one prints, and keeps it.
 
-It is a process of its own, so that nothing is lost if the other one is killed, and so that printing never waits for the
-other one's interpreter. It ends when nobody can print any more. Its arguments, `CONTROL:REPORTS SOURCE:TARGET...`, are
-the numbers of open files:
+It is a process of its own, so nothing is lost if the other program is killed, and printing never waits for the other
+program's interpreter. It ends when no process is left that can print. Its arguments, `CONTROL:REPORTS
+SOURCE:TARGET...`, are the numbers of open files:
 
     CONTROL   where commands come from: `b` or `e`, the path of a transcript to begin or end, and a NUL; or `q` and a
               NUL, after which no more commands come
@@ -64,7 +64,7 @@ class Tee:
         """Pass on one block; return False at the end of the source."""
         try:
             data = os.read(source, _BLOCK)
-        except OSError:  # a terminal that nobody has open any more
+        except OSError:  # a terminal that no process has open
             data = b""
         if not data:
             del self._targets[source]
@@ -170,7 +170,7 @@ def set_terminal_size(descriptor: int, size: bytes) -> None:
 
 
 def _write(target: int, data: bytes) -> bool:
-    """Write all of it; return False if there is no reader any more."""
+    """Write all of it; return False if the reader is gone."""
     while data:
         try:
             data = data[os.write(target, data) :]
@@ -182,7 +182,7 @@ def _write(target: int, data: bytes) -> bool:
 
 
 def main() -> None:
-    """Run until nobody can print any more."""
+    """Run until no process is left that can print."""
     for name in _IGNORED:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     (control, reports), *ways = [(int(one), int(other)) for one, other in (way.split(":") for way in sys.argv[1:])]

@@ -13,7 +13,7 @@ from collections import deque
 
 HEAD_BYTES, TAIL_BYTES = 1_000_000, 9_000_000  # what stays of a longer transcript
 _ROWS = 50  # the last rows can still be changed, as by several progress bars
-_ROW_CHARACTERS = 65_536  # of a longer row, the beginning cannot be changed any more
+_ROW_CHARACTERS = 65_536  # the beginning of a longer row is final
 _QUEUE_BYTES = 16_000_000
 _PAUSE_SECONDS = 0.1  # between two writes
 _RETRY_SECONDS = 1.0  # after a failed write
@@ -34,7 +34,7 @@ _LEFT_OUT = re.compile(rb"^\.\.\. ([0-9]+) lines? \([0-9]+ bytes\) left out \.\.
 class Screen:
     """The rows that text leaves on a terminal. Colours stay, and other escape sequences are carried out or dropped.
 
-    So of a progress bar, which is drawn again and again, only the last state is left.
+    A progress bar, which is drawn again and again, leaves only its last state.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Screen:
         self._open = ""  # an escape sequence that is not complete yet
 
     def add(self, text: str) -> str:
-        """Print text; return the rows that cannot change any more."""
+        """Print text; return the rows that are now final."""
         text = self._open + text
         self._open = ""
         if self._is_at_start or self._colors or self._row + 1 < len(self._rows) or _SPECIAL.search(text):
@@ -119,8 +119,8 @@ class Screen:
 class Transcript:
     """A file that follows what a process prints. `add` never waits for the disk: a thread writes.
 
-    While it is written, its name ends in `.live`, and then in `.log`. All that belongs into it is kept in memory, so
-    that a full disk, or somebody who takes the file away, costs nothing once the disk can be written again.
+    Its name ends in `.live` while it is written, and in `.log` afterwards. All of its content is kept in memory, so
+    nothing is lost if the disk is full for a while, or if somebody removes the file.
 
     Arguments:
         path: of the finished file.
@@ -134,7 +134,7 @@ class Transcript:
         self._live = live_path(path)
         self._screen = Screen()
         self._decoders: dict[int, codecs.IncrementalDecoder] = {}
-        self._data = bytearray()  # what cannot change any more
+        self._data = bytearray()  # the rows that are final
         self._written = 0  # how many bytes of it are in the file
         self._head = 0  # how many bytes stay before those that were left out
         self._left_out = [0, 0]  # lines, bytes
