@@ -86,7 +86,7 @@ class Outcome:
 
     @property
     def restarts(self) -> list[dict[str, Any]]:
-        """Each time that a process went on with it, oldest first: `time`, `host`, and the `reason` why the last one ended.
+        """Each restart, oldest first: `time`, `host`, and the `reason` why the process before it ended.
 
         A reason "killed" means that the process could not say.
         """
