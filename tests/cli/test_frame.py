@@ -499,12 +499,3 @@ def test_completion_says_nothing_when_it_cannot(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts(run: Run, shell: str) -> None:
     assert f"_KEEPSAKE_COMPLETE={shell}_complete" in run("completion", shell).stdout
-
-
-def test_no_command_hides_a_function_of_the_package() -> None:
-    """A module of a command becomes an attribute of the package when it is imported."""
-    import keepsake.cli as package
-
-    modules = {path.stem for path in Path(package.__file__).parent.glob("*.py")}
-    functions = {name for name, value in vars(package).items() if getattr(value, "__module__", "") == package.__name__}
-    assert modules & functions == set()

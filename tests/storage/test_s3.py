@@ -27,7 +27,7 @@ from keepsake.storage import Storage, network, open_storage, s3
 from tests.storage import servers
 from tests.storage.benches import S3Bench
 from tests.storage.contract import MIB, Broken, StorageContract, noise
-from tests.storage.proxy import Proxy, Request, refusing, reply
+from tests.storage.proxy import Proxy, Request, reply
 from tests.waiting import wait_until
 
 
@@ -151,25 +151,6 @@ def test_deleting_many_is_a_handful_of_requests(proxy: Proxy, proxied: Storage) 
     assert [request.method for request in proxy.requests] == ["POST"] * 3
 
 
-def test_a_range_transfers_little_more_than_itself(proxy: Proxy, proxied: Storage, s3_bench: S3Bench) -> None:
-    """A small file out of a large archive is one small request, from within or from the end."""
-    s3_bench.seed({"k": noise(30 * MIB)})
-    for start, length in ((20 * MIB, 1000), (-1000, None)):
-        with proxied.open("k", start=start, length=length) as stream:
-            assert len(stream.read()) == 1000
-    assert [request.headers["range"] for request in proxy.requests] == [
-        f"bytes={20 * MIB}-{20 * MIB + 999}",
-        "bytes=-1000",
-    ]
-
-
-def test_a_stream_left_early_fetches_only_its_beginning(proxy: Proxy, proxied: Storage, s3_bench: S3Bench) -> None:
-    s3_bench.seed({"k": noise(30 * MIB)})
-    with proxied.open("k") as stream:
-        stream.read(10)
-    assert [request.headers["range"] for request in proxy.requests] == [f"bytes=0-{MIB - 1}"]
-
-
 def test_an_upload_holds_little_in_memory(s3_bench: S3Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the server: no more is read from the source than 64 MiB ahead of what was sent."""
     source = Broken(1 << 30, RuntimeError("stopped by the test"))
@@ -280,75 +261,6 @@ def test_everything_works_while_the_interpreter_exits(s3_bench: S3Bench) -> None
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert s3_bench.contents() == {"done": b"yes"}
-
-
-# Servers that fail
-
-
-def test_a_third_of_requests_refused_is_no_loss(proxy: Proxy, proxied: Storage, s3_bench: S3Bench) -> None:
-    proxy.fault = refusing(0.3)
-    objects = {f"k{number}": noise(100, number) for number in range(20)} | {"large": noise(18 * MIB)}
-    for key, data in objects.items():
-        proxied.upload(key, io.BytesIO(data))
-    assert {key: data for key, data, _ in proxied.get_many(objects)} == objects
-    assert s3_bench.contents() == objects
-    assert len(proxy.requests) > 50
-
-
-def test_a_cut_connection_is_made_up_for(proxy: Proxy, proxied: Storage, s3_bench: S3Bench) -> None:
-    """Every other answer is cut in the middle, and the result is complete anyway."""
-    data = noise(20 * MIB)
-    s3_bench.seed({"k": data})
-    count = itertools.count()
-    proxy.fault = lambda request: "cut" if next(count) % 2 == 0 else None
-    assert proxied.get("k")[0] == data
-    with proxied.open("k") as stream:
-        assert stream.read() == data
-
-
-def test_connections_that_are_always_cut_are_an_error(proxy: Proxy, proxied: Storage, s3_bench: S3Bench) -> None:
-    """Never a short read that looks whole."""
-    s3_bench.seed({"k": noise(20 * MIB)})
-    with proxied.open("k") as stream:
-        proxy.fault = lambda request: "cut"
-        stream.read(MIB)
-        with pytest.raises(ReadError, match="/k"):
-            stream.read()
-    for read in (lambda: proxied.get("k"), lambda: proxied.open("k")):
-        with pytest.raises(ReadError, match="/k"):
-            read()
-
-
-@pytest.mark.usefixtures("impatient")
-def test_a_server_that_hangs_is_given_up(proxy: Proxy, s3_bench: S3Bench) -> None:
-    storage = open_storage(s3_bench.url)
-    proxy.fault = lambda request: "hang"
-    with pytest.raises(ReadError, match=r"(?s)timeout.*network"):
-        storage.get("k")
-    with pytest.raises(WriteError, match=r"(?s)timeout.*network"):
-        storage.put("k", b"")
-
-
-def test_a_write_whose_answer_is_lost_is_there(proxy: Proxy, proxied: Storage, s3_bench: S3Bench) -> None:
-    """The SDK tries again; the condition then fails on our own write, which reading again shows."""
-    answers = iter(["lost"])
-    proxy.fault = lambda request: next(answers, None) if request.method == "PUT" else None
-    proxied.put("k", b"x")
-    assert s3_bench.contents() == {"k": b"x"}
-    answers = iter(["lost"])
-    with pytest.raises(PreconditionFailed):
-        proxied.put("new", b"y", if_absent=True)
-    assert proxied.get("new")[0] == b"y"
-
-
-def test_an_object_replaced_while_it_is_read_is_an_error(s3_bench: S3Bench) -> None:
-    """Never the beginning of one version and the end of another."""
-    s3_bench.seed({"k": noise(20 * MIB, 1)})
-    with s3_bench.storage.open("k") as stream:
-        stream.read(MIB)
-        s3_bench.seed({"k": noise(20 * MIB, 2)})
-        with pytest.raises(ReadError, match="replaced or deleted"):
-            stream.read()
 
 
 # Servers without conditions
@@ -561,14 +473,3 @@ def test_a_bucket_elsewhere_is_told_with_its_region(proxy: Proxy, s3_bench: S3Be
 def test_an_impossible_bucket_is_told(s3_bench: S3Bench, bucket: str) -> None:
     with pytest.raises(RepositoryConfigurationError, match="spelling"):
         open_storage(f"s3://{bucket}").put("k", b"")
-
-
-# The clock
-
-
-def test_the_clock_is_the_servers(proxy: Proxy, proxied: Storage) -> None:
-    """Known from the date of any answer, a refusal included."""
-    proxy.fault = lambda request: reply("403 Forbidden", Date="Sun, 06 Nov 2044 08:49:37 GMT")
-    for _ in range(2):
-        assert abs(proxied.now() - 2_362_034_977) < 5
-    assert len(proxy.requests) == 1
