@@ -200,7 +200,7 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, text: str, line: i
 
 
 @pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "---\n"])
-def test_an_empty_file_is_told_what_to_hold(tmp_path: Path, text: str) -> None:
+def test_the_error_for_an_empty_file_says_what_to_write(tmp_path: Path, text: str) -> None:
     assert "The key 'repository' is missing. Add a line such as:\n\n  repository: file://" in message_for(
         write(tmp_path, text)
     )
@@ -215,7 +215,7 @@ def test_yaml_builds_no_objects(tmp_path: Path) -> None:
     assert "must be a URL" in message_for(path)
 
 
-def test_bytes_that_are_no_text_are_a_clear_error(tmp_path: Path) -> None:
+def test_bytes_that_are_not_text_are_a_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "keepsake.yaml"
     path.write_bytes(b"repository: file://\xff\n")
     assert "Not valid YAML" in message_for(path)

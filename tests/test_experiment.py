@@ -185,7 +185,7 @@ def test_weights_are_copied_once(project_directory: Path, place: Bench, monkeypa
         assert file.read() == weights
 
 
-def test_files_that_are_not_there_are_told_from_those_on_their_way(
+def test_missing_files_are_distinguished_from_those_on_their_way(
     trained: Experiment, place: Bench, tmp_path: Path
 ) -> None:
     for checkpoint in trained.checkpoints:
@@ -339,7 +339,7 @@ def test_a_checkpoint_that_cannot_be_recorded_never_raises_into_the_loop(
     assert nothing_waits(project_directory)
 
 
-def test_a_primary_metric_that_is_no_pair_is_ignored(
+def test_a_primary_metric_that_is_not_a_pair_is_ignored(
     project_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     experiment = keepsake.init()
@@ -621,7 +621,7 @@ def test_lists_show_themselves_in_a_line(trained: Experiment) -> None:
 
 
 @pytest.mark.parametrize("given", [123, None, b"5ffb0f6", 1.5])
-def test_an_id_that_is_no_text_is_refused(given: Any) -> None:
+def test_an_id_that_is_not_text_is_refused(given: Any) -> None:
     with pytest.raises(exceptions.ValidationError, match="Give a string"):
         keepsake.experiments.get(given)
 

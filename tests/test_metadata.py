@@ -41,7 +41,7 @@ def test_times_with_any_fraction_and_offset_are_read(text: str, expected: dateti
 @pytest.mark.parametrize(
     "text", ["", "2021-02-03", "2021-02-30T00:00:00Z", "2021-13-01T00:00:00Z", "2021-02-03T04:05:06"]
 )
-def test_what_is_no_time_is_refused(text: str) -> None:
+def test_an_invalid_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         metadata.parse_rfc3339(text)
 

@@ -192,7 +192,9 @@ def test_a_pack_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
         freeze(tmp_path / "p", "a", tmp_path / "nowhere/pack")
 
 
-def test_a_full_disk_is_told_with_figures_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_with_figures_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_files(tmp_path / "project", {"a": b"1", "large": bytes(LARGE)})
     (tmp_path / "spool").mkdir()
 
@@ -234,7 +236,7 @@ def test_without_allocation_files_are_copied_all_the_same(
     assert contents(freeze_files(tmp_path, FILES)) == FILES
 
 
-def test_more_space_than_there_is_is_not_set_aside(tmp_path: Path) -> None:
+def test_no_more_space_is_set_aside_than_there_is(tmp_path: Path) -> None:
     """A size may be a lie; blocks would be allocated until the disk is full."""
     with open(tmp_path / "file", "wb") as file:
         _snapshot.set_space_aside(file, 0, 1 << 60)
@@ -244,7 +246,7 @@ def test_more_space_than_there_is_is_not_set_aside(tmp_path: Path) -> None:
     assert status.st_blocks * 512 <= 3 * LARGE
 
 
-def test_a_limit_on_the_size_of_files_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_limit_on_the_size_of_files_is_reported_and_leaves_nothing(tmp_path: Path) -> None:
     write_files(tmp_path / "p", {"model.pth": os.urandom(3 * LARGE)})
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     (tmp_path / "spool").mkdir()
@@ -316,7 +318,7 @@ def test_a_missing_pack_is_a_file_that_is_not_found(tmp_path: Path) -> None:
         FrozenFiles(tmp_path / "pack")
 
 
-def test_a_pack_that_is_cut_off_anywhere_is_known_as_such(tmp_path: Path) -> None:
+def test_a_pack_that_is_cut_off_anywhere_is_recognised(tmp_path: Path) -> None:
     pack = freeze_files(tmp_path, {"a": b"content", "b": b""})
     whole = pack.read_bytes()
     for length in range(len(whole)):
@@ -325,7 +327,7 @@ def test_a_pack_that_is_cut_off_anywhere_is_known_as_such(tmp_path: Path) -> Non
             FrozenFiles(pack)
 
 
-def test_a_pack_whose_table_is_damaged_is_known_as_such(tmp_path: Path) -> None:
+def test_a_pack_whose_table_is_damaged_is_recognised(tmp_path: Path) -> None:
     pack = freeze_files(tmp_path, {"a": b"content"})
     whole = pack.read_bytes()
     for position in range(len(b"content"), len(whole)):

@@ -139,7 +139,7 @@ def test_modes_and_times_are_kept(tmp_path: Path) -> None:
     assert (tmp_path / "out/old").stat().st_mtime_ns == -1_000_000_000
 
 
-def test_a_name_that_is_no_utf_8_survives(tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf_8_survives(tmp_path: Path) -> None:
     pack = freeze_files(tmp_path, {os.fsdecode(b"caf\xe9"): b"latin 1"})
     data = archive_bytes(pack)
     assert extracted(stored(data)) == extracted(stored(without_table(data))) == {os.fsdecode(b"caf\xe9"): b"latin 1"}
@@ -371,7 +371,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.mark.parametrize("table", [True, False])
-def test_an_archive_that_is_cut_off_anywhere_is_known_as_such(small: bytes, table: bool) -> None:
+def test_an_archive_that_is_cut_off_anywhere_is_recognised(small: bytes, table: bool) -> None:
     whole = small if table else without_table(small)
     for length in range(len(whole)):
         archive = stored(whole[:length])
@@ -457,7 +457,7 @@ def test_verify_finds_what_only_another_reader_would_stumble_on(small: bytes) ->
                 stored(data).open("b/c")
 
 
-def test_members_that_changed_places_are_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_members_that_changed_places_are_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of them fits its own checksum."""
     monkeypatch.setattr(writer, "CHUNK", 1000)
     data = archive_bytes(freeze_files(tmp_path, {"a": RANDOM.randbytes(3000)}))
@@ -470,7 +470,7 @@ def test_members_that_changed_places_are_found_out(tmp_path: Path, monkeypatch: 
         stored(swapped).open("a")
 
 
-def test_garbage_is_no_archive() -> None:
+def test_garbage_is_not_an_archive() -> None:
     for garbage in (b"", b"x", b"not an archive" * 100, gzip.compress(b""), gzip.compress(b"x" * 5000), bytes(10_000)):
         archive = stored(garbage)
         assert not archive.has_table
@@ -565,7 +565,7 @@ def test_setuid_setgid_and_sticky_are_never_restored(small: bytes, tmp_path: Pat
     assert {path.stat().st_mode & 0o7777 for path in tmp_path.rglob("*") if path.is_file()} <= {0o755, 0o644}
 
 
-def test_a_name_that_is_there_twice_is_refused(small: bytes, tmp_path: Path) -> None:
+def test_a_repeated_name_is_refused(small: bytes, tmp_path: Path) -> None:
     with corrupted():
         stored(plain_archive(member("id/a", b"1"), member("id/a", b"2"))).extract(tmp_path)
     entries = stored(small).entries()
@@ -574,7 +574,7 @@ def test_a_name_that_is_there_twice_is_refused(small: bytes, tmp_path: Path) -> 
         stored(with_entries(small, entries)).entries()
 
 
-def test_a_file_that_is_a_directory_as_well_is_refused(tmp_path: Path) -> None:
+def test_a_name_of_a_file_and_a_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(KeepsakeError):
         stored(plain_archive(member("id/a", b"1"), member("id/a/b", b"2"))).extract(tmp_path)
 
@@ -600,7 +600,7 @@ def test_a_table_that_was_exchanged_for_itself_is_the_same(small: bytes) -> None
         {"members": ("x",)}, {"name": 5}, {"name": None}, {"name": ["a"]},
     ],
 )  # fmt: skip
-def test_a_table_that_lies_is_found_out(small: bytes, change: dict[str, Any], tmp_path: Path) -> None:
+def test_a_table_that_lies_is_detected(small: bytes, change: dict[str, Any], tmp_path: Path) -> None:
     entries = stored(small).entries()
     entries[0] = replace(entries[0], **change)
     try:
@@ -657,7 +657,7 @@ def test_a_footer_that_lies_about_its_table(small: bytes, length: int) -> None:
         assert length > len(small)
 
 
-def test_a_table_that_is_no_deflate_stream(small: bytes) -> None:
+def test_a_table_that_is_not_a_deflate_stream(small: bytes) -> None:
     for packed in (b"", b"garbage", zlib.compress(b"{}")[:-1]):
         with corrupted():
             stored(with_table_text(without_table(small), b"{}", packed)).entries()
@@ -742,7 +742,7 @@ def test_a_pax_header_with_absurd_figures_is_refused(key: str, value: str) -> No
         stored(plain_archive((info, content))).entries()
 
 
-def test_a_time_that_no_file_system_has_is_passed_over(tmp_path: Path, small: bytes) -> None:
+def test_an_impossible_time_is_ignored(tmp_path: Path, small: bytes) -> None:
     entries = [replace(entry, mtime_ns=10**30) for entry in stored(small).entries()]
     stored(with_entries(small, entries)).extract(tmp_path)
     assert read_files(tmp_path) == SMALL
@@ -763,14 +763,14 @@ def test_nothing_is_written_through_a_link(small: bytes, tmp_path: Path) -> None
     assert read_files(tmp_path / "outside") == {"file": b"precious"}
 
 
-def test_what_is_there_is_not_overwritten(small: bytes, tmp_path: Path) -> None:
+def test_existing_files_are_not_overwritten(small: bytes, tmp_path: Path) -> None:
     write_files(tmp_path, {"a": b"mine"})
     with pytest.raises(WriteError, match="exists"):
         stored(small).extract(tmp_path)
     assert (tmp_path / "a").read_bytes() == b"mine"
 
 
-def test_a_file_that_cannot_be_written_whole_is_gone(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_fully_is_removed(tmp_path: Path) -> None:
     def fill() -> None:
         with Extraction(tmp_path).create("a/b", 8, 0o644, 0) as file:
             file.write(b"half")
@@ -781,7 +781,7 @@ def test_a_file_that_cannot_be_written_whole_is_gone(tmp_path: Path) -> None:
     assert read_files(tmp_path) == {}
 
 
-def test_no_room_for_temporary_files_is_told(small: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_room_for_temporary_files_is_reported(small: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_space(**_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -790,7 +790,7 @@ def test_no_room_for_temporary_files_is_told(small: bytes, monkeypatch: pytest.M
         stored(small).open("a")
 
 
-def test_a_connection_that_is_cut_is_no_corruption(data: bytes) -> None:
+def test_a_cut_connection_is_not_corruption(data: bytes) -> None:
     class Broken(MemoryStorage):
         def open(self, key: str, *, start: int = 0, length: int | None = None) -> BinaryIO:
             if start >= 0:

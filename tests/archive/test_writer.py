@@ -93,7 +93,7 @@ def test_systems_that_offer_less(frozen: Frozen, monkeypatch: pytest.MonkeyPatch
     assert is_archive(frozen(WEIGHTS))
 
 
-def test_writes_that_are_short_are_carried_on(frozen: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_writes_are_continued(frozen: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "writev", lambda file, parts: os.write(file, b"".join(parts)[:1000]))
     assert is_archive(frozen(WEIGHTS))
 
@@ -115,7 +115,7 @@ def test_pieces_get_small_where_large_ones_are_slow(frozen: Frozen, monkeypatch:
     assert max(size for size in sizes if size < LARGE) < LARGE // 3
 
 
-def test_no_thread_can_be_started_any_more(frozen: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_works_when_no_thread_can_start(frozen: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't create new thread at interpreter shutdown")
 

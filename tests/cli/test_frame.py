@@ -326,7 +326,7 @@ def keepsake(*args: str, **options: Any) -> subprocess.Popen[bytes]:
 
 
 @on_disk
-def test_a_reader_that_stops_early_is_not_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_that_stops_early_causes_no_message(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The exit status is 1, because the output was not all written."""
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # with it, Python does not notice
     world.add(experiment("e100000000", 0, user=1000000 * "x"), experiment("e200000000", 0))
@@ -340,7 +340,7 @@ def test_a_reader_that_stops_early_is_not_told(world: World, monkeypatch: pytest
 
 
 @on_disk
-def test_a_full_disk_is_told(three_runs: World) -> None:
+def test_a_full_disk_is_reported(three_runs: World) -> None:
     if not os.path.exists("/dev/full"):
         pytest.skip("needs /dev/full")
     with open("/dev/full", "wb") as full:

@@ -136,7 +136,7 @@ def test_json_is_indented_and_readable(world: World, run: Run) -> None:
     )
 
 
-def test_nothing_found_is_said_on_stderr(world: World, run: Run) -> None:
+def test_an_empty_result_is_reported_on_stderr(world: World, run: Run) -> None:
     for command in ("ls", "ps"):
         result = run(command)
         assert (result.stdout, result.stderr) == ("", "═══╡ No experiments found\n")
@@ -262,7 +262,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_the_first_listing_of_a_large_repository_shows_how_far_it_is(
+def test_the_first_listing_of_a_large_repository_shows_progress(
     three_runs: World, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a terminal, and if it takes longer than a second; not the next one, which fetches nothing."""
@@ -286,7 +286,7 @@ def test_a_broken_record_hides_no_other(three_runs: World, run: Run) -> None:
 
 @on_disk
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no pipes among files")
-def test_a_record_that_is_no_file_hides_no_other_and_is_told(three_runs: World, run: Run) -> None:
+def test_a_record_that_is_not_a_file_hides_no_other_and_is_reported(three_runs: World, run: Run) -> None:
     records = three_runs.project / "repo/metadata/experiments"
     (records / "dangling00.json").symlink_to("nowhere")
     os.mkfifo(records / "pipe000000.json")
@@ -299,7 +299,7 @@ def test_a_record_that_is_no_file_hides_no_other_and_is_told(three_runs: World, 
     run("show", "pipe000000", status=1)
 
 
-def test_an_id_that_looks_like_an_option_is_none(three_runs: World, run: Run) -> None:
+def test_an_id_that_looks_like_an_option_is_not_one(three_runs: World, run: Run) -> None:
     """`keepsake rm $(keepsake ls -q)` must not be told to ask nothing."""
     three_runs.add(experiment("-fffffff", 0))
     result = run("ls", "-q")
@@ -308,7 +308,7 @@ def test_an_id_that_looks_like_an_option_is_none(three_runs: World, run: Run) ->
 
 
 @pytest.mark.parametrize("text", [" ", "lr =! 1"])
-def test_a_filter_that_is_none_lists_nothing(three_runs: World, run: Run, text: str) -> None:
+def test_an_invalid_filter_lists_nothing(three_runs: World, run: Run, text: str) -> None:
     result = run("ls", "--filter", text, status=1)
     assert result.stdout == ""
     assert "Failed to parse filter" in result.stderr
@@ -339,6 +339,6 @@ def test_a_filter_that_is_none_lists_nothing(three_runs: World, run: Run, text: 
         (-80 * 3600, "2022-03-17"),
     ],
 )
-def test_started_is_told_in_words(world: World, run: Run, seconds: float, text: str) -> None:
+def test_started_is_shown_in_words(world: World, run: Run, seconds: float, text: str) -> None:
     world.add(experiment("e100000000", seconds))
     assert run("ls").stdout.splitlines()[1].startswith(f"e100000     {text}  ")

@@ -139,7 +139,7 @@ def test_a_metric_and_a_param_of_one_name_are_told_apart(world: World, wide: Any
     assert wide()[0].split() == ["ID", "STARTED", "STATUS", "metric-1", "metrics.metric-1", "STEP"]
 
 
-def test_why_runs_ended_is_told_unless_they_finished(world: World, wide: Any) -> None:
+def test_the_end_of_a_run_is_explained_unless_it_finished(world: World, wide: Any) -> None:
     ends = [("finished", None), ("interrupted", None), ("exception: OSError", "OSError: disk\nfull"), ("stopped", None)]
     for number, (reason, error) in enumerate(ends):
         world.add(experiment(f"e{number}00000000", 9 - number, end_reason=reason, error=error))
@@ -181,7 +181,7 @@ def test_all_shows_what_is_the_same_too(three_runs: World, wide: Any) -> None:
 
 
 @pytest.mark.parametrize("width", [60, 200])
-def test_status_is_told_in_words_and_in_colour(three_runs: World, wide: Any, width: int) -> None:
+def test_status_is_shown_in_words_and_in_colour(three_runs: World, wide: Any, width: int) -> None:
     plain, colored = wide(width=width), wide("--color", width=width)
     assert "\x1b[32mrunning\x1b[0m" in "".join(colored)
     assert len(plain) == len(colored)

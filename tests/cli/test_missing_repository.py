@@ -28,7 +28,7 @@ COMMANDS: dict[str, list[str]] = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_place_that_is_no_repository(place: Bench, project_directory: Path, run: Run, command: str) -> None:
+def test_a_place_that_is_not_a_repository(place: Bench, project_directory: Path, run: Run, command: str) -> None:
     keepsake.init().stop()
     nope = f"{place.url}/nope"
     kept = place.kept()
@@ -51,7 +51,7 @@ def test_the_repository_of_earlier_runs_is_gone(place: Bench, project_directory:
     assert not (project_directory / "runs").exists()
 
 
-def test_pulling_from_a_place_that_is_no_repository(place: Bench, project_directory: Path, run: Run) -> None:
+def test_pulling_from_a_place_that_is_not_a_repository(place: Bench, project_directory: Path, run: Run) -> None:
     result = run("pull", f"{place.url}/nope", status=1)
     assert f"There is no repository at {place.url}/nope" in result.stderr
     assert place.kept() == set()
@@ -96,7 +96,7 @@ def test_a_script_may_list_a_new_repository_before_it_adds_to_it(
     assert "There is no repository" not in capsys.readouterr().err
 
 
-def test_what_waits_for_a_repository_that_is_to_be_made_is_listed(
+def test_runs_that_wait_for_a_new_repository_are_listed(
     place: Bench, project_directory: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"{place.url}/new"

@@ -81,7 +81,7 @@ def test_no_experiment_has_that_name(three_runs: World, run: Run) -> None:
         keepsake.checkpoints.get(-1)  # type: ignore[arg-type]
 
 
-def test_nothing_is_best_or_latest_of_nothing(world: World, run: Run) -> None:
+def test_an_empty_repository_has_no_best_or_latest(world: World, run: Run) -> None:
     for name in ("latest", "-2"):
         assert f"There are no experiments in {world.repository.url}, so {name!r} stands for none." in (
             run("show", name, status=1).stderr.replace("\n   │ ", " ")
@@ -92,7 +92,7 @@ def test_nothing_is_best_or_latest_of_nothing(world: World, run: Run) -> None:
         keepsake.checkpoints.get("latest")
 
 
-def test_of_different_primary_metrics_none_is_best(world: World, run: Run) -> None:
+def test_no_experiment_is_best_if_primary_metrics_differ(world: World, run: Run) -> None:
     other = {"name": "acc", "goal": "maximize"}
     world.add(
         experiment("e100000000", 3, checkpoint("c100000000", 3, 0, {"metric-1": 1})),
@@ -117,7 +117,7 @@ def test_the_latest_of_equals_is_best(world: World) -> None:
     assert keepsake.checkpoints.get("best").id == "c200000000"
 
 
-def test_a_negative_number_is_no_option_and_a_wrong_option_is_no_id(three_runs: World, run: Run) -> None:
+def test_a_negative_number_is_not_an_option_and_a_wrong_option_is_not_an_id(three_runs: World, run: Run) -> None:
     assert "a37c2e9" in run("diff", "-2", "-1", "--no-color").stdout
     assert run("show", "--json", "-1:latest").stdout.startswith("{")
     assert run("show", "-1", "--json").stdout.startswith("{")

@@ -14,7 +14,7 @@ QUESTION = "Do you want to continue? (y/N) "
 
 
 @pytest.mark.parametrize("name", ["rm", "delete", "remove"])
-def test_an_experiment_goes_with_all_that_is_its(three_runs: World, run: Run, name: str) -> None:
+def test_an_experiment_is_removed_with_all_its_objects(three_runs: World, run: Run, name: str) -> None:
     result = run(name, "a37", input="y\n")
     assert (
         result.stdout == f"You are about to delete the following:\n* Experiment a37c2e9 (3 checkpoints)\n\n{QUESTION}"
@@ -30,7 +30,7 @@ def test_an_experiment_goes_with_all_that_is_its(three_runs: World, run: Run, na
     }
 
 
-def test_of_a_checkpoint_the_files_go_and_the_metrics_stay(three_runs: World, run: Run) -> None:
+def test_the_files_of_a_checkpoint_go_and_its_metrics_stay(three_runs: World, run: Run) -> None:
     before = three_runs.repository.kept()
     result = run("rm", "-f", "9f0")
     assert (result.stdout, result.stderr) == ("", "═══╡ Removing checkpoint 9f02c7d...\n")
@@ -84,7 +84,7 @@ def test_a_closed_stdin_names_the_way_out(three_runs: World, run: Run, answer: s
     assert three_runs.repository.kept() == before
 
 
-def test_what_came_while_the_question_stood_goes_too(
+def test_checkpoints_that_came_during_the_question_go_too(
     three_runs: World, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An experiment that was removed meanwhile is not an error."""

@@ -98,7 +98,7 @@ def test_json_is_the_record_with_every_field(three_runs: World, run: Run) -> Non
     )
 
 
-def test_json_tells_nothing_from_none(world: World, run: Run) -> None:
+def test_json_keeps_the_form_of_empty_values(world: World, run: Run) -> None:
     """Empty is null, {} or [], as on disk."""
     empty: dict[str, Any] = {"params": {}, "python_packages": {}, "checkpoints": []}
     world.add(experiment("e100000000", 0, **empty))
@@ -265,7 +265,7 @@ def test_an_exception_and_the_end_of_its_traceback_are_shown(world: World, run: 
     assert "OSError" not in run("show", "e0").stdout
 
 
-def test_what_was_taken_up_again_has_not_ended(world: World, run: Run) -> None:
+def test_an_experiment_that_goes_on_has_not_ended(world: World, run: Run) -> None:
     world.add(experiment("e000000001", 600, ended=at(60), end_reason="interrupted"))
     world.beat("e000000001")
     assert "Ended" not in run("show", "e0").stdout
@@ -287,7 +287,7 @@ def test_unknown_ids(three_runs: World, run: Run, id: str, message: str | None) 
     assert (message or "") in result.stderr
 
 
-def test_a_prefix_of_two_says_how_many(three_runs: World, run: Run) -> None:
+def test_an_ambiguous_prefix_says_how_many_ids_match(three_runs: World, run: Run) -> None:
     three_runs.add(experiment("a37ffffff0", 0))
     result = run("show", "a37", status=1)
     assert result.stdout == ""

@@ -72,7 +72,7 @@ def test_many_machines_lose_nothing(place: Bench, project_directory: Path, run_p
 
 
 @in_clouds
-def test_a_third_of_all_requests_refused_is_no_loss(
+def test_nothing_is_lost_if_a_third_of_requests_is_refused(
     place: Bench, project_directory: Path, proxy: Proxy, tmp_path: Path
 ) -> None:
     """From init() to stop(); what arrived is what was there, byte for byte."""

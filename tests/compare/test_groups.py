@@ -36,7 +36,7 @@ def test_seeds_are_known_by_their_names(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["lr", "n_seeds", "seeds", "seed_length", "linseed_oil", "seed.lr", "speed", "state"])
-def test_other_names_are_none(name: str) -> None:
+def test_other_names_are_not_seeds(name: str) -> None:
     assert not is_seed(name)
 
 

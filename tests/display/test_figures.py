@@ -114,7 +114,7 @@ def test_none_and_nan_are_gaps(gap: float | None) -> None:
     assert math.isnan(values[1][1])
 
 
-def test_a_checkpoint_without_the_metric_is_no_gap() -> None:
+def test_a_checkpoint_without_the_metric_is_not_a_gap() -> None:
     axes = make(1, [{"loss": 1}, {"accuracy": 1}, None, {"loss": 2}]).plot("loss")
     assert points(curves(axes)[0]) == [(0, 1), (30, 2)]
 
@@ -159,7 +159,7 @@ def test_runs_without_a_number_are_left_out_and_named(capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize(("primary", "sign"), [(MINIMIZE, 1), (MAXIMIZE, -1)])
-def test_of_very_many_runs_the_best_stand_out(primary: PrimaryMetric, sign: int) -> None:
+def test_the_best_of_very_many_runs_stand_out(primary: PrimaryMetric, sign: int) -> None:
     axes = ExperimentList(losses(n, sign * 200, sign * n, NAN, primary=primary) for n in range(1, 101)).plot()
     assert legend(axes) == [f"{n:07x}" for n in range(1, 11)] + ["… and 90 more", "best checkpoint"]
     assert axes.get_legend().get_title().get_text() == "Best 10 of 100"
@@ -168,7 +168,7 @@ def test_of_very_many_runs_the_best_stand_out(primary: PrimaryMetric, sign: int)
     assert stars(axes) == [(10, sign * n) for n in range(1, 11)]
 
 
-def test_of_very_many_runs_without_a_goal_the_latest_stand_out() -> None:
+def test_the_latest_of_very_many_runs_without_a_goal_stand_out() -> None:
     axes = ExperimentList(losses(n, n, primary=None) for n in range(1, 31)).plot("loss")
     assert legend(axes) == [f"{n:07x}" for n in range(30, 20, -1)] + ["… and 20 more"]
     assert axes.get_legend().get_title().get_text() == "Latest 10 of 30"
@@ -205,7 +205,7 @@ def test_axes_placed_by_hand_stay_where_they_are() -> None:
     assert axes.get_position().bounds == pytest.approx((0.1, 0.1, 0.5, 0.8))
 
 
-def test_names_are_no_formulas() -> None:
+def test_names_are_not_formulas() -> None:
     """Matplotlib would take what stands between dollar signs for mathematics, and fail on what is not."""
     name = "loss $\\nonsense{$ \x1b[31m"
     axes = make(1, [{name: 1}], {"p": "$\\x$"}).plot(name)

@@ -144,7 +144,7 @@ def test_a_param_that_one_lacks_does_not_differ_by_that(project: Project) -> Non
     assert shown(ExperimentList(experiments)).tables[0][0] == ["", "Latest checkpoint"]
 
 
-def test_of_a_single_experiment_all_params_are_shown(project: Project) -> None:
+def test_all_params_of_a_single_experiment_are_shown(project: Project) -> None:
     header = shown(ExperimentList([make(project, 1, params={"b": 1, "a": 2})])).tables[0][1]
     assert header[3:5] == ["a", "b"]
 

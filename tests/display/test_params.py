@@ -46,7 +46,7 @@ def test_both_axes_can_be_logarithmic() -> None:
     assert axes.get_ylim()[0] > 0
 
 
-def test_of_many_points_only_the_best_has_its_id_beside_it() -> None:
+def test_only_the_best_of_many_points_has_a_label() -> None:
     axes = ExperimentList(losses(n, n, lr=n) for n in range(5, 205)).scatter("lr")
     assert [text.get_text() for text in axes.texts] == ["0000005 (best)"]
     assert len(scattered(axes)) == 200
@@ -152,7 +152,7 @@ def test_what_is_not_set_lies_below() -> None:
     assert "not set" in {text.get_text() for text in axes.texts}
 
 
-def test_of_many_params_those_that_matter_most_are_shown() -> None:
+def test_the_most_important_of_many_params_are_shown() -> None:
     runs = ExperimentList(
         make(n, [{"loss": n % 7}], {f"p{p}": n * (p + 3) % 11 for p in range(12)} | {"last": n % 7}) for n in range(60)
     )

@@ -58,7 +58,7 @@ def test_labels_stand_beside_the_ends() -> None:
     assert rows["0000001"] == len(drawn) - 1
 
 
-def test_of_many_runs_it_shows_the_best_ten_and_says_so() -> None:
+def test_it_shows_the_best_ten_of_many_runs_and_says_so() -> None:
     for primary, best in ((MINIMIZE, range(10)), (MAXIMIZE, range(20, 30))):
         runs = ExperimentList(losses(n, n, n + 1, primary=primary) for n in range(30))
         drawn = runs.draw()
@@ -96,7 +96,7 @@ def losses_list(values: list[Any]) -> ExperimentList:
 
 
 @pytest.mark.parametrize("values", [[], [NAN], [None], [INF]])
-def test_nothing_to_draw_is_said(values: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_to_draw_is_reported(values: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert losses_list(values).draw("loss") == "loss: nothing to draw."
     assert "0000001" in capsys.readouterr().err
     assert losses_list([0, -1]).draw(logy=True) == "loss: nothing to draw."

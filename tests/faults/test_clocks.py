@@ -40,7 +40,7 @@ def repository(project: Path) -> Repository:
 
 
 @pytest.mark.parametrize("writer", SKEWS)
-def test_where_the_storage_tells_the_time_the_machines_clocks_do_not_matter(
+def test_machine_clocks_do_not_matter_if_the_storage_tells_the_time(
     project_directory: Path, monkeypatch: pytest.MonkeyPatch, writer: float
 ) -> None:
     """A heartbeat counts by the storage's clock, for who writes it and for who reads it."""
@@ -125,7 +125,7 @@ def test_the_time_is_asked_of_a_disk_only_where_it_may_differ(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_heart_that_was_forgotten_in_the_future_does_not_beat_for_ever(project_directory: Path) -> None:
+def test_a_heartbeat_from_the_future_does_not_last_forever(project_directory: Path) -> None:
     """A run whose clock was an hour ahead and that was killed is not running for that hour."""
     reading = repository(project_directory)
     heartbeat = f'{{"experiment_id": "{EXPERIMENT}", "last_heartbeat": "{time_text(NOW + 3_600)}"}}'

@@ -227,7 +227,7 @@ def test_other_files_may_hold_anything(project: Path, key: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="names that Windows does not have")
-def test_files_among_the_records_that_are_none(project: Path) -> None:
+def test_other_files_among_the_records_are_ignored(project: Path) -> None:
     """Names and things that 0.4.2 would not have put there are passed over."""
     directory = project / "repo/metadata/experiments"
     (directory / "README").write_text("x")

@@ -93,7 +93,7 @@ def test_an_error_of_any_kind_only_delays_what_is_saved(
 
 @pytest.mark.parametrize("error", _ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize(("owner", "name"), [(Entry, "touch"), (Heartbeats, "beat")])
-def test_an_error_of_any_kind_does_not_stop_the_heart(
+def test_an_error_of_any_kind_does_not_stop_the_heartbeat(
     monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, error: BaseException
 ) -> None:
     """The run would look lost."""
@@ -106,7 +106,7 @@ def test_an_error_of_any_kind_does_not_stop_the_heart(
     assert experiment.status == "stopped"
 
 
-def test_who_adds_to_a_run_of_the_same_process_leaves_its_heart_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_adding_to_a_run_of_the_same_process_leaves_its_heartbeat_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """A callback that looks the experiment up does so."""
     experiment = keepsake.init()
     keepsake.experiments.get(experiment.id).checkpoint(metrics={"a": 1}, quiet=True)

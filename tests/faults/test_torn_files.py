@@ -70,7 +70,7 @@ def recover(repository: Repository) -> list[str]:
     return [c["id"] for record in View(repository).records() for c in record["checkpoints"] or []]
 
 
-def test_of_a_torn_journal_every_whole_line_counts(entry: Entry, repository: Repository) -> None:
+def test_every_whole_line_of_a_torn_journal_counts(entry: Entry, repository: Repository) -> None:
     """The rest stops neither a recovery nor a listing."""
     (journal,) = entry.journals()
     whole = journal.read_bytes()
@@ -154,7 +154,7 @@ def test_a_torn_index_is_made_anew(entry: Entry, repository: Repository) -> None
         assert again.num_checkpoints == summary.num_checkpoints
 
 
-def test_torn_archives_and_records_of_the_repository_are_told(
+def test_torn_archives_and_records_of_the_repository_are_reported(
     entry: Entry, repository: Repository, project_directory: Path
 ) -> None:
     """What 0.4.2 left when it was killed: an error, and no wrong data. (All that it lacks may be its table.)"""
@@ -178,7 +178,7 @@ def test_torn_archives_and_records_of_the_repository_are_told(
     assert told > 20
 
 
-def test_a_torn_undo_area_is_told_and_kept(project_directory: Path) -> None:
+def test_a_torn_undo_area_is_reported_and_kept(project_directory: Path) -> None:
     """Whatever became of its list, the overwritten files are where the error says."""
     (project_directory / "model.pth").write_text("theirs")
     experiment = keepsake.init()

@@ -166,7 +166,7 @@ def test_one_odd_experiment_does_not_hide_the_others(capsys: pytest.CaptureFixtu
         "lr<= =3",
     ],
 )
-def test_what_is_no_filter_gets_the_grammar(text: str) -> None:
+def test_an_invalid_filter_shows_the_grammar(text: str) -> None:
     with pytest.raises(InvalidFilter, match='"<name> <operator> <value>"') as caught:
         Query([text])
     assert f'"{text}"' in str(caught.value)
@@ -429,7 +429,7 @@ def test_all_names_are_looked_for_even_where_the_result_is_clear() -> None:
     assert list(Query(["dropot != 0.5"], ["-vall"], ["params.x"]).select([])) == []
 
 
-def test_a_filter_that_names_only_one_thing_is_told_from_others() -> None:
+def test_a_filter_that_names_only_one_thing_is_recognised() -> None:
     assert is_about("not status = stopped", "status")
     assert not is_about("status = stopped or lr < 1", "status")
 

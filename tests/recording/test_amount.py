@@ -46,7 +46,7 @@ def said_of(
         ({}, False),
     ],
 )
-def test_it_is_said_of_what_is_large(
+def test_large_files_are_reported(
     tmp_path: Path, sizes: dict[str, int], is_said: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert bool(said_of(tmp_path, sizes, capsys)) == is_said

@@ -275,7 +275,7 @@ def test_threads_that_checkpoint_at_once_lose_nothing() -> None:
     assert sorted(step for step in experiment.checkpoints.step if step is not None) == list(range(83))
 
 
-def test_what_cannot_be_saved_stays_in_the_spool_and_is_said(project: Path) -> None:
+def test_what_cannot_be_saved_stays_in_the_spool_and_is_reported(project: Path) -> None:
     """The repository goes away while the script runs; training goes on, and the next run saves what is left."""
     experiment_id, messages = run(
         """
@@ -361,7 +361,7 @@ def test_stop_never_raises_into_a_script(
     wait_until(lambda: experiment.status == "stopped")
 
 
-def test_what_hinders_all_steps_is_said_once(
+def test_an_error_of_all_steps_is_reported_once(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A repository is gone for records, archives and the goodbye at once."""

@@ -129,7 +129,7 @@ def test_facts_of_any_record(environment: Any, facts: dict[str, str]) -> None:
     assert machine.facts(environment) == facts
 
 
-def test_show_and_diff_tell_the_environment(repository: Path) -> None:
+def test_show_and_diff_show_the_environment(repository: Path) -> None:
     ids = []
     for branch in ("trunk", "other"):
         git("checkout", "-B", branch)

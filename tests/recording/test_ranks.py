@@ -97,7 +97,7 @@ def test_frameworks_tell_the_rank_where_no_launcher_does(
     assert ranks.rank() == rank
 
 
-def test_a_rank_that_is_no_number_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rank_that_is_not_a_number_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEEPSAKE_RANK", "first")
     with pytest.raises(ValidationError, match="KEEPSAKE_RANK is 'first'"):
         keepsake.init()

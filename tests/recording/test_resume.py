@@ -353,7 +353,7 @@ def test_a_run_with_another_command_is_not_taken_over(monkeypatch: pytest.Monkey
         assert (begun(monkeypatch, AGAIN) == runs[2]) is is_second
 
 
-def test_changed_params_are_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_changed_params_are_reported(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     first = begun(monkeypatch, JOB, params={"lr": 0.1, "epochs": 3})
     end_by(first, "exception")
     again = begun(monkeypatch, AGAIN, params={"lr": 0.2, "epochs": 3})

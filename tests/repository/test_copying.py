@@ -109,7 +109,7 @@ def test_a_copy_that_was_cut_off_goes_on_and_a_damaged_one_is_mended(
     assert kept(other) == kept(repository)
 
 
-def test_an_archive_that_is_missing_is_said_and_the_rest_is_copied(
+def test_a_missing_archive_is_reported_and_the_rest_is_copied(
     experiments: list[Experiment], repository: Bench, other: Bench
 ) -> None:
     missing = f"experiments/{experiments[0].id}.tar.gz"

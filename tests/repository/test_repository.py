@@ -146,7 +146,7 @@ def test_an_index_that_is_damaged_or_gone_costs_only_time(storage: CountingStora
     assert [s.raw_params for s in View(repository).summaries()] == expected
 
 
-def test_a_listing_that_is_broken_off_has_not_fetched_for_nothing(
+def test_an_interrupted_listing_keeps_what_it_has_fetched(
     monkeypatch: pytest.MonkeyPatch, storage: CountingStorage, repository: Repository
 ) -> None:
     monkeypatch.setattr("keepsake.repository.view._INDEXED_AT_ONCE", 2)
@@ -296,7 +296,7 @@ def test_an_experiment_that_was_removed_is_not_brought_back(storage: CountingSto
         repository.merge(make_record(1), Changes({}, [make_checkpoint(1)]), create=False)
 
 
-def test_an_experiment_that_is_gone_was_not_therefore_removed(storage: CountingStorage, repository: Repository) -> None:
+def test_a_missing_experiment_does_not_count_as_removed(storage: CountingStorage, repository: Repository) -> None:
     """A backup may have been restored, or a file lost: what waits in a spool must not be dropped for that."""
     with pytest.raises(MissingRecord, match="keepsake rm 0000001"):
         repository.merge(make_record(1), Changes({}, [make_checkpoint(1)]), create=False)
@@ -326,7 +326,7 @@ def test_a_repository_has_one_identity(storage: CountingStorage) -> None:
     Repository(storage).expect(identity)
 
 
-def test_another_repository_in_the_same_place_is_told_apart(storage: CountingStorage) -> None:
+def test_another_repository_in_the_same_place_is_recognised(storage: CountingStorage) -> None:
     identity = Repository(storage).ensure()
     storage.delete(["identity.json"])
     with pytest.raises(OtherRepository, match="sync --force"):
@@ -336,7 +336,7 @@ def test_another_repository_in_the_same_place_is_told_apart(storage: CountingSto
         Repository(storage).expect(identity)
 
 
-def test_a_repository_that_was_there_is_not_made_up_for() -> None:
+def test_a_missing_repository_is_not_replaced() -> None:
     """An empty mount point is not the place for a new one."""
     repository = Repository(MemoryStorage())
     with pytest.raises(MissingRepository, match="mounted"):
@@ -449,7 +449,7 @@ def test_deleting_a_checkpoints_files_keeps_its_metrics(storage: CountingStorage
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.EACCES, errno.ENOSPC])
-def test_a_place_that_cannot_be_looked_at_is_no_error_of_its_own(
+def test_a_place_that_cannot_be_examined_is_not_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     """Whether a URL leads to a file is a question for a better message. What cannot be done there says so itself."""

@@ -560,7 +560,7 @@ def test_a_list_that_no_checkout_wrote_here_is_refused(
 
 
 @pytest.mark.parametrize("manifest", [b"", b"[]", b"{}", b"[" * 100_000])
-def test_a_damaged_list_of_what_to_undo_is_told(make_one: Make, tmp_path: Path, manifest: bytes) -> None:
+def test_a_damaged_list_of_what_to_undo_is_reported(make_one: Make, tmp_path: Path, manifest: bytes) -> None:
     write_files(tmp_path, {"a": b"mine"})
     checkout([make_one({"a": b"1"})], tmp_path)
     (tmp_path / ".keepsake/undo/manifest.json").write_bytes(manifest)
@@ -600,7 +600,7 @@ def strange_backups(backup: Path, outside: Path) -> Iterator[tuple[str, Callable
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no pipes")
 @pytest.mark.parametrize("index", range(3))
-def test_a_backup_that_is_no_file_is_refused(make_one: Make, tmp_path: Path, index: int) -> None:
+def test_a_backup_that_is_not_a_file_is_refused(make_one: Make, tmp_path: Path, index: int) -> None:
     write_files(tmp_path, {"outside": b"secret", "in/d/a": b"mine"})
     checkout([make_one({"d/a": b"1"})], tmp_path / "in")
     backup = tmp_path / "in/.keepsake/undo/files/d/a"
@@ -663,7 +663,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, what: str, number: int) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system has not all of these calls")
 @pytest.mark.parametrize("what", OPTIONAL)
-def test_what_a_file_system_refuses_is_gone_round(
+def test_refusals_of_a_file_system_are_worked_around(
     make_one: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     """With whatever error: the content is right, and undo brings back the old one."""
@@ -781,7 +781,7 @@ CONFIGURATIONS = [
 
 
 @pytest.mark.parametrize(("ours", "theirs"), CONFIGURATIONS)
-def test_a_configuration_that_points_elsewhere_is_told_before_and_after(
+def test_a_configuration_that_points_elsewhere_is_reported_before_and_after(
     make: Make, tmp_path: Path, warnings_said: list[str], ours: dict[str, bytes], theirs: dict[str, bytes]
 ) -> None:
     directory = write_files(tmp_path / "project", {**ours, "mine": b""})
@@ -797,7 +797,7 @@ def test_a_configuration_that_points_elsewhere_is_told_before_and_after(
     assert "is now s3://new/place instead of file://old" in warnings_said[-1]
 
 
-def test_a_configuration_that_can_no_longer_be_read_is_told(
+def test_a_configuration_that_can_no_longer_be_read_is_reported(
     make: Make, tmp_path: Path, warnings_said: list[str]
 ) -> None:
     write_files(tmp_path, {"keepsake.yaml": b"repository: file://old\n"})
@@ -819,7 +819,7 @@ def test_a_relative_repository_of_the_directory_above_is_another_one(
 
 
 @pytest.mark.parametrize("ours", [b"# mine\nrepository: file://old\n", b"repository: [", None])
-def test_no_word_about_a_configuration_that_says_the_same_or_nothing(
+def test_an_unchanged_configuration_is_not_mentioned(
     make: Make, tmp_path: Path, warnings_said: list[str], ours: bytes | None
 ) -> None:
     write_files(tmp_path, {} if ours is None else {"keepsake.yaml": ours})

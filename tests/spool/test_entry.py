@@ -54,14 +54,14 @@ def test_only_the_user_can_read_it(entry: Entry) -> None:
     assert all(stat.S_IMODE(journal.stat().st_mode) == 0o600 for journal in entry.journals())
 
 
-def test_a_torn_last_line_is_passed_over(entry: Entry) -> None:
+def test_a_torn_last_line_is_ignored(entry: Entry) -> None:
     entry.append({"checkpoint": checkpoint(1)})
     with open(entry.journals()[0], "ab") as journal:
         journal.write(b'{"checkpoint": {"id": "bb')
     assert entry.pending().checkpoints == [checkpoint(1)]
 
 
-def test_a_line_that_is_torn_because_the_disk_was_full_is_passed_over(
+def test_a_line_that_is_torn_because_the_disk_was_full_is_ignored(
     entry: Entry, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The caller was told."""
@@ -92,7 +92,7 @@ def test_a_damaged_journal_is_named_and_kept(entry: Entry, line: bytes, capsys: 
     assert f"Lines of {kept} are damaged" in capsys.readouterr().err
 
 
-def test_what_is_no_entry_is_named_and_passed_over(
+def test_what_is_not_an_entry_is_named_and_ignored(
     root: Path, entry: Entry, capsys: pytest.CaptureFixture[str]
 ) -> None:
     damaged = [("b" * 64, "{"), ("c" * 64, "null"), ("d" * 64, json.dumps({"experiment": RECORD}))]
@@ -112,7 +112,7 @@ def test_what_is_no_entry_is_named_and_passed_over(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="makes a pipe")
-def test_links_and_pipes_are_passed_over_and_removed(root: Path, entry: Entry, tmp_path: Path) -> None:
+def test_links_and_pipes_are_ignored_and_removed(root: Path, entry: Entry, tmp_path: Path) -> None:
     """A spool that comes from a stranger may hold them. A pipe would be read forever, a link could lead anywhere."""
     (tmp_path / "private").write_text("private")
     for name in ("1.jsonl", "1.pack", "1.log"):
@@ -205,15 +205,13 @@ def test_a_journal_that_has_grown_since_it_was_read_is_not_dropped(entry: Entry)
     assert entry.pending().checkpoints == [checkpoint(1), checkpoint(2)]
 
 
-def test_a_disk_that_never_tells_the_same_of_a_file_is_no_reason_to_go_on_for_ever(
-    entry: Entry, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_inconsistent_disk_causes_no_endless_loop(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os.path, "samestat", lambda one, other: False)
     entry.append({"checkpoint": checkpoint(1)})
     assert {c["id"] for c in entry.pending().checkpoints} == {checkpoint(1)["id"]}
 
 
-def test_an_entry_that_never_stays_is_said(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_that_never_stays_is_reported(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(directory: Path, line: dict[str, Any]) -> None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
@@ -235,7 +233,7 @@ def test_an_entry_with_something_to_save_does_not_close(entry: Entry) -> None:
     assert entry.directory.exists()
 
 
-def test_who_records_finds_out_that_another_process_closed_the_entry(root: Path, entry: Entry) -> None:
+def test_the_recording_process_notices_that_another_one_closed_the_entry(root: Path, entry: Entry) -> None:
     (found,) = places.entries(root)
     assert found.close()
     assert not entry.directory.exists()
@@ -306,7 +304,7 @@ def test_a_directory_that_was_there_and_goes_is_made_again(entry: Entry, monkeyp
     assert Entry.load(entry.directory) is not None
 
 
-def test_a_file_in_the_place_of_the_directory_is_said(entry: Entry) -> None:
+def test_a_file_in_the_place_of_the_directory_is_reported(entry: Entry) -> None:
     shutil.rmtree(entry.directory)
     entry.directory.write_text("mine")
     with pytest.raises(WriteError, match=re.escape(f"Cannot write to {entry.directory}: File exists.")):
@@ -374,7 +372,7 @@ def test_what_a_crash_left_of_the_list_of_repositories_goes_when_it_is_old(root:
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.ESTALE])
 @pytest.mark.parametrize("place", [".keepsake", ".keepsake/spool"])
-def test_a_disk_error_while_the_spool_is_looked_for_is_no_reason_to_fail(
+def test_a_disk_error_during_the_search_for_the_spool_is_not_fatal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, code: int
 ) -> None:
     """Whether it can be written shows when something is written, with an error that says what to do."""

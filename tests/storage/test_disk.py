@@ -314,7 +314,7 @@ def test_a_write_that_fails_leaves_what_was_there(
         assert bench.contents() == {"a/k": b"before"}
 
 
-def test_short_writes_are_carried_on(bench: DiskBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_writes_are_continued(bench: DiskBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the system takes fewer bytes than it was given, the rest follows."""
     real = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[:7]))

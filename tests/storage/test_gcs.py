@@ -80,7 +80,7 @@ def test_a_missing_bucket_is_an_error_and_stays_missing(gcs_bench: GCSBench) -> 
     refused.value.close()
 
 
-def test_a_missing_bucket_is_told_from_a_missing_object(proxy: Proxy, proxied: Storage) -> None:
+def test_a_missing_bucket_is_distinguished_from_a_missing_object(proxy: Proxy, proxied: Storage) -> None:
     """The text that Google's servers send tells them apart."""
     proxy.fault = lambda request: reply("404 Not Found", "The specified bucket does not exist.")
     with pytest.raises(RepositoryConfigurationError, match="spelling"):
@@ -239,13 +239,13 @@ def test_the_servers_refusals_say_what_to_do(proxy: Proxy, proxied: Storage, sta
         proxied.delete(["a", "b"])
 
 
-def test_without_credentials_the_ways_to_log_in_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_credentials_the_ways_to_log_in_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RepositoryConfigurationError, match="gcloud auth application-default login"):
         open_storage("gs://bucket")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '"x"', '{"type": "service_account"}'])
-def test_a_key_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_an_invalid_key_is_reported(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS_JSON", text)
     with pytest.raises(RepositoryConfigurationError, match="GOOGLE_APPLICATION_CREDENTIALS_JSON"):
         open_storage("gs://bucket")
@@ -253,7 +253,9 @@ def test_a_key_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, text: str) 
 
 @pytest.mark.usefixtures("impatient", "gcs_bench")
 @pytest.mark.parametrize(("address", "advice"), [("http://127.0.0.1:9", "network"), ("https", "REQUESTS_CA_BUNDLE")])
-def test_a_server_that_cannot_be_reached_is_told(monkeypatch: pytest.MonkeyPatch, address: str, advice: str) -> None:
+def test_a_server_that_cannot_be_reached_is_reported(
+    monkeypatch: pytest.MonkeyPatch, address: str, advice: str
+) -> None:
     monkeypatch.setenv(
         "STORAGE_EMULATOR_HOST", servers.fake_gcs().replace("http", address) if "9" not in address else address
     )
@@ -262,7 +264,7 @@ def test_a_server_that_cannot_be_reached_is_told(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("bucket", ["-x-", "a b", "é"])
-def test_an_impossible_bucket_is_told(gcs_bench: GCSBench, bucket: str) -> None:
+def test_an_impossible_bucket_is_reported(gcs_bench: GCSBench, bucket: str) -> None:
     with pytest.raises(KeepsakeError, match="gs://"):
         open_storage(f"gs://{bucket}").put("k", b"")
 

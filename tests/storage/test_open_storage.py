@@ -147,7 +147,7 @@ def test_a_bucket_has_one_url_without_secrets(
 
 
 @pytest.mark.parametrize(("url", "package", "extra"), [("s3://b", "botocore", "s3"), ("gs://b", "google.cloud", "gcs")])
-def test_a_missing_package_is_told_with_the_command_that_installs_it(
+def test_a_missing_package_is_reported_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, url: str, package: str, extra: str
 ) -> None:
     for name in [name for name in sys.modules if name.startswith(("keepsake.storage.", package))]:

@@ -445,7 +445,7 @@ def test_the_servers_refusals_say_what_to_do(
         ("AWS_DEFAULTS_MODE", "never", "~/.aws/config"),
     ],
 )
-def test_a_wrong_environment_is_told(
+def test_a_wrong_environment_is_reported(
     s3_bench: S3Bench, monkeypatch: pytest.MonkeyPatch, variable: str, value: str | None, advice: str
 ) -> None:
     if value is None:
@@ -461,7 +461,7 @@ def test_a_wrong_environment_is_told(
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("way", ["body", "header"])
-def test_a_bucket_elsewhere_is_told_with_its_region(proxy: Proxy, s3_bench: S3Bench, way: str) -> None:
+def test_a_bucket_elsewhere_is_reported_with_its_region(proxy: Proxy, s3_bench: S3Bench, way: str) -> None:
     body = f"<Error><Code>PermanentRedirect</Code>{'<Region>eu-west-3</Region>' if way == 'body' else ''}</Error>"
     headers = {"x_amz_bucket_region": "eu-west-3"} if way == "header" else {}
     proxy.fault = lambda request: reply("301 Moved", body, Content_Type="application/xml", **headers)
@@ -470,6 +470,6 @@ def test_a_bucket_elsewhere_is_told_with_its_region(proxy: Proxy, s3_bench: S3Be
 
 
 @pytest.mark.parametrize("bucket", ["UPPER_case", "a b", "x"])
-def test_an_impossible_bucket_is_told(s3_bench: S3Bench, bucket: str) -> None:
+def test_an_impossible_bucket_is_reported(s3_bench: S3Bench, bucket: str) -> None:
     with pytest.raises(RepositoryConfigurationError, match="spelling"):
         open_storage(f"s3://{bucket}").put("k", b"")

@@ -220,7 +220,7 @@ class Trickle(io.BytesIO):
         return super().read(min(size or 1, 3))
 
 
-def test_parts_are_full_but_for_the_last() -> None:
+def test_all_parts_but_the_last_are_full() -> None:
     source = Trickle(bytes(range(25)))
     assert [read_part(source, 10) for _ in range(4)] == [
         bytes(range(10)),
@@ -233,7 +233,7 @@ def test_parts_are_full_but_for_the_last() -> None:
 # The clock
 
 
-def test_a_date_that_is_none_changes_no_clock() -> None:
+def test_an_invalid_date_changes_no_clock() -> None:
     clock = Clock()
     for date in (None, "", "yesterday"):
         clock.note(date)

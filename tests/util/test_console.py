@@ -118,7 +118,7 @@ def test_what_the_encoding_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("state", ["closed", "missing", "full"])
-def test_a_broken_stderr_is_no_error(state: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_stderr_is_not_an_error(state: str, monkeypatch: pytest.MonkeyPatch) -> None:
     class Full(io.StringIO):
         def write(self, text: str, /) -> int:
             raise OSError(28, "No space left on device")

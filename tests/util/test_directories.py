@@ -77,7 +77,7 @@ def a_home_with_a_file_in_the_way(home: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @on_posix
 @pytest.mark.parametrize("place", [no_home, a_file_as_home, a_home_that_is_read_only, a_home_with_a_file_in_the_way])
-def test_without_a_home_that_serves_they_are_private_among_the_temporary_files(
+def test_without_a_usable_home_they_are_private_among_the_temporary_files(
     place: Callable[[Path, pytest.MonkeyPatch], None], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place(home, monkeypatch)
@@ -87,7 +87,7 @@ def test_without_a_home_that_serves_they_are_private_among_the_temporary_files(
 
 
 @on_posix
-def test_where_nothing_serves_there_is_none(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_any_usable_place_there_is_none(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/dev/null")
     monkeypatch.setattr(tempfile, "tempdir", "/dev/null")
     assert state_directory() is None

@@ -292,7 +292,7 @@ def test_rules_may_be_written_as_powershell_does(tmp_path: Path, encoding: str) 
     assert walk(tmp_path) == ["a"]
 
 
-def test_rules_that_are_no_text_are_an_error(tmp_path: Path) -> None:
+def test_rules_that_are_not_text_are_an_error(tmp_path: Path) -> None:
     make(tmp_path, "a")
     (tmp_path / ".keepsakeignore").write_bytes("a\r\n".encode("utf-16-le"))
     with pytest.raises(ValidationError, match=r"has NUL bytes\. Save it as UTF-8"):
@@ -359,7 +359,7 @@ def test_an_ignored_directory_is_entered_only_if_something_may_come_back(
 
 
 @pytest.mark.parametrize("rules", ["ok\n!\n", "[z-a]"])
-def test_a_pattern_that_is_none_is_an_error_that_names_the_file(tmp_path: Path, rules: str) -> None:
+def test_an_invalid_pattern_is_an_error_that_names_the_file(tmp_path: Path, rules: str) -> None:
     make(tmp_path, "a", ignore=rules)
     with pytest.raises(ValidationError, match=r"\.keepsakeignore"):
         walk(tmp_path)

@@ -34,7 +34,7 @@ def test_a_process_that_has_ended_is_told_from_one_with_its_number_and_from_a_zo
 
 
 @pytest.mark.parametrize("change", ["host", "boot", "container", "nothing known"])
-def test_nothing_is_said_of_another_place(change: str) -> None:
+def test_nothing_is_known_of_another_place(change: str) -> None:
     """Two machines can have one host name, and two containers the same numbers."""
     number, start, host, boot, space = process_name().split(" ")
     names = {
@@ -47,5 +47,5 @@ def test_nothing_is_said_of_another_place(change: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "1", "x y z", "1 host 4026531836"])
-def test_nothing_is_said_of_what_is_no_name(name: str) -> None:
+def test_nothing_is_known_of_an_invalid_name(name: str) -> None:
     assert is_running(name) is None

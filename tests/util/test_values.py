@@ -298,7 +298,7 @@ def test_a_narrow_number_is_recorded_as_it_was_written(kind: type, digits: int, 
 
 
 @pytest.mark.parametrize("value", [None, [("a", 1)], "a", 3, Config])
-def test_params_that_are_no_mapping_are_refused(value: object) -> None:
+def test_params_that_are_not_a_mapping_are_refused(value: object) -> None:
     with pytest.raises(ValidationError, match=r"^params must be a dict"):
         encode_mapping(value, "params")
 
