@@ -1,4 +1,4 @@
-"""What every test gets: none of the person's settings, no connection to the outside, nothing remembered from before."""
+"""What every test gets: none of the user's settings, no connection to other machines, no memory of earlier tests."""
 
 from __future__ import annotations
 

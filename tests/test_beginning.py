@@ -1,4 +1,4 @@
-"""The first minute: a run needs no configuration file, and a user finds it again. All with real processes."""
+"""The first minute: a run needs no configuration file, and the user finds it again, all with real processes."""
 
 from __future__ import annotations
 

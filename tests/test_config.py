@@ -1,4 +1,4 @@
-"""keepsake.yaml: where it is looked for, what it may say, and what is said about one that is wrong."""
+"""keepsake.yaml: where it is looked for, what it may contain, and the errors for a wrong one."""
 
 from __future__ import annotations
 

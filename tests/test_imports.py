@@ -167,7 +167,7 @@ def test_imports_never_point_up() -> None:
 
 
 def test_storage_backends_know_only_the_contract() -> None:
-    """Not each other, so that one can be read, replaced or left out alone."""
+    """They do not know each other, so each can be read, replaced or removed alone."""
     assert sideways_in_storage(package_trees()) == []
 
 
@@ -204,7 +204,7 @@ def test_no_module_uses_private_names_of_another() -> None:
 
 
 def test_every_home_and_room_is_lived_in() -> None:
-    """HOMES and ROOMS then list nothing that is gone."""
+    """HOMES and ROOMS list nothing that no longer exists."""
     trees = package_trees()
     imported = {name.split(".")[0] for tree in trees.values() for name in imports(tree)}
     assert HOMES.keys() - imported == set()
@@ -270,7 +270,7 @@ def test_importing_keepsake_loads_nothing_from_outside(run_python: RunPython) ->
 
 
 def test_importing_keepsake_looks_for_no_project(project_directory: Path, run_python: RunPython) -> None:
-    """Not even where the configuration file is broken."""
+    """Even a broken configuration file does not matter."""
     (project_directory / "keepsake.yaml").write_text("not: a: configuration")
     statements = "import keepsake; keepsake.init, keepsake.experiments, keepsake.Project, keepsake.Experiment"
     assert loaded_by(run_python, statements) == ("", set())
@@ -313,7 +313,7 @@ def modules_loaded_by(run_python: RunPython, statements: str) -> tuple[set[str],
 
 
 def test_importing_keepsake_loads_what_records_and_nothing_else(run_python: RunPython) -> None:
-    """So that neither `import keepsake` nor init() takes longer than it must."""
+    """So neither `import keepsake` nor init() takes longer than necessary."""
     slow, own = modules_loaded_by(run_python, "import keepsake")
     assert slow == set()
     assert {"recording.run", "experiment", "checkpoint"} <= own

@@ -82,7 +82,7 @@ def test_a_copy_goes_on_with_the_repository_and_its_runs_are_children(
 
 @pytest.mark.parametrize("start", ["copy", "copy/below"])
 def test_a_copy_within_the_project_is_a_project(project: Path, monkeypatch: pytest.MonkeyPatch, start: str) -> None:
-    """Else its runs would save the files of the project around it."""
+    """Otherwise its runs would save the files of the surrounding project."""
     parent = check_out("copy")
     Path("copy/train.py").write_text("lr = 0.2")
     Path("copy/below").mkdir()

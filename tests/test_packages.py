@@ -1,4 +1,4 @@
-"""get_imported_packages: names and versions of what is imported, whatever state the installation is in."""
+"""get_imported_packages: names and versions of imported packages, in any state of the installation."""
 
 from __future__ import annotations
 
@@ -124,6 +124,6 @@ def test_it_does_not_raise_where_python_cannot_tell_at_all(monkeypatch: pytest.M
 
 
 def test_the_module_costs_nothing_to_import(run_python: Callable[[str], str]) -> None:
-    """importlib.metadata brings email, zipfile and more, which a training script should not wait for."""
+    """importlib.metadata loads email, zipfile and more, and a training script should not wait for that."""
     program = f"import sys, {keepsake.packages.__name__}; print('importlib.metadata' in sys.modules)"
     assert run_python(program) == "False\n"

@@ -1,4 +1,4 @@
-"""Natural mistakes in a training script: each costs what is wrong and nothing else, and is said once."""
+"""Natural mistakes in a training script: each costs only what is wrong, and is reported once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting in tests for what is meant, instead of for some seconds."""
+"""Waiting in tests for a condition instead of for some seconds."""
 
 from __future__ import annotations
 

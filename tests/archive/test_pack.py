@@ -237,7 +237,7 @@ def test_without_allocation_files_are_copied_all_the_same(
 
 
 def test_no_more_space_is_set_aside_than_there_is(tmp_path: Path) -> None:
-    """A size may be a lie; blocks would be allocated until the disk is full."""
+    """A size may be a lie, and allocating its blocks would fill the disk."""
     with open(tmp_path / "file", "wb") as file:
         _snapshot.set_space_aside(file, 0, 1 << 60)
         _snapshot.set_space_aside(file, 0, 2 * LARGE)
@@ -266,7 +266,7 @@ def test_a_limit_on_the_size_of_files_is_reported_and_leaves_nothing(tmp_path: P
 
 @pytest.mark.parametrize("seek", ["as it is", OSError(errno.EINVAL, "Invalid argument")])
 def test_holes_stay_holes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seek: str | OSError) -> None:
-    """Where the file system cannot tell of them, all is copied."""
+    """Where the file system cannot report them, everything is copied."""
     (tmp_path / "p").mkdir()
     noise = os.urandom(LARGE)
     with open(tmp_path / "p/sparse", "wb") as file:
@@ -313,7 +313,7 @@ def test_parts_can_be_read_by_several_threads(tmp_path: Path) -> None:
 
 
 def test_a_missing_pack_is_a_file_that_is_not_found(tmp_path: Path) -> None:
-    """Another process may have finished with it meanwhile."""
+    """Another process may have stored it meanwhile."""
     with pytest.raises(FileNotFoundError):
         FrozenFiles(tmp_path / "pack")
 

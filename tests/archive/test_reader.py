@@ -101,7 +101,7 @@ def test_pythons_tarfile_extracts_it(data: bytes) -> None:
 
 
 def test_all_of_it_is_gzip(data: bytes) -> None:
-    """The table of contents, too: programs that check more than the tar see nothing odd."""
+    """Even the table of contents: programs that check more than the tar see nothing odd."""
     assert gzip.decompress(data).startswith(f"{ID}/a.txt".encode())
 
 
@@ -438,7 +438,7 @@ def test_verify_compares_every_checksum(data: bytes, small: bytes) -> None:
 
 
 def test_verify_finds_what_only_another_reader_would_stumble_on(small: bytes) -> None:
-    """Such as a bit in the first tar header, or a hash that is wrong, or a file that only the table has."""
+    """Such as a bit in the first tar header, a wrong hash, or a file that only the table has."""
     entries = stored(small).entries()
     start = entries[0].offset
     extra = replace(entries[-1], name="z", offset=0, members=(start,), size=0)
@@ -521,7 +521,7 @@ def test_a_name_that_leads_out_is_refused(small: bytes, name: str, tmp_path: Pat
 
 @pytest.mark.parametrize("name", ["x", "/etc/x", "../id/x"])
 def test_a_name_without_the_id_before_it_cannot_lead_out(name: str, tmp_path: Path) -> None:
-    """The first component goes, whatever it is."""
+    """The first component is dropped, whatever it is."""
     try:
         stored(plain_archive(member(name, b"evil"))).extract(tmp_path / "out/in")
     except CorruptedArchive:
@@ -587,7 +587,7 @@ def with_entries(data: bytes, entries: list[ArchiveEntry], **table: int) -> byte
 
 
 def test_a_table_that_was_exchanged_for_itself_is_the_same(small: bytes) -> None:
-    """What the tests below rely on."""
+    """The tests below rely on this."""
     assert with_entries(small, stored(small).entries()) == small
 
 
@@ -672,7 +672,7 @@ def test_a_table_of_another_version_is_not_read_but_the_archive_is(small: bytes)
 
 
 def test_a_bomb_does_not_fill_the_memory(small: bytes, tmp_path: Path) -> None:
-    """Be it where 11 bytes should be, in a table of contents or in a tar header."""
+    """It may be in a file of 11 bytes, in a table of contents or in a tar header."""
     size = 1 << 26
     bomb = gzip.compress(bytes(size), compresslevel=1)
     entry = replace(stored(small).entries()[0], members=(len(bomb),), offset=0)

@@ -185,7 +185,7 @@ def test_a_failure_leaves_nothing(
 
 
 def test_an_archive_is_read_on_its_way_from_the_spool(frozen: Frozen) -> None:
-    """It may go at any moment, also between its table of contents and what stands in it."""
+    """It may move at any moment, even between reading its table of contents and its content."""
     pack = frozen(WEIGHTS)
     storage = MemoryStorage()
     archive = Archive(storage, KEY, pack)
@@ -198,7 +198,7 @@ def test_an_archive_is_read_on_its_way_from_the_spool(frozen: Frozen) -> None:
 
 
 def test_a_bit_that_flips_anywhere_is_found(frozen: Frozen) -> None:
-    """In the headers of members and blocks, in what they hold; in their checksums and sizes by who looks at those."""
+    """In the headers and content of members and blocks; some readers find it in checksums and sizes too."""
     data = frozen({"model.pth": NOISE}).read_bytes()
     (entry,) = stored(data).entries()
     first, second = entry.offset, entry.offset + entry.members[0]

@@ -1,4 +1,4 @@
-"""A repository such as 0.4.2 writes, at a fixed time, and a way to run the command line in it."""
+"""A repository as 0.4.2 writes it, at a fixed time, and a way to run the command line in it."""
 
 from __future__ import annotations
 

@@ -190,7 +190,7 @@ def test_undo_without_anything_to_undo(three_runs: World, run: Run) -> None:
 
 
 def test_what_is_not_there_is_an_error(three_runs: World, run: Run) -> None:
-    """A missing path, an experiment that saved no files, an archive that is gone; nothing is left behind."""
+    """A missing path, an experiment that saved no files, or a missing archive: nothing is left behind."""
     three_runs.add(experiment("e100000000", 0))
     assert "'nope'" in run("checkout", "a37", "--path", "nope", "-o", "out", status=1).stderr
     assert "e100000" in run("checkout", "e10", "-o", "out", status=1).stderr

@@ -1,4 +1,4 @@
-"""`keepsake ls` and `keepsake ps`: whole outputs, as 0.4.2 prints them but for trailing spaces."""
+"""`keepsake ls` and `keepsake ps`: whole outputs, as 0.4.2 prints them except for trailing spaces."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_a_filter_that_does_not_parse_shows_the_grammar(world: World, run: Run) 
 
 
 def test_values_are_short(world: World, run: Run) -> None:
-    """Floats by 5 digits, strings by 20 characters, objects not at all; NaN and what else 0.4.2 got wrong."""
+    """Floats have 5 digits, strings 20 characters; objects are not shown. 0.4.2 got NaN and some others wrong."""
     params = {
         "float": 0.1234567,
         "large": 123456.789,
@@ -203,7 +203,7 @@ e200000     in one day          stopped
     ],
 )
 def test_a_param_is_shown_if_its_values_differ(world: World, run: Run, values: list[Any], differ: bool) -> None:
-    """An experiment that lacks it, or has an object, counts for nothing."""
+    """An experiment that lacks it, or in which it is an object, does not count."""
     for number, value in enumerate(values):
         world.add(experiment(f"e{number}00000000", number, params={} if value is ... else {"p": value}))
     assert ("p=" in run("ls").stdout) is differ

@@ -1,4 +1,4 @@
-"""A repository that is not there is not an empty one: whoever names such a place is told so."""
+"""A missing repository is not an empty one: a user who names such a place gets an error."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_place_that_is_not_a_repository(place: Bench, project_directory: Path,
 @on_disk
 @pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"push"}))
 def test_the_repository_of_earlier_runs_is_gone(place: Bench, project_directory: Path, run: Run, command: str) -> None:
-    """Somebody has renamed its folder, or its disk is not mounted: that is no project without runs."""
+    """Its folder was renamed, or its disk is not mounted. That is not a project without runs."""
     (project_directory / "keepsake.yaml").write_text("repository: file://runs\n")
     keepsake.init().stop()
     (project_directory / "runs").rename(project_directory / "renamed")

@@ -1,4 +1,4 @@
-"""What stands for an ID wherever one is expected: `latest`, `best`, `-2`, `ID:best`; as a command and in Python."""
+"""Names that stand for an ID wherever one is expected: `latest`, `best`, `-2`, `ID:best`; in commands and Python."""
 
 from __future__ import annotations
 

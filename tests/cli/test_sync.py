@@ -1,4 +1,4 @@
-"""`keepsake sync`, and what other commands say when there is something to send."""
+"""`keepsake sync`, and what other commands say when runs wait to be sent."""
 
 from __future__ import annotations
 

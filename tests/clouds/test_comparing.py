@@ -1,4 +1,4 @@
-"""Comparing the code of two runs in a bucket reads two tables of contents and the files that differ, and no more."""
+"""Comparing the code of two runs in a bucket reads only two tables of contents and the files that differ."""
 
 from __future__ import annotations
 

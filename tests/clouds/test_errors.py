@@ -1,4 +1,4 @@
-"""What is wrong with a bucket, its rights or the way to it is one clear message, and exit status 1."""
+"""A problem with a bucket, its permissions or the way to it is one clear message, and exit status 1."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_a_missing_bucket_is_made_by_the_first_run(project_directory: Path, plac
 def test_a_mistyped_bucket(
     place: Bench, project_directory: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`keepsake ls` tells, and makes none."""
+    """`keepsake ls` reports it and does not create it."""
     mistyped(proxy, monkeypatch, project_directory)
     for _ in range(2):
         done = CliRunner().invoke(cli, ["ls"])

@@ -1,4 +1,4 @@
-"""Saving to a bucket: everything arrives, with other writers and a misbehaving server too; and what it costs."""
+"""Saving to a bucket: everything arrives, even with other writers and a misbehaving server, and what it costs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ assert [process.exitcode for process in machines] == [0] * 32
 @in_clouds
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 def test_many_machines_lose_nothing(place: Bench, project_directory: Path, run_python: Callable[..., str]) -> None:
-    """32 of them make 10 checkpoints each in one bucket, by fours in one experiment."""
+    """32 machines make 10 checkpoints each in one bucket, four of them in each experiment."""
     messages = run_python(MANY, place.url)  # the wait for a busy server may be explained
     assert "not fully saved" not in messages
     assert "Traceback" not in messages

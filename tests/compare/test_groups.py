@@ -1,4 +1,4 @@
-"""Groups of runs that differ by some params alone."""
+"""Groups of runs that differ only in some params."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Unified diffs: what they make of the left text is the right one, whatever the two are."""
+"""Unified diffs: applied to the left text, they give the right one, whatever the two are."""
 
 from __future__ import annotations
 

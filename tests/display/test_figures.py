@@ -1,4 +1,4 @@
-"""Plots over steps and over hyperparameters: what is drawn, how it is named, and what is said of the rest."""
+"""Plots over steps: what is drawn, how it is named, and what is reported as left out."""
 
 from __future__ import annotations
 

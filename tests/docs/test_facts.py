@@ -1,4 +1,4 @@
-"""What the pages say about the code is so: files, messages and environment variables that they name are there."""
+"""What the pages say about the code is true: the files, messages and environment variables that they name exist."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
-"""Campaigns of faults: `python -m tests.faults.campaign NAME COUNT [DIRECTORY]` prints what it found as JSON.
+"""Campaigns of faults: `python -m tests.faults.campaign NAME COUNT [DIRECTORY]` prints its findings as JSON.
 
-It does COUNT runs; 0 stands for one at each point at which the fault can happen, and each kind of it, but for no longer
-than some minutes.
-
-A process of its own, because it forks, for which it must have no threads.
+It does COUNT runs. 0 stands for one run at each point at which the fault can happen, and for each kind of fault, but
+for a few minutes at most. It is a process of its own, because it forks and must have no threads.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Clocks that are wrong by minutes do not make a running experiment look lost, nor a dead one look alive."""
+"""Clocks that are wrong by minutes neither make a running experiment look lost nor a dead one look alive."""
 
 from __future__ import annotations
 

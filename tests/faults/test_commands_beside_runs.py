@@ -1,4 +1,4 @@
-"""Commands that are run while a training goes on in the same project: neither harms the other."""
+"""Commands that are run during a training in the same project: neither harms the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many at once: processes, threads and forks that write, and others that read meanwhile."""
+"""Many processes, threads and forks that write at once, and others that read meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Disks that fail, fill up or take less than they are given: training goes on, and what had returned is not lost."""
+"""Disks that fail, fill up or make short writes: training goes on, and what checkpoint() returned for is not lost."""
 
 from __future__ import annotations
 

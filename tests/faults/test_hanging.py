@@ -1,4 +1,7 @@
-"""A storage that hangs never holds up training, and the end of the program only briefly; it says what is pending."""
+"""A storage that hangs never delays training, and delays the end of the program only briefly.
+
+A message says what waits.
+"""
 
 from __future__ import annotations
 

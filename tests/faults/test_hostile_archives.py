@@ -1,4 +1,4 @@
-"""Hostile archives: nothing is written outside, nothing but KeepsakeError comes out, no wrong data passes for right."""
+"""Hostile archives: nothing is written outside, only KeepsakeError is raised, and no wrong data passes as right."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Calls of the system that a file system need not have: each is refused in every way, and a run is saved anyway.
+"""System calls that a file system need not have: each is refused in every way, and a run is saved anyway.
 
 A network share, a file system in user space or a container's mount refuses permissions, times, links or extended
-attributes, with whatever error its authors chose. What can be done without them is done without them.
+attributes, with whatever error its authors chose. Everything that can be done without them is done.
 """
 
 from __future__ import annotations

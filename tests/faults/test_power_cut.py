@@ -1,7 +1,7 @@
-"""A power cut: what was flushed to the disk is there afterwards, and no more than the last second is not.
+"""A power cut: what was flushed to the disk survives, and only the last second was not flushed.
 
-No test can pull the plug. Instead, the script notes what each file held when it was last flushed (fsync), and is then
-killed: what its files hold now, and were not flushed with, is what a power cut could take.
+No test can pull the plug. Instead, the script notes what each file held at its last flush (fsync), and is then killed.
+A power cut could take whatever the files hold beyond that.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is in the spool goes only on proof. Crashes, disks that come and go, and errors of the disk prove nothing."""
+"""Nothing leaves the spool without proof. Crashes, disks that come and go, and errors of the disk prove nothing."""
 
 from __future__ import annotations
 

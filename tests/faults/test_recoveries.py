@@ -1,4 +1,4 @@
-"""Recoveries beside runs that go on, and many recoveries at once: nothing is lost, and little is done twice."""
+"""Recoveries during runs, and many recoveries at once: nothing is lost, and little is done twice."""
 
 from __future__ import annotations
 

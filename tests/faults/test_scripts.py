@@ -1,4 +1,4 @@
-"""What scripts do that one may not expect."""
+"""What scripts do unexpectedly."""
 
 from __future__ import annotations
 

@@ -164,7 +164,7 @@ def test_what_waits_is_saved_before_a_chained_handler_returns(project: Path) -> 
     ],
 )
 def test_which_signals_end_a_run(prepare: str, number: str, status: int, reason: str) -> None:
-    """A closed terminal too; whatever thread called init() first; but nothing that the program ignores."""
+    """A closed terminal too, and whichever thread called init() first; but no signal that the program ignores."""
     output, _ = run(
         f"""
         import os, signal, threading, keepsake
@@ -181,7 +181,7 @@ def test_which_signals_end_a_run(prepare: str, number: str, status: int, reason:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_process_1_of_a_container_ends_as_it_says(number: signal.Signals) -> None:
-    """No signal has a default there: to raise it again would do nothing."""
+    """No signal has a default action there, so raising it again would do nothing."""
     prefix = ("unshare", "--pid", "--fork", "--kill-child")
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         pytest.skip("only root can make a process 1, with unshare")

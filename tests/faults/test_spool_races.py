@@ -348,7 +348,7 @@ def test_nothing_leaves_the_spool_for_a_repository_that_is_not_the_right_one(
 
 
 def test_two_that_take_the_same_journal_bring_it_once(entry: Entry, repository: Repository) -> None:
-    """Each of two recoveries holds the lines; both bring them, and one checkpoint comes of it."""
+    """Each of two recoveries holds the lines and sends them, and the result is one checkpoint."""
     entry.append({"checkpoint": checkpoint(1)})
     other = Entry.load(entry.directory)
     assert other is not None
@@ -361,7 +361,7 @@ def test_two_that_take_the_same_journal_bring_it_once(entry: Entry, repository: 
 
 
 def test_the_next_line_after_a_torn_one_is_not_lost(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A write comes to nothing half way, and what should take it back fails as well."""
+    """A write stops half way, and taking it back fails as well."""
     real_write = os.write
 
     def fail(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""The threads that save and beat go on whatever is raised in them, start again, and hold up no other repository."""
+"""The threads that save and beat survive every exception, start again, and do not hold up other repositories."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_an_error_of_any_kind_does_not_stop_the_heartbeat(
 
 
 def test_adding_to_a_run_of_the_same_process_leaves_its_heartbeat_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A callback that looks the experiment up does so."""
+    """A callback that looks the experiment up does that."""
     experiment = keepsake.init()
     keepsake.experiments.get(experiment.id).checkpoint(metrics={"a": 1}, quiet=True)
     beats = fail(monkeypatch, Heartbeats, "beat", OSError(), times=0)
@@ -155,7 +155,7 @@ def test_threads_that_are_refused_cost_nothing(project: Path, monkeypatch: pytes
 
 
 def test_without_any_thread_the_end_saves_all() -> None:
-    """The one who waits does the work."""
+    """The waiting thread does the work."""
     output, messages = run(
         """
         import threading, keepsake
@@ -176,7 +176,7 @@ def test_without_any_thread_the_end_saves_all() -> None:
 
 
 def test_a_thread_that_has_died_is_started_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However that came about."""
+    """Whatever ended it."""
     experiment = keepsake.init()
     wait_until(lambda: not any((project / ".keepsake").rglob("*.jsonl")))
     ending = saver.Saver._next
@@ -198,7 +198,7 @@ def ours() -> list[threading.Thread]:
 
 
 def test_the_threads_of_a_repository_that_is_done_with_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process may use very many, one after another; they start again when one is used again."""
+    """A process may use very many repositories in turn. The threads start again if one is used again."""
     monkeypatch.setattr(saver, "_IDLE_SECONDS", 0.05)
     keepsake.init().stop()
     threads = ours()

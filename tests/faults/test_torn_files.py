@@ -1,4 +1,4 @@
-"""Files that were cut off, emptied, filled with zeros or removed under a run: what is left of them is used, no more."""
+"""Files that were cut off, emptied, filled with zeros or removed during a run: the rest is used, and nothing else."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_every_whole_line_of_a_torn_journal_counts(entry: Entry, repository: Rep
 
 
 def test_a_torn_record_of_the_spool_stops_nothing(entry: Entry, repository: Repository) -> None:
-    """An entry that is not whole is passed over; its checkpoints stay where they are."""
+    """An entry that is not whole is ignored; its checkpoints stay where they are."""
     record = entry.directory / "record.json"
     whole = record.read_bytes()
     for data in tears(whole):
@@ -142,7 +142,7 @@ def test_weights_that_a_power_cut_damaged_are_never_published(
 
 
 def test_a_torn_index_is_made_anew(entry: Entry, repository: Repository) -> None:
-    """It holds nothing that is not in the repository, and is never believed against it."""
+    """It holds nothing that is not in the repository, and never overrides it."""
     recover(repository)
     (summary,) = View(repository).summaries()
     (index,) = Path(os.environ["XDG_CACHE_HOME"], "keepsake/index").iterdir()
@@ -201,7 +201,7 @@ def test_a_torn_undo_area_is_reported_and_kept(project_directory: Path) -> None:
 
 @pytest.mark.parametrize("hostile", ["../../outside", "/outside", "link/outside", ".git/config", ""])
 def test_a_hostile_undo_area_leads_nowhere(project_directory: Path, tmp_path: Path, hostile: str) -> None:
-    """Its list is only a file that somebody may have put there: no name in it leaves the directory."""
+    """Anybody may have put its list there, so no name in it leads out of the directory."""
     (tmp_path / "outside").write_text("precious")
     (project_directory / "link").symlink_to(tmp_path)
     for part in ("added", "overwritten", "directories"):
@@ -222,7 +222,7 @@ def test_a_hostile_undo_area_leads_nowhere(project_directory: Path, tmp_path: Pa
 
 
 def test_a_run_goes_on_when_its_spool_is_removed(project_directory: Path) -> None:
-    """It is removed by hand while the run goes on, or after stop(). What is recorded from then on is saved."""
+    """It is removed by hand during the run, or after stop(). What is recorded afterwards is saved."""
     output, messages = run(
         """
         import shutil, time

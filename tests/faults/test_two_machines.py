@@ -1,4 +1,4 @@
-"""Two machines on one project: one spool and one repository, each seen through its own clock and its own cache."""
+"""Two machines on one project: one spool and one repository, each seen through the machine's own clock and cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A repository that goes away while a script runs, or is never there: all that was recorded arrives when it is back."""
+"""A repository that disappears during a script, or never exists: everything recorded arrives once it is back."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_an_outage_at_the_end_is_waited_out(project: Path, end: str) -> None:
 
 
 def test_an_outage_without_end_is_waited_for_as_long_as_the_person_says() -> None:
-    """Not again at the end of the program if stop() has waited in vain."""
+    """The end of the program does not wait again if stop() waited without success."""
     started = time.monotonic()
     _, messages = run(_OUTAGE.format(outage=1000, end="experiment.stop()"), KEEPSAKE_EXIT_SECONDS="4")
     assert 4 < time.monotonic() - started < 4 + 2 + 10  # a machine may be busy

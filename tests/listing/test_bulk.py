@@ -1,4 +1,4 @@
-"""Records read by the thousand are judged, and make the same lines, as one by one."""
+"""Records that are read by the thousand give the same lines, and the same verdicts, as one by one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What names mean: params, metrics and fields, which of them a bare name is, and names that no experiment has."""
+"""What names mean: params, metrics and fields, and names that no experiment has."""
 
 from __future__ import annotations
 

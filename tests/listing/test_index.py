@@ -1,4 +1,4 @@
-"""The index of a listing: a line that is garbled or another user's is fetched again, and never shown."""
+"""The index of a listing: a garbled line, or one of another user, is fetched again and never shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What init() says if the files that it saves are large."""
+"""The message of init() if the files that it saves are large."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a run ends: nothing that checkpoint() had returned for is lost, and its status is honest at once."""
+"""How a run ends: nothing that checkpoint() returned for is lost, and the status is right at once."""
 
 from __future__ import annotations
 

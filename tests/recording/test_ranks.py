@@ -1,4 +1,4 @@
-"""One run per job: the first process records, and the others touch no file, print nothing and lose no time."""
+"""One run per job: the first process records. The others touch no file, print nothing and lose no time."""
 
 from __future__ import annotations
 

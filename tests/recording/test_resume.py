@@ -1,4 +1,4 @@
-"""A job that is killed and started again is one run: one experiment, every step once, nothing lost."""
+"""A job that is killed and started again is one run: one experiment, each step once, nothing lost."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ experiment.stop()
 def test_what_arrives_after_it_was_replaced_does_not_stay(
     project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Another machine sends it late, from its spool or while the one that replaces it is sent."""
+    """Another machine sends it late, from its spool or while the replacement is being sent."""
     first = begun(monkeypatch, JOB)
     checkpoint = first.checkpoint("train.py", step=0)
     end_by(first, "exception")
@@ -209,7 +209,7 @@ def test_what_arrives_after_it_was_replaced_does_not_stay(
 def test_a_container_that_is_started_again_at_once_waits_to_see_whether_the_run_has_ended(
     project: Path, monkeypatch: pytest.MonkeyPatch, is_alive: bool
 ) -> None:
-    """Its process number says nothing in another container, and its last heartbeat is still fresh."""
+    """Its process number means nothing in another container, and its last heartbeat is still fresh."""
     job = {"PBS_JOBID": "17"}
     first = begun(monkeypatch, job, resume="auto")
     first.checkpoint("train.py", step=0)
@@ -240,7 +240,7 @@ def test_a_container_that_is_started_again_at_once_waits_to_see_whether_the_run_
 def test_weights_stay_until_those_that_replace_them_are_there(
     project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Those that another machine still sends, and those that did not fit, replace none."""
+    """Weights that another machine still sends, and those that did not fit on the disk, replace none."""
     first = begun(monkeypatch, JOB)
     for step in range(4):
         first.checkpoint("train.py", step=step)
@@ -324,7 +324,7 @@ def test_auto_goes_on_with_what_is_unfinished(monkeypatch: pytest.MonkeyPatch, r
 
 
 def test_auto_leaves_a_run_alone_that_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In this process, or in another one."""
+    """It goes on in this process, or in another one."""
     id, _ = train("SIGKILL", 0, **JOB)
     assert begun(monkeypatch, JOB, resume="auto").id != id  # another command
     first = begun(monkeypatch, JOB)
@@ -366,7 +366,7 @@ def test_changed_params_are_reported(monkeypatch: pytest.MonkeyPatch, capsys: py
 
 @pytest.mark.parametrize("name", ["id", "prefix", "latest"])
 def test_any_experiment_can_be_gone_on_with(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Its end is as if it had not been, until it ends again."""
+    """Its end does not count until it ends again."""
     first = keepsake.init(params={"lr": 0.1})
     first.checkpoint(loss=0.5)
     end_by(first, "exception")

@@ -1,4 +1,4 @@
-"""What is taken for a secret in a command or in params, and what is not."""
+"""What counts as a secret in a command or in params, and what does not."""
 
 from __future__ import annotations
 

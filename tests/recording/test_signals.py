@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and for
 
 
 def test_a_signal_that_comes_at_once_ends_a_forked_child(project_directory: Path) -> None:
-    """It does not end the parent's run, nor wait for ever for a lock of the parent's, as a worker of a Pool might."""
+    """It does not end the parent's run, and does not wait forever for a lock that the parent holds."""
     Path("train.py").write_text("code")
     first = "import os, signal\nos.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))\n"
     run(

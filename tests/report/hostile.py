@@ -1,4 +1,4 @@
-"""Texts that would do harm on a page, in a terminal, or in a spreadsheet that is careless with them."""
+"""Texts that would do harm on a page, in a terminal, or in a careless spreadsheet."""
 
 from __future__ import annotations
 

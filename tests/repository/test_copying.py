@@ -123,7 +123,7 @@ def test_a_missing_archive_is_reported_and_the_rest_is_copied(
 def test_a_damaged_archive_replaces_nothing_and_the_rest_is_copied(
     experiments: list[Experiment], repository: Bench, other: Bench
 ) -> None:
-    """Whether or not a whole copy of it is there already."""
+    """Whether or not the target has an intact copy already."""
     old, new = (f"checkpoints/{experiment.checkpoints[0].id}.tar.gz" for experiment in experiments[:2])
     run("push", other.url, experiments[0].id)
     whole = other.read(old)
@@ -304,7 +304,7 @@ def test_no_damaged_archive_arrives(
 def test_what_is_damaged_at_the_target_is_mended(
     source: Side, target: Side, request: pytest.FixtureRequest, kind: str, damage: Callable[[bytes], bytes]
 ) -> None:
-    """Where size and table are right, only a thorough copy looks at the rest."""
+    """If the size and the table are right, only a thorough copy examines the rest."""
     good: bytes = request.getfixturevalue(kind)
     source.add(record(MINE, *CHECKPOINTS), good)
     target.add(record(MINE, *CHECKPOINTS), good)
@@ -325,7 +325,7 @@ def test_of_two_damaged_archives_neither_is_replaced(
 
 
 def test_two_whole_archives_may_differ(source: Side, target: Side, whole: bytes, old: bytes) -> None:
-    """Such as the same files, archived by this version and by 0.4.2."""
+    """Such as the same files archived by this version and by 0.4.2."""
     source.add(record(MINE, CHECKPOINTS[0]), whole)
     target.add(record(MINE, CHECKPOINTS[0]), old)
     assert copy(source, target) == []
@@ -335,7 +335,7 @@ def test_two_whole_archives_may_differ(source: Side, target: Side, whole: bytes,
 def test_what_was_recorded_again_since_the_last_copy_is_replaced_in_the_target(
     source: Side, target: Side, whole: bytes
 ) -> None:
-    """Once the files that replace it are there."""
+    """This happens once the new files are there."""
     before, after = CHECKPOINTS
     target.add(record(MINE, before), whole)
     again = record(MINE, after)
@@ -446,7 +446,7 @@ def test_an_experiment_that_is_removed_while_it_is_copied_leaves_no_files(
 def test_a_copy_that_fails_is_finished_by_the_next(
     source: Side, target: Side, whole: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After each of its writes in turn; at no time is there an archive that no record names."""
+    """After each of its writes in turn. There is never an archive that no record names."""
     for experiment_id, checkpoint_id in ((MINE, CHECKPOINTS[0]), (THEIRS, CHECKPOINTS[1])):
         source.add(record(experiment_id, checkpoint_id), whole)
     put, left, lock = target.bench.memory.put, [0], threading.Lock()

@@ -1,4 +1,4 @@
-"""Looking for what is wrong in a repository, in each place, and repairing it without losing anything."""
+"""Finding problems in a repository, in each place, and repairing them without loss."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def test_a_repository_without_metadata_and_spec_is_not_empty(
 
 
 def test_a_repair_looks_again(trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The diagnosis may be hours old: meanwhile, a record names the archive, and the run beats again."""
+    """The diagnosis may be hours old. Meanwhile, a record names the archive, and the run beats again."""
     monkeypatch.setattr("keepsake.repository.rereading.FRESH_SECONDS", 0)
     heartbeat = f"metadata/heartbeats/{'a' * 64}.json"
     place.write(ORPHAN, b"orphan")
@@ -341,7 +341,7 @@ def test_what_lies_aside_already_is_not_overwritten(
 def test_an_archive_is_as_old_as_it_was_when_it_was_listed(
     trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To read all archives takes hours; what came at the beginning may be part of a copy that goes on."""
+    """Reading all archives takes hours, and an archive that came at the beginning may belong to a running copy."""
     place.write(ORPHAN, b"orphan")
     project = keepsake.Project()
     later: list[int] = []
@@ -466,7 +466,7 @@ def test_stale_heartbeats_go_but_not_the_one_that_says_a_run_was_lost(
 def test_what_a_crash_left_in_the_middle_of_a_write_goes(
     trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On Cloud Storage that is Google's business: an upload that does not end goes by itself."""
+    """On Cloud Storage, Google removes unfinished uploads."""
     before = place.contents()
     if isinstance(place, S3Bench):
         place.client.create_multipart_upload(Bucket=place.bucket, Key=f"{place.root}/checkpoints/x.tar.gz")

@@ -1,4 +1,4 @@
-"""Files that a policy lets go: which they are, never before newer ones are safe, and never to come back."""
+"""Which files a policy deletes, that newer ones are safe before that, and that deleted files do not come back."""
 
 from __future__ import annotations
 

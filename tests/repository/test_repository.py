@@ -297,7 +297,7 @@ def test_an_experiment_that_was_removed_is_not_brought_back(storage: CountingSto
 
 
 def test_a_missing_experiment_does_not_count_as_removed(storage: CountingStorage, repository: Repository) -> None:
-    """A backup may have been restored, or a file lost: what waits in a spool must not be dropped for that."""
+    """A backup may have been restored, or a file lost. What waits in a spool must not be dropped for that."""
     with pytest.raises(MissingRecord, match="keepsake rm 0000001"):
         repository.merge(make_record(1), Changes({}, [make_checkpoint(1)]), create=False)
 
@@ -370,7 +370,7 @@ def test_an_archive_of_an_experiment_that_is_deleted_meanwhile_is_not_left(
 
 
 def test_a_repository_that_is_away_has_deleted_nothing() -> None:
-    """A disk that is not mounted must not make what waits in the spool look unwanted."""
+    """A disk that is not mounted must not make the contents of the spool look unwanted."""
     with pytest.raises(WriteError, match="whether its disk is mounted"):
         Repository(MemoryStorage()).merge(make_record(1), Changes({}, [make_checkpoint(1)]), create=False)
 
@@ -452,7 +452,7 @@ def test_deleting_a_checkpoints_files_keeps_its_metrics(storage: CountingStorage
 def test_a_place_that_cannot_be_examined_is_not_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    """Whether a URL leads to a file is a question for a better message. What cannot be done there says so itself."""
+    """Whether a URL leads to a file only matters for a better message. Operations there report their own errors."""
     place = tmp_path / "repo"
     real = os.stat
 

@@ -1,4 +1,4 @@
-"""Checkouts: all or nothing, nothing harmed, and what is overwritten can be brought back."""
+"""Checkouts: all or nothing, nothing harmed, and overwritten files can be restored."""
 
 from __future__ import annotations
 
@@ -409,7 +409,7 @@ def test_a_second_undo_takes_the_first_one_back(make: Make, tmp_path: Path) -> N
 
 
 def test_undo_never_loses_later_work(make: Make, tmp_path: Path, warnings_said: list[str]) -> None:
-    """A file that was added and is changed since stays; one that was overwritten and is changed since is kept."""
+    """An added file that changed since stays. An overwritten file that changed since is kept."""
     write_files(tmp_path, MINE)
     checkout([make(THEIRS)], tmp_path)
     write_files(tmp_path, {"z": b"my work", "d/mine": b"beside it", "a": b"edited"})
@@ -666,7 +666,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, what: str, number: int) -> None:
 def test_refusals_of_a_file_system_are_worked_around(
     make_one: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    """With whatever error: the content is right, and undo brings back the old one."""
+    """Whatever the error, the content is right, and undo restores the old one."""
     theirs = {**THEIRS, "zeros": bytes(1 << 20) + b"1"}
     archive = make_one(theirs)
     for number in ERRNOS:
@@ -809,7 +809,7 @@ def test_a_configuration_that_can_no_longer_be_read_is_reported(
 def test_a_relative_repository_of_the_directory_above_is_another_one(
     make: Make, tmp_path: Path, warnings_said: list[str]
 ) -> None:
-    """For a directory in use; a copy beside the project is as expected."""
+    """This concerns a directory in use. A copy beside the project is expected."""
     config = {"keepsake.yaml": b"repository: file://repo\n"}
     write_files(tmp_path, {**config, "used/mine": b""})
     checkout([make(config)], tmp_path / "new")

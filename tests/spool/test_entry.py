@@ -1,4 +1,4 @@
-"""The spool: all that had returned is there, for every reader and on every reading."""
+"""The spool: every reader, on every reading, finds all that checkpoint() returned for."""
 
 from __future__ import annotations
 
@@ -319,7 +319,7 @@ def test_an_entry_that_was_touched_is_fresh(entry: Entry) -> None:
 
 
 def test_a_line_without_its_line_feed_never_counts(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full disk may take all of a line but its end. checkpoint() then says that nothing was saved."""
+    """A full disk may take all of a line except its end. checkpoint() then reports that nothing was saved."""
     real_write = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, data: real_write(descriptor, data[:-1]))
     with pytest.raises(WriteError):

@@ -101,7 +101,7 @@ class StorageContract:
         assert bench.contents() == {"k": b"short"}
 
     def test_odd_names_are_kept(self, bench: Bench, storage: Storage) -> None:
-        """Names with blanks, signs and other scripts go through every verb."""
+        """Names with blanks, signs and other scripts work with every verb."""
         for key in ODD_KEYS:
             etag = storage.put(key, key.encode())
             assert storage.get(key) == (key.encode(), etag)
@@ -160,7 +160,7 @@ class StorageContract:
         assert storage.get("k")[1] not in etags
 
     def test_the_etag_stays_while_nothing_changes(self, bench: Bench, storage: Storage) -> None:
-        """Reading, and writing elsewhere, leave an etag alone."""
+        """Reading, and writing other objects, leave an etag unchanged."""
         bench.seed({"a/k": b"x"})
         before = [info.etag for info in storage.list("a")]
         storage.put("b/k", b"y")
@@ -257,7 +257,7 @@ class StorageContract:
                 assert stream.read() == data[start:][:length]
 
     def test_open_can_be_left_early(self, bench: Bench, storage: Storage) -> None:
-        """A stream that is closed half read does no harm to those that follow."""
+        """A stream that is closed half-read does no harm to later ones."""
         bench.seed({"k": noise(self.large)})
         for _ in range(3):
             with storage.open("k") as stream:
@@ -276,7 +276,7 @@ class StorageContract:
 
     @pytest.mark.parametrize("error", [RuntimeError("producer died"), OSError(5, "bad disk"), KeyboardInterrupt()])
     def test_an_upload_whose_source_fails_never_was(self, bench: Bench, storage: Storage, error: BaseException) -> None:
-        """The source's own exception comes out, what was there stays, nothing is left over."""
+        """The source's own exception is raised, the old object stays, and nothing is left over."""
         bench.seed({"old": b"before"})
         for key, size in itertools.product(("old", "new"), (0, 1000, self.large)):
             with pytest.raises(type(error)) as caught:
@@ -291,7 +291,7 @@ class StorageContract:
         assert [storage.get(f"k{number}")[0] == data[number] for number in range(3)] == [True] * 3
 
     def test_a_file_becomes_the_object_or_stays_as_it_is(self, bench: Bench, storage: Storage, tmp_path: Path) -> None:
-        """It is there whole, in the place of what was there, also a second time; or else the caller uploads it."""
+        """It replaces the old object as a whole, even a second time, or else the caller uploads it."""
         bench.seed({"a/old": b"before"})
         file = tmp_path / "file"
         for key in ("a/old", "b/new"):
@@ -332,7 +332,7 @@ class StorageContract:
     # --- list
 
     def test_list_tells_key_size_and_time(self, bench: Bench, storage: Storage) -> None:
-        """Size in bytes, and a time by the storage's own clock."""
+        """The size is in bytes, and the time is that of the storage's clock."""
         bench.seed({"a/k": b"12345"})
         (info,) = storage.list("a")
         assert (info.key, info.size) == ("a/k", 5)
@@ -413,7 +413,7 @@ class StorageContract:
         assert list(storage.list("")) == []
 
     def test_ensure_writable_leaves_nothing(self, bench: Bench, storage: Storage) -> None:
-        """It may be called any number of times and adds no object."""
+        """It may be called any number of times, and adds no object."""
         bench.seed({"k": b"x"})
         storage.ensure_writable()
         storage.ensure_writable()
@@ -428,5 +428,5 @@ class StorageContract:
         assert list(storage.leftovers()) == []
 
     def test_now_is_the_time(self, storage: Storage) -> None:
-        """The storage's clock runs like ours on a machine whose clock is right."""
+        """The storage's clock agrees with ours on a machine whose clock is right."""
         assert abs(storage.now() - time.time()) < 5

@@ -1,4 +1,4 @@
-"""Conditional writes on a disk: whatever happens to one writer, no other one's version is lost."""
+"""Conditional writes on a disk: whatever happens to one writer, no version of another writer is lost."""
 
 from __future__ import annotations
 
@@ -279,7 +279,7 @@ def test_a_version_by_keepsake_0_4_2_is_seen(bench: DiskBench, change: str) -> N
 def test_a_status_that_is_remembered_does_not_pass_for_the_content(
     bench: DiskBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Over a network, a file's status may be one of some seconds ago; its content is what was written last."""
+    """Over a network, a file's status may be some seconds old, while its content is current."""
     first, second, _ = writers(bench)
     etag = first.put("a/k", b"0 ")
     old = os.stat(bench.root / "a/k")
@@ -292,7 +292,7 @@ def test_a_status_that_is_remembered_does_not_pass_for_the_content(
 
 
 def test_a_link_whose_answer_was_lost_counts(bench: DiskBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over NFS a call can say that a name exists because the first of its two requests made it."""
+    """Over NFS, a call can report that a name exists because the first of its two requests made it."""
     for name in ("link", "symlink"):
         real = getattr(os, name)
 

@@ -1,4 +1,4 @@
-"""The disk keeps the contract, and what only a disk can get wrong."""
+"""The disk keeps the contract, and the faults that only a disk can have."""
 
 from __future__ import annotations
 
@@ -274,7 +274,7 @@ def test_files_that_a_crash_left_are_found_and_removed(bench: DiskBench) -> None
 
 
 def test_a_missing_repository_is_an_error_and_stays_missing(tmp_path: Path) -> None:
-    """Its disk may not be mounted: only ensure_writable creates it, and reading finds nothing in it."""
+    """Its disk may not be mounted, so only ensure_writable creates it, and reading finds nothing."""
     storage = open_storage("file://missing/repo", tmp_path)
     assert list(storage.list("")) == []
     with pytest.raises(DoesNotExist):
@@ -470,7 +470,7 @@ def test_windows_readers_are_waited_for(bench: DiskBench, monkeypatch: pytest.Mo
 
 
 def test_only_ensure_writable_makes_the_repositorys_directory(tmp_path: Path) -> None:
-    """A disk that is not mounted is not made up for by a directory in its place, where files would vanish later."""
+    """A directory must not replace a disk that is not mounted, because files in it would vanish later."""
     storage = open_storage(f"file://{tmp_path}/repo")
     for write in (
         lambda: storage.put("k", b""),

@@ -1,4 +1,4 @@
-"""Answers that no bucket gives: whatever comes, only errors of Keepsake come out, and nothing is taken for content."""
+"""Answers that no bucket gives: only errors of Keepsake are raised, and nothing is taken for content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Google Cloud Storage keeps the contract, and what only it can get wrong."""
+"""Google Cloud Storage keeps the contract, and the faults that only it can have."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_missing_bucket_is_an_error_and_stays_missing(gcs_bench: GCSBench) -> None:
-    """A mistyped name in `ls` must not make a bucket; nor does a write, unless ensure_writable was called."""
+    """A mistyped name in `ls` must not create a bucket, and neither must a write unless ensure_writable was called."""
     name = f"missing-{uuid.uuid4().hex}"
     storage = open_storage(f"gs://{name}/root")
     attempts: list[Callable[[], object]] = [
@@ -100,7 +100,7 @@ def test_ensure_writable_makes_the_bucket(gcs_bench: GCSBench) -> None:
 
 
 def test_ensure_writable_needs_no_right_to_see_the_bucket(proxy: Proxy, proxied: Storage) -> None:
-    """Another process may create it at the same time."""
+    """Permissions below a prefix are enough, and another process may create the bucket at the same time."""
     proxy.fault = lambda request: reply("403 Forbidden", "{}")
     proxied.ensure_writable()
     proxy.fault = lambda request: reply("404 Not Found" if request.method == "GET" else "409 Conflict", "{}")
@@ -112,7 +112,7 @@ def test_ensure_writable_needs_no_right_to_see_the_bucket(proxy: Proxy, proxied:
 
 
 def test_nothing_is_asked_for_behind_our_back(proxy: Proxy, proxied: Storage) -> None:
-    """One request per operation: the SDK would look the bucket up too, which needs more rights."""
+    """There is one request per operation. The SDK would also look the bucket up, which needs more permissions."""
     proxied.put("k", b"x")
     proxied.get("k")
     list(proxied.list(""))
@@ -309,7 +309,7 @@ def test_a_service_accounts_key_signs_in(
 
 
 def test_a_wrong_etag_is_a_failed_condition(gcs_bench: GCSBench) -> None:
-    """One that no generation can be, as from another storage."""
+    """It is none that a generation can have, as from another storage."""
     gcs_bench.seed({"k": b"x"})
     with pytest.raises(PreconditionFailed):
         gcs_bench.storage.put("k", b"y", if_match="not a number")

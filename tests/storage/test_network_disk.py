@@ -52,7 +52,7 @@ exit "$status"
 
 
 def run_on(mounts: dict[str, str], program: str, directory: Path) -> None:
-    """Run a program in `directory` while directories of it are mounted: place → command that mounts it there.
+    """Run a program in `directory` while directories in it are mounted: place → command that mounts it there.
 
     A command that does not return, as those of file systems in user space, begins with `mounted`.
     """

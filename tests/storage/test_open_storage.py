@@ -1,4 +1,4 @@
-"""What a repository URL means, and what is said of one that means nothing."""
+"""What a repository URL means, and the errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_an_absolute_path_is_itself(tmp_path: Path) -> None:
 
 
 def test_without_a_project_paths_are_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the one of the moment: changing it later moves nothing."""
+    """The working directory at that moment counts. Changing it later has no effect."""
     monkeypatch.chdir(tmp_path)
     storage = open_storage("file://repo")
     monkeypatch.chdir("/")
@@ -139,7 +139,7 @@ def test_urls_that_name_no_place_are_refused(url: str) -> None:
 def test_a_bucket_has_one_url_without_secrets(
     monkeypatch: pytest.MonkeyPatch, scheme: str, rest: str, canonical: str
 ) -> None:
-    """However it is written, so that what is kept under the URL is found again."""
+    """However it is written, so that data stored under the URL is found again."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:1")
     storage = open_storage(f"{scheme.upper()}://{rest}")
     assert storage.url == open_storage(storage.url).url == f"{scheme}://{canonical}"

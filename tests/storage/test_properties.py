@@ -1,4 +1,4 @@
-"""Whatever is done to a storage, in whatever order: it behaves like a dict."""
+"""A storage behaves like a dict, whatever is done to it in whatever order."""
 
 from __future__ import annotations
 

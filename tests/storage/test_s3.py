@@ -1,4 +1,4 @@
-"""S3 keeps the contract, and what only S3 can get wrong."""
+"""S3 keeps the contract, and the faults that only S3 can have."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def error_reply(status: str, code: str) -> bytes:
 
 
 def test_a_missing_bucket_is_an_error_and_stays_missing(s3_bench: S3Bench) -> None:
-    """A mistyped name in `ls` must not make a bucket; nor does a write, unless ensure_writable was called."""
+    """A mistyped name in `ls` must not create a bucket, and neither must a write unless ensure_writable was called."""
     name = f"missing-{uuid.uuid4().hex}"
     storage = open_storage(f"s3://{name}/root")
     attempts: list[Callable[[], object]] = [
@@ -99,7 +99,7 @@ def test_ensure_writable_makes_the_bucket(s3_bench: S3Bench, monkeypatch: pytest
 
 
 def test_ensure_writable_needs_no_right_to_see_the_bucket(proxy: Proxy, proxied: Storage) -> None:
-    """Rights below a prefix are enough."""
+    """Permissions below a prefix are enough, and another process may create the bucket at the same time."""
     proxy.fault = lambda request: reply("403 Forbidden") if request.method == "HEAD" else None
     proxied.ensure_writable()
     assert [request.method for request in proxy.requests] == ["HEAD"]
@@ -205,7 +205,7 @@ def test_uploads_that_a_crash_left_are_found_and_removed(s3_bench: S3Bench) -> N
 
 
 def test_an_upload_that_goes_on_is_as_old_as_its_last_part(s3_bench: S3Bench, proxy: Proxy, proxied: Storage) -> None:
-    """However long ago it began; and it is not removed if a part has come since it was found."""
+    """However long ago it began. It is not removed if a part has come since it was found."""
     at = {"Bucket": s3_bench.bucket, "Key": f"{s3_bench.root}/k"}
     number = s3_bench.client.create_multipart_upload(**at)["UploadId"]
     parts = ["2020-02-02T10:00:00.000Z", "2020-02-02T11:00:00.000Z", "2020-02-02T10:30:00.000Z"]
@@ -251,7 +251,7 @@ thread.start()
 
 @pytest.mark.filterwarnings("default")
 def test_everything_works_while_the_interpreter_exits(s3_bench: S3Bench) -> None:
-    """In an exit handler and in a thread that outlives the main one, where no thread can be started any more."""
+    """In an exit handler, and in a thread that outlives the main one. No thread can start then."""
     done = subprocess.run(
         [sys.executable, "-c", AT_EXIT, s3_bench.url],
         capture_output=True,
@@ -318,7 +318,7 @@ def test_what_a_batch_does_not_delete_is_deleted_singly(
 
 
 def test_a_refused_deletion_is_not_tried_again(proxy: Proxy, proxied: Storage) -> None:
-    """The reason and ten of the names are enough in a message."""
+    """The message gives the reason and ten of the names."""
     proxy.fault = lambda request: error_reply("403 Forbidden", "AccessDenied")
     with pytest.raises(WriteError, match=r"(?s)delete 30 objects.*s3:DeleteObject.*test/k0: No .AccessDenied.*20 more"):
         proxied.delete(f"k{number}" for number in range(30))
@@ -384,7 +384,7 @@ def test_a_part_of_another_place_is_an_error(proxy: Proxy, proxied: Storage) -> 
 
 @pytest.mark.parametrize("status", ["405 Method Not Allowed", "501 Not Implemented"])
 def test_a_server_that_shows_no_buckets_may_have_ours(proxy: Proxy, proxied: Storage, status: str) -> None:
-    """Whether it can be written to, the first write tells."""
+    """The first write shows whether it can be written to."""
     proxy.fault = lambda request: reply(status) if request.method == "HEAD" else None
     proxied.ensure_writable()
     proxied.put("k", b"x")

@@ -1,4 +1,4 @@
-"""Messages on stderr: their appearance, and that no state of stderr raises an error."""
+"""Messages on stderr: how they look, and that no state of stderr raises an error."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_control_characters_are_not_sent_to_the_terminal(capsys: pytest.CaptureF
 
 
 def test_the_order_in_which_settings_decide_about_colour(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In this order: the command line, NO_COLOR, a dumb terminal, whether it is a terminal."""
+    """The order: the command line, NO_COLOR, a dumb terminal, whether it is a terminal."""
     assert color_enabled(terminal)
     assert not color_enabled(io.StringIO())
     assert not color_enabled(None)
@@ -142,7 +142,7 @@ def test_a_process_started_without_stderr_goes_on() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_can_speak_while_its_parent_speaks() -> None:
-    """The lock that another thread of the parent held at the fork does not hold up the child."""
+    """A lock that another thread of the parent held at the fork does not block the child."""
     code = """
 import os, threading
 from keepsake.util import console

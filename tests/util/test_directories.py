@@ -1,4 +1,4 @@
-"""Directories of the user: in a home, without one, in somebody else's; never one that another user controls."""
+"""Directories of the user: in a home, without one, or in somebody else's, and never one that another user controls."""
 
 from __future__ import annotations
 

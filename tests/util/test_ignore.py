@@ -151,7 +151,7 @@ def test_a_project_that_is_a_virtual_environment_can_still_save_what_it_names(tm
 
 
 def test_repositories_and_spools_are_left_out_wherever_they_are(tmp_path: Path) -> None:
-    """The project's own, and what `push` or KEEPSAKE_SPOOL put there; but not what only looks similar."""
+    """This includes those that `push` or KEEPSAKE_SPOOL made, but not directories that only look similar."""
     entry = "0123456789abcdef" * 4
     make(tmp_path, "repo/repository.json", "repo/metadata/experiments/x.json", "repo/checkpoints/x.tar.gz")
     copied = ("repository.json", "metadata/experiments/", "experiments/x.tar.gz")
@@ -230,7 +230,7 @@ def test_a_directory_that_cannot_be_read_is_left_out(
 
 
 def test_names_that_are_unsafe_elsewhere_are_left_out(tmp_path: Path, warnings_said: Said) -> None:
-    """No archive may hold them, so that every archive can be checked out."""
+    """No archive may hold them, because every archive can be checked out everywhere."""
     make(tmp_path, "a", "back\\slash", "C:/x")
     assert walk(tmp_path) == ["a"]
     assert len(warnings_said) == 2

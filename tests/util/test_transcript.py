@@ -1,4 +1,4 @@
-"""What a process prints becomes lines in a file: progress bars folded, its size bounded, and nothing lost to a disk."""
+"""A process's output becomes lines in a file: progress bars folded, size bounded, nothing lost to the disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs in background threads, and what is left of them when their caller has had enough."""
+"""Jobs in background threads, and what happens to them when the caller gives up."""
 
 from __future__ import annotations
 
