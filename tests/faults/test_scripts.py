@@ -42,16 +42,18 @@ def test_a_thread_that_never_ends_does_not_keep_the_program_from_ending() -> Non
     """What it had recorded when the end began is saved; what comes later waits, as after a kill."""
     output, _ = run(
         """
-        import os, threading, time, keepsake
+        import os, threading, keepsake
         experiment = keepsake.init()
+        recorded = threading.Event()
 
         def forever():
             while True:
                 checkpoint = experiment.checkpoint(metrics={"number": 1}, quiet=True)
                 os.write(1, f"{checkpoint.id}\\n".encode())
+                recorded.set()
 
         threading.Thread(target=forever, daemon=True).start()
-        time.sleep(0.2)
+        recorded.wait()
         """,
         seconds=30,
     )

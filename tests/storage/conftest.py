@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from google.cloud.storage.retry import DEFAULT_RETRY
 
 from keepsake.storage import gcs, s3
 from tests.storage import servers
@@ -26,3 +27,11 @@ def gcs_bench(monkeypatch: pytest.MonkeyPatch) -> GCSBench:
     monkeypatch.setattr(gcs, "_PAGE", 100)
     lead_to_gcs(monkeypatch, servers.fake_gcs())
     return GCSBench(servers.fake_gcs())
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients of buckets give up at once, so that a test of giving up takes no time."""
+    monkeypatch.setattr(s3, "_ATTEMPTS", 1)
+    monkeypatch.setattr(s3, "_READ", 0.5)
+    monkeypatch.setattr(gcs, "_PATIENCE", {"timeout": (1, 0.5), "retry": DEFAULT_RETRY.with_timeout(0.1)})

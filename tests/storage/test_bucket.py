@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
-from google.cloud.storage.retry import DEFAULT_RETRY
 
 from keepsake.exceptions import PreconditionFailed, ReadError, WriteError
-from keepsake.storage import Storage, gcs, open_storage, s3
+from keepsake.storage import Storage, open_storage
 from tests.storage import servers
 from tests.storage.benches import Bench
 from tests.storage.contract import MIB, noise
@@ -36,14 +35,6 @@ def cloud(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     with Proxy(server()).running() as proxy:
         monkeypatch.setenv(variable, proxy.address)
         yield Cloud(bench, proxy, open_storage(bench.url))
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients give up at once."""
-    monkeypatch.setattr(s3, "_ATTEMPTS", 1)
-    monkeypatch.setattr(s3, "_READ", 0.5)
-    monkeypatch.setattr(gcs, "_PATIENCE", {"timeout": (1, 0.5), "retry": DEFAULT_RETRY.with_timeout(0.1)})
 
 
 def test_a_range_transfers_little_more_than_itself(cloud: Cloud) -> None:

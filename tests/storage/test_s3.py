@@ -23,7 +23,7 @@ from keepsake.exceptions import (
     RepositoryConfigurationError,
     WriteError,
 )
-from keepsake.storage import Storage, network, open_storage, s3
+from keepsake.storage import Storage, network, open_storage
 from tests.storage import servers
 from tests.storage.benches import S3Bench
 from tests.storage.contract import MIB, Broken, StorageContract, noise
@@ -49,13 +49,6 @@ def proxy(s3_bench: S3Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]
 def proxied(proxy: Proxy, s3_bench: S3Bench) -> Storage:
     """The bench's bucket through the proxy."""
     return open_storage(s3_bench.url)
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give up at once, so that a test of giving up takes no time."""
-    monkeypatch.setattr(s3, "_ATTEMPTS", 1)
-    monkeypatch.setattr(s3, "_READ", 0.5)
 
 
 def error_reply(status: str, code: str) -> bytes:
