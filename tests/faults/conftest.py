@@ -13,6 +13,12 @@ from typing import Any
 
 import pytest
 
+from keepsake.repository.repository import Repository
+from keepsake.spool.journal import Changes
+from keepsake.storage import open_storage
+from tests.faults.entries import RECORD
+from tests.storage.faults import FaultyStorage
+
 ROOT = Path(__file__).parents[2]
 _MEMORY = Path("/dev/shm")
 
@@ -25,6 +31,13 @@ def scratch(tmp_path: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="keepsake-", dir=_MEMORY, ignore_cleanup_errors=True) as directory:
         yield Path(directory)
+
+
+@pytest.fixture
+def project(project_directory: Path) -> Path:
+    """A project with a file of code."""
+    (project_directory / "train.py").write_text("code")
+    return project_directory
 
 
 @pytest.fixture
@@ -46,3 +59,13 @@ def campaign() -> Callable[[str, int, Path], dict[str, Any]]:
         return report
 
     return run
+
+
+@pytest.fixture
+def storage(project_directory: Path) -> FaultyStorage:
+    """The storage of a repository that holds an experiment."""
+    storage = FaultyStorage(open_storage("file://repo", project_directory))
+    repository = Repository(storage)
+    repository.ensure()
+    repository.merge(RECORD, Changes(), create=True)
+    return storage

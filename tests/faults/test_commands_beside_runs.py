@@ -23,7 +23,10 @@ from tests.faults.programs import keepsake as command
 from tests.faults.programs import run, start
 from tests.spools import nothing_waits
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="removes files that are open")
+pytestmark = [
+    pytest.mark.usefixtures("project"),
+    pytest.mark.skipif(sys.platform == "win32", reason="removes files that are open"),
+]
 
 # Prints its ID when it has begun, and the ID of each checkpoint when it has returned
 _TRAIN = """
@@ -49,12 +52,6 @@ _SECONDS = pytest.mark.parametrize(
         pytest.param(60, id="exhaustive", marks=[pytest.mark.exhaustive, pytest.mark.timeout(400)]),
     ],
 )
-
-
-@pytest.fixture(autouse=True)
-def project(project_directory: Path) -> Path:
-    (project_directory / "train.py").write_text("code")
-    return project_directory
 
 
 def _rest(process: subprocess.Popen[str]) -> tuple[str, str]:

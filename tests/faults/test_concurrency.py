@@ -15,7 +15,10 @@ from tests.faults import inspect_repository as inspect
 from tests.faults.programs import run, start
 from tests.spools import nothing_waits
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks")
+pytestmark = [
+    pytest.mark.usefixtures("project"),
+    pytest.mark.skipif(sys.platform == "win32", reason="forks"),
+]
 
 # `checkpoint` prints the ID of a checkpoint when it has returned, and the name of its file, which tells what it holds
 _BEGIN = """
@@ -33,12 +36,6 @@ def checkpoint(experiment, who, number):
 
 
 WAITING = re.compile(r"═+╡ Waiting for \S+, at most .*\n.*Ctrl-C ends the wait\. .*\n")
-
-
-@pytest.fixture(autouse=True)
-def project(project_directory: Path) -> Path:
-    (project_directory / "train.py").write_text("code")
-    return project_directory
 
 
 def check_all_is_there(project: Path, output: str, count: int) -> None:

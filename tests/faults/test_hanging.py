@@ -16,7 +16,10 @@ import keepsake
 from tests.faults.programs import HANGING, run
 from tests.spools import nothing_waits
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+pytestmark = [
+    pytest.mark.usefixtures("project"),
+    pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX"),
+]
 
 _CHECKPOINTS = 100
 _TRAIN = (
@@ -45,12 +48,6 @@ started = time.monotonic()
 {end}
 """
 )
-
-
-@pytest.fixture(autouse=True)
-def project(project_directory: Path) -> Path:
-    (project_directory / "train.py").write_text("code")
-    return project_directory
 
 
 def train(end: str, hang: str = "hang()") -> str:

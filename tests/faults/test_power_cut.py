@@ -15,7 +15,10 @@ import pytest
 
 from tests.faults.programs import HANGING, run
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads open files by their descriptor")
+pytestmark = [
+    pytest.mark.usefixtures("project"),
+    pytest.mark.skipif(sys.platform != "linux", reason="reads open files by their descriptor"),
+]
 
 _FLUSHED = """
 import hashlib, json, os, signal, stat, sys, threading, time
@@ -45,12 +48,6 @@ def cut():
 
 import keepsake
 """
-
-
-@pytest.fixture(autouse=True)
-def project(project_directory: Path) -> Path:
-    (project_directory / "train.py").write_text("code")
-    return project_directory
 
 
 def not_flushed(directory: Path, output: str) -> list[str]:

@@ -14,6 +14,8 @@ from keepsake.exceptions import KeepsakeError
 from tests.faults.programs import keepsake as command
 from tests.faults.programs import run
 
+pytestmark = pytest.mark.usefixtures("project")
+
 SECRET = "s3cr3t-V4lue"
 
 # Looks at every file-system entry that is made, at the moment it is made, before anybody could see it
@@ -37,12 +39,6 @@ _watch("mkdir")
 os.umask(0)
 import keepsake
 """
-
-
-@pytest.fixture(autouse=True)
-def project(project_directory: Path) -> Path:
-    (project_directory / "train.py").write_text("code")
-    return project_directory
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")

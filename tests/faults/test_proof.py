@@ -11,70 +11,38 @@ from pathlib import Path
 
 import pytest
 
-from keepsake.archive.writer import freeze
 from keepsake.exceptions import KeepsakeError
-from keepsake.metadata import EXPERIMENT_FIELDS, Record
 from keepsake.project import Project
 from keepsake.recording import mover
 from keepsake.recording.recovery import send
 from keepsake.repository.repository import Repository
 from keepsake.spool import places
 from keepsake.spool.entry import Entry
-from keepsake.spool.journal import Changes
 from keepsake.spool.places import pending
 from keepsake.storage import open_storage
 from tests.faults import inspect_repository as inspect
+from tests.faults.entries import EXPERIMENT, RECORD, checkpoint, recover, reopen, save_weights, stored
 from tests.storage.faults import FaultyStorage
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks, and removes files that are open")
 
 _KILLED = 9
-EXPERIMENT, CHECKPOINT = "e" * 64, "c" * 64
-CREATED = "2021-02-03T04:05:06Z"
 WEIGHTS = os.urandom(1_500_000)  # what hardly shrinks is frozen as an archive, which is moved
-
-
-@pytest.fixture
-def storage(project_directory: Path) -> FaultyStorage:
-    """A repository that holds an experiment."""
-    storage = FaultyStorage(open_storage("file://repo", project_directory))
-    repository = Repository(storage)
-    repository.ensure()
-    repository.merge(_experiment(), Changes(), create=True)
-    return storage
 
 
 @pytest.fixture
 def entry(project_directory: Path, storage: FaultyStorage) -> Entry:
     """What the spool holds of it: a checkpoint with files."""
-    (project_directory / "model.pth").write_bytes(WEIGHTS)
     repository = Repository(storage)
     root, identity = places.spool_root(project_directory), repository.identity
-    entry = Entry.create(root, _experiment(), repository.url, in_repository=True, identity=identity)
-    freeze(project_directory, "model.pth", entry.directory, CHECKPOINT)
-    entry.append({"checkpoint": _checkpoint()})
+    entry = Entry.create(root, RECORD, repository.url, in_repository=True, identity=identity)
+    save_weights(project_directory, entry, weights=WEIGHTS)
     return entry
 
 
-def _experiment() -> Record:
-    return {**EXPERIMENT_FIELDS, "id": EXPERIMENT, "created": CREATED, "keepsake_version": "1.0.0"}
-
-
-def _checkpoint() -> Record:
-    return {"id": CHECKPOINT, "created": CREATED, "metrics": {"a": 1}, "step": 1, "path": "model.pth"}
-
-
 def _is_all_there(project: Path) -> bool:
-    archive = project / f"repo/checkpoints/{CHECKPOINT}.tar.gz"
+    archive = stored(project)
     return archive.exists() and inspect.by_tarfile(archive) == {"model.pth": WEIGHTS}
-
-
-def _recover(entry: Entry, storage: FaultyStorage) -> None:
-    """Do what a run does that comes long after."""
-    found = Entry.load(entry.directory)
-    if found is not None:
-        found.rest()
-        mover.finish(found, Repository(storage))
 
 
 def _unmount(project: Path) -> None:
@@ -105,7 +73,7 @@ def test_a_move_into_an_empty_mount_point_that_is_cut_short_costs_nothing(
     storage.fault = lambda when, verb, key: None
     _mount(project_directory)
     for _ in range(2):
-        _recover(entry, storage)
+        recover(entry, Repository(storage))
     assert _is_all_there(project_directory)
     assert not entry.directory.exists()
 
@@ -207,10 +175,9 @@ def test_a_process_that_is_killed_while_it_closes_an_entry_hides_nothing(
     entry: Entry, storage: FaultyStorage, project_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another one has just added to it, and is killed as well, as all are that share a container."""
-    _recover(entry, storage)
+    recover(entry, Repository(storage))
     entry.write_record()
-    other = Entry.load(entry.directory)
-    assert other is not None
+    other = reopen(entry)
     real = Entry._is_waiting
     calls: list[int] = []
 
@@ -219,7 +186,7 @@ def test_a_process_that_is_killed_while_it_closes_an_entry_hides_nothing(
             os._exit(_KILLED)
         calls.append(1)
         waits = real(self)
-        other.append({"checkpoint": {**_checkpoint(), "id": "d" * 64, "path": ""}})
+        other.append({"checkpoint": checkpoint(2)})
         return waits
 
     monkeypatch.setattr(Entry, "_is_waiting", add_after_looking)
@@ -239,7 +206,7 @@ def test_a_run_that_joins_an_experiment_does_not_take_another_repository_for_its
     with pytest.raises(KeepsakeError):
         mover.finish(entry, Repository(storage))
     _mount(project_directory)
-    _recover(entry, storage)
+    recover(entry, Repository(storage))
     assert _is_all_there(project_directory)
 
 
@@ -251,7 +218,7 @@ def test_what_a_crash_left_half_made_goes_when_it_is_old(
     monkeypatch.setattr(time, "time", lambda: real_time() + 7200)
     half = entry.directory / f".{'d' * 64}.pack.abcd.tmp"
     half.write_bytes(b"half")
-    _recover(entry, storage)
+    recover(entry, Repository(storage))
     root = entry.directory.parent
     places.sweep(root)
     assert half.exists()  # a process may still be writing it

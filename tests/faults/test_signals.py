@@ -15,12 +15,10 @@ import keepsake
 from tests.faults.programs import run
 from tests.spools import nothing_waits
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and fork are POSIX")
-
-
-@pytest.fixture(autouse=True)
-def project(project_directory: Path) -> Path:
-    return project_directory
+pytestmark = [
+    pytest.mark.usefixtures("project"),
+    pytest.mark.skipif(sys.platform == "win32", reason="signals and fork are POSIX"),
+]
 
 
 @pytest.mark.parametrize("line", ["checkpoint", "end_reason"])

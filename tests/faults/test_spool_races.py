@@ -8,31 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from keepsake.archive.writer import freeze
 from keepsake.exceptions import KeepsakeError, WriteError
-from keepsake.metadata import EXPERIMENT_FIELDS, Record
 from keepsake.recording import mover
 from keepsake.repository.deletion import delete_experiments
 from keepsake.repository.repository import Repository
 from keepsake.repository.view import View
 from keepsake.spool.entry import Entry
-from keepsake.spool.journal import Changes
 from keepsake.spool.places import spool_root
 from keepsake.storage import open_storage
+from tests.faults.entries import (
+    EXPERIMENT,
+    RECORD,
+    checkpoint,
+    checkpoint_id,
+    freeze_weights,
+    recover,
+    reopen,
+    save_weights,
+    stored,
+)
 from tests.storage.faults import FaultyStorage
-
-EXPERIMENT = "e" * 64
-CREATED = "2021-02-03T04:05:06Z"
-
-
-@pytest.fixture
-def storage(project_directory: Path) -> FaultyStorage:
-    """A repository that holds an experiment."""
-    storage = FaultyStorage(open_storage("file://repo", project_directory))
-    repository = Repository(storage)
-    repository.ensure()
-    repository.merge(_experiment(), Changes(), create=True)
-    return storage
 
 
 @pytest.fixture
@@ -45,29 +40,12 @@ def repository(storage: FaultyStorage) -> Repository:
 def entry(project_directory: Path, repository: Repository) -> Entry:
     """What the spool holds of the experiment."""
     root, identity = spool_root(project_directory), repository.identity
-    return Entry.create(root, _experiment(), repository.url, in_repository=True, identity=identity)
-
-
-def _experiment() -> Record:
-    return {**EXPERIMENT_FIELDS, "id": EXPERIMENT, "created": CREATED, "keepsake_version": "1.0.0"}
-
-
-def checkpoint(number: int, path: str = "") -> Record:
-    """The record of a checkpoint."""
-    return {"id": f"{number:064x}", "created": CREATED, "metrics": {"number": number}, "step": number, "path": path}
+    return Entry.create(root, RECORD, repository.url, in_repository=True, identity=identity)
 
 
 def checkpoints(repository: Repository) -> list[str]:
     """The checkpoints that a reader sees."""
     return [c["id"] for c in View(repository).load(EXPERIMENT)["checkpoints"] or []]
-
-
-def recover(entry: Entry, repository: Repository) -> None:
-    """Do what a run does that comes long after."""
-    found = Entry.load(entry.directory)
-    if found is not None:
-        found.rest()
-        mover.finish(found, repository)
 
 
 def _meanwhile(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, work: Callable[[], None]) -> None:
@@ -90,12 +68,11 @@ def test_a_line_that_comes_while_an_entry_is_closed_is_not_lost(
     """A child's checkpoint() returns between its parent's look at what waits and the removal of the entry."""
     entry.append({"checkpoint": checkpoint(1)})
     mover.publish(entry, repository)
-    child = Entry.load(entry.directory)
-    assert child is not None
+    child = reopen(entry)
     _meanwhile(monkeypatch, Entry, "_is_waiting", lambda: child.append({"checkpoint": checkpoint(2)}))
     entry.close()
     recover(entry, repository)
-    assert checkpoints(repository) == [checkpoint(1)["id"], checkpoint(2)["id"]]
+    assert checkpoints(repository) == [checkpoint_id(1), checkpoint_id(2)]
 
 
 def test_a_line_that_comes_while_a_recovery_finishes_is_not_lost(
@@ -103,8 +80,7 @@ def test_a_line_that_comes_while_a_recovery_finishes_is_not_lost(
 ) -> None:
     """The same with a child whose parent was killed."""
     entry.append({"checkpoint": checkpoint(1)})
-    child = Entry.load(entry.directory)
-    assert child is not None
+    child = reopen(entry)
     real_close = Entry.close
 
     def close(entry: Entry) -> bool:
@@ -115,32 +91,28 @@ def test_a_line_that_comes_while_a_recovery_finishes_is_not_lost(
     recover(entry, repository)
     monkeypatch.undo()
     recover(entry, repository)
-    assert checkpoints(repository) == [checkpoint(1)["id"], checkpoint(2)["id"]]
+    assert checkpoints(repository) == [checkpoint_id(1), checkpoint_id(2)]
 
 
 def test_a_recovery_leaves_the_pack_of_a_checkpoint_that_is_being_made(
     entry: Entry, repository: Repository, project_directory: Path
 ) -> None:
     """The files are frozen, the line is not written yet, and another process recovers."""
-    (project_directory / "model.pth").write_text("weights")
-    freeze(project_directory, "model.pth", entry.directory, str(checkpoint(1)["id"]))
+    freeze_weights(project_directory, entry)
     recover(entry, repository)
     entry.append({"checkpoint": checkpoint(1, "model.pth")})
     recover(entry, repository)
-    assert (project_directory / f"repo/checkpoints/{checkpoint(1)['id']}.tar.gz").exists()
+    assert stored(project_directory).exists()
 
 
 def test_a_recovery_sets_aside_only_what_it_saw_that_nobody_names(
     entry: Entry, repository: Repository, project_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A checkpoint is made and published while it is about to set files aside."""
-    (project_directory / "model.pth").write_text("weights")
-    run = Entry.load(entry.directory)
-    assert run is not None
+    run = reopen(entry)
 
     def make_checkpoint() -> None:
-        freeze(project_directory, "model.pth", run.directory, str(checkpoint(1)["id"]))
-        run.append({"checkpoint": checkpoint(1, "model.pth")})
+        save_weights(project_directory, run)
         mover.publish(run, Repository(repository.storage))
 
     _meanwhile(monkeypatch, mover, "upload", make_checkpoint)
@@ -153,13 +125,12 @@ def test_files_that_are_set_aside_while_they_are_about_to_be_stored_are_found_ag
     entry: Entry, repository: Repository, project_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A recovery that had looked before their line was written sets them aside."""
-    (project_directory / "model.pth").write_text("weights")
-    frozen = freeze(project_directory, "model.pth", entry.directory, str(checkpoint(1)["id"]))
-    entry.append({"checkpoint": checkpoint(1, "model.pth")})
+    save_weights(project_directory, entry)
+    (pack,) = entry.packs()
     mover.publish(entry, repository)
-    _meanwhile(monkeypatch, Entry, "packs", lambda: entry.set_aside(frozen.path))
+    _meanwhile(monkeypatch, Entry, "packs", lambda: entry.set_aside(pack))
     mover.upload(entry, repository)
-    assert (project_directory / f"repo/checkpoints/{checkpoint(1)['id']}.tar.gz").exists()
+    assert stored(project_directory).exists()
     assert entry.close()
 
 
@@ -167,17 +138,15 @@ def test_files_that_were_set_aside_too_early_are_stored_by_the_next_recovery(
     entry: Entry, repository: Repository, project_directory: Path
 ) -> None:
     """Their line was published after that, and the run was killed before it stored them."""
-    (project_directory / "model.pth").write_text("weights")
-    freeze(project_directory, "model.pth", entry.directory, str(checkpoint(1)["id"]))
+    freeze_weights(project_directory, entry)
     recover(entry, repository)
-    run = Entry.load(entry.directory)
-    assert run is not None
+    run = reopen(entry)
     assert len(run.unnamed()) == 1
     run.append({"checkpoint": checkpoint(1, "model.pth")})
     mover.publish(run, Repository(repository.storage))
     recover(entry, repository)
     recover(entry, repository)
-    assert (project_directory / f"repo/checkpoints/{checkpoint(1)['id']}.tar.gz").exists()
+    assert stored(project_directory).exists()
 
 
 @pytest.mark.parametrize("read", ["load", "records", "summaries"])
@@ -210,9 +179,7 @@ def test_files_are_kept_until_they_are_in_the_repository_that_knows_them(
     entry: Entry, repository: Repository, storage: FaultyStorage, project_directory: Path, instead: str
 ) -> None:
     """The disk is unmounted between the record and the archive, and comes back later."""
-    (project_directory / "model.pth").write_text("weights")
-    freeze(project_directory, "model.pth", entry.directory, str(checkpoint(1)["id"]))
-    entry.append({"checkpoint": checkpoint(1, "model.pth")})
+    save_weights(project_directory, entry)
     mover.publish(entry, repository)
 
     def unmount(moment: str, verb: str, key: str) -> None:
@@ -229,13 +196,13 @@ def test_files_are_kept_until_they_are_in_the_repository_that_knows_them(
         (project_directory / "repo").rename(project_directory / "below the mount")
     (project_directory / "away").rename(project_directory / "repo")
     mover.upload(entry, repository)
-    assert (project_directory / f"repo/checkpoints/{checkpoint(1)['id']}.tar.gz").exists()
+    assert stored(project_directory).exists()
 
 
 def test_an_experiment_that_was_deleted_is_not_brought_back(entry: Entry, repository: Repository) -> None:
     """A recovery of what a killed run left does not restore it, nor its heartbeat and files."""
     entry.append({"checkpoint": checkpoint(1)})
-    delete_experiments(View(Repository(repository.storage)), [_experiment()])
+    delete_experiments(View(Repository(repository.storage)), [RECORD])
     recover(entry, repository)
     assert list(repository.storage.list("metadata")) == []
     assert not entry.directory.exists()
@@ -245,28 +212,24 @@ def test_files_whose_lines_another_recovery_holds_are_kept(
     entry: Entry, repository: Repository, project_directory: Path
 ) -> None:
     """Two recoveries start at once. One has the lines and has not published them, so the record names no files yet."""
-    (project_directory / "model.pth").write_text("weights")
-    freeze(project_directory, "model.pth", entry.directory, str(checkpoint(1)["id"]))
-    entry.append({"checkpoint": checkpoint(1, "model.pth")})
+    save_weights(project_directory, entry)
     for path in entry.directory.iterdir():
         os.utime(path, (0, 0))
-    first = Entry.load(entry.directory)
-    assert first is not None
+    first = reopen(entry)
     taken = first.take(others=True)
     for journal in taken.sizes:
         journal.rename(journal.with_suffix(".held"))  # the second one sees no journal at all
     recover(entry, repository)
     Repository(repository.storage).merge(first.record, taken.changes, create=False)
     mover.upload(first, repository)
-    assert (project_directory / f"repo/checkpoints/{checkpoint(1)['id']}.tar.gz").exists()
+    assert stored(project_directory).exists()
 
 
 def test_what_an_interrupted_checkpoint_froze_goes(
     entry: Entry, repository: Repository, project_directory: Path
 ) -> None:
-    (project_directory / "model.pth").write_text("weights")
-    frozen = freeze(project_directory, "model.pth", entry.directory, str(checkpoint(1)["id"]))
-    entry.abandoned.add(checkpoint(1)["id"])
+    frozen = freeze_weights(project_directory, entry)
+    entry.abandoned.add(checkpoint_id(1))
     mover.upload(entry, repository)
     assert not frozen.path.exists()
 
@@ -274,35 +237,31 @@ def test_what_an_interrupted_checkpoint_froze_goes(
 def test_what_a_checkpoint_froze_that_was_interrupted_after_its_line_is_saved(
     entry: Entry, repository: Repository, project_directory: Path
 ) -> None:
-    (project_directory / "model.pth").write_text("weights")
-    freeze(project_directory, "model.pth", entry.directory, str(checkpoint(1)["id"]))
-    entry.append({"checkpoint": checkpoint(1, "model.pth")})
-    entry.abandoned.add(checkpoint(1)["id"])
+    save_weights(project_directory, entry)
+    entry.abandoned.add(checkpoint_id(1))
     mover.upload(entry, repository)
     mover.publish(entry, repository)
     mover.upload(entry, repository)
-    assert (project_directory / f"repo/checkpoints/{checkpoint(1)['id']}.tar.gz").exists()
+    assert stored(project_directory).exists()
 
 
 def test_one_archive_that_cannot_be_stored_does_not_hold_up_the_others(
     entry: Entry, repository: Repository, storage: FaultyStorage, project_directory: Path
 ) -> None:
-    (project_directory / "model.pth").write_text("weights")
     for number in (1, 2, 3):
-        freeze(project_directory, "model.pth", entry.directory, str(checkpoint(number)["id"]))
-        entry.append({"checkpoint": checkpoint(number, "model.pth")})
+        save_weights(project_directory, entry, number)
     mover.publish(entry, repository)
 
     def refuse(moment: str, verb: str, key: str) -> None:
-        if (moment, verb) == ("before", "upload") and checkpoint(1)["id"] in key:
+        if (moment, verb) == ("before", "upload") and checkpoint_id(1) in key:
             raise WriteError("The server refuses this one.")
 
     storage.fault = refuse
     with pytest.raises(WriteError, match="refuses this one"):
         mover.upload(entry, repository)
-    stored = {path.name.partition(".")[0] for path in (project_directory / "repo/checkpoints").iterdir()}
-    assert stored == {checkpoint(2)["id"], checkpoint(3)["id"]}
-    assert [pack.name.partition(".")[0] for pack in entry.packs()] == [checkpoint(1)["id"]]
+    names = {path.name.partition(".")[0] for path in (project_directory / "repo/checkpoints").iterdir()}
+    assert names == {checkpoint_id(2), checkpoint_id(3)}
+    assert [pack.name.partition(".")[0] for pack in entry.packs()] == [checkpoint_id(1)]
 
 
 def _replace_repository(project_directory: Path) -> None:
@@ -337,26 +296,23 @@ def test_nothing_leaves_the_spool_for_a_repository_that_is_not_the_right_one(
         pytest.skip("then there is nothing to miss")
     entry.in_repository = in_repository
     entry.write_record()
-    (project_directory / "model.pth").write_text("weights")
-    freeze(project_directory, "model.pth", entry.directory, str(checkpoint(1)["id"]))
-    entry.append({"checkpoint": checkpoint(1, "model.pth")})
+    save_weights(project_directory, entry)
     happens(project_directory)
     with pytest.raises(KeepsakeError):
         recover(entry, Repository(repository.storage))
-    assert [c["id"] for c in entry.pending().checkpoints] == [checkpoint(1)["id"]]
+    assert [c["id"] for c in entry.pending().checkpoints] == [checkpoint_id(1)]
     assert len(entry.packs()) == 1
 
 
 def test_two_that_take_the_same_journal_bring_it_once(entry: Entry, repository: Repository) -> None:
     """Each of two recoveries holds the lines and sends them, and the result is one checkpoint."""
     entry.append({"checkpoint": checkpoint(1)})
-    other = Entry.load(entry.directory)
-    assert other is not None
+    other = reopen(entry)
     taken = other.take(others=True)
     mover.publish(entry, repository, others=True)
     Repository(repository.storage).merge(other.record, taken.changes, create=False)
     taken.drop()
-    assert checkpoints(repository) == [checkpoint(1)["id"]]
+    assert checkpoints(repository) == [checkpoint_id(1)]
     assert entry.close()
 
 
@@ -373,4 +329,4 @@ def test_the_next_line_after_a_torn_one_is_not_lost(entry: Entry, monkeypatch: p
         entry.append({"checkpoint": checkpoint(1)})
     monkeypatch.undo()
     entry.append({"checkpoint": checkpoint(2)})
-    assert [c["id"] for c in entry.pending().checkpoints] == [checkpoint(2)["id"]]
+    assert [c["id"] for c in entry.pending().checkpoints] == [checkpoint_id(2)]

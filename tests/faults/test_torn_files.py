@@ -12,9 +12,7 @@ import pytest
 
 import keepsake
 from keepsake import Project
-from keepsake.archive.writer import freeze
 from keepsake.exceptions import CorruptedArchive, KeepsakeError
-from keepsake.metadata import EXPERIMENT_FIELDS
 from keepsake.project import undo_checkout
 from keepsake.recording import mover
 from keepsake.repository.repository import Repository
@@ -23,17 +21,9 @@ from keepsake.spool import places
 from keepsake.spool.entry import Entry
 from keepsake.storage import open_storage
 from tests.faults import inspect_repository as inspect
+from tests.faults.entries import EXPERIMENT, RECORD, checkpoint, checkpoint_id, save_weights
 from tests.faults.programs import run
 from tests.spools import nothing_waits
-
-EXPERIMENT = "e" * 64
-CREATED = "2021-02-03T04:05:06Z"
-RECORD = {**EXPERIMENT_FIELDS, "id": EXPERIMENT, "created": CREATED}
-
-
-def checkpoint(number: int, path: str = "") -> dict[str, object]:
-    """The record of a checkpoint."""
-    return {"id": f"{number:064x}", "created": CREATED, "metrics": None, "step": number, "path": path}
 
 
 def tears(data: bytes) -> Iterator[bytes]:
@@ -54,9 +44,7 @@ def repository(project_directory: Path) -> Repository:
 def entry(project_directory: Path, repository: Repository) -> Entry:
     """What a killed run left: a checkpoint with a file, and one without."""
     entry = Entry.create(places.spool_root(project_directory), RECORD, repository.url, in_repository=False)
-    (project_directory / "model.pth").write_text("weights")
-    freeze(project_directory, "model.pth", entry.directory, str(checkpoint(1)["id"]))
-    entry.append({"checkpoint": checkpoint(1, "model.pth")})
+    save_weights(project_directory, entry)
     entry.append({"checkpoint": checkpoint(2)})
     return entry
 
@@ -74,13 +62,13 @@ def test_every_whole_line_of_a_torn_journal_counts(entry: Entry, repository: Rep
     """The rest stops neither a recovery nor a listing."""
     (journal,) = entry.journals()
     whole = journal.read_bytes()
-    assert recover(repository) == [checkpoint(1)["id"], checkpoint(2)["id"]]
+    assert recover(repository) == [checkpoint_id(1), checkpoint_id(2)]
     for data in tears(whole):
         entry.directory.mkdir(parents=True, exist_ok=True)
         entry.in_repository = True
         entry.write_record()
         journal.write_bytes(whole[: whole.index(b"\n") + 1] + data)
-        assert recover(repository) == [checkpoint(1)["id"], checkpoint(2)["id"]], data
+        assert recover(repository) == [checkpoint_id(1), checkpoint_id(2)], data
         assert not entry.directory.exists(), data
 
 
@@ -94,7 +82,7 @@ def test_a_torn_record_of_the_spool_stops_nothing(entry: Entry, repository: Repo
         assert entry.journals()
         assert entry.packs()
     record.write_bytes(whole)
-    assert recover(repository) == [checkpoint(1)["id"], checkpoint(2)["id"]]
+    assert recover(repository) == [checkpoint_id(1), checkpoint_id(2)]
 
 
 def test_a_torn_pack_is_never_published(entry: Entry, repository: Repository, project_directory: Path) -> None:
@@ -103,7 +91,7 @@ def test_a_torn_pack_is_never_published(entry: Entry, repository: Repository, pr
     whole = pack.read_bytes()
     for data in tears(whole):
         pack.write_bytes(data)
-        assert recover(repository) == [checkpoint(1)["id"], checkpoint(2)["id"]]
+        assert recover(repository) == [checkpoint_id(1), checkpoint_id(2)]
         assert list((project_directory / "repo").glob("checkpoints/*")) == []
         assert pack.exists()
         with pytest.raises(KeepsakeError, match=pack.name):
@@ -119,11 +107,9 @@ def test_weights_that_a_power_cut_damaged_are_never_published(
 ) -> None:
     """Their size was on the disk, a part of them was not. What else waits is saved; they stay, and are named."""
     weights = os.urandom(3_000_000)
-    (project_directory / "model.pth").write_bytes(weights)
     for number in (3, 4):
-        freeze(project_directory, "model.pth", entry.directory, f"{number:064x}")
-        entry.append({"checkpoint": checkpoint(number, "model.pth")})
-    damaged = entry.directory / f"{3:064x}.tar.gz"
+        save_weights(project_directory, entry, number, weights)
+    damaged = entry.directory / f"{checkpoint_id(3)}.tar.gz"
     with open(damaged, "r+b") as file:
         file.seek(1_000_000)
         file.write(bytes(4096))

@@ -16,7 +16,10 @@ from tests.faults.programs import HANGING, run
 from tests.faults.programs import keepsake as command
 from tests.spools import nothing_waits
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+pytestmark = [
+    pytest.mark.usefixtures("project"),
+    pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions"),
+]
 
 _CHECKPOINTS = 20
 _TRAIN = """
@@ -39,12 +42,6 @@ _AWAY = {
     "without permission": "os.chmod('repo', 0)",
     "read-only": "[os.chmod(name, 0o500) for name, _, _ in os.walk('repo')]",
 }
-
-
-@pytest.fixture(autouse=True)
-def project(project_directory: Path) -> Path:
-    (project_directory / "train.py").write_text("code")
-    return project_directory
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from keepsake.experiment import Experiment
 from keepsake.importing import found, importing
 from keepsake.importing.importing import Imported
 from keepsake.importing.merging import merge
 from keepsake.project import Project
 from keepsake.util.directories import cache_directory
+from tests.importing.reading import only
 from tests.importing.sources import write_mlflow_database, write_mlflow_run
 
 KEY = "a" * 32
@@ -44,11 +44,6 @@ def store(tmp_path: Path) -> Path:
 
 def folder_of(store: Path) -> Path:
     return store / "123456789012345678" / KEY
-
-
-def only(project: Project) -> Experiment:
-    (experiment,) = project.experiments.list()
-    return experiment
 
 
 def counts(done: Imported) -> tuple[int, int, int, int, int]:

@@ -6,25 +6,14 @@ import struct
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from keepsake.experiment import Experiment
 from keepsake.importing.tensorboard import masked_crc
 from keepsake.project import Project
-
-
-@pytest.fixture
-def project(project_directory: Path) -> Project:
-    return Project(directory=project_directory)
+from tests.importing.reading import only
 
 
 def points(experiment: Experiment) -> list[tuple[int | None, Any]]:
     return sorted((c.step, c.metrics["loss"]) for c in experiment.checkpoints if c.metrics)
-
-
-def only(project: Project) -> Experiment:
-    (experiment,) = project.experiments.list()
-    return experiment
 
 
 def write_events(path: Path, *events: bytes) -> None:

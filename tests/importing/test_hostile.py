@@ -21,11 +21,6 @@ _BOMB = "a: &a [x,x,x,x,x,x,x,x]\n" + "".join(
 _LARGE = 10 << 30
 
 
-@pytest.fixture
-def project(project_directory: Path) -> Project:
-    return Project(directory=project_directory)
-
-
 def _grow(path: Path, content: bytes = b"") -> None:
     path.write_bytes(content)
     os.truncate(path, _LARGE)  # a hole

@@ -14,15 +14,11 @@ from keepsake.exceptions import ReadError, ValidationError
 from keepsake.experiment import Experiment
 from keepsake.importing.runs import typed
 from keepsake.project import Project
+from tests.importing.reading import only
 from tests.importing.sources import DATA, Metrics, write_mlflow_database, write_mlflow_run, write_trackio_database
 
 INFINITE = math.inf
 BINARY = ["runs/one/events.out.tfevents.1700000000.host", "wandb/offline-run-1/run-usc5dy0y.wandb"]
-
-
-@pytest.fixture
-def project(project_directory: Path) -> Project:
-    return Project(directory=project_directory)
 
 
 def points(experiment: Experiment, metric: str) -> list[tuple[int | None, Any]]:
@@ -34,11 +30,6 @@ def content(experiment: Experiment, path: str) -> bytes:
     """A file of the last checkpoint."""
     with experiment.checkpoints[-1].open(path) as file:
         return file.read()
-
-
-def only(project: Project) -> Experiment:
-    (experiment,) = project.experiments.list()
-    return experiment
 
 
 def test_an_mlflow_folder(project: Project, tmp_path: Path) -> None:

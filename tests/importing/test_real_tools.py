@@ -21,11 +21,6 @@ VALUES = [math.sin(step) / (step + 1) for step in range(STEPS)]
 
 
 @pytest.fixture
-def project(project_directory: Path) -> Project:
-    return Project(directory=project_directory)
-
-
-@pytest.fixture
 def log(tmp_path: Path) -> Any:
     """Runs a script that logs VALUES with a tool, if that is installed."""
 
