@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from keepsake.archive.extraction import Extraction
-from tests.archive.archives import archive_bytes, freeze_files, stored
+from keepsake.exceptions import WriteError
+from tests.archive.archives import archive_bytes, freeze_files, read_files, stored, write_files
 
 BLOCK = 64 << 10
 CONTENTS = {
@@ -87,3 +88,33 @@ def test_a_sparse_file_comes_back_sparse(tmp_path: Path) -> None:
     assert (tmp_path / "out/sparse").read_bytes() == content
     assert (tmp_path / "out/sparse").stat().st_blocks * 512 < 2 << 20
     assert (tmp_path / "out/dense").stat().st_blocks * 512 >= 2 << 20
+
+
+def test_nothing_is_written_through_a_link(small: bytes, tmp_path: Path) -> None:
+    write_files(tmp_path, {"outside/file": b"precious"})
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "a/b").symlink_to(tmp_path / "outside")
+    (tmp_path / "b/a").symlink_to(tmp_path / "outside/file")
+    for target in ("a", "b"):
+        with pytest.raises(WriteError):
+            stored(small).extract(tmp_path / target)
+    assert read_files(tmp_path / "outside") == {"file": b"precious"}
+
+
+def test_existing_files_are_not_overwritten(small: bytes, tmp_path: Path) -> None:
+    write_files(tmp_path, {"a": b"mine"})
+    with pytest.raises(WriteError, match="exists"):
+        stored(small).extract(tmp_path)
+    assert (tmp_path / "a").read_bytes() == b"mine"
+
+
+def test_a_file_that_cannot_be_written_fully_is_removed(tmp_path: Path) -> None:
+    def fill() -> None:
+        with Extraction(tmp_path).create("a/b", 8, 0o644, 0) as file:
+            file.write(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(WriteError, match="No space left on device"):
+        fill()
+    assert read_files(tmp_path) == {}

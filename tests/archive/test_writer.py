@@ -1,24 +1,45 @@
-"""Files that are archived while they are copied."""
+"""Archives as they are written: from files that are being copied, and from packs."""
 
 from __future__ import annotations
 
+import gzip
+import io
+import json
 import os
 import random
+import subprocess
 import tarfile
 import threading
+import zlib
 from collections.abc import Callable
 from itertools import accumulate
 from pathlib import Path
 
 import pytest
 
-from keepsake.archive import writer
-from keepsake.archive.pack import FileEntry, OpenFiles
+from keepsake.archive import contents, writer
+from keepsake.archive import gzip as gzip_format
+from keepsake.archive.pack import FileEntry, FrozenFiles, OpenFiles
+from keepsake.archive.pack import freeze as freeze_into_pack
 from keepsake.archive.reader import Archive, is_archive
-from keepsake.archive.writer import freeze, open_archive
+from keepsake.archive.writer import freeze, open_archive, write_archive
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, WriteError
 from keepsake.util import ignore
-from tests.archive.archives import ID, KEY, read_files, stored, write_files
+from keepsake.util.workers import Workers
+from tests.archive.archives import (
+    FILES,
+    ID,
+    KEY,
+    RANDOM,
+    archive_bytes,
+    extracted,
+    freeze_files,
+    read,
+    read_files,
+    stored,
+    without_table,
+    write_files,
+)
 from tests.storage.memory import MemoryStorage
 
 LARGE = 1 << 20
@@ -39,7 +60,7 @@ def spool(tmp_path: Path) -> Path:
 def frozen(tmp_path: Path, spool: Path) -> Callable[[dict[str, bytes]], Path]:
     """Freezes files, and returns the file that this makes, which is read back."""
 
-    def freeze_files(files: dict[str, bytes]) -> Path:
+    def freeze_and_read(files: dict[str, bytes]) -> Path:
         target, entries = freeze(write_files(tmp_path / "project", files), ".", spool, ID)
         assert {entry.name: entry.size for entry in entries} == {name: len(content) for name, content in files.items()}
         out = tmp_path / f"out-{os.urandom(4).hex()}"
@@ -50,7 +71,7 @@ def frozen(tmp_path: Path, spool: Path) -> Callable[[dict[str, bytes]], Path]:
         assert list(spool.iterdir()) == [target]
         return target
 
-    return freeze_files
+    return freeze_and_read
 
 
 Frozen = Callable[[dict[str, bytes]], Path]
@@ -218,3 +239,111 @@ def test_a_bit_that_flips_anywhere_is_found(frozen: Frozen) -> None:
         else:
             with pytest.raises(CorruptedArchive), stored(bytes(damaged)).open("model.pth"):
                 pass
+
+
+# Archives made from packs
+
+
+def test_tar_extracts_it(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "archive.tar.gz").write_bytes(data)
+    done = subprocess.run(["tar", "xzf", "archive.tar.gz"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert read_files(tmp_path / ID) == FILES
+
+
+def test_pythons_tarfile_extracts_it(data: bytes) -> None:
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        files = {info.name.removeprefix(ID + "/"): tar.extractfile(info).read() for info in tar}  # type: ignore[union-attr]
+    assert files == FILES
+
+
+def test_all_of_it_is_gzip(data: bytes) -> None:
+    """Even the table of contents: programs that check more than the tar see nothing odd."""
+    assert gzip.decompress(data).startswith(f"{ID}/a.txt".encode())
+
+
+def test_equal_input_makes_equal_bytes_whoever_compresses(pack: Path, data: bytes) -> None:
+    with Workers(1) as workers:
+        assert archive_bytes(pack, workers) == data
+    assert archive_bytes(pack) == data
+
+
+def test_what_does_not_shrink_is_stored_and_what_does_is_compressed(tmp_path: Path) -> None:
+    noise = freeze_files(tmp_path / "1", {"weights": RANDOM.randbytes(3 << 20)})
+    text = freeze_files(tmp_path / "2", {"text": b"epoch,loss\n" * 300_000})
+    assert len(archive_bytes(noise)) < (3 << 20) * 1.001 + 1000
+    assert len(archive_bytes(text)) < (3 << 20) / 50
+
+
+def test_a_file_whose_parts_differ_is_compressed_where_it_pays(tmp_path: Path) -> None:
+    content = RANDOM.randbytes(writer.CHUNK) + bytes(writer.CHUNK) + RANDOM.randbytes(writer.CHUNK)
+    data = archive_bytes(freeze_files(tmp_path, {"mixed": content}))
+    lengths = stored(data).entries()[0].members
+    assert lengths[1] < lengths[0] / 50
+    assert read(stored(data), "mixed") == content
+
+
+def test_modes_and_times_are_kept(tmp_path: Path) -> None:
+    write_files(tmp_path / "p", {"run.sh": b"#!/bin/sh", "old": b""})
+    (tmp_path / "p/run.sh").chmod(0o750)
+    os.utime(tmp_path / "p/run.sh", ns=(0, 1_600_000_000_123_456_789))
+    os.utime(tmp_path / "p/old", ns=(0, -1_000_000_000))
+    freeze_into_pack(tmp_path / "p", ".", tmp_path / "pack")
+    archive = stored(archive_bytes(tmp_path / "pack"))
+    archive.extract(tmp_path / "out")
+    status = (tmp_path / "out/run.sh").stat()
+    assert (status.st_mode & 0o7777, status.st_mtime_ns) == (0o750, 1_600_000_000_123_456_789)
+    assert (tmp_path / "out/old").stat().st_mtime_ns == -1_000_000_000
+
+
+def test_a_name_that_is_not_utf_8_survives(tmp_path: Path) -> None:
+    pack = freeze_files(tmp_path, {os.fsdecode(b"caf\xe9"): b"latin 1"})
+    data = archive_bytes(pack)
+    assert extracted(stored(data)) == extracted(stored(without_table(data))) == {os.fsdecode(b"caf\xe9"): b"latin 1"}
+
+
+def test_the_table_is_json_that_anybody_can_read(small: bytes) -> None:
+    """docs/repository-format.md describes it."""
+    footer = contents.decode_footer(small)
+    assert footer is not None
+    payload, _ = gzip_format.read_extra_member(small, footer.offset, b"KT")
+    table = json.loads(zlib.decompress(payload))
+    assert sorted(table) == ["chunk", "files", "start"]
+    assert sorted(table["files"][0]) == ["members", "mode", "mtime_ns", "name", "size", "xxh128"]
+
+
+def test_the_stream_reads_in_any_portions(pack: Path, data: bytes) -> None:
+    with FrozenFiles(pack) as frozen, write_archive(ID, frozen) as stream:
+        portions = [stream.read(size) for size in (1, 10, 100_000, 3_000_000)]
+        assert b"".join(portions) + stream.read() == data
+
+
+def test_a_pack_that_loses_its_end_aborts_the_upload(tmp_path: Path) -> None:
+    """Half an archive must not be published."""
+    pack = freeze_files(tmp_path, {"a": bytes(3 << 20)})
+    storage = MemoryStorage()
+    with Workers() as workers, FrozenFiles(pack) as frozen, write_archive(ID, frozen, workers) as stream:
+        os.truncate(pack, 1 << 20)
+        with pytest.raises(CorruptedArchive, match="cut off"):
+            storage.upload(KEY, stream)
+    assert storage.objects == {}
+
+
+def test_archives_can_be_made_while_the_interpreter_exits(pack: Path, run_python: Callable[[str], str]) -> None:
+    """That is when the last checkpoint is saved, and when no executor takes work and no thread can be started."""
+    program = f"""
+import atexit, threading
+from pathlib import Path
+from keepsake.archive.writer import write_archive
+from keepsake.util.workers import Workers
+from keepsake.archive.pack import FrozenFiles
+workers = Workers()
+def finish():
+    with FrozenFiles(Path({str(pack)!r})) as frozen, write_archive({ID!r}, frozen, workers) as stream:
+        print(len(stream.read()))
+atexit.register(finish)
+threading._register_atexit(finish)
+"""
+    lengths = run_python(program).split()
+    assert len(lengths) == 2
+    assert int(lengths[0]) == int(lengths[1]) > sum(map(len, FILES.values())) / 2
