@@ -1,4 +1,4 @@
-"""What all commands share: help, global options, errors and exit status, output to pipes, completion."""
+"""What all commands share: help, global options, errors and exit status, output to pipes."""
 
 from __future__ import annotations
 
@@ -13,16 +13,13 @@ from typing import Any
 
 import click
 import pytest
-from click.shell_completion import ShellComplete
-from click.testing import CliRunner
 
 from keepsake import version
 from keepsake.cli import COMMANDS, cli, translate
-from keepsake.cli.opening import Settings
 from keepsake.exceptions import ReadError
 from keepsake.repository.view import View
 from keepsake.util import console
-from tests.cli.conftest import Run, World, checkpoint, experiment, on_disk
+from tests.cli.conftest import Run, World, experiment, on_disk
 
 LISTING = (
     "--all -c --columns --csv -f --filter --format --group --json --last --layout --limit -q --quiet -s --sort --watch"
@@ -441,61 +438,3 @@ except SystemExit:
     print(sorted(set(sys.modules) & {"keepsake.cli.ls", "keepsake.cli.show", "yaml"}))
 """
     assert run_python(program).endswith("\n[]\n")
-
-
-# Completion
-
-
-def complete(*args: str) -> dict[str, str | None]:
-    *before, last = args
-    completer = ShellComplete(cli, {"obj": Settings()}, "keepsake", "_KEEPSAKE_COMPLETE")
-    return {item.value: item.help for item in completer.get_completions(list(before), last)}
-
-
-def test_commands_are_completed() -> None:
-    assert complete("").keys() == {name for name, lazy in COMMANDS.items() if not lazy.hidden}
-    assert complete("ls") == {"ls": "List experiments in this project."}
-    assert set(complete("sh")) == {"show"}
-    assert {"--json", "--filter"} <= set(complete("ls", "--"))
-
-
-def test_ids_are_completed(three_runs: World) -> None:
-    three_runs.add(experiment("b51e7a0fff", 0, params={"p": "a,b\nc"}))
-    assert complete("show", "") == {
-        "latest": "the experiment that was created last",
-        "best": "the experiment with the best primary metric",
-        "b51e7a0fff": "about a second ago stopped p=a b c",
-        "b51e7a0f66": "about a minute ago stopped param-1=200 param-2=hello param-3=hi",
-        "d7718e5": "latest checkpoint of b51e7a0 step 5",
-        "a37c2e9": "10 minutes ago running param-1=100 param-2=hello",
-        "9f02c7d": "best checkpoint of a37c2e9 step 20",
-        "5d8f0b6": "latest checkpoint of a37c2e9 step 20",
-        "c90d1f4": "11 minutes ago stopped param-1=200 param-2=hello",
-    }
-    assert set(complete("rm", "a37", "5d8")) == {"5d8f0b6"}
-    assert set(complete("diff", "a37", "c90d1f4e")) == {"c90d1f4e55"}
-    assert set(complete("checkout", "-R", "file://nowhere", "")) == set()
-
-
-def test_sort_keys_are_completed(three_runs: World, run: Run) -> None:
-    """Metrics count whichever checkpoints have them."""
-    earlier, latest = (checkpoint(f"e1{n}0000000", 9 - n, n, {name: 1}) for n, name in enumerate(("rare", "metric-1")))
-    three_runs.add(experiment("e100000000", 9, earlier, latest))
-    assert complete("ls", "--sort", "s") == {"step": "field", "status": "field"}
-    assert complete("ls", "-s", "m") == {"metric-1": "metric", "metric-2": "metric", "metric-3": "metric"}
-    assert complete("ps", "-s", "r") == {"rare": "metric"}
-    assert list(complete("plot", "rar")) == ["rare"]
-    assert complete("ps", "-s", "p")["param-3"] == "param"
-    assert run("ls", "-q", "-s", "metric-3").stdout.startswith("b51e7a0f66\n")
-
-
-def test_completion_says_nothing_when_it_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    environment = {"_KEEPSAKE_COMPLETE": "bash_complete", "COMP_WORDS": "keepsake show ", "COMP_CWORD": "2"}
-    result = CliRunner().invoke(cli, [], env=environment)
-    assert (result.exit_code, result.output.strip()) == (0, "")
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_scripts(run: Run, shell: str) -> None:
-    assert f"_KEEPSAKE_COMPLETE={shell}_complete" in run("completion", shell).stdout

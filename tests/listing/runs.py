@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from keepsake.listing.filters import Query
 from keepsake.listing.subjects import ValuePath
 
 
@@ -37,3 +38,10 @@ class Run:
 
     def last_metric(self, path: ValuePath) -> Any:
         return path.find(self.last_metrics)
+
+
+def found(filters: list[str], *runs: Run) -> list[Run]:
+    """Return the runs that match. No experiment lacks one of these names."""
+    other = Run(dict.fromkeys(("missing", "lr", "x", "loss")))
+    selected = list(Query(filters).select([*runs, other]))
+    return [run for run in runs if any(each is run for each in selected)]

@@ -1,4 +1,4 @@
-"""Filters and sort keys: what they parse as, what they match, in what order."""
+"""Filters: what they match, and the errors of those that match nothing sensible."""
 
 from __future__ import annotations
 
@@ -14,21 +14,13 @@ from hypothesis import strategies as st
 from keepsake.exceptions import InvalidFilter, UnknownName
 from keepsake.listing.fields import Names
 from keepsake.listing.filters import Query, Sort, is_about
-from keepsake.util.width import text_width
-from tests.listing.runs import Run
+from tests.listing.runs import Run, found
 
 _CREATED = datetime(2022, 3, 14, 9, 41, 7).timestamp()
 
 
 def matches(text: str, **fields: Any) -> bool:
     return bool(found([text], Run(**fields)))
-
-
-def found(filters: list[str], *runs: Run) -> list[Run]:
-    """Return the runs that match. No experiment lacks one of these names."""
-    other = Run(dict.fromkeys(("missing", "lr", "x", "loss")))
-    selected = list(Query(filters).select([*runs, other]))
-    return [run for run in runs if any(each is run for each in selected)]
 
 
 PARAMS = {
@@ -323,112 +315,6 @@ def test_any_text_is_a_filter_or_an_invalid_filter(text: str) -> None:
             assert str(error)
 
 
-# Several comparisons
-
-
-RUNS = {
-    "a": Run({"lr": 0.1, "opt": "adam", "dropout": 0.5}, {"loss": 0.3}, command="train.py --x=1 or so"),
-    "b": Run({"lr": 0.2, "opt": "sgd"}, {"loss": 0.2}, command="(train)"),
-    "c": Run({"lr": 0.3, "opt": "black and white", "dropout": None}, {"loss": 0.1}, command="it's"),
-}
-
-
-@pytest.mark.parametrize(
-    ("text", "names"),
-    [
-        ("lr == 0.1", "a"),
-        ("lr=0.1 or lr=0.2", "ab"),
-        ("lr = 0.1 OR lr = 0.2 AND loss = 0.3", "a"),
-        ("(lr = 0.1 or lr = 0.2) and loss < 0.3", "b"),
-        ("lr = 0.1 or lr = 0.2 and loss = 0.2 or lr = 0.3", "abc"),
-        ("not lr = 0.1", "bc"),
-        ("not not lr = 0.1", "a"),
-        ("not lr = 0.1 and loss < 0.2", "c"),
-        ("not (lr = 0.1 and loss < 0.2)", "abc"),
-        ("not(lr = 0.1)and(loss < 0.2)", "c"),
-        ("((((lr = 0.1))))", "a"),
-        ("lr in (0.1, .3)", "ac"),
-        ("lr in(0.1,0.3)", "ac"),
-        ("lr not in (0.1, 0.3)", "b"),
-        ("not lr in (0.1, 0.3)", "b"),
-        ("opt in (adam, 'black and white')", "ac"),
-        ('opt in ("adam" , black and white)', "ac"),
-        ("opt IN (sgd) AND lr > 0", "b"),
-        ("dropout in (null)", "bc"),
-        ("dropout not in (0.5)", "bc"),
-        ("dropout = null or dropout > 0.4", "abc"),
-        ("not dropout > 0.4", "bc"),
-        ("dropout != null", "a"),
-        ("opt = 'adam'", "a"),
-        ('opt = "black and white"', "c"),
-        ('opt = "black and white" or opt = "sgd"', "bc"),
-        ('command = "train.py --x=1 or so"', "a"),
-        ("command = (train)", "b"),
-        ("(command = (train))", "b"),
-        ("command = it's", "c"),
-        ("command = 'it\\'s'", "c"),
-        ('"lr" in (0.1)', "a"),
-        ("loss>0.15 and(lr<0.15)", "a"),
-        ("  lr = 0.1  ", "a"),
-        ("lr\n=\n0.1\nand\nloss = 0.3", "a"),
-    ],
-)
-def test_comparisons_are_joined(text: str, names: str) -> None:
-    assert found([text], *RUNS.values()) == [RUNS[name] for name in names]
-
-
-def test_words_of_the_grammar_can_be_names_and_values() -> None:
-    run = Run({"and": 1, "not": 2, "in": 3, "or": "and", "x in y": 4, "nota": 5, "order": 6})
-    for text in ("and = 1", "not = 2", "in = 3", "or = and", "x in y = 4", "nota = 5 and order = 6", "not in (2)"):
-        assert found([text], run) == [run], text
-
-
-@pytest.mark.parametrize(
-    ("text", "position", "reason"),
-    [
-        ("", 0, "A name is missing."),
-        ("lr", 2, 'An operator is missing after the name "lr".'),
-        ("lr = ", 5, "A value is missing."),
-        ("lr < and x = 1", 5, "A value is missing."),
-        ("lr = 1 and", 10, "A name is missing."),
-        ("lr => 3", 3, "There is no such operator."),
-        ("lr = 1 or opt and x = 1", 14, 'An operator is missing after the name "opt".'),
-        ("(lr = 1", 0, "This parenthesis is not closed."),
-        ("lr = 1)", 6, 'Expected "and", "or" or the end.'),
-        ('opt = "adam" x', 13, 'Expected "and", "or" or the end.'),
-        ('(opt = "adam" x', 14, 'Expected "and", "or" or ")".'),
-        ('opt = "adam', 6, "This quotation mark is not closed."),
-        ("lr in ()", 7, "A value is missing."),
-        ("lr in (1, )", 10, "A value is missing."),
-        ("lr in (1", 8, 'Expected "," or ")".'),
-        ('lr in ("a" b)', 11, 'Expected "," or ")".'),
-        ("lr = 1 && x = 2", 7, 'Write "and" or "or"'),
-        ("日本 = 1 and", 10, "A name is missing."),
-        ("(" * 60 + "lr = 1" + ")" * 60, 50, "nested more than 50 deep"),
-        ("not " * 60 + "lr = 1", 200, "nested more than 50 deep"),
-    ],
-)
-def test_an_error_shows_the_place(text: str, position: int, reason: str) -> None:
-    with pytest.raises(InvalidFilter) as caught:
-        Query([text])
-    message = str(caught.value)
-    assert reason in message
-    shown, caret = message.split("\n\n")[1].splitlines()
-    if len(text) < 40:
-        assert (shown, len(caret)) == (f"    {text}", 5 + text_width(text[:position]))
-
-
-def test_all_names_are_looked_for_even_where_the_result_is_clear() -> None:
-    for text in ("lr < 0 and dropot != 0.5", "lr > 0 or dropot = 1", "not (lr < 0 and x in (dropot) and dropot = 1)"):
-        with pytest.raises(UnknownName, match='Did you mean "dropout"'):
-            found([text], *RUNS.values())
-    with pytest.raises(UnknownName):
-        list(Query(sort=["vall"]).select([RUNS["a"]]))
-    with pytest.raises(UnknownName):
-        list(Query(columns=["vall"]).select([RUNS["a"]]))
-    assert list(Query(["dropot != 0.5"], ["-vall"], ["params.x"]).select([])) == []
-
-
 def test_a_filter_that_names_only_one_thing_is_recognised() -> None:
     assert is_about("not status = stopped", "status")
     assert not is_about("status = stopped or lr < 1", "status")
@@ -533,84 +419,3 @@ def test_moments_relative_to_now(text: str, seconds: float) -> None:
     assert matches(f"created > {text}", created=moment + 60)
     assert not matches(f"created > {text}", created=moment - 60)
     assert matches(f"created <= {text}", created=moment - 60)
-
-
-# Sorting
-
-
-def test_several_keys_the_first_of_which_counts_most() -> None:
-    runs = [Run({"x": 1, "y": 1}), Run({"x": 2, "y": 1}), Run({"x": 1, "y": 2}), Run({"y": 3})]
-    query = Query(sort=["x", "-y"])
-    assert query.sort(list(query.select(runs))) == [runs[2], runs[0], runs[1], runs[3]]
-
-
-@pytest.mark.parametrize("key", ["-x", "x-desc", ' -"x" ', "-params.x"])
-def test_descending(key: str) -> None:
-    assert ordered(key, [Run({"x": 1}), Run({"x": 3}), Run({"x": 2})])[0].params == {"x": 3}
-
-
-@pytest.mark.parametrize("key", ["-x-desc", "-x-asc"])
-def test_a_direction_given_twice_is_refused(key: str) -> None:
-    with pytest.raises(InvalidFilter, match="Failed to parse sort key"):
-        Query(sort=[key])
-
-
-def ordered(key: str, runs: list[Run]) -> list[Run]:
-    query = Query(sort=[key])
-    return query.sort(list(query.select(runs)))
-
-
-def in_order(key: str, *values: Any) -> list[Any]:
-    """Return `values`, which belong to experiments created one after another, sorted by the param `x`."""
-    runs = [Run({} if value == "missing" else {"x": value}, created=i) for i, value in enumerate(values)]
-    return [run.params.get("x", "missing") for run in ordered(key, runs)]
-
-
-def test_sorted_in_both_directions_with_missing_values_last() -> None:
-    values = [3, "missing", 1.5, None, 2]
-    assert in_order("x", *values) == [1.5, 2, 3, "missing", None]
-    assert in_order("x-asc", *values) == [1.5, 2, 3, "missing", None]
-    assert in_order("x-desc", *values) == [3, 2, 1.5, "missing", None]
-
-
-def test_nan_comes_last_in_both_directions() -> None:
-    assert in_order("x", math.nan, math.inf, 1)[:2] == [1, math.inf]
-    assert in_order("x-desc", math.nan, math.inf, 1)[:2] == [math.inf, 1]
-
-
-def test_mixed_types_are_ordered_by_type() -> None:
-    assert in_order("x", [1], "a", 2, True, {"a": 1}) == [True, 2, "a", [1], {"a": 1}]
-    assert in_order("x-desc", [1], "a", 2, True) == [[1], "a", 2, True]
-
-
-@pytest.mark.parametrize("key", ["x", "x-desc"])
-def test_ties_keep_the_order_of_creation(key: str) -> None:
-    runs = [Run({"x": 1}, created=i) for i in range(20)]
-    assert ordered(key, runs) == runs
-
-
-@pytest.mark.parametrize(
-    ("key", "name", "descending"),
-    [
-        ("created", "created", False),
-        ("val/loss-desc", "val/loss", True),
-        ('"x-desc"', "x-desc", False),
-        ('"x-desc"-desc', "x-desc", True),
-        (" x-asc ", "x", False),
-    ],
-)
-def test_sort_keys(key: str, name: str, descending: bool) -> None:
-    order = Sort(key, Names())
-    assert (order.field.name, order.is_descending) == (name, descending)
-
-
-def test_sorting_by_a_field_or_metric() -> None:
-    runs = [Run(created=2, host="b", best_metrics={"loss": 0.1}), Run(created=1, host="a", best_metrics={"loss": 0.2})]
-    for key in ("created", "host", "loss-desc"):
-        assert ordered(key, runs) == runs[::-1]
-
-
-@pytest.mark.parametrize("key", ["", " "])
-def test_an_empty_sort_key_is_refused(key: str) -> None:
-    with pytest.raises(InvalidFilter, match="Failed to parse sort key"):
-        Query(sort=[key])

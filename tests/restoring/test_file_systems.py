@@ -1,0 +1,166 @@
+"""Checkouts on file systems that refuse what is not needed, and across mounts."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from keepsake.exceptions import WriteError
+from keepsake.restoring import places as _places
+from keepsake.restoring.checkout import checkout
+from keepsake.restoring.undo import undo
+from tests.archive.archives import write_files
+from tests.restoring.projects import (
+    MINE,
+    THEIRS,
+    Make,
+    at_every_step,
+    no_space,
+    read_files,
+    snapshot,
+)
+
+pytestmark = pytest.mark.usefixtures("warnings_said")
+
+
+OPTIONAL = ("link", "chmod", "utime", "posix_fallocate", "lseek", "rename between", "rename of directories", "rmdir")
+ERRNOS = [
+    *(errno.EPERM, errno.EACCES, errno.EXDEV, errno.EIO, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EMLINK),
+    *(errno.EROFS, errno.ENOSPC, errno.EBUSY, errno.ETIMEDOUT),
+]
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, what: str, number: int) -> None:
+    """Let a call fail, always and wherever it comes from."""
+
+    def failing(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    if not what.startswith("rename"):
+        monkeypatch.setattr(os, what, failing)
+        return
+    for name in ("rename", "replace"):
+        real = getattr(os, name)
+
+        def rename(source: str, target: str, real: Callable[..., None] = real) -> None:
+            is_between = os.path.dirname(source) != os.path.dirname(target)
+            if os.path.isdir(source) if what == "rename of directories" else is_between:
+                raise OSError(number, os.strerror(number))
+            real(source, target)
+
+        monkeypatch.setattr(os, name, rename)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system has not all of these calls")
+@pytest.mark.parametrize("what", OPTIONAL)
+def test_refusals_of_a_file_system_are_worked_around(
+    make_one: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Whatever the error, the content is right, and undo restores the old one."""
+    theirs = {**THEIRS, "zeros": bytes(1 << 20) + b"1"}
+    archive = make_one(theirs)
+    for number in ERRNOS:
+        if what == "posix_fallocate" and number == errno.ENOSPC:
+            continue  # there is no room
+        directory = write_files(tmp_path / str(number), MINE)
+        (directory / "z").symlink_to("untouched")
+        before = read_files(directory)
+        with monkeypatch.context() as patch:
+            refuse(patch, what, number)
+            checkout([archive], directory)
+            assert read_files(directory) == {**MINE, **theirs}, errno.errorcode[number]
+            undo(directory)
+        assert read_files(directory) == before, errno.errorcode[number]
+        assert os.readlink(directory / "z") == "untouched"
+
+
+def test_files_that_can_be_neither_linked_nor_read_are_replaced_and_brought_back(
+    make_one: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user's, in a directory of one's own."""
+    write_files(tmp_path, MINE)
+    before = snapshot(tmp_path)
+    with monkeypatch.context() as patch:
+        refuse(patch, "link", errno.EPERM)
+        patch.setattr(_places, "copy", os.link)
+        checkout([make_one(THEIRS)], tmp_path)
+        assert read_files(tmp_path) == {**MINE, **THEIRS}
+    undo(tmp_path)
+    assert snapshot(tmp_path) == before
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Path]:
+    """A project in which `b` is a mount: the same disk, but no file can be moved there."""
+    yield from mounted_at("b", write_files(tmp_path / "volume", {"c": b"mine, too"}), tmp_path)
+
+
+@pytest.fixture
+def mounted_file(tmp_path: Path) -> Iterator[Path]:
+    """A project in which `a` is a mount, as a single file is mounted into a container: it cannot be replaced."""
+    volume = write_files(tmp_path / "volume", {"a": MINE["a"]})
+    yield from mounted_at("a", volume / "a", tmp_path)
+
+
+def mounted_at(name: str, volume: Path, directory: Path) -> Iterator[Path]:
+    project = write_files(directory / "project", MINE)
+    if sys.platform != "linux" or subprocess.run(["mount", "--bind", volume, project / name]).returncode:
+        pytest.skip("this user cannot mount")
+    yield project
+    subprocess.run(["umount", "-l", project / name], check=True)
+
+
+def test_a_mount_inside_the_project(make: Make, mounted: Path) -> None:
+    before = snapshot(mounted)
+    checkout([make(THEIRS)], mounted)
+    assert read_files(mounted) == {**MINE, **THEIRS}
+    assert sorted(os.listdir(mounted / "b")) == ["c", "new"]
+    undo(mounted)
+    assert snapshot(mounted) == before
+    assert os.listdir(mounted / "b") == ["c"]
+
+
+@pytest.mark.parametrize("content", [b"", b"theirs", b"theirs" * 100_000], ids=["empty", "short", "long"])
+def test_a_mount_of_one_file(make: Make, mounted_file: Path, content: bytes) -> None:
+    before = snapshot(mounted_file)
+    checkout([make({**THEIRS, "a": content})], mounted_file)
+    assert read_files(mounted_file) == {**MINE, **THEIRS, "a": content}
+    undo(mounted_file)
+    assert snapshot(mounted_file) == before
+    undo(mounted_file)
+    assert read_files(mounted_file) == {**MINE, **THEIRS, "a": content}
+
+
+def test_a_failure_in_a_project_with_a_mount_changes_nothing(
+    make_one: Make, mounted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive, before = make_one(THEIRS), snapshot(mounted)
+    for point in at_every_step(monkeypatch, no_space):
+        try:
+            checkout([archive], mounted)
+            assert read_files(mounted) == {**MINE, **THEIRS}
+            with point.paused():
+                undo(mounted)
+        except WriteError:
+            pass
+        assert snapshot(mounted) == before
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="there is no other file system to try it with")
+def test_an_area_on_another_disk(make_one: Make, tmp_path: Path) -> None:
+    write_files(tmp_path, MINE)
+    before = read_files(tmp_path)
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as area:
+        (tmp_path / ".keepsake").symlink_to(area)
+        checkout([make_one(THEIRS)], tmp_path)
+        assert read_files(tmp_path) == {**MINE, **THEIRS}
+        undo(tmp_path)
+        assert read_files(tmp_path) == before
+        assert os.listdir(area) == ["undo"]
