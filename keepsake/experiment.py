@@ -15,6 +15,7 @@ from keepsake.metadata import (
     EXPERIMENT_FIELDS,
     Record,
     best_checkpoint,
+    checkpoints_of,
     empty_value,
     from_local_datetime,
     latest_checkpoint,
@@ -132,7 +133,7 @@ class Experiment(Recorded, Labelled, Outcome):
 
     def _get_checkpoints(self) -> CheckpointList:
         if self._checkpoints is None:
-            records = self._record.get("checkpoints") or []
+            records = checkpoints_of(self._record)
             self._checkpoints = CheckpointList(Checkpoint.from_json(record, self) for record in records)
         return self._checkpoints
 
@@ -240,13 +241,13 @@ class Experiment(Recorded, Labelled, Outcome):
 
     def checkpoint_records(self) -> list[Record]:
         """Return the records of its checkpoints, quickly: unless `checkpoints` was asked for, no checkpoint is made."""
-        return self.record().get("checkpoints") or []
+        return checkpoints_of(self.record())
 
     def best_and_latest(self) -> tuple[Record | None, Record | None]:
         """Return the records of both, quickly: unless `checkpoints` was asked for, no checkpoint is made."""
         if self._checkpoints is None:
             if self._ends is None:
-                records = self._record.get("checkpoints") or []
+                records = checkpoints_of(self._record)
                 self._ends = best_checkpoint(records), latest_checkpoint(records)
             return self._ends
         best, latest = self._checkpoints.best(), self._checkpoints.latest()

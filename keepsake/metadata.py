@@ -281,6 +281,11 @@ def render_checkpoint(record: Record) -> str:
     return indented(with_every_field(record, CHECKPOINT_FIELDS), 2)
 
 
+def checkpoints_of(record: Record) -> list[Record]:
+    """Return an experiment's checkpoints; a record without any has null, or lacks the field."""
+    return record.get("checkpoints") or []
+
+
 def pruned_of(checkpoint: Record) -> dict[str, str] | None:
     """Return the `path` and the `time` of a checkpoint's files that were pruned; None if none were."""
     pruned = checkpoint.get("pruned")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from keepsake.config import REPOSITORY_VARIABLE
 from keepsake.exceptions import ConfigNotFound, ValidationError
+from keepsake.metadata import checkpoints_of
 from keepsake.packages import note_modules_of_script
 from keepsake.upkeep import Upkeep
 from keepsake.util.console import Progress, say, warn
@@ -272,7 +273,7 @@ class Project(Upkeep):
         targets = list(targets)
         experiments = {experiment.id: experiment for experiment, checkpoint in targets if checkpoint is None}
         records = [experiment.to_json() for experiment in experiments.values()]
-        archives = sum(1 + len(record["checkpoints"] or []) for record in records)
+        archives = sum(1 + len(checkpoints_of(record)) for record in records)
         with Progress("Deleting", archives, unit="objects") as progress:
             delete_experiments(self.workplace.view, records, progress.advance)
         checkpoints: dict[str, set[str]] = {}

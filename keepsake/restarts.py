@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from keepsake.metadata import Record
+from keepsake.metadata import Record, checkpoints_of
 
 
 def restarts_of(record: Record) -> list[Record]:
@@ -21,7 +21,7 @@ def attempt_of(checkpoint: Record) -> int:
 
 def attempts(record: Record) -> int:
     """Return the number of restarts of an experiment. It is in two places, because 0.4.2 may drop either."""
-    return max([len(restarts_of(record)), *map(attempt_of, record.get("checkpoints") or [])])
+    return max([len(restarts_of(record)), *map(attempt_of, checkpoints_of(record))])
 
 
 def superseded(checkpoints: Iterable[Record]) -> set[str]:

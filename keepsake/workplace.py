@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from keepsake.config import REPOSITORY_VARIABLE, find_project
 from keepsake.exceptions import DoesNotExist, FileDoesNotExist, RepositoryConfigurationError
 from keepsake.labels import Edit
-from keepsake.metadata import Record, from_local_datetime, local_datetime, pruned_of, time_text
+from keepsake.metadata import Record, checkpoints_of, from_local_datetime, local_datetime, pruned_of, time_text
 from keepsake.repository.keys import archive_key
 from keepsake.repository.repository import Repository
 from keepsake.spool.journal import Changes
@@ -193,7 +193,7 @@ class Workplace:
     def _missing_files(self, experiment: Owner, owner: Owner) -> str:
         what = "experiment" if owner is experiment else "checkpoint"
         record = self.view.load(experiment.id)  # `owner` may be from before
-        for checkpoint in record.get("checkpoints") or []:
+        for checkpoint in checkpoints_of(record):
             if checkpoint["id"] == owner.id and (pruned := pruned_of(checkpoint)):
                 return f"The files of checkpoint {short_id(owner.id)} ({pruned['path']}) were pruned. Its metrics stay."
         text = f"The files of {what} {short_id(owner.id)} ({owner.path}) are not in the repository"

@@ -21,7 +21,7 @@ from keepsake.importing.found import Found, look_of
 from keepsake.importing.memory import Memory, Remembered
 from keepsake.importing.merging import by_id, changed_files, is_pruned, merge
 from keepsake.importing.runs import ForeignRun, Goal, last_checkpoint, record_of
-from keepsake.metadata import Record
+from keepsake.metadata import Record, checkpoints_of
 from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, archive_key, id_of
 from keepsake.repository.repository import Repository
 from keepsake.util.console import Progress, plural
@@ -213,7 +213,7 @@ class Import:
             owner["path"] = run.folder
         known = repository.load(run.id) if is_there else None
         merged, old = merge(record, known), by_id(known)
-        done.checkpoints += sum(checkpoint["id"] not in old for checkpoint in merged["checkpoints"] or [])
+        done.checkpoints += sum(checkpoint["id"] not in old for checkpoint in checkpoints_of(merged))
         if merged != known and not self._dry_run:
             self._write(run, record, is_there)
         archive = "" if owner is None or is_pruned(old.get(owner["id"])) else str(owner["id"])

@@ -8,14 +8,14 @@ from keepsake.archive.contents import ArchiveEntry, ContentHash
 from keepsake.archive.reader import Archive
 from keepsake.importing.runs import ForeignRun
 from keepsake.labels import EDITED
-from keepsake.metadata import Record
+from keepsake.metadata import Record, checkpoints_of
 
 _BLOCK = 1 << 20  # bytes
 
 
 def by_id(record: Record | None) -> dict[str, Record]:
     """Return the checkpoints of a record by their IDs."""
-    return {checkpoint["id"]: checkpoint for checkpoint in (record or {}).get("checkpoints") or []}
+    return {checkpoint["id"]: checkpoint for checkpoint in checkpoints_of(record or {})}
 
 
 def merge(record: Record, known: Record | None) -> Record:
@@ -23,7 +23,7 @@ def merge(record: Record, known: Record | None) -> Record:
     if known is None:
         return record
     old = by_id(known)
-    checkpoints = [_merged(new, old.get(new["id"])) for new in record["checkpoints"] or []]
+    checkpoints = [_merged(new, old.get(new["id"])) for new in checkpoints_of(record)]
     names = {checkpoint["id"] for checkpoint in checkpoints}
     others = [checkpoint for checkpoint in old.values() if checkpoint["id"] not in names]
     labels = known if known.get("edited") else record

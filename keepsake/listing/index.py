@@ -23,6 +23,7 @@ from keepsake.metadata import (
     CHECKPOINT_FIELDS,
     Record,
     best_checkpoint,
+    checkpoints_of,
     latest_checkpoint,
     parse_fetched,
     time_key,
@@ -59,7 +60,7 @@ class Line(NamedTuple):
     @classmethod
     def make(cls, record: Record, etag: str, dumps: Callable[[Any], str] = _dumps) -> Line:
         """Return the line of a record. `dumps` makes the JSON."""
-        checkpoints, created = record.get("checkpoints") or [], record["created"]
+        checkpoints, created = checkpoints_of(record), record["created"]
         ids = "".join([" " + checkpoint["id"][:_CHECKPOINT_ID_LENGTH] for checkpoint in checkpoints])
         rest = {name: record.get(name) for name in _REST}
         rest.update((name, value) for name in _END if isinstance(value := record.get(name), str))

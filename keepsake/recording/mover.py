@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from keepsake.archive import owner_id
 from keepsake.exceptions import CorruptedArchive, KeepsakeError, Removed, WriteError
+from keepsake.metadata import Record, checkpoints_of
 from keepsake.output import FIELD, counted, merged
 from keepsake.repository.keys import archive_key, log_key
 from keepsake.repository.known import replaced
@@ -30,7 +31,6 @@ from keepsake.util.ids import short_id
 from keepsake.util.streams import CountingReader
 
 if TYPE_CHECKING:
-    from keepsake.metadata import Record
     from keepsake.repository.repository import Repository
     from keepsake.spool.entry import Entry
     from keepsake.util.workers import Workers
@@ -168,7 +168,7 @@ def _delete_replaced(entry: Entry, repository: Repository) -> None:
 
 def _have_arrived(entry: Entry, repository: Repository, record: Record) -> bool:
     """Whether the files of all checkpoints after a restart are there. Another machine may still be sending them."""
-    for checkpoint in record.get("checkpoints") or []:
+    for checkpoint in checkpoints_of(record):
         if attempt_of(checkpoint) and checkpoint.get("path") and checkpoint["id"] not in entry.arrived:
             if not repository.has_archive(entry.id, checkpoint["id"]):
                 return False
@@ -223,7 +223,7 @@ def _sorted(entry: Entry, repository: Repository) -> tuple[dict[Path, str], list
 def _paths(entry: Entry, repository: Repository) -> dict[str, str]:
     """Return the path of each experiment or checkpoint ID in the experiment's record; "" if it has no files."""
     record = _merge(entry, repository, Changes())
-    paths = {owner["id"]: owner.get("path") or "" for owner in (record, *(record.get("checkpoints") or []))}
+    paths = {owner["id"]: owner.get("path") or "" for owner in (record, *checkpoints_of(record))}
     return {**dict.fromkeys(replaced(record), ""), **paths}
 
 

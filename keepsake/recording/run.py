@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from keepsake.exceptions import KeepsakeError, ValidationError, WriteError
 from keepsake.labels import Edit
-from keepsake.metadata import Record, best_checkpoint, primary_metric
+from keepsake.metadata import Record, best_checkpoint, checkpoints_of, primary_metric
 from keepsake.output import parts_of
 from keepsake.packages import get_imported_packages
 from keepsake.recording import ending, switches
@@ -143,7 +143,7 @@ class Run:
         return run
 
     def _follow(self, record: Record) -> None:
-        self._earlier, self._attempt = record.get("checkpoints") or [], attempts(record)
+        self._earlier, self._attempt = checkpoints_of(record), attempts(record)
         for checkpoint in self._earlier:
             if attempt_of(checkpoint) < self._attempt:
                 kind = checkpoint.get("step"), bool(checkpoint.get("path"))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from keepsake.exceptions import ValidationError, WriteError
 from keepsake.listing.fields import resolve
 from keepsake.listing.subjects import WholeExperiment
-from keepsake.metadata import Record
+from keepsake.metadata import Record, checkpoints_of
 from keepsake.report.code import Code, collect_code
 from keepsake.report.curves import Curves, collect_curves
 from keepsake.report.page import assemble
@@ -87,7 +87,7 @@ def make_report(
         rows = _rows(experiments, packages, progress.advance)
         primary = next((row.run["primary"] for row in rows if row.run["primary"]), None)
         rows.sort(key=lambda row: _rank(row.run, primary))
-        checkpoints = [row.record.get("checkpoints") or [] for row in rows]
+        checkpoints = [checkpoints_of(row.record) for row in rows]
         begun = [row.run["created"] for row in rows]
         curves = collect_curves(list(zip(begun, checkpoints, strict=True)), metrics, points, progress.advance)
         collected = collect_code([row.experiment for row in rows], progress.advance) if code else None

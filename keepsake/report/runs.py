@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from keepsake.listing.subjects import earlier_metrics
-from keepsake.metadata import Record, best_checkpoint, latest_checkpoint, primary_metric, time_seconds
+from keepsake.metadata import Record, best_checkpoint, checkpoints_of, latest_checkpoint, primary_metric, time_seconds
 from keepsake.report.payload import Pool
 from keepsake.util.ids import short_id
 from keepsake.util.values import cut, decode, encode, full_text
@@ -22,7 +22,7 @@ _MAX_DEPTH = 20  # of params in params
 
 def run_of(experiment: Experiment, record: Record, status: str, packages: Pool) -> dict[str, Any]:
     """Return an experiment, and its record, as the page's data has it. Times are Unix seconds."""
-    records = record.get("checkpoints") or []
+    records = checkpoints_of(record)
     best, latest = best_checkpoint(records), latest_checkpoint(records)
     created = time_seconds(record["created"])
     ended = _seconds(record.get("ended"))

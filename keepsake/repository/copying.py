@@ -17,7 +17,7 @@ from typing import BinaryIO, TypeVar, cast
 
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, ValidationError
 from keepsake.labels import EDITED, newer_labels
-from keepsake.metadata import END_FIELDS, Record, time_key
+from keepsake.metadata import END_FIELDS, Record, checkpoints_of, time_key
 from keepsake.output import FIELD, merged, parts_of
 from keepsake.repository.checking import is_whole, open_checked
 from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, archive_id_of, archive_key, archive_keys, id_of, log_owner
@@ -157,7 +157,7 @@ class Copy:
 
     def _copy_record(self, record: Record) -> list[str]:
         """Merge an experiment's record into the target's; return the keys of the archives to copy."""
-        for checkpoint in record.get("checkpoints") or []:
+        for checkpoint in checkpoints_of(record):
             owner = self._owners[checkpoint["id"]]
             if owner != record["id"]:
                 raise ValidationError(
@@ -166,7 +166,7 @@ class Copy:
                     "not copied. Compare the two with `keepsake show`, and remove the wrong one."
                 )
         target, is_new = self._target, record["id"] not in self._existing  # if it is gone by now, it was removed
-        merged = target.merge(record, Changes({}, record.get("checkpoints") or []), create=is_new)
+        merged = target.merge(record, Changes({}, checkpoints_of(record)), create=is_new)
         if fields := _news(record, merged):
             merged = target.merge(merged, Changes(fields, []), create=False)
         target.forget(record["id"])
@@ -178,10 +178,10 @@ class Copy:
     def _find_owners(self) -> dict[str, str]:
         """Return the experiment of each checkpoint: the target's answer, or else the oldest that names it."""
         owners: dict[str, str] = {}
-        ids = {c["id"] for record in self._records for c in record.get("checkpoints") or []}
+        ids = {c["id"] for record in self._records for c in checkpoints_of(record)}
         holders = self._view.holders(ids)
         for record in self._records:
-            for checkpoint in record.get("checkpoints") or []:
+            for checkpoint in checkpoints_of(record):
                 held_by = holders.get(checkpoint["id"]) or {record["id"]}
                 owners.setdefault(checkpoint["id"], record["id"] if record["id"] in held_by else min(held_by))
         return owners

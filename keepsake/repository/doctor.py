@@ -22,7 +22,7 @@ from keepsake.exceptions import (
     PreconditionFailed,
     WriteError,
 )
-from keepsake.metadata import Record
+from keepsake.metadata import Record, checkpoints_of
 from keepsake.repository.keys import (
     ARCHIVES,
     EXPERIMENTS,
@@ -176,7 +176,7 @@ class Examination:
 
     def _check_archives(self) -> Iterator[Problem]:
         for experiment_id, record in self._records.by_id.items():
-            for owner in (record, *(record.get("checkpoints") or [])):
+            for owner in (record, *checkpoints_of(record)):
                 if owner.get("path"):
                     yield from self._check_archive(experiment_id, owner, archive_key(experiment_id, owner["id"]))
                     self._advance(1)

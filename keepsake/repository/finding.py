@@ -11,7 +11,15 @@ from typing import NamedTuple
 
 from keepsake.exceptions import AmbiguousID, DoesNotExist
 from keepsake.listing.index import Summary
-from keepsake.metadata import Record, best_checkpoint, latest_checkpoint, pick_best, pick_latest, primary_metric
+from keepsake.metadata import (
+    Record,
+    best_checkpoint,
+    checkpoints_of,
+    latest_checkpoint,
+    pick_best,
+    pick_latest,
+    primary_metric,
+)
 from keepsake.repository.view import View
 from keepsake.util.console import plural
 from keepsake.util.ids import short_id
@@ -151,7 +159,7 @@ def _best(view: View) -> Record:
 
 def _primary(view: View, summary: Summary, best: Record) -> tuple[str, str]:
     """Return the name and the goal of an experiment's primary metric, which its best checkpoint may not declare."""
-    primary = best["primary_metric"] or primary_metric(view.load(summary.id).get("checkpoints") or ()) or {}
+    primary = best["primary_metric"] or primary_metric(checkpoints_of(view.load(summary.id))) or {}
     return str(primary.get("name")), str(primary.get("goal"))
 
 
@@ -164,7 +172,7 @@ def _latest_checkpoint(view: View) -> Found:
 
 
 def _checkpoint_of(experiment: Record, kind: str) -> Found:
-    checkpoints = experiment.get("checkpoints") or []
+    checkpoints = checkpoints_of(experiment)
     found = best_checkpoint(checkpoints) if kind == BEST else latest_checkpoint(checkpoints)
     if found is None:
         why = "no value of a primary metric" if checkpoints else "no checkpoints"

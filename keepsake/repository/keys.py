@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keepsake.archive import ARCHIVE
-from keepsake.metadata import Record
+from keepsake.metadata import Record, checkpoints_of
 from keepsake.output import parts_of
 
 VERSION = 1
@@ -29,7 +29,7 @@ def archive_id_of(key: str) -> str:
 
 def archive_keys(record: Record) -> list[str]:
     """Return the keys of the archives that an experiment's record names, and of its output."""
-    owners = [record, *(record.get("checkpoints") or [])]
+    owners = [record, *checkpoints_of(record)]
     return [archive_key(record["id"], owner["id"]) for owner in owners if owner.get("path")] + log_keys(record)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keepsake.labels import apply_edits, labels_of
-from keepsake.metadata import Record, render_checkpoint, valid_id
+from keepsake.metadata import Record, checkpoints_of, render_checkpoint, valid_id
 from keepsake.restarts import superseded
 from keepsake.spool.journal import Changes
 
@@ -20,7 +20,7 @@ class Known:
     @classmethod
     def of(cls, record: Record, etag: str | None) -> Known:
         """Return a record that was read."""
-        checkpoints = record.get("checkpoints") or []
+        checkpoints = checkpoints_of(record)
         return cls(record, etag, [render_checkpoint(c) for c in checkpoints], {c["id"] for c in checkpoints})
 
     def merged(self, changes: Changes) -> Known | None:
@@ -36,7 +36,7 @@ class Known:
         is_same = changes.fields.items() <= self.record.items() and labels_of(record) == labels_of(self.record)
         if self.etag is not None and not new and is_same:
             return None
-        checkpoints = [*(self.record.get("checkpoints") or []), *new]
+        checkpoints = [*checkpoints_of(self.record), *new]
         texts = self.texts + [render_checkpoint(checkpoint) for checkpoint in new]
         if gone := superseded(checkpoints):
             left = [checkpoint for checkpoint in checkpoints if checkpoint["id"] in gone and checkpoint.get("path")]
@@ -50,5 +50,5 @@ class Known:
 def replaced(record: Record) -> list[str]:
     """Return the IDs of the replaced checkpoints whose archives are deleted."""
     ids = record.get("replaced")
-    named = {checkpoint["id"] for checkpoint in record.get("checkpoints") or []}
+    named = {checkpoint["id"] for checkpoint in checkpoints_of(record)}
     return [id for id in ids if valid_id(id) and id not in named] if isinstance(ids, list) else []

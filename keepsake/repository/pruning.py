@@ -7,7 +7,7 @@ from collections.abc import Container
 from typing import Any, NamedTuple
 
 from keepsake.exceptions import ValidationError
-from keepsake.metadata import Record, primary_metric, time_key
+from keepsake.metadata import Record, checkpoints_of, primary_metric, time_key
 from keepsake.repository.keys import archive_key
 from keepsake.repository.repository import Repository
 from keepsake.util.values import comparable, decode
@@ -59,9 +59,9 @@ def let_go(record: Record, keep: Keep, among: Container[str] | None = None) -> l
     Only checkpoints with files count, and only those in `among` if that is given. If the policy keeps only the best
     ones, and no checkpoint has a value of the primary metric, all files are kept.
     """
-    having = [c for c in record.get("checkpoints") or [] if c.get("path") and (among is None or c["id"] in among)]
+    having = [c for c in checkpoints_of(record) if c.get("path") and (among is None or c["id"] in among)]
     having.sort(key=lambda checkpoint: time_key(checkpoint["created"]))
-    ranked = _ranked(having, primary_metric(record.get("checkpoints") or []))
+    ranked = _ranked(having, primary_metric(checkpoints_of(record)))
     if not keep.last and not ranked:
         return []
     kept = {c["id"] for c in [*ranked[: keep.best], *having[len(having) - min(keep.last, len(having)) :]]}
@@ -93,7 +93,7 @@ def prune_saved(repository: Repository, record: Record, keep: Keep, waiting: Con
         waiting: the IDs of checkpoints whose files still wait in the spool.
         seen: the IDs of checkpoints whose files were seen in the repository. More are added here.
     """
-    safe = {c["id"] for c in record.get("checkpoints") or [] if c.get("path") and c["id"] not in waiting}
+    safe = {c["id"] for c in checkpoints_of(record) if c.get("path") and c["id"] not in waiting}
     gone = let_go(record, keep, safe)
     while gone:
         kept = safe - {checkpoint["id"] for checkpoint in gone}

@@ -24,7 +24,7 @@ from keepsake.exceptions import (
     RepositoryConfigurationError,
     WriteError,
 )
-from keepsake.metadata import Record, parse_experiment, render_checkpoint, render_experiment, time_text
+from keepsake.metadata import Record, checkpoints_of, parse_experiment, render_checkpoint, render_experiment, time_text
 from keepsake.repository.heartbeats import Heartbeats
 from keepsake.repository.keys import IDENTITY, SPEC, VERSION, archive_key, archive_keys, heartbeat_key, record_key
 from keepsake.repository.known import Known, replaced
@@ -325,7 +325,7 @@ class Repository:
                 self.storage.delete([key])
             raise error
         # A record without the checkpoint proves nothing, because it may be an old version from a cache.
-        pruned = (c["id"] for c in record.get("checkpoints") or [] if not c.get("path"))
+        pruned = (c["id"] for c in checkpoints_of(record) if not c.get("path"))
         if archive_id in {*pruned, *replaced(record)}:
             self.storage.delete([key])
         elif is_missing:
@@ -360,7 +360,7 @@ class Repository:
         def change(known: Known | None) -> Known:
             if known is None:
                 raise self._gone(experiment_id)
-            checkpoints, texts = list(known.record.get("checkpoints") or []), list(known.texts)
+            checkpoints, texts = list(checkpoints_of(known.record)), list(known.texts)
             for index, checkpoint in enumerate(checkpoints):
                 if checkpoint["id"] in checkpoint_ids and checkpoint.get("path"):
                     pruned = {"path": checkpoint["path"], "time": now}

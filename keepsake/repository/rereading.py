@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from keepsake.exceptions import ReadError
-from keepsake.metadata import Record, parse_fetched, pruned_of
+from keepsake.metadata import Record, checkpoints_of, parse_fetched, pruned_of
 from keepsake.repository.keys import EXPERIMENTS, archive_key, archive_keys, id_of, log_owner
 from keepsake.storage.base import Storage
 
@@ -38,7 +38,7 @@ class Records:
             self._etags[key] = etag
             self.by_id[record["id"]] = record
             self._named.update(archive_keys(record))
-            pruned = filter(pruned_of, record.get("checkpoints") or [])
+            pruned = filter(pruned_of, checkpoints_of(record))
             self._pruned.update(archive_key(record["id"], checkpoint["id"]) for checkpoint in pruned)
         self._looked = time.monotonic()
 

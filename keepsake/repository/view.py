@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from keepsake.exceptions import DoesNotExist, KeepsakeError, ReadError
 from keepsake.labels import apply_edits
 from keepsake.listing.index import Index, Line, Summary, json_reader, line_maker
-from keepsake.metadata import Record, parse_experiment, parse_fetched
+from keepsake.metadata import Record, checkpoints_of, parse_experiment, parse_fetched
 from keepsake.repository.keys import EXPERIMENTS, id_of, record_key
 from keepsake.repository.repository import Repository, no_repository, parse_record, warn_broken
 from keepsake.restarts import superseded
@@ -153,7 +153,7 @@ class View:
                 continue
             if is_experiment:
                 found.append((record, None))
-            found += [(record, c) for c in record.get("checkpoints") or [] if c["id"].startswith(prefix)]
+            found += [(record, c) for c in checkpoints_of(record) if c["id"].startswith(prefix)]
         return found
 
     def holders(self, checkpoint_ids: Iterable[str]) -> dict[str, set[str]]:
@@ -166,7 +166,7 @@ class View:
             if beginnings.isdisjoint(line.checkpoint_ids.split()):
                 continue
             with suppress(DoesNotExist, ReadError):  # deleted or damaged meanwhile
-                for checkpoint in self.load(line.id).get("checkpoints") or []:
+                for checkpoint in checkpoints_of(self.load(line.id)):
                     holders.get(checkpoint["id"], set()).add(line.id)
         return holders
 
@@ -190,7 +190,7 @@ class View:
                 for info in listed[-_RECENT:]:
                     with suppress(ReadError, DoesNotExist):
                         record = parse_experiment(self._storage.get(info.key)[0], id_of(info.key))
-                        found.append(record.get("checkpoints") or [])
+                        found.append(checkpoints_of(record))
         return {checkpoint["path"] for checkpoints in found for checkpoint in checkpoints if checkpoint.get("path")}
 
     def lines(self) -> Iterator[Line]:
@@ -351,7 +351,7 @@ def _local_heartbeat(entry: Entry) -> tuple[str, bool] | None:
 
 
 def _overlaid(record: Record, changes: Changes) -> Record:
-    checkpoints = record.get("checkpoints") or []
+    checkpoints = checkpoints_of(record)
     new = changes.new_to({checkpoint["id"] for checkpoint in checkpoints})
     checkpoints = [*checkpoints, *new]
     gone = superseded(checkpoints)
