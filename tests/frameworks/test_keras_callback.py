@@ -11,6 +11,7 @@ import pytest
 
 import keepsake
 from keepsake.exceptions import ValidationError
+from tests.frameworks.reading import recorded
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 keras = pytest.importorskip("keras", reason="`make test-frameworks` installs it")
@@ -48,12 +49,6 @@ def callback(*args: Any, **options: Any) -> Any:
     from keepsake.keras_callback import KeepsakeCallback
 
     return KeepsakeCallback(*args, **options)
-
-
-def recorded() -> Any:
-    """The one experiment in the repository."""
-    (experiment,) = keepsake.experiments.list()
-    return experiment
 
 
 def weights(model: Any) -> list[Any]:
