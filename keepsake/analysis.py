@@ -215,7 +215,7 @@ class Analysis:
         return report
 
     def group(self, apart_from: Collection[str] | None = None) -> list[Group[Experiment]]:
-        """Group the experiments whose params are the same but for some, such as the seed.
+        """Group the experiments whose params are the same except for some, such as the seed.
 
         The metrics are those of the best checkpoints and, of those that they lack, the last recorded values.
 
