@@ -6,6 +6,7 @@ Modules that record are imported by these calls, because reading experiments nee
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Mapping

@@ -23,7 +23,7 @@ from keepsake.exceptions import (
     RepositoryConfigurationError,
     WriteError,
 )
-from keepsake.storage import Storage, network, open_storage
+from keepsake.storage import Storage, network, open_storage, s3
 from tests.storage import servers
 from tests.storage.benches import S3Bench
 from tests.storage.contract import MIB, Broken, StorageContract, noise
