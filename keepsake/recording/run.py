@@ -21,7 +21,7 @@ from keepsake.recording.saver import saver
 from keepsake.restarts import attempt_of, attempts, superseded
 from keepsake.spool.entry import Entry
 from keepsake.spool.places import known_identity
-from keepsake.util.console import say, warn, plural
+from keepsake.util.console import plural, say, warn
 from keepsake.util.files import remove
 from keepsake.util.fork import importing, in_forked_child
 from keepsake.util.ids import short_id

@@ -21,9 +21,8 @@ from keepsake.exceptions import DoesNotExist, KeepsakeError, PreconditionFailed,
 from keepsake.storage import claims, reading, writing
 from keepsake.storage.base import TEMPORARY, UNREADABLE, ObjectInfo, Storage, check_key, is_key
 from keepsake.storage.reading import ABSENT, etag_of
-from keepsake.util.files import WINDOWS, replace, sync
-from keepsake.storage.writing import replace as _replace
 from keepsake.util.console import plural
+from keepsake.util.files import WINDOWS, replace, sync
 
 _BLOCK = 1 << 20  # bytes
 _REMEMBERED = 1000  # objects
