@@ -127,7 +127,9 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     A row of one cell, such as a title, is a line by itself and may be styled.
     """
     lines = [line for row in rows for line in zip_longest(*(cell.split("\n") for cell in row), fillvalue="")]
-    columns = zip(*(line for line in lines if len(line) > 1), strict=True)
+    columns = list(zip(*(line for line in lines if len(line) > 1), strict=True))
+    if all("".join(column).isascii() for column in columns):  # much quicker than measuring each
+        form = "  ".join(f"{{:{max(map(len, column))}}}" for column in columns)
+        return "\n".join((form.format(*line) if len(line) > 1 else line[0]).rstrip() for line in lines)
     widths = [max(map(text_width, column)) for column in columns]
-    padded = ("  ".join(map(pad, line, widths)) if len(line) > 1 else line[0] for line in lines)
-    return "\n".join(line.rstrip() for line in padded)
+    return "\n".join(("  ".join(map(pad, line, widths)) if len(line) > 1 else line[0]).rstrip() for line in lines)

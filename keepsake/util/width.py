@@ -77,7 +77,7 @@ def wrap(text: str, width: int) -> list[str]:
         line = line[: line.rfind(" ") + 1] or line
         lines.append(line)
         text = text[len(line) :]
-    return [*lines, text]
+    return [*lines, text] if text or not lines else lines
 
 
 def _beginning(text: str, width: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from keepsake.util import console
 from tests.cli.conftest import Run, World, at, checkpoint, experiment, on_disk
 
 EXPERIMENT = """\
@@ -292,3 +293,22 @@ def test_an_ambiguous_prefix_says_how_many_ids_match(three_runs: World, run: Run
     result = run("show", "a37", status=1)
     assert result.stdout == ""
     assert "2" in result.stderr
+
+
+@on_disk
+def test_on_a_terminal_the_checkpoints_fit_its_width(world: World, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "is_terminal", lambda stream: True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    primary = {"name": "loss", "goal": "minimize"}
+    rows = [{"loss": 1 / n, "acc": {"k1": n}, **{f"metric_{m}": m / 7 for m in range(9)}} for n in (1, 2)]
+    made = [checkpoint(f"c{n}00000000", 0, n, row, primary_metric=primary) for n, row in enumerate(rows)]
+    world.add(experiment("e100000000", 0, *made, params={"学習率": 0.1, "optimizer": {"lr": 1}}))
+    lines = run("show", "e10").stdout.splitlines()
+    table = lines[lines.index("Checkpoints") + 1 :]
+    assert table[0].split()[:3] == ["ID", "STEP", "CREATED"]
+    assert {"loss", "acc.k1"} <= set(table[0].split())
+    assert "0.5*" in table[2]
+    assert table[3].startswith("Not shown: ")
+    assert max(map(len, table)) <= 80
+    assert "optimizer.lr:    1" in lines
+    assert "学習率:          0.1" in lines

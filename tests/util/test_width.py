@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from keepsake.util.width import cut_end, pad, shorten, text_width
+from keepsake.util.width import cut_end, cut_path, pad, shorten, text_width, wrap
 
 FAMILY = "\N{MAN}\N{ZERO WIDTH JOINER}\N{WOMAN}"
 
@@ -60,3 +60,33 @@ def test_sentences_keep_their_beginning() -> None:
 def test_padding_counts_columns() -> None:
     assert pad("日本", 6) == "日本  "
     assert pad("too long", 3) == "too long"
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "expected"),
+    [
+        ("optimizer.lr", 12, "optimizer.lr"),
+        ("optimizer.lr", 8, "…lr"),
+        ("model.optimizer.lr", 14, "…optimizer.lr"),
+        ("optimizer.weight_decay", 9, "…ht_decay"),
+        ("模型.优化器", 8, "…优化器"),
+        ("a.b", 1, "b"),
+    ],
+)
+def test_paths_keep_their_last_parts(text: str, width: int, expected: str) -> None:
+    assert cut_path(text, width) == expected
+    assert text_width(expected) <= width
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "expected"),
+    [
+        ("", 5, [""]),
+        ("one two three", 8, ["one two ", "three"]),
+        ("日本語のテスト", 6, ["日本語", "のテス", "ト"]),
+        ("損失が NaN に なりました", 10, ["損失が ", "NaN に ", "なりました"]),
+        ("日", 1, ["日"]),
+    ],
+)
+def test_lines_are_wrapped_between_words_where_there_are_any(text: str, width: int, expected: list[str]) -> None:
+    assert wrap(text, width) == expected
