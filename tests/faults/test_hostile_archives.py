@@ -10,6 +10,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -207,10 +208,14 @@ def test_a_table_is_no_longer_than_its_archive_can_have() -> None:
         _archive(whole[:end] + table_members(text, end)).entries()
 
 
+@pytest.mark.parametrize("filling", [0, 100_000])
 @pytest.mark.parametrize("lie", [{"name": "other.py"}, {"mode": 0o777}, {"size": -1}, {"size": 1}])
-def test_a_table_that_does_not_fit_the_tar_is_an_error(lie: dict[str, Any]) -> None:
-    """Its hashes are right, and so are the places; the header in the tar says something else."""
-    files = {"a.py": b"first", "train.py": b"print()", "z.py": b"last"}
+def test_a_table_that_does_not_fit_the_tar_is_an_error(lie: dict[str, Any], filling: int) -> None:
+    """Its hashes are right, and so are the places; the header in the tar says something else.
+
+    A small archive is compared as a whole. Of a large one, files that are far from the lie can be read.
+    """
+    files = {"a.py": b"first" + random.Random(1).randbytes(filling), "train.py": b"print()", "z.py": b"last"}
     with tempfile.TemporaryDirectory() as directory:
         whole = archive_bytes(freeze_files(Path(directory), files))
     entries = stored(whole).entries()
@@ -226,8 +231,34 @@ def test_a_table_that_does_not_fit_the_tar_is_an_error(lie: dict[str, Any]) -> N
         forged.extract(Path(directory))
     with pytest.raises(CorruptedArchive):
         forged.verify()
-    with forged.open("z.py") as file:
+    with nullcontext() if filling else pytest.raises(CorruptedArchive), forged.open("z.py") as file:
         assert file.read() == b"last"
+
+
+@pytest.mark.parametrize("what", ["a size", "a name", "two of a name"])
+def test_a_small_archive_shows_no_file_that_its_tar_does_not_show(what: str) -> None:
+    """Each member fits the table, but before them the tar's own headers tell another story."""
+    first, second = b"harmless", b"evil"
+    inside = tar.header("id/train.py", len(second), 0o644, 0)
+    middle = first + tar.padding(len(first)) + inside
+    sizes = {"a size": len(middle + second)}
+    name = "train.py" if what == "two of a name" else "hidden.py" if what == "a name" else "first.py"
+    start = _member(tar.header(f"id/{name}", sizes.get(what, len(first)), 0o644, 0))
+    one, two = _member(middle), _member(second + tar.padding(len(second)) + tar.END)
+    entries, offset = [], len(start)
+    for told, content, member in (("first.py", first, one), ("train.py", second, two)):
+        digest = ContentHash(content).hexdigest()
+        entries.append(ArchiveEntry(told, len(content), 0o644, 0, digest, offset, (len(member),), 1 << 18))
+        offset += len(member)
+    forged = stored(start + one + two + contents.encode(len(start), 1 << 18, entries))
+    with pytest.raises(CorruptedArchive):
+        forged.open("train.py")
+    with pytest.raises(CorruptedArchive):
+        forged.entries()
+
+
+def _member(data: bytes) -> bytes:
+    return b"".join(bytes(part) for part in members.member(data))
 
 
 @pytest.mark.parametrize("filling", [0, 100_000])
