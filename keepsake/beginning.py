@@ -44,6 +44,7 @@ def begin(
         labels.keep = str(parse_keep(labels.keep))
     if not ranks.records():
         return InertExperiment.of(project, path, params, labels, resume)
+    switches.tell_misspelt()
     if capture_output is None:
         capture_output = switches.is_capturing()
     modules = modules_of_script()

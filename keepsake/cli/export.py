@@ -15,6 +15,7 @@ from keepsake.util.values import escape_controls, full_text
 
 _FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]")  # how a formula begins, for some spreadsheets in wide characters
 _UNSAFE = ("latex_raw", "unsafehtml")  # formats that escape nothing
+_OTHER_NAMES = {"markdown": "github", "md": "github"}
 _MARKDOWN = ("github", "pipe")
 _SPECIAL_IN_MARKDOWN = re.compile(r"[\\`*\[\]<>|~]")
 
@@ -63,6 +64,7 @@ def formatted(columns: Sequence[Column], form: str) -> str:
     """Return a table in one of tabulate's formats, such as `github`, `latex` or `html`, with nothing shortened."""
     from tabulate import tabulate
 
+    form = _OTHER_NAMES.get(form, form)
     if form not in formats():
         raise click.UsageError(f"There is no format {form!r}. Choose from: {', '.join(formats())}.")
     escape = _escaped_markdown if form in _MARKDOWN else _harmless if form == "tsv" else str

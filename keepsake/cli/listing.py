@@ -94,17 +94,23 @@ class ListingCommand(Command):
     """A command that lists. It takes no arguments, and says how to filter if there are some."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the options. A filter without its option is an error that gives the option."""
+        """Parse the options. Words without one are an error that says what is probably meant."""
         ctx.allow_extra_args = True
         words = super().parse_args(ctx, args)
         if words and not ctx.resilient_parsing:
             text = " ".join(words)
-            raise click.UsageError(
-                f"`keepsake {self.name}` does not take {text!r}. To filter: --filter {shlex.quote(text)}. "
-                "For one experiment: `keepsake show ID`.",
-                ctx,
-            )
+            raise click.UsageError(f"`keepsake {self.name}` does not take {text!r}. {_meant(ctx, words)}", ctx)
         return words
+
+
+def _meant(ctx: click.Context, words: Sequence[str]) -> str:
+    """Return what somebody probably meant who gave words to a command that takes options only."""
+    filters, columns = ctx.params.get("filters"), ctx.params.get("columns")
+    if filters:
+        return f"Put a filter in quotation marks: --filter {shlex.quote(' '.join([filters[-1], *words]))}."
+    if columns:
+        return f"Write names of columns without blanks: -c {','.join(_split([*columns, *words]))}."
+    return f"To filter: --filter {shlex.quote(' '.join(words))}. For one experiment: `keepsake show ID`."
 
 
 def listing_options(function: F) -> F:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
+
+from keepsake.recording.switches import is_on
 
 
 def lightning_callbacks() -> list[Any]:
     """Return the callbacks that Lightning adds to every Trainer."""
-    if os.environ.get("KEEPSAKE_AUTO", "") in ("", "0"):
+    if not is_on("KEEPSAKE_AUTO"):
         return []
     from keepsake.integrations.lightning import AutoCallback
 

@@ -4,26 +4,47 @@ from __future__ import annotations
 
 import os
 
+from keepsake.util.console import warn_once
 
-def _is_on(variable: str) -> bool:
-    return os.environ.get(variable, "") not in ("", "0")
+_OFF = ("", "0", "false", "no", "off")
+_NAMES = {  # all of docs/reference/environment.md
+    "AUTO", "CACHE", "CAPTURE_OUTPUT", "EXIT_SECONDS", "OFFLINE", "RANK", "REPOSITORY", "SPOOL", "STRICT", "VERBOSE",
+}  # fmt: skip
+_LIKENESS = 0.75
+
+
+def is_on(name: str) -> bool:
+    """Whether a variable is set, and to something that does not mean no."""
+    return os.environ.get(name, "").strip().lower() not in _OFF
 
 
 def is_strict() -> bool:
     """Whether failures raise errors (KEEPSAKE_STRICT=1), for tests and pipelines."""
-    return _is_on("KEEPSAKE_STRICT")
+    return is_on("KEEPSAKE_STRICT")
 
 
 def is_offline() -> bool:
     """Whether to record only on this machine until `keepsake sync` (KEEPSAKE_OFFLINE=1)."""
-    return _is_on("KEEPSAKE_OFFLINE")
+    return is_on("KEEPSAKE_OFFLINE")
+
+
+def is_verbose() -> bool:
+    """Whether each checkpoint prints a line (KEEPSAKE_VERBOSE=1)."""
+    return is_on("KEEPSAKE_VERBOSE")
 
 
 def is_capturing() -> bool:
     """Whether what runs print is kept unless they say otherwise (KEEPSAKE_CAPTURE_OUTPUT=1)."""
-    return _is_on("KEEPSAKE_CAPTURE_OUTPUT")
+    return is_on("KEEPSAKE_CAPTURE_OUTPUT")
 
 
-def is_verbose() -> bool:
-    """Whether to print a line for each checkpoint (KEEPSAKE_VERBOSE=1)."""
-    return _is_on("KEEPSAKE_VERBOSE")
+def tell_misspelt() -> None:
+    """Warn once of each variable that is probably meant to be one of Keepsake's."""
+    for variable in os.environ:
+        prefix, _, name = variable.partition("KEEPSAKE_")
+        if name and not prefix and name not in _NAMES:
+            from difflib import get_close_matches
+
+            begun = [known for known in sorted(_NAMES) if known.startswith(name)][:1]  # REPO
+            for meant in begun or get_close_matches(name, _NAMES, n=1, cutoff=_LIKENESS):
+                warn_once(f"{variable} is set, but is no variable of Keepsake. KEEPSAKE_{meant} is. Correct the name.")

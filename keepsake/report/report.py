@@ -47,7 +47,7 @@ class Report:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the page to a file, whole or not at all. Raises WriteError."""
         try:
-            replace_with(Path(path), self.html.encode("utf-8"))
+            replace_with(Path(os.path.abspath(path)), self.html.encode("utf-8"))  # "." has no name
         except OSError as error:
             reason = error.strerror or str(error)
             raise WriteError(f"Cannot write the report to {os.fspath(path)}: {reason}. Name another file.") from error

@@ -126,6 +126,7 @@ class Entry:
         }
         for left in range(_TRIES, 0, -1):
             try:
+                self._share_place()
                 self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
                 replace_with(self.directory / "record.json", json.dumps(content).encode(), durable=durable)
                 return
@@ -135,6 +136,14 @@ class Entry:
                     raise self._unwritable(error) from error
                 if left < _TRIES and os.path.isdir(self.directory):
                     time.sleep(_STALE_SECONDS)  # it only seems to be there, to a file system that caches names
+
+    def _share_place(self) -> None:
+        """Make `.keepsake` for the group of the project directory, because the repository will lie in it, too."""
+        place = self.directory.parent.parent
+        if place.name == ".keepsake" and not os.path.exists(place):
+            from keepsake.storage.writing import make_directories
+
+            make_directories(str(place))
 
     def ensure(self) -> None:
         """Begin the entry again if it was closed because all was saved, or if it was removed."""

@@ -263,3 +263,21 @@ def test_other_formats_are_refused_with_a_list(seeds: World, run: Run, form: str
 def test_options_that_contradict_each_other(seeds: World, run: Run, arguments: list[str]) -> None:
     result: Any = run("ls", *arguments, status=2)
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["seed < 2"], "To filter: --filter 'seed < 2'."),
+        (["--filter", "seed", "=", "2"], "Put a filter in quotation marks: --filter 'seed = 2'."),
+        (["-c", "seed,", "loss"], "Write names of columns without blanks: -c seed,loss."),
+    ],
+)
+def test_words_without_an_option_are_told_what_they_mean(
+    world: World, run: Run, arguments: list[str], says: str
+) -> None:
+    assert says in " ".join(run("ls", *arguments, status=2).stderr.split())
+
+
+def test_markdown_is_the_format_of_github(seeds: World, run: Run) -> None:
+    assert run("ls", "--format", "markdown").stdout == run("ls", "--format", "github").stdout

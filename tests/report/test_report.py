@@ -261,6 +261,8 @@ def test_it_is_written_whole_or_not_at_all(project: Project, tmp_path: Path) -> 
     assert target.read_text("utf-8") == report.html
     with pytest.raises(WriteError, match="Name another file"):
         report.save(tmp_path / "missing" / "report.html")
+    with pytest.raises(WriteError, match=r"Cannot write the report to \.: "):
+        report.save(".")
 
 
 def test_the_command_writes_the_runs_that_match(project: Project) -> None:

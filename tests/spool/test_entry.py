@@ -38,6 +38,19 @@ def checkpoint(number: int) -> dict[str, object]:
     return {"id": f"{number:064x}"}
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
+def test_the_directory_of_the_repository_is_for_the_group_of_the_project(tmp_path: Path, root: Path) -> None:
+    """The spool makes it before there is a repository, and stays the user's."""
+    tmp_path.chmod(0o2775)
+    before = os.umask(0o022)
+    try:
+        entry = Entry.create(root, RECORD, "file:///repo", in_repository=False)
+    finally:
+        os.umask(before)
+    modes = [path.stat().st_mode & 0o777 for path in (root.parent, root, entry.directory)]
+    assert modes == [0o775, 0o755, 0o700]
+
+
 def test_an_entry_is_read_back_as_it_was_written(root: Path, entry: Entry) -> None:
     entry.append({"checkpoint": checkpoint(1)})
     entry.append({"experiment": {"python_packages": {"numpy": "2"}}})

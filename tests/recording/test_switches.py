@@ -1,0 +1,33 @@
+"""Environment variables: on, off and misspelt."""
+
+from __future__ import annotations
+
+import pytest
+
+from keepsake.recording import switches
+
+
+@pytest.mark.parametrize("text", ["", "0", "false", "False", "no", "OFF ", " "])
+def test_a_variable_that_means_no_is_off(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("KEEPSAKE_OFFLINE", text)
+    assert not switches.is_offline()
+
+
+@pytest.mark.parametrize("text", ["1", "true", "yes", "on", "2"])
+def test_any_other_is_on(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("KEEPSAKE_OFFLINE", text)
+    assert switches.is_offline()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("OFLINE", "OFFLINE"), ("REPO", "REPOSITORY"), ("REPOSITORY_URL", "REPOSITORY"), ("NO_ANALYTICS", ""), ("X", "")],
+)
+def test_a_misspelt_variable_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, meant: str
+) -> None:
+    monkeypatch.setenv(f"KEEPSAKE_{name}", "1")
+    switches.tell_misspelt()
+    said = capsys.readouterr().err
+    assert (f"KEEPSAKE_{name} is set, but is no variable of Keepsake. KEEPSAKE_{meant} is." in said) == bool(meant)
+    assert bool(said) == bool(meant)
