@@ -377,4 +377,4 @@ def __getattr__(name: str) -> Any:
         if _latest is None:
             raise KeepsakeError(f"wandb.{name} belongs to a run. Call wandb.init() first.")
         return getattr(_latest, name)
-    raise AttributeError(f"Keepsake's module in the shape of W&B's has no {name!r}.")
+    raise AttributeError(f"Keepsake's module in the shape of W&B's has no {name!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -40,7 +40,7 @@ class Report:
         left_out: what is not in it, a sentence each.
     """
 
-    html: str
+    html: str = field(repr=False)
     runs: int
     left_out: tuple[str, ...]
 

@@ -259,6 +259,7 @@ def test_it_is_written_whole_or_not_at_all(project: Project, tmp_path: Path) -> 
     target = tmp_path / "report.html"
     report = keepsake.experiments.list().report(target)
     assert target.read_text("utf-8") == report.html
+    assert repr(report) == "Report(runs=2, left_out=())"
     with pytest.raises(WriteError, match="Name another file"):
         report.save(tmp_path / "missing" / "report.html")
     with pytest.raises(WriteError, match=r"Cannot write the report to \.: "):
