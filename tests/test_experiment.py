@@ -307,7 +307,7 @@ def test_values_of_the_frameworks_are_recorded(project_directory: Path) -> None:
     [
         ({"metrics": {"a": object()}}, "a"),
         ({"metrics": [1]}, "metrics"),
-        ({"path": "/etc/passwd"}, "absolute"),
+        ({"path": "/etc/passwd"}, "outside the project directory"),
         ({"path": "../x"}, "project directory"),
         ({"path": 7}, "path must be a string"),
         ({"path": "missing"}, "missing"),
