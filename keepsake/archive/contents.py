@@ -25,6 +25,7 @@ _MAX_TABLE = 256 << 20  # bytes, compressed
 _MAX_CHUNK = 4 << 20  # bytes
 _MAX_NAME = 4096  # bytes, as long as a path can be
 _SMALL = 4 << 20  # bytes of JSON that an archive of any size may have
+_BYTES_PER_LIST = 8  # a file has two brackets in the JSON, and takes a hundred bytes of the archive
 
 ContentHash = xxhash.xxh3_128  # the hash of a file's content
 FOOTER_SIZE = EXTRA_OVERHEAD + _FOOTER_CONTENT.size
@@ -117,6 +118,8 @@ def decode(members: bytes, footer: Footer, archive_size: int = 0) -> list[Archiv
         return None
     if not reader.eof or zlib.crc32(text) != footer.checksum:
         raise ValueError("its table of contents does not match its checksum")
+    if len(text) > _SMALL and text.count(b"[") + text.count(b"{") > archive_size // _BYTES_PER_LIST:
+        raise ValueError("its table of contents is too long for its archive")
     try:
         table = json.loads(text)
         entries = list(_entries(table["files"], table["start"], table["chunk"]))

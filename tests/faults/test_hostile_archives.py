@@ -208,6 +208,15 @@ def test_a_table_is_no_longer_than_its_archive_can_have() -> None:
         _archive(whole[:end] + table_members(text, end)).entries()
 
 
+def test_a_table_has_no_more_lists_than_its_archive_has_files() -> None:
+    """Each takes twenty times its length in memory."""
+    text = b'{"start":1,"chunk":1,"files":[' + b"[]," * 1_500_000 + b"[]]}"
+    filling = random.Random(1).randbytes(1 << 20)
+    end = len(filling)
+    with pytest.raises(CorruptedArchive, match="table of contents is too long for its archive"):
+        _archive(filling + table_members(text, end)).entries()
+
+
 @pytest.mark.parametrize("filling", [0, 100_000])
 @pytest.mark.parametrize("lie", [{"name": "other.py"}, {"mode": 0o777}, {"size": -1}, {"size": 1}])
 def test_a_table_that_does_not_fit_the_tar_is_an_error(lie: dict[str, Any], filling: int) -> None:
