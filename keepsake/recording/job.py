@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from keepsake.spool.entry import Entry
 
 HURRY_SECONDS = 2.0  # how long Ctrl-C and SIGTERM wait
-_EXIT_SECONDS = 20.0  # how long the end of a program waits without progress
 
 Step = Literal["publish", "upload", "sync", "heartbeat"]
 STEPS: tuple[Step, ...] = get_args(Step)
@@ -81,15 +79,6 @@ class Job:
     def error(self) -> KeepsakeError | None:
         """The error that hinders sending now; None if there is none. A sync only guards against a power cut."""
         return next((error for step, error in self.errors.items() if step != "sync"), None)
-
-
-def exit_seconds() -> float:
-    """Return how long the end of a program waits without any progress (KEEPSAKE_EXIT_SECONDS)."""
-    try:
-        seconds = float(os.environ.get("KEEPSAKE_EXIT_SECONDS") or _EXIT_SECONDS)
-    except ValueError:
-        return _EXIT_SECONDS
-    return seconds if seconds >= 0 else _EXIT_SECONDS
 
 
 def is_final(error: BaseException) -> bool:

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 
 from keepsake.exceptions import KeepsakeError, Removed, WriteError
 from keepsake.recording import heartbeat
-from keepsake.recording.job import HURRY_SECONDS, STEPS, Job, Step, exit_seconds, is_final
+from keepsake.recording.job import HURRY_SECONDS, STEPS, Job, Step, is_final
 from keepsake.recording.mover import as_ours
 from keepsake.recording.steps import Due, Steps
+from keepsake.recording.switches import exit_seconds
 from keepsake.util.console import Progress, say, warn
 from keepsake.util.fork import hold_forks, in_forked_child
 from keepsake.util.ids import short_id

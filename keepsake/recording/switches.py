@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from keepsake.util.console import warn_once
 
@@ -11,6 +12,7 @@ _NAMES = {  # all of docs/reference/environment.md
     "AUTO", "CACHE", "CAPTURE_OUTPUT", "EXIT_SECONDS", "OFFLINE", "RANK", "REPOSITORY", "SPOOL", "STRICT", "VERBOSE",
 }  # fmt: skip
 _LIKENESS = 0.75
+_EXIT_SECONDS = 20.0
 
 
 def is_on(name: str) -> bool:
@@ -48,3 +50,13 @@ def tell_misspelt() -> None:
             begun = [known for known in sorted(_NAMES) if known.startswith(name)][:1]  # REPO
             for meant in begun or get_close_matches(name, _NAMES, n=1, cutoff=_LIKENESS):
                 warn_once(f"{variable} is set, but is no variable of Keepsake. KEEPSAKE_{meant} is. Correct the name.")
+
+
+def exit_seconds() -> float:
+    """Return how long the end of a program waits without any progress (KEEPSAKE_EXIT_SECONDS)."""
+    text = os.environ.get("KEEPSAKE_EXIT_SECONDS") or _EXIT_SECONDS
+    with suppress(ValueError):
+        if (seconds := float(text)) >= 0:
+            return seconds
+    warn_once(f"KEEPSAKE_EXIT_SECONDS={text} is no number of seconds, so {_EXIT_SECONDS:g} are used. Correct it.")
+    return _EXIT_SECONDS

@@ -348,19 +348,7 @@ class DiskStorage(Storage):
 
     def leftovers(self) -> Iterator[ObjectInfo]:
         """Yield leftovers in a safe order of removal: files before the claims that name them."""
-        yield from sorted(self._leftovers(), key=lambda info: info.key.rpartition("/")[2].count("-"))
-
-    def _leftovers(self) -> Iterator[ObjectInfo]:
-        for directory, _, names in os.walk(self._root):
-            for name in names:
-                if TEMPORARY in name:
-                    path = os.path.join(directory, name)
-                    with suppress(FileNotFoundError):  # finished meanwhile
-                        status = os.lstat(path)
-                        relative = Path(path).relative_to(self._root).as_posix()
-                        # The mtime may come from the clock of the machine that writes the file.
-                        modified = max(status.st_mtime, status.st_ctime)
-                        yield ObjectInfo(relative, status.st_size, etag_of(status), modified)
+        yield from sorted(reading.leftovers(self._root), key=lambda info: info.key.rpartition("/")[2].count("-"))
 
     def remove_leftover(self, leftover: ObjectInfo) -> None:
         path = os.path.join(self._root, leftover.key)

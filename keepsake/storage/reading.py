@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any, TypeVar
 
+from keepsake.storage.base import TEMPORARY, ObjectInfo
 from keepsake.util.files import WINDOWS
 from keepsake.util.fork import importing
 
@@ -196,3 +198,17 @@ def is_loop(directory: str) -> bool:
     if not os.path.islink(directory):
         return False
     return f"{os.path.realpath(os.path.dirname(directory))}/".startswith(f"{os.path.realpath(directory)}/")
+
+
+def leftovers(root: str) -> Iterator[ObjectInfo]:
+    """Yield the unfinished files below `root`."""
+    for directory, _, names in os.walk(root):
+        for name in names:
+            if TEMPORARY in name:
+                path = os.path.join(directory, name)
+                with suppress(FileNotFoundError):  # finished meanwhile
+                    status = os.lstat(path)
+                    relative = Path(path).relative_to(root).as_posix()
+                    # The mtime may come from the clock of the machine that writes the file.
+                    modified = max(status.st_mtime, status.st_ctime)
+                    yield ObjectInfo(relative, status.st_size, etag_of(status), modified)

@@ -31,3 +31,13 @@ def test_a_misspelt_variable_is_told(
     said = capsys.readouterr().err
     assert (f"KEEPSAKE_{name} is set, but is no variable of Keepsake. KEEPSAKE_{meant} is." in said) == bool(meant)
     assert bool(said) == bool(meant)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("", 20), ("0", 0), ("1.5", 1.5), ("-1", 20), ("nan", 20), ("2 m", 20)])
+def test_a_number_of_seconds_that_is_none_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str, seconds: float
+) -> None:
+    monkeypatch.setenv("KEEPSAKE_EXIT_SECONDS", text)
+    assert switches.exit_seconds() == seconds
+    is_wrong = bool(text) and seconds == 20
+    assert (f"KEEPSAKE_EXIT_SECONDS={text} is no number of seconds" in capsys.readouterr().err) == is_wrong
