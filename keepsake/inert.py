@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from keepsake.checkpoint import CheckpointList
+from keepsake.config import find_place, project_directory
 from keepsake.exceptions import DoesNotExist
 from keepsake.experiment import Experiment
 from keepsake.labels import apply_edits, make_edit
@@ -17,6 +19,7 @@ from keepsake.recording.environment import command
 from keepsake.recording.lineage import Labels
 from keepsake.recording.records import text_path
 from keepsake.recording.resume import Resume, find, is_wanted
+from keepsake.util.directories import absolute
 from keepsake.util.values import decode, encode_mapping
 
 if TYPE_CHECKING:
@@ -42,7 +45,7 @@ class InertExperiment(Experiment):
             **EXPERIMENT_FIELDS,
             "created": time_text(),
             "params": encode_mapping(params, "params") if params is not None else None,
-            "path": text_path(path, None),
+            "path": text_path(path, _directory(project, path)),
             "command": command(),
             **({"job": job} if job else {}),
         }
@@ -112,3 +115,13 @@ class InertExperiment(Experiment):
     def open(self, path: str) -> BinaryIO:
         """Raise DoesNotExist."""
         raise DoesNotExist(f"There is no file {path!r} here. The first process of this job records the experiment.")
+
+
+def _directory(project: Project, path: object) -> Path | None:
+    """Return the project directory for an absolute path; None for others, which need none, and if it is not known."""
+    if not isinstance(path, (str, os.PathLike)) or not os.path.isabs(path):
+        return None
+    if project.directory is not None:
+        return absolute(os.path.expanduser(project.directory))
+    place = find_place(absolute())
+    return project_directory(place) if place else None

@@ -196,8 +196,12 @@ def _metrics(checkpoint: Checkpoint) -> dict[str, str]:
 
 
 def _texts(values: dict[str, Any] | None) -> dict[str, str]:
-    """Return the text of each value, those in dicts under their paths."""
-    return {name: full_text(value) for name, value in sorted(flatten(values or {}).items())}
+    return {name: full_text(value) for name, value in sorted(_flat(values or {}).items())}
+
+
+def _flat(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return values with those in dicts under their paths, on a terminal. What is piped keeps the form of 0.4.2."""
+    return flatten(values) if console.is_terminal(sys.stdout) else values
 
 
 def _sheet(heading: str, groups: list[Group]) -> str:
@@ -214,7 +218,7 @@ def _sheet(heading: str, groups: list[Group]) -> str:
 def _checkpoint_table(experiment: Experiment) -> str:
     """Return the checkpoints with all metrics, or on a terminal with those that fit its width."""
     primary, best = experiment.primary_metric(), experiment.best()
-    rows = [flatten(checkpoint.metrics or {}) for checkpoint in experiment.checkpoints]
+    rows = [_flat(checkpoint.metrics or {}) for checkpoint in experiment.checkpoints]
     names = sorted({name for values in rows for name in values})
     if console.is_terminal(sys.stdout):
         return _wide_table(experiment, rows, names)

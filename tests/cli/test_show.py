@@ -188,8 +188,7 @@ def test_values_are_shown_whole(world: World, run: Run) -> None:
         r"""
 Params
 a float:         0.1234567
-dict.a:          null
-dict.b:          [1,2.5]
+dict:            {"a":null,"b":[1,2.5]}
 inf:             -Inf
 lines:           two
                  lines

@@ -383,17 +383,6 @@ def test_show_columns(both: Both, project: Path) -> None:
     assert ours.status == 0
 
 
-@shows("show-nested")
-def test_show_nested(both: Both, project: Path) -> None:
-    write_params(project, {"opt": {"lr": 1, "name": "sgd"}}, checkpoints=1)
-    theirs, ours = both.run("show", A, cwd=project)
-    assert '{"lr":1,"name":"sgd"}' in theirs.stdout
-    assert [line.split() for line in lines(ours.stdout) if line.startswith("opt")] == [
-        ["opt.lr:", "1"],
-        ["opt.name:", "sgd"],
-    ]
-
-
 @shows("show-alignment")
 def test_show_alignment(both: Both, project: Path) -> None:
     """The metrics below many packages."""

@@ -292,7 +292,7 @@ def test_a_repair_that_is_killed_leaves_the_age_of_what_it_was_moving(
         def kill(source: str, target: str) -> None:
             raise KeyboardInterrupt
 
-        patch.setattr("keepsake.storage.disk._replace", kill)
+        patch.setattr("keepsake.storage.disk.replace", kill)
         with pytest.raises(KeyboardInterrupt):
             fix()
     assert os.stat(place.storage.directory / ORPHAN).st_mtime_ns == old  # type: ignore[operator]
