@@ -8,6 +8,7 @@ the outermost frame shows whether the exception really got out. The status of a 
 from __future__ import annotations
 
 import builtins
+import gc
 import os
 import sys
 import threading
@@ -29,7 +30,7 @@ _code: object = _UNKNOWN  # the argument of the last sys.exit()
 def watch() -> None:
     """Record calls of `sys.exit` and its like from now on."""
     global _watched, _outermost
-    _outermost = _bottom(sys._current_frames().get(threading.main_thread().ident or 0))
+    _outermost = _bottom(_frame_of_main_thread())
     if not _watched:
         _watched = True
         sys.exit = _noting(sys.exit)
@@ -48,6 +49,19 @@ def _noting(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*arguments, **options)
 
     return noting
+
+
+def _frame_of_main_thread() -> FrameType | None:
+    if threading.current_thread() is threading.main_thread():
+        return sys._getframe()
+    # Some versions of Python wait for themselves if a collection of garbage falls into the look at all threads.
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return sys._current_frames().get(threading.main_thread().ident or 0)
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _bottom(frame: FrameType | None) -> FrameType | None:
