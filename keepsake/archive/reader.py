@@ -261,9 +261,10 @@ class Archive:
             if len(tail) < self._tail:  # all of it is here, so a forged table is found out at once
                 try:
                     _toc.compare(entries, self._stream(tail))
-                except ValueError as error:  # what is whole of a damaged archive can still be read
-                    if isinstance(error, _toc.ForgedError):
-                        raise
+                except _toc.ForgedError:
+                    raise
+                except ValueError:
+                    pass  # the archive is damaged, and its intact files can still be read
             return entries
         with self._open(start=footer.offset, length=footer.length) as stream:  # proves the size of the archive
             members = _tar.read_exactly(stream, footer.length)

@@ -54,7 +54,7 @@ def _noting(function: Callable[..., Any]) -> Callable[..., Any]:
 def _frame_of_main_thread() -> FrameType | None:
     if threading.current_thread() is threading.main_thread():
         return sys._getframe()
-    # Some versions of Python wait for themselves if a collection of garbage falls into the look at all threads.
+    # In Python 3.11, sys._current_frames() deadlocks if the garbage collector runs during it.
     collects = gc.isenabled()
     gc.disable()
     try:

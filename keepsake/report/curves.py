@@ -114,7 +114,7 @@ def _metrics(records: Sequence[Record], names: Collection[str] | None) -> dict[s
     columns = list(_columns([record.get("metrics") or {} for record in records]))
     for name, values in columns:
         types = set(map(type, values))
-        if dict in types:  # what is in it has its path as its name
+        if dict in types:  # the values in a dict have their paths as names, such as `acc.top1`
             inner = _columns([value if type(value) is dict else {} for value in values])
             columns += [(f"{name}.{path}", values) for path, values in inner]
         if names is not None and name not in names:

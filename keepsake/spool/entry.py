@@ -325,7 +325,7 @@ def is_damaged(directory: Path) -> bool:
     except FileNotFoundError:
         return False  # it is being closed
     except OSError:
-        return is_own(directory.stat())  # what another user keeps there is private
+        return is_own(directory.stat())  # the private directory of another user is not damaged
     return bool(times) and all(abs(time.time() - modified) > FRESH_SECONDS for modified in times)
 
 

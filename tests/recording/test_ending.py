@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
 import subprocess
@@ -12,13 +13,14 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
 import keepsake
 from keepsake.exceptions import WriteError
 from keepsake.experiment import Experiment
-from keepsake.recording import saver
+from keepsake.recording import exit_status, saver
 from keepsake.repository.heartbeats import Heartbeats
 from keepsake.spool.entry import Entry
 from tests.spools import nothing_waits
@@ -412,3 +414,26 @@ def test_in_strict_mode_stop_raises_what_cannot_be_saved() -> None:
         prelude=PRELUDE,
         KEEPSAKE_STRICT="1",
     )
+
+
+def test_the_main_thread_is_looked_at_without_a_collection_of_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In Python 3.11, a collection during `sys._current_frames()` is a deadlock."""
+    collecting: list[bool] = []
+
+    def frames() -> dict[int, FrameType]:
+        collecting.append(gc.isenabled())
+        return look()
+
+    look = sys._current_frames
+    monkeypatch.setattr(sys, "_current_frames", frames)
+    monkeypatch.setattr(exit_status, "_watched", True)
+    monkeypatch.setattr(exit_status, "_outermost", None)
+    thread = threading.Thread(target=exit_status.watch)
+    thread.start()
+    thread.join()
+    from_thread = exit_status._outermost
+    exit_status.watch()
+    assert from_thread is not None
+    assert exit_status._outermost is from_thread
+    assert collecting == [False]
+    assert gc.isenabled()
