@@ -74,6 +74,25 @@ def _stored(data: Content, last: bool) -> Iterator[Content]:
     yield rest
 
 
+class StoredMembers:
+    """Members of the chunks of a buffer that is filled again and again. Only their checksums change."""
+
+    def __init__(self, buffer: memoryview, chunk: int) -> None:
+        self._chunks = [buffer[at : at + chunk] for at in range(0, len(buffer), chunk)]
+        self._parts: Parts = []
+        self._trailers: list[int] = []  # their places among the parts
+        for data in self._chunks:
+            self._parts += [_HEADER, *_stored(data, last=True), b""]
+            self._trailers.append(len(self._parts) - 1)
+        self.lengths = [sum(map(len, member(data, store=True))) for data in self._chunks]  # bytes
+
+    def parts(self) -> Parts:
+        """Return the members of what the buffer holds now, to be written in order before it is filled again."""
+        for place, data in zip(self._trailers, self._chunks, strict=True):
+            self._parts[place] = _TRAILER.pack(_library.crc32(data), len(data))
+        return self._parts
+
+
 def extra_member(name: bytes, payload: bytes) -> bytes:
     """Return an empty gzip member with up to EXTRA_SIZE bytes of `payload`. Ordinary readers ignore the payload."""
     return _EXTRA_HEADER + _FIELD.pack(len(payload) + 4, name, len(payload)) + payload + _EMPTY

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from itertools import chain
 from pathlib import Path
 from time import monotonic
@@ -18,7 +18,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 from keepsake.archive import ARCHIVE, PACK, contents, owner_id, tar
 from keepsake.archive import pack as _snapshot
 from keepsake.archive.contents import ArchiveEntry, ContentHash
-from keepsake.archive.gzip import SAMPLE, Parts, as_stream, member, shrinks
+from keepsake.archive.gzip import SAMPLE, Parts, StoredMembers, as_stream, member, shrinks
 from keepsake.archive.pack import LARGE, FileEntry, FrozenFiles, OpenFiles, UnsuitableError, new_pack, set_space_aside
 from keepsake.archive.reader import Archive, is_archive
 from keepsake.exceptions import DoesNotExist
@@ -190,14 +190,14 @@ def _write(
     entries: list[ArchiveEntry] = []
     offset = len(start)
     hashes, lengths = _Hashes(), list[int]()
-    free: list[bytearray] = []
+    free: list[_Buffer] = []
     pack = partial(_pack, source, store)
     if workers is None or workers.count == 1:  # pieces are packed in order, so the thread that has them can hash them
         pack = partial(pack, hashes=hashes)
 
     def jobs() -> Iterator[Callable[[], _Packed]]:
         for batch in _batches(pieces):
-            yield partial(pack, batch, free.pop() if free else bytearray(_BATCH))
+            yield partial(pack, batch, free.pop() if free else _Buffer())
 
     for packed in in_order(workers, jobs()):
         yield packed.output
@@ -264,7 +264,19 @@ class _Packed(NamedTuple):
     lengths: list[list[int]]  # of the members of each piece
     output: Parts  # to be written in one call, because each call waits for the other threads' turns
     hashes: list[str]  # see `_Hashes`; empty if the caller is to hash the contents
-    buffer: bytearray
+    buffer: _Buffer
+
+
+class _Buffer:
+    """The memory of a batch, used for one batch after another."""
+
+    def __init__(self) -> None:
+        self.memory = memoryview(bytearray(_BATCH))
+
+    @cached_property
+    def stored(self) -> StoredMembers:
+        """The members of the whole buffer. Large files consist of them, so making them must take no time."""
+        return StoredMembers(self.memory, CHUNK)
 
 
 class _Hashes:
@@ -284,19 +296,21 @@ class _Hashes:
         return hashes
 
 
-def _pack(
-    source: Source, store: bool, pieces: list[_Piece], buffer: bytearray, hashes: _Hashes | None = None
-) -> _Packed:
+def _pack(source: Source, store: bool, pieces: list[_Piece], buffer: _Buffer, hashes: _Hashes | None = None) -> _Packed:
     """Make the members of a few pieces."""
     packed = _Packed(pieces, [], [], [], [], buffer)
-    left = memoryview(buffer)
+    left = buffer.memory
     for piece in pieces:
         data = source.read_into(piece.entry, piece.start, left[: piece.size])
         left = left[piece.size :]
+        packed.contents.append(data)
+        if store and piece.size == _BATCH and not piece.is_last:
+            packed.lengths.append(buffer.stored.lengths)
+            packed.output.extend(buffer.stored.parts())
+            continue
         chunks = [data[at : at + CHUNK] for at in range(0, len(data), CHUNK)] or [data]
         tails = [b""] * (len(chunks) - 1) + [piece.tail]
         members = [member(*both, store=store) for both in zip(chunks, tails, strict=True)]
-        packed.contents.append(data)
         packed.lengths.append([sum(map(len, parts)) for parts in members])
         packed.output.extend(chain.from_iterable(members))
     if hashes:
