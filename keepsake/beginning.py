@@ -49,23 +49,24 @@ def begin(
         capture_output = switches.is_capturing()
     modules = modules_of_script()
     project = project.here(begin=True)
-    directory = project.workplace.directory
+    workplace = project.workplace
+    directory = workplace.directory
     origin = read_origin(directory)
     job = current_job(ending.begun())
-    record = experiment_record(path, params, project.repository_url, directory, job)
-    if is_wanted(resume, job) and (earlier := find(project.workplace, resume, record)):
+    record = experiment_record(path, params, workplace.repository.url, directory, job)
+    if is_wanted(resume, job) and (earlier := find(workplace, resume, record)):
         fields = changed_fields(earlier, record) | policy_fields(labels)
         if capture_output:
             fields |= output_fields(earlier, attempts({**earlier, **fields}))
         return _go_on(project, earlier, record, fields, quiet=quiet, disable_heartbeat=disable_heartbeat)
-    record |= label_fields(labels, origin.id if origin else None, project.workplace)
+    record |= label_fields(labels, origin.id if origin else None, workplace)
     if capture_output:
         record |= output_fields({}, 0)
-    run = Run.begin(project.workplace, record, modules, disable_heartbeat=disable_heartbeat, quiet=quiet)
+    run = Run.begin(workplace, record, modules, disable_heartbeat=disable_heartbeat, quiet=quiet)
     if origin is not None and not origin.is_copy:
         forget_origin(directory)
     if not quiet:
-        say_copying("experiment", record, project.workplace)
+        say_copying("experiment", record, workplace)
     return Experiment.from_record(project, record, run)
 
 

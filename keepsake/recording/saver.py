@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from keepsake.exceptions import KeepsakeError, Removed, WriteError
-from keepsake.recording import heartbeat
+from keepsake.recording import heartbeat, lane
 from keepsake.recording.job import HURRY_SECONDS, STEPS, Job, Step, is_final
 from keepsake.recording.mover import as_ours
 from keepsake.recording.steps import Due, Steps
@@ -24,7 +24,6 @@ from keepsake.recording.switches import exit_seconds
 from keepsake.util.console import Progress, say, warn
 from keepsake.util.fork import hold_forks, in_forked_child
 from keepsake.util.ids import short_id
-from keepsake.util.loop import Loop
 
 if TYPE_CHECKING:
     from keepsake.repository.repository import Repository
@@ -37,7 +36,6 @@ _SHORT_RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0)  # while a caller waits
 _FINAL_TRIES = 2  # attempts after an error that does not pass
 _SYNC_SECONDS = 0.5  # a power cut costs no more than the last second
 _IDLE_SECONDS = 60.0  # the threads of a repository without experiments end after this time
-_REFUSED_SECONDS = 5.0  # the pause after the system refused a thread
 _TICK_SECONDS = 0.5
 _SILENCE_SECONDS = 3.0  # after this time without progress, a message explains the wait
 
@@ -48,8 +46,7 @@ class Saver:
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
         self._changed = threading.Condition()
-        self._loops: dict[str, dict[Step, Loop]] = {}  # by the repository's URL
-        self._refused = 0.0  # no threads are started before this time
+        self._lanes: dict[str, lane.Lane] = {}  # by the repository's URL
         self._at_work: set[int] = set()  # threads that are doing a step
         self._steps = Steps()
 
@@ -190,7 +187,7 @@ class Saver:
                     if step == "publish" or (step in job.due and step != "heartbeat"):
                         job.due[step] = 0.0
                 if start:
-                    self._start(job.lane)
+                    self._start(job.lane, at_once=True)
             self._changed.notify_all()
 
     def _relax(self, jobs: list[Job]) -> None:
@@ -225,7 +222,7 @@ class Saver:
     def _help(self, jobs: list[Job]) -> None:
         """Do the due steps of threads that the system refuses to start."""
         for job in jobs:
-            for step, loop in self._loops.get(job.lane, {}).items():
+            for step, loop in self._lanes[job.lane].loops.items():
                 with self._changed:
                     if loop.is_alive() or job.due.get(step, float("inf")) > time.monotonic():
                         continue
@@ -234,50 +231,42 @@ class Saver:
 
     # In the background
 
-    def _start(self, lane: str) -> bool:
-        """Start the threads of a repository, and restart dead ones; return whether all run."""
-        loops = self._loops.get(lane)
-        if loops is None:
-            loops = {step: Loop(f"keepsake-{step}", partial(self._turn, lane, step)) for step in STEPS}
-            self._loops[lane] = loops
-        if all(loop.is_alive() for loop in loops.values()):
-            return True
-        if time.monotonic() < self._refused:
-            return False
-        for loop in loops.values():
-            if not loop.start():
-                self._refused = time.monotonic() + _REFUSED_SECONDS
-                return False
-        return True
+    def _start(self, url: str, *, at_once: bool = False) -> bool:
+        """Start the threads of a repository, as `Lane.start` does."""
+        if url not in self._lanes:
+            self._lanes[url] = lane.Lane(partial(self._turn, url))
+        return self._lanes[url].start(at_once=at_once)
 
-    def _turn(self, lane: str, step: Step) -> bool:
+    def _turn(self, url: str, step: Step) -> bool:
         """Do a step for the next experiment for which it is due; return False if none is due for a minute."""
         with self._changed:
-            job = self._next(lane, step)
+            job = self._next(url, step)
             if job is None:
                 return False
             job.begin(step)
         self._perform(job, step)
         return True
 
-    def _next(self, lane: str, step: Step) -> Job | None:
+    def _next(self, url: str, step: Step) -> Job | None:
         idle_since = time.monotonic()
         while True:
-            jobs = [job for job in self._jobs.values() if job.lane == lane]
+            jobs = [job for job in self._jobs.values() if job.lane == url]
             due = [(job.due[step], job) for job in jobs if step in job.due]
             now = time.monotonic()
             moment, job = min(due, key=operator.itemgetter(0), default=(float("inf"), None))
             if job is not None and moment <= now:
+                self._start(url, at_once=True)  # a step that hangs must not keep the others from starting
                 return job
             timeout = moment - now
             if not jobs:
                 timeout = idle_since + _IDLE_SECONDS - now
                 if timeout <= 0:
-                    loops = self._loops[lane]
-                    loops[step] = Loop(f"keepsake-{step}", partial(self._turn, lane, step))  # for the next time
+                    self._lanes[url].renew(step)  # for the next time
                     return None
-            elif not self._start(lane):
-                timeout = min(timeout, _REFUSED_SECONDS)
+            elif not self._start(url):
+                timeout = min(timeout, lane.REFUSED_SECONDS)
+            elif now < (whole_from := self._lanes[url].whole_from):
+                timeout = min(timeout, whole_from - now)
             self._changed.wait(None if timeout == float("inf") else timeout)
 
     def _perform(self, job: Job, step: Step) -> None:

@@ -15,7 +15,7 @@ import pytest
 import keepsake
 from keepsake.exceptions import ReadError, WriteError
 from keepsake.experiment import Experiment
-from keepsake.recording import heartbeat, saver, steps
+from keepsake.recording import heartbeat, lane, saver, steps
 from keepsake.repository.heartbeats import Heartbeats
 from keepsake.spool.entry import Entry
 from keepsake.util import loop
@@ -43,7 +43,7 @@ def project(project_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project whose threads are new, and quick to try again."""
     monkeypatch.setattr(saver, "_saver", saver.Saver())
     monkeypatch.setattr(saver, "_RETRY_SECONDS", (0.02,) * 5)
-    monkeypatch.setattr(saver, "_REFUSED_SECONDS", 0.02)
+    monkeypatch.setattr(lane, "REFUSED_SECONDS", 0.02)
     monkeypatch.setattr(loop, "_PAUSE_SECONDS", 0.02)
     monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.02)
     (project_directory / "model.pth").write_text("weights")
@@ -193,7 +193,7 @@ def test_a_thread_that_has_died_is_started_again(project: Path, monkeypatch: pyt
 
 def ours() -> list[threading.Thread]:
     """The threads of this test's saver."""
-    loops = [loop for loops in saver.saver()._loops.values() for loop in loops.values()]
+    loops = [loop for lane in saver.saver()._lanes.values() for loop in lane.loops.values()]
     return [thread for loop in loops if (thread := loop._thread) is not None]
 
 
