@@ -145,7 +145,7 @@ class Checkpoint:
         """Return the problems with this checkpoint, one text each; empty if there are none."""
         problems = [*check_path(self.path), *check_step(self.step)]
         if isinstance(self.path, str) and not os.path.exists(self.path):
-            problems.append(f"there is no file or directory {self.path!r}")
+            problems.append(f"There is no file or directory {self.path!r}.")
         try:
             metrics = encode_mapping(self.metrics or {}, "metrics")
         except ValidationError as error:

@@ -11,5 +11,5 @@ def check_path(thing: str, path: object) -> list[str]:
     """Return the problems with the path of a thing ("experiment" or "checkpoint"), one text each."""
     problems = checks.check_path(path)
     if isinstance(path, str) and not os.path.exists(path):
-        problems.append(f"there is no file or directory {path!r}")
-    return [f"The path of the {thing} is wrong: {problem}." for problem in problems]
+        problems.append(f"There is no file or directory {path!r}.")
+    return [f"The path of the {thing} is wrong. {problem}" for problem in problems]

@@ -709,5 +709,5 @@ def test_modules_of_old_code_do_what_they_did(capsys: pytest.CaptureFixture[str]
     assert system.get_python_version() == platform.python_version()
     assert len(validate.check_path("experiment", "/nothing/there")) == 2
     assert validate.check_path("checkpoint", str(Path(__file__).name)) == [
-        "The path of the checkpoint is wrong: there is no file or directory 'test_experiment.py'."
+        "The path of the checkpoint is wrong. There is no file or directory 'test_experiment.py'."
     ]

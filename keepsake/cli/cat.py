@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from keepsake.cli.opening import Settings, open_project, pick
+from keepsake.cli.opening import Settings, complete_paths, open_project, pick
 from keepsake.cli.options import IdCommand, id_argument
 from keepsake.exceptions import KeepsakeError
 
@@ -24,7 +24,7 @@ $ keepsake cat 9f02c7d model.pth > model.pth
 
 @click.command("cat", cls=IdCommand, epilog=EXAMPLES)
 @id_argument()
-@click.argument("path", metavar="PATH")
+@click.argument("path", metavar="PATH", shell_complete=complete_paths)
 @click.pass_obj
 def cat(settings: Settings, /, id: str, path: str) -> None:
     """Write a file of an experiment or checkpoint to stdout.

@@ -25,7 +25,8 @@ fish:
 def completion(shell: str) -> None:
     """Print the shell script that completes commands and IDs.
 
-    With it, the Tab key completes commands, options, IDs of experiments and checkpoints, and sort keys.
+    With it, the Tab key completes commands, options, IDs of experiments and checkpoints, names of params and metrics,
+    and names of saved files.
     """
     from keepsake.cli import cli
 

@@ -11,7 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from keepsake.cli.opening import complete_sort_keys
-from keepsake.cli.options import Command
+from keepsake.cli.options import Command, filter_option
 from keepsake.util import console
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -127,7 +127,7 @@ def _which_options() -> list[Callable[[F], F]]:
     key += "Default: created"
     count = click.IntRange(min=1)
     return [
-        click.option("-f", "--filter", "filters", metavar="TEXT", multiple=True, help=text),
+        filter_option(text),
         click.option("-s", "--sort", metavar="KEY", multiple=True, help=key, shell_complete=complete_sort_keys),
         click.option("--last", metavar="N", type=count, help="Only the N that began last"),
         click.option("--limit", metavar="N", type=count, help="Only the first N, when they are sorted"),

@@ -47,6 +47,7 @@ latest), a param (lr, optimizer.lr), or created, ended, duration, step, user,
 host, command, name, tags, checkpoints, status (running, stopped, failed,
 lost) …. Operators: = != < <= > >= in (…), joined by and, or, not and
 parentheses.
+
 Also available as: keepsake list
 """
 PS_EXAMPLES = """

@@ -1,4 +1,4 @@
-"""Opening the project that the options name, asking for confirmation, and completing IDs with the Tab key."""
+"""Opening the project that the options name, asking for confirmation, and completing words with the Tab key."""
 
 from __future__ import annotations
 
@@ -111,6 +111,26 @@ def complete_sort_keys(ctx: click.Context, param: click.Parameter, incomplete: s
 
     names = {each.name: each.kind for each in known_names(_summaries_quietly(ctx))}
     return [CompletionItem(name, help=kind) for name, kind in names.items() if name.startswith(incomplete)]
+
+
+def complete_filter(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return a filter with each name that can come next: at its beginning, and after `and`, `or`, `not` and `(`."""
+    import re
+
+    found = re.match(r"(?is)(.*(?:\(|(?:and|or|not)\s)\s*)?(.*)", incomplete)
+    before, name = found.groups("") if found else ("", incomplete)
+    return [CompletionItem(before + item.value, help=item.help) for item in complete_sort_keys(ctx, param, name)]
+
+
+def complete_paths(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the files of the experiment or checkpoint that is given before."""
+    with contextlib.suppress(Exception), contextlib.redirect_stderr(io.StringIO()):
+        project = open_project(ctx.ensure_object(Settings))
+        experiment, checkpoint = project.target(ctx.params["id"])
+        found = project.files((experiment, checkpoint or pick(experiment)[0]))
+        paths = sorted({file.path for file in found if file.path.startswith(incomplete)})
+        return [CompletionItem(path) for path in paths]
+    return []
 
 
 def complete_metrics(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

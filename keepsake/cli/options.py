@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from keepsake.cli.opening import Settings, complete_ids
+from keepsake.cli.opening import Settings, complete_filter, complete_ids
 from keepsake.util import console
 from keepsake.version import __version__
 
@@ -43,7 +43,7 @@ _DIRECTORY_HELP = "Project directory. Default: nearest with a keepsake.yaml"
 GLOBAL_OPTIONS = [
     _option("-D --project-directory", _store, _DIRECTORY_HELP, **_DIRECTORY),
     _option("--color/--no-color", _color, "Colors in output. Default: on a terminal", default=None, is_eager=True),
-    _option("-v --verbose", _store, "Verbose output", is_flag=True, is_eager=True),
+    _option("-v --verbose", _store, "Show where an error comes from: its traceback", is_flag=True, is_eager=True),
     _option("--version", _version, "Show the version and exit.", is_flag=True, is_eager=True),
 ]
 REPOSITORY = _option("-R --repository", _store, "Repository URL. Default: the one in keepsake.yaml", metavar="URL")
@@ -88,3 +88,10 @@ class PlainCommand(Command):
 def id_argument(name: str = "id", metavar: str = "ID", **attributes: Any) -> Callable[[F], F]:
     """An experiment's or checkpoint's ID, or another name that `Project.find` knows; for an IdCommand."""
     return click.argument(name, metavar=metavar, shell_complete=complete_ids, **attributes)
+
+
+def filter_option(help: str, metavar: str = "TEXT") -> Callable[[F], F]:
+    """Filters, each of which must match."""
+    return click.option(
+        "-f", "--filter", "filters", metavar=metavar, multiple=True, help=help, shell_complete=complete_filter
+    )

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from keepsake.cli.opening import Settings, complete_metrics, open_project
-from keepsake.cli.options import IdCommand, id_argument
+from keepsake.cli.options import IdCommand, filter_option, id_argument
 from keepsake.cli.rendering import is_utf8, write
 from keepsake.collection import ExperimentList
 from keepsake.display.terminal import to_ascii
@@ -65,7 +65,7 @@ class Wanted:
 @click.command("plot", cls=IdCommand, epilog=EXAMPLES)
 @click.argument("metric", required=False, shell_complete=complete_metrics)
 @id_argument("ids", "[ID]...", nargs=-1)
-@click.option("-f", "--filter", "filters", metavar="TEXT", multiple=True, help="Only experiments that match, as in ls")
+@filter_option("Only experiments that match, as in ls")
 @click.option(
     "-o", "--output", metavar="FILE", type=click.Path(dir_okay=False), help="Make a .png, .svg or .pdf with Matplotlib"
 )

@@ -6,8 +6,8 @@ import os
 
 import click
 
-from keepsake.cli.opening import Settings, open_project
-from keepsake.cli.options import Command
+from keepsake.cli.opening import Settings, complete_filter, open_project
+from keepsake.cli.options import Command, filter_option
 from keepsake.util import console
 
 EXAMPLES = """
@@ -23,12 +23,12 @@ $ keepsake report --no-code --metric val_loss
 
 
 @click.command("report", cls=Command, epilog=EXAMPLES)
-@click.argument("filter", metavar="[FILTER]", required=False)
-@click.option("-f", "--filter", "filters", metavar="FILTER", multiple=True, help="The same as FILTER. Repeatable")
+@click.argument("filter", metavar="[FILTER]", required=False, shell_complete=complete_filter)
+@filter_option("The same as FILTER. Repeatable", "FILTER")
 @click.option("-o", "--output", metavar="FILE", default="report.html", help="The file to write. Default: report.html")
 @click.option("-m", "--metric", "metrics", metavar="NAME", multiple=True, help="Only curves of this metric. Repeatable")
 @click.option(
-    "--points", type=click.IntRange(2), help="The most points of a curve. Default: all, if the page stays small"
+    "--points", metavar="N", type=click.IntRange(2), help="The most points of a curve. Default: all, if the page stays small"
 )
 @click.option("--no-code", is_flag=True, help="Leave out the code of the experiments")
 @click.option("--title", metavar="TEXT", help="The title. Default: the name of the project directory")

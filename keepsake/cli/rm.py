@@ -47,19 +47,20 @@ def rm(ctx: click.Context, /, ids: Sequence[str], force: bool) -> None:
             console.warn(f"Experiment {short_id(experiment.id)} is still running.")
     if not force:
         write("You are about to delete the following:")
-        write("".join(f"* {_describe(*target)}{words.get(target, '')}\n" for target in targets))
+        write("".join(f"* {_describe(*target, words.get(target, ''))}\n" for target in targets))
         if not confirm():
             ctx.exit(1)
     for experiment, checkpoint in targets:
         whole = f"experiment {short_id(experiment.id)} and its checkpoints"
         what = f"checkpoint {short_id(checkpoint.id)}" if checkpoint else whole
-        console.say(f"Removing {what}{words.get((experiment, checkpoint), '')}...")
+        word = words.get((experiment, checkpoint))
+        console.say(f"Removing {what}{f' ({word})' if word else ''}...")
     project.delete(targets)
 
 
 def _words(ids: Sequence[str], found: Sequence[Target]) -> dict[Target, str]:
     """Return, for each target that was named by a word such as `best`, a note that says so."""
-    return {target: f" (named by {id!r})" for id, target in zip(ids, found, strict=True) if is_word(id)}
+    return {target: f"named by {id!r}" for id, target in zip(ids, found, strict=True) if is_word(id)}
 
 
 def _without_repeats(targets: list[Target]) -> list[Target]:
@@ -69,7 +70,8 @@ def _without_repeats(targets: list[Target]) -> list[Target]:
     return [target for target in unique.values() if target[1] is None or target[0].id not in whole]
 
 
-def _describe(experiment: Experiment, checkpoint: Checkpoint | None) -> str:
-    if checkpoint is not None:
-        return f"Checkpoint {short_id(checkpoint.id)}"
-    return f"Experiment {short_id(experiment.id)} ({console.plural(len(experiment.checkpoints), 'checkpoint')})"
+def _describe(experiment: Experiment, checkpoint: Checkpoint | None, word: str) -> str:
+    name = f"Checkpoint {short_id(checkpoint.id)}" if checkpoint else f"Experiment {short_id(experiment.id)}"
+    count = "" if checkpoint else console.plural(len(experiment.checkpoints), "checkpoint")
+    facts = ", ".join(filter(None, [word, count]))
+    return f"{name} ({facts})" if facts else name

@@ -27,8 +27,11 @@ _JOIN = rf"\s+(?:and|or){_WORD_ENDS}"
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _IN = r"\s+(?:not\s+)?in\s*\("
 _NAME_STOPS = rf"(?is){_OPERATOR}|{_IN}|{_JOIN}|[()]"
-_VALUE_STOPS = rf"(?is){_QUOTED}|[()]|{_JOIN}|\s(?:&&|\|\|)\s"
+_FOREIGN_JOIN = rf"\s(?:(?:&&|\|\|)\s|[&|](?=(?:(?!{_JOIN})[^&|])*(?:{_OPERATOR}|{_IN})))"
+_VALUE_STOPS = rf"(?is){_QUOTED}|[()]|{_JOIN}|{_FOREIGN_JOIN}"
 _ITEM_STOPS = rf"(?is){_QUOTED}|[()\[\]{{}},]"
+_ORDERS = ("<", "<=", ">", ">=")
+_MEANT = {"=>": ">=", "=<": "<=", "<>": "!=", "=!": "!=", "!==": "!=", "===": "="}  # what other languages write
 _MAX_DEPTH = 50
 _CONTEXT = 40  # characters that an error shows on either side of the place
 HELP = """Filters must be in the format "<name> <operator> <value>",
@@ -134,13 +137,18 @@ class _Parser:
         if not found:
             self._fail(self._at, f'An operator is missing after the name "{name}".')
         if self._text.startswith("!", self._at) or re.match(rf"\s*(?:{_OPERATOR})", self._text[self._at :]):
-            self._fail(found.start(), "There is no such operator.")
-        return Comparison(name, "=" if found[0] == "==" else found[0], [self._value()])
+            written = re.sub(r"[^<>=!].*", "", self._text[found.start() :], flags=re.DOTALL)
+            meant = f' Write "{_MEANT[written]}".' if written in _MEANT else ""
+            self._fail(found.start(), f"There is no such operator.{meant}")
+        symbol = "=" if found[0] == "==" else found[0]
+        return Comparison(name, symbol, [self._value(symbol)])
 
     def _name(self) -> str:
         self._skip()
         if (quoted := self._quoted()) is not None:
             return quoted
+        if re.match(r"!(?!=)", self._text[self._at :]):
+            self._fail(self._at, 'Write "not", or put the name in double quotes.')
         start, end = self._at, self._stop(_NAME_STOPS)
         name = self._text[start:end].rstrip()
         if not name:
@@ -148,7 +156,7 @@ class _Parser:
         self._at = end
         return name
 
-    def _value(self) -> Value:
+    def _value(self, symbol: str) -> Value:
         self._skip()
         if (quoted := self._quoted()) is not None:
             return Value(quoted, True)
@@ -157,7 +165,9 @@ class _Parser:
         if not text or re.match(r"(?i)(?:and|or)[\s(]", self._text[start:]):
             self._fail(start, "A value is missing.")
         self._at = end
-        if self._text[end + 1 : end + 3] in ("&&", "||"):
+        if symbol in _ORDERS and (second := re.search(_OPERATOR, text)):
+            self._fail(start + second.start(), 'Each comparison has one operator. Join two by "and": "a > 1 and a < 2".')
+        if self._text[end + 1 : end + 2] in ("&", "|"):
             self._fail(end + 1, 'Write "and" or "or", or put the value in double quotes.')
         return Value(text, False)
 

@@ -120,10 +120,10 @@ def _valid_metrics(given: Mapping[Any, Any], problems: list[Problem]) -> dict[st
         place = f"metrics[{name!r}]"
         try:
             if name in values:
-                raise ValidationError(f"metrics has keys that are the same as text: {name!r}")
+                raise ValidationError(f"Two keys of metrics are the same as text: {name!r}. Rename one of them.")
             if callable(value):
                 shown = f"a {type(value).__name__} ({text_of(value) or type(value).__name__:.60})"
-                raise ValidationError(f"{place} is {shown}, not a value. Record what it returns")
+                raise ValidationError(f"{place} is {shown}, not a value. Record what it returns.")
             values[name] = encode(value, place)
         except ValidationError as error:
             problems.append(Problem(f"metric {name!r}", str(error)))
@@ -151,7 +151,7 @@ def _step(step: object, problems: list[Problem]) -> int | None:
             value = int(value)
     wrong = check_step(value)
     if wrong:
-        problems.append(Problem("its step", f"{wrong[0]}: {step!r:.50}"))
+        problems.append(Problem("its step", wrong[0]))
     return None if wrong else value
 
 
@@ -162,7 +162,7 @@ def _path(path: object, directory: Path | None, problems: list[Problem]) -> str:
         problems.append(Problem("its files", str(error)))
         return ""
     if path is not None and not text:
-        why = "path is empty. Give a file or a directory, such as '.' for the whole project"
+        why = "The path is empty. Give a file or a directory, such as '.' for the whole project."
         problems.append(Problem("its files", why, is_error=False))
     return text
 
@@ -174,7 +174,7 @@ def _primary(given: object, metrics: dict[str, Any], names: set[str], problems: 
     if isinstance(given, dict) and given.keys() == {"name", "goal"}:
         given = (given["name"], given["goal"])
     if not isinstance(given, (tuple, list)) or len(given) != 2:
-        why = f"primary_metric must be a pair such as ('loss', 'minimize'), not {given!r}"
+        why = f"The primary metric must be a pair such as ('loss', 'minimize'), not {given!r:.50}."
         problems.append(Problem("a primary metric", why, is_error=False))
         return None
     name, goal = text_of_key(given[0]), given[1]

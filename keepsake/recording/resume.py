@@ -34,7 +34,7 @@ def is_wanted(resume: Resume, job: Record | None) -> bool:
         return job is not None and max(cluster.attempt(job)) > 0
     given: object = resume
     if not isinstance(given, (str, bool)) or given == "":
-        raise ValidationError(f"resume must be 'auto', an ID or False, not {resume!r:.50}")
+        raise ValidationError(f"The argument resume must be 'auto', an ID or False, not {resume!r:.50}.")
     return resume is not False
 
 

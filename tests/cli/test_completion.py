@@ -56,6 +56,24 @@ def test_sort_keys_are_completed(three_runs: World, run: Run) -> None:
     assert run("ls", "-q", "-s", "metric-3").stdout.startswith("b51e7a0f66\n")
 
 
+def test_names_in_filters_are_completed(three_runs: World) -> None:
+    """At the beginning, and after each word and parenthesis that joins comparisons."""
+    assert complete("ls", "--filter", "metric-1") == {"metric-1": "metric"}
+    for before in ("step > 1 and ", "not ", "(step > 1 or ", "not (", 'host = "a b" AND  '):
+        assert list(complete("ps", "-f", f"{before}param-3")) == [f"{before}param-3"]
+    assert complete("plot", "-f", "step > p").keys() == set()
+    assert list(complete("report", "statu")) == ["status"]
+
+
+def test_saved_paths_are_completed(three_runs: World) -> None:
+    """Those of the experiment and of its checkpoint."""
+    saved = list(complete("cat", "b51e7a0", ""))
+    assert saved == sorted(saved)
+    assert saved
+    assert list(complete("cat", "b51e7a0", saved[0][:-1])) == [saved[0]]
+    assert complete("cat", "zzz", "") == {}
+
+
 def test_completion_says_nothing_when_it_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     environment = {"_KEEPSAKE_COMPLETE": "bash_complete", "COMP_WORDS": "keepsake show ", "COMP_CWORD": "2"}

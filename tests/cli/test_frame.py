@@ -72,7 +72,7 @@ Options:
   -D, --project-directory DIR  Project directory. Default: nearest with a
                                keepsake.yaml
   --color / --no-color         Colors in output. Default: on a terminal
-  -v, --verbose                Verbose output
+  -v, --verbose                Show where an error comes from: its traceback
   --version                    Show the version and exit.
   -h, --help                   Show this message and exit.
 

@@ -127,7 +127,7 @@ def test_a_negative_number_is_not_an_option_and_a_wrong_option_is_not_an_id(thre
 
 def test_what_is_removed_by_a_word_is_named(three_runs: World, run: Run) -> None:
     result = run("rm", "best", "-1:latest", input="n\n", status=1)
-    assert "* Experiment a37c2e9 (3 checkpoints) (named by 'best')\n" in result.stdout
+    assert "* Experiment a37c2e9 (named by 'best', 3 checkpoints)\n" in result.stdout
     assert "* Checkpoint d7718e5 (named by '-1:latest')\n" in result.stdout
     assert "Removing experiment b51e7a0 and its checkpoints (named by 'latest')..." in run("rm", "-f", "latest").stderr
     assert [each.id[:3] for each in keepsake.experiments.list()] == ["c90", "a37"]

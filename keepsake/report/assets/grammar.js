@@ -6,10 +6,12 @@
 //     comparison = name operator value | name ["not"] "in" "(" value {"," value} ")"
 
 const OPERATOR = "==|!=|<=|>=|=|<|>";
+const IN = "\\s+(?:not\\s+)?in\\s*\\(";
 const JOIN = "\\s+(?:and|or)(?=[\\s()]|$)";
+const FOREIGN_JOIN = `\\s(?:(?:&&|\\|\\|)\\s|[&|](?=(?:(?!${JOIN})[^&|])*(?:${OPERATOR}|${IN})))`;
 const QUOTED = '"(?:[^"\\\\]|\\\\.)*"';
-const NAME_STOPS = new RegExp(`${OPERATOR}|\\s+(?:not\\s+)?in\\s*\\(|${JOIN}|[()]`, "gis");
-const VALUE_STOPS = new RegExp(`${QUOTED}|[()]|${JOIN}|\\s(?:&&|\\|\\|)\\s`, "gis");
+const NAME_STOPS = new RegExp(`${OPERATOR}|${IN}|${JOIN}|[()]`, "gis");
+const VALUE_STOPS = new RegExp(`${QUOTED}|[()]|${JOIN}|${FOREIGN_JOIN}`, "gis");
 const ITEM_STOPS = new RegExp(`${QUOTED}|[()\\[\\]{},]`, "gis");
 const MAX_NESTED = 50;
 
@@ -48,19 +50,22 @@ class FilterParser {
   }
 
   comparison() {
+    if (/^\s*!(?!=)/.test(this.text.slice(this.at))) this.fail('Write "not"');
     const name = this.word(NAME_STOPS, "name").text;
     const among = this.take(/(not\s+)?in\s*\(/iy);
     if (among) return { name, symbol: among[1] ? "not in" : "in", values: this.items() };
     const symbol = this.take(new RegExp(OPERATOR, "y"))?.[0];
     if (!symbol) this.fail(`An operator is missing after the name "${plain(cut(name, 40))}"`);
     if (new RegExp(`^(?:!|\\s*(?:${OPERATOR}))`).test(this.text.slice(this.at))) this.fail("There is no such operator");
-    return { name, symbol: symbol === "==" ? "=" : symbol, values: [this.value()] };
+    return { name, symbol: symbol === "==" ? "=" : symbol, values: [this.value(symbol)] };
   }
 
-  value() {
+  value(symbol) {
     if (/^\s*(?:and|or)[\s(]/i.test(this.text.slice(this.at))) this.fail("A value is missing");
     const value = this.word(VALUE_STOPS, "value");
-    if (/^\s(?:&&|\|\|)/.test(this.text.slice(this.at))) this.fail('Write "and" or "or"');
+    const second = value.isQuoted ? null : new RegExp(OPERATOR).exec(value.text);
+    if (second && /[<>]/.test(symbol)) this.fail('Each comparison has one operator. Join two by "and"');
+    if (!value.isQuoted && /^.[&|]/s.test(this.text.slice(this.at))) this.fail('Write "and" or "or"');
     return value;
   }
 
