@@ -59,6 +59,11 @@ def begin(
         if capture_output:
             fields |= output_fields(earlier, attempts({**earlier, **fields}))
         return _go_on(project, earlier, record, fields, quiet=quiet, disable_heartbeat=disable_heartbeat)
+    if resume == "auto" and job is None and not quiet:
+        say(
+            "resume='auto' goes on with the unfinished experiment of a job, and no scheduler has started this program. "
+            "So it begins a new one. To go on with an earlier one, pass its ID, or resume='latest'."
+        )
     record |= label_fields(labels, origin.id if origin else None, workplace)
     if capture_output:
         record |= output_fields({}, 0)

@@ -323,6 +323,16 @@ def test_auto_goes_on_with_what_is_unfinished(monkeypatch: pytest.MonkeyPatch, r
     assert begun(monkeypatch, AGAIN, resume=False) != first
 
 
+def test_auto_without_a_job_says_that_it_begins_anew(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keepsake.init(resume="auto").stop()
+    assert "no scheduler has started this program" in capsys.readouterr().err
+    monkeypatch.setenv("SLURM_JOB_ID", "123")
+    keepsake.init(resume="auto").stop()
+    assert "no scheduler" not in capsys.readouterr().err
+
+
 def test_auto_leaves_a_run_alone_that_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes on in this process, or in another one."""
     id, _ = train("SIGKILL", 0, **JOB)
