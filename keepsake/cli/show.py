@@ -251,4 +251,7 @@ def _wide_table(experiment: Experiment, rows: Sequence[Mapping[str, Any]], names
             column.make = partial(list, map(operator.add, column.texts, marks))
             del column.texts
         columns.append(column)
+    files = ["pruned" if checkpoint.pruned else escape_controls(checkpoint.path or "") for checkpoint in checkpoints]
+    if len(set(files)) > 1:
+        columns.append(Column("files", "FILES", lambda: files, rank=1))
     return "\n".join(wide_table(columns, {}, console.terminal_width(sys.stdout), "--json").within(None))

@@ -311,3 +311,16 @@ def test_on_a_terminal_the_checkpoints_fit_its_width(world: World, run: Run, mon
     assert max(map(len, table)) <= 80
     assert "optimizer.lr:    1" in lines
     assert "学習率:          0.1" in lines
+
+
+@on_disk
+def test_the_checkpoints_say_which_files_they_have(world: World, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal, if they differ in that."""
+    monkeypatch.setattr(console, "is_terminal", lambda stream: True)
+    pruned = {"path": "w.pth", "time": "2026-03-14T09:41:07Z"}
+    kept, gone = checkpoint("c100000000", 0, 1, {"a": 1}, path="w.pth"), checkpoint("c200000000", 0, 2, {"a": 2})
+    world.add(experiment("e100000000", 0, kept, gone | {"path": "", "pruned": pruned}))
+    lines = [line.split() for line in run("show", "e10").stdout.splitlines()]
+    assert [line[-1] for line in lines if line[:1] in (["ID"], ["c100000"], ["c200000"])] == ["FILES", "w.pth", "pruned"]
+    world.add(experiment("e200000000", 0, kept | {"id": "c300000000"}))
+    assert "FILES" not in run("show", "e20").stdout
