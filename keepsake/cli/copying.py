@@ -66,9 +66,12 @@ def _say(ctx: click.Context, copied: Copied) -> None:
             console.error(f"Experiment {short_id(outcome.record['id'])} is not fully copied. {error}")
     if copied.left_out:
         left_out = console.plural(copied.left_out, "experiment")
-        console.say(f"Left out: {left_out} that somebody removed there. To copy one anyway, name its ID.")
+        console.say(
+            f"Left out: {left_out} that somebody removed from {copied.target_url}. To copy one anyway, name its ID."
+        )
     whole = console.plural(len(copied.outcomes) - len(failed), "experiment")
     more = f" Not fully copied: {len(failed)}." if failed else ""
-    console.say(f"Copied {whole} ({console.format_size(copied.sent)} of files were new).{more}")
+    new = f"{console.format_size(copied.sent)} of files were new" if copied.sent else "no files were new"
+    console.say(f"Copied {whole} ({new}).{more}")
     if failed:
         ctx.exit(1)

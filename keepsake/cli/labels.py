@@ -105,7 +105,7 @@ def rename(settings: Settings, /, id: str, name: str) -> None:
     experiment = _experiment(settings, id)
     experiment.rename(name)
     named = f"is named {experiment.name!r}" if experiment.name else "has no name now"
-    console.say(f"Experiment {experiment.short_id()} {named}")
+    console.say(f"Experiment {experiment.short_id()} {named}.")
 
 
 def _edited(text: str) -> str | None:

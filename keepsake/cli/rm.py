@@ -37,7 +37,8 @@ def rm(ctx: click.Context, /, ids: Sequence[str], force: bool) -> None:
 
     To remove experiments or checkpoints, pass any number of IDs, or their first characters. An experiment is removed
     with all its checkpoints and files. For a checkpoint, only the files are removed, and its metrics stay. For a word
-    such as `latest` or `best`, the question says which experiment it stands for.
+    such as `latest` or `best`, the question says which experiment it stands for. Nothing brings back what was removed,
+    except a copy in another repository: `keepsake pull URL ID`.
     """
     project = open_project(ctx.obj)
     found = [project.target(id) for id in ids]

@@ -58,7 +58,7 @@ def test_notes_are_written_in_an_editor_or_given(
 
 
 def test_names_are_given_and_shown(run: Run, id: str) -> None:
-    assert run("rename", id, "wider layers").stderr == f"═══╡ Experiment {id} is named 'wider layers'\n"
+    assert run("rename", id, "wider layers").stderr == f"═══╡ Experiment {id} is named 'wider layers'.\n"
     assert re.search(r"^Name: +wider layers\nTags: +draft, Old$", run("show", id).stdout, re.MULTILINE)
     (listed,) = json.loads(run("ls", "--json").stdout)
     assert (listed["name"], listed["tags"], listed["notes"]) == ("wider layers", ["draft", "Old"], "")

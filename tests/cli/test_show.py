@@ -317,6 +317,7 @@ def test_on_a_terminal_the_checkpoints_fit_its_width(world: World, run: Run, mon
 def test_the_checkpoints_say_which_files_they_have(world: World, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal, if they differ in that."""
     monkeypatch.setattr(console, "is_terminal", lambda stream: True)
+    monkeypatch.setenv("NO_COLOR", "1")
     pruned = {"path": "w.pth", "time": "2026-03-14T09:41:07Z"}
     kept, gone = checkpoint("c100000000", 0, 1, {"a": 1}, path="w.pth"), checkpoint("c200000000", 0, 2, {"a": 2})
     world.add(experiment("e100000000", 0, kept, gone | {"path": "", "pruned": pruned}))

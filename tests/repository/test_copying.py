@@ -67,7 +67,7 @@ def test_push_copies_everything_byte_for_byte(experiments: list[Experiment], rep
 def test_pushing_again_copies_only_what_is_new(experiments: list[Experiment], repository: Bench, other: Bench) -> None:
     run("push", other.url)
     before = {info for info in other.storage.list("") if info.key.endswith(".tar.gz")}
-    assert run("push", other.url) == "Copied 3 experiments (0 B of files were new)."
+    assert run("push", other.url) == "Copied 3 experiments (no files were new)."
     experiments[0].checkpoint(path="model.pth", metrics={"loss": 7.0})
     experiments[0].stop()
     run("push", other.url)
@@ -143,7 +143,7 @@ def test_files_that_were_removed_at_the_target_stay_removed(experiments: list[Ex
     checkpoint = experiments[0].checkpoints[0].id
     run("-R", other.url, "rm", "-f", checkpoint)
     before = kept(other)
-    assert run("push", other.url) == "Copied 3 experiments (0 B of files were new)."
+    assert run("push", other.url) == "Copied 3 experiments (no files were new)."
     assert kept(other) == before
     assert f"checkpoints/{checkpoint}.tar.gz" not in before
 
@@ -154,7 +154,7 @@ def test_experiments_that_were_removed_at_the_target_come_back_only_by_name(
     run("push", other.url)
     run("-R", other.url, "rm", "-f", experiments[0].id, experiments[1].id)
     before = other.kept()
-    assert "Left out: 2 experiments that somebody removed there." in run("push", other.url)
+    assert f"Left out: 2 experiments that somebody removed from {other.url}." in run("push", other.url)
     assert other.kept() == before
     assert "Left out" not in run("push", other.url, experiments[0].id)
     assert "Left out: 1 experiment that" in run("push", other.url)
@@ -181,7 +181,7 @@ def test_before_the_first_run_there_is_nothing_to_push(project_directory: Path, 
 
 def test_an_empty_repository_is_not_an_error(experiments: list[Experiment], other: Bench) -> None:
     other.write("repository.json", b'{"version":1}')
-    assert run("pull", other.url) == "Copied 0 experiments (0 B of files were new)."
+    assert run("pull", other.url) == "Copied 0 experiments (no files were new)."
 
 
 def test_a_repository_is_not_copied_onto_itself(experiments: list[Experiment]) -> None:
