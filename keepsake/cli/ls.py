@@ -15,7 +15,9 @@ from keepsake.listing.filters import Query, is_about
 from keepsake.util import console
 from keepsake.util.values import escape_controls
 
-_NOTHING = "No experiments found"
+_NOTHING = "No experiments found."
+_NO_MATCH = "No experiments match the filter."
+_NOT_RUNNING = "No running experiments found."
 LS_EXAMPLES = """
 List all experiments in the current project:
 $ keepsake ls
@@ -69,7 +71,8 @@ Also available as: keepsake processes
 @click.pass_obj
 def ls(settings: Settings, /, filters: Sequence[str], **options: Any) -> None:
     """List experiments in this project."""
-    _list(settings, list(filter(None, filters)), Wanted(**options))
+    given = list(filter(None, filters))
+    _list(settings, given, Wanted(**options), _NO_MATCH if given else _NOTHING)
 
 
 @click.command("ps", cls=ListingCommand, epilog=PS_EXAMPLES)
@@ -78,10 +81,11 @@ def ls(settings: Settings, /, filters: Sequence[str], **options: Any) -> None:
 def ps(settings: Settings, /, filters: Sequence[str], **options: Any) -> None:
     """List running experiments in this project."""
     others = [text for text in filters if text and not is_about(text, "status")]
-    _list(settings, [*others, "status = running"], Wanted(**options))
+    _list(settings, [*others, "status = running"], Wanted(**options), _NOT_RUNNING)
 
 
-def _list(settings: Settings, filters: Sequence[str], wanted: Wanted) -> None:
+def _list(settings: Settings, filters: Sequence[str], wanted: Wanted, nothing: str) -> None:
+    """List experiments in the form that is wanted. `nothing` is said if there are none."""
     wanted.check()
     sort = list(filter(None, wanted.sort))
     view = open_project(settings).workplace.view
@@ -93,14 +97,14 @@ def _list(settings: Settings, filters: Sequence[str], wanted: Wanted) -> None:
         return Found(runs[: wanted.limit], query.columns[: len(names)])
 
     if wanted.watch is None:
-        _print(find(), wanted)
+        _print(find(), wanted, nothing)
     else:
         from keepsake.cli.watching import watch
 
-        watch(find, lambda found, height: _lines(found, wanted, height), wanted.watch)
+        watch(find, lambda found, height: _lines(found, wanted, height) or [nothing], wanted.watch)
 
 
-def _print(found: Found, wanted: Wanted) -> None:
+def _print(found: Found, wanted: Wanted, nothing: str) -> None:
     if wanted.quiet:
         ids = "".join([f"{run.id}\n" for run in found.runs])
         write(escape_controls(ids, keep_newlines=True), newline=False)
@@ -111,7 +115,7 @@ def _print(found: Found, wanted: Wanted) -> None:
 
         click.echo(csv_bytes(csv_of(found, wanted)), nl=False)
     elif not found.runs:
-        console.say(_NOTHING)
+        console.say(nothing)
     elif wanted.format is not None:
         from keepsake.cli.export import formatted
 
@@ -125,9 +129,9 @@ def _print(found: Found, wanted: Wanted) -> None:
 
 
 def _lines(found: Found, wanted: Wanted, height: int | None) -> list[str]:
-    """Return the table for people, with at most `height` lines."""
+    """Return the table for people, with at most `height` lines; none if there are no experiments."""
     if not found.runs:
-        return [_NOTHING]
+        return []
     from keepsake.cli.wide import output_width, wide_table
 
     hint = "--csv" if wanted.columns or wanted.group is not None else "-c NAME, --layout tall"

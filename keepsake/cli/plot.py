@@ -111,7 +111,7 @@ def _is_id(project: Project, text: str) -> bool:
 
 def _show(experiments: ExperimentList, wanted: Wanted, output: str | None) -> None:
     if not experiments:
-        console.say("No experiments found")
+        console.say("No experiments found.")
     elif output is not None:
         _save(experiments, wanted, output)
     else:

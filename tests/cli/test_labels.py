@@ -62,7 +62,7 @@ def test_names_are_given_and_shown(run: Run, id: str) -> None:
     assert re.search(r"^Name: +wider layers\nTags: +draft, Old$", run("show", id).stdout, re.MULTILINE)
     (listed,) = json.loads(run("ls", "--json").stdout)
     assert (listed["name"], listed["tags"], listed["notes"]) == ("wider layers", ["draft", "Old"], "")
-    assert run("rename", id, "").stderr == f"═══╡ Experiment {id} has no name now\n"
+    assert run("rename", id, "").stderr == f"═══╡ Experiment {id} has no name now.\n"
     assert run("rename", id, "a\nb", status=1).stderr.startswith("═══╡ The name 'a\\nb' contains a line break")
 
 

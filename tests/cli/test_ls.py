@@ -137,9 +137,10 @@ def test_json_is_indented_and_readable(world: World, run: Run) -> None:
 
 
 def test_an_empty_result_is_reported_on_stderr(world: World, run: Run) -> None:
-    for command in ("ls", "ps"):
-        result = run(command)
-        assert (result.stdout, result.stderr) == ("", "═══╡ No experiments found\n")
+    said = {"ls": "No experiments found.", "ps": "No running experiments found."}
+    for command, text in (*said.items(), ("ls -f lr=1", "No experiments match the filter.")):
+        result = run(*command.split())
+        assert (result.stdout, result.stderr) == ("", f"═══╡ {text}\n")
     assert run("ls", "--json").stdout == "[]\n"
     assert run("ls", "--quiet").output == ""
 

@@ -77,8 +77,8 @@ def test_a_file_where_a_repository_should_be(
 
 
 def test_the_projects_own_repository_before_its_first_run(place: Bench, project_directory: Path, run: Run) -> None:
-    for command in ("ls", "ps"):
-        assert run(command).output == "═══╡ No experiments found\n"
+    assert run("ls").output == "═══╡ No experiments found.\n"
+    assert run("ps").output == "═══╡ No running experiments found.\n"
     assert run("ls", "--json").output == "[]\n"
     assert run("sync").output == "═══╡ Everything is in the repository.\n"
     assert keepsake.experiments.list() == []

@@ -46,7 +46,7 @@ def test_ids_and_filters_choose_the_runs(run: Run) -> None:
     assert run("plot", "aaa", "bbb").stdout == run("plot").stdout
     assert "No experiment has a metric" in run("plot", "zzz", status=1).stderr
     assert "draws one metric. IDs follow its name." in run("plot", "loss", "zzz", status=1).stderr
-    assert run("plot", "-f", "lr > 9").stderr == "═══╡ No experiments found\n"
+    assert run("plot", "-f", "lr > 9").stderr == "═══╡ No experiments found.\n"
 
 
 def test_it_adapts_to_the_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -299,7 +299,7 @@ def _list() -> dict[str, dict[str, object]]:
     done = subprocess.run(
         [sys.executable, "-m", "keepsake", "ls", "--json"], capture_output=True, text=True, timeout=60
     )
-    assert (done.returncode, done.stderr.replace("No experiments found", "")) == (0, "") or "no experiments" in (
+    assert (done.returncode, done.stderr.replace("No experiments found.", "")) == (0, "") or "no experiments" in (
         done.stderr.lower()
     ), done.stderr
     entries = json.loads(done.stdout or "[]")
