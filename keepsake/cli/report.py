@@ -28,7 +28,10 @@ $ keepsake report --no-code --metric val_loss
 @click.option("-o", "--output", metavar="FILE", default="report.html", help="The file to write. Default: report.html")
 @click.option("-m", "--metric", "metrics", metavar="NAME", multiple=True, help="Only curves of this metric. Repeatable")
 @click.option(
-    "--points", metavar="N", type=click.IntRange(2), help="The most points of a curve. Default: all, if the page stays small"
+    "--points",
+    metavar="N",
+    type=click.IntRange(2),
+    help="The most points of a curve. Default: all, if the page stays small",
 )
 @click.option("--no-code", is_flag=True, help="Leave out the code of the experiments")
 @click.option("--title", metavar="TEXT", help="The title. Default: the name of the project directory")

@@ -110,7 +110,8 @@ def add_files(run: ForeignRun, folder: str | Path) -> None:
     for name, entry in walk_run(folder):
         if entry.is_symlink() or not entry.is_file(follow_symlinks=False):
             run.left_out["links and special files among the artifacts"] += 1
-            run.warnings.append(f"{entry.path} is a link or a special file. It is left out.")
+            what = f"{entry.path} is a link or a special file."
+            run.warnings.append(f"{what} It is left out. To import it, put a copy in its place.")
         elif not os.access(entry.path, os.R_OK):
             run.left_out["artifacts that cannot be read"] += 1
             run.warnings.append(f"{entry.path} cannot be read. It is left out. Check its permissions.")

@@ -7,10 +7,11 @@ has a time, a step and a summary of values; a scalar is a float or, from newer w
 from __future__ import annotations
 
 import os
+import re
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -33,6 +34,7 @@ _PLUGINS = {"text": "texts", "images": "images", "histograms": "histograms", "au
 _TYPES = {1: "f", 2: "d", 3: "i", 9: "q"}  # of tensors, as TensorFlow numbers them → as struct names them
 _REASONS = {1: "finished", 2: "exception"}
 _START = 1  # of a session, from a certain step on
+_SESSION = r"\d{9,}\.\d+"  # the folder that add_hparams() of PyTorch and tensorboardX makes in that of the run
 
 
 def recognise(source: Path) -> Path | None:
@@ -43,28 +45,41 @@ def recognise(source: Path) -> Path | None:
 
 
 def runs(source: Path, left_out: Counter[str]) -> Iterator[Found | KeepsakeError]:
-    """Yield a run per folder of event files."""
+    """Yield a run per folder of event files. A folder that add_hparams() has made is part of the run that it is in."""
     if source.is_file():
-        yield _found(source.parent, [str(source)], source.parent.name)
+        yield _found(source.parent, [str(source)], [], source.parent.name)
         return
     found: dict[str, list[str]] = {}
     failed: list[KeepsakeError] = []
     for name, entry in walk(source, failed=failed):
         if _MARK in entry.name:
             found.setdefault(name.rpartition("/")[0], []).append(entry.path)
+    sessions = _sessions(found)
     for folder, paths in found.items():
-        yield _found(source / folder, paths, folder or source.absolute().name)
+        if folder not in sessions.values():
+            session = found[sessions[folder]] if folder in sessions else []
+            yield _found(source / folder, paths, session, folder or source.absolute().name)
     yield from failed
 
 
-def _found(folder: Path, paths: list[str], name: str) -> Found:
-    return Found(folder, partial(_run, folder, paths, name), paths, name)
+def _sessions(found: Mapping[str, list[str]]) -> dict[str, str]:
+    """Return the folder of each run → the folder in it that add_hparams() has made, if it was called once."""
+    made: dict[str, list[str]] = {}
+    for folder in found:
+        parent, _, name = folder.rpartition("/")
+        if parent in found and re.fullmatch(_SESSION, name):
+            made.setdefault(parent, []).append(folder)
+    return {parent: folders[0] for parent, folders in made.items() if len(folders) == 1}
 
 
-def _run(folder: Path, paths: list[str], name: str) -> ForeignRun:
+def _found(folder: Path, paths: list[str], session: list[str], name: str) -> Found:
+    return Found(folder, partial(_run, folder, paths, session, name), [*paths, *session], name)
+
+
+def _run(folder: Path, paths: list[str], session: list[str], name: str) -> ForeignRun:
     run = ForeignRun(TOOL, _key(folder, paths[0]), folder, name=name)
     last = None
-    for path in paths:
+    for path in [*paths, *session]:
         if os.path.islink(path):
             run.warnings.append(f"{path} is a link, and a link may lead anywhere. It is left out.")
             continue
@@ -78,6 +93,8 @@ def _run(folder: Path, paths: list[str], name: str) -> ForeignRun:
                 run.created = time if run.created is None else min(run.created, time)
                 last = time if last is None else max(last, time)
     run.ended = last
+    if session:
+        run.end_reason = None  # add_hparams() notes an end at once, whenever it is called
     run.is_left_out = not (run.points or run.params or run.left_out)  # a writer opens a file before it writes anything
     return run
 

@@ -166,7 +166,7 @@ class _Parser:
             self._fail(start, "A value is missing.")
         self._at = end
         if symbol in _ORDERS and (second := re.search(_OPERATOR, text)):
-            self._fail(start + second.start(), 'Each comparison has one operator. Join two by "and": "a > 1 and a < 2".')
+            self._fail(start + second.start(), 'A comparison has one operator. Join two by "and": "a > 1 and a < 2".')
         if self._text[end + 1 : end + 2] in ("&", "|"):
             self._fail(end + 1, 'Write "and" or "or", or put the value in double quotes.')
         return Value(text, False)

@@ -322,6 +322,7 @@ def test_the_checkpoints_say_which_files_they_have(world: World, run: Run, monke
     kept, gone = checkpoint("c100000000", 0, 1, {"a": 1}, path="w.pth"), checkpoint("c200000000", 0, 2, {"a": 2})
     world.add(experiment("e100000000", 0, kept, gone | {"path": "", "pruned": pruned}))
     lines = [line.split() for line in run("show", "e10").stdout.splitlines()]
-    assert [line[-1] for line in lines if line[:1] in (["ID"], ["c100000"], ["c200000"])] == ["FILES", "w.pth", "pruned"]
+    table = [line[-1] for line in lines if line[:1] in (["ID"], ["c100000"], ["c200000"])]
+    assert table == ["FILES", "w.pth", "pruned"]
     world.add(experiment("e200000000", 0, kept | {"id": "c300000000"}))
     assert "FILES" not in run("show", "e20").stdout

@@ -37,6 +37,32 @@ def restart(time: float, step: int) -> bytes:
     return b"\x09" + struct.pack("<d", time) + b"\x10" + bytes([step]) + b"\x3a\x02\x08\x01"
 
 
+def part(number: int, content: bytes) -> bytes:
+    """A field of a protobuf message."""
+    return bytes([number << 3 | 2, len(content)]) + content
+
+
+def session(lr: float) -> bytes:
+    """The event with params that add_hparams() writes."""
+    entry = part(1, b"lr") + part(2, b"\x11" + struct.pack("<d", lr))
+    plugin = part(1, b"hparams") + part(2, part(3, part(1, entry)))
+    value = part(1, b"_hparams_/session_start_info") + part(9, part(1, plugin))
+    return b"\x09" + struct.pack("<d", 15) + part(5, part(1, value))
+
+
+def test_params_belong_to_the_run_that_recorded_them(project: Project, tmp_path: Path) -> None:
+    """add_hparams() writes them into a folder of its own. Those of two calls cannot both be the run's."""
+    folder = tmp_path / "runs/one"
+    write_events(folder / "events.out.tfevents.1.host", *(scalar(10 + n, n, 1.0) for n in range(3)))
+    write_events(folder / "1795789880.537/events.out.tfevents.2.host", session(0.1), scalar(15, 2, 0.5))
+    project.import_runs(tmp_path / "runs")
+    assert (only(project).name, only(project).params, len(points(only(project)))) == ("one", {"lr": 0.1}, 4)
+    for n, name in enumerate(("1795789880.6", "1795789881.7")):
+        write_events(tmp_path / "two" / name / f"events.out.tfevents.{n}.host", session(n))
+    write_events(tmp_path / "two/events.out.tfevents.9.host", scalar(10, 0, 1.0))
+    assert len(project.import_runs(tmp_path / "two").new) == 3
+
+
 def test_event_files_of_a_restarted_run(project: Project, tmp_path: Path) -> None:
     """TensorBoard drops what was recorded again. A run may be imported before its restart, too."""
     folder = tmp_path / "runs/one"

@@ -64,7 +64,7 @@ class FilterParser {
     if (/^\s*(?:and|or)[\s(]/i.test(this.text.slice(this.at))) this.fail("A value is missing");
     const value = this.word(VALUE_STOPS, "value");
     const second = value.isQuoted ? null : new RegExp(OPERATOR).exec(value.text);
-    if (second && /[<>]/.test(symbol)) this.fail('Each comparison has one operator. Join two by "and"');
+    if (second && /[<>]/.test(symbol)) this.fail('A comparison has one operator. Join two by "and"');
     if (!value.isQuoted && /^.[&|]/s.test(this.text.slice(this.at))) this.fail('Write "and" or "or"');
     return value;
   }
