@@ -44,6 +44,19 @@ def make_edit(
     return (edit | {"edited": time_text()} if edit else edit), problems
 
 
+def checked_edit(edit: object) -> Edit:
+    """Return an edit that a spool holds. Raises ValueError if `make_edit` would not make it."""
+    if not isinstance(edit, dict):
+        raise ValueError("it is no edit")
+    texts = [edit.get(name, "") for name in ("name", "notes", "edited")]
+    tags = [edit.get(name, []) for name in ("add", "remove")]
+    if not all(isinstance(each, list) for each in tags):
+        raise ValueError("its tags are no lists")
+    if not all(isinstance(text, str) for text in (*texts, *tags[0], *tags[1])):
+        raise ValueError("it has values that are not texts")
+    return edit
+
+
 def apply_edits(record: Record, edits: Iterable[Edit]) -> Record:
     """Return a record with the edits applied, oldest first."""
     record = dict(record)

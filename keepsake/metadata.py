@@ -69,6 +69,13 @@ def time_text(seconds: float | None = None) -> str:
     return rfc3339_datetime(_EPOCH + timedelta(seconds=time.time() if seconds is None else seconds))
 
 
+def later(text: str, than: str) -> str:
+    """Return an RFC 3339 time, or a microsecond after `than` if it is not later, because a clock was set back."""
+    if time_key(text) > time_key(than):
+        return text
+    return rfc3339_datetime(parse_rfc3339(than) + timedelta(microseconds=1))
+
+
 @lru_cache(maxsize=1 << 12)  # used twice: to check a record, and to find its latest checkpoint
 def time_key(text: str) -> str:
     """Return a text that sorts chronologically, to the nanosecond. Raises ValueError if `text` is not RFC 3339."""
@@ -172,7 +179,7 @@ def parse_experiment(data: bytes, experiment_id: str, loads: Callable[[bytes], A
         raise ReadError(f"it is not JSON: {error}") from error
     if not isinstance(record, dict):
         raise ReadError("it is not a JSON object")
-    if b"(" * 50 in data.translate(_BRACKETS, _OTHERS) and is_deep(record):
+    if may_be_deep(data) and is_deep(record):
         raise ReadError(f"it is nested more than {MAX_DEPTH} deep")
     if record.get("id") != experiment_id:
         raise ReadError(f"its id {record.get('id')!r} is not what its name says")
@@ -184,12 +191,24 @@ def parse_experiment(data: bytes, experiment_id: str, loads: Callable[[bytes], A
         raise ReadError("its checkpoints are not a list")
     if checkpoints and not _are_usual(checkpoints):
         for checkpoint in checkpoints:
-            if not isinstance(checkpoint, dict) or not valid_id(checkpoint.get("id")):
-                raise ReadError("one of its checkpoints has no valid id")
-            _check(checkpoint, _CHECKPOINT_KINDS)
+            check_checkpoint(checkpoint)
     if not record.get("keepsake_version") and record.get("replicate_version"):
         record["keepsake_version"] = record["replicate_version"]
     return record
+
+
+def check_checkpoint(checkpoint: object) -> None:
+    """Raise ReadError for a checkpoint that would make the record of its experiment unreadable."""
+    if not isinstance(checkpoint, dict) or not valid_id(checkpoint.get("id")):
+        raise ReadError("one of its checkpoints has no valid id")
+    _check(checkpoint, _CHECKPOINT_KINDS)
+
+
+def check_changes(fields: object) -> None:
+    """Raise ReadError for changed fields of an experiment that would make its record unreadable."""
+    if not isinstance(fields, dict) or not _FIXED.isdisjoint(fields):
+        raise ReadError("these fields cannot change")
+    _check_kinds(fields, _EXPERIMENT_KINDS)
 
 
 def parse_fetched(data: bytes, experiment_id: str, etag: str, loads: Callable[[bytes], Any] = json.loads) -> Record:
@@ -197,6 +216,11 @@ def parse_fetched(data: bytes, experiment_id: str, etag: str, loads: Callable[[b
     if etag == UNREADABLE:
         raise ReadError(data.decode("utf-8", "replace"))
     return parse_experiment(data, experiment_id, loads)
+
+
+def may_be_deep(data: bytes) -> bool:
+    """Whether the text of some JSON may be nested deeper than a record can be. `is_deep` decides."""
+    return b"(" * 50 in data.translate(_BRACKETS, _OTHERS)
 
 
 def is_deep(value: object, left: int = MAX_DEPTH + 5) -> bool:
@@ -212,6 +236,7 @@ _EXPERIMENT_KINDS: _Kinds = {
     **dict.fromkeys(("params", "config", "python_packages"), _DICT),
     **dict.fromkeys(("host", "user", "command", "path", "python_version", "keepsake_version"), _TEXT),
 }
+_FIXED = {"id", "created", "checkpoints"}
 _CHECKPOINT_KINDS: _Kinds = {"metrics": _DICT, "primary_metric": _DICT, "path": _TEXT, "step": (int, type(None))}
 _USUAL_KINDS = [set(kinds) for kinds in _CHECKPOINT_KINDS.values()]
 
@@ -238,12 +263,16 @@ def _check(record: Record, kinds: _Kinds) -> None:
         time_key(record["created"])
     except (KeyError, TypeError, ValueError):
         raise ReadError(f"its time of creation is {record.get('created')!r}") from None
-    for name, kind in kinds.items():
-        if not isinstance(record.get(name), kind):
-            raise ReadError(f"its {name} is {type(record[name]).__name__}")
+    _check_kinds(record, kinds)
     primary = record.get("primary_metric")
     if primary is not None and not isinstance(primary.get("name"), str):
         raise ReadError("a primary metric has no name")
+
+
+def _check_kinds(record: Record, kinds: _Kinds) -> None:
+    for name, kind in kinds.items():
+        if not isinstance(record.get(name), kind):
+            raise ReadError(f"its {name} is {type(record[name]).__name__}")
 
 
 def with_every_field(record: Record, fields: Record) -> Record:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from keepsake.checkpoint import Checkpoint, CheckpointList, InertCheckpoint
 from keepsake.checks import MAX_STEP
 from keepsake.exceptions import KeepsakeError, ValidationError
-from keepsake.metadata import Record
+from keepsake.metadata import Record, later
 from keepsake.recording import ranks, switches
 from keepsake.util.console import error as say_error
 from keepsake.util.ids import short_id
@@ -123,6 +123,8 @@ class Recorded:
 
         directory = None if path is None else self.project.workplace.directory
         record, problems = checkpoint_record(path, step, metrics, primary_metric, more_metrics, directory)
+        if self.checkpoints:  # which one is the latest must not depend on the clock of one machine
+            record["created"] = later(record["created"], self.checkpoints[-1].created_text())
         if problems and switches.is_strict():
             for problem in problems:
                 if problem.is_error:

@@ -22,8 +22,8 @@ def ends_heartbeats(version: str) -> bool:
 def status_of(version: str, heartbeat: bool | None, end_reason: object) -> str:
     """Return "running", "stopped", "failed" or "lost".
 
-    A run has failed if an exception or a non-zero exit status ended it. It is lost if its heartbeat stopped and was not
-    removed. 0.4.2 never removes heartbeats, so its runs are stopped.
+    A run has failed if an exception or a non-zero exit status ended it. It is lost if its heartbeat stopped and nothing
+    says how it ended. 0.4.2 never says that, so its runs are stopped.
 
     Args:
         version: the version of Keepsake that recorded the experiment.
@@ -32,8 +32,8 @@ def status_of(version: str, heartbeat: bool | None, end_reason: object) -> str:
     """
     if heartbeat:
         return "running"
-    if isinstance(end_reason, str) and end_reason.startswith(_FAILURES):
-        return "failed"
+    if isinstance(end_reason, str) and end_reason:  # a heartbeat that could not be removed does not matter then
+        return "failed" if end_reason.startswith(_FAILURES) else "stopped"
     return "lost" if heartbeat is False and ends_heartbeats(version) else "stopped"
 
 

@@ -113,7 +113,7 @@ class Workplace:
         return [path for root in self.spools for path in unnamed_files(root)]
 
     def damaged_entries(self) -> list[Path]:
-        """Return the directories in which something waits that cannot be sent, because its record is damaged."""
+        """Return the directories in which something may wait that cannot be read, and so is not sent."""
         return [path for root in self.spools for path in damaged(root)]
 
     # Labels

@@ -13,7 +13,7 @@ from keepsake.recording.mover import publish
 from keepsake.recording.saver import saver
 from keepsake.spool.entry import Entry
 from keepsake.spool.journal import Changes
-from keepsake.spool.places import remember_identity
+from keepsake.spool.places import known_identity, remember_identity
 from keepsake.util.console import warn
 from keepsake.util.ids import short_id
 
@@ -25,10 +25,11 @@ _DEADLINE_SECONDS = 15.0
 
 def publish_first(repository: Repository, entry: Entry, *, beat: bool) -> None:
     """Publish a new experiment, unless the repository that was used before is missing."""
-    root, before = entry.directory.parent, entry.identity
+    root = entry.directory.parent
+    before = known_identity(root, repository.url)
     try:
         undo = partial(repository.withdraw, entry.record)
-        _within_deadline(repository, partial(_publish, repository, entry, beat=beat), undo)
+        _within_deadline(repository, partial(_publish, repository, entry, before, beat=beat), undo)
     except MissingRepository as error:
         warn(
             f"{error} This project has used one there before, so no new one is created. Experiment "
@@ -39,7 +40,7 @@ def publish_first(repository: Repository, entry: Entry, *, beat: bool) -> None:
     entry.in_repository = True  # the background writes this to the spool
     if entry.identity is not None:
         remember_identity(root, repository.url, entry.identity)
-    if before not in (None, entry.identity):
+    if before and before != entry.identity:
         warn(f"The repository at {repository.url} is not the one that this project used before.")
 
 
@@ -100,13 +101,14 @@ def _within_deadline(repository: Repository, send: Callable[[], None], take_back
         raise error
 
 
-def _publish(repository: Repository, entry: Entry, *, beat: bool) -> None:
+def _publish(repository: Repository, entry: Entry, before: str | None, *, beat: bool) -> None:
     """Put the experiment into the repository, so a wrong bucket or a missing permission shows at once."""
-    entry.identity = repository.ensure(entry.identity)
+    entry.identity = repository.ensure(before)
     repository.merge(entry.record, Changes(), create=True)
     if beat:
         try:
             repository.heartbeats.beat(entry.id)
         except BaseException:
-            repository.withdraw(entry.record)
+            with suppress(KeepsakeError):  # the first error matters more
+                repository.withdraw(entry.record)
             raise

@@ -12,11 +12,12 @@ nothing. An error then says so, and everything stays in the spool.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from keepsake.archive import owner_id
-from keepsake.exceptions import CorruptedArchive, KeepsakeError, Removed, WriteError
+from keepsake.exceptions import CorruptedArchive, KeepsakeError, ReadError, Removed, WriteError
 from keepsake.metadata import Record, checkpoints_of
 from keepsake.output import FIELD, counted, merged
 from keepsake.repository.keys import archive_key, log_key
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 def publish(entry: Entry, repository: Repository, *, others: bool = False) -> None:
     """Merge the journals into the experiment's record; with `others`, also those of other processes.
 
-    Raises Removed if somebody removed the experiment, and other KeepsakeErrors if it cannot be saved now.
+    Raises Removed if somebody removed the experiment, and other KeepsakeErrors if it cannot be saved now. A journal
+    that cannot be read is a ReadError once everything else is published.
     """
     taken = entry.take(others=others)
     changes = taken.changes
@@ -49,10 +51,13 @@ def publish(entry: Entry, repository: Repository, *, others: bool = False) -> No
     elif changes:
         record = _merge(entry, repository, changes)
     if changes.fields.get("ended"):
-        repository.heartbeats.end(entry.id)  # the run's own process may not have done so
+        with suppress(WriteError):  # without the permission to delete, the record still says that it has ended
+            repository.heartbeats.end(entry.id)  # the run's own process may not have done so
     taken.drop()
     if not entry.deleted.issuperset(replaced(record)) and not entry.packs():
         _delete_replaced(entry, repository)
+    if taken.unread:
+        raise ReadError(taken.unread)
 
 
 def _create(entry: Entry, repository: Repository, changes: Changes) -> None:
@@ -162,8 +167,11 @@ def _delete_replaced(entry: Entry, repository: Repository) -> None:
     record = _merge(entry, repository, Changes())
     ids = set(replaced(record)) - entry.deleted
     if ids and _have_arrived(entry, repository, record):
-        repository.storage.delete(sorted(archive_key(entry.id, id) for id in ids))
-        entry.deleted |= ids
+        try:
+            repository.storage.delete(sorted(archive_key(entry.id, id) for id in ids))
+            entry.deleted |= ids
+        except WriteError as error:
+            _tell(entry, f"Files of steps that were recorded again could not be deleted: {error}")
 
 
 def _have_arrived(entry: Entry, repository: Repository, record: Record) -> bool:
@@ -192,10 +200,15 @@ def _prune(entry: Entry, repository: Repository) -> None:
         prune_saved(repository, record, keep, {owner_id(pack) for pack in entry.packs()}, entry.arrived)
     except Removed:
         raise
-    except KeepsakeError as error:  # the run is saved anyway
-        if str(error) != entry.trouble:
-            entry.trouble = str(error)
-            warn(f"Files that keep={str(keep)!r} does not keep could not be deleted: {error}")
+    except KeepsakeError as error:
+        _tell(entry, f"Files that keep={str(keep)!r} does not keep could not be deleted: {error}")
+
+
+def _tell(entry: Entry, trouble: str) -> None:
+    """Warn once that old files could not be deleted. The run is saved anyway."""
+    if trouble != entry.trouble:
+        entry.trouble = trouble
+        warn(trouble)
 
 
 def _sorted(entry: Entry, repository: Repository) -> tuple[dict[Path, str], list[Path]]:
@@ -261,12 +274,19 @@ def _store(
 def finish(entry: Entry, repository: Repository, moved: Callable[[int], None] | None = None) -> None:
     """Move everything in an entry into the repository, and remove the entry if it is empty then."""
     is_fresh = entry.is_fresh()  # before anything is written to it here
+    failed: ReadError | None = None
     try:
         if not is_fresh:
             entry.finish_logs()
-        publish(entry, repository, others=True)
+        try:
+            publish(entry, repository, others=True)
+        except ReadError as error:  # such as a journal that cannot be read; it does not hold up the files
+            failed = error
         unnamed = upload(entry, repository, moved=moved, check=True)
+        if failed is not None:
+            raise failed
     except Removed:
+        repository.expect(entry.identity)  # elsewhere a removal proves nothing
         warn(f"Experiment {short_id(entry.id)} was removed from {repository.url}. Its unsent parts are dropped.")
         entry.discard()
         return

@@ -127,6 +127,8 @@ class Recovery:
                 warn(f"The run that waits in {entry.directory} belongs to {owner}. `keepsake sync` sends it anyway.")
                 return False
         if entry.repository != self._url:
+            if entry.is_fresh():  # a run of another project that has the same spool
+                return False
             warn(
                 f"Experiment {short_id(entry.id)} waits for another repository, {entry.repository}. "
                 "`keepsake sync` sends it there, or to the place that the repository was moved to."

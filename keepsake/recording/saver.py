@@ -34,6 +34,7 @@ hold_forks()
 _RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
 _SHORT_RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0)  # while a caller waits
 _FINAL_TRIES = 2  # attempts after an error that does not pass
+_GOODBYES = 3  # attempts to remove a heartbeat
 _SYNC_SECONDS = 0.5  # a power cut costs no more than the last second
 _IDLE_SECONDS = 60.0  # the threads of a repository without experiments end after this time
 _TICK_SECONDS = 0.5
@@ -296,11 +297,24 @@ class Saver:
                 job.errors.pop(step, None)
         elif isinstance(error, Removed) and step in ("publish", "upload"):
             self._gone(job)
-        elif step == "heartbeat" and not (job.pulse and job.pulse.is_leaving):
-            with self._changed:  # the other steps report a missing repository, and the next beat comes soon
-                job.due.setdefault(step, time.monotonic() + heartbeat.BEAT_SECONDS)
+        elif step == "heartbeat":  # the other steps report a missing repository
+            with self._changed:
+                self._beat_again(job)
         else:
             self._failed(job, step, as_ours(error, job.entry))
+
+    @staticmethod
+    def _beat_again(job: Job) -> None:
+        """Try a heartbeat again that failed, and a goodbye a few times. The record says how the run ended anyway."""
+        now = time.monotonic()
+        if job.pulse is None or not job.pulse.is_leaving:
+            job.due.setdefault("heartbeat", now + heartbeat.BEAT_SECONDS)
+            return
+        failures = job.failures["heartbeat"] = job.failures.get("heartbeat", 0) + 1
+        if failures < _GOODBYES:
+            job.due.setdefault("heartbeat", now + _SHORT_RETRY_SECONDS[0])
+        else:
+            job.pulse = None
 
     def _gone(self, job: Job) -> None:
         """Give up an experiment that the user has removed from the repository."""
@@ -312,6 +326,7 @@ class Saver:
         if is_news:
             warn(f"Experiment {short_id(job.entry.id)} was removed from {job.repository.url}. It is no longer saved.")
         with suppress(OSError, KeepsakeError):  # the next recovery removes the rest
+            job.repository.expect(job.entry.identity)  # in another repository a removal proves nothing
             job.entry.discard()
 
     def _failed(self, job: Job, step: Step, error: KeepsakeError) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 HIDDEN = "***"
+_LONGEST_KEY = 1000  # characters
 
 
 def _words(text: str) -> frozenset[str]:
@@ -22,7 +23,7 @@ def _words(text: str) -> frozenset[str]:
 # These words mark a secret anywhere in a name, even if the value is a number.
 _STRONG = _words("""
     password passwords passwd passphrase passcode pswd secret secrets credential credentials creds apikey authkey
-    accesskey secretkey privatekey authorization
+    accesskey secretkey privatekey authorization userpass userpwd dbpass dbpwd
 """)
 _STRONG_PAIRS = _words("""
     api-key access-key secret-key private-key auth-key account-key encryption-key signing-key
@@ -30,6 +31,10 @@ _STRONG_PAIRS = _words("""
     access-signature github-pat gitlab-pat
 """)
 _JOINED = ("password", "passwd", "apikey")  # also at the end of a word, as in PGPASSWORD
+_OF_SERVICE = (  # as in OPENAIKEY
+    r"(?:openai|anthropic|mistral|cohere|groq|wandb|neptune|comet|clearml|kaggle|hf|huggingface|github|gitlab|slack|aws"
+    r"|azure|gcp|google|databricks|pinecone)(?:key|token)s?"
+)
 # These words mark a secret at the end of a name, unless the value is a number.
 _WEAK = _words("token tokens key pass pwd pw auth bearer jwt cookie")
 # Each name of a secret contains one of these.
@@ -84,6 +89,8 @@ _SHAPES = r"""(?x)\b(?:
     | (?:AKIA|ASIA)[A-Z\d]{12,} | AIza[\w-]{30,} | ya29\.[\w-]{20,} | pypi-[\w-]{40,}
     | eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*
     )"""
+_RANDOM = r"(?=[A-Za-z]{0,60}\d)(?=\d{0,60}[A-Za-z])[A-Za-z\d]{20}"  # a long run of both letters and digits
+_PATH = r"[.~]{0,2}[\\/]|[A-Za-z]:[\\/]|[.~]{1,2}$"
 _LOGIN = r"^(?!\d+:\d+$)([^\s:/.]+:)[^\s:/]+$"  # in curl's form
 _LOGIN_OPTIONS = ("u", "user", "proxy-user")
 _BEARER = r"""(?i)(\bBearer(?:[ _+]+|%20))[^\s"']+"""
@@ -149,14 +156,12 @@ def is_secret_name(name: str) -> bool:
     if _is_strong(words):
         return True
     *before, last = words
-    if last == "key" and not before:
-        return False  # this name is too common
     return last in _WEAK and not (before and before[-1] in _HARMLESS_BEFORE)
 
 
 def _is_strong(words: list[str]) -> bool:
     pairs = {f"{one}-{other.removesuffix('s')}" for one, other in itertools.pairwise(words)}
-    is_joined = any(word.endswith(_JOINED) for word in words)
+    is_joined = any(word.endswith(_JOINED) or re.fullmatch(_OF_SERVICE, word) for word in words)
     return is_joined or not (_STRONG.isdisjoint(words) and _STRONG_PAIRS.isdisjoint(pairs))
 
 
@@ -165,8 +170,12 @@ def _is_harmless(value: str, name: str) -> bool:
     value = value.strip("\"'")
     if re.fullmatch(_FLAG, value):
         return True
-    is_strong = _is_strong([word.lower() for word in re.findall(_WORD, name)])
-    return not is_strong and re.fullmatch(_PLAIN, value) is not None
+    words = [word.lower() for word in re.findall(_WORD, name)]
+    if words == ["key"]:  # the name is too common, as in `--key loss`, so the value decides
+        return re.search(_RANDOM, value[:_LONGEST_KEY]) is None
+    if words == ["pwd"] and re.match(_PATH, value):
+        return True  # the working directory
+    return not _is_strong(words) and re.fullmatch(_PLAIN, value) is not None
 
 
 def _is_value(argument: str, name: str) -> bool:
@@ -196,10 +205,11 @@ def _without_assigned(text: str) -> Iterator[str]:
     while match := pattern.search(text, position):
         position = match.end()
         in_query = match.start() > 0 and text[match.start() - 1] in "?&;"
-        if is_secret_name(match[1]) or (in_query and match[1].lower() in _IN_QUERIES) or _is_signature(match[1]):
+        name = "token" if in_query and match[1].lower() in _IN_QUERIES else match[1]
+        if is_secret_name(name) or _is_signature(name):
             end = _end_of_value(text, match, in_query=in_query)
             value = text[position:end]
-            if not _is_harmless(value, match[1]):
+            if not _is_harmless(value, name):
                 quote = value[0] if value[0] in "\"'" else ""
                 yield text[done:position] + quote + HIDDEN + quote
                 done = position = end

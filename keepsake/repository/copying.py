@@ -21,7 +21,7 @@ from keepsake.metadata import END_FIELDS, Record, checkpoints_of, time_key
 from keepsake.output import FIELD, merged, parts_of
 from keepsake.repository.checking import is_whole, open_checked
 from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, archive_id_of, archive_key, archive_keys, id_of, log_owner
-from keepsake.repository.known import replaced
+from keepsake.repository.known import claimed, replaced
 from keepsake.repository.output import read_part
 from keepsake.repository.repository import Repository
 from keepsake.repository.view import View
@@ -157,11 +157,11 @@ class Copy:
 
     def _copy_record(self, record: Record) -> list[str]:
         """Merge an experiment's record into the target's; return the keys of the archives to copy."""
-        for checkpoint in checkpoints_of(record):
-            owner = self._owners[checkpoint["id"]]
+        for checkpoint_id in claimed(record):
+            owner = self._owners[checkpoint_id]
             if owner != record["id"]:
                 raise ValidationError(
-                    f"Its checkpoint {short_id(checkpoint['id'])} belongs to experiment {short_id(owner)}, and a "
+                    f"Its checkpoint {short_id(checkpoint_id)} belongs to experiment {short_id(owner)}, and a "
                     "checkpoint has one experiment. One of the two records is forged or damaged. This experiment is "
                     "not copied. Compare the two with `keepsake show`, and remove the wrong one."
                 )
@@ -178,12 +178,12 @@ class Copy:
     def _find_owners(self) -> dict[str, str]:
         """Return the experiment of each checkpoint: the target's answer, or else the oldest that names it."""
         owners: dict[str, str] = {}
-        ids = {c["id"] for record in self._records for c in checkpoints_of(record)}
-        holders = self._view.holders(ids)
-        for record in self._records:
-            for checkpoint in checkpoints_of(record):
-                held_by = holders.get(checkpoint["id"]) or {record["id"]}
-                owners.setdefault(checkpoint["id"], record["id"] if record["id"] in held_by else min(held_by))
+        holders = self._view.holders({id for record in self._records for id in claimed(record)})
+        present = [(record, checkpoint["id"]) for record in self._records for checkpoint in checkpoints_of(record)]
+        gone = [(record, id) for record in self._records for id in replaced(record)]
+        for record, checkpoint_id in [*present, *gone]:
+            held_by = holders.get(checkpoint_id) or {record["id"]}
+            owners.setdefault(checkpoint_id, record["id"] if record["id"] in held_by else min(held_by))
         return owners
 
     # Archives

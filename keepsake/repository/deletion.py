@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from keepsake.exceptions import MissingRepository, ReadError
-from keepsake.metadata import Record, checkpoints_of, parse_experiment
+from keepsake.metadata import Record, parse_experiment
 from keepsake.repository.keys import archive_key, archive_keys, heartbeat_key, id_of, record_key
-from keepsake.repository.known import replaced
+from keepsake.repository.known import claimed, replaced
 from keepsake.repository.view import View
 from keepsake.util.files import remove
 
@@ -52,7 +52,7 @@ def delete_experiments(
         repository.forget(experiment_id)
         if experiment_id in entries:
             entries[experiment_id].discard()
-    shared = _shared(view, (c["id"] for record in records.values() for c in checkpoints_of(record)))
+    shared = _shared(view, (id for record in records.values() for id in claimed(record)))
     keys = heartbeats + [key for key in keys if key not in shared]
     for start in range(0, len(keys), _AT_ONCE):
         storage.delete(keys[start : start + _AT_ONCE])

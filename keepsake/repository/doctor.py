@@ -40,7 +40,7 @@ from keepsake.repository.problems import Diagnosis, Problem, repair
 from keepsake.repository.removals import ABOUT_DAMAGED
 from keepsake.repository.rereading import Records
 from keepsake.repository.view import View
-from keepsake.spool.places import about_damaged, damaged, entries
+from keepsake.spool.places import damaged, entries
 from keepsake.status import ends_heartbeats
 from keepsake.storage.base import ObjectInfo, Storage
 from keepsake.util.console import Progress, format_size, plural
@@ -340,8 +340,8 @@ class Examination:
     def _check_spool(self) -> Iterator[Problem]:
         from keepsake.archive.writer import verify
 
-        for directory in (directory for root in self._view.spools for directory in damaged(root)):
-            yield Problem("entry-damaged", str(directory), about_damaged(directory))
+        for directory, reason in (item for root in self._view.spools for item in damaged(root).items()):
+            yield Problem("entry-damaged", str(directory), reason)
         for entry in (entry for root in self._view.spools for entry in entries(root)):
             for pack in entry.packs():
                 try:

@@ -52,3 +52,8 @@ def replaced(record: Record) -> list[str]:
     ids = record.get("replaced")
     named = {checkpoint["id"] for checkpoint in checkpoints_of(record)}
     return [id for id in ids if valid_id(id) and id not in named] if isinstance(ids, list) else []
+
+
+def claimed(record: Record) -> list[str]:
+    """Return the IDs of all checkpoints whose archives a record decides about, replaced ones included."""
+    return [*(checkpoint["id"] for checkpoint in checkpoints_of(record)), *replaced(record)]

@@ -159,8 +159,7 @@ def _write_over(source: str, target: str) -> None:
     with open(source, "rb") as new, open(os.open(target, flags), "r+b") as old:
         shutil.copyfileobj(new, old, _BLOCK)
         old.truncate()
-    with suppress(OSError):
-        os.chmod(target, stat.S_IMODE(os.lstat(source).st_mode))
+    _copy_attributes(os.lstat(source), target)
 
 
 def move_tree(source: str, target: str) -> None:
@@ -191,10 +190,14 @@ def copy(source: str, target: str) -> None:
         shutil.copystat(source, target, follow_symlinks=False)  # stops at the first refusal, so the rest follows
     status = os.lstat(source)
     if stat.S_ISREG(status.st_mode):
-        with suppress(OSError):
-            os.chmod(target, stat.S_IMODE(status.st_mode) & 0o777)
-        with suppress(OSError):
-            os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+        _copy_attributes(status, target)
+
+
+def _copy_attributes(status: os.stat_result, target: str) -> None:
+    with suppress(OSError):
+        os.chmod(target, stat.S_IMODE(status.st_mode) & 0o777)
+    with suppress(OSError):
+        os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def duplicate(source: str, target: str) -> None:

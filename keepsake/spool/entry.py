@@ -30,7 +30,6 @@ from keepsake.exceptions import WriteError
 from keepsake.metadata import Record
 from keepsake.spool import journal
 from keepsake.spool.journal import UNNAMED, Changes, Taken
-from keepsake.util.directories import is_own
 from keepsake.util.files import remove, replace_with, sync
 from keepsake.util.processes import has_ended, process_name
 
@@ -88,7 +87,7 @@ class Entry:
         """Begin the entry of `record`, an experiment of the repository at the URL `repository`. Raises WriteError."""
         content = {
             "repository": repository,
-            "identity": identity,
+            "identity": identity or None,
             "in_repository": in_repository,
             "experiment": record,
             "owner": process_name(),
@@ -322,10 +321,8 @@ def is_damaged(directory: Path) -> bool:
     try:
         waiting = [entry for entry in os.scandir(directory) if entry.name.endswith(suffixes) and entry.name[0] != "."]
         times = [entry.stat().st_mtime for entry in waiting if UNNAMED not in entry.name]
-    except FileNotFoundError:
-        return False  # it is being closed
     except OSError:
-        return is_own(directory.stat())  # the private directory of another user is not damaged
+        return False  # it is being closed
     return bool(times) and all(abs(time.time() - modified) > FRESH_SECONDS for modified in times)
 
 

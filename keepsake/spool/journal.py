@@ -20,8 +20,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from keepsake.labels import Edit
-from keepsake.metadata import Record, time_key, valid_id
+from keepsake.exceptions import ReadError
+from keepsake.labels import Edit, checked_edit
+from keepsake.metadata import Record, check_changes, check_checkpoint, is_deep, may_be_deep, time_key
 from keepsake.storage.reading import fresh_status
 from keepsake.util.console import warn_once
 from keepsake.util.files import WINDOWS, remove
@@ -41,7 +42,10 @@ def _after_fork() -> None:
 
 
 class Changes:
-    """The content of journals: changed fields of the experiment, checkpoints, and edits of its labels, oldest first."""
+    """The content of journals: changed fields of the experiment, checkpoints, and edits of its labels, oldest first.
+
+    `is_partial`: whether a journal cannot be read, so that there may be more.
+    """
 
     def __init__(
         self, fields: Record | None = None, checkpoints: list[Record] | None = None, edits: list[Edit] | None = None
@@ -49,6 +53,7 @@ class Changes:
         self.fields = {} if fields is None else fields
         self.checkpoints = [] if checkpoints is None else checkpoints
         self.edits = [] if edits is None else edits
+        self.is_partial = False
 
     def add(self, data: bytes) -> bool:
         """Add the complete lines of a journal; return whether each of them could be read."""
@@ -57,34 +62,36 @@ class Changes:
             if line.endswith(b"!"):  # it begins the next line, after one that is torn because the disk was full
                 continue
             try:
-                entry = json.loads(line)
-                if "checkpoint" in entry and not valid_id(entry["checkpoint"]["id"]):
-                    raise ValueError
-                self.checkpoints += [entry["checkpoint"]] if "checkpoint" in entry else []
-                self.fields.update(entry.get("experiment", {}))
-                self.edits += [dict(entry["labels"])] if "labels" in entry else []
-            except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
+                self._add(line)
+            except (ValueError, RecursionError, TypeError, AttributeError, ReadError):
                 is_whole = False
         return is_whole
+
+    def _add(self, line: bytes) -> None:
+        """Add a line. Raises an error for one that would make the record unreadable: it may come from a stranger."""
+        entry = json.loads(line)
+        if may_be_deep(line) and is_deep(entry):
+            raise ValueError
+        if "checkpoint" in entry:
+            check_checkpoint(entry["checkpoint"])
+            self.checkpoints.append(entry["checkpoint"])
+        if "experiment" in entry:
+            check_changes(entry["experiment"])
+            self.fields.update(entry["experiment"])
+        if "labels" in entry:
+            self.edits.append(checked_edit(entry["labels"]))
 
     def sort(self) -> None:
         """Put the checkpoints of several journals in the order of their creation."""
         # Two journals of a process can be as old as each other, because clocks of file systems tick every few ms.
-        self.checkpoints.sort(key=_created)
+        self.checkpoints.sort(key=lambda checkpoint: time_key(checkpoint["created"]))
 
     def new_to(self, ids: Container[str]) -> list[Record]:
         """Return the checkpoints that a record with checkpoints of these IDs lacks, each once."""
         return list({c["id"]: c for c in self.checkpoints if c["id"] not in ids}.values())
 
     def __bool__(self) -> bool:
-        return bool(self.fields or self.checkpoints or self.edits)
-
-
-def _created(checkpoint: Record) -> str:
-    try:
-        return time_key(checkpoint["created"])
-    except (KeyError, TypeError, ValueError):
-        return ""  # a stranger's, which is refused later
+        return bool(self.fields or self.checkpoints or self.edits or self.is_partial)
 
 
 class Taken:
@@ -94,6 +101,7 @@ class Taken:
         self.changes = Changes()
         self.sizes: dict[Path, int] = {}  # journal → bytes that were read
         self.damaged: set[Path] = set()  # journals with lines that cannot be read
+        self.unread = ""  # why a journal cannot be read; it stays
 
     def drop(self) -> None:
         """Remove the journals, because their lines are in the repository. A journal that has grown since stays.
@@ -155,7 +163,12 @@ def take(journals: list[Path], *, others: bool) -> Taken:
             claimed = journal.with_name(f"{_process}-{os.urandom(8).hex()}.jsonl")
             with suppress(OSError):  # another process has taken it, or (on Windows) is writing it
                 os.rename(journal, claimed)
-                if (data := _read(claimed)) is None:
+                try:
+                    data = claimed.read_bytes()
+                except OSError as error:
+                    taken.unread = (
+                        taken.unread if isinstance(error, FileNotFoundError) else _about_unread(claimed, error)
+                    )
                     continue
                 if not taken.changes.add(data):
                     taken.damaged.add(claimed)
@@ -169,23 +182,25 @@ def read(journals: list[Path]) -> Changes:
     """Return what journals say, without taking them. Raises FileNotFoundError if one is taken meanwhile."""
     changes = Changes()
     for journal in journals:
-        data = _read(journal)
-        if data is not None and not changes.add(data):
-            _warn_of(journal)
+        try:
+            if not changes.add(journal.read_bytes()):
+                _warn_of(journal)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            changes.is_partial = True
+            warn_once(_about_unread(journal, error))
     if len(journals) > 1:
         changes.sort()
     return changes
 
 
-def _read(journal: Path) -> bytes | None:
-    """Return the content of a journal; None if it cannot be read. Raises FileNotFoundError."""
-    try:
-        return journal.read_bytes()
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        warn_once(f"{journal} cannot be read: {error.strerror}. Checkpoints that it records are not sent.")
-        return None
+def _about_unread(journal: Path, error: OSError) -> str:
+    # Its name changes each time that it is taken, and one message is enough.
+    return (
+        f"A journal in {journal.parent} cannot be read: {error.strerror}. What it records stays there, and is neither "
+        "shown nor sent. Check that disk."
+    )
 
 
 def _warn_of(journal: Path) -> None:

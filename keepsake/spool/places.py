@@ -18,7 +18,7 @@ from keepsake.metadata import valid_id
 from keepsake.spool.entry import Entry, is_damaged, is_entry, prune, remove_unfinished
 from keepsake.spool.journal import UNNAMED
 from keepsake.util.console import warn_once
-from keepsake.util.directories import absolute, expand, state_directory
+from keepsake.util.directories import absolute, expand, is_own, state_directory
 from keepsake.util.files import replace_with
 
 _REPOSITORIES = "repositories.json"
@@ -81,22 +81,49 @@ def entries(root: Path) -> Iterator[Entry]:
     """Yield the entries of a spool."""
     for directory in _directories(root):
         entry = Entry.load(directory)
-        if entry is not None:
+        if problem := _problem(directory, entry):
+            warn_once(problem)
+        elif entry is not None:
             yield entry
-        elif is_damaged(directory):
-            warn_once(about_damaged(directory))
 
 
-def damaged(root: Path) -> list[Path]:
-    """Return the directories in a spool in which something waits that cannot be sent, because its record is damaged."""
-    return [directory for directory in _directories(root) if Entry.load(directory) is None and is_damaged(directory)]
+def damaged(root: Path) -> dict[Path, str]:
+    """Return the directories of a spool in which something may wait that cannot be sent, each with the reason.
+
+    The spool itself is one of them if it cannot be read.
+    """
+    found = {root: _problem(root, None)}
+    found |= {directory: _problem(directory, Entry.load(directory)) for directory in _directories(root)}
+    return {directory: problem for directory, problem in found.items() if problem}
 
 
-def about_damaged(directory: Path) -> str:
-    """Say that what waits in a directory cannot be sent, and what to do."""
+def _problem(directory: Path, entry: Entry | None) -> str:
+    """Return why what waits in a directory cannot be sent, and what to do; "" if nothing is wrong."""
+    try:
+        os.scandir(directory).close()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""  # it is being closed
+    except OSError as error:
+        # The private directory of another user is as it should be.
+        return "" if _is_foreign(directory) else _about_unreadable(directory, error)
+    if entry is not None or not is_damaged(directory):
+        return ""
     return (
         f"What waits in {directory} is not sent, because record.json there is damaged or missing. Restore that file "
         "from a backup, or delete the directory to give the run up."
+    )
+
+
+def _is_foreign(directory: Path) -> bool:
+    with suppress(OSError):
+        return not is_own(directory.stat())
+    return False
+
+
+def _about_unreadable(directory: Path, error: OSError) -> str:
+    return (
+        f"{directory} cannot be read: {error.strerror}. Runs that wait there are neither shown nor sent. "
+        "Check its permissions and its disk."
     )
 
 
@@ -131,7 +158,7 @@ def _directories(root: Path) -> Iterator[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
-        warn_once(f"{root} cannot be read: {error.strerror}. Runs that wait there are neither shown nor sent.")
+        warn_once(_about_unreadable(root, error))
         return
     for name in names:
         if valid_id(name) and os.path.isdir(root / name) and not os.path.islink(root / name):
@@ -139,22 +166,29 @@ def _directories(root: Path) -> Iterator[Path]:
 
 
 def known_identity(root: Path, url: str) -> str | None:
-    """Return the identity of the repository that this spool last used at `url`; None if it used none."""
-    return _known(root).get(url)
+    """Return the identity of the repository that this spool last used at `url`; None if it used none.
+
+    It is "" if that cannot be read. A repository may have been used then, so no new one is created.
+    """
+    known = _known(root)
+    return "" if known is None else known.get(url)
 
 
 def remember_identity(root: Path, url: str, identity: str) -> None:
     """Remember which repository is used at `url`, to notice later that it is missing or replaced."""
-    known = _known(root)
+    known = _known(root) or {}
     if known.get(url) != identity:
         with suppress(OSError):  # the disk is full; a run works without this note
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
             replace_with(root / _REPOSITORIES, json.dumps({**known, url: identity}, indent=1).encode())
 
 
-def _known(root: Path) -> dict[str, str]:
+def _known(root: Path) -> dict[str, str] | None:
+    """Return the repositories that were used; None if the file cannot be read or is damaged."""
     try:
         content = json.loads((root / _REPOSITORIES).read_bytes())
-    except (OSError, ValueError, RecursionError):
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    return content if isinstance(content, dict) else {}
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None

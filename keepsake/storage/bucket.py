@@ -6,9 +6,10 @@ A backend makes single requests with its SDK and explains its SDK's errors. Ever
 from __future__ import annotations
 
 import re
+import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from itertools import islice
 from typing import BinaryIO, NamedTuple
@@ -27,6 +28,7 @@ from keepsake.storage.base import ObjectInfo, Storage, check_key
 from keepsake.util.console import plural
 
 _OF_OBJECTS = (DoesNotExist, PreconditionFailed)
+_RENEWAL_SECONDS = 1.0  # many requests fail at once
 _WEB_PAGE = re.compile(rb"<(!doctype html|html)\b", re.IGNORECASE)
 _URL = re.compile(r"""\b(\w+://)(?:[^\s/'"<>]*@)?([^\s/?#'"<>]*)[^\s'"<>]*""")
 # Tags, representations of Python objects, and targets of requests.
@@ -66,6 +68,7 @@ class BucketStorage(Storage):
     cloud: str  # its name in messages
     batch: int  # the most names that one request deletes
     settings: str  # where the user sets up the SDK
+    log_in: str  # the advice after errors of credentials
     unreachable: tuple[type[Exception], ...]  # errors of requests that no server answered
 
     def __init__(self, scheme: str, bucket: str, root: str) -> None:
@@ -73,6 +76,7 @@ class BucketStorage(Storage):
         self._root = root + "/" if root else ""
         self._clock = network.Clock()
         self._endpoint = ""
+        self._connected = time.monotonic()
         with self._errors("open"):
             self._connect()
         network.threads(), network.movers()  # early, because no thread can start while the interpreter exits
@@ -235,6 +239,8 @@ class BucketStorage(Storage):
 
     def _error(self, verb: str, name: str, error: Exception) -> KeepsakeError:
         reason, advice, kind = self._explain(error)
+        if advice == self.log_in:
+            self._renew()
         place = self._place(name)
         if kind is DoesNotExist and verb == "read":
             return DoesNotExist(f"{place} does not exist.")
@@ -249,6 +255,13 @@ class BucketStorage(Storage):
         if advice is None:
             advice = f"Check the network and whether {self._endpoint} is the right server; then try again."
         return kind(f"Could not {verb} {place}: {reason}. {advice}")
+
+    def _renew(self) -> None:
+        """Connect anew, because somebody may have renewed the credentials while this process runs."""
+        if time.monotonic() - self._connected > _RENEWAL_SECONDS:
+            self._connected = time.monotonic()
+            with suppress(Exception):  # the first error matters more
+                self._connect()
 
     def _not_understood(self, error: Exception) -> Trouble:
         """Explain an error that no SDK should raise."""

@@ -28,6 +28,8 @@ _BLOCK = 1 << 20  # bytes
 _REMEMBERED = 1000  # objects
 # Errors that concern one file while the others are fine.
 _OF_ONE_FILE = {errno.EACCES, errno.EPERM, errno.ELOOP, errno.EINVAL, errno.EIO, errno.ENXIO, errno.ENAMETOOLONG}
+# The same of damaged file systems and of file servers. Not every system has them.
+_OF_ONE_FILE |= {getattr(errno, name, errno.EIO) for name in ("EUCLEAN", "EBADMSG", "ESTALE", "EREMOTEIO", "EOVERFLOW")}
 
 Publish = Callable[[str, str, str], None]  # (temporary file, target, etag)
 

@@ -61,6 +61,7 @@ class GCSStorage(BucketStorage):
     cloud = "Cloud Storage"
     batch = 100
     settings = "STORAGE_EMULATOR_HOST and the GOOGLE_… variables"
+    log_in = _LOG_IN
     unreachable = (requests.ConnectionError, requests.Timeout, auth.GoogleAuthError, api.RetryError)
 
     def __init__(self, bucket: str, root: str) -> None:

@@ -44,6 +44,10 @@ _PAGE = 1000  # the most objects that one answer lists
 _EQUAL_PARTS = 5000  # of at most 10,000; later parts are four times as large, so 200 GB fit
 _YOUNG = 600  # seconds; the parts of a younger upload are not examined
 
+_LOG_IN = (
+    "The credentials are missing, wrong or expired. Log in (`aws sso login`, `aws configure`), or set AWS_PROFILE, or "
+    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+)
 _REGION = "Set AWS_REGION to the region of the bucket."
 # Advice, with the codes of servers and the errors of the SDK that it answers.
 _ADVICE = {
@@ -53,8 +57,7 @@ _ADVICE = {
     ),
     "These credentials may not do that. They need s3:ListBucket on the bucket, and s3:GetObject, s3:PutObject and "
     "s3:DeleteObject below the repository's root.": "403 AccessDenied AllAccessDisabled Forbidden AccountProblem",
-    "The credentials are missing, wrong or expired. Log in (`aws sso login`, `aws configure`), or set AWS_PROFILE, or "
-    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.": (
+    _LOG_IN: (
         "401 Unauthorized InvalidAccessKeyId SignatureDoesNotMatch ExpiredToken ExpiredTokenException InvalidToken "
         "TokenRefreshRequired InvalidClientTokenId UnrecognizedClientException InvalidSecurity NoCredentialsError "
         "PartialCredentialsError CredentialRetrievalError TokenRetrievalError SSOError ProfileNotFound"
@@ -86,6 +89,7 @@ class S3Storage(BucketStorage):
     cloud = "S3"
     batch = 1000
     settings = "the AWS_… variables and ~/.aws/config"
+    log_in = _LOG_IN
     unreachable = (sdk.BotoCoreError,)
 
     def __init__(self, bucket: str, root: str) -> None:

@@ -228,7 +228,7 @@ def test_names_take_no_more_memory_than_an_archive_may_need(monkeypatch: pytest.
     """Names that hardly differ shrink to almost nothing."""
     files = [member(f"id/{'d/' * 1000}{number}") for number in range(300)]
     assert len(stored(plain_archive(*files)).entries()) == 300
-    monkeypatch.setattr("keepsake.archive.tar._NAMES", 1000)
+    monkeypatch.setattr("keepsake.archive.tar._NAMES", 1000)  # and four copies of each of 300 names of 2 kB
     with pytest.raises(CorruptedArchive, match="more names than"):
         stored(plain_archive(*files)).entries()
     assert len(stored(plain_archive(*[member(f"id/{number}") for number in range(300)])).entries()) == 300

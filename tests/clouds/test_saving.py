@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from keepsake.project import Project
+from keepsake.storage import bucket
 from tests.clouds.conftest import in_clouds
 from tests.spools import nothing_waits
 from tests.storage.benches import Bench
 from tests.storage.contract import noise
-from tests.storage.proxy import Proxy, Request, refusing
+from tests.storage.proxy import Proxy, Request, refusing, reply
+from tests.waiting import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +103,67 @@ def test_nothing_is_lost_if_a_third_of_requests_is_refused(
         assert (tmp_path / checkpoint.id / "train.py").read_text() == "code"
     assert nothing_waits(project_directory)
     assert len(place.kept()) == 3 + len(contents)
+
+
+def _refused(code: str) -> bytes:
+    body = f"<Error><Code>{code}</Code><Message>No.</Message></Error>"
+    return reply("403 Forbidden", body, Content_Type="application/xml")
+
+
+@pytest.mark.parametrize("place", ["s3"], indirect=True)
+def test_without_the_permission_to_delete_everything_is_saved(
+    place: Bench, project_directory: Path, proxy: Proxy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The heartbeat stays, but the record says that the run has ended. Restarts leave the files of repeated steps."""
+    proxy.fault = lambda request: (
+        _refused("AccessDenied") if request.method == "DELETE" or "?delete" in request.target else None
+    )
+    (project_directory / "model").write_bytes(noise(1))
+    experiment = Project().experiments.create()
+    for _ in range(2):
+        experiment.checkpoint(path="model", step=1)
+        experiment.stop()
+        experiment = Project().experiments.create(resume=experiment.id)
+    experiment.stop()
+    said = capsys.readouterr().err
+    assert "not fully saved" not in said
+    assert "Waiting" not in said
+    assert said.count("Files of steps that were recorded again could not be deleted") <= 1
+    assert nothing_waits(project_directory)
+    assert sum(key.startswith("checkpoints/") for key in place.kept()) == 2
+    key = f"metadata/heartbeats/{experiment.id}.json"
+    place.write(key, json.dumps({**json.loads(place.read(key)), "last_heartbeat": "2020-01-01T00:00:00Z"}).encode())
+    assert Project().experiments.get(experiment.id).status == "stopped"
+
+
+@pytest.mark.parametrize("place", ["s3"], indirect=True)
+def test_credentials_that_are_renewed_while_a_run_goes_on_are_used(
+    place: Bench, project_directory: Path, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They expire after some hours, and a cron job writes new ones into the file."""
+    monkeypatch.setattr(bucket, "_RENEWAL_SECONDS", 0.1)
+    file = tmp_path / "credentials"
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    file.write_text("[default]\naws_access_key_id = OLD\naws_secret_access_key = test\n")
+    experiment = Project().experiments.create()
+    refused: list[str] = []
+
+    def expire(request: Request) -> bytes | None:
+        if "Credential=OLD/" not in request.headers.get("authorization", ""):
+            return None
+        refused.append(request.target)
+        return _refused("ExpiredToken")
+
+    proxy.fault = expire
+    experiment.checkpoint(step=1)
+    key = f"metadata/experiments/{experiment.id}.json"
+    wait_until(lambda: any(key in target for target in refused))
+    file.write_text("[default]\naws_access_key_id = NEW\naws_secret_access_key = test\n")
+    wait_until(lambda: len(json.loads(place.read(key))["checkpoints"] or []) == 1)
+    experiment.stop()
+    assert nothing_waits(project_directory)
 
 
 @in_clouds

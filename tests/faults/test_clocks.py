@@ -155,6 +155,35 @@ def test_a_clock_that_is_set_while_training_costs_nothing(project_directory: Pat
     assert nothing_waits(project_directory)
 
 
+@pytest.mark.parametrize("how", ["set back", "behind"])
+def test_the_last_checkpoint_is_the_last_whatever_the_clock_says(project_directory: Path, how: str) -> None:
+    """It is the one that `keep` keeps. The clock is set back during a run, or is behind where it is restarted."""
+    output, _ = run(
+        f"""
+        import time, keepsake
+        real = time.time
+        experiment = keepsake.init(keep="last:1")
+        for step in range(4):
+            if step == 2:
+                if {how == "behind"}:
+                    experiment.stop()
+                time.time = lambda: real() - 3600
+                if {how == "behind"}:
+                    experiment = keepsake.init(resume=experiment.id)
+            open("w", "w").write(str(step))
+            experiment.checkpoint(path="w", quiet=True)
+            time.sleep(0.3)
+        print(experiment.id)
+        """
+    )
+    experiment = keepsake.experiments.get(output.split()[0])
+    latest = experiment.latest()
+    assert latest is not None
+    assert latest.step == 3
+    assert [checkpoint.path for checkpoint in experiment.checkpoints] == ["", "", "", "w"]
+    assert [path.name[:64] for path in project_directory.glob("repo/checkpoints/*")] == [latest.id]
+
+
 def test_an_entry_from_the_future_is_recovered(project_directory: Path) -> None:
     """A spool that was touched when the clock was a day ahead is not taken to be somebody's work for a day."""
     output, _ = run(

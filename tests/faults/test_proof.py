@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from keepsake.exceptions import KeepsakeError
+import keepsake
+from keepsake.exceptions import KeepsakeError, MissingRepository, OtherRepository
 from keepsake.project import Project
 from keepsake.recording import mover
 from keepsake.recording.recovery import send
@@ -136,6 +137,47 @@ def test_a_run_that_was_killed_before_it_wrote_down_its_repository_waits_for_it(
     _mount(project_directory)
     (waiting,) = pending(root)
     assert send(waiting, lambda count: None).error is None
+    assert _is_all_there(project_directory)
+
+
+@pytest.mark.parametrize("damage", ["torn", "unreadable"])
+def test_if_it_is_unknown_which_repository_was_used_no_new_one_is_made(project_directory: Path, damage: str) -> None:
+    """A power cut may have damaged the note. The run is kept in the spool until the disk is mounted."""
+    keepsake.init().stop()
+    note = project_directory / ".keepsake/spool/repositories.json"
+    note.write_text("")
+    if damage == "unreadable":
+        note.unlink()
+        note.mkdir()
+    _unmount(project_directory)
+    experiment = keepsake.init()
+    with pytest.raises(MissingRepository):
+        experiment.stop()
+    assert os.listdir(project_directory / "repo") == []
+    _mount(project_directory)
+    assert [each.error for each in Project().sync()] == [None]
+    assert len(keepsake.experiments.list()) == 2
+
+
+def test_a_removal_in_another_repository_proves_nothing(
+    entry: Entry, storage: FaultyStorage, project_directory: Path
+) -> None:
+    """The disk changes while an archive is on its way, and the experiment was removed from the other one."""
+    other = Repository(open_storage("file://other", project_directory))
+    other.ensure()
+    other.removals.add([EXPERIMENT])
+
+    def change_disks(moment: str, verb: str, key: str) -> None:
+        if (moment, verb) == ("before", "link"):
+            (project_directory / "repo").rename(project_directory / "away")
+            (project_directory / "other").rename(project_directory / "repo")
+
+    repository = Repository(FaultyStorage(storage.inner, change_disks))
+    with pytest.raises(OtherRepository):
+        mover.finish(entry, repository)
+    assert entry.packs()
+    _mount(project_directory)
+    recover(entry, Repository(storage))
     assert _is_all_there(project_directory)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import pytest
 import keepsake
 from keepsake import Project
 from keepsake.exceptions import CorruptedArchive, KeepsakeError
+from keepsake.metadata import checkpoints_of
 from keepsake.project import undo_checkout
 from keepsake.recording import mover
 from keepsake.repository.repository import Repository
@@ -74,6 +76,31 @@ def test_every_whole_line_of_a_torn_journal_counts(entry: Entry, repository: Rep
             assert kept.read_bytes() == torn
             assert data.startswith(b"null")
             kept.unlink()
+
+
+def test_a_journal_that_cannot_be_read_is_an_error_and_holds_up_nothing_else(
+    entry: Entry, repository: Repository, project_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it records stays. Neither `sync` nor a run says that all is sent."""
+    bad = entry.directory / "bad.jsonl"
+    bad.write_bytes(b'!\n{"checkpoint": ' + json.dumps(checkpoint(9)).encode() + b"}\n")
+    status, real = bad.stat(), Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        if path.suffix == ".jsonl" and os.path.samestat(path.stat(), status):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    entry.rest()
+    assert "A journal in" in str(mover.try_to_finish(entry, lambda url: repository))
+    assert [c["id"] for c in checkpoints_of(repository.load(EXPERIMENT) or {})] == [checkpoint_id(1), checkpoint_id(2)]
+    assert len(list(project_directory.glob("repo/checkpoints/*"))) == 1
+    (sent,) = Project(directory=project_directory).sync()
+    assert "A journal in" in str(sent.error)
+    monkeypatch.undo()
+    assert recover(repository) == [checkpoint_id(1), checkpoint_id(2), checkpoint_id(9)]
+    assert not entry.directory.exists()
 
 
 def test_a_torn_record_of_the_spool_stops_nothing(entry: Entry, repository: Repository) -> None:

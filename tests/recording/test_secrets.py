@@ -46,6 +46,8 @@ HIDDEN = {
         '\'{"password": "***", "tokens": ***, "lr": 1}\''
     ),
     "'train.py --password SECRET --lr 1'": "'train.py --password *** --lr 1'",
+    "OPENAIKEY=SECRET --hftoken SECRET --userpass SECRET": "OPENAIKEY=*** --hftoken *** --userpass ***",
+    "--key SECRET0123456789abcdefg key=0123456789abcdefSECRET https://h?key=SECRET": "--key *** key=*** https://h?key=***",
     # Headers
     "-H 'Authorization: Bearer SECRET'": "-H 'Authorization: ***'",
     "--header=Authorization:_Bearer_SECRET": "--header=Authorization:_***",
@@ -72,6 +74,8 @@ KEPT = """
 git@github.com:org/repo.git hf_some_model_name sk-learn-something-else ghost
 0123456789abcdef0123456789abcdef01234567 12:30:00 model.layers=1 0:5 dataset:train
 --tokens 300B --n_keys 3 --max_tokens=auto --auth basic python:3.11@main repo/image:tag@sha256:0123 recall:ndcg@10
+--key loss --key image_features_version_2_normalized --key 12345678901234567890123 key=train/loss_of_2026
+--pwd /home/kim --pwd . --pwd ../x --pwd ~/x PWD=/home/kim --turkey a --hotkey=b --monkey c
 --password_file /run/x --token-type bearer --secret-name db -u 1000:1000 -u train.py:main
 """
 
@@ -91,6 +95,7 @@ def test_what_only_looks_like_a_secret_is_kept(command: str) -> None:
     [
         ({"secrets": {"a": {"b": "X"}, "file": "c"}}, {"secrets": {"a": {"b": "***"}, "file": "c"}}, ["secrets.a.b"]),
         ({"lr": 0.1, "note": "x", "key": "a"}, {"lr": 0.1, "note": "x", "key": "a"}, []),
+        ({"key": "0123456789abcdefX0123", "pwd": "/home"}, {"key": "***", "pwd": "/home"}, ["key"]),
         ({"wandb_key": "abc", "b": 1}, {"wandb_key": "***", "b": 1}, ["wandb_key"]),
         ({"db": {"password": "x", "port": 3}}, {"db": {"password": "***", "port": 3}}, ["db.password"]),
         ({"password": 1234, "secret": True}, {"password": "***", "secret": True}, ["password"]),
@@ -120,7 +125,8 @@ def test_names_are_judged_by_their_words(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["A" * 300_000, "a:" * 30_000, "http://a:b" * 3_000, "key=1 " * 10_000, "ghp_" * 30_000]
+    "text",
+    ["A" * 300_000, "a:" * 30_000, "http://a:b" * 3_000, "key=1 " * 10_000, "ghp_" * 30_000, f"key={'a' * 300_000}"],
 )
 def test_a_long_text_takes_no_time(text: str) -> None:
     assert hide_in_text(text) == text

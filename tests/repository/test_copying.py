@@ -388,6 +388,21 @@ def test_a_checkpoint_of_mine_is_not_taken_over(
     assert {r["id"] for r in View(target.repository).records()} == {MINE, THEIRS}
 
 
+def test_a_record_that_says_that_my_checkpoints_were_replaced_deletes_none(
+    source: Side, target: Side, whole: bytes
+) -> None:
+    """Neither when it is copied, nor when it is deleted, which may be after it was copied by an older version."""
+    target.add(record(MINE, *CHECKPOINTS), whole)
+    forged = record(FORGED, "c" * 64) | {"replaced": [CHECKPOINTS[1]]}
+    source.add(forged, whole)
+    (error,) = copy(source, target)
+    assert f"Its checkpoint bbbbbbb belongs to experiment {MINE[:7]}" in error
+    target.add(forged, whole)
+    delete_experiments(View(target.repository), [View(target.repository).load(FORGED)])
+    archives = {key for key in target.bench.listed() if key.startswith("checkpoints/")}
+    assert archives == {archive_key(id) for id in CHECKPOINTS}
+
+
 def test_of_two_that_name_the_same_checkpoint_the_older_one_is_copied(source: Side, target: Side, whole: bytes) -> None:
     source.add(record(THEIRS, CHECKPOINTS[0]), whole)
     source.add(record(MINE, CHECKPOINTS[0]), whole)

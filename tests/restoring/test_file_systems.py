@@ -129,11 +129,13 @@ def test_a_mount_inside_the_project(make: Make, mounted: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"theirs", b"theirs" * 100_000], ids=["empty", "short", "long"])
 def test_a_mount_of_one_file(make: Make, mounted_file: Path, content: bytes) -> None:
+    os.utime(mounted_file / "a", ns=(10**18, 10**18 + 1))
     before = snapshot(mounted_file)
     checkout([make({**THEIRS, "a": content})], mounted_file)
     assert read_files(mounted_file) == {**MINE, **THEIRS, "a": content}
     undo(mounted_file)
     assert snapshot(mounted_file) == before
+    assert os.stat(mounted_file / "a").st_mtime_ns == 10**18 + 1
     undo(mounted_file)
     assert read_files(mounted_file) == {**MINE, **THEIRS, "a": content}
 

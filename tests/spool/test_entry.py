@@ -10,6 +10,7 @@ import shutil
 import stat
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,19 @@ from keepsake.spool.entry import Entry
 from tests.threads import in_this_thread
 
 RECORD = {"id": "a" * 64, "created": "2021-02-03T04:05:06Z"}
+# Lines that would make the record of an experiment unreadable
+HOSTILE = [
+    b'{"checkpoint": {"id": "../x"}}',
+    b'{"experiment": {"id": "x"}}',
+    b'{"experiment": {"created": 5}}',
+    b'{"experiment": {"params": "x"}}',
+    b'{"experiment": []}',
+    b'{"experiment": {"a": ' + b"[" * 200 + b"]" * 200 + b"}}",
+    b'{"checkpoint": {"id": "%s"}}' % (b"c" * 64),
+    b'{"checkpoint": {"id": "%s", "created": "2021-02-03T04:05:06Z", "metrics": [1]}}' % (b"c" * 64),
+    b'{"labels": {"add": "x"}}',
+    b'{"labels": {"name": 5}}',
+]
 
 
 @pytest.fixture
@@ -35,7 +49,7 @@ def entry(root: Path) -> Entry:
 
 
 def checkpoint(number: int) -> dict[str, object]:
-    return {"id": f"{number:064x}"}
+    return {"id": f"{number:064x}", "created": "2021-02-03T04:05:06Z"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
@@ -89,7 +103,7 @@ def test_a_line_that_is_torn_because_the_disk_was_full_is_ignored(
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("line", [b"\0\0\0", b'{"checkpoint": {"id": "\xff', b'{"checkpoint": {"id": "../x"}}', b"[1]"])
+@pytest.mark.parametrize("line", [b"\0\0\0", b'{"checkpoint": {"id": "\xff', b"[1]", *HOSTILE])
 def test_a_damaged_journal_is_named_and_kept(entry: Entry, line: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     entry.append({"checkpoint": checkpoint(1)})
     (damaged,) = entry.journals()
@@ -121,7 +135,30 @@ def test_what_is_not_an_entry_is_named_and_ignored(
     assert str(lost) not in (said := capsys.readouterr().err)  # its process may be about to write the record
     assert all(str(root / name) in said for name, _ in damaged)
     os.utime(lost / "1.jsonl", (1, 1))
-    assert places.damaged(root) == [*(root / name for name, _ in damaged), lost]
+    assert list(places.damaged(root)) == [*(root / name for name, _ in damaged), lost]
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO, errno.ESTALE])
+@pytest.mark.parametrize("what", ["spool", "entry"])
+def test_a_directory_that_cannot_be_listed_is_named_and_hides_nothing_else(
+    root: Path, entry: Entry, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], what: str, code: int
+) -> None:
+    """Something may wait in it, so nobody says that all is sent."""
+    other = Entry.create(root, {**RECORD, "id": "b" * 64}, "file:///repo", in_repository=True)
+    bad = os.fspath(root if what == "spool" else other.directory)
+    for name in ("listdir", "scandir"):
+        real = getattr(os, name)
+
+        def refuse(path: str = ".", real: Callable[[str], object] = real) -> object:
+            if os.fspath(path) == bad:
+                raise OSError(code, os.strerror(code), path)
+            return real(path)
+
+        monkeypatch.setattr(os, name, refuse)
+    found = [each.id for each in places.entries(root)]
+    assert found == ([] if what == "spool" else [entry.id])
+    assert f"{bad} cannot be read: {os.strerror(code)}" in capsys.readouterr().err
+    assert list(map(os.fspath, places.damaged(root))) == [bad]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="makes a pipe")

@@ -349,6 +349,27 @@ def test_a_read_that_fails_is_an_error_of_ours(bench: DiskBench, monkeypatch: py
         assert not isinstance(caught.value, DoesNotExist)
 
 
+@needs_posix
+@pytest.mark.parametrize("name", ["EIO", "EACCES", "ESTALE", "EUCLEAN", "EBADMSG", "EREMOTEIO", "EOVERFLOW"])
+def test_a_file_that_cannot_be_read_hides_no_other(
+    bench: DiskBench, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A damaged file system, or a file server, may refuse a single one."""
+    code, real = getattr(errno, name, errno.EIO), os.open
+
+    def refuse_bad(path: Any, *arguments: Any, **options: Any) -> int:
+        if str(path).endswith("bad"):
+            raise OSError(code, os.strerror(code), path)
+        return real(path, *arguments, **options)
+
+    bench.seed({"a/good": b"x", "a/bad": b"x"})
+    monkeypatch.setattr(os, "open", refuse_bad)
+    found = {key: (data, etag) for key, data, etag in bench.storage.get_many(["a/bad", "a/good"])}
+    assert found["a/good"][0] == b"x"
+    assert found["a/bad"][1] == UNREADABLE
+    assert os.strerror(code) in found["a/bad"][0].decode()
+
+
 @pytest.mark.parametrize("count", [0, 1, 20, 21, 45])
 def test_a_few_slow_files_need_no_threads(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """The module that starts them is then not even loaded."""
