@@ -139,7 +139,11 @@ class Recorded:
             if gone := run.replaced_by(record):
                 self.checkpoints[:] = [checkpoint for checkpoint in self.checkpoints if checkpoint.id not in gone]
 
-        run.add(record, problems, self._next_step, keep)
+        try:
+            run.add(record, problems, self._next_step, keep)
+        except BaseException:  # such as Ctrl-C right after its files were frozen; the mover checks what is written
+            run.entry.abandoned.add(record["id"])
+            raise
         if not quiet and (self.project.debug or switches.is_verbose()):
             from keepsake.recording.announcing import say_copying
 

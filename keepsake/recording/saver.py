@@ -46,7 +46,9 @@ class Saver:
 
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
-        self._changed = threading.Condition()
+        # Taken directly: an exception of a signal's handler in Condition's own methods would leave it locked
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._lanes: dict[str, lane.Lane] = {}  # by the repository's URL
         self._at_work: set[int] = set()  # threads that are doing a step
         self._steps = Steps()
@@ -55,7 +57,7 @@ class Saver:
 
     def prepare(self, repository: Repository) -> None:
         """Start the threads for a repository. `notify` does so too if they do not run."""
-        with self._changed:
+        with self._lock:
             self._start(repository.url)
 
     def notify(
@@ -77,7 +79,7 @@ class Saver:
             after: seconds to wait before any step.
         """
         now = time.monotonic() + after
-        with self._changed:
+        with self._lock:
             job = self._job(entry, repository)
             if task is not None:
                 job.tasks.append(task)
@@ -98,7 +100,7 @@ class Saver:
 
     def beat(self, entry: Entry, repository: Repository, *, visible: bool) -> None:
         """Beat for an experiment until `leave`. If it beats already, nothing changes."""
-        with self._changed:
+        with self._lock:
             job = self._job(entry, repository)
             if job.pulse is None:
                 job.pulse = heartbeat.Pulse(entry, repository, visible=visible)
@@ -108,7 +110,7 @@ class Saver:
 
     def leave(self, experiment_id: str) -> None:
         """Stop beating for an experiment, and remove its heartbeat in the background."""
-        with self._changed:
+        with self._lock:
             job = self._jobs.get(experiment_id)
             if job is not None and job.pulse is not None:
                 job.pulse.leave()
@@ -122,7 +124,7 @@ class Saver:
             return None
         self._wait([job], None)
         if job.is_idle() and not job.error and _close(job.entry):
-            with self._changed:
+            with self._lock:
                 if job.is_idle():  # nothing new has come meanwhile
                     self._jobs.pop(entry.id, None)
                     job.repository.forget(entry.id)
@@ -161,7 +163,7 @@ class Saver:
                 while True:
                     now = time.monotonic()
                     left = self._steps.last_move + patience - now if seconds is None else started + seconds - now
-                    with self._changed:
+                    with self._lock:
                         if left <= 0 or all(job.is_idle() for job in jobs):
                             break
                         self._changed.wait(min(left, _TICK_SECONDS))
@@ -179,7 +181,7 @@ class Saver:
         `start`: also start missing threads. A signal's handler must not do that, because it may have interrupted the
         start of a thread.
         """
-        with self._changed:
+        with self._lock:
             for job in jobs:
                 job.waiting += 1
                 job.others, job.resting = True, 0.0
@@ -193,7 +195,7 @@ class Saver:
 
     def _relax(self, jobs: list[Job]) -> None:
         """Continue in the background, because the caller no longer waits."""
-        with self._changed:
+        with self._lock:
             now = time.monotonic()
             for job in jobs:
                 job.waiting = max(0, job.waiting - 1)
@@ -224,7 +226,7 @@ class Saver:
         """Do the due steps of threads that the system refuses to start."""
         for job in jobs:
             for step, loop in self._lanes[job.lane].loops.items():
-                with self._changed:
+                with self._lock:
                     if loop.is_alive() or job.due.get(step, float("inf")) > time.monotonic():
                         continue
                     job.begin(step)
@@ -240,7 +242,7 @@ class Saver:
 
     def _turn(self, url: str, step: Step) -> bool:
         """Do a step for the next experiment for which it is due; return False if none is due for a minute."""
-        with self._changed:
+        with self._lock:
             job = self._next(url, step)
             if job is None:
                 return False
@@ -283,7 +285,7 @@ class Saver:
         try:
             self._settle(job, step, error)
         finally:
-            with self._changed:
+            with self._lock:
                 job.due = {**due, **job.due}
                 job.active.discard(step)
                 self._changed.notify_all()
@@ -292,13 +294,13 @@ class Saver:
 
     def _settle(self, job: Job, step: Step, error: BaseException | None) -> None:
         if error is None:
-            with self._changed:
+            with self._lock:
                 job.failures.pop(step, None)
                 job.errors.pop(step, None)
         elif isinstance(error, Removed) and step in ("publish", "upload"):
             self._gone(job)
         elif step == "heartbeat":  # the other steps report a missing repository
-            with self._changed:
+            with self._lock:
                 self._beat_again(job)
         else:
             self._failed(job, step, as_ours(error, job.entry))
@@ -319,7 +321,7 @@ class Saver:
     def _gone(self, job: Job) -> None:
         """Give up an experiment that the user has removed from the repository."""
         is_news = not job.entry.gone
-        with self._changed:
+        with self._lock:
             job.entry.gone = True
             job.forget()
             self.leave(job.entry.id)
@@ -332,7 +334,7 @@ class Saver:
     def _failed(self, job: Job, step: Step, error: KeepsakeError) -> None:
         if job.entry.gone:
             return
-        with self._changed:
+        with self._lock:
             is_news = str(error) not in map(str, job.errors.values())  # the steps often fail for one reason
             job.errors[step] = error
             failures = job.failures[step] = job.failures.get(step, 0) + 1

@@ -320,8 +320,8 @@ class Examination:
             remove = partial(self._remove_heartbeat, info)
             if record is None:
                 yield Problem("heartbeat-orphan", info.key, "The experiment of this heartbeat is missing.", remove)
-            elif not ends_heartbeats(record.get("keepsake_version") or ""):
-                message = "Keepsake 0.4.2 left this heartbeat at the end of a run. It does no harm."
+            elif record.get("end_reason") or not ends_heartbeats(record.get("keepsake_version") or ""):
+                message = "It was left at the end of a run, as Keepsake 0.4.2 always does. It does no harm."
                 yield Problem("heartbeat-stale", info.key, message, remove)
 
     def _remove_heartbeat(self, info: ObjectInfo) -> bool:
@@ -343,6 +343,9 @@ class Examination:
         for directory, reason in (item for root in self._view.spools for item in damaged(root).items()):
             yield Problem("entry-damaged", str(directory), reason)
         for entry in (entry for root in self._view.spools for entry in entries(root)):
+            if entry.pending().is_partial:
+                message = "A journal there cannot be read, and what it records is not sent. Check that disk."
+                yield Problem("journal-unreadable", str(entry.directory), message)
             for pack in entry.packs():
                 try:
                     verify(pack)

@@ -63,14 +63,14 @@ class Changes:
                 continue
             try:
                 self._add(line)
-            except (ValueError, RecursionError, TypeError, AttributeError, ReadError):
+            except (ValueError, RecursionError, ReadError):
                 is_whole = False
         return is_whole
 
     def _add(self, line: bytes) -> None:
         """Add a line. Raises an error for one that would make the record unreadable: it may come from a stranger."""
         entry = json.loads(line)
-        if may_be_deep(line) and is_deep(entry):
+        if not isinstance(entry, dict) or (may_be_deep(line) and is_deep(entry)):
             raise ValueError
         if "checkpoint" in entry:
             check_checkpoint(entry["checkpoint"])

@@ -99,13 +99,16 @@ def damaged(root: Path) -> dict[Path, str]:
 
 def _problem(directory: Path, entry: Entry | None) -> str:
     """Return why what waits in a directory cannot be sent, and what to do; "" if nothing is wrong."""
+    place = directory
     try:
-        os.scandir(directory).close()
+        os.scandir(place).close()
+        if entry is None and os.path.lexists(place := directory / "record.json"):
+            os.close(os.open(place, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)))
     except (FileNotFoundError, NotADirectoryError):
-        return ""  # it is being closed
+        pass  # it is being closed
     except OSError as error:
         # The private directory of another user is as it should be.
-        return "" if _is_foreign(directory) else _about_unreadable(directory, error)
+        return "" if _is_foreign(directory) else _about_unreadable(place, error)
     if entry is not None or not is_damaged(directory):
         return ""
     return (
@@ -140,7 +143,11 @@ def pending(root: Path, *, of_others: bool = True) -> list[Pending]:
 
 def unnamed_files(root: Path) -> list[Path]:
     """Return the frozen files in a spool that were set aside, including those in directories without an entry."""
-    return [path for directory in _directories(root) for path in sorted(directory.glob(f"*{UNNAMED}*"))]
+    found: list[Path] = []
+    for directory in _directories(root):
+        with suppress(OSError):  # `damaged` names a directory that cannot be read
+            found += sorted(directory.glob(f"*{UNNAMED}*"))
+    return found
 
 
 def sweep(root: Path) -> None:

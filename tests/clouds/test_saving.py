@@ -128,7 +128,7 @@ def test_without_the_permission_to_delete_everything_is_saved(
     said = capsys.readouterr().err
     assert "not fully saved" not in said
     assert "Waiting" not in said
-    assert said.count("Files of steps that were recorded again could not be deleted") <= 1
+    assert "Files of steps that were recorded again could not be deleted" in said
     assert nothing_waits(project_directory)
     assert sum(key.startswith("checkpoints/") for key in place.kept()) == 2
     key = f"metadata/heartbeats/{experiment.id}.json"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import keepsake
 from keepsake.exceptions import KeepsakeError, WriteError
 from keepsake.recording import mover
 from keepsake.repository.deletion import delete_experiments
@@ -27,6 +28,7 @@ from tests.faults.entries import (
     save_weights,
     stored,
 )
+from tests.spools import nothing_waits
 from tests.storage.faults import FaultyStorage
 
 
@@ -232,6 +234,27 @@ def test_what_an_interrupted_checkpoint_froze_goes(
     entry.abandoned.add(checkpoint_id(1))
     mover.upload(entry, repository)
     assert not frozen.path.exists()
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, TimeoutError])
+def test_what_was_frozen_when_a_checkpoint_was_interrupted_goes(
+    project_directory: Path, monkeypatch: pytest.MonkeyPatch, interrupt: type[BaseException]
+) -> None:
+    """Right after its files had their name, by Ctrl-C or by an alarm of the script."""
+    (project_directory / "w").write_text("weights")
+    experiment = keepsake.init()
+
+    def raise_after(entries: object) -> None:
+        raise interrupt
+
+    with monkeypatch.context() as context:
+        context.setattr("keepsake.recording.run.warn_of_secret_files", raise_after)
+        with pytest.raises(interrupt):
+            experiment.checkpoint(path="w")
+    assert experiment.checkpoint(path="w") is not None
+    experiment.stop()
+    assert len(list(project_directory.glob("repo/checkpoints/*"))) == 1
+    assert nothing_waits(project_directory)
 
 
 def test_what_a_checkpoint_froze_that_was_interrupted_after_its_line_is_saved(

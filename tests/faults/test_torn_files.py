@@ -91,14 +91,18 @@ def test_a_journal_that_cannot_be_read_is_an_error_and_holds_up_nothing_else(
             raise OSError(errno.EIO, os.strerror(errno.EIO), path)
         return real(path)
 
-    monkeypatch.setattr(Path, "read_bytes", read_bytes)
-    entry.rest()
-    assert "A journal in" in str(mover.try_to_finish(entry, lambda url: repository))
-    assert [c["id"] for c in checkpoints_of(repository.load(EXPERIMENT) or {})] == [checkpoint_id(1), checkpoint_id(2)]
-    assert len(list(project_directory.glob("repo/checkpoints/*"))) == 1
-    (sent,) = Project(directory=project_directory).sync()
-    assert "A journal in" in str(sent.error)
-    monkeypatch.undo()
+    with monkeypatch.context() as context:
+        context.setattr(Path, "read_bytes", read_bytes)
+        entry.rest()
+        assert "A journal in" in str(mover.try_to_finish(entry, lambda url: repository))
+        found = [c["id"] for c in checkpoints_of(repository.load(EXPERIMENT) or {})]
+        assert found == [checkpoint_id(1), checkpoint_id(2)]
+        assert len(list(project_directory.glob("repo/checkpoints/*"))) == 1
+        (sent,) = Project(directory=project_directory).sync()
+        assert "A journal in" in str(sent.error)
+        assert [problem.kind for problem in Project(directory=project_directory).doctor().problems] == [
+            "journal-unreadable"
+        ]
     assert recover(repository) == [checkpoint_id(1), checkpoint_id(2), checkpoint_id(9)]
     assert not entry.directory.exists()
 

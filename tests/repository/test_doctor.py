@@ -453,14 +453,19 @@ def test_stale_heartbeats_go_but_not_the_one_that_says_a_run_was_lost(
     trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = {"id": "d" * 64, "created": "2021-01-01T00:00:00Z", "keepsake_version": "0.4.2"}
-    place.write(f"metadata/experiments/{'d' * 64}.json", json.dumps(old).encode())
-    for experiment_id in (trained.id, "d" * 64):
+    ended = {**old, "id": "e" * 64, "keepsake_version": "1.0.0", "end_reason": "finished"}
+    lost = {**trained.to_json(), "ended": None, "end_reason": None}
+    for record in (old, ended, lost):
+        place.write(f"metadata/experiments/{record['id']}.json", json.dumps(record).encode())
+    for experiment_id in (trained.id, "d" * 64, "e" * 64):
         heartbeat = {"experiment_id": experiment_id, "last_heartbeat": "2021-01-01T00:00:00Z"}
         place.write(f"metadata/heartbeats/{experiment_id}.json", json.dumps(heartbeat).encode())
     hours_later(place, monkeypatch)
-    assert kinds() == ["heartbeat-stale"]
+    assert kinds() == ["heartbeat-stale", "heartbeat-stale"]
     fix()
-    assert {e.id: e.status for e in keepsake.experiments.list()} == {trained.id: "lost", "d" * 64: "stopped"}
+    statuses = {e.id: e.status for e in keepsake.experiments.list()}
+    assert statuses == {trained.id: "lost", "d" * 64: "stopped", "e" * 64: "stopped"}
+    assert {key for key in place.listed() if "heartbeats" in key} == {f"metadata/heartbeats/{trained.id}.json"}
 
 
 def test_what_a_crash_left_in_the_middle_of_a_write_goes(
