@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import os
 import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,6 +15,7 @@ from keepsake.cli.opening import Settings, complete_metrics, open_project
 from keepsake.cli.options import IdCommand, filter_option, id_argument
 from keepsake.cli.rendering import is_utf8, write
 from keepsake.collection import ExperimentList
+from keepsake.display.axes import picture
 from keepsake.display.terminal import to_ascii
 from keepsake.exceptions import DoesNotExist, UnknownName, WriteError
 from keepsake.listing.filters import Query
@@ -162,15 +162,15 @@ def _draw(experiments: ExperimentList, wanted: Wanted) -> None:
 
 def _save(experiments: ExperimentList, wanted: Wanted, output: str) -> None:
     """Draw with Matplotlib into a file. It is there as a whole, or not at all."""
-    os.environ["MPLBACKEND"] = "agg"  # no window is needed, and there may be no display
-    buffer = io.BytesIO()
-    if wanted.importance:
-        axes = experiments.importance(wanted.metric)
-    else:
-        axes = experiments.plot(wanted.metric, wanted.logy, x=wanted.x, smoothing=wanted.smooth, color=wanted.by)
-    axes.get_figure().savefig(buffer, format=_format(output), dpi=150)
+
+    def draw() -> Any:
+        if wanted.importance:
+            return experiments.importance(wanted.metric)
+        return experiments.plot(wanted.metric, wanted.logy, x=wanted.x, smoothing=wanted.smooth, color=wanted.by)
+
+    data = picture(draw, _format(output))
     try:
-        replace_with(Path(output), buffer.getvalue())
+        replace_with(Path(output), data)
     except OSError as error:
         raise WriteError(f"{output!r} cannot be written: {error.strerror}. Name another file.") from error
     console.say(f"Wrote {output}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.cm import ScalarMappable
+    from matplotlib.figure import Figure
 
     from keepsake.experiment import Experiment
 
@@ -27,8 +30,50 @@ WIDTH, TITLE = 50, 90  # characters of a name on an axis, and of a title
 _LOG_SPAN = 100  # numbers that differ by this factor are shown on a logarithmic scale
 _PALEST = 0.88  # of the colour map, whose end is too pale on white
 BESIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "borderaxespad": 0}
+_DPI = 150  # of a picture in a file
 
+_picture: ContextVar[Figure | None] = ContextVar("_picture", default=None)  # drawn on instead of pyplot's figure
 _drawn: WeakKeyDictionary[Axes, tuple[str, str]] = WeakKeyDictionary()  # axes → names of their x and y values
+
+
+def picture(draw: Callable[[], Axes], kind: str) -> bytes:
+    """Return what `draw` draws as the bytes of a file of this kind: "png", "svg" or "pdf".
+
+    It needs no display, and no pyplot, which takes long to import. Raises MissingExtra without Matplotlib.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise _missing() from error
+    figure = Figure()
+    token = _picture.set(figure)
+    try:
+        draw()
+    finally:
+        _picture.reset(token)
+    if figure.get_layout_engine():  # once is enough, and as long as it is there, the figure is drawn twice
+        figure.tight_layout()
+        figure.set_layout_engine(None)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, dpi=_DPI)
+    return buffer.getvalue()
+
+
+def _missing() -> MissingExtra:
+    return MissingExtra("Plots need another package. Install it with:\n    pip install 'keepsake[plot]'")
+
+
+def _place(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
+    """Return the current figure and axes, or new ones if something else is drawn on them."""
+    own = _picture.get()
+    if own is not None:
+        return own, own.subplots()
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.gcf(), pyplot.gca()
+    if axes.has_data() and _drawn.get(axes, (xlabel, ylabel)) != (xlabel, ylabel):
+        figure, axes = pyplot.figure(), pyplot.gca()  # two metrics on one axis would be misleading
+    return figure, axes
 
 
 def current_axes(xlabel: str, ylabel: str, *, logx: bool = False, logy: bool = False) -> Axes:
@@ -37,13 +82,11 @@ def current_axes(xlabel: str, ylabel: str, *, logx: bool = False, logy: bool = F
     Axes that are alone in a figure leave room for a legend beside them.
     """
     try:
-        from matplotlib import pyplot
         from matplotlib.ticker import MaxNLocator
+
+        figure, axes = _place(xlabel, ylabel)
     except ImportError as error:
-        raise MissingExtra("Plots need another package. Install it with:\n    pip install 'keepsake[plot]'") from error
-    figure, axes = pyplot.gcf(), pyplot.gca()
-    if axes.has_data() and _drawn.get(axes, (xlabel, ylabel)) != (xlabel, ylabel):
-        figure, axes = pyplot.figure(), pyplot.gca()  # two metrics on one axis would be misleading
+        raise _missing() from error
     _drawn[axes] = (xlabel, ylabel)
     if figure.axes == [axes] and axes.get_subplotspec() and figure.get_layout_engine() is None:
         figure.set_layout_engine("tight")

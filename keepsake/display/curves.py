@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from keepsake.compare.values import is_seed
@@ -176,6 +177,21 @@ def smooth(values: Sequence[float], weight: float) -> list[float]:
     return smoothed
 
 
+def outline(xs: Sequence[float], ys: Sequence[float], most: int) -> list[tuple[float, float]]:
+    """Return at most `most` points of a curve that keep its shape: the least and the greatest of each part."""
+    points = list(zip(xs, ys, strict=True))
+    if len(points) <= most:
+        return points
+    parts = most // 2
+    edges = [part * len(points) // parts for part in range(parts + 1)]
+    kept = []
+    for start, end in pairwise(edges):
+        places = [place for place in range(start, end) if math.isfinite(ys[place])] or [start]
+        ends = {min(places, key=ys.__getitem__), max(places, key=ys.__getitem__)}
+        kept += [points[place] for place in sorted(ends)]
+    return kept
+
+
 def pick(curves: Sequence[Curve], goal: str | None, count: int = HIGHLIGHTED) -> tuple[list[Curve], list[Curve]]:
     """Return the curves that stand out, the best or else the latest first, and the others."""
     ordered = list(reversed(curves))
@@ -192,9 +208,7 @@ def tell_apart(experiments: Sequence[Experiment]) -> dict[str, str]:
     order = {name: number for number, name in enumerate(tops)}  # a path comes where its dict is
     names = differing(params.values())
     names.sort(key=lambda name: (is_seed(name), order.get(name, order.get(name.partition(".")[0], len(order)))))
-    short = {name: _last_part(name) for name in names}
-    shared = Counter(short.values())
-    shown = {name: last if last and shared[last] == 1 else name for name, last in short.items()}
+    shown = short_names(names)
     labels = {}
     for experiment in experiments:
         own = params[experiment.id]
@@ -209,6 +223,13 @@ def tell_apart(experiments: Sequence[Experiment]) -> dict[str, str]:
         elif counts[label] > 1:
             labels[experiment.id] = f"{label} ({short_id})"
     return labels
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """Return name → the name without the dicts that it is in, if that is enough to know it."""
+    last = {name: _last_part(name) for name in names}
+    shared = Counter(last.values())
+    return {name: part if part and shared[part] == 1 else name for name, part in last.items()}
 
 
 def _last_part(path: str) -> str:

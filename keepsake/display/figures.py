@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from keepsake.display.axes import BESIDE, GREY, Shades, current_axes, explain, palette, plain, shades_by, widen
-from keepsake.display.curves import HIGHLIGHTED, Chart, Curve, Run, make_chart, pick, smooth
+from keepsake.display.curves import HIGHLIGHTED, Chart, Curve, Run, make_chart, outline, pick, smooth
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MAX_NAMED = 20  # runs with colours; of more runs, some have colours and the rest are grey
 _MAX_DOTS = 200  # points of lines with dots
+_POINTS = 100  # of a curve among many
 _MAX_INSIDE = 6  # entries of a legend that fits within the axes
 _MAX_CHARACTERS = 24  # of a label of a legend within the axes
 _ROOM = 1.35  # times the width of a figure whose legend is beside its axes
@@ -72,11 +73,12 @@ def _shades(runs: Sequence[Run], name: str | None) -> tuple[dict[str, Any], Shad
 
 
 def _draw_shaded(axes: Axes, chart: Chart, found: tuple[dict[str, Any], Shades], look: Look, dashes: str) -> None:
-    colors, _ = found
-    width = 1.5 if len(chart.curves) <= _MAX_NAMED else 0.9
-    for curve in chart.curves:
-        color = colors.get(curve.experiment.id, GREY) if curve.experiment else GREY
-        _line(axes, curve, look, dashes, color=color, linewidth=width, label=_OTHER)
+    colors = [found[0].get(curve.experiment.id, GREY) if curve.experiment else GREY for curve in chart.curves]
+    if len(chart.curves) > _MAX_NAMED:
+        _lines(axes, chart.curves, look, colors=colors, linewidths=0.9, linestyles=dashes)
+        return
+    for curve, color in zip(chart.curves, colors, strict=True):
+        _line(axes, curve, look, dashes, color=color, linewidth=1.5, label=_OTHER)
 
 
 def _draw_several(axes: Axes, chart: Chart, look: Look, number: int, *, alone: bool) -> None:
@@ -96,7 +98,7 @@ def _draw(axes: Axes, chart: Chart, look: Look, earlier: int) -> str | None:
     if len(named) > _MAX_NAMED:
         title = f"{'Best' if chart.goal else 'Latest'} {HIGHLIGHTED} of {len(named)}"
         named, others = pick(named, chart.goal)
-        _background(axes, others, look)
+        _lines(axes, others, look, colors=GREY, linewidths=0.8, zorder=1.5)
     dots = sum(len(curve.ys) for curve in named) <= _MAX_DOTS and not look.smoothing
     colors = palette()
     for index, curve in enumerate(named, earlier):
@@ -108,12 +110,12 @@ def _draw(axes: Axes, chart: Chart, look: Look, earlier: int) -> str | None:
     return title
 
 
-def _background(axes: Axes, curves: Sequence[Curve], look: Look) -> None:
-    """Draw curves in grey, all at once, because a thousand lines of their own take seconds."""
+def _lines(axes: Axes, curves: Sequence[Curve], look: Look, **style: Any) -> None:
+    """Draw many curves all at once, because a thousand lines of their own take seconds."""
     from matplotlib.collections import LineCollection
 
-    paths = [list(zip(curve.xs, _values(curve, look), strict=True)) for curve in curves]
-    axes.add_collection(LineCollection(paths, colors=GREY, linewidths=0.8, zorder=1.5, label=_OTHER))
+    paths = [outline(curve.xs, _values(curve, look), _POINTS) for curve in curves]
+    axes.add_collection(LineCollection(paths, label=_OTHER, **style))
     axes.autoscale_view()
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from keepsake.compare.importance import importances
 from keepsake.display.curves import choose_metric, number
-from keepsake.listing.subjects import MISSING, ValuePath, WholeExperiment, flatten, metrics_of
+from keepsake.listing.subjects import MISSING, ValuePath, WholeExperiment, flatten, metric_of
 from keepsake.metadata import pick_best
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def make_results(experiments: Sequence[Experiment], metric: str | None) -> Resul
     metric, goal = choose_metric([(each, each.checkpoint_records()) for each in experiments], metric)
     path, results = ValuePath(metric), []
     for experiment in experiments:
-        value = path.find(metrics_of(WholeExperiment(experiment)))
+        value = metric_of(WholeExperiment(experiment), path)
         what = f"metric {metric!r} of {experiment.short_id()}"
         results.append(Result(experiment, number(None if value is MISSING else value, what)))
     return Results(metric, goal, results)

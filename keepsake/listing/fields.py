@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from keepsake.exceptions import UnknownName
-from keepsake.listing.subjects import MISSING, Subject, ValuePath, Values, flatten, metrics_of
+from keepsake.listing.subjects import MISSING, Subject, ValuePath, Values, flatten, metric_of, metrics_of
 from keepsake.util.console import say
 from keepsake.util.values import cut, escape_controls, same
 
@@ -137,19 +137,9 @@ def _explain(name: str, kinds: list[str]) -> None:
     say(f'"{name}" is a {" and a ".join(kinds)}. It means the {meaning}. Write {exact} to choose.')
 
 
-def _metric(path: ValuePath) -> _Find:
-    """In the best checkpoint, else the last recorded value."""
-
-    def find(subject: Subject) -> Any:
-        value = subject.best_metric(path)
-        return subject.last_metric(path) if value is MISSING else value
-
-    return find
-
-
 _PREFIXES: dict[str, tuple[Kind, Callable[[ValuePath], _Find]]] = {
     "params.": ("param", lambda path: lambda subject: subject.param(path)),
-    "metrics.": ("metric", _metric),
+    "metrics.": ("metric", lambda path: lambda subject: metric_of(subject, path)),
     "best:": ("metric", lambda path: lambda subject: subject.best_metric(path)),
     "last:": ("metric", lambda path: lambda subject: subject.last_metric(path)),
 }

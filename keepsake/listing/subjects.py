@@ -144,6 +144,12 @@ def metrics_of(subject: Subject) -> Values:
     return {**subject.last_metrics, **subject.best_metrics}
 
 
+def metric_of(subject: Subject, path: ValuePath) -> Any:
+    """Return a metric of the best checkpoint, or else its last recorded value, or MISSING."""
+    value = subject.best_metric(path)
+    return subject.last_metric(path) if value is MISSING else value
+
+
 class WholeExperiment:
     """An Experiment as a Subject. Its properties are those of Subject."""
 

@@ -18,7 +18,7 @@ from keepsake.report.curves import Curves, collect_curves
 from keepsake.report.page import assemble
 from keepsake.report.payload import Pool
 from keepsake.report.preview import chart_svg, rows_html
-from keepsake.report.runs import metrics_of, run_of, text
+from keepsake.report.runs import metrics_of, params_of, run_of, text
 from keepsake.status import statuses
 from keepsake.util.console import Progress
 from keepsake.util.files import replace_with
@@ -100,6 +100,7 @@ def make_report(
         "made": made,
         "primary": primary,
         "packages": [dict(each) for each in packages.values()],
+        "params": params_of(runs),
         "runs": runs,
         "curves": curves.to_json(),
         "code": collected.to_json() if collected else None,

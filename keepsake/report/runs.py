@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from keepsake.compare.values import is_seed
+from keepsake.display.curves import differing, short_names
 from keepsake.listing.subjects import earlier_metrics
 from keepsake.metadata import Record, best_checkpoint, checkpoints_of, latest_checkpoint, primary_metric, time_seconds
 from keepsake.report.payload import Pool
@@ -62,6 +64,15 @@ def metrics_of(run: Mapping[str, Any]) -> dict[str, Any]:
     """Return a run's metrics in the page: those of its best checkpoint, else the last recorded values."""
     best, latest = ((run[kind] or {}).get("metrics", {}) for kind in ("best", "latest"))
     return {**run["earlier"], **latest, **best}
+
+
+def params_of(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return name → what the page knows of each param: a short name, and whether it differs or is a seed."""
+    rows = [run["params"] for run in runs]
+    names = list({name: None for row in rows for name in row})
+    differs = set(differing(rows))
+    short = short_names(names)
+    return {name: {"short": short[name], "differs": name in differs, "seed": is_seed(name)} for name in names}
 
 
 def _list(value: object) -> list[Any]:

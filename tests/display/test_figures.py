@@ -18,6 +18,7 @@ from matplotlib.colors import same_color, to_hex
 import keepsake
 from keepsake.checkpoint import Checkpoint, CheckpointList, PrimaryMetric
 from keepsake.collection import ExperimentList
+from keepsake.display.axes import picture
 from keepsake.exceptions import MissingExtra, ValidationError
 from keepsake.experiment import Experiment
 from tests.display.drawn import curves, legend, points, scattered, stars
@@ -279,6 +280,20 @@ def test_without_matplotlib_the_error_says_what_to_install(
     with pytest.raises(MissingExtra, match=r"pip install 'keepsake\[plot\]'") as caught:
         plot(ExperimentList([losses(1, 0.5, lr=1)]))
     assert isinstance(caught.value, ImportError)
+
+
+def test_a_picture_for_a_file_leaves_the_current_figure_alone() -> None:
+    axes = losses(1, 0.5, 0.25).plot()
+    drawn: list[Axes] = []
+
+    def draw() -> Axes:
+        drawn.append(losses(2, 0.9, 0.8).plot())
+        return drawn[-1]
+
+    assert picture(draw, "png").startswith(b"\x89PNG")
+    assert drawn[0].get_figure() is not axes.get_figure()
+    assert pyplot.gca() is axes
+    assert len(pyplot.get_fignums()) == 1
 
 
 # Labels, colours, several metrics

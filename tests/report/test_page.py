@@ -447,7 +447,7 @@ def test_it_works_in_the_frame_of_a_notebook(page: Page, sweep_records: Records,
     assert page.errors() == []
 
 
-@pytest.mark.parametrize("width", [800, 1280])
+@pytest.mark.parametrize("width", [400, 800, 1280])
 def test_nothing_sticks_out(page: Page, width: int) -> None:
     size = {"width": width, "height": 1500, "deviceScaleFactor": 1, "mobile": False}
     page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)

@@ -64,6 +64,23 @@ def test_the_best_run_comes_first(project: Project) -> None:
     }
 
 
+def test_params_are_known_by_what_tells_them_apart(project: Project) -> None:
+    project.add(
+        record(1, {"optimizer": {"name": "adam", "lr": 0.1}, "seed": 1, "epochs": 9}, []),
+        record(2, {"optimizer": {"name": "adam", "lr": 0.2}, "seed": 2, "epochs": 9, "wd": 0}, []),
+    )
+    params = meta(make())["params"]
+    assert {name: each["short"] for name, each in params.items()} == {
+        "optimizer.name": "optimizer",
+        "optimizer.lr": "lr",
+        "seed": "seed",
+        "epochs": "epochs",
+        "wd": "wd",
+    }
+    assert {name for name, each in params.items() if each["differs"]} == {"optimizer.lr", "seed", "wd"}
+    assert [name for name, each in params.items() if each["seed"]] == ["seed"]
+
+
 def test_curves_have_their_steps_and_times(project: Project) -> None:
     project.add(record(1, {}, [{"val_loss": 1.0, "often": 5}, {"often": 6}, {"val_loss": "[NaN]", "often": "text"}]))
     curves = meta(make())["curves"]

@@ -25,12 +25,11 @@ const bigValue = (what, text) => h("p", { class: "value" }, faint(`${what} ${pla
 /** Say whether the best group is better than the next one for every seed. */
 function groupAnswer() {
   const name = meta.primary?.name;
-  const sign = meta.primary?.goal === "maximize" ? -1 : 1;
-  const found = view.groups.filter((group) => group.metrics[name]).sort((one, other) => sign * (one.metrics[name].mean - other.metrics[name].mean));
+  const found = view.groups.filter(hasLoss).sort((one, other) => loss(one) - loss(other));
   if (!found.length) return h("p", { class: "best-line faint" }, "No group has a value of the primary metric.");
-  const [one, other] = found.map((group) => group.metrics[name]);
+  const [one, other] = found.map((group) => group.ranges[name]);
   const [first, second] = found.map((group) => {
-    const { mean, min, max, n } = group.metrics[name];
+    const { mean, min, max, n } = group.ranges[name];
     return `${groupLabel(group)}: ${short(mean, 4)}${n > 1 ? `, from ${short(min, 4)} to ${short(max, 4)}` : ""}. `;
   });
   const isOverlap = other && Math.max(one.min, other.min) <= Math.min(one.max, other.max);
@@ -53,7 +52,7 @@ function statusChips() {
 }
 
 function constants() {
-  const names = runs.length > 1 ? namesOf("params").filter(isConstant) : [];
+  const names = runs.length > 1 ? namesOf("params").filter((name) => !meta.params[name].differs) : [];
   const items = names.slice(0, 40).map((name, place) => [place ? ", " : "", `${plain(name)} `, h("b", {}, cut(valueText(runs[0].params[name]), 40))]);
   return h("p", { class: "same faint", hidden: !names.length }, "The same in all: ", items, names.length > 40 && ` and ${names.length - 40} more`);
 }

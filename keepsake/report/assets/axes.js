@@ -23,6 +23,13 @@ function axisOf(values, few = 0) {
   return { place: (value) => (isMissing(value) ? NaN : shares.get(valueText(value))), ticks, names };
 }
 
+/** Return a function from a value to its place on an axis, from 0 to 1. */
+function shareOf({ min, max }, isLog) {
+  if (!isLog) return (value) => (value - min) / (max - min);
+  const [from, to] = [Math.log(min), Math.log(max)];
+  return (value) => (Math.log(Math.max(value, 1e-300)) - from) / (to - from);
+}
+
 function numericAxis(numbers) {
   let [low, high] = numbers.length ? [Math.min(...numbers), Math.max(...numbers)] : [0, 1];
   const isLog = low > 0 && high / low >= 50;
@@ -51,6 +58,20 @@ function logTicks(low, high) {
     for (const factor of factors) ticks.push(Number(`${factor}e${power}`));
   }
   return ticks.filter((tick) => tick >= low * 0.999 && tick <= high * 1.001);
+}
+
+/** Return the lines and texts of ticks, [place in pixels, text], across and up. A text that would touch the one before is left out. */
+function gridOf({ left, top, right, bottom }, across, up, stroke) {
+  const line = (d) => s("path", { d, stroke });
+  let end = -Infinity;
+  const texts = across.map(([x, text]) => {
+    const half = 3.4 * text.length;
+    if (x - half <= end) return null;
+    end = x + half + 10;
+    return s("text", { x: Math.min(x, right + 12 - half), y: bottom + 20, "text-anchor": "middle" }, text);
+  });
+  const rows = up.map(([y, text]) => [line(`M${left} ${y}H${right}`), s("text", { x: left - 8, y: y + 4, "text-anchor": "end" }, cut(text, 8))]);
+  return s("g", {}, across.map(([x]) => line(`M${x} ${top}V${bottom}`)), texts, rows);
 }
 
 /** Return a colour between the two ends of the scale, for 0 to 1. */

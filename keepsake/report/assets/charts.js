@@ -32,12 +32,13 @@ function smoothed(values, weight) {
 }
 
 /** Return {xs, ys, raw} of a curve: sorted, as uPlot draws it, with null for what has no place on the axis. */
-function drawable({ xs, ys }) {
-  let places = Array.from(xs.keys());
-  if (state.logx) places = places.filter((at) => xs[at] > 0);
-  if (places.some((at, place) => place && xs[at] < xs[places[place - 1]])) places.sort((one, other) => xs[one] - xs[other]);
-  const raw = places.map((at) => ys[at]);
-  return { xs: places.map((at) => xs[at]), ys: raw.map((y) => (Number.isFinite(y) && (!state.logy || y > 0) ? y : null)), raw };
+function drawable({ xs, ys: raw }) {
+  const isRising = xs.every((x, at) => !at || x >= xs[at - 1]);
+  if (!isRising || (state.logx && xs[0] <= 0)) {
+    const places = [...xs.keys()].filter((at) => !state.logx || xs[at] > 0).sort((one, other) => xs[one] - xs[other]);
+    [xs, raw] = [xs, raw].map((values) => places.map((at) => values[at]));
+  }
+  return { xs, ys: Array.from(raw, (y) => (Number.isFinite(y) && (!state.logy || y > 0) ? y : null)), raw };
 }
 
 class Chart {
@@ -49,13 +50,9 @@ class Chart {
     this.legend = h("ul", { class: "legend" });
     this.at = h("span", { class: "at faint" });
     const exports = ["png", "svg"].map((kind) => h("button", { class: "quiet", click: () => exportChart(this, kind) }, kind.toUpperCase()));
-    const title = h(isLarge ? "h2" : "h3", {}, plain(group.name), group.metrics.length > 1 && faint(group.metrics.map(plain).join(", ")));
+    const title = h(isLarge ? "h2" : "h3", {}, plain(group.name), group.metrics.length > 1 && faint(group.metrics.map((name) => plain(name) + (isTrain(name) ? " (dashed)" : "")).join(", ")));
     this.card = h("section", { class: `card chart ${isLarge ? "large" : ""}` }, h("header", {}, title, this.at, h("span", { class: "tools" }, exports)), this.box, this.legend);
-    this.refresh = whenSeen(this.box, () => this.draw(), () => this.plot?.setSize(this.size()));
-  }
-
-  size() {
-    return { width: Math.max(this.box.clientWidth, 120), height: Math.max(this.box.clientHeight, 120) };
+    this.refresh = whenSeen(this.box, () => this.draw());
   }
 
   draw() {
@@ -84,7 +81,8 @@ class Chart {
         const style = { stroke: curveColor(place), dash, width: 1.75 };
         const columns = weight ? [ys, smoothed(ys, weight)] : [ys];
         const styles = weight ? [{ ...style, alpha: 0.3, width: 1 }, style] : [style];
-        lines.push({ of: run, place, metric, xs, raw, columns, styles, atRest: valueText(run.metrics[metric]) });
+        lines.push({ of: run, place, metric, xs, raw, columns, styles });
+        if (run === view.best && run.best && metric === meta.primary.name) markBest(lines.at(-1));
       }
     }
     return lines;
@@ -97,8 +95,8 @@ class Chart {
       if (!found) continue;
       const columns = [found.high, found.low, found.mean].map((values) => smoothed(values, Number(state.smooth)));
       const edge = { stroke: "transparent", width: 0 };
-      const atRest = short(group.metrics[this.metric]?.mean ?? NaN);
-      lines.push({ of: group, place, metric: this.metric, xs: found.xs, raw: found.mean, columns, styles: [edge, edge, { stroke: curveColor(place), width: 2 }], atRest });
+      const styles = [edge, edge, { stroke: curveColor(place), width: 2 }];
+      lines.push({ of: group, place, metric: this.metric, xs: found.xs, raw: found.mean, columns, styles });
     }
     return lines;
   }
@@ -106,8 +104,8 @@ class Chart {
   options() {
     const [series, bands] = [[{}], []];
     for (const { columns, styles, xs, place } of this.lines) {
-      if (columns.length > 2) bands.push({ series: [series.length, series.length + 1], fill: curveColor(place).replace(")", ", 0.16)") });
-      for (const style of styles) series.push({ ...style, points: { show: xs.length < 2 }, spanGaps: false });
+      if (view.groups) bands.push({ series: [series.length, series.length + 1], fill: curveColor(place).replace(")", ", 0.16)") });
+      for (const style of styles) series.push({ points: { show: xs.length < 2 }, spanGaps: false, ...style });
     }
     if (series.length === 1) series.push({});
     const scale = (which, isLog) => ({ distr: isLog ? 3 : 1, time: which === "x" && state.x === "time", range: (plot, low, high) => this.range(plot, which, isLog, low, high) });
@@ -115,7 +113,8 @@ class Chart {
     const log = { splits: (plot, which, low, high) => logTicks(low, high), filter: (plot, splits) => splits };
     const texts = (write) => ({ values: (plot, splits) => splits.map((split) => (split === null ? "" : write(split))) });
     return {
-      ...this.size(),
+      width: Math.max(this.box.clientWidth, 120),
+      height: Math.max(this.box.clientHeight, 120),
       series, bands,
       legend: { show: false },
       padding: [8, 22, 0, 0],
@@ -127,7 +126,6 @@ class Chart {
       cursor: { sync: { key: "charts", scales: ["x", null] }, points: { size: 6 }, hover: { skip: [null, undefined] }, drag: { x: true, y: false } },
       hooks: {
         drawAxes: [(plot) => drawBackground(plot, this.metric)],
-        draw: [(plot) => this.drawBest(plot)],
         setScale: [(plot, key) => key === "x" && (zoom = isZoomed(plot) ? [plot.scales.x.min, plot.scales.x.max] : null)],
         setCursor: [(plot) => this.showValues(plot.cursor.left >= 0 ? plot.data[0][plot.cursor.idx] : null)],
       },
@@ -149,27 +147,6 @@ class Chart {
     return [from >= 0 && from - margin < 0 ? 0 : from - margin, to + margin];
   }
 
-  /** Mark the best checkpoint of the best run. */
-  drawBest(plot) {
-    const best = view.best?.best;
-    const value = best?.metrics[this.metric];
-    if (view.groups || this.metric !== meta.primary?.name || !Number.isFinite(value)) return;
-    const x = { step: best.step, relative: best.time, time: view.best.created + best.time }[state.x];
-    const { bbox, ctx } = plot;
-    const left = plot.valToPos(x, "x", true);
-    if (!(left >= bbox.left - 4 && left <= bbox.left + bbox.width + 4)) return;
-    ctx.save();
-    ctx.setLineDash([]);
-    ctx.beginPath();
-    ctx.arc(left, plot.valToPos(value, "y", true), 5 * devicePixelRatio, 0, 2 * Math.PI);
-    ctx.fillStyle = curveColor(0);
-    ctx.strokeStyle = color("card");
-    ctx.lineWidth = 2 * devicePixelRatio;
-    ctx.fill();
-    ctx.stroke();
-    ctx.restore();
-  }
-
   drawLegend() {
     const items = [...view.chosen].map(([of, place]) => {
       const lines = this.lines.filter((line) => line.of === of);
@@ -186,7 +163,7 @@ class Chart {
   showValues(x) {
     const isAtRest = isMissing(x);
     this.at.textContent = isAtRest ? "" : { step: `step ${short(x)}`, time: when(x), relative: duration(x) }[state.x];
-    for (const line of this.lines) if (line.output) line.output.textContent = isAtRest ? line.atRest : short(line.raw[nearest(line.xs, x)] ?? NaN);
+    for (const line of this.lines) if (line.output) line.output.textContent = isAtRest ? valueText(line.of.metrics[line.metric]) : short(line.raw[nearest(line.xs, x)] ?? NaN);
   }
 
   sentence() {
@@ -206,6 +183,14 @@ class Chart {
     this.place = Math.max(0, Math.min(data.length - 1, (this.place ?? data.length) + moves[event.key]));
     return this.plot.setCursor({ left: this.plot.valToPos(data[this.place], "x"), top: 10 });
   }
+}
+
+/** Mark the best checkpoint in the line of its run, by a further column in which nothing else is. */
+function markBest({ of, xs, columns, styles }) {
+  const { step, time } = of.best;
+  const at = nearest(xs, { step, relative: time, time: of.created + time }[state.x]);
+  columns.push(columns[0].map((y, place) => (place === at ? y : null)));
+  styles.push({ points: { show: true, size: 12, width: 2, fill: curveColor(0), stroke: color("card") } });
 }
 
 const superlative = () => (meta.primary.goal === "maximize" ? "highest" : "lowest");

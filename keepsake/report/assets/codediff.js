@@ -1,6 +1,6 @@
 // The code of runs, and what differs in it between two of them.
 
-const LINES = 2000; // of a file's differences that are shown at first
+const LINES = 5000; // of a file's differences that are shown
 const PATIENCE = 1500; // milliseconds for the differences of one file
 
 const filesOf = remembered((number) => {
@@ -31,13 +31,9 @@ const fileRow = (name, about) => h("div", { class: "file" }, plain(name), faint(
 /** List the files that a run saved when it began. A click shows one. */
 function showFiles(box, run) {
   const files = filesOf(run.number);
-  if (typeof files === "string") return box.replaceChildren(h("p", { class: "faint" }, plain(files)));
-  const hasOther = view.best && view.best !== run && typeof filesOf(view.best.number) !== "string";
-  const compare = () => set({ ticked: joined([view.best.id, run.id]), compare: "1", open: "" });
+  if (typeof files === "string") return box.append(h("p", { class: "faint" }, plain(files)));
   const items = [...files.values()].sort((one, other) => (one.name < other.name ? -1 : 1)).map(fileItem);
-  return box.replaceChildren(
-    hasOther ? h("button", { click: compare }, `Compare with the best, ${plain(view.best.short)}`) : "", h("div", { class: "files" }, items),
-  );
+  return box.append(h("div", { class: "files" }, items));
 }
 
 function fileItem(file) {
@@ -58,11 +54,16 @@ function changedFiles(one, other) {
   return names.filter((name) => differ(left.get(name), right.get(name))).map((name) => [name, left.get(name), right.get(name)]);
 }
 
+/** Say what `changedFiles` found. */
+function aboutCode(changed) {
+  if (typeof changed === "string") return plain(changed);
+  const some = changed.slice(0, 3).map(([name]) => plain(name)).join(", ");
+  return changed.length ? `Code differs: ${some}${changed.length > 3 ? ` and ${changed.length - 3} more` : ""}` : "The code is the same";
+}
+
 async function showDiff(box, one, other) {
   const changed = changedFiles(one, other);
-  const count = `${counted(changed.length, "file")} ${changed.length === 1 ? "differs" : "differ"}, from ${plain(one.short)} to ${plain(other.short)}.`;
-  const about = typeof changed === "string" ? plain(changed) : changed.length ? count : "The code is the same.";
-  box.replaceChildren(h("p", { class: "faint" }, about));
+  box.replaceChildren(h("p", { class: "faint" }, aboutCode(changed)));
   if (typeof changed === "string" || !changed.length) return;
   await (showDiff.library ??= runScript("diff"));
   for (const [name, left, right] of changed) box.append(await fileDiff(name, left, right));
@@ -94,12 +95,6 @@ function hunkLines(hunk) {
 
 function diffTable(found) {
   const row = ({ kind, before, after, text }) => h("tr", { class: kind }, [before, after, text].map((part) => h("td", {}, plain(part ?? ""))));
-  const body = h("tbody", {}, found.slice(0, LINES).map(row));
-  const table = h("table", { class: "diff" }, body);
-  if (found.length <= LINES) return table;
-  const more = (event) => {
-    event.target.remove();
-    body.append(...found.slice(LINES).map(row));
-  };
-  return h("div", {}, table, h("button", { click: more }, `Show ${(found.length - LINES).toLocaleString("en-US")} more lines`));
+  const rest = { kind: "gap", text: `… and ${(found.length - LINES).toLocaleString("en-US")} more lines` };
+  return h("table", { class: "diff" }, h("tbody", {}, found.slice(0, LINES).map(row), found.length > LINES && row(rest)));
 }

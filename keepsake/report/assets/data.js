@@ -50,11 +50,7 @@ function decodeFloats(bytes) {
   return new Float32Array(bits.buffer);
 }
 
-function countOf(encoded) {
-  let count = encoded.length ? 1 : 0;
-  for (let i = 2; i < encoded.length; i += 2) count += encoded[i];
-  return count;
-}
+const countOf = (encoded) => Math.min(encoded.length, 1) + sum(encoded.filter((_, at) => at && at % 2 === 0));
 
 /** Undo encode_integers of payload.py. */
 function decodeIntegers(encoded) {
@@ -111,16 +107,10 @@ function remembered(make) {
   };
 }
 
-/** Return the names of params, or of metrics, in order of appearance. */
+/** Return the names of params, or of metrics, in order of appearance. `meta.params` says more about params. */
 const namesOf = remembered((kind) => [...new Set(runs.flatMap((run) => Object.keys(run[kind])))]);
 
-/** Return whether a param has the same value in all runs. */
-const isConstant = remembered((name) => {
-  const first = valueText(runs[0]?.params[name]);
-  return runs.every((run) => name in run.params && valueText(run.params[name]) === first);
-});
-
-const differingParams = remembered(() => namesOf("params").filter((name) => !isConstant(name)));
+const differingParams = remembered(() => namesOf("params").filter((name) => meta.params[name].differs));
 
 /** Return the value of the primary metric, as a number that is less the better it is; NaN if there is none. */
 function loss(run) {
@@ -134,19 +124,11 @@ function bestOf(some) {
   return some.filter(hasLoss).reduce((best, run) => (best === null || loss(run) < loss(best) ? run : best), null);
 }
 
-/** Return a param's name without the dicts that it is in, if that is enough to know it. */
-const shortName = remembered((name) => {
-  const lastPart = (path) => path.slice(path.lastIndexOf(".") + 1);
-  const last = lastPart(name);
-  const isVague = ["name", "type", "class", "value", "id", ""].includes(last);
-  return !isVague && namesOf("params").filter((other) => lastPart(other) === last).length === 1 ? last : name;
-});
-
 /** Return a name without what says that it is a param or a metric. */
 const bareName = (name) => name.replace(/^(params|metrics)\./, "");
 
 function pairs(params, names) {
-  return names.map((name) => `${plain(shortName(name))} ${cut(valueText(params[name]), 24)}`).join(", ");
+  return names.map((name) => `${plain(meta.params[name].short)} ${cut(valueText(params[name]), 24)}`).join(", ");
 }
 
 /** Return what tells a run from the others, such as "lr 0.1, optimizer adam". */

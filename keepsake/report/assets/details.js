@@ -42,9 +42,9 @@ function details(run) {
   const code = h("div", { class: "code" });
   if (meta.code) showFiles(code, run);
   return [
-    panelHead(idText(run), run === view.best && h("span", { class: "star" }, " ★ best")),
+    panelHead(idText(run), h("span", { class: `status ${run.status}` }, run.status), run === view.best && h("span", { class: "star" }, "★ best")),
     commandBox(run),
-    facts(run),
+    plainTable("", Object.entries({ ...factsOf(run), ID: run.id })),
     run.traceback && h("details", {}, h("summary", {}, "Traceback"), h("pre", {}, lines(run.traceback))),
     plainTable("Params", Object.entries(run.params)),
     metricTable([["Best", best], ["Latest", latest?.short !== best?.short && latest]].filter(([, checkpoint]) => checkpoint)),
@@ -54,32 +54,29 @@ function details(run) {
   ];
 }
 
-function facts(run) {
-  const text = (value) => value && plain(value);
-  const code = (value, kind) => value && h("code", { class: kind }, plain(value));
-  const at = (checkpoint) => checkpoint && `${plain(checkpoint.short)} at step ${checkpoint.step}, after ${duration(checkpoint.time)}`;
+/** Return what is known of a run besides params, metrics and packages: name → text. */
+function factsOf(run) {
+  const at = (checkpoint) => checkpoint && `${checkpoint.short} at step ${checkpoint.step}, after ${duration(checkpoint.time)}`;
   const found = {
-    Name: text(run.name),
-    Status: h("span", { class: `status ${run.status}` }, h("b", {}, run.status), run.end_reason && ` (${plain(run.end_reason)})`),
-    Error: text(run.error),
-    Notes: run.notes && h("span", { class: "pre" }, lines(run.notes)),
-    Tags: plain((run.tags ?? []).join(", ")),
+    Name: run.name,
+    Ended: run.end_reason,
+    Error: run.error,
+    Notes: run.notes,
+    Tags: (run.tags ?? []).join(", "),
     Started: when(run.created, true),
     Took: duration(run.duration),
-    User: text(run.user),
-    Host: text(run.host),
-    Command: code(run.command),
-    Path: code(run.path),
-    Python: text(run.python_version),
-    Keepsake: text(run.version),
-    Parent: text(run.parent),
-    Checkpoints: String(run.checkpoints),
+    User: run.user,
+    Host: run.host,
+    Command: run.command,
+    Path: run.path,
+    Python: run.python_version,
+    Keepsake: run.version,
+    Parent: run.parent,
+    Checkpoints: run.checkpoints,
     Best: at(run.best),
     Latest: at(run.latest),
-    ID: code(run.id, "pre"),
   };
-  const known = Object.entries(found).filter(([, value]) => value);
-  return h("dl", { class: "facts" }, known.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+  return Object.fromEntries(Object.entries(found).filter(([, value]) => value));
 }
 
 /** Return the metrics of checkpoints, each with a title. */
@@ -94,7 +91,7 @@ function runComparison(some) {
     Params: (run) => run.params,
     Metrics: (run) => run.metrics,
     "Began on": (run) => run.environment,
-    Run: (run) => ({ Status: run.status, Host: run.host, User: run.user, Command: run.command, Python: run.python_version, Keepsake: run.version }),
+    Run: (run) => ({ Status: run.status, ...factsOf(run) }),
     Packages: (run) => meta.packages[run.packages] ?? {},
   };
   const rows = Object.entries(kinds).flatMap(([kind, find]) => {
@@ -110,6 +107,6 @@ function runComparison(some) {
   return [
     panelHead(`What differs between ${some.length} runs`),
     h("div", { class: "compare" }, plainTable("", rows, heads) || h("p", { class: "faint" }, "Params, metrics and packages are the same.")),
-    meta.code && [h("h3", {}, some.length > 2 ? "Code of the first two" : "Code"), code],
+    meta.code && [h("h3", {}, `Code, from ${plain(some[0].short)} to ${plain(some[1].short)}`), code],
   ];
 }

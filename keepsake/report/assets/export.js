@@ -40,10 +40,12 @@ function csvCell(value) {
 /** Return the visible runs, or groups, as CSV: all columns that are shown, with exact values. */
 function csvText() {
   const columns = shownColumns();
-  const cell = (run) => ({ name, find }) => (name === "created" ? new Date(run.created * 1000).toISOString() : name === "tags" ? (run.tags ?? []).join(", ") : find(run));
-  const rows = view.groups
-    ? view.groups.map((group) => [group.runs.length, ...columns.map(({ name }) => groupGetter(name)(group))])
-    : view.runs.map((run) => [run.id, ...columns.map(cell(run))]);
+  const own = {
+    created: (run) => new Date(run.created * 1000).toISOString(),
+    tags: (run) => (run.tags ?? []).join(", "),
+  };
+  const cells = (row) => columns.map(({ name, find }) => (own[name] ?? find)(row));
+  const rows = visible().map((row) => [view.groups ? row.runs.length : row.id, ...cells(row)]);
   const head = [view.groups ? "n" : "id", ...columns.map(({ name }) => bareName(name))];
   return [head, ...rows].map((row) => `${row.map(csvCell).join(",")}\r\n`).join("");
 }
@@ -73,36 +75,30 @@ async function exportChart(chart, kind) {
 /** Return a chart, as it is shown now, as SVG. */
 function chartSvg({ plot, group, lines, metric }) {
   const [width, height] = [760, 400];
-  const [left, top, right, bottom] = [70, 44, width - 20, height - 48 - 18 * Math.ceil(lines.length / 3)];
+  const area = { left: 70, top: 44, right: width - 20, bottom: height - 48 - 18 * Math.ceil(lines.length / 3) };
   const [shareX, shareY] = [shareOf(plot.scales.x, state.logx), shareOf(plot.scales.y, state.logy)];
-  const toX = (value) => left + shareX(value) * (right - left);
-  const toY = (value) => bottom - shareY(value) * (bottom - top);
+  const toX = (value) => area.left + shareX(value) * (area.right - area.left);
+  const toY = (value) => area.bottom - shareY(value) * (area.bottom - area.top);
   const point = (x, y) => [toX(x), y == null ? y : toY(y)];
   const path = (points, stroke, more) => s("path", { d: pathOf(points), fill: "none", stroke, ...more });
-  const write = (x, y, text, more) => s("text", { x: x.toFixed(1), y: y.toFixed(1), ...more }, plain(text));
-  const ticks = (axis, make) => (axis._splits ?? []).map((split, at) => split !== null && axis._values[at] && make(split, axis._values[at]));
-  const labels = lines.map(({ of, place, metric: own }, at) => {
-    const [x, y] = [left + (at % 3) * ((right - left) / 3), bottom + 42 + 18 * Math.floor(at / 3)];
-    const text = view.groups ? groupLabel(of) : `${of.short} ${own} ${distinction(of)}`;
-    return [path([[x, y - 4], [x + 16, y - 4]], curveColor(place), { "stroke-width": 2 }), write(x + 22, y, cut(text, 38))];
-  });
-  const others = greyPoints(metric).slice(0, 300).map((flat) => {
-    const points = Array.from({ length: flat.length / 2 }, (_, at) => point(flat[2 * at], flat[2 * at + 1]));
-    return path(points, color("curve-other"));
-  });
+  const ticks = ({ _splits: splits, _values: texts }, to) => (splits ?? []).map((split, at) => [to(split), plain(texts[at] ?? "")]).filter(([, text]) => text);
+  const others = greyPoints(metric).slice(0, 300).map(({ x, y }) => path(Array.from(x, (each, at) => point(each, y[at])), color("curve-other")));
   const shown = plot.data.slice(1).map((ys, at) => {
     const { _stroke: stroke, width: thickness, dash, alpha } = plot.series[at + 1];
     const points = ys.map((y, place) => point(plot.data[0][place], y));
     return path(points, stroke ?? "none", { "stroke-width": thickness, "stroke-dasharray": (dash ?? []).join(" "), opacity: alpha });
   });
   const svg = s("svg", { width, height, "font-family": "system-ui, sans-serif", "font-size": 12, fill: color("faint") },
-    s("clipPath", { id: "area" }, s("rect", { x: left, y: top, width: right - left, height: bottom - top })),
+    s("clipPath", { id: "area" }, s("rect", { x: area.left, y: area.top, width: area.right - area.left, height: area.bottom - area.top })),
     s("rect", { width: "100%", height: "100%", fill: color("card") }),
-    write(16, 26, group.name, { "font-weight": 600, "font-size": 15, fill: color("text") }),
-    ticks(plot.axes[0], (split, text) => write(toX(split), bottom + 18, text, { "text-anchor": "middle" })),
-    ticks(plot.axes[1], (split, text) => [
-      path([[left, toY(split)], [right, toY(split)]], color("grid")), write(left - 8, toY(split) + 4, text, { "text-anchor": "end" }),
-    ]),
-    s("g", { "clip-path": "url(#area)" }, others, shown), labels);
+    s("text", { x: 16, y: 26, "font-weight": 600, "font-size": 15, fill: color("text") }, plain(group.name)),
+    gridOf(area, ticks(plot.axes[0], toX), ticks(plot.axes[1], toY), color("grid")),
+    s("g", { "clip-path": "url(#area)" }, others, shown), lines.map((line, at) => svgLegend(line, at, area)));
   return new XMLSerializer().serializeToString(svg);
+}
+
+function svgLegend({ of, place, metric }, at, { left, right, bottom }) {
+  const [x, y] = [left + (at % 3) * ((right - left) / 3), bottom + 42 + 18 * Math.floor(at / 3)];
+  const text = view.groups ? groupLabel(of) : `${of.short} ${metric} ${distinction(of)}`;
+  return [s("path", { d: `M${x} ${y - 4}h16`, stroke: curveColor(place), "stroke-width": 2 }), s("text", { x: x + 22, y }, cut(plain(text), 38))];
 }

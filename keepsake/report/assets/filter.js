@@ -46,19 +46,14 @@ function safeGetter(name) {
   }
 }
 
+/** Return a question about the names that have most pairs of letters in common with a name; "" if none is like it. */
 function similar(name, known) {
-  const wanted = name.toLowerCase();
-  const close = known
-    .map((each) => [each.toLowerCase().endsWith(`.${wanted}`) ? 1 : likeness(wanted, each.toLowerCase()), each])
-    .filter(([likeness]) => likeness > 0.6)
-    .sort(([one], [other]) => other - one);
-  return close.length ? ` Did you mean ${close.slice(0, 3).map(([, each]) => `"${plain(each)}"`).join(" or ")}?` : "";
-}
-
-/** Return the share of pairs of letters that two names have in common, from 0 to 1. */
-function likeness(...names) {
-  const [one, other] = names.map((name) => new Set(Array.from(name, (_, at) => name.slice(at, at + 2))));
-  return (2 * one.intersection(other).size) / (one.size + other.size);
+  const pairsOf = (text) => new Set(Array.from(text.toLowerCase(), (_, at) => text.toLowerCase().slice(at, at + 2)));
+  const wanted = pairsOf(name);
+  const likeness = (own) => (2 * wanted.intersection(own).size) / (wanted.size + own.size);
+  const ranked = known.map((each) => [each.endsWith(`.${name}`) ? 1 : likeness(pairsOf(each)), each]);
+  const close = ranked.filter(([share]) => share > 0.6).sort(([one], [other]) => other - one).slice(0, 3);
+  return close.length ? ` Did you mean ${close.map(([, each]) => `"${plain(each)}"`).join(" or ")}?` : "";
 }
 
 /** Compile a filter. Returns a function from a run to whether it matches; throws an Error that says what is wrong. */
@@ -108,22 +103,23 @@ const COMPARE = {
   ">=": (one, other) => one >= other,
 };
 const STATUSES = ["running", "stopped", "failed", "lost"];
+const ENDED = STATUSES.slice(1); // a run that failed or was lost has stopped, too
+const IS_WANTED = { // type without an order → whether a value is the wanted one
+  status: (found, wanted) => found === wanted || (wanted === "stopped" && ENDED.includes(found)),
+  id: (found, wanted) => (found ?? "").startsWith(wanted),
+  tags: (found, wanted) => (found ?? []).includes(wanted),
+};
 
 /** Return a function from a value, or null, to whether it is as wanted. */
 function valueTest(name, type, symbol, value) {
   const wanted = parseValue(value);
-  const isEquality = symbol === "=" || symbol === "!=";
+  const isWanted = IS_WANTED[type];
   if (wanted === null) return (found) => (found === null) === (symbol === "=");
   if (type === "time") return timeTest(symbol, value.text);
   if (type === "seconds") return durationTest(symbol, value.text);
-  if (["status", "id", "tags"].includes(type) && !isEquality) throw new Error(`"${name}" has no order. Compare it by = or !=.`);
-  if (type === "status") {
-    if (!STATUSES.includes(value.text)) throw new Error('"status" is "running", "stopped", "failed" or "lost".');
-    const statuses = value.text === "stopped" ? STATUSES.slice(1) : [value.text]; // who failed has stopped, too
-    return (found) => statuses.includes(found) === (symbol === "=");
-  }
-  if (type === "id") return (found) => (found ?? "").startsWith(value.text) === (symbol === "=");
-  if (type === "tags") return (found) => (found ?? []).includes(value.text) === (symbol === "=");
+  if (isWanted && symbol !== "=" && symbol !== "!=") throw new Error(`"${name}" has no order. Compare it by = or !=.`);
+  if (type === "status" && !STATUSES.includes(value.text)) throw new Error('"status" is "running", "stopped", "failed" or "lost".');
+  if (isWanted) return (found) => isWanted(found, value.text) === (symbol === "=");
   if (type === "number" && typeof wanted !== "number") throw new Error(`"${name}" is a number.`);
   return plainTest(name, symbol, type === "text" ? value.text : wanted);
 }

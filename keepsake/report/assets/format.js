@@ -41,13 +41,10 @@ function cut(text, length) {
 /** Return a number with so many significant digits, and no zeros at the end. */
 function short(value, digits = 5) {
   if (!Number.isFinite(value)) return Number.isNaN(value) ? "NaN" : value > 0 ? "+Inf" : "-Inf";
-  if (Number.isInteger(value) && Math.abs(value) < 1e15) return String(value);
-  const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-4 || size >= 1e15)) {
-    return value.toExponential(digits - 1).replace(/\.?0+e/, "e").replace("e+", "e");
-  }
-  const text = value.toPrecision(Math.max(digits, Math.floor(Math.log10(size)) + 1));
-  return text.includes(".") ? text.replace(/\.?0+$/, "") : text;
+  const size = Math.abs(value || 1);
+  const isExtreme = size < 1e-4 || size >= 1e15;
+  const rounded = Number(value.toPrecision(isExtreme ? digits : Math.max(digits, Math.floor(Math.log10(size)) + 1)));
+  return isExtreme ? rounded.toExponential().replace("e+", "e") : String(rounded);
 }
 
 const sum = (values) => values.reduce((total, value) => total + value, 0);
@@ -116,30 +113,26 @@ function curveColor(number) {
 
 /** Return a small sign in that colour; without a number, in none. */
 function swatch(number) {
-  const sign = h("i", { class: "swatch" });
+  const sign = h("i", { class: number >= CURVES ? "swatch dashed" : "swatch" });
   if (number !== undefined) sign.style.background = `var(--curve-${number % CURVES})`;
   return sign;
 }
 
-/** Return a function that draws, at once or when the element comes into sight; `resize` is called if its size changes. */
-function whenSeen(element, draw, resize = draw) {
-  let [isInSight, isStale, size] = [false, true, ""];
+/** Return a function that draws, at once or when the element comes into sight. It is drawn again if its size changes. */
+function whenSeen(element, draw) {
+  let [isInSight, drawnSize] = [false, ""]; // "": not drawn since it last had to be
+  const size = () => `${element.clientWidth} ${element.clientHeight}`;
   const refresh = (always) => {
-    isStale = !isInSight && always !== true;
-    if (isStale) return;
-    size = `${element.clientWidth} ${element.clientHeight}`;
-    draw();
+    const isDrawn = isInSight || always === true;
+    drawnSize = isDrawn ? size() : "";
+    if (isDrawn) draw();
   };
   const look = (entries) => {
-    isInSight = entries[entries.length - 1].isIntersecting;
-    if (isInSight && isStale) refresh();
+    isInSight = entries.at(-1).isIntersecting;
+    if (isInSight && !drawnSize) refresh();
   };
   new IntersectionObserver(look, { rootMargin: "200px" }).observe(element);
-  new ResizeObserver(() => {
-    if (isStale || size === `${element.clientWidth} ${element.clientHeight}`) return;
-    size = `${element.clientWidth} ${element.clientHeight}`;
-    resize();
-  }).observe(element);
+  new ResizeObserver(() => drawnSize && drawnSize !== size() && refresh()).observe(element);
   return refresh;
 }
 

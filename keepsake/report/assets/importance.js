@@ -7,7 +7,8 @@ const FEW = 50; // with fewer runs, chance alone may put one param before anothe
 /** Return [name, importance] pairs for params of some runs, the greatest first. */
 function importances(some) {
   const counted = some.filter(hasLoss);
-  const ranks = places(counted.map(loss)).map(([first, last]) => (first + last) / 2);
+  const losses = counted.map(loss);
+  const ranks = losses.map(placesOf(losses)).map((place) => place / 2);
   const shares = [];
   for (const name of differingParams()) {
     const groups = groupsOf(counted.map((run) => run.params[name]));
@@ -18,27 +19,22 @@ function importances(some) {
 
 const allImportances = remembered(() => importances(runs));
 
-/** Return the first and the last place that each value has in ascending order. */
-function places(values) {
-  const order = [...values.keys()].sort((one, other) => values[one] - values[other] || 0);
-  const found = new Array(values.length);
-  for (let start = 0, end; start < order.length; start = end) {
-    end = start + 1;
-    while (end < order.length && values[order[end]] === values[order[start]]) end++;
-    for (let at = start; at < end; at++) found[order[at]] = [start, end - 1];
-  }
-  return found;
+/** Return a function from a value to the sum of the first and the last place that it has in ascending order. */
+function placesOf(values) {
+  const ordered = values.toSorted((one, other) => one - other || 0).map((value, place) => [value, place]);
+  const [last, first] = [new Map(ordered), new Map(ordered.toReversed())];
+  return (value) => first.get(value) + last.get(value);
 }
 
 /** Return a group for each value: eight bins of numbers, or the values themselves, the rare ones together. */
 function groupsOf(values) {
   const present = values.filter((value) => !isMissing(value));
+  const keyed = (key) => values.map((value) => (isMissing(value) ? "missing" : key(value)));
   if (present.every((value) => typeof value === "number") && new Set(present).size > BINS) {
-    const bins = places(present).map(([first, last]) => Math.floor(((BINS / 2) * (first + last + 1)) / present.length));
-    let next = 0;
-    return values.map((value) => (isMissing(value) ? "missing" : bins[next++]));
+    const placeOf = placesOf(present);
+    return keyed((value) => Math.floor(((BINS / 2) * (placeOf(value) + 1)) / present.length));
   }
-  const groups = values.map((value) => (isMissing(value) ? "missing" : typeof value === "number" ? value : JSON.stringify(value)));
+  const groups = keyed((value) => (typeof value === "number" ? value : JSON.stringify(value)));
   const members = Map.groupBy(groups, (group) => group);
   return groups.map((group) => (members.get(group).length > 1 ? group : "rare"));
 }

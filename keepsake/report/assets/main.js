@@ -14,8 +14,7 @@ function start(text, bytes) {
     [recompute, "filter group sort ticked"],
     [forgetAxis, "x"],
     [drawAnswer, "filter group"],
-    [drawTools, "filter group sort"],
-    [drawControls, "x logx logy smooth"],
+    [drawTools, "filter group sort x logx logy smooth"],
     [drawHeadings, "filter group sort columns"],
     [drawRows, "filter group sort columns ticked open compare"],
     [drawImportance, "filter"],
@@ -83,20 +82,10 @@ function buildTools() {
   $("#head p").textContent = [counted(runs.length, "run"), meta.repository && plain(meta.repository), `made ${when(meta.made)}`].filter(Boolean).join(" · ");
   const seeds = seedNames().join(", ");
   $("#group").textContent = `Group by all but ${seeds ? plain(cut(seeds, 20)) : "the seed"}`;
-  $("#filter").placeholder = example();
+  $("#filter").placeholder = `Filter, such as ${plain(cut(meta.primary?.name ?? "val_loss", 30))} < 0.2 and not status = failed`;
   $("#notes").append(...meta.notes.map((note) => h("li", {}, plain(note))));
-  for (const button of document.querySelectorAll("#controls button")) {
-    const { key, value } = button.dataset;
-    fill(button, { click: () => set({ [key]: state[key] === value ? DEFAULTS[key] : value }) });
-  }
-}
-
-function example() {
-  const metric = meta.primary?.name ?? "val_loss";
-  const param = differingParams()[0];
-  const value = param && runs[0].params[param];
-  const more = param ? ` and ${conditionText(param, "=", isMissing(value) ? 1 : value)}` : "";
-  return `Filter: ${metric} < ${short(runs[0]?.metrics[metric] ?? 0.2, 2)}${more}`.slice(0, 80);
+  const press = ({ target: { dataset: { key, value } } }) => key && set({ [key]: state[key] === value ? DEFAULTS[key] : value });
+  fill($("#controls"), { click: press });
 }
 
 function drawTools() {
@@ -108,12 +97,8 @@ function drawTools() {
   fill($("#filter"), { "aria-invalid": String(Boolean(view.error)) });
   if (document.activeElement !== $("#filter")) $("#filter").value = state.filter;
   fill($("#group"), { "aria-pressed": String(Boolean(state.group)) });
-}
-
-function drawControls() {
   for (const button of document.querySelectorAll("#controls button")) {
-    const { key, value } = button.dataset;
-    fill(button, { "aria-pressed": String(state[key] === value) });
+    fill(button, { "aria-pressed": String(state[button.dataset.key] === button.dataset.value) });
   }
   $("#smooth").value = state.smooth;
 }
@@ -136,17 +121,9 @@ function drawTray() {
   });
   $("#tray").hidden = !ticked.length;
   $("#tray .chips").replaceChildren(...chips);
-  $("#tray .what").textContent = aboutTicked(ticked);
+  const aboutTwo = ticked.length === 2 && meta.code ? aboutCode(changedFiles(...ticked)) : "";
+  $("#tray .what").textContent = ticked.length < MOST ? aboutTwo : "Ten curves at most are in colour.";
   $("#compare").disabled = ticked.length < 2;
-}
-
-/** Say whether the code of two runs differs, and that there are no more colours than ten. */
-function aboutTicked(ticked) {
-  if (ticked.length >= MOST) return "Ten curves at most are in colour.";
-  const changed = ticked.length === 2 && meta.code ? changedFiles(...ticked) : "";
-  if (typeof changed === "string") return "";
-  const some = changed.slice(0, 3).map(([name]) => plain(name)).join(", ");
-  return changed.length ? `Code differs: ${some}${changed.length > 3 ? ` and ${changed.length - 3} more` : ""}` : "The code is the same";
 }
 
 function compareTicked() {

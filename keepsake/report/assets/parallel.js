@@ -1,6 +1,7 @@
 // Parallel coordinates: an axis for each param that differs, and the primary metric. A brush becomes a filter.
 
 const AXES = 9; // the most that are drawn
+const LEAST_ROOM = 72; // pixels between two axes
 const FEW_VALUES = 6; // a param with no more of them is no scale
 const [SIDE, TOP, BOTTOM] = [64, 52, HEIGHT - 12]; // pixels: from the sides to the axes, and where these begin and end
 const SHADES = 12; // so many paths are drawn, because one for each of a thousand runs takes memory
@@ -8,11 +9,12 @@ let axes = []; // {name, title, x, axis, find}
 const brushed = new Map(); // name → the condition that a brush wrote into the filter
 let drawParallel;
 
-/** Return the names of the axes: the params that matter most, and the primary metric at the end. */
-function axisNames() {
+/** Return the names of the axes: the params that matter most, as many as there is room for, and the primary metric at the end. */
+function axisNames(width) {
+  const most = Math.max(2, Math.min(AXES, Math.floor((width - 2 * SIDE) / LEAST_ROOM) + 1));
   const metric = meta.primary?.name ?? namesOf("metrics")[0];
   const rank = new Map(allImportances().map(([name], place) => [name, place]));
-  const kept = differingParams().toSorted((one, other) => (rank.get(one) ?? 999) - (rank.get(other) ?? 999)).slice(0, AXES - 1).reverse();
+  const kept = differingParams().toSorted((one, other) => (rank.get(one) ?? 999) - (rank.get(other) ?? 999)).slice(0, most - 1).reverse();
   return [...kept.map((name) => `params.${name}`), ...(metric ? [`metrics.${metric}`] : [])];
 }
 
@@ -21,9 +23,8 @@ function buildParallel() {
 }
 
 function parallel() {
-  const names = axisNames();
-  const label = `Params and ${plain(bareName(names.at(-1) ?? "metrics"))} of ${counted(view.runs.length, "run")}`;
-  const [svg, width] = emptyDrawing($("#parallel .drawing"), label);
+  const [svg, width] = emptyDrawing($("#parallel .drawing"), `Params and metric of ${counted(view.runs.length, "run")}`);
+  const names = axisNames(width);
   const room = (width - 2 * SIDE) / Math.max(1, names.length - 1);
   axes = names.map((name, place) => {
     const find = safeGetter(name);

@@ -1,6 +1,5 @@
 // One value over another, a point per run, and a third as colour.
 
-const MARGIN = { left: 62, right: 16, top: 12, bottom: 30 };
 let drawScatter;
 
 /** Return the names that are drawn: x, y and colour. */
@@ -28,11 +27,12 @@ function scatter() {
   const [across, up] = [axisOf(runs.map(find)), axisOf(runs.map(findY))];
   const label = `${counted(view.runs.length, "run")}: ${plain(names[1])} over ${plain(names[0])}`;
   const [svg, width] = emptyDrawing($("#scatter .drawing"), label);
+  const area = { left: 62, top: 12, right: width - 16, bottom: HEIGHT - 30 };
   const inset = (share) => 0.03 + 0.94 * share; // leaves room for the points at the edges
-  const toX = (place) => MARGIN.left + inset(place) * (width - MARGIN.left - MARGIN.right);
-  const toY = (place) => MARGIN.top + (1 - inset(place)) * (HEIGHT - MARGIN.top - MARGIN.bottom);
+  const toX = (place) => area.left + inset(place) * (area.right - area.left);
+  const toY = (place) => area.bottom - inset(place) * (area.bottom - area.top);
   const ticks = (name, axis, to) => axis.ticks.map(([place, text]) => [to(place), tickText(name, text)]);
-  svg.append(...acrossAxis(ticks(names[0], across, toX), width), ...upAxis(ticks(names[1], up, toY), width));
+  svg.append(gridOf(area, ticks(names[0], across, toX), ticks(names[1], up, toY), "var(--grid)"));
   const colorOf = pointColor(names[2]);
   for (const run of view.runs.toReversed()) { // the best ones last
     const [cx, cy] = [toX(across.place(find(run))), toY(up.place(findY(run)))];
@@ -43,25 +43,6 @@ function scatter() {
 }
 
 const pointOf = remembered((run) => s("circle", { "data-id": run.id }));
-
-/** Return lines at places in pixels, and their texts but for those that would touch the one before. */
-function acrossAxis(ticks, width) {
-  const bottom = HEIGHT - MARGIN.bottom;
-  let end = -Infinity;
-  return ticks.flatMap(([x, text]) => {
-    const half = 3.4 * text.length;
-    const isFree = x - half > end;
-    if (isFree) end = x + half + 10;
-    return [s("path", { class: "grid", d: `M${x} ${MARGIN.top}V${bottom}` }), isFree && s("text", { x: Math.min(x, width - half), y: bottom + 20, "text-anchor": "middle" }, text)];
-  }).filter(Boolean);
-}
-
-function upAxis(ticks, width) {
-  return ticks.flatMap(([y, text]) => [
-    s("path", { class: "grid", d: `M${MARGIN.left} ${y}H${width - MARGIN.right}` }),
-    s("text", { x: MARGIN.left - 8, y: y + 4, "text-anchor": "end" }, cut(text, 8)),
-  ]);
-}
 
 const tickText = (name, text) => (name === "created" ? when(Number(text)).slice(0, -6) : name === "duration" ? duration(Number(text)) : text);
 

@@ -24,7 +24,7 @@ const allColumns = remembered(() => {
     field("status", "Status", true),
     ...names.slice(0, 1).map(metric),
     { name: "best step", title: "Best step", find: (run) => run.best?.step, shown: Boolean(primary), kind: "number", sort: false },
-    ...namesOf("params").map((name) => value("params", name, !isConstant(name))),
+    ...namesOf("params").map((name) => value("params", name, meta.params[name].differs)),
     ...names.slice(1).map(metric),
     field("tags", "Tags", null, { text: (tags) => plain((tags ?? []).join(", ")) }),
     field("created", "Started", true, { text: (value) => when(value), kind: "" }),
@@ -134,11 +134,10 @@ function cellTitle(column, run) {
 
 function groupRow(group, place, columns) {
   const cell = (column) => {
-    const name = bareName(column.name);
-    if (column.group === "params") return h("td", { class: column.kind }, column.text(group.params[name]));
-    const found = group.metrics[name];
-    const range = found?.n > 1 && h("span", { class: "range" }, `${column.text(found.min)} – ${column.text(found.max)}`);
-    return h("td", { class: column.kind }, found && h("b", {}, column.text(found.mean)), range);
+    const isMetric = column.group === "metrics";
+    const { n, min, max } = (isMetric && group.ranges[bareName(column.name)]) || {};
+    const range = n > 1 && h("span", { class: "range" }, `${column.text(min)} – ${column.text(max)}`);
+    return h("td", { class: column.kind }, h(isMetric ? "b" : "span", {}, column.text(column.find(group))), range);
   };
   return h("tr", { "aria-rowindex": place + 2, tabindex: place === cursor ? 0 : -1, title: "Show its runs" },
     h("th", { scope: "row", class: "run" }, swatch(view.chosen.get(group)), `n = ${group.runs.length}`), columns.map(cell), h("td"));

@@ -1,7 +1,6 @@
 // What is visible: the runs that match the filter, sorted, or groups of them; and the best of them.
 
 const view = { runs: [], groups: null, best: null, chosen: new Map(), test: () => true, error: "", printed: false };
-const SEED = /^((.*[._-])?(seed|rng|random_?state)([_-](everything|value|num|id))?|.*[a-z]seed)$/i; // as in compare/groups.py
 
 function recompute() {
   view.error = "";
@@ -14,8 +13,9 @@ function recompute() {
   view.groups = state.group ? groupsByParams(view.runs) : null;
   view.best = bestOf(view.runs);
   try {
-    if (view.groups) view.groups = sorted(view.groups, sortKeys().map(([name, down]) => [groupGetter(name), down]));
-    view.runs = sorted(view.runs, sortKeys().map(([name, down]) => [getter(name), down]));
+    const keys = sortKeys().map(([name, down]) => [getter(name), down]);
+    view.runs = sorted(view.runs, keys);
+    view.groups = view.groups && sorted(view.groups, keys);
   } catch (error) {
     view.error ||= error.message;
   }
@@ -24,30 +24,24 @@ function recompute() {
 }
 
 /** Return the params that tell repeats of the same thing apart. */
-const seedNames = () => namesOf("params").filter((name) => SEED.test(name));
+const seedNames = () => namesOf("params").filter((name) => meta.params[name].seed);
 
-/** Return groups of runs whose params are the same, but for those that do not count. */
+/** Return groups of runs whose params are the same, but for those that do not count. Its metrics are their means. */
 function groupsByParams(some) {
   const ignored = list("group");
   const names = differingParams().filter((name) => !ignored.includes(name));
   const dict = (keys, make) => decoded(Object.fromEntries(keys.map((name) => [name, make(name)])));
   const groups = Map.groupBy(some, (run) => JSON.stringify(names.map((name) => valueText(run.params[name]))));
-  return [...groups.values()].map((own) => ({
-    runs: own,
-    params: dict(names, (name) => own[0].params[name]),
-    metrics: dict(namesOf("metrics"), (name) => summary(own.map((run) => run.metrics[name]))),
-  }));
+  return [...groups.values()].map((own) => {
+    const ranges = dict(namesOf("metrics"), (name) => rangeOf(own.map((run) => run.metrics[name])));
+    const metrics = dict(Object.keys(ranges), (name) => ranges[name]?.mean);
+    return { runs: own, params: dict(names, (name) => own[0].params[name]), metrics, last: metrics, best: { metrics }, ranges };
+  });
 }
 
-function summary(values) {
+function rangeOf(values) {
   const known = values.filter((value) => typeof value === "number" && !Number.isNaN(value));
-  if (!known.length) return undefined;
-  return { mean: mean(known), min: Math.min(...known), max: Math.max(...known), n: known.length };
-}
-
-function groupGetter(name) {
-  const bare = bareName(name);
-  return (group) => (name === "n" ? group.runs.length : group.metrics[bare]?.mean ?? group.params[bare]);
+  return known.length ? { mean: mean(known), min: Math.min(...known), max: Math.max(...known), n: known.length } : undefined;
 }
 
 /** Return the filter that matches the runs of a group. */
