@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from keepsake.checkpoint import CheckpointList
 from keepsake.listing.subjects import WholeExperiment, flatten, metrics_of
+from keepsake.util.garbage import no_collection
 
 if TYPE_CHECKING:
     from keepsake.collection import ExperimentList
@@ -146,7 +147,8 @@ class Analysis:
         """
         from keepsake.display.results import importances_of, make_results
 
-        return importances_of(make_results(self.looked_at(), metric))
+        with no_collection():
+            return importances_of(make_results(self.looked_at(), metric))
 
     def draw_importance(self, metric: str | None = None, *, width: int = 80, color: bool = False) -> str:
         """Return what `importance` draws as text for a terminal.
@@ -170,7 +172,8 @@ class Analysis:
         """
         from keepsake.display.frames import experiment_columns
 
-        return experiment_columns(self.looked_at())
+        with no_collection():
+            return experiment_columns(self.looked_at())
 
     def to_dataframe(self, backend: str = "pandas") -> Any:
         """Return `to_columns()` as a DataFrame of pandas, or of `backend="polars"`.

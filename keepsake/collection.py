@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import builtins
-import gc
 import os
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 from keepsake.analysis import Analysis
@@ -17,6 +15,7 @@ from keepsake.metadata import Record, time_key
 from keepsake.repository.finding import find_checkpoint, find_experiment
 from keepsake.repository.view import SharedHeartbeats
 from keepsake.util.console import warn
+from keepsake.util.garbage import no_collection
 from keepsake.util.ids import IdentifiedList
 
 if TYPE_CHECKING:
@@ -269,18 +268,6 @@ def _name(id: object) -> str:
     raise ValidationError(f"The ID {id!r:.50} is of type {type(id).__name__}. Give a string, such as '5ffb0f6'.")
 
 
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Pause the garbage collector, because a collection among hundreds of thousands of new objects takes long."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
 def _summaries(project: Project, query: Query | None = None) -> list[Summary]:
     try:
         return project.workplace.view.summaries(query)
@@ -298,7 +285,7 @@ def _matching(project: Project, query: Query) -> list[Experiment]:
 
 def _read(project: Project, ids: Collection[str] | None = None) -> list[Experiment]:
     """Return all experiments, or these, oldest first."""
-    with _no_collection():
+    with no_collection():
         view = project.workplace.view
         records = sorted(view.records(ids), key=lambda record: time_key(record["created"]))
         heartbeats = SharedHeartbeats(view)
