@@ -50,7 +50,8 @@ class Chart {
     this.legend = h("ul", { class: "legend" });
     this.at = h("span", { class: "at faint" });
     const exports = ["png", "svg"].map((kind) => h("button", { class: "quiet", click: () => exportChart(this, kind) }, kind.toUpperCase()));
-    const title = h(isLarge ? "h2" : "h3", {}, plain(group.name), group.metrics.length > 1 && faint(group.metrics.map((name) => plain(name) + (isTrain(name) ? " (dashed)" : "")).join(", ")));
+    const dashed = group.metrics.length > 1 ? group.metrics.filter(isTrain) : [];
+    const title = h(isLarge ? "h2" : "h3", {}, plain(group.name), dashed.length > 0 && faint(`${dashed.map(plain).join(", ")} dashed`));
     this.card = h("section", { class: `card chart ${isLarge ? "large" : ""}` }, h("header", {}, title, this.at, h("span", { class: "tools" }, exports)), this.box, this.legend);
     this.refresh = whenSeen(this.box, () => this.draw());
   }
@@ -120,7 +121,7 @@ class Chart {
       padding: [8, 22, 0, 0],
       scales: { x: scale("x", state.logx), y: scale("y", state.logy) },
       axes: [
-        { ...axis, size: 30, space: this.isLarge ? 70 : 36, ...(state.x === "step" && { incrs: STEPS }), ...(state.logx && log), ...(state.x === "relative" && texts(duration)) },
+        { ...axis, size: 30, space: this.box.clientWidth > 600 ? 70 : 36, ...(state.x === "step" && { incrs: STEPS }), ...(state.logx && log), ...(state.x === "relative" && texts(duration)) },
         { ...axis, size: 58, space: 34, ...(state.logy && log), ...texts((value) => short(value, 4)) },
       ],
       cursor: { sync: { key: "charts", scales: ["x", null] }, points: { size: 6 }, hover: { skip: [null, undefined] }, drag: { x: true, y: false } },
@@ -153,7 +154,7 @@ class Chart {
       if (!lines.length) return "";
       const values = lines.map((line) => [lines.length > 1 && faint(plain(line.metric)), (line.output = h("b"))]);
       const name = view.groups ? groupLabel(of) : h("span", { class: "id" }, plain(of.short));
-      return h("li", {}, swatch(place), name, values, this.isLarge && !view.groups && faint(distinction(of) || labelOf(of, 2)));
+      return h("li", {}, h("span", { class: "name" }, swatch(place), name), values, this.isLarge && !view.groups && faint(distinction(of) || labelOf(of, 2)));
     });
     this.legend.replaceChildren(...items);
     this.showValues(null);

@@ -20,10 +20,10 @@ const allColumns = remembered(() => {
   const metric = (name) => value("metrics", name, true, name === primary ? "primary" : null);
   const names = namesOf("metrics").toSorted((one, other) => (other === primary) - (one === primary));
   const columns = [
-    field("name", "Name"),
-    field("status", "Status", true),
     ...names.slice(0, 1).map(metric),
     { name: "best step", title: "Best step", find: (run) => run.best?.step, shown: Boolean(primary), kind: "number", sort: false },
+    field("name", "Name"),
+    field("status", "Status", true),
     ...namesOf("params").map((name) => value("params", name, meta.params[name].differs)),
     ...names.slice(1).map(metric),
     field("tags", "Tags", null, { text: (tags) => plain((tags ?? []).join(", ")) }),
