@@ -51,7 +51,8 @@ class Chart {
     this.at = h("span", { class: "at faint" });
     const exports = ["png", "svg"].map((kind) => h("button", { class: "quiet", click: () => exportChart(this, kind) }, kind.toUpperCase()));
     const dashed = group.metrics.length > 1 ? group.metrics.filter(isTrain) : [];
-    const title = h(isLarge ? "h2" : "h3", {}, plain(group.name), dashed.length > 0 && faint(`${dashed.map(plain).join(", ")} dashed`));
+    this.dashed = faint(dashed.length > 0 && `${dashed.map(plain).join(", ")} dashed`);
+    const title = h(isLarge ? "h2" : "h3", {}, plain(group.name), this.dashed);
     this.card = h("section", { class: `card chart ${isLarge ? "large" : ""}` }, h("header", {}, title, this.at, h("span", { class: "tools" }, exports)), this.box, this.legend);
     this.refresh = whenSeen(this.box, () => this.draw());
   }
@@ -65,6 +66,7 @@ class Chart {
     this.plot?.destroy();
     this.plot = new uPlot(this.options(), data, this.box);
     if (shown) this.plot.setScale("x", { min: shown[0], max: shown[1] });
+    this.dashed.hidden = Boolean(view.groups); // groups show one metric
     this.drawLegend();
     this.box.setAttribute("aria-label", this.sentence());
   }
@@ -152,7 +154,7 @@ class Chart {
     const items = [...view.chosen].map(([of, place]) => {
       const lines = this.lines.filter((line) => line.of === of);
       if (!lines.length) return "";
-      const values = lines.map((line) => [lines.length > 1 && faint(plain(line.metric)), (line.output = h("b"))]);
+      const values = lines.map((line) => h("span", { class: "of" }, lines.length > 1 && faint(plain(line.metric)), (line.output = h("b"))));
       const name = view.groups ? groupLabel(of) : h("span", { class: "id" }, plain(of.short));
       return h("li", {}, h("span", { class: "name" }, swatch(place), name), values, this.isLarge && !view.groups && faint(distinction(of) || labelOf(of, 2)));
     });

@@ -44,7 +44,7 @@ function details(run) {
   return [
     panelHead(idText(run), h("span", { class: `status ${run.status}` }, run.status), run === view.best && h("span", { class: "star" }, "★ best")),
     commandBox(run),
-    plainTable("", Object.entries({ ...factsOf(run), ID: run.id })),
+    plainTable("", Object.entries({ ...factsOf(run), ...ownFacts(run) }).filter(([, text]) => text)),
     run.traceback && h("details", {}, h("summary", {}, "Traceback"), h("pre", {}, lines(run.traceback))),
     plainTable("Params", Object.entries(run.params)),
     metricTable([["Best", best], ["Latest", latest?.short !== best?.short && latest]].filter(([, checkpoint]) => checkpoint)),
@@ -54,17 +54,14 @@ function details(run) {
   ];
 }
 
-/** Return what is known of a run besides params, metrics and packages: name → text. */
+/** Return what may differ between runs besides params, metrics and packages: name → text. */
 function factsOf(run) {
-  const at = (checkpoint) => checkpoint && `${checkpoint.short} at step ${checkpoint.step}, after ${duration(checkpoint.time)}`;
-  const found = {
+  return {
     Name: run.name,
     Ended: run.end_reason,
     Error: run.error,
     Notes: run.notes,
     Tags: (run.tags ?? []).join(", "),
-    Started: when(run.created, true),
-    Took: duration(run.duration),
     User: run.user,
     Host: run.host,
     Command: run.command,
@@ -72,11 +69,20 @@ function factsOf(run) {
     Python: run.python_version,
     Keepsake: run.version,
     Parent: run.parent,
-    Checkpoints: run.checkpoints,
+  };
+}
+
+/** Return what is always another in each run: name → text. */
+function ownFacts(run) {
+  const at = (checkpoint) => checkpoint && `${checkpoint.short} at step ${checkpoint.step}, after ${duration(checkpoint.time)}`;
+  return {
+    Started: when(run.created, true),
+    Took: duration(run.duration),
+    Checkpoints: String(run.checkpoints),
     Best: at(run.best),
     Latest: at(run.latest),
+    ID: run.id,
   };
-  return Object.fromEntries(Object.entries(found).filter(([, value]) => value));
 }
 
 /** Return the metrics of checkpoints, each with a title. */

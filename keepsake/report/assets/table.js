@@ -59,7 +59,7 @@ function drawHeadings() {
   const head = (text, kind) => h("th", { scope: "col", class: kind }, text);
   const hidden = (text) => h("span", { class: "hidden" }, text);
   const lead = view.groups ? [head("Runs", "run")] : [head(hidden("Chosen"), "tick"), head("Run", "run")];
-  table.tHead.replaceChildren(h("tr", { "aria-rowindex": 1 }, lead, shownColumns().map(headCell), head(hidden("Get it back"))));
+  table.tHead.replaceChildren(h("tr", { "aria-rowindex": 1 }, lead, shownColumns().map(headCell), head(hidden("Get it back"), "get")));
 }
 
 function headCell(column) {
