@@ -7,6 +7,7 @@ member, and gives the table's position.
 from __future__ import annotations
 
 import json
+import os
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +25,7 @@ _MAGIC = b"KSTOC1\n\0"
 _MAX_TABLE = 256 << 20  # bytes, compressed
 _MAX_CHUNK = 4 << 20  # bytes
 _MAX_NAME = 4096  # bytes, as long as a path can be
+_BLOCK = 256 << 10  # bytes
 _SMALL = 4 << 20  # bytes of JSON that an archive of any size may have
 _BYTES_PER_LIST = 8  # a file has two brackets in the JSON, and takes a hundred bytes of the archive
 
@@ -145,6 +147,15 @@ def _entries(files: list[dict[str, Any]], offset: int, chunk: int) -> Iterator[A
         check_name(file["name"])
         yield ArchiveEntry(file["name"], size, mode & 0o777, mtime_ns, str(file["xxh128"]), offset, members, chunk)
         offset += sum(members)
+
+
+def hash_file(path: str | os.PathLike[str]) -> str:
+    """Return the hash of a file's content, as an archive's table has it."""
+    digest = ContentHash()
+    with open(path, "rb", buffering=0) as file:
+        while part := file.read(_BLOCK):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def check_name(name: str) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
-from keepsake.util.streams import CountingReader
+from keepsake.util import streams
 
 BLOCK = 512  # bytes
 _NAME, _PREFIX = 100, 155  # bytes
@@ -95,10 +95,10 @@ class Room:
 
     def watched(self, source: BinaryIO) -> BinaryIO:
         """Return the archive's stream. What is read from it makes room."""
-        return cast(BinaryIO, CountingReader(source, self._add))
+        return streams.watched(source, self._make_room)
 
-    def _add(self, count: int) -> None:
-        self._left += count * _NAMES_SHRINK
+    def _make_room(self, data: bytes) -> None:
+        self._left += len(data) * _NAMES_SHRINK
 
     def take(self, name: str) -> None:
         """Take the room for a file. Raises ValueError if none is left."""

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from keepsake.archive.contents import ArchiveEntry, ContentHash
+from keepsake.archive.contents import ArchiveEntry, hash_file
 from keepsake.archive.reader import Archive
 from keepsake.importing.runs import ForeignRun
 from keepsake.labels import EDITED
 from keepsake.metadata import Record, checkpoints_of
-
-_BLOCK = 1 << 20  # bytes
 
 
 def by_id(record: Record | None) -> dict[str, Record]:
@@ -58,8 +56,4 @@ def _is_kept(path: Path, entry: ArchiveEntry | None) -> bool:
         return False
     if entry.mtime_ns == status.st_mtime_ns:
         return True
-    digest = ContentHash()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return entry.xxh128 == digest.hexdigest()
+    return entry.xxh128 == hash_file(path)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING
 
 from keepsake.archive import owner_id
 from keepsake.exceptions import CorruptedArchive, KeepsakeError, ReadError, Removed, WriteError
@@ -29,7 +29,7 @@ from keepsake.util.console import warn
 from keepsake.util.files import remove
 from keepsake.util.fork import importing
 from keepsake.util.ids import short_id
-from keepsake.util.streams import CountingReader
+from keepsake.util.streams import watched
 
 if TYPE_CHECKING:
     from keepsake.repository.repository import Repository
@@ -259,7 +259,8 @@ def _store(
         repository.expect(entry.identity)  # checked right before each archive, because a disk can be unmounted
         if not (is_archive(pack) and repository.adopt_archive(entry.id, archive_id, pack)):
             with open_archive(pack, workers) as archive:
-                repository.put_archive(entry.id, archive_id, cast(BinaryIO, CountingReader(archive, moved)))
+                stream = watched(archive, lambda data: moved(len(data))) if moved else archive
+                repository.put_archive(entry.id, archive_id, stream)
         entry.arrived.add(archive_id)
     except CorruptedArchive as error:
         raise CorruptedArchive(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from queue import Empty, Queue
 from typing import BinaryIO, cast
@@ -12,6 +12,7 @@ from keepsake.archive.gzip import as_stream
 from keepsake.archive.reader import Archive
 from keepsake.exceptions import CorruptedArchive
 from keepsake.storage.base import Storage
+from keepsake.util.streams import watched
 
 _AHEAD = 8  # blocks that are checked before they are passed on
 _BLOCK = 256 << 10  # bytes
@@ -69,8 +70,8 @@ class _Check:
     @contextmanager
     def _passed_on(self, source: AbstractContextManager[BinaryIO]) -> Iterator[BinaryIO]:
         with source as stream:
-            copied = _Copied(stream, self._pass_on)
-            yield cast(BinaryIO, copied)
+            copied = watched(stream, self._pass_on)
+            yield copied
             while copied.read(_BLOCK):
                 pass  # passes on the bytes that the verification did not need
 
@@ -87,17 +88,3 @@ class _Check:
             raise BrokenPipeError("the reader of this archive has stopped")
         if block:
             self._found.put(block)
-
-
-class _Copied:
-    """A stream that also hands its bytes to `take`."""
-
-    def __init__(self, source: BinaryIO, take: Callable[[bytes], None]) -> None:
-        self._source = source
-        self._take = take
-
-    def read(self, size: int) -> bytes:
-        """Read up to `size` bytes."""
-        data = self._source.read(size)
-        self._take(data)
-        return data

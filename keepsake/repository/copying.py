@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import BinaryIO, TypeVar, cast
+from typing import TypeVar
 
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, ValidationError
 from keepsake.labels import EDITED, newer_labels
@@ -29,7 +29,7 @@ from keepsake.spool.journal import Changes
 from keepsake.storage.base import Storage
 from keepsake.util.console import Progress
 from keepsake.util.ids import short_id
-from keepsake.util.streams import CountingReader
+from keepsake.util.streams import watched
 from keepsake.util.transcript import count
 from keepsake.util.workers import Workers, in_order
 
@@ -219,7 +219,7 @@ class Copy:
                 raise CorruptedArchive(f"{source.url}/{key} is damaged. {target.url}/{key} is intact and stays.")
             return 0
         with open_checked(source, key) as stream:
-            counted = cast(BinaryIO, CountingReader(stream, moved))
+            counted = watched(stream, lambda data: moved(len(data)))
             self._target.put_archive(experiment_id, archive_id_of(key), counted)
         return size
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from keepsake.archive.contents import ContentHash
+from keepsake.archive.contents import hash_file
 from keepsake.archive.reader import Archive, ArchiveEntry
 from keepsake.exceptions import DoesNotExist, ValidationError
 from keepsake.restoring.change import Change
@@ -20,8 +20,6 @@ from keepsake.restoring.places import AREA, Mover, Places, new_directory, worksp
 from keepsake.util.console import Progress, warn
 from keepsake.util.files import WINDOWS
 from keepsake.util.names import suggestion
-
-_BLOCK = 256 << 10  # bytes
 
 
 @dataclass(frozen=True)
@@ -168,18 +166,10 @@ def _is_same(path: str, status: os.stat_result, file: _File) -> bool:
     if not stat.S_ISREG(status.st_mode) or status.st_size != file.entry.size:
         return False
     try:
-        found = _hash(path)
+        found = hash_file(path)
     except OSError:
         return False  # the file cannot be read, but perhaps it can be replaced
-    return found == (_hash(file.staged) if file.staged else file.entry.xxh128)
-
-
-def _hash(path: str) -> str:
-    content = ContentHash()
-    with open(path, "rb", buffering=0) as file:
-        while part := file.read(_BLOCK):
-            content.update(part)
-    return content.hexdigest()
+    return found == (hash_file(file.staged) if file.staged else file.entry.xxh128)
 
 
 def _announce(watch: Watch, plan: Plan, files: dict[str, _File], place: str) -> None:

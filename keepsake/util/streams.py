@@ -1,21 +1,22 @@
-"""Streams that report their progress."""
+"""A stream whose bytes somebody watches."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 
-class CountingReader:
-    """A stream that reports how many bytes were read from it."""
+def watched(source: BinaryIO, watch: Callable[[bytes], object]) -> BinaryIO:
+    """Return a stream of the bytes of `source`. `watch` is called with each block that is read."""
+    return cast(BinaryIO, _Watched(source, watch))
 
-    def __init__(self, source: BinaryIO, moved: Callable[[int], None] | None) -> None:
+
+class _Watched:
+    def __init__(self, source: BinaryIO, watch: Callable[[bytes], object]) -> None:
         self._source = source
-        self._moved = moved
+        self._watch = watch
 
     def read(self, size: int = -1) -> bytes:
-        """Read up to `size` bytes."""
         data = self._source.read(size)
-        if self._moved:
-            self._moved(len(data))
+        self._watch(data)
         return data
