@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from keepsake.exceptions import MissingExtra
 from keepsake.experiment import Experiment
-from keepsake.integrations.recorder import Primary, Recorder, flat
+from keepsake.integrations.recorder import Primary, Recorder, flat, needing
 
-try:
+with needing("accelerate", "Accelerate", "accelerate"):
     from accelerate import tracking
-except ModuleNotFoundError as error:
-    if str(error.name).partition(".")[0] != "accelerate":
-        raise  # a package that Accelerate needs is missing
-    raise MissingExtra("keepsake.accelerate needs Accelerate. Install it with:\n    pip install accelerate") from error
 
 _PATIENCE_SECONDS = 2.0  # nothing tells that a step is complete
 

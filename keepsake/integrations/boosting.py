@@ -67,7 +67,7 @@ class BoostingCallback:
         """
         if self.recorder.primary_metric is None:
             self.recorder.primary_metric = default
-        is_best = self.recorder.is_best(metrics)
+        is_best = self.recorder.improves(metrics)
         if self._is_best and not is_best:
             self._attach(save)
         self.recorder.log(metrics, step)

@@ -6,11 +6,10 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from keepsake.experiment import Experiment
-from keepsake.integrations.recorder import Primary, Recorder
+from keepsake.integrations.recorder import HasExperiment, Primary, Recorder
 
 
-class KeepsakeCallback:
+class KeepsakeCallback(HasExperiment):
     """Begins an experiment when training begins, and records a checkpoint for each iteration.
 
     The metrics are named `DATA_METRIC`, such as `validation_RMSE`. CatBoost shows its callbacks neither the params nor
@@ -41,11 +40,6 @@ class KeepsakeCallback:
         self.filepath = os.fspath(filepath)
         self._recorder = Recorder(params, primary_metric, options=options)
         self._history: list[dict[str, float]] = []
-
-    @property
-    def experiment(self) -> Experiment | None:
-        """The Experiment, once training has begun."""
-        return self._recorder.experiment
 
     def after_iteration(self, info: Any) -> bool:
         """Record a checkpoint; its step is the iteration, from 0."""

@@ -14,19 +14,14 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from keepsake.exceptions import MissingExtra
 from keepsake.experiment import Experiment
 from keepsake.integrations import recorder
-from keepsake.integrations.recorder import Recorder, flat
+from keepsake.integrations.recorder import Recorder, flat, needing
 
-try:
+with needing("hydra", "Hydra", "hydra-core"):
     from hydra.experimental.callback import Callback
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
-except ModuleNotFoundError as error:
-    if str(error.name).partition(".")[0] not in ("hydra", "omegaconf"):
-        raise  # a package that Hydra needs is missing
-    raise MissingExtra("keepsake.hydra needs Hydra. Install it with:\n    pip install hydra-core") from error
 
 _current: Experiment | None = None
 

@@ -7,19 +7,14 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from keepsake.exceptions import MissingExtra, ValidationError
-from keepsake.experiment import Experiment
-from keepsake.integrations.recorder import Recorder
+from keepsake.exceptions import ValidationError
+from keepsake.integrations.recorder import HasExperiment, Recorder, needing
 
-try:
+with needing("keras", "Keras", "keras"):
     from keras.callbacks import Callback
-except ModuleNotFoundError as error:
-    if str(error.name).partition(".")[0] != "keras":
-        raise  # a package that Keras needs is missing
-    raise MissingExtra("keepsake.keras needs Keras. Install it with:\n    pip install keras") from error
 
 
-class KeepsakeCallback(Callback):  # type: ignore[misc]
+class KeepsakeCallback(HasExperiment, Callback):  # type: ignore[misc]
     """Begins an experiment when training begins, and records a checkpoint with the model after each epoch.
 
     Args:
@@ -59,11 +54,6 @@ class KeepsakeCallback(Callback):  # type: ignore[misc]
         self._recorder = Recorder(params, primary_metric, save_best_only, options)
         self._epoch = self._batches = 0
         self._check()
-
-    @property
-    def experiment(self) -> Experiment | None:
-        """The Experiment, once training has begun."""
-        return self._recorder.experiment
 
     def _check(self) -> None:
         if self.save_freq != "epoch" and not (isinstance(self.save_freq, int) and self.save_freq > 0):

@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keepsake.exceptions import MissingExtra, ValidationError
-from keepsake.experiment import Experiment
-from keepsake.integrations.recorder import Primary, Recorder, flat
+from keepsake.integrations.recorder import HasExperiment, Primary, Recorder, flat
 from keepsake.util.console import warn
 from keepsake.util.values import mapping_of
 
@@ -38,7 +37,7 @@ def _bases(module: str, name: str) -> tuple[type, ...]:
     return tuple(found) or (object,)
 
 
-class KeepsakeCallback(*_bases("", "Callback")):  # type: ignore[misc]
+class KeepsakeCallback(HasExperiment, *_bases("", "Callback")):  # type: ignore[misc]
     """Begins an experiment when training begins, and records a checkpoint with the model every few epochs.
 
     The metrics are those that the model logs, and `global_step`; the step is the epoch, from 0. A validation in the
@@ -85,11 +84,6 @@ class KeepsakeCallback(*_bases("", "Callback")):  # type: ignore[misc]
         self._of_validation: set[str] = set()  # the metrics that a validation logs
         self._is_validated = False  # whether a validation has run since the last checkpoint
         self._resumed: str | None = None  # the experiment of the training that is resumed
-
-    @property
-    def experiment(self) -> Experiment | None:
-        """The Experiment, once training has begun."""
-        return self._recorder.experiment
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Put the experiment's ID into Lightning's checkpoint, where a training that is resumed finds it."""
@@ -165,7 +159,7 @@ class KeepsakeCallback(*_bases("", "Callback")):  # type: ignore[misc]
         self._recorder.record({"global_step": trainer.global_step, **logged}, epoch, self.filepath)
 
 
-class KeepsakeLogger(*_bases(".loggers", "Logger")):  # type: ignore[misc]
+class KeepsakeLogger(HasExperiment, *_bases(".loggers", "Logger")):  # type: ignore[misc]
     """Records all that a training logs: the metrics of a step are a checkpoint, with the file that is saved at it.
 
     The params are the hyperparameters that the model and the data module have saved (`save_hyperparameters()`). The
@@ -198,11 +192,6 @@ class KeepsakeLogger(*_bases(".loggers", "Logger")):  # type: ignore[misc]
         self._stamps: dict[str, int] = {}  # the files that ModelCheckpoint has written, and when
         self._trainer: Any = None
         self._version = os.urandom(4).hex()[:7]
-
-    @property
-    def experiment(self) -> Experiment | None:
-        """The Experiment, once training has begun."""
-        return self._recorder.experiment
 
     @property
     def name(self) -> str:

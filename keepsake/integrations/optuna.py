@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from keepsake.integrations.recorder import Recorder
-
-
-class TrialFailed(Exception):
-    """Why the run of a trial ended that failed. Optuna does not tell callbacks the error."""
+from keepsake.integrations.recorder import Recorder, TrialFailed
 
 
 class KeepsakeCallback:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from keepsake.exceptions import MissingExtra
-from keepsake.integrations.recorder import Primary, Recorder, flat
+from keepsake.integrations.recorder import Primary, Recorder, TrialFailed, flat
 
 try:
     from ray.tune.logger import LoggerCallback
@@ -23,10 +23,6 @@ _OF_RAY = (
     "iterations_since_restore", "node_ip", "pid", "should_checkpoint", "time_since_restore", "timestamp",
     "timesteps_since_restore", "timesteps_total", "training_iteration", "trial_id",
 )  # fmt: skip
-
-
-class TrialFailed(Exception):
-    """Why the run of a trial ended that failed. Ray does not tell callbacks the error."""
 
 
 class KeepsakeCallback(LoggerCallback):  # type: ignore[misc]

@@ -6,10 +6,11 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from keepsake.exceptions import KeepsakeError, ValidationError
+from keepsake.exceptions import KeepsakeError, MissingExtra, ValidationError
 from keepsake.experiment import Experiment
 from keepsake.project import default_project, init
 from keepsake.recording import ending, switches
@@ -95,7 +96,7 @@ class Recorder:
         earlier = {} if resume is None else _going_on(resume)
         self.experiment = init(params={**recordable(params or {}), **own}, **{**earlier, **self._options})
         if self.experiment.checkpoints and (best := self.experiment.best()):
-            self.is_best(best.metrics or {})
+            self.improves(best.metrics or {})
 
     def _join_job(self) -> bool:
         global job
@@ -153,7 +154,7 @@ class Recorder:
         if self.experiment is None:
             return
         self._names |= metrics.keys()
-        is_best = self.is_best(metrics)
+        is_best = self.improves(metrics)
         if path is not None and self.save_best_only and not is_best:
             path = None
         if path is not None and save is not None and not self.attempt("The model was not saved", save):
@@ -245,8 +246,8 @@ class Recorder:
             return False
         return True
 
-    def is_best(self, metrics: Mapping[str, Any]) -> bool:
-        """Return whether the primary metric is better than in all metrics that were asked about before."""
+    def improves(self, metrics: Mapping[str, Any]) -> bool:
+        """Return whether the primary metric is better than ever before, and remember it then."""
         if self.primary_metric is None:
             return False
         name, goal = self.primary_metric
@@ -266,6 +267,40 @@ class Recorder:
         if path is None or self.experiment is None:
             return None
         return below(path, str(self.experiment.project.directory)) or os.fspath(path)
+
+
+@contextmanager
+def needing(module: str, framework: str, package: str) -> Iterator[None]:
+    """Say how to install a framework if the block cannot import it. A package that is missing to it is its own error.
+
+    Args:
+        module: the name under which the framework is imported.
+        framework: its name for people.
+        package: what `pip install` calls it.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] != module:
+            raise
+        raise MissingExtra(
+            f"keepsake.{module} needs {framework}. Install it with:\n    pip install {package}"
+        ) from error
+
+
+class TrialFailed(Exception):
+    """Why the run of a failed trial ended. Frameworks that search do not tell callbacks the error."""
+
+
+class HasExperiment:
+    """The part of a callback that shows the experiment of its recorder."""
+
+    _recorder: Recorder
+
+    @property
+    def experiment(self) -> Experiment | None:
+        """The Experiment, once training has begun."""
+        return self._recorder.experiment
 
 
 def _going_on(experiment_id: str) -> dict[str, str]:

@@ -6,18 +6,10 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from keepsake.exceptions import MissingExtra
-from keepsake.experiment import Experiment
-from keepsake.integrations.recorder import Primary, Recorder, flat
+from keepsake.integrations.recorder import HasExperiment, Primary, Recorder, flat, needing
 
-try:
+with needing("transformers", "Hugging Face Transformers", "transformers"):
     from transformers import TrainerCallback
-except ModuleNotFoundError as error:
-    if str(error.name).partition(".")[0] != "transformers":
-        raise  # a package that Transformers needs is missing
-    raise MissingExtra(
-        "keepsake.transformers needs Hugging Face Transformers. Install it with:\n    pip install transformers"
-    ) from error
 
 _KEY = "keepsake"  # in trainer_state.json
 # Arguments that say how a training is watched and stored, not what it is
@@ -29,7 +21,7 @@ _NOT_PARAMS = (
 _SUMMARY = "train_runtime"  # the Trainer logs its summary, which belongs to no step, with this
 
 
-class KeepsakeCallback(TrainerCallback):  # type: ignore[misc]
+class KeepsakeCallback(HasExperiment, TrainerCallback):  # type: ignore[misc]
     """Begins an experiment when training begins, and records a checkpoint for each step that logs, evaluates or saves.
 
     The params are the training arguments and, as `model.…`, the model's configuration. A checkpoint has all that is
@@ -60,11 +52,6 @@ class KeepsakeCallback(TrainerCallback):  # type: ignore[misc]
         self._save_files = save_files
         self._is_training = False
         self._metric_names: set[str] = set()
-
-    @property
-    def experiment(self) -> Experiment | None:
-        """The Experiment, once training has begun."""
-        return self._recorder.experiment
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **others: Any) -> None:
         """Begin an experiment, and save the project directory. An earlier training's experiment ends."""

@@ -213,6 +213,9 @@ def finish(exit_code: int | None = None, quiet: bool | None = None) -> None:
         _current.finish(exit_code, quiet)
 
 
+join = teardown = finish
+
+
 def save(glob_str: Any = None, base_path: object = None, policy: str = "live", **others: Any) -> list[str]:
     """Save files; see `Run.save`."""
     return _call("save", glob_str, base_path, policy, **others) or []
@@ -243,24 +246,11 @@ def watch(*arguments: Any, **named: Any) -> None:
     _call("watch", *arguments, **named)
 
 
-def unwatch(*_: Any, **__: Any) -> None:
-    """Accept a model."""
-
-
-def mark_preempting() -> None:
+def setup(*_: Any, **__: Any) -> None:
     """Do nothing."""
 
 
-def require(*_: Any, **__: Any) -> None:
-    """Do nothing."""
-
-
-def teardown(exit_code: int | None = None) -> None:
-    """End the run that is open, if there is one."""
-    finish(exit_code)
-
-
-join = finish
+mark_preempting = require = unwatch = setup
 
 
 def link_model(path: Any, registered_model_name: str = "", name: str | None = None, *_: Any, **__: Any) -> None:
@@ -273,23 +263,17 @@ def login(*_: Any, **__: Any) -> bool:
     return True
 
 
-def setup(*_: Any, **__: Any) -> None:
-    """Do nothing."""
-
-
 def termlog(text: str = "", *_: Any, **__: Any) -> None:
     """Print a text."""
     say(text)
 
 
-def termerror(text: str = "", *_: Any, **__: Any) -> None:
-    """Print an error."""
-    warn(text)
-
-
 def termwarn(text: str = "", *_: Any, **__: Any) -> None:
-    """Print a warning."""
+    """Print a warning or an error."""
     warn(text)
+
+
+termerror = termwarn
 
 
 # Sweeps

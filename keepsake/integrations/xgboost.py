@@ -7,18 +7,13 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from keepsake.exceptions import MissingExtra
 from keepsake.experiment import Experiment
 from keepsake.integrations.boosting import BoostingCallback, Save, number
-from keepsake.integrations.recorder import Primary
+from keepsake.integrations.recorder import Primary, needing
 
-try:
+with needing("xgboost", "XGBoost", "xgboost"):
     from xgboost import Booster, collective
     from xgboost.callback import TrainingCallback
-except ModuleNotFoundError as error:
-    if str(error.name).partition(".")[0] != "xgboost":
-        raise  # a package that XGBoost needs is missing
-    raise MissingExtra("keepsake.xgboost needs XGBoost. Install it with:\n    pip install xgboost") from error
 
 # As in XGBoost's own early stopping
 _MORE_IS_BETTER = ("auc", "pre", "map", "ndcg")
