@@ -1,15 +1,10 @@
-"""Finding problems in a repository, and repairing those that can be repaired without loss.
-
-The search changes nothing. A repair checks again before it removes or moves something, because hours may have passed.
-An archive that no record names is moved aside and never deleted, because its record may come back from a backup.
-"""
+"""Finding problems in a repository. The search changes nothing; repairs.py has what mends the problems."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +15,6 @@ from keepsake.exceptions import (
     DoesNotExist,
     KeepsakeError,
     PreconditionFailed,
-    WriteError,
 )
 from keepsake.metadata import Record, checkpoints_of
 from keepsake.repository.keys import (
@@ -38,15 +32,15 @@ from keepsake.repository.keys import (
 from keepsake.repository.output import read_part
 from keepsake.repository.problems import Diagnosis, Problem, repair
 from keepsake.repository.removals import ABOUT_DAMAGED
+from keepsake.repository.repairs import Repairs
 from keepsake.repository.rereading import Records
 from keepsake.repository.view import View
 from keepsake.spool.places import damaged, entries
 from keepsake.status import ends_heartbeats
-from keepsake.storage.base import ObjectInfo, Storage
+from keepsake.storage.base import ObjectInfo
 from keepsake.util.console import Progress, format_size, plural
 from keepsake.util.ids import short_id
 
-_BLOCK = 1 << 20  # bytes
 _UNDER_WAY_SECONDS = 3600.0  # younger objects may belong to a write that is under way
 
 
@@ -77,6 +71,7 @@ class Examination:
         self._fix = fix
         self._advance = advance
         self._records = Records(self._storage)
+        self._repairs = Repairs(view.repository, self._records)
         self._archives: dict[str, ObjectInfo] = {}
         self._aside: dict[str, ObjectInfo] = {}  # by their old keys
         self._removals: list[tuple[str, set[str], set[str]]] = []
@@ -131,24 +126,15 @@ class Examination:
         try:
             self._repository.check()
         except CorruptedRepositorySpec as error:
-            yield Problem("spec-corrupt", SPEC, str(error), partial(self._write_spec, _get(self._storage, SPEC)))
+            yield Problem("spec-corrupt", SPEC, str(error), partial(self._repairs.write_spec, self._repairs.spec()))
             return
         if not self._repository.exists and (self._archives or any(True for _ in self._storage.list("metadata"))):
             message = "repository.json is missing. It marks a repository, and holds its version."
-            yield Problem("spec-missing", SPEC, message, partial(self._write_spec, None))
+            yield Problem("spec-missing", SPEC, message, partial(self._repairs.write_spec, None))
         try:
             _ = self._repository.identity
         except CorruptedRepositorySpec as error:
             yield Problem("identity-corrupt", IDENTITY, str(error))
-
-    def _write_spec(self, found: bytes | None) -> bool:
-        """Write the spec, and keep the old content under another key."""
-        if _get(self._storage, SPEC) != found:
-            return False
-        if found:
-            self._storage.put(f"{SPEC}.damaged", found)
-        self._repository.write_spec()
-        return True
 
     def _check_permissions(self) -> Iterator[Problem]:
         if not self._repository.exists:
@@ -227,20 +213,22 @@ class Examination:
 
     def _put_aside(self, key: str) -> Problem:
         message = f"It was moved to {ORPHANED}/{key} while no record named it. `keepsake doctor --fix` moves it back."
-        return Problem("archive-aside", key, message, partial(self._move_back, key))
+        return Problem("archive-aside", key, message, partial(self._repairs.move_back, key))
 
     def _check_unnamed(self) -> Iterator[Problem]:
         if self._records.unreadable:
             return  # the unreadable records may name any archive
         for key in filter(self._records.is_pruned, self._archives):
             message = "The files of this checkpoint were pruned, and the deletion was interrupted."
-            yield Problem("archive-pruned", key, message, partial(self._delete_pruned, key))
+            yield Problem("archive-pruned", key, message, partial(self._repairs.delete_pruned, key))
         for note in sorted(self._repository.removals.damaged):
             yield Problem("removal-damaged", note, f"It {ABOUT_DAMAGED}")
         for note, experiments, archives in self._removals:
             left = archives & self._archives.keys()
             message = f"A removal was interrupted. {len(left)} of the archives that it deletes are left."
-            yield Problem("removal-unfinished", note, message, partial(self._finish_removal, note, experiments, left))
+            yield Problem(
+                "removal-unfinished", note, message, partial(self._repairs.finish_removal, note, experiments, left)
+            )
         unnamed = self._unnamed()
         if self._are_lost(unnamed):
             if any(map(self._is_old, unnamed)):
@@ -251,7 +239,7 @@ class Examination:
                     f"No record names this archive ({format_size(info.size)}). Its record was lost, or a deletion was "
                     f"interrupted. `keepsake doctor --fix` moves it to {ORPHANED}/{info.key}."
                 )
-                yield Problem("archive-orphan", info.key, message, partial(self._move_aside, info.key))
+                yield Problem("archive-orphan", info.key, message, partial(self._repairs.move_aside, info.key))
 
     def _unnamed(self) -> list[ObjectInfo]:
         removed = {key for _, _, archives in self._removals for key in archives}
@@ -275,39 +263,6 @@ class Examination:
         )
         return Problem("records-lost", EXPERIMENTS, message)
 
-    def _delete_pruned(self, key: str) -> bool:
-        self._records.look_again()
-        if not self._records.is_pruned(key):
-            return False
-        self._storage.delete([key])
-        return True
-
-    def _finish_removal(self, note: str, experiments: set[str], archives: set[str]) -> None:
-        self._records.look_again()
-        self._storage.delete(sorted(key for key in archives if not self._records.names(key)))
-        self._repository.removals.add(experiments, note=note)
-
-    def _move_aside(self, key: str) -> bool:
-        self._records.look_again()
-        return not self._records.names(key) and self._move(key, f"{ORPHANED}/{key}")
-
-    def _move_back(self, key: str) -> bool:
-        return self._move(f"{ORPHANED}/{key}", key)
-
-    def _move(self, key: str, to: str) -> bool:
-        """Give an archive another key; return whether it existed. Nothing is overwritten."""
-        storage = self._storage
-        with suppress(DoesNotExist, FileNotFoundError):
-            if storage.has(to):
-                if not _are_equal(storage, key, to):
-                    raise WriteError(f"{storage.url}/{to} exists already. Compare the two, and delete one of them.")
-            elif storage.directory is None or not storage.link(to, storage.directory / key, is_object=True):
-                with storage.open(key) as stream:
-                    storage.upload(to, stream)
-            storage.delete([key])
-            return True
-        return False
-
     # Other remains of runs and crashes
 
     def _check_heartbeats(self) -> Iterator[Problem]:
@@ -317,19 +272,12 @@ class Examination:
             if not self._is_old(info):
                 continue
             record = self._records.by_id.get(experiment_id)
-            remove = partial(self._remove_heartbeat, info)
+            remove = partial(self._repairs.remove_heartbeat, info)
             if record is None:
                 yield Problem("heartbeat-orphan", info.key, "The experiment of this heartbeat is missing.", remove)
             elif record.get("end_reason") or not ends_heartbeats(record.get("keepsake_version") or ""):
                 message = "It was left at the end of a run, as Keepsake 0.4.2 always does. It does no harm."
                 yield Problem("heartbeat-stale", info.key, message, remove)
-
-    def _remove_heartbeat(self, info: ObjectInfo) -> bool:
-        with suppress(DoesNotExist):
-            if self._storage.get(info.key)[1] == info.etag:
-                self._storage.delete([info.key])
-                return True
-        return False  # the run goes on, or another process was faster
 
     def _check_leftovers(self) -> Iterator[Problem]:
         for info in self._storage.leftovers():
@@ -356,22 +304,6 @@ class Examination:
 
     def _is_old(self, info: ObjectInfo) -> bool:
         return self._now - info.modified > _UNDER_WAY_SECONDS
-
-
-def _get(storage: Storage, key: str) -> bytes | None:
-    try:
-        return storage.get(key)[0]
-    except DoesNotExist:
-        return None
-
-
-def _are_equal(storage: Storage, key: str, other: str) -> bool:
-    """Whether two objects have the same content, as when a move was interrupted."""
-    with storage.open(key) as first, storage.open(other) as second:
-        while (block := first.read(_BLOCK)) == second.read(_BLOCK):
-            if not block:
-                return True
-    return False
 
 
 def _sentence(error: Exception) -> str:

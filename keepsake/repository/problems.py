@@ -1,4 +1,4 @@
-"""What `doctor` finds and repairs, as its callers see it."""
+"""The problems that `doctor` finds, and the result that its callers get."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""The repository at a URL: its spec and identity, the records of experiments, and their archives."""
+"""The repository at a URL: the records of experiments, and their archives."""
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -10,180 +9,41 @@ from pathlib import Path
 from typing import BinaryIO
 
 from keepsake.exceptions import (
-    CorruptedRepositorySpec,
     DoesNotExist,
-    IncompatibleRepositoryVersion,
     KeepsakeError,
-    MissingBucket,
     MissingRecord,
-    MissingRepository,
-    OtherRepository,
     PreconditionFailed,
     ReadError,
     Removed,
-    RepositoryConfigurationError,
     WriteError,
 )
 from keepsake.metadata import Record, checkpoints_of, parse_experiment, render_checkpoint, render_experiment, time_text
 from keepsake.repository.heartbeats import Heartbeats
-from keepsake.repository.keys import IDENTITY, SPEC, VERSION, archive_key, archive_keys, heartbeat_key, record_key
+from keepsake.repository.keys import archive_key, archive_keys, heartbeat_key, record_key
 from keepsake.repository.known import Known, replaced
+from keepsake.repository.presence import Presence
 from keepsake.repository.removals import Removals
 from keepsake.spool.journal import Changes
 from keepsake.storage import Storage
 from keepsake.util.console import warn
 from keepsake.util.ids import short_id
 
-_SPEC_CONTENT = b'{"version":%d}' % VERSION
 _WRITE_ATTEMPTS = 20
 
 
-class Repository:
+class Repository(Presence):
     """The experiments at one URL.
 
     Attributes:
-        storage: the storage that holds them.
-        url: its URL, without secrets.
         heartbeats: show which experiments are running.
         removals: the experiments that somebody removed.
     """
 
     def __init__(self, storage: Storage) -> None:
-        self.storage = storage
-        self.url = storage.url
+        super().__init__(storage)
         self.heartbeats = Heartbeats(storage)
         self.removals = Removals(storage)
         self._known: dict[str, Known] = {}
-        self._spec_found: bool | None = None  # None: not checked yet
-
-    # The spec
-
-    def check(self) -> None:
-        """Raise IncompatibleRepositoryVersion or CorruptedRepositorySpec if this version cannot use the repository."""
-        if self._spec_found:
-            return
-        try:
-            data, _ = self.storage.get(SPEC)
-        except DoesNotExist:
-            self._spec_found = False
-            self._check_place()
-            return
-        try:
-            version = json.loads(data)["version"]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise CorruptedRepositorySpec(
-                f"{SPEC} in {self.url} does not belong to a repository. If nothing else uses that place, "
-                f"`keepsake doctor --fix` writes it anew ({_SPEC_CONTENT.decode()})."
-            ) from error
-        if not isinstance(version, int) or version > VERSION:
-            raise IncompatibleRepositoryVersion(
-                f"The repository {self.url} has version {version}, and this Keepsake knows version {VERSION}. "
-                "Upgrade Keepsake: `pip install -U keepsake`."
-            )
-        self._spec_found = True
-
-    def _check_place(self) -> None:
-        """Raise RepositoryConfigurationError if the URL leads to a file, or below one."""
-        directory = self.storage.directory
-        if directory is not None:
-            nearest = next((place for place in (directory, *directory.parents) if os.path.exists(place)), directory)
-            if os.path.isfile(nearest):
-                raise RepositoryConfigurationError(
-                    f"{self.url} does not name a folder: {nearest} is a file. Check the URL."
-                )
-
-    @property
-    def exists(self) -> bool:
-        """Whether `check` has found a repository."""
-        return bool(self._spec_found)
-
-    def write_spec(self) -> None:
-        """Write the spec, which makes a place a repository. It replaces an old one."""
-        self.storage.put(SPEC, _SPEC_CONTENT)
-        self._spec_found = True
-
-    def ensure(self, expected: str | None = None) -> str:
-        """Create the repository if it does not exist, and return its identity.
-
-        `expected` is the identity of the repository that existed before. If it is given, no new repository is created.
-        MissingRepository is raised if there is none now, for example because its disk is not mounted. Earlier results
-        do not count, because the directory may have been deleted since, or converted by a newer Keepsake.
-        """
-        self._spec_found = None
-        try:
-            self.check()
-        except MissingBucket:
-            self._spec_found = False
-        if not self._spec_found:
-            if expected is not None:
-                raise self.missing()
-            self.storage.ensure_writable()
-            return self._complete({SPEC: _SPEC_CONTENT})
-        return self.identity or self._complete({})
-
-    # The identity
-
-    @property
-    def identity(self) -> str | None:
-        """The identity, which tells this repository from others at the same URL; None if it has none yet.
-
-        It is read each time, because a disk may have been unmounted, or an endpoint changed, since the last time.
-        """
-        try:
-            data, _ = self.storage.get(IDENTITY)
-        except (DoesNotExist, MissingBucket):
-            return None
-        try:
-            return str(json.loads(data)["id"])
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise CorruptedRepositorySpec(
-                f"{IDENTITY} in {self.url} is damaged. Restore it from a backup, or delete it: the next run writes it "
-                "anew, and what waits in a spool is then sent by `keepsake sync --force`."
-            ) from error
-
-    def _complete(self, others: dict[str, bytes]) -> str:
-        """Write the identity, and other files that a repository has once; return the identity.
-
-        Another process may be faster with each of them.
-        """
-        identity = os.urandom(16).hex()
-        written = self.storage.put_missing({IDENTITY: json.dumps({"id": identity}).encode(), **others})
-        self._spec_found = None if others.keys() - written else True
-        self.check()
-        return identity if IDENTITY in written else self.identity or identity
-
-    def expect(self, identity: str | None) -> None:
-        """Raise MissingRepository or OtherRepository unless this is the repository with that identity.
-
-        None stands for a repository that had no identity yet.
-        """
-        found = self.identity
-        if found == identity or (identity is None and found is not None):
-            return
-        if found is None and not self._look_again():
-            raise self.missing()
-        raise OtherRepository(
-            f"The repository at {self.url} is another one than before. It was replaced, restored from an old backup, "
-            "or is at another server. Unsent runs stay in the spool. "
-            "`keepsake sync --force` sends them to the repository that is there now."
-        )
-
-    def require(self) -> None:
-        """Raise MissingRepository unless there is a repository now."""
-        if not self._look_again():
-            raise self.missing()
-
-    def _look_again(self) -> bool:
-        """Whether there is a repository now. Earlier results do not count."""
-        self._spec_found = None
-        self.check()
-        return self.exists
-
-    def missing(self) -> MissingRepository:
-        """Return the error for a repository that was here before."""
-        return MissingRepository(
-            f"The repository at {self.url} is gone. Check whether its disk is mounted, or whether its bucket exists."
-        )
 
     # Records
 
@@ -248,7 +108,7 @@ class Repository:
 
     def _gone(self, experiment_id: str) -> KeepsakeError:
         """Return the error for a missing experiment: Removed only if somebody removed it."""
-        if not self._look_again():
+        if not self.is_there():
             return self.missing()
         if experiment_id in self.removals.ids():
             return Removed(f"There is no experiment {experiment_id} in {self.url}. It was removed.")

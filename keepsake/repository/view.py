@@ -286,7 +286,7 @@ class View:
         """
         fresh = self._heartbeat(experiment_id) if heartbeats is None else heartbeats.get(experiment_id)
         if not fresh and end_reason is None and ends_heartbeats(version):  # others have no reason
-            with suppress(DoesNotExist, ReadError):
+            with suppress(DoesNotExist, ReadError):  # then the heartbeat alone tells
                 end_reason = self.load(experiment_id).get("end_reason")
         return status_of(version, fresh, end_reason)
 
