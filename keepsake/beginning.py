@@ -37,7 +37,7 @@ def begin(
     resume: Resume,
     capture_output: bool | None,
 ) -> Experiment:
-    """Begin an experiment, or go on with one. `ExperimentCollection.create` says how."""
+    """Begin an experiment, or go on with one. `keepsake.init` explains the arguments."""
     if labels.keep is not None:
         from keepsake.repository.pruning import parse_keep
 
@@ -48,7 +48,7 @@ def begin(
     if capture_output is None:
         capture_output = switches.is_capturing()
     modules = modules_of_script()
-    project = project.here(begin=True)
+    project = project.resolved(begin=True)
     workplace = project.workplace
     directory = workplace.directory
     origin = read_origin(directory)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from keepsake.checkpoint import Checkpoint, CheckpointList
 from keepsake.checks import check_path
 from keepsake.exceptions import KeepsakeError, ValidationError
-from keepsake.labelled import Labelled
 from keepsake.metadata import (
     EXPERIMENT_FIELDS,
     Record,
@@ -22,7 +21,6 @@ from keepsake.metadata import (
     local_datetime,
     parse_rfc3339,
 )
-from keepsake.outcome import Outcome
 from keepsake.recorded import Recorded
 from keepsake.util.console import plural, warn
 from keepsake.util.ids import short_id
@@ -41,7 +39,7 @@ _E = TypeVar("_E", bound="Experiment")
 
 
 @dataclass(init=False, repr=False, eq=False)  # a dataclass as in 0.4.2, so dataclasses.asdict() works
-class Experiment(Recorded, Labelled, Outcome):
+class Experiment(Recorded):
     """A run of a training script, as `keepsake.init()` returns it and a repository holds it.
 
     `with keepsake.init(…) as experiment:` ends it with the block.

@@ -62,7 +62,7 @@ class InertExperiment(Experiment):
 
     def _earlier(self) -> CheckpointList:
         """Return the checkpoints of the experiment that the first process goes on with, as they were at `init()`."""
-        project = self.project.here()
+        project = self.project.resolved()
         record = find(project.workplace, self._resume, self._record, recording=False)
         if record is None:
             return CheckpointList()

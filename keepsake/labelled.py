@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from keepsake.exceptions import KeepsakeError, ValidationError
 from keepsake.labels import apply_edits, labels_of, make_edit
 from keepsake.metadata import Record
+from keepsake.outcome import Outcome
 from keepsake.recording import switches
 from keepsake.util.console import warn
 from keepsake.util.ids import short_id
@@ -16,11 +17,10 @@ from keepsake.util.values import decode, encode_mapping
 if TYPE_CHECKING:
     from keepsake.checkpoint import CheckpointList
     from keepsake.collection import ExperimentList
-    from keepsake.project import Project
     from keepsake.recording.run import Run
 
 
-class Labelled:
+class Labelled(Outcome):
     """The part of an experiment that can be changed after its end.
 
     In the process that records the experiment, a change never raises and never waits for the repository: a warning
@@ -28,16 +28,9 @@ class Labelled:
     and raises ValidationError, DoesNotExist or WriteError. A run that goes on keeps it.
     """
 
-    id: str
     params: dict[str, Any] | None
     checkpoints: CheckpointList
-    _record: Record
     _run: Run | None
-
-    @property
-    def project(self) -> Project:
-        """Its project."""
-        raise NotImplementedError
 
     def labels(self) -> Record:
         """Return its `name`, `tags`, `notes` and `parent`. Labels that are not set are missing."""

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class Outcome:
-    """The part of an experiment that Keepsake finds out by itself. All of it is None or empty for runs of 0.4.2."""
+    """The part of an experiment that Keepsake finds out by itself. All of it is None or empty for runs of 0.4.2.
+
+    Labelled, Recorded and Experiment add the others, one after another.
+    """
 
     id: str
     keepsake_version: str | None

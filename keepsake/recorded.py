@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from keepsake.checkpoint import Checkpoint, CheckpointList, InertCheckpoint
+from keepsake.checkpoint import Checkpoint, InertCheckpoint
 from keepsake.checks import MAX_STEP
 from keepsake.exceptions import KeepsakeError, ValidationError
+from keepsake.labelled import Labelled
 from keepsake.metadata import Record, later
 from keepsake.recording import ranks, switches
 from keepsake.util.console import error as say_error
@@ -24,26 +25,14 @@ from keepsake.util.ids import short_id
 if TYPE_CHECKING:
     from keepsake.experiment import Experiment
     from keepsake.project import Project
-    from keepsake.recording.run import Run
-    from keepsake.repository.view import SharedHeartbeats
 
 _R = TypeVar("_R", bound="Recorded")
 
 
-class Recorded:
+class Recorded(Labelled):
     """The part of an experiment that records. Nothing in it raises into a training loop."""
 
-    id: str
-    checkpoints: CheckpointList
     _project: Project | None
-    _record: Record
-    _run: Run | None
-    _heartbeats: SharedHeartbeats | None
-
-    @property
-    def project(self) -> Project:
-        """Its project."""
-        raise NotImplementedError
 
     def to_json(self) -> Record:
         """Return the experiment as on disk."""

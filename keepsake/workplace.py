@@ -23,27 +23,12 @@ from keepsake.util.ids import short_id
 from keepsake.util.names import suggestion
 
 if TYPE_CHECKING:
-    from typing import BinaryIO, Protocol
+    from typing import BinaryIO
 
     from keepsake.archive.reader import Archive
+    from keepsake.checkpoint import Checkpoint
+    from keepsake.experiment import Experiment
     from keepsake.repository.view import View
-
-    class Owner(Protocol):
-        """An experiment or checkpoint with an archive of files."""
-
-        id: str
-        path: str | None
-
-    class OfCheckpoint(Owner, Protocol):
-        """A checkpoint."""
-
-        @property
-        def pruned(self) -> str | None:
-            """The files that are gone, and since when."""
-
-        @property
-        def pruned_path(self) -> str | None:
-            """The path of the files that are gone."""
 
 
 _EARLIEST, _LATEST = -(2**55), 2**57  # microseconds since 1970: the years 828 and 6536
@@ -132,7 +117,7 @@ class Workplace:
 
     # Files
 
-    def archives(self, experiment: Owner, checkpoint: OfCheckpoint | None) -> list[Archive]:
+    def archives(self, experiment: Experiment, checkpoint: Checkpoint | None) -> list[Archive]:
         """Return the archives that hold the files of an experiment, then of its checkpoint.
 
         If the checkpoint's files were pruned, the experiment's files of the same path are left out. They are from
@@ -164,7 +149,7 @@ class Workplace:
             archives.append(archive)
         return archives
 
-    def open_file(self, experiment: Owner, checkpoint: OfCheckpoint | None, path: str) -> BinaryIO:
+    def open_file(self, experiment: Experiment, checkpoint: Checkpoint | None, path: str) -> BinaryIO:
         """Return one file of a checkpoint, or else of its experiment, as a seekable binary stream."""
         for archive in reversed(self.archives(experiment, checkpoint)):
             try:
@@ -179,7 +164,7 @@ class Workplace:
             raise FileDoesNotExist(f"There is no file {path!r} in {owner}. {pruned}")
         raise FileDoesNotExist(f"There is no file {path!r} in {owner}. {suggestion(path, names)}")
 
-    def files(self, experiment: Owner, checkpoint: OfCheckpoint | None) -> list[SavedFile]:
+    def files(self, experiment: Experiment, checkpoint: Checkpoint | None) -> list[SavedFile]:
         """Return the files of an experiment, and those of its checkpoint in their place, by path."""
         archives = self.archives(experiment, checkpoint)
         owners = [owner for owner in (experiment, checkpoint) if owner is not None and owner.path]
@@ -190,7 +175,7 @@ class Workplace:
         }
         return [found[name] for name in sorted(found)]
 
-    def _missing_files(self, experiment: Owner, owner: Owner) -> str:
+    def _missing_files(self, experiment: Experiment, owner: Experiment | Checkpoint) -> str:
         what = "experiment" if owner is experiment else "checkpoint"
         record = self.view.load(experiment.id)  # `owner` may be from before
         for checkpoint in checkpoints_of(record):
@@ -209,7 +194,7 @@ def _local_time(mtime_ns: int) -> datetime:
     return local_datetime(time_text(microseconds / 1e6))
 
 
-def about_pruned(checkpoint: OfCheckpoint | None) -> str:
+def about_pruned(checkpoint: Checkpoint | None) -> str:
     """Say that the files of a checkpoint were pruned; "" if they were not."""
     if checkpoint is None or not checkpoint.pruned:
         return ""

@@ -10,9 +10,8 @@ from keepsake.recording.machine import facts
 
 if TYPE_CHECKING:
     from keepsake.checkpoint import Checkpoint
+    from keepsake.comparison import Side
     from keepsake.experiment import Experiment
-
-    Side = tuple[Experiment, Checkpoint | None]
 
 # Each group of values, and what it is called for people
 GROUPS = {

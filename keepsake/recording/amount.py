@@ -6,10 +6,13 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from keepsake.util.console import format_size, plural, warn
 from keepsake.util.ignore import IGNORE_FILES, ignore_file
+
+if TYPE_CHECKING:
+    from keepsake.archive.pack import FileEntry
 
 LARGE_BYTES = 50_000_000
 MANY_FILES = 5_000
@@ -18,18 +21,6 @@ _SHARE = 0.01  # of the total size; a smaller group gets no line
 _LINK_BYTES = 10_000_000  # only larger files are checked for being links
 _SPECIAL = re.compile(r"([\\*?\[])")  # special characters of gitignore
 _said = False
-
-
-class File(Protocol):
-    """A file that was saved."""
-
-    @property
-    def name(self) -> str:
-        """Relative to the project directory."""
-
-    @property
-    def size(self) -> int:
-        """In bytes."""
 
 
 class _Group:
@@ -49,7 +40,9 @@ class _Group:
         return line[:-1] + "\\ " if line.endswith(" ") else line
 
 
-def tell_if_large(project_dir: Path, path: str, files: Sequence[File], earlier: Callable[[], Iterable[str]]) -> None:
+def tell_if_large(
+    project_dir: Path, path: str, files: Sequence[FileEntry], earlier: Callable[[], Iterable[str]]
+) -> None:
     """Report the saved files, once per process, if they are large.
 
     Args:
@@ -74,7 +67,7 @@ def tell_if_large(project_dir: Path, path: str, files: Sequence[File], earlier: 
     warn("\n".join([f"{text[:-1]}:", *shown, f"To leave them out, add these lines to {name}:", *lines]))
 
 
-def _groups(project_dir: Path, path: str, files: Sequence[File], earlier: Iterable[str]) -> list[_Group]:
+def _groups(project_dir: Path, path: str, files: Sequence[FileEntry], earlier: Iterable[str]) -> list[_Group]:
     """Group files by the entries of `path`. Checkpoints that an earlier run saved get groups of their own."""
     start = os.path.normpath(path).replace(os.sep, "/")
     prefix = "" if start == "." else f"{start}/"
