@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 class Analysis:
     """The ways to look at experiments, which a list of some and the collection of all have in common."""
 
-    def looked_at(self) -> ExperimentList:
+    def _experiments(self) -> ExperimentList:
         """Return the experiments."""
         raise NotImplementedError
 
     def _runs(self) -> list[Run]:
-        return [(experiment, experiment.checkpoint_records()) for experiment in self.looked_at()]
+        return [(experiment, experiment.checkpoint_records()) for experiment in self._experiments()]
 
     @property
     def checkpoints(self) -> CheckpointList:
         """All checkpoints of these experiments, such as for `experiments.checkpoints.to_dataframe()`."""
-        return CheckpointList(checkpoint for experiment in self.looked_at() for checkpoint in experiment.checkpoints)
+        return CheckpointList(checkpoint for experiment in self._experiments() for checkpoint in experiment.checkpoints)
 
     def primary_metric(self) -> str | None:
         """Return the name of the primary metric of the first experiment that has one."""
-        return next((name for experiment in self.looked_at() if (name := experiment.primary_metric())), None)
+        return next((name for experiment in self._experiments() if (name := experiment.primary_metric())), None)
 
     def plot(
         self,
@@ -116,7 +116,7 @@ class Analysis:
         """
         from keepsake.display.params import scatter
 
-        return scatter(self.looked_at(), param, metric, logx=logx, logy=logy, color=color)
+        return scatter(self._experiments(), param, metric, logx=logx, logy=logy, color=color)
 
     def parallel_coordinates(self, metric: str | None = None, params: Sequence[str] | None = None) -> Any:
         """Draw a line per experiment through its params and its metric (default: the primary metric); return the axes.
@@ -126,7 +126,7 @@ class Analysis:
         """
         from keepsake.display.parallel import parallel_coordinates
 
-        return parallel_coordinates(self.looked_at(), metric, params)
+        return parallel_coordinates(self._experiments(), metric, params)
 
     def importance(self, metric: str | None = None) -> Any:
         """Draw how much each param matters for a metric (default: the primary metric), as bars; return the axes.
@@ -135,7 +135,7 @@ class Analysis:
         """
         from keepsake.display.params import importance
 
-        return importance(self.looked_at(), metric)
+        return importance(self._experiments(), metric)
 
     def importances(self, metric: str | None = None) -> dict[str, float]:
         """Return how much each param that differs matters for a metric (default: the primary metric), most first.
@@ -148,7 +148,7 @@ class Analysis:
         from keepsake.display.results import importances_of, make_results
 
         with no_collection():
-            return importances_of(make_results(self.looked_at(), metric))
+            return importances_of(make_results(self._experiments(), metric))
 
     def draw_importance(self, metric: str | None = None, *, width: int = 80, color: bool = False) -> str:
         """Return what `importance` draws as text for a terminal.
@@ -158,7 +158,7 @@ class Analysis:
         from keepsake.display.bars import draw_importance
         from keepsake.display.results import make_results
 
-        return draw_importance(make_results(self.looked_at(), metric), width, color)
+        return draw_importance(make_results(self._experiments(), metric), width, color)
 
     def to_columns(self) -> dict[str, list[Any]]:
         """Return a row for each experiment, as a dict of columns of equal length.
@@ -173,7 +173,7 @@ class Analysis:
         from keepsake.display.frames import experiment_columns
 
         with no_collection():
-            return experiment_columns(self.looked_at())
+            return experiment_columns(self._experiments())
 
     def to_dataframe(self, backend: str = "pandas") -> Any:
         """Return `to_columns()` as a DataFrame of pandas, or of `backend="polars"`.
@@ -188,7 +188,7 @@ class Analysis:
         """Return all that differs between these experiments, each with its best (or else latest) checkpoint."""
         from keepsake.comparison import compare_all
 
-        return compare_all(self.looked_at())
+        return compare_all(self._experiments())
 
     def report(
         self,
@@ -212,7 +212,9 @@ class Analysis:
         """
         from keepsake.report.report import make_report
 
-        report = make_report(self.looked_at(), made=time.time(), title=title, points=points, metrics=metrics, code=code)
+        report = make_report(
+            self._experiments(), made=time.time(), title=title, points=points, metrics=metrics, code=code
+        )
         if path is not None:
             report.save(path)
         return report
@@ -235,6 +237,6 @@ class Analysis:
         from keepsake.compare.groups import group_runs
 
         metrics = lambda each: flatten(metrics_of(WholeExperiment(each)))  # noqa: E731
-        experiments = self.looked_at()
+        experiments = self._experiments()
         groups = group_runs(experiments, lambda each: flatten(each.params or {}), metrics, apart_from)
         return [replace(group, runs=type(experiments)(group.runs)) for group in groups]

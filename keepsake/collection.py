@@ -30,7 +30,7 @@ class ExperimentList(Analysis, IdentifiedList[Experiment]):
 
     kind = "experiment"
 
-    def looked_at(self) -> ExperimentList:
+    def _experiments(self) -> ExperimentList:
         """Return the experiments."""
         return self
 
@@ -70,27 +70,7 @@ class ExperimentCollection(Analysis):
         keep: str | None = None,
         capture_output: bool | None = None,
     ) -> Experiment:
-        """Begin an experiment, and save the files at `path` as they are now.
-
-        Args:
-            path: a file or directory of the project, relative to the project directory or absolute; None: no files.
-            params: hyperparameters: a dict, a dataclass or an argparse.Namespace.
-            quiet: print nothing unless there is a problem, not even at the end.
-            disable_heartbeat: never show it as running.
-            name: what to call it, such as "wider layers".
-            tags: words to find it by; a string or several.
-            notes: what to remember about it, of any length.
-            parent: the experiment or checkpoint that it continues or improves, or its ID. None: the one that the files
-                of the project directory were checked out from.
-            resume: the ID of an experiment to go on with, or "latest"; "auto": the unfinished experiment of this job,
-                if there is one; False: none; None: "auto" if SLURM or torchrun has started the job again, or else none.
-                Its files and params stay. Its steps that are recorded again are replaced.
-            keep: how many checkpoints keep their files, such as "best:3,last:1". Those of the others are deleted in the
-                background as soon as newer ones are safe. None: all, or what a resumed experiment had.
-            capture_output: also keep what the process and its children print, for `keepsake logs`. None: if
-                KEEPSAKE_CAPTURE_OUTPUT=1.
-
-        What cannot be recorded of name, tags, notes and parent is left out with a warning.
+        """Begin an experiment in this project, as `keepsake.init()` does, which explains the arguments.
 
         Raises:
             ValidationError, ConfigNotFound, RepositoryConfigurationError, ReadError, WriteError: the run cannot be
@@ -124,7 +104,7 @@ class ExperimentCollection(Analysis):
         string.
         """
         name = _name(experiment_id_prefix)
-        project = self._project.here()
+        project = self._project.resolved()
         record = find_experiment(project.workplace.view, name)
         return Experiment.from_record(project, record)
 
@@ -153,7 +133,7 @@ class ExperimentCollection(Analysis):
                 f"The filter {filter!r:.50} is of type {type(filter).__name__}. Give a text, such as 'val_loss < 0.2', "
                 "or a function that takes an Experiment."
             )
-        project = self._project.here()
+        project = self._project.resolved()
         keys = [sort] if isinstance(sort, str) else sort or ()
         filters = [filter] if isinstance(filter, str) and filter else ()
         if filters or keys:
@@ -166,7 +146,7 @@ class ExperimentCollection(Analysis):
 
     def children(self, ids: Container[str]) -> ExperimentList:
         """Return the experiments whose parent is one of these experiments or checkpoints, oldest first."""
-        project = self._project.here()
+        project = self._project.resolved()
         view = project.workplace.view
         return ExperimentList(Experiment.from_record(project, view.load(id)) for id in view.children(ids))
 
@@ -176,7 +156,7 @@ class ExperimentCollection(Analysis):
         position = ids.index(experiment.id) if experiment.id in ids else 0
         return self.get(ids[position - 1]) if position else None
 
-    def looked_at(self) -> ExperimentList:
+    def _experiments(self) -> ExperimentList:
         """Return all experiments, oldest first."""
         return self.list()
 
@@ -187,7 +167,7 @@ class ExperimentCollection(Analysis):
         return iter(self.list())
 
     def __len__(self) -> int:
-        return len(_summaries(self._project.here()))
+        return len(_summaries(self._project.resolved()))
 
     @overload
     def __getitem__(self, index: SupportsIndex) -> Experiment: ...
@@ -227,7 +207,7 @@ class CheckpointCollection:
             ValidationError: `id` is not a string.
         """
         name = _name(id)
-        project = self._project.here()
+        project = self._project.resolved()
         record, checkpoint = find_checkpoint(project.workplace.view, name)
         _, found = with_checkpoint(Experiment.from_record(project, record), checkpoint)
         assert found is not None  # noqa: S101 - find_checkpoint returns one

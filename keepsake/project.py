@@ -102,7 +102,7 @@ class Project(Upkeep):
         place = None if self.directory else absolute()
         return os.getpid(), place, self.repository, self.directory, os.environ.get(REPOSITORY_VARIABLE)
 
-    def here(self, *, begin: bool = False) -> Project:
+    def resolved(self, *, begin: bool = False) -> Project:
         """Return this project at its present place. An experiment stays there even if the script changes directory.
 
         `begin`: if there is no project, make the working directory one.
@@ -187,16 +187,14 @@ class Project(Upkeep):
 
         Only a table of contents of each is read. Raises DoesNotExist if they have no files.
         """
-        experiment, checkpoint = target
-        return self.workplace.files(experiment, checkpoint)
+        return self.workplace.files(*target)
 
     def open(self, target: Target, path: str) -> BinaryIO:
         """Return one file of a checkpoint, or else of its experiment, as a seekable binary stream. Close it.
 
         Raises DoesNotExist if there is no such file. The text of the error suggests similar names.
         """
-        experiment, checkpoint = target
-        return self.workplace.open_file(experiment, checkpoint, path)
+        return self.workplace.open_file(*target, path)
 
     def preview(self, path: str = ".") -> Preview:
         """Return what `init(path=path)` would save now, and what it would leave out, as `keepsake files` does.

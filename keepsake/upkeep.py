@@ -30,7 +30,7 @@ class Upkeep:
         """The open directory and repository, for the package's own modules."""
         raise NotImplementedError
 
-    def here(self, *, begin: bool = False) -> Project:
+    def resolved(self, *, begin: bool = False) -> Project:
         """Return this project at its present place."""
         raise NotImplementedError
 
@@ -47,7 +47,7 @@ class Upkeep:
         """Return what `prune` would delete. Nothing is deleted."""
         from keepsake.pruning import plan_pruning
 
-        return plan_pruning(self.here(), keep, ids)
+        return plan_pruning(self.resolved(), keep, ids)
 
     def prune(self, keep: str, ids: Iterable[str] = ()) -> Pruning:
         """Delete the files of checkpoints that a policy does not keep, as `keepsake prune` does. Metrics stay.
@@ -157,7 +157,7 @@ class Upkeep:
         from keepsake.importing.runs import check_goal
 
         named = check_goal(metric, goal)
-        repository = self.here(begin=True).workplace.repository
+        repository = self.resolved(begin=True).workplace.repository
         return Import(repository, files=files, dry_run=dry_run, goal=named, again=again).run(Path(source), kind)
 
     def doctor(self, *, thorough: bool = False, fix: bool = False) -> Diagnosis:

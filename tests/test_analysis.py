@@ -16,7 +16,7 @@ from keepsake.exceptions import KeepsakeError, ValidationError
 
 matplotlib.use("Agg")
 
-VERBS = sorted(name for name in vars(Analysis) if not name.startswith("_") and name != "looked_at")
+VERBS = sorted(name for name in vars(Analysis) if not name.startswith("_"))
 ARGUMENTS = {"scatter": ("lr",)}
 
 

@@ -48,6 +48,7 @@ Show the record as it is stored:
 $ keepsake show 5ffb0f6 --json
 """
 
+_ALWAYS = ("Created", "Status", "Host", "User", "Command")  # rows that are shown even if they are empty
 _WHY_RESTARTED = {"killed": "preempted", "terminated": "preempted", "interrupted": "interrupted"}
 
 Group = tuple[str, dict[str, str], str]  # title, label → text, a line below
@@ -109,22 +110,23 @@ def _about(experiment: Experiment) -> dict[str, str]:
     has_ended = ended is not None and status != "running"
     end = when(ended) + (f" ({reason})" if reason else "") if ended and has_ended else ""
     error = experiment.error if has_ended else None
-    return {
-        **({"Name": experiment.name} if experiment.name else {}),
-        **({"Tags": ", ".join(experiment.tags)} if experiment.tags else {}),
+    rows = {
+        "Name": experiment.name,
+        "Tags": ", ".join(experiment.tags),
         "Created": when(experiment.created),
         "Status": status,
-        **({"Ended": end} if end else {}),
-        **({"Error": error} if error else {}),
-        "Host": experiment.host or "",
-        "User": experiment.user or "",
-        "Command": experiment.command or "",
+        "Ended": end,
+        "Error": error,
+        "Host": experiment.host,
+        "User": experiment.user,
+        "Command": experiment.command,
         **_job(experiment),
-        **({"Parent": _parent(experiment.parent, experiment)} if experiment.parent else {}),
-        **({"Keep": experiment.keep} if experiment.keep else {}),
+        "Parent": _parent(experiment.parent, experiment) if experiment.parent else None,
+        "Keep": experiment.keep,
         **_output(experiment),
-        **({"Notes": experiment.notes} if experiment.notes else {}),
+        "Notes": experiment.notes,
     }
+    return {label: text or "" for label, text in rows.items() if text or label in _ALWAYS}
 
 
 def _job(experiment: Experiment) -> dict[str, str]:
@@ -173,13 +175,13 @@ def _details(experiment: Experiment, everything: bool) -> list[Group]:
     if system := {**python, **facts(experiment.environment)}:
         groups.append(("System", system, ""))
     packages = experiment.python_packages or {}
-    shown = packages if everything else _most_telling(packages)
+    shown = packages if everything else _main_packages(packages)
     hidden = len(packages) - len(shown)
     note = faint(f"... and {hidden} more. Use --all to view.") if hidden else ""
     return [*groups, ("Python packages", _texts(shown), note)]
 
 
-def _most_telling(packages: dict[str, str]) -> dict[str, str]:
+def _main_packages(packages: dict[str, str]) -> dict[str, str]:
     """Return the well-known among many packages, or else the first few."""
     if len(packages) <= MAX_PACKAGES:
         return packages

@@ -14,7 +14,7 @@ from keepsake.exceptions import ValidationError
 from keepsake.listing.fields import resolve
 from keepsake.listing.subjects import MISSING, ValuePath, WholeExperiment, flatten
 from keepsake.metadata import Record, best_checkpoint, primary_metric
-from keepsake.util.console import warn
+from keepsake.util.console import some, warn
 from keepsake.util.values import cut, decode, escape_controls, full_text, same, short_text
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def make_chart(runs: Sequence[Run], metric: str | None, x: str = "step") -> Char
     drawn = [curve for curve in curves if curve.finite]
     if len(drawn) < len(curves):
         without = [curve.name for curve in curves if not curve.finite]
-        warn(f"Left out, without a number for {metric!r}: {some(without)}.")
+        warn(f"Left out, without a number for {metric!r}: {listed(without)}.")
     return Chart(metric, goal, "step", drawn) if x == "step" else Chart(metric, goal, *_in_a_unit(drawn))
 
 
@@ -157,7 +157,7 @@ def _nothing_to_draw(runs: int, names: Sequence[str]) -> str:
         return "There are no experiments to draw. Begin some, or choose others by the filter."
     if not names:
         return "The experiments have no metrics yet. Record some with checkpoint(metrics={…})."
-    return f"No primary metric is declared. Name one of the metrics: {some(names)}."
+    return f"No primary metric is declared. Name one of the metrics: {listed(names)}."
 
 
 def smooth(values: Sequence[float], weight: float) -> list[float]:
@@ -264,7 +264,6 @@ def number(value: Any, what: str) -> float:
         return math.nan
 
 
-def some(names: Sequence[str]) -> str:
-    """Return the first of many names, and how many more there are."""
-    more = f" and {len(names) - HIGHLIGHTED:,} more" if len(names) > HIGHLIGHTED else ""
-    return (escape_controls(", ".join(names[:HIGHLIGHTED])) or "none") + more
+def listed(names: Sequence[str]) -> str:
+    """Return the first of many names, and how many more there are; `none` without any."""
+    return escape_controls(some(names, HIGHLIGHTED)) or "none"

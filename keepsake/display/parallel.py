@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from keepsake.compare.importance import importances
 from keepsake.compare.values import is_seed
 from keepsake.display.axes import BEST, TITLE, WIDTH, are_numbers, current_axes, is_wide, plain, shades, widen
-from keepsake.display.curves import differing, some
+from keepsake.display.curves import differing, listed
 from keepsake.display.results import Result, best_of, make_results
 from keepsake.display.ticks import label_texts, linear_ticks, log_ticks
 from keepsake.listing.fields import resolve
@@ -66,7 +66,7 @@ def parallel_coordinates(
 def _with_value(results: list[Result], metric: str) -> list[Result]:
     without = [result.experiment.short_id() for result in results if not math.isfinite(result.value)]
     if without:
-        warn(f"Left out, without a number for {metric!r}: {some(without)}.")
+        warn(f"Left out, without a number for {metric!r}: {listed(without)}.")
     return [result for result in results if math.isfinite(result.value)]
 
 

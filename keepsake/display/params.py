@@ -1,4 +1,4 @@
-"""What params do to a metric, drawn with Matplotlib: a scatter plot, parallel coordinates, importance.
+"""The effect of params on a metric, drawn with Matplotlib: a scatter plot, and bars for their importance.
 
 An experiment counts with the metric of its best checkpoint, or else its last value. All functions raise
 ValidationError for unknown names and for values that cannot be drawn, and MissingExtra without Matplotlib.
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from keepsake.display.axes import PALETTE, TITLE, are_numbers, current_axes, explain, plain, shades_by
 from keepsake.display.bars import MAX_BARS, heading
-from keepsake.display.curves import number, some
+from keepsake.display.curves import listed, number
 from keepsake.display.placing import place_labels
 from keepsake.display.results import Result, best_of, importances_of, make_results
 from keepsake.exceptions import ValidationError
@@ -80,7 +80,7 @@ def _over(results: list[Result], param: str, metric: str) -> tuple[list[Result],
         else:
             pairs.append((x, result))
     if left_out:
-        warn(f"Left out, without param {param!r} or a number for {metric!r}: {some(left_out)}.")
+        warn(f"Left out, without param {param!r} or a number for {metric!r}: {listed(left_out)}.")
     pairs.sort(key=lambda pair: (sort_key(pair[0]), pair[1].value, pair[1].experiment.short_id()))
     xs = [x for x, _ in pairs]
     numeric = are_numbers(xs) or not xs

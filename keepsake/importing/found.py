@@ -31,7 +31,7 @@ class Found(NamedTuple):
     about: str = ""
 
 
-def look_of(parts: Sequence[str | Path], about: str = "") -> str | None:
+def fingerprint_of(parts: Sequence[str | Path], about: str = "") -> str | None:
     """Return a text that changes whenever one of these files is written, added or removed.
 
     It is made from their names, sizes and times. None: one was written a moment ago, so times cannot tell.

@@ -17,7 +17,7 @@ from keepsake.archive.writer import open_archive
 from keepsake.exceptions import CorruptedArchive, KeepsakeError, ReadError, ValidationError
 from keepsake.importing import mlflow_database, mlflow_folder, tensorboard, trackio, wandb
 from keepsake.importing.files import unreadable
-from keepsake.importing.found import Found, look_of
+from keepsake.importing.found import Found, fingerprint_of
 from keepsake.importing.memory import Memory, Remembered
 from keepsake.importing.merging import by_id, changed_files, is_pruned, merge
 from keepsake.importing.runs import ForeignRun, Goal, last_checkpoint, record_of
@@ -160,14 +160,15 @@ class Import:
         """Import a run, unless it is the same as after an earlier import."""
         done = Imported([])
         try:
-            look = self._memory.look(found)  # before it is read, so that what is written meanwhile is not missed
-            before = self._memory.recall(look)
+            # Before it is read, so that what is written meanwhile is not missed
+            fingerprint = self._memory.fingerprint(found)
+            before = self._memory.recall(fingerprint)
             if before is not None and self._is_current(before):
                 done.same.append(before.id)
                 done.left_out.update(before.left_out)
                 done.warnings += before.warnings
             elif (run := found.read()) is not None:
-                self._import(run, look, done)
+                self._import(run, fingerprint, done)
         except KeepsakeError as error:
             done.errors.append(error)
         except OSError as error:
@@ -179,7 +180,7 @@ class Import:
         has_files = not run.archive or archive_key(run.id, run.archive) in self._archives
         return self._there.get(run.id) == run.etag and has_files
 
-    def _import(self, run: ForeignRun, look: str | None, done: Imported) -> None:
+    def _import(self, run: ForeignRun, fingerprint: str | None, done: Imported) -> None:
         if run.is_left_out:
             done.left_out.update(run.left_out)
             done.warnings += run.warnings
@@ -188,7 +189,7 @@ class Import:
             done.removed.append(run.id)
             return
         elsewhere = [str(folder) for folder in run.elsewhere]
-        elsewhere_look = look_of(elsewhere)
+        elsewhere_fingerprint = fingerprint_of(elsewhere)
         try:
             archive = self._merge(run, done)
         except KeepsakeError as error:
@@ -197,9 +198,9 @@ class Import:
         finally:
             done.left_out.update(run.left_out)
             done.warnings += run.warnings
-        if look and elsewhere_look:
+        if fingerprint and elsewhere_fingerprint:
             told = (dict(run.left_out), run.warnings)
-            self._memory.remember(Remembered(run.id, look, elsewhere, elsewhere_look, archive, *told))
+            self._memory.remember(Remembered(run.id, fingerprint, elsewhere, elsewhere_fingerprint, archive, *told))
 
     def _merge(self, run: ForeignRun, done: Imported) -> str:
         """Add a run to the repository; return the ID of the archive with its files, "" if there is none.

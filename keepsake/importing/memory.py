@@ -1,7 +1,7 @@
 """What an import remembers of the runs that it found, so that the next import need not read them again.
 
 It is one JSON file per repository URL in the user's cache directory, and can be deleted at any time. A run is the same
-as before if its files look as they did, and if its record is the version that was there after the import.
+as before if its files have the same fingerprint, and its record is the version that was there after the import.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import zlib
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
-from keepsake.importing.found import Found, look_of
+from keepsake.importing.found import Found, fingerprint_of
 from keepsake.util.directories import cache_directory, is_own
 from keepsake.util.files import replace_with
 from keepsake.version import __version__
@@ -24,18 +24,18 @@ class Remembered:
 
     Attributes:
         id: its ID.
-        look: of the files that it was read from, see `look_of`.
+        fingerprint: of the files that it was read from, see `fingerprint_of`.
         elsewhere: folders that were looked through for files of it.
-        elsewhere_look: of these folders.
+        elsewhere_fingerprint: of these folders.
         archive: the ID of the checkpoint that has its files; "" if there are none.
         etag: of its record.
         left_out, warnings: what the import reported about it.
     """
 
     id: str
-    look: str
+    fingerprint: str
     elsewhere: list[str]
-    elsewhere_look: str
+    elsewhere_fingerprint: str
     archive: str
     left_out: dict[str, int]
     warnings: list[str]
@@ -56,16 +56,16 @@ class Memory:
         self._path = None if cache is None else cache / "imports" / name
         self._options = f"{__version__} {url} {options!r}"
         self._runs = {run.id: run for run in self._read()}
-        self._by_look = {run.look: run for run in self._runs.values()}
+        self._by_fingerprint = {run.fingerprint: run for run in self._runs.values()}
 
-    def look(self, found: Found) -> str | None:
-        """Return what the files of a run look like; None if they may change without looking different."""
-        return look_of(found.parts, f"{self._options} {found.place} {found.about}")
+    def fingerprint(self, found: Found) -> str | None:
+        """Return the fingerprint of the files of a run; None if they were written a moment ago."""
+        return fingerprint_of(found.parts, f"{self._options} {found.place} {found.about}")
 
-    def recall(self, look: str | None) -> Remembered | None:
-        """Return the run whose files look like that; None if there is none."""
-        run = self._by_look.get(look or "")
-        return run if run and look_of(run.elsewhere) == run.elsewhere_look else None
+    def recall(self, fingerprint: str | None) -> Remembered | None:
+        """Return the run whose files have that fingerprint; None if there is none."""
+        run = self._by_fingerprint.get(fingerprint or "")
+        return run if run and fingerprint_of(run.elsewhere) == run.elsewhere_fingerprint else None
 
     def remember(self, run: Remembered) -> None:
         """Keep a run for the next import."""

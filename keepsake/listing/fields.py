@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from keepsake.exceptions import UnknownName
 from keepsake.listing.subjects import MISSING, Subject, ValuePath, Values, flatten, metric_of, metrics_of
-from keepsake.util.console import say
+from keepsake.util.console import say, some
 from keepsake.util.values import cut, escape_controls, same
 
 Kind = Literal["field", "param", "metric"]
@@ -258,10 +258,8 @@ def _unknown(name: str, what: str, known: Iterable[str]) -> str:
     start = f'No experiment has a {what} "{cut(name, _MAX_LENGTH)}".'
     if quoted:
         return f"{start} Did you mean {' or '.join(quoted[:_MAX_CLOSE])}?"
-    listed = sorted(by_case.values())
-    more = f" and {len(listed) - _MAX_LISTED:,} more" if len(listed) > _MAX_LISTED else ""
-    some = ", ".join(escape_controls(cut(each, _MAX_LENGTH)) for each in listed[:_MAX_LISTED])
-    return f"{start} Choose from: {some}{more}." if listed else start
+    listed = [escape_controls(cut(each, _MAX_LENGTH)) for each in sorted(by_case.values())]
+    return f"{start} Choose from: {some(listed, _MAX_LISTED)}." if listed else start
 
 
 # All names

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from keepsake.compare.files import ComparedFile, Tree, TreeReader
 from keepsake.exceptions import KeepsakeError
 from keepsake.report.payload import Pool, encode_integers
-from keepsake.util.console import warn
+from keepsake.util.console import some, warn
 from keepsake.util.workers import Workers, in_order
 
 if TYPE_CHECKING:
@@ -164,5 +164,4 @@ def _notes(names: dict[str, dict[str, None]], texts: dict[str, str], shown: set[
     )
     if not costly:
         return []
-    some = ", ".join(costly[:3]) + (f" and {len(costly) - 3:,} more" if len(costly) > 3 else "")
-    return [f"The text of {some} is left out, to keep the page small."]
+    return [f"The text of {some(costly, 3)} is left out, to keep the page small."]

@@ -9,6 +9,7 @@ from typing import Any
 
 from keepsake.metadata import Record, time_seconds
 from keepsake.report.payload import (
+    MAX_EXACT,
     Pool,
     encode_floats,
     encode_integers,
@@ -25,7 +26,6 @@ _SAMPLE = 16  # runs that tell how well values shrink
 _LEVELS = (1000, 500, 300, 200, 100)  # points of a curve that are tried
 _MOST_TIMES = 30  # of a run that are read
 _TIME_ERROR = 0.001  # of a run's duration
-_MAX_EXACT = 2**53  # an integer that JavaScript's numbers hold
 
 
 @dataclass
@@ -198,8 +198,8 @@ def _encode(runs: Sequence[_Run], points: int | None, without: int) -> Curves:
 
 def _steps(run: _Run, positions: Sequence[int]) -> tuple[int, ...]:
     steps = [run.records[position].get("step") or 0 for position in positions]
-    if max(steps) > _MAX_EXACT or min(steps) < -_MAX_EXACT:
-        steps = [max(-_MAX_EXACT, min(step, _MAX_EXACT)) for step in steps]
+    if max(steps) > MAX_EXACT or min(steps) < -MAX_EXACT:
+        steps = [max(-MAX_EXACT, min(step, MAX_EXACT)) for step in steps]
     return tuple(steps)
 
 

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+MAX_EXACT = 2**53  # the largest integer that JavaScript's numbers hold
 _BITS24 = 0xFFFFFF
 _MAX_FLOAT = 3.4028234663852886e38  # of 32 bits
 _MAX_FINITE, _INFINITY = 0x7F7FFF00, 0x7F800000  # bits of the largest value with 24 bits, and of infinity

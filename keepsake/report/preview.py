@@ -12,6 +12,7 @@ from typing import Any
 
 from keepsake.listing.fields import differing_names
 from keepsake.metadata import Record
+from keepsake.report.payload import MAX_EXACT
 from keepsake.report.runs import metrics_of
 from keepsake.util.values import cut, decode, escape_controls, short_text
 
@@ -76,6 +77,6 @@ def _points(checkpoints: Sequence[Record], name: str) -> list[tuple[float, float
     for checkpoint in checkpoints[:: max(1, len(checkpoints) // _POINTS)]:
         value = (checkpoint.get("metrics") or {}).get(name)
         step = checkpoint.get("step") or 0
-        if isinstance(value, (int, float)) and abs(value) < 1e300 and math.isfinite(value) and abs(step) < 2**53:
+        if isinstance(value, (int, float)) and abs(value) < 1e300 and math.isfinite(value) and abs(step) < MAX_EXACT:
             points.append((float(step), float(value)))
     return points

@@ -9,7 +9,7 @@ from keepsake.compare.values import is_seed
 from keepsake.display.curves import differing, short_names
 from keepsake.listing.subjects import earlier_metrics
 from keepsake.metadata import Record, best_checkpoint, checkpoints_of, latest_checkpoint, primary_metric, time_seconds
-from keepsake.report.payload import Pool
+from keepsake.report.payload import MAX_EXACT, Pool
 from keepsake.util.ids import short_id
 from keepsake.util.values import cut, decode, encode, full_text
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 MAX_TEXT = 2000  # characters of a text
 _MAX_LONG_TEXT = 20_000  # of a traceback
-_MAX_EXACT = 2**53  # an integer that JavaScript's numbers hold
 _MAX_DEPTH = 20  # of params in params
 
 
@@ -118,7 +117,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, int):
-        return value if abs(value) <= _MAX_EXACT else str(value)
+        return value if abs(value) <= MAX_EXACT else str(value)
     if isinstance(value, (list, dict)):
         shown = full_text(value)
         return encode(value, "value") if len(shown) <= MAX_TEXT else cut(shown, MAX_TEXT)

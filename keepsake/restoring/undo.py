@@ -15,7 +15,7 @@ from keepsake.restoring.configuration import Watch
 from keepsake.restoring.manifest import Manifest, read_manifest
 from keepsake.restoring.origins import put_back_origin
 from keepsake.restoring.places import AREA, Places, stamp, workspace
-from keepsake.util.console import warn
+from keepsake.util.console import some, warn
 
 _NAMES_SHOWN = 5
 
@@ -108,7 +108,7 @@ def _stage(manifest: Manifest, undone: Undone, area: str, place: str) -> None:
 
 def _kept_origin(area: str) -> bytes | None:
     path = f"{area}/{os.path.basename(ORIGIN)}"
-    with suppress(OSError):
+    with suppress(OSError):  # there is none
         if stat.S_ISREG(os.lstat(path).st_mode):
             with open(path, "rb") as file:
                 return file.read()
@@ -118,12 +118,9 @@ def _kept_origin(area: str) -> bytes | None:
 def _tell(undone: Undone) -> None:
     if undone.edited:
         warn(
-            f"Changed since the checkout: {_some(undone.edited)}. The content from before the checkout is back. "
+            f"Changed since the checkout: {some(undone.edited, _NAMES_SHOWN)}. "
+            "The content from before the checkout is back. "
             "Another `keepsake checkout --undo` brings the change back."
         )
     if undone.left:
-        warn(f"Added by the checkout and changed since, so not removed: {_some(undone.left)}.")
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {len(names) - _NAMES_SHOWN} more" if names[_NAMES_SHOWN:] else "")
+        warn(f"Added by the checkout and changed since, so not removed: {some(undone.left, _NAMES_SHOWN)}.")
