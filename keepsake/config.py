@@ -247,7 +247,7 @@ def _name_owner(path: Path, repository: str) -> None:
     told = hashlib.sha256(os.fsencode(f"{path}\0{owner}\0{repository}")).hexdigest()
     cache = cache_directory()
     note = cache / "owners" / told if cache else None
-    with suppress(OSError):
+    with suppress(OSError):  # not told yet
         if note and is_own(note.stat()):
             return
     warn_once(
@@ -255,7 +255,7 @@ def _name_owner(path: Path, repository: str) -> None:
         f"If you do not trust its owner, put a {CONFIG_NAMES[0]} of your own into your project directory."
     )
     if note:
-        with suppress(OSError):
+        with suppress(OSError):  # the next command warns again
             note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             note.touch(mode=0o600)
 

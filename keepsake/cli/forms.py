@@ -28,7 +28,7 @@ class Found(NamedTuple):
 
 
 class Groups(NamedTuple):
-    """Groups of runs, the metrics to show of them, the most telling first, and whether to maximize or minimize it."""
+    """Groups of runs, and the metrics to show of them, the most informative first, with the goals that are known."""
 
     groups: list[Group[Summary]]
     metrics: list[str]
@@ -52,12 +52,12 @@ def grouped_runs(found: Found, wanted: Wanted) -> Groups:
     """Return the runs in groups, by the mean of the first metric, or in the order of the sort keys if there are any."""
     from keepsake.compare.groups import group_runs
     from keepsake.display.grouped import by_mean
-    from keepsake.display.overview import telling_metrics
+    from keepsake.display.overview import main_metrics
 
     for field in found.fields:
         if field.kind != "metric":
             raise click.UsageError(f"--group shows metrics, and {field.name} is a {field.kind}. Leave it out.")
-    metrics, goals = telling_metrics(found.runs, everything=wanted.everything)
+    metrics, goals = main_metrics(found.runs, everything=wanted.everything)
     if found.fields:
         metrics = [field.name for field in found.fields]
     groups = group_runs(

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 MAX_BARS = 15
 _EIGHTHS = " ▏▎▍▌▋▊▉"
-_MAX_NAME, _LEAST_BAR = 0.4, 10  # of the width; characters
+_MAX_NAME = 0.4  # of the width
+_MIN_BAR = 10  # characters
 _COLOR = "\x1b[38;5;33m"
 
 
 def heading(results: Results, count: int) -> str:
-    """Return what the bars show, how many runs tell it, and of how many params. `count`: of the params."""
+    """Return the title: what the bars show, from how many runs, and from how many params (`count`)."""
     runs = sum(result.value == result.value for result in results.each)
     weak = ", weak evidence" if runs < FEW else ""
     more = f", the {MAX_BARS} of {count} params that matter most" if count > MAX_BARS else ""
@@ -35,7 +36,7 @@ def draw_importance(results: Results, width: int, color: bool) -> str:
         return f"{cut_end(title, width)}\nNo param differs."
     names = [escape_controls(name) for name in list(shares)[:MAX_BARS]]
     margin = min(max(map(text_width, names)), int(_MAX_NAME * width))
-    room = max(width - margin - 7, _LEAST_BAR)
+    room = max(width - margin - 7, _MIN_BAR)
     lines = []
     for name, share in zip(names, shares.values(), strict=False):
         bar = _bar(share, room)

@@ -19,15 +19,15 @@ def grouped(groups: Sequence[Group[Any]], metrics: Sequence[str], goal: str = ""
 
     Args:
         groups: one a row.
-        metrics: the names of the metrics, the most telling first.
+        metrics: the names of the metrics, the most informative first.
         goal: `maximize` or `minimize` the first of them; "": unknown.
         mark: mark the best mean.
     """
     values = [group.params for group in groups]
-    telling, same = split_params(values)
+    different, same = split_params(values)
     if len(groups) == 1:
-        telling, same = [*telling, *same], {}
-    params = [values_column(name, values) for name in telling]
+        different, same = [*different, *same], {}
+    params = [values_column(name, values) for name in different]
     count = Column("n", "N", lambda: [_count(group, metrics) for group in groups], whole=True)
     pairs = [_spread_columns(groups, name, goal if mark and name == metrics[0] else "") for name in metrics]
     first = [column for pair in pairs[:1] for column in pair]

@@ -29,7 +29,7 @@ class Overview(NamedTuple):
     """How to show some runs.
 
     Attributes:
-        columns: the columns, in order. The rank of each says how telling it is.
+        columns: the columns, in order. The rank of each says how informative it is.
         same: the params that have the same value in all runs, name → value.
     """
 
@@ -47,12 +47,12 @@ def overview(runs: Sequence[Summary], *, everything: bool = False, mark: bool = 
         dates: show when runs began, instead of how long ago.
     """
     values = [flatten(run.params) for run in runs]
-    telling, same = split_params(values)
+    different, same = split_params(values)
     if everything or len(runs) == 1:
-        telling, same = [*telling, *same], {}
+        different, same = [*different, *same], {}
     shown = [run.best or run.latest for run in runs]
     metrics = _metrics(runs, everything, mark and len(runs) > 1)
-    params = [values_column(name, values) for name in telling]
+    params = [values_column(name, values) for name in different]
     _tell_apart(params, metrics)
     id_ = Column("id", "ID", lambda: [escape_controls(short_id(run.id)) for run in runs], whole=True)
     created = Column("created", "STARTED", lambda: [_time(run.created, dates) for run in runs], whole=True)
@@ -63,8 +63,8 @@ def overview(runs: Sequence[Summary], *, everything: bool = False, mark: bool = 
     step = _unless_empty("step", "STEP", [str(checkpoint["step"]) if checkpoint else "" for checkpoint in shown])
     reason = _unless_empty("end_reason", "REASON", [_reason(run) for run in runs])
     first, others = params[:_FIRST_PARAMS], params[_FIRST_PARAMS:]
-    by_telling = [id_, *metrics[:1], status, *name, *first, created, *step, *reason, *tags, *others, *metrics[1:]]
-    for rank, column in enumerate([*by_telling, *people]):
+    by_rank = [id_, *metrics[:1], status, *name, *first, created, *step, *reason, *tags, *others, *metrics[1:]]
+    for rank, column in enumerate([*by_rank, *people]):
         column.rank = rank
     params.sort(key=lambda column: column.title)
     return Overview([id_, *name, created, status, *people, *params, *metrics, *step, *tags, *reason], same)
@@ -110,12 +110,12 @@ def _time(moment: float, dates: bool) -> str:
 
 
 def split_params(runs: Sequence[Values]) -> tuple[list[str], dict[str, Any]]:
-    """Return the names of the params that differ, the most telling first, and the params that are the same in all.
+    """Return the names of the params that differ, the most informative first, and the params that are the same in all.
 
     Lists and dicts are left out. A param tells much if it tells many pairs of runs apart. A text that is another one in
     each run, such as the name of a directory, tells little, and so does a seed.
     """
-    telling, same = [], {}
+    different, same = [], {}
     for name, values in sorted(_by_name(runs).items()):
         counts = _counted(values)
         if len(counts) == 1 and len(values) == len(runs):
@@ -123,8 +123,8 @@ def split_params(runs: Sequence[Values]) -> tuple[list[str], dict[str, Any]]:
             continue
         alike = sum(count * count for count in [*counts.values(), len(runs) - len(values)])
         is_label = len(counts) == len(runs) > 2 and all(isinstance(value, str) for value in values)
-        telling.append((is_seed(name), is_label, alike, name))
-    return [name for *_, name in sorted(telling)], same
+        different.append((is_seed(name), is_label, alike, name))
+    return [name for *_, name in sorted(different)], same
 
 
 def _by_name(runs: Sequence[Values]) -> dict[str, list[Any]]:
@@ -186,7 +186,7 @@ def _reason(run: Summary) -> str:
 
 
 def _metrics(runs: Sequence[Summary], everything: bool, mark: bool) -> list[Column]:
-    names, goals = telling_metrics(runs, everything=everything)
+    names, goals = main_metrics(runs, everything=everything)
     values = [_shown_metrics(run, everything) for run in runs]
     columns = []
     for name in names:
@@ -203,7 +203,7 @@ def _shown_metrics(run: Summary, everything: bool) -> Values:
     return flatten(run.best_metrics if run.best and not everything else metrics_of(run))
 
 
-def telling_metrics(runs: Sequence[Summary], *, everything: bool = False) -> tuple[list[str], dict[str, str]]:
+def main_metrics(runs: Sequence[Summary], *, everything: bool = False) -> tuple[list[str], dict[str, str]]:
     """Return the primary metrics, then all metrics of runs without one, the most frequent first; and known goals."""
     primary: Counter[str] = Counter()
     more: Counter[str] = Counter()

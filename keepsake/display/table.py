@@ -25,7 +25,7 @@ class Column:
         name: what it is called where a person chooses columns, such as `lr` or `created`.
         title: its heading.
         make: returns its cells, a printable line for each row. It is called only if the column may be shown.
-        rank: how telling it is. Columns with high ranks are dropped first; those with 0 never.
+        rank: how informative it is. Columns with high ranks are dropped first; those with 0 never.
         whole: never shorten a cell. Numbers are never shortened either.
         sentences: its cells are sentences, which are shortened at their end and may be long.
     """
@@ -86,7 +86,7 @@ class Column:
 
 @dataclass
 class Table:
-    """The columns that fit, each with its width, and those that do not, the most telling first."""
+    """The columns that fit, each with its width, and those that do not, the most informative first."""
 
     columns: list[Column]
     widths: list[int]

@@ -25,8 +25,8 @@ _LOOK_SECONDS = 30.0  # how often runs may send what was printed
 _INTERPRETER = re.compile(r"(python|pypy)[0-9.]*[a-z]*(\.exe)?", re.IGNORECASE)
 
 
-class Inside:
-    """Keeps what is printed where there can be no other process."""
+class InProcess:
+    """Keeps what is printed with threads of this process, where another process cannot do it."""
 
     descriptors: frozenset[int] = frozenset()
 
@@ -71,7 +71,7 @@ class Capture:
 
     def __init__(self) -> None:
         _flush()
-        self._keeper = _redirection() or Inside()
+        self._keeper = _redirection() or InProcess()
         self._runs: dict[str, Callable[[], None]] = {}  # path → what sends the file now and then
         self._undo: list[Callable[[], None]] = []
         self.is_over = False
@@ -104,7 +104,7 @@ class Capture:
 
     def forget(self) -> None:
         """Leave it to the parent of this forked process. What is printed here still goes there, if it can."""
-        if isinstance(self._keeper, Inside):
+        if isinstance(self._keeper, InProcess):
             self._keeper.close()
 
     def _stop(self) -> None:

@@ -180,7 +180,7 @@ class Change:
     def _restore(self, name: str) -> None:
         target, backup = self._at(name), f"{self._undo}/files/{name}"
         if name in self._manifest.modes:
-            with suppress(OSError):
+            with suppress(OSError):  # the file is gone, or its file system has no modes
                 os.chmod(target, self._manifest.modes[name][0])
         elif name in self._manifest.links:
             link = f"{self._new}.link"
@@ -207,7 +207,7 @@ class Change:
 
     def _remove_directories(self) -> None:
         for name in reversed(self._manifest.directories):
-            with suppress(OSError):
+            with suppress(OSError):  # something else has come into it
                 os.rmdir(self._at(name))
 
 

@@ -73,7 +73,7 @@ class Remembering:
         """Whether runs in the directory would go to the repository of the source anyway."""
         place = find_place(self._directory, levels=1)
         storage = self._source.storage
-        with suppress(KeepsakeError):
+        with suppress(KeepsakeError):  # an invalid configuration leads nowhere
             if place is not None:
                 config = repository_of(place)
                 if config.repository.partition("://")[0].lower() == storage.url.partition("://")[0]:
@@ -83,7 +83,7 @@ class Remembering:
     def _configured(self, restored: Container[str]) -> str | None:
         """Return the repository in the configuration that came with this checkout, or with the one before."""
         path = find_config(self._directory, 1)
-        with suppress(KeepsakeError):
+        with suppress(KeepsakeError):  # it is invalid, and a run would say so
             url = load_config(path).repository if path else None
             is_known = self._before is not None and self._before.configured == url
             return url if path and (path.name in restored or is_known) else None

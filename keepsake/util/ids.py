@@ -26,7 +26,7 @@ L = TypeVar("L", bound="IdentifiedList[Any]")
 class IdentifiedList(list[T]):
     """A list of experiments or of checkpoints. Its slices, sums and copies are of its own class."""
 
-    kind: str  # what it holds one of
+    kind: str  # "experiment" or "checkpoint"
 
     def __repr__(self) -> str:
         """Return `<3 checkpoints: 5ffb0f6, 1a2b3c4, 9f02c7d>`; of many the first and the last."""

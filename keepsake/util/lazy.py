@@ -1,4 +1,4 @@
-"""What is put off until somebody asks for it, so that `import keepsake` and `keepsake ls` need not wait for it."""
+"""Dataclasses that are made when somebody looks at their fields, so that `import keepsake` is quick."""
 
 from __future__ import annotations
 

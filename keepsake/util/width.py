@@ -32,7 +32,7 @@ def pad(text: str, width: int) -> str:
 
 
 def shorten(text: str, width: int, ellipsis: str = "…") -> str:
-    """Return `text` in at most `width` columns. A long text keeps its beginning and its end, as both can tell."""
+    """Return `text` in at most `width` columns. Of a long text, the middle goes: both ends may tell it from others."""
     if text_width(text) <= width:
         return text
     room = width - text_width(ellipsis)
@@ -43,7 +43,7 @@ def shorten(text: str, width: int, ellipsis: str = "…") -> str:
 
 
 def cut_end(text: str, width: int, ellipsis: str = "…") -> str:
-    """Return `text` in at most `width` columns. A long text keeps its beginning, as sentences do."""
+    """Return `text` in at most `width` columns. Of a long text, the end goes: this is for sentences."""
     if text_width(text) <= width:
         return text
     room = width - text_width(ellipsis)
@@ -51,7 +51,7 @@ def cut_end(text: str, width: int, ellipsis: str = "…") -> str:
 
 
 def cut_start(text: str, width: int, ellipsis: str = "…") -> str:
-    """Return `text` in at most `width` columns. A long text keeps its end, as paths do."""
+    """Return `text` in at most `width` columns. Of a long text, the beginning goes: this is for paths."""
     if text_width(text) <= width:
         return text
     room = width - text_width(ellipsis)

@@ -49,8 +49,8 @@ def test_what_tells_many_runs_apart_comes_first() -> None:
         }
         for number in range(6)
     ]
-    telling, same = split_params(runs)
-    assert telling == ["free", "lr", "some", "mostly", "label", "seed"]
+    different, same = split_params(runs)
+    assert different == ["free", "lr", "some", "mostly", "label", "seed"]
     assert list(same) == ["same"]
 
 
