@@ -141,7 +141,7 @@ def test_garbage_is_not_an_archive() -> None:
             archive.entries()
 
 
-def test_a_tar_that_ends_early_in_a_whole_gzip_stream() -> None:
+def test_a_tar_that_ends_early_in_a_whole_gzip_stream_is_damaged() -> None:
     """A writer that ran out of disk and closed what it could leaves such an archive."""
     tar = plain_tar([member("id/a", b"1"), member("id/b", bytes(5000))])
     for length in (512, 1024, 1536, 2000, 7167):
@@ -149,7 +149,7 @@ def test_a_tar_that_ends_early_in_a_whole_gzip_stream() -> None:
             extracted(stored(gzip.compress(tar[:length])))
 
 
-def test_a_tar_that_goes_on_after_its_end() -> None:
+def test_a_tar_that_goes_on_after_its_end_is_damaged() -> None:
     tar = plain_tar([member("id/a", b"1")])
     with corrupted():
         extracted(stored(gzip.compress(tar + tar)))

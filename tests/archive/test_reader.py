@@ -210,7 +210,7 @@ def test_archives_by_other_programs_are_read(tar_format: int) -> None:
     assert {name: read(archive, name) for name in files} == files
 
 
-def test_pax_headers_of_other_programs() -> None:
+def test_pax_headers_of_other_programs_are_read() -> None:
     """A global one, such as git's, and a time with a fraction."""
     info, content = member("id/é", b"1")
     info.pax_headers = {"mtime": "1234.5", "comment": "né"}

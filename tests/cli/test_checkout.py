@@ -70,7 +70,7 @@ def test_an_experiment_without_checkpoints_and_without_a_command(world: World, r
         ("data/x", {"data/x": "9f02c7d300"}),
     ],
 )
-def test_one_path(three_runs: World, run: Run, path: str, files: dict[str, str]) -> None:
+def test_a_path_is_copied_alone(three_runs: World, run: Run, path: str, files: dict[str, str]) -> None:
     result = run("checkout", "a37", "--path", path, "-o", "out")
     assert f'Copied the path {path} to "out"' in result.stderr
     assert contents(Path("out")) == files
@@ -184,7 +184,7 @@ def test_undo_puts_back_what_was_overwritten(three_runs: World, filled: Path, ru
     assert contents(filled) != before
 
 
-def test_undo_without_anything_to_undo(three_runs: World, run: Run) -> None:
+def test_undo_without_a_checkout_is_an_error(three_runs: World, run: Run) -> None:
     assert "nothing to undo" in run("checkout", "--undo", status=1).stderr
     assert "--undo takes no ID" in run("checkout", "--undo", "a37", status=2).stderr
 
@@ -198,7 +198,7 @@ def test_what_is_not_there_is_an_error(three_runs: World, run: Run) -> None:
     assert not Path("out").exists()
 
 
-def test_what_the_library_saved(place: Bench, project_directory: Path, run: Run) -> None:
+def test_what_a_script_saved_is_checked_out(place: Bench, project_directory: Path, run: Run) -> None:
     """From a run of this version, with its own kind of archive."""
     Path("train.py").write_text("print('training')")
     Path("model").write_text("untrained")

@@ -82,5 +82,5 @@ def test_completion_says_nothing_when_it_cannot(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_scripts(run: Run, shell: str) -> None:
+def test_each_shell_has_a_completion_script(run: Run, shell: str) -> None:
     assert f"_KEEPSAKE_COMPLETE={shell}_complete" in run("completion", shell).stdout

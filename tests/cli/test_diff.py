@@ -66,7 +66,7 @@ BEST_AND_LATEST = """\
 """
 
 
-def test_two_experiments(three_runs: World, run: Run) -> None:
+def test_two_experiments_differ_in_params_metrics_and_files(three_runs: World, run: Run) -> None:
     result = run("diff", "a37", "b51")
     assert (result.stdout, result.stderr) == (TWO_RUNS + FILES, BEST_AND_LATEST)
     assert run("diff", "a37", "b51", "--no-code").stdout == TWO_RUNS
@@ -74,7 +74,7 @@ def test_two_experiments(three_runs: World, run: Run) -> None:
     assert run("diff", "a37", "b51", "--stat").stdout == TWO_RUNS + stat
 
 
-def test_two_checkpoints_of_one_experiment(three_runs: World, run: Run) -> None:
+def test_two_checkpoints_of_one_experiment_can_be_compared(three_runs: World, run: Run) -> None:
     result = run("diff", "9f0", "5d8", "--no-code")
     assert result.stderr == ""
     assert (
@@ -150,7 +150,7 @@ metric-2:                 (not set)                      2
     )
 
 
-def test_neither_has_checkpoints(world: World, run: Run) -> None:
+def test_runs_without_checkpoints_can_be_compared(world: World, run: Run) -> None:
     world.add(experiment("e100000000", 0), experiment("e200000000", 0))
     none = "(no difference)\n\n"
     assert run("diff", "e10", "e20").stdout == (
@@ -159,7 +159,7 @@ def test_neither_has_checkpoints(world: World, run: Run) -> None:
     )
 
 
-def test_values(world: World, run: Run) -> None:
+def test_values_differ_by_what_they_mean_and_are_cut(world: World, run: Run) -> None:
     """1 is 1.0 and NaN is NaN; a string that looks like a number is told from it; long ones are cut."""
     left = {"int": 1, "nan": "[NaN]", "list": ["[NaN]"], "text": "1", "bool": True, "long": "x" * 51, "esc": "\x1b"}
     right = {"int": 1.0, "nan": "[NaN]", "list": ["[NaN]"], "text": 1, "bool": 1, "long": "y" * 50, "esc": "a\nb"}
@@ -183,7 +183,7 @@ text:                     "1"                                                 1"
 
 
 @on_disk
-def test_nested_params_and_long_texts(world: World, run: Run) -> None:
+def test_nested_params_are_compared_name_by_name(world: World, run: Run) -> None:
     """Line by line where both sides, or one of them, has names; a long text from its first difference on."""
     left = {"opt": {"name": "adam", "lr": {"max": 1}}, "net": {"a": 1}, "x": {"y": 1}, "x.y": 2, "long": "x" * 60 + "1"}
     right = {"opt": {"name": "adam", "lr": {"max": 2}}, "net": "mlp", "x": {"y": 2}, "x.y": 2, "long": "x" * 60 + "2"}
@@ -210,7 +210,7 @@ def code(world: World) -> World:
 
 
 @on_disk
-def test_files_of_many_kinds(code: World, run: Run) -> None:
+def test_files_that_differ_are_listed_before_their_lines(code: World, run: Run) -> None:
     assert run("diff", "-2", "-1").stdout.partition("Files\n")[2] == (
         "changed         bin (binary, 2 B)\n"
         "changed         large (more than 1.0 MB, 1.0 MB)\n"
@@ -229,7 +229,7 @@ def test_files_of_many_kinds(code: World, run: Run) -> None:
 
 
 @on_disk
-def test_differences_as_json(code: World, run: Run) -> None:
+def test_json_has_what_differs(code: World, run: Run) -> None:
     found = json.loads(run("diff", "-2", "-1", "--json").stdout)
     assert found["experiment"]["Command"] == ["train.py", "train.py -x"]
     assert found["experiment"]["Created"][0].startswith("2022-03-14T09:50:07")
@@ -242,7 +242,7 @@ def test_differences_as_json(code: World, run: Run) -> None:
 
 
 @on_disk
-def test_differences_in_python(code: World) -> None:
+def test_a_comparison_in_python_has_what_differs(code: World) -> None:
     one, other = keepsake.experiments.list()
     found = one.diff(other)
     assert (found.files.added, found.files.removed) == (["src/new.py"], ["src/gone.py"])
@@ -286,7 +286,7 @@ train.py:        version 1       version 2       version 1       version 2
 """
 
 
-def test_more_than_two(three_runs: World, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_two_runs_make_a_table(three_runs: World, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     result = run("diff", "a37", "b51", "9f0", "-1")
     assert result.stdout == MANY
@@ -346,7 +346,7 @@ def test_a_long_output_goes_through_the_pager(three_runs: World, pager: str, exp
 
 
 @on_disk
-def test_many_runs_in_python(three_runs: World) -> None:
+def test_a_table_of_many_runs_in_python_has_what_differs(three_runs: World) -> None:
     table = keepsake.default_project.compare(["a37", "b51", "9f0"])
     assert table.params == {"param-1": (100, 200, 100), "param-3": table.params["param-3"]}
     assert table.files == {"data/x": (1, None, 1), "train.py": (1, 2, 1)}
@@ -359,13 +359,13 @@ def test_many_runs_in_python(three_runs: World) -> None:
 
 
 @on_disk
-def test_wrong_usage(three_runs: World, run: Run) -> None:
+def test_options_that_do_not_fit_are_errors(three_runs: World, run: Run) -> None:
     assert "--no-code compares no files" in run("diff", "-1", "-2", "--no-code", "--stat", status=2).stderr
     assert "of two, not more" in run("diff", "-1", "-2", "-3", "--stat", status=2).stderr
 
 
 @on_disk
-def test_files_that_are_not_there(three_runs: World, run: Run) -> None:
+def test_files_that_are_not_there_are_reported(three_runs: World, run: Run) -> None:
     """In Python an error, which --path needs too; otherwise a warning."""
     with pytest.raises(DoesNotExist, match="are not in the repository"):
         _ = keepsake.experiments.get("c90").diff(keepsake.experiments.get("a37")).files
@@ -374,7 +374,7 @@ def test_files_that_are_not_there(three_runs: World, run: Run) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no permission to execute")
-def test_a_file_that_became_executable(project_directory: Path, run: Run) -> None:
+def test_a_file_that_became_executable_has_changed(project_directory: Path, run: Run) -> None:
     """Other permissions depend on who saved it and where, so they make no difference."""
     Path("run.sh").write_text("echo 1\n")
     for mode in (0o644, 0o600, 0o755):

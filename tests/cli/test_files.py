@@ -65,7 +65,7 @@ def test_bytes_are_not_changed_and_a_closed_pipe_is_silent(project_directory: Pa
 
 
 @on_disk
-def test_files_in_python(three_runs: World) -> None:
+def test_files_are_listed_in_python_too(three_runs: World) -> None:
     run = keepsake.experiments.get("best")
     assert [(file.path, file.size) for file in run.files()] == [("data/x", 10), ("train.py", 9)]
     assert [file.of for file in run.checkpoints[0].files()] == ["4e19aa3b00", "a37c2e9d04"]
@@ -89,14 +89,14 @@ def test_a_time_that_no_clock_shows(project_directory: Path, run: Run, mtime: fl
 
 
 @on_disk
-def test_a_run_without_files(world: World, run: Run) -> None:
+def test_a_run_without_files_says_so(world: World, run: Run) -> None:
     world.add(experiment("e100000000", 0))
     assert "has no files" in run("files", "e10", status=1).stderr
     assert "has no files" in run("cat", "e10", "train.py", status=1).stderr
 
 
 @on_disk
-def test_what_init_would_save(world: World, run: Run) -> None:
+def test_a_preview_lists_what_init_would_save(world: World, run: Run) -> None:
     for name, size in {"train.py": 10, "src/model.py": 2000, "data/big": 9, ".git/HEAD": 1, "wandb/log": 1}.items():
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_bytes(b"x" * size)
@@ -125,14 +125,14 @@ def test_what_init_would_save(world: World, run: Run) -> None:
 
 
 @on_disk
-def test_no_preview(world: World, run: Run) -> None:
+def test_a_preview_of_a_wrong_path_is_an_error(world: World, run: Run) -> None:
     assert "--path cannot be combined with an ID" in run("files", "a37", "--path", "x", status=2).stderr
     assert "No such file or directory" in run("files", "--path", "missing", status=1).stderr
     with pytest.raises(ValidationError, match="outside the project"):
         keepsake.default_project.preview("..")
 
 
-def test_a_preview_without_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
+def test_a_preview_makes_no_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
     """The first run makes the working directory a project, and the preview does not."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "train.py").touch()

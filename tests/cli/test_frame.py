@@ -148,7 +148,7 @@ def test_every_option_is_there(name: str) -> None:
 
 
 @pytest.mark.parametrize("args", [["--version"], ["ls", "--version"], ["--version", "ls"]])
-def test_version(run: Run, args: list[str]) -> None:
+def test_the_version_is_printed(run: Run, args: list[str]) -> None:
     assert run(*args).stdout == f"keepsake version {version.__version__}\n"
 
 
@@ -205,7 +205,7 @@ def test_an_unknown_scheme_is_named(project_directory: Path, run: Run) -> None:
         assert all(scheme in message for scheme in ("file://", "s3://", "gs://"))
 
 
-def test_what_go_understands(three_runs: World, run: Run) -> None:
+def test_options_may_have_values_as_in_0_4_2(three_runs: World, run: Run) -> None:
     """Scripts for 0.4.2 may say `--json=true`, and `-R=URL`."""
     url = three_runs.repository.url
     assert run("--color=false", "ls", "--quiet=true", "--all=false", f"-R={url}").stdout.startswith("c90d1f4e55")
@@ -262,7 +262,9 @@ def test_colors_can_be_switched(three_runs: World, run: Run) -> None:
         (["completion", "tcsh"], "'tcsh' is not one of 'bash', 'zsh', 'fish'"),
     ],
 )
-def test_wrong_usage(project_directory: Path, run: Run, args: list[str], message: str) -> None:
+def test_wrong_usage_is_one_message_and_status_2(
+    project_directory: Path, run: Run, args: list[str], message: str
+) -> None:
     """One message that names the help, exit status 2."""
     result = run(*args, status=2)
     assert result.stdout == ""
@@ -416,7 +418,7 @@ def test_a_stream_may_be_closed(three_runs: World, closed: str) -> None:
 
 @on_disk
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
-def test_ctrl_c_at_a_question(three_runs: World) -> None:
+def test_ctrl_c_at_a_question_ends_the_command_and_deletes_nothing(three_runs: World) -> None:
     process = keepsake("rm", "c90", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     assert process.stdout is not None
     while process.stdout.read(1) != b"?":

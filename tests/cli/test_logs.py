@@ -21,7 +21,7 @@ def add(world: World, text: str) -> None:
 @pytest.mark.parametrize(
     ("options", "printed"), [("", "one\ntwo\n"), ("-n 1", "two\n"), ("--tail=5 -f", "one\ntwo\n"), ("-n 0", "")]
 )
-def test_any_name_and_any_length(world: World, run: Run, options: str, printed: str) -> None:
+def test_output_is_found_by_any_name_and_cut_to_any_length(world: World, run: Run, options: str, printed: str) -> None:
     add(world, "one\ntwo\n")
     for name in ("a37", "latest", "-1"):
         assert run("logs", name, *options.split()).stdout == printed
@@ -44,7 +44,7 @@ def test_colors_are_all_that_a_terminal_obeys(world: World, run: Run, text: str,
 
 
 @on_disk
-def test_without_output(world: World, run: Run) -> None:
+def test_a_run_without_output_says_how_to_keep_it(world: World, run: Run) -> None:
     world.add(experiment("a37c2e9d04", 600))
     failed = run("logs", "a37", status=1)
     assert failed.stdout == ""

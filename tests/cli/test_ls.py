@@ -91,7 +91,9 @@ def ids(stdout: str) -> list[str]:
         (["-f=status = stopped"], ["c90", "b51"]),
     ],
 )
-def test_filters_and_sort_keys(three_runs: World, run: Run, args: list[str], expected: list[str]) -> None:
+def test_filters_and_sort_keys_choose_and_order(
+    three_runs: World, run: Run, args: list[str], expected: list[str]
+) -> None:
     assert ids(run("ls", "-q", *args).stdout) == expected
 
 

@@ -112,7 +112,7 @@ def test_groups_apart_from_a_name_that_no_experiment_has_are_an_error(seeds: Wor
     assert '"params.seed"' in run("ls", "--group", "sed", status=1).stderr
 
 
-def test_groups_as_csv(seeds: World, run: Run) -> None:
+def test_csv_of_groups_has_their_figures(seeds: World, run: Run) -> None:
     header, *lines = rows(run("ls", "--group", "--csv", "--sort", "created").stdout)
     assert header[:6] == [
         "params.optimizer.lr",
@@ -200,7 +200,7 @@ def test_csv_of_nothing_has_a_header(world: World, run: Run) -> None:
     assert run("ls", "--csv").stdout.startswith("id,created,name,status,")
 
 
-def test_csv_of_chosen_columns(seeds: World, run: Run) -> None:
+def test_csv_has_the_chosen_columns(seeds: World, run: Run) -> None:
     header, first, *_ = rows(run("ls", "--csv", "-c", "optimizer.lr,created,metric-1").stdout)
     assert header == ["id", "optimizer.lr", "created", "metric-1"]
     assert first == ["e000000000", "0.1", at(540), "0.5"]
@@ -260,7 +260,7 @@ def test_other_formats_are_refused_with_a_list(seeds: World, run: Run, form: str
         ["--watch"],  # not on a terminal
     ],
 )
-def test_options_that_contradict_each_other(seeds: World, run: Run, arguments: list[str]) -> None:
+def test_options_that_contradict_each_other_are_errors(seeds: World, run: Run, arguments: list[str]) -> None:
     result: Any = run("ls", *arguments, status=2)
     assert result.stdout == ""
 

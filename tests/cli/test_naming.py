@@ -30,13 +30,13 @@ NAMES = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_names(three_runs: World, run: Run, name: str) -> None:
+def test_a_name_leads_to_one_run_or_checkpoint(three_runs: World, run: Run, name: str) -> None:
     kind = "Checkpoint" if ":" in name else "Experiment"
     assert run("show", name).stdout.startswith(f"{kind}: {NAMES[name]}")
     assert Project().find(name).id == NAMES[name]
 
 
-def test_experiments_and_checkpoints_by_name(three_runs: World) -> None:
+def test_names_work_in_python_too(three_runs: World) -> None:
     assert keepsake.experiments.get("-2").id == keepsake.experiments.get("best").id == "a37c2e9d04"
     ids = {"9f0": "9f02c7d300", "best": "9f02c7d300", "-2:latest": "5d8f0b6a12", "latest": "d7718e5c77"}
     for name, id in ids.items():

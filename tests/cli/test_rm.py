@@ -63,7 +63,7 @@ def test_everything_is_found_before_anything_is_deleted(three_runs: World, run: 
 
 
 @pytest.mark.parametrize("answer", ["y\n", "Y", "yes\n", " y \n", "maybe\ny\n", "what\n?\nyes"])
-def test_yes(three_runs: World, run: Run, answer: str) -> None:
+def test_after_a_yes_it_deletes(three_runs: World, run: Run, answer: str) -> None:
     """An answer counts without a line feed at its end, and after an unclear one."""
     result = run("rm", "c90", input=answer)
     assert result.stdout.count(QUESTION) == result.stderr.count("Please enter 'y' or 'n'") + 1
@@ -71,7 +71,7 @@ def test_yes(three_runs: World, run: Run, answer: str) -> None:
 
 
 @pytest.mark.parametrize("answer", ["n\n", "N", "no", "\n", "maybe\n\n"])
-def test_no(three_runs: World, run: Run, answer: str) -> None:
+def test_after_a_no_it_deletes_nothing(three_runs: World, run: Run, answer: str) -> None:
     before = three_runs.repository.kept()
     assert run("rm", "c90", input=answer, status=1).stderr.endswith("═══╡ Aborting.\n")
     assert three_runs.repository.kept() == before

@@ -74,11 +74,11 @@ metric-2:        2
 """
 
 
-def test_an_experiment(three_runs: World, run: Run) -> None:
+def test_an_experiment_is_shown_whole(three_runs: World, run: Run) -> None:
     assert run("show", "a37").stdout == EXPERIMENT
 
 
-def test_a_checkpoint(three_runs: World, run: Run) -> None:
+def test_a_checkpoint_is_shown_with_its_experiment(three_runs: World, run: Run) -> None:
     assert run("show", "5d8").stdout == CHECKPOINT
 
 
@@ -122,7 +122,7 @@ def test_what_is_missing_in_a_record_is_filled_in(world: World, run: Run) -> Non
     }
 
 
-def test_a_bare_experiment(world: World, run: Run) -> None:
+def test_an_experiment_without_values_is_shown(world: World, run: Run) -> None:
     world.add(experiment("e100000000", 0, command=""))
     assert (
         run("show", "e100000").stdout
@@ -150,7 +150,7 @@ To see more details about a checkpoint, run:
     )
 
 
-def test_a_bare_checkpoint(world: World, run: Run) -> None:
+def test_a_checkpoint_without_metrics_is_shown(world: World, run: Run) -> None:
     world.add(experiment("e100000000", 0, checkpoint("c100000000", 0, 0, None, primary_metric=None)))
     assert run("show", "c10").stdout.endswith("\n\nPython packages\n(none)\n\nMetrics\n(none)\n\n")
 
@@ -244,7 +244,9 @@ def test_times_are_local(world: World, run: Run, monkeypatch: pytest.MonkeyPatch
         (None, None, None),
     ],
 )
-def test_when_and_why_it_ended(world: World, run: Run, ended: str | None, reason: str | None, line: str | None) -> None:
+def test_it_says_when_and_why_a_run_ended(
+    world: World, run: Run, ended: str | None, reason: str | None, line: str | None
+) -> None:
     world.add(experiment("e000000001", 600, ended=ended, end_reason=reason))
     shown = run("show", "e0").stdout.splitlines()
     assert [text for text in shown if text.startswith("Ended")] == ([line] if line else [])
@@ -282,7 +284,9 @@ def test_color_makes_titles_bold(three_runs: World, run: Run) -> None:
 
 
 @pytest.mark.parametrize(("id", "message"), [("zzz", "There is no experiment or checkpoint"), ("b51e7a0f6", None)])
-def test_unknown_ids(three_runs: World, run: Run, id: str, message: str | None) -> None:
+def test_an_unknown_id_is_an_error_and_the_beginning_of_one_is_enough(
+    three_runs: World, run: Run, id: str, message: str | None
+) -> None:
     result = run("show", id, status=1 if message else 0)
     assert (message or "") in result.stderr
 

@@ -133,7 +133,7 @@ def test_a_missing_bucket_is_made_by_the_first_run(project_directory: Path, plac
 
 
 @in_clouds
-def test_a_mistyped_bucket(
+def test_ls_reports_a_mistyped_bucket_and_does_not_make_it(
     place: Bench, project_directory: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`keepsake ls` reports it and does not create it."""

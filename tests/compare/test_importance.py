@@ -50,7 +50,9 @@ def of(values: list[Any], metric: list[float]) -> dict[str, float]:
         ([str(n) for n in range(16)], list(range(16)), None),  # a name for each run says nothing
     ],
 )
-def test_by_hand(values: list[Any], metric: list[float], share: float | None) -> None:
+def test_the_share_is_what_a_calculation_by_hand_gives(
+    values: list[Any], metric: list[float], share: float | None
+) -> None:
     found = of(values, metric)
     assert found == ({} if share is None else {"p": pytest.approx(share)})
 

@@ -24,7 +24,7 @@ from tests.display.runs import make
         ([{"opt": {"name": "x"}}, {"opt": {"name": "\x1b[31m"}}], ["opt=x", r"opt=\x1b[31m"]),
     ],
 )
-def test_labels(params: list[dict[str, Any]], labels: list[str]) -> None:
+def test_labels_tell_runs_apart(params: list[dict[str, Any]], labels: list[str]) -> None:
     assert list(tell_apart([make(n, [], own) for n, own in enumerate(params)]).values()) == labels
 
 
@@ -53,7 +53,9 @@ def test_ticks_are_round(limits: tuple[float, float], most: int, texts: list[str
         ((2.1, 4.9), 3, None),
     ],
 )
-def test_ticks_of_a_logarithmic_axis(limits: tuple[float, float], most: int, texts: list[str] | None) -> None:
+def test_ticks_of_a_logarithmic_axis_are_few_and_readable(
+    limits: tuple[float, float], most: int, texts: list[str] | None
+) -> None:
     ticks = log_ticks(math.log10(limits[0]), math.log10(limits[1]), most)
     assert len(ticks) >= 2
     assert texts is None or label_texts([10**tick for tick in ticks]) == texts

@@ -186,7 +186,7 @@ def test_the_bars_show_the_importances() -> None:
     assert runs[:9].importance().get_title(loc="left") == "What matters for loss (9 runs, weak evidence)"
 
 
-def test_the_bars_as_text() -> None:
+def test_the_bars_can_be_text() -> None:
     runs = search(60)
     title, first, *rest = runs.draw_importance(width=60).split("\n")
     share = runs.importances()["optimizer.lr"]

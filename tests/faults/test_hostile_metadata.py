@@ -76,7 +76,7 @@ def precious(project: Path) -> Tree:
 
 
 @amounts(300, 10_000)
-def test_mutated_records(project: Path, count: int) -> None:
+def test_mutated_records_harm_nothing(project: Path, count: int) -> None:
     """Listed, shown, compared, restored and removed in every way."""
     before = precious(project)
     harmless = 0

@@ -32,7 +32,7 @@ def content(experiment: Experiment, path: str) -> bytes:
         return file.read()
 
 
-def test_an_mlflow_folder(project: Project, tmp_path: Path) -> None:
+def test_an_mlflow_folder_is_imported_whole(project: Project, tmp_path: Path) -> None:
     write_mlflow_run(
         tmp_path / "mlruns",
         "a" * 32,
@@ -84,7 +84,7 @@ def test_points_without_steps_are_all_kept(project: Project, tmp_path: Path) -> 
         (1, None, "lost", None),
     ],
 )
-def test_how_a_run_ended(
+def test_an_imported_run_knows_how_it_ended(
     project: Project, tmp_path: Path, status: int, end_time: int | None, shown: str, reason: str | None
 ) -> None:
     write_mlflow_run(tmp_path / "mlruns", "a" * 32, status=status, end_time=end_time, metrics={"m": [(1000, 1, 0)]})
@@ -157,7 +157,7 @@ def test_what_was_removed_here_stays_removed(project: Project, tmp_path: Path) -
     assert len(project.experiments.list()) == 1
 
 
-def test_an_mlflow_database(project: Project, tmp_path: Path) -> None:
+def test_an_mlflow_database_is_imported_whole(project: Project, tmp_path: Path) -> None:
     write_mlflow_database(tmp_path / "mlflow.db")
     done = project.import_runs(tmp_path / "mlflow.db")
     run = only(project)
@@ -171,7 +171,7 @@ def test_an_mlflow_database(project: Project, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("with_ids", [True, False])
-def test_a_trackio_database(project: Project, tmp_path: Path, with_ids: bool) -> None:
+def test_a_trackio_database_is_imported_whole(project: Project, tmp_path: Path, with_ids: bool) -> None:
     write_trackio_database(tmp_path / "vision.db", with_ids=with_ids)
     project.import_runs(tmp_path)
     run = only(project)
@@ -183,7 +183,7 @@ def test_a_trackio_database(project: Project, tmp_path: Path, with_ids: bool) ->
     assert points(run, "big") == [(1, INFINITE)]
 
 
-def test_event_files(project: Project) -> None:
+def test_event_files_are_imported(project: Project) -> None:
     done = project.import_runs(DATA / "runs")
     one, two = sorted(project.experiments.list(), key=lambda run: str(run.name))
     assert [step for step, _ in points(one, "loss")] == [0, 1, 2, 3, 4]
@@ -195,7 +195,7 @@ def test_event_files(project: Project) -> None:
     assert done.left_out == {"histograms": 1, "texts": 1}
 
 
-def test_offline_files_of_wandb(project: Project) -> None:
+def test_offline_files_of_wandb_are_imported(project: Project) -> None:
     done = project.import_runs(DATA / "wandb")
     run = only(project)
     assert run.params == {"lr": 0.1, "optimizer": {"name": "adam"}, "api_key": "***"}

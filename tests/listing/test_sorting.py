@@ -20,7 +20,7 @@ def test_several_keys_the_first_of_which_counts_most() -> None:
 
 
 @pytest.mark.parametrize("key", ["-x", "x-desc", ' -"x" ', "-params.x"])
-def test_descending(key: str) -> None:
+def test_a_minus_sorts_the_highest_first(key: str) -> None:
     assert ordered(key, [Run({"x": 1}), Run({"x": 3}), Run({"x": 2})])[0].params == {"x": 3}
 
 
@@ -74,7 +74,7 @@ def test_ties_keep_the_order_of_creation(key: str) -> None:
         (" x-asc ", "x", False),
     ],
 )
-def test_sort_keys(key: str, name: str, descending: bool) -> None:
+def test_a_sort_key_is_a_name_and_a_direction(key: str, name: str, descending: bool) -> None:
     order = Sort(key, Names())
     assert (order.field.name, order.is_descending) == (name, descending)
 

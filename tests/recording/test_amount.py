@@ -72,7 +72,7 @@ def test_the_largest_are_named_with_the_lines_that_leave_them_out(
     assert said_of(tmp_path, sizes, capsys) == [], "once per process"
 
 
-def test_many_files_are_what_matters_where_they_are_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_very_many_small_files_are_named_before_a_large_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sizes = {f"images/{number}.png": 10 for number in range(6000)} | {"large.bin": 10 * MB}
     said = said_of(tmp_path, sizes, capsys)
     assert said[1] == "  60.0 kB  images/, 6,000 files"
@@ -87,7 +87,9 @@ def test_what_an_earlier_run_saved_as_a_checkpoint_is_named(tmp_path: Path, caps
     assert len(said) == 10
 
 
-def test_a_path_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_lines_name_what_is_below_the_path_that_is_saved(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     said = said_of(tmp_path, {"data/x/a": 60 * MB, "data/y": 70 * MB}, capsys, path="./data/")
     assert said[-2:] == ["/data/y", "/data/x/"]
 

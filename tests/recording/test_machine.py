@@ -58,7 +58,9 @@ def test_a_run_has_its_environment(repository: Path) -> None:
         ("", ""),
     ],
 )
-def test_the_state_of_git(repository: Path, remote: str, shown: str) -> None:
+def test_the_branch_changes_and_remote_of_git_are_recorded_without_secrets(
+    repository: Path, remote: str, shown: str
+) -> None:
     if remote:
         git("remote", "add", "origin", remote)
     for dirty in (False, True):
@@ -93,7 +95,9 @@ def test_programs_that_fail_or_hang_cost_nothing_but_their_answer(
 
 
 @posix
-def test_gpus(project_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_are_named_as_nvidia_smi_names_them(
+    project_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program(tmp_path, "nvidia-smi", "echo 'NVIDIA H100'; echo 'NVIDIA H100'")
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
@@ -103,7 +107,7 @@ def test_gpus(project_directory: Path, tmp_path: Path, monkeypatch: pytest.Monke
     assert "gpus" not in machine.environment(project_directory, quick=True)
 
 
-def test_gpus_that_torch_uses(project_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_are_named_by_torch_if_it_uses_them(project_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     for is_initialized, gpus in ((True, ["MI300"]), (False, None)):
         cuda = SimpleNamespace(
@@ -125,7 +129,7 @@ def test_gpus_that_torch_uses(project_directory: Path, monkeypatch: pytest.Monke
         ({"git": {"commit": "0123456789abcdef", "dirty": True}}, {"Git commit": "0123456789 with changes"}),
     ],
 )
-def test_facts_of_any_record(environment: Any, facts: dict[str, str]) -> None:
+def test_any_record_has_readable_facts(environment: Any, facts: dict[str, str]) -> None:
     assert machine.facts(environment) == facts
 
 

@@ -176,7 +176,7 @@ experiment.stop()
 """
 
 
-def test_what_arrives_after_it_was_replaced_does_not_stay(
+def test_an_archive_that_arrives_after_it_was_replaced_does_not_stay(
     project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Another machine sends it late, from its spool or while the replacement is being sent."""
@@ -307,7 +307,7 @@ def test_a_process_that_was_thought_dead_loses_nothing(monkeypatch: pytest.Monke
         ({}, {}, "exception", False),
     ],
 )
-def test_what_a_job_that_was_started_again_goes_on_with(
+def test_only_the_next_start_of_the_same_job_goes_on_with_its_run(
     monkeypatch: pytest.MonkeyPatch, before: dict[str, str], after: dict[str, str], reason: str, is_same: bool
 ) -> None:
     first = begun(monkeypatch, before)

@@ -14,7 +14,7 @@ def test_a_variable_that_means_no_is_off(monkeypatch: pytest.MonkeyPatch, text: 
 
 
 @pytest.mark.parametrize("text", ["1", "true", "yes", "on", "2"])
-def test_any_other_is_on(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_a_variable_with_any_other_text_is_on(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("KEEPSAKE_OFFLINE", text)
     assert switches.is_offline()
 

@@ -45,7 +45,7 @@ def key(experiment: Experiment) -> str:
     return f"logs/{experiment.id}-{part}.txt.gz"
 
 
-def test_it_is_kept_and_removed_with_the_run(place: Bench) -> None:
+def test_output_is_kept_counted_and_removed_with_its_run(place: Bench) -> None:
     experiment, other = printed("one\ntwo\n"), printed("")
     assert keepsake.experiments.get(experiment.id).logs() == "one\ntwo\n"
     assert keepsake.experiments.get(experiment.id).logs(tail=1) == "two\n"
@@ -60,7 +60,7 @@ def test_it_is_kept_and_removed_with_the_run(place: Bench) -> None:
     assert kinds() == []
 
 
-def test_it_is_sent_while_the_run_goes_on(monkeypatch: pytest.MonkeyPatch, place: Bench) -> None:
+def test_output_is_sent_while_the_run_goes_on(monkeypatch: pytest.MonkeyPatch, place: Bench) -> None:
     monkeypatch.setattr(capture, "_LOOK_SECONDS", 0.05)
     with keepsake.init(quiet=True, capture_output=True) as experiment:
         print("begun")
@@ -81,7 +81,7 @@ def test_it_is_sent_while_the_run_goes_on(monkeypatch: pytest.MonkeyPatch, place
 
 
 @on_disk
-def test_a_repository_that_refuses_it_gets_the_rest(monkeypatch: pytest.MonkeyPatch, place: DiskBench) -> None:
+def test_a_repository_that_refuses_output_gets_the_rest(monkeypatch: pytest.MonkeyPatch, place: DiskBench) -> None:
     """Such as a bucket whose policy names the prefixes that it takes."""
     storage = type(place.storage)
     put = storage.put
@@ -169,7 +169,7 @@ def test_doctor_moves_aside_what_no_run_has_printed(place: Bench, monkeypatch: p
     assert keepsake.experiments.get(experiment.id).logs() == "one\n"
 
 
-def test_doctor_reads_it(place: Bench) -> None:
+def test_doctor_reads_output_only_when_thorough(place: Bench) -> None:
     experiment = printed("one\n" * 100)
     name = key(experiment)
     place.write(name, place.read(name)[:-3])
@@ -179,7 +179,7 @@ def test_doctor_reads_it(place: Bench) -> None:
         keepsake.experiments.get(experiment.id).logs()
 
 
-def test_a_record_that_0_4_2_has_rewritten(place: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_is_found_though_0_4_2_dropped_it_from_the_record(place: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     experiment = printed("one\n")
     path = f"metadata/experiments/{experiment.id}.json"
     record = json.loads(place.read(path))
@@ -193,7 +193,7 @@ def test_a_record_that_0_4_2_has_rewritten(place: Bench, monkeypatch: pytest.Mon
 
 
 @on_disk
-def test_errors_say_how_to_get_it(place: DiskBench) -> None:
+def test_an_error_about_missing_output_says_how_to_get_it(place: DiskBench) -> None:
     with keepsake.init(quiet=True) as experiment:
         pass
     with pytest.raises(DoesNotExist, match=r"was not kept\. To keep that of a run, pass capture_output=True"):
@@ -208,14 +208,14 @@ def test_errors_say_how_to_get_it(place: DiskBench) -> None:
     "output", [None, [], "text", {"../../x": {"lines": 1}}, {"0000-0123abcd": None}, {"0000-0123abcd": {"lines": "x"}}]
 )
 @on_disk
-def test_hostile_records(output: object, place: DiskBench) -> None:
+def test_counts_in_a_hostile_record_are_read_as_0(output: object, place: DiskBench) -> None:
     parts = parts_of({"id": "x", "output": output})
     assert set(parts) <= {"0000-0123abcd"}
     assert all(counts == {"lines": 0, "size": 0} for counts in parts.values())
 
 
 @on_disk
-def test_parts_merge(place: DiskBench) -> None:
+def test_of_each_part_the_longer_one_counts_when_records_merge(place: DiskBench) -> None:
     one, two = "0000-0123abcd", "0001-0123abcd"
     ours = {"output": {one: {"lines": 5, "size": 1}, two: {"lines": 1, "size": 1}}}
     theirs = {"output": {one: {"lines": 4, "size": 9}}}
@@ -227,7 +227,7 @@ def test_parts_merge(place: DiskBench) -> None:
     [("a\nb\n", 1, "b\n"), ("a\nb", 1, "b"), ("a\nb\n", 5, "a\nb\n"), ("a\nb\n", 0, ""), ("", 3, "")],
 )
 @on_disk
-def test_tails(text: str, count: int, tail: str, place: DiskBench) -> None:
+def test_tail_returns_the_last_lines(text: str, count: int, tail: str, place: DiskBench) -> None:
     assert tail_of(text, count) == tail
 
 
@@ -241,5 +241,5 @@ def test_tails(text: str, count: int, tail: str, place: DiskBench) -> None:
     ],
 )
 @on_disk
-def test_what_is_new(shown: str, text: str, new: str, place: DiskBench) -> None:
+def test_following_shows_only_what_is_new(shown: str, text: str, new: str, place: DiskBench) -> None:
     assert new_in(text, shown) == new

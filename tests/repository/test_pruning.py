@@ -86,7 +86,7 @@ def test_a_wrong_policy_is_an_error_before_anything_is_recorded(project_director
         ("last:1", {"checkpoints": list(reversed(record(1, 2)["checkpoints"]))}, "0"),  # by time
     ],
 )
-def test_what_goes(policy: str, found: Record, gone: str) -> None:
+def test_a_policy_lets_go_of_what_it_does_not_name(policy: str, found: Record, gone: str) -> None:
     assert "".join(checkpoint["id"][0] for checkpoint in let_go(found, parse_keep(policy))) == gone
 
 
@@ -303,7 +303,7 @@ def test_running_experiments_are_left_alone(project_directory: Path) -> None:
 
 
 @on_disk_and_in_a_bucket
-def test_usage_is_what_is_there(place: Bench, project_directory: Path) -> None:
+def test_disk_usage_adds_up_what_the_repository_holds(place: Bench, project_directory: Path) -> None:
     Path("train.py").write_text("x" * 5000)
     small = keepsake.init(path="train.py", quiet=True)
     small.stop()

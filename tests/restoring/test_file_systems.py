@@ -117,7 +117,7 @@ def mounted_at(name: str, volume: Path, directory: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", project / name], check=True)
 
 
-def test_a_mount_inside_the_project(make: Make, mounted: Path) -> None:
+def test_a_mount_inside_the_project_is_changed_and_brought_back(make: Make, mounted: Path) -> None:
     before = snapshot(mounted)
     checkout([make(THEIRS)], mounted)
     assert read_files(mounted) == {**MINE, **THEIRS}
@@ -128,7 +128,7 @@ def test_a_mount_inside_the_project(make: Make, mounted: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"theirs", b"theirs" * 100_000], ids=["empty", "short", "long"])
-def test_a_mount_of_one_file(make: Make, mounted_file: Path, content: bytes) -> None:
+def test_a_mount_of_one_file_is_changed_and_brought_back(make: Make, mounted_file: Path, content: bytes) -> None:
     os.utime(mounted_file / "a", ns=(10**18, 10**18 + 1))
     before = snapshot(mounted_file)
     checkout([make({**THEIRS, "a": content})], mounted_file)
@@ -156,7 +156,7 @@ def test_a_failure_in_a_project_with_a_mount_changes_nothing(
 
 
 @pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="there is no other file system to try it with")
-def test_an_area_on_another_disk(make_one: Make, tmp_path: Path) -> None:
+def test_an_area_on_another_disk_can_be_undone_from(make_one: Make, tmp_path: Path) -> None:
     write_files(tmp_path, MINE)
     before = read_files(tmp_path)
     with tempfile.TemporaryDirectory(dir="/dev/shm") as area:

@@ -356,7 +356,7 @@ def test_no_array_package_is_imported() -> None:
         (["a\nb\x7f"], '["a\\nb\\x7f"]', '["a\\nb\\x7f"]'),
     ],
 )
-def test_text_of_a_value(value: Any, full: str, short: str) -> None:
+def test_a_value_has_a_full_and_a_short_text(value: Any, full: str, short: str) -> None:
     assert full_text(value) == full
     assert short_text(value, 20) == short
 

@@ -28,7 +28,7 @@ FAMILY = "\N{MAN}\N{ZERO WIDTH JOINER}\N{WOMAN}"
         ("★…×", 3),
     ],
 )
-def test_text_width(text: str, width: int) -> None:
+def test_the_width_is_what_terminals_give_a_text(text: str, width: int) -> None:
     assert text_width(text) == width
 
 
