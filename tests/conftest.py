@@ -19,6 +19,7 @@ import pytest
 from keepsake.util import console
 
 if TYPE_CHECKING:
+    from keepsake.experiment import Experiment
     from tests.storage.benches import Bench
 
 # A noisy machine must not make a test fail
@@ -104,6 +105,20 @@ def project_directory(request: pytest.FixtureRequest, tmp_path: Path, monkeypatc
     (directory / "keepsake.yaml").write_text(f"repository: {url}\n")
     monkeypatch.chdir(directory)
     return directory
+
+
+@pytest.fixture
+def trained(project_directory: Path) -> Experiment:
+    """A finished run with three checkpoints, of which the second is the best."""
+    import keepsake
+
+    (project_directory / "train.py").write_text("print('training')")
+    experiment = keepsake.init(path="train.py", params={"learning_rate": 0.01})
+    for loss in (0.5, 0.25, 0.75):
+        (project_directory / "model.pth").write_text(f"weights of {loss}")
+        experiment.checkpoint(path="model.pth", metrics={"loss": loss}, primary_metric=("loss", "minimize"))
+    experiment.stop()
+    return experiment
 
 
 @pytest.fixture
