@@ -49,6 +49,13 @@ def cut():
 import keepsake
 """
 
+_TWENTY_CHECKPOINTS = """
+experiment = keepsake.init(path="train.py")
+for number in range(20):
+    open("model.pth", "w").write(f"weights {number}" * 1000)
+    experiment.checkpoint(path="model.pth", metrics={"number": number}, quiet=True)
+"""
+
 
 def not_flushed(directory: Path, output: str) -> list[str]:
     """Return which files hold something else than when they were last flushed."""
@@ -66,15 +73,7 @@ def not_flushed(directory: Path, output: str) -> list[str]:
 def test_every_object_is_flushed_before_it_gets_its_name(project: Path) -> None:
     """Records and archives are whole after a power cut. (A heartbeat need not be: it would be stale.)"""
     output, _ = run(
-        _FLUSHED
-        + """
-experiment = keepsake.init(path="train.py")
-for number in range(20):
-    open("model.pth", "w").write(f"weights {number}" * 1000)
-    experiment.checkpoint(path="model.pth", metrics={"number": number}, quiet=True)
-experiment.stop()
-cut()
-""",
+        f"{_FLUSHED}{_TWENTY_CHECKPOINTS}experiment.stop(); cut()",
         status=-9,
     )
     assert not_flushed(project / "repo", output) == []
@@ -113,15 +112,7 @@ cut()
 def test_what_is_recorded_offline_is_flushed_within_a_second(project: Path) -> None:
     """A compute node may not see its repository for days: files are flushed as well."""
     output, _ = run(
-        _FLUSHED
-        + """
-experiment = keepsake.init(path="train.py")
-for number in range(20):
-    open("model.pth", "w").write(f"weights {number}" * 1000)
-    experiment.checkpoint(path="model.pth", metrics={"number": number}, quiet=True)
-settle()
-cut()
-""",
+        f"{_FLUSHED}{_TWENTY_CHECKPOINTS}settle(); cut()",
         status=-9,
         KEEPSAKE_OFFLINE="1",
     )

@@ -13,6 +13,7 @@ import socket
 import subprocess
 from pathlib import Path
 
+from tests.storage.servers import free_port
 from tests.waiting import wait_until
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue")
@@ -71,8 +72,8 @@ class Cluster:
                 host=socket.gethostname().partition(".")[0],
                 user=getpass.getuser(),
                 directory=directory,
-                port=_free_port(),
-                node_port=_free_port(),
+                port=free_port(),
+                node_port=free_port(),
             )
         )
         files = [f"--{name}-file={munge / name}" for name in ("key", "pid", "log", "seed")]
@@ -137,9 +138,3 @@ class Cluster:
                 daemon.wait(20)
             except subprocess.TimeoutExpired:
                 daemon.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import keepsake
+from tests.storage.servers import free_port
 
 TORCH = """
 import torch, torch.distributed
@@ -55,12 +55,6 @@ for step in range(0 if latest is None else latest.step + 1, 9):
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(250)
 """
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def torchrun(*options: str) -> str:
