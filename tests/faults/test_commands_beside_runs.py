@@ -74,6 +74,13 @@ def _repeat(call: Callable[[], object], process: subprocess.Popen[str]) -> tuple
     return rest.result()
 
 
+def _returned(output: str) -> dict[str, inspect.Contents]:
+    """Return what the archive of each checkpoint holds whose ID the training printed. There are some."""
+    lines = [line.split() for line in output.splitlines()]
+    assert len(lines) > 5
+    return {checkpoint: {"model.pth": (f"weights {number}" * 1000).encode()} for checkpoint, number in lines}
+
+
 @pytest.mark.parametrize(
     "arguments",
     [("sync",), ("doctor", "--thorough", "--fix"), ("show",), ("checkout", "-f", "-o", "out"), ("push",)],
@@ -92,11 +99,7 @@ def test_a_command_beside_a_run_costs_it_nothing(
         output, messages = _repeat(call, process)
     assert process.returncode == 0
     assert "Traceback" not in messages
-    lines = [line.split() for line in output.splitlines()]
-    returned: dict[str, inspect.Contents] = {
-        checkpoint: {"model.pth": (f"weights {number}" * 1000).encode()} for checkpoint, number in lines
-    }
-    assert len(returned) > 5
+    returned = _returned(output)
     assert inspect.broken(project / "repo") == []
     assert inspect.missing(project, returned, experiment_id) == []
     if arguments[0] == "push":  # the last one was before the end
@@ -249,11 +252,7 @@ def test_a_repair_costs_a_run_on_a_machine_with_another_clock_nothing(project: P
         experiment_id = process.stdout.readline().strip()
         output, messages = _repeat(partial(command, "doctor", "--fix", status=None), process)
     assert process.returncode == 0, messages
-    lines = [line.split() for line in output.splitlines()]
-    returned: dict[str, inspect.Contents] = {
-        checkpoint: {"model.pth": (f"weights {number}" * 1000).encode()} for checkpoint, number in lines
-    }
-    assert len(returned) > 5
+    returned = _returned(output)
     assert inspect.missing(project, returned, experiment_id) == []
     assert not (project / "repo/orphaned").exists()
 
