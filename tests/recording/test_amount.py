@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 import keepsake
+from keepsake.archive.pack import FileEntry
 from keepsake.recording import amount
 from keepsake.recording.amount import tell_if_large
 from keepsake.util.ignore import walk_files
 
 MB = 1_000_000
-
-
-class File(NamedTuple):
-    """A file that was saved."""
-
-    name: str
-    size: int
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +25,7 @@ def said_of(
     directory: Path, sizes: dict[str, int], capsys: pytest.CaptureFixture[str], *earlier: str, path: str = "."
 ) -> list[str]:
     """Return the lines that are said of files with these sizes."""
-    tell_if_large(directory, path, [File(*item) for item in sizes.items()], lambda: earlier)
+    tell_if_large(directory, path, [FileEntry(*item, 0o644, 0, 0) for item in sizes.items()], lambda: earlier)
     return [line[5:] for line in capsys.readouterr().err.splitlines()]
 
 
