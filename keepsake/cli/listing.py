@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from click.shell_completion import CompletionItem
 
 from keepsake.cli.opening import complete_sort_keys
 from keepsake.cli.options import Command, filter_option
+from keepsake.cli.suggestions import ID_LIKE
 from keepsake.util import console
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -110,6 +112,8 @@ def _meant(ctx: click.Context, words: Sequence[str]) -> str:
         return f"Put a filter in quotation marks: --filter {shlex.quote(' '.join([filters[-1], *words]))}."
     if columns:
         return f"Write names of columns without blanks: -c {','.join(_split([*columns, *words]))}."
+    if len(words) == 1 and re.fullmatch(ID_LIKE, words[0]):
+        return f"For one experiment: `keepsake show {words[0]}`."
     return f"To filter: --filter {shlex.quote(' '.join(words))}. For one experiment: `keepsake show ID`."
 
 

@@ -76,7 +76,13 @@ class IdCommand(Command):
             from keepsake.repository.finding import is_negative
 
             ctx.ignore_unknown_options = all(map(is_negative, like_options))
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.MissingParameter as error:
+            if error.param is None or error.param.name not in ("id", "ids"):
+                raise
+            hint = "Give an ID that `keepsake ls` lists, or `latest` or `best`."
+            raise click.UsageError(f"{error.format_message()} {hint}", ctx) from None
 
 
 class PlainCommand(Command):

@@ -51,6 +51,9 @@ _TOLD |= dict.fromkeys(
 )
 
 
+ID_LIKE = r"latest|best|[0-9a-f]{4,64}"  # what is probably meant as the name of an experiment
+
+
 def suggestion(word: str, commands: Mapping[str, str]) -> str:
     """Return a sentence that helps somebody who typed `word`; "" if nothing is like it.
 
@@ -60,7 +63,7 @@ def suggestion(word: str, commands: Mapping[str, str]) -> str:
     """
     if told := _TOLD.get(word.lower()):
         return told
-    if re.fullmatch(r"latest|best|[0-9a-f]{4,64}", word):
+    if re.fullmatch(ID_LIKE, word):
         return f"Did you mean 'show {word}'?"
     return _question(word, commands)
 
