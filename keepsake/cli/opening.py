@@ -40,7 +40,8 @@ def open_project(settings: Settings) -> Project:
     waiting = project.pending(of_others=False)
     if waiting:
         count = console.plural(len(waiting), "experiment")
-        console.say(f"Not fully in the repository yet: {count}. `keepsake sync` sends it.")
+        them = "it" if len(waiting) == 1 else "them"
+        console.say(f"Not fully in the repository yet: {count}. `keepsake sync` sends {them}.")
     return project
 
 
