@@ -15,6 +15,7 @@ from keepsake.util.files import UNSUPPORTED, WINDOWS
 CREATE = FLAGS | os.O_CREAT | os.O_EXCL | os.O_WRONLY
 _TICK = 0.02  # seconds; longer than a tick of the clock by which a kernel stamps files
 _LONG_AGO = 1e9  # Unix seconds; a file system that reports less has no clock
+_MKDIR_TRIES = 8
 _JUMP = 1.0  # seconds; a larger difference means that a clock was set, not adjusted
 
 
@@ -71,16 +72,21 @@ def share(path: str, root: os.stat_result) -> None:
 
 def make_directories(path: str, root: os.stat_result | None = None) -> None:
     """Make a directory and its missing parents. They are shared like `root`, or else like their parents."""
-    try:
-        os.mkdir(path)
-    except FileExistsError:
-        if not os.path.isdir(path):
+    parent = os.path.dirname(path)
+    for left in range(_MKDIR_TRIES, 0, -1):  # another process may remove an empty parent at any time
+        try:
+            os.mkdir(path)
+        except FileExistsError:
+            if os.path.isdir(path):
+                return
             raise
-    except FileNotFoundError:
-        make_directories(os.path.dirname(path), root)
-        make_directories(path, root)
-    else:
-        share(path, root or os.stat(os.path.dirname(path)))
+        except FileNotFoundError:
+            if left == 1 or parent == path:  # in /proc, and in some folders that are mounted on demand
+                raise
+        else:
+            share(path, root or os.stat(parent))
+            return
+        make_directories(parent, root)
 
 
 def become_like(path: Path, new: os.stat_result, directory: str) -> bool:

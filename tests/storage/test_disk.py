@@ -503,3 +503,12 @@ def test_only_ensure_writable_makes_the_repositorys_directory(tmp_path: Path) ->
     assert not (tmp_path / "repo").exists()
     storage.ensure_writable()
     storage.put("k", b"")
+
+
+def test_a_directory_that_the_system_denies_is_one_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """/proc, and some folders that are mounted on demand, say "not found" although the parent is there."""
+    monkeypatch.setattr(os, "mkdir", refuse(errno.ENOENT))
+    with pytest.raises(WriteError, match="Could not write") as caught:
+        DiskBench(tmp_path / "a/b").storage.ensure_writable()
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+    assert caught.value.__cause__.__context__ is None
