@@ -63,11 +63,15 @@ function drawBackground(plot, metric) {
 function backgroundRange(metric, which) {
   const found = backgroundOf(metric);
   const isLog = which === "x" ? state.logx : state.logy;
-  const all = [];
-  for (const run of view.groups ? [] : view.runs) {
-    for (const value of found.get(run.number)?.[which] ?? []) if (!isLog || value > 0) all.push(value);
+  const parts = (view.groups ? [] : view.runs).map((run) => found.get(run.number)?.[which] ?? []);
+  const all = new Float64Array(sum(parts.map((part) => part.length)));
+  let end = 0;
+  for (const part of parts) {
+    all.set(part, end);
+    end += part.length;
   }
-  const values = Float64Array.from(all).sort();
+  all.sort();
+  const values = isLog ? all.subarray(all.findLastIndex((value) => value <= 0) + 1) : all;
   const at = (share) => values[Math.floor((values.length - 1) * share)];
   if (!values.length) return [Infinity, -Infinity];
   return which === "x" || values.length < 100 ? [at(0), at(1)] : [at(0.002), at(0.98)];

@@ -23,22 +23,28 @@ const tickedRuns = () => list("ticked").map((id) => byId.get(id)).filter(Boolean
 /** Return values smoothed by an exponential moving average; the first ones count less. */
 function smoothed(values, weight) {
   let [average, total] = [0, 0];
-  return values.map((value) => {
-    if (value === null) return value;
-    average = average * weight + value * (1 - weight);
-    total = total * weight + (1 - weight);
-    return average / total;
-  });
+  const found = [];
+  for (const value of values) {
+    if (value !== null) {
+      average = average * weight + value * (1 - weight);
+      total = total * weight + (1 - weight);
+    }
+    found.push(value === null ? null : average / total);
+  }
+  return found;
 }
 
 /** Return {xs, ys, raw} of a curve: sorted, as uPlot draws it, with null for what has no place on the axis. */
 function drawable({ xs, ys: raw }) {
-  const isRising = xs.every((x, at) => !at || x >= xs[at - 1]);
+  let isRising = true;
+  for (let at = 1; at < xs.length; at++) if (xs[at] < xs[at - 1]) isRising = false;
   if (!isRising || (state.logx && xs[0] <= 0)) {
     const places = [...xs.keys()].filter((at) => !state.logx || xs[at] > 0).sort((one, other) => xs[one] - xs[other]);
     [xs, raw] = [xs, raw].map((values) => places.map((at) => values[at]));
   }
-  return { xs, ys: Array.from(raw, (y) => (Number.isFinite(y) && (!state.logy || y > 0) ? y : null)), raw };
+  const ys = []; // loops, because callbacks for a hundred thousand numbers leave much garbage
+  for (let at = 0; at < raw.length; at++) ys.push(Number.isFinite(raw[at]) && (!state.logy || raw[at] > 0) ? raw[at] : null);
+  return { xs, ys, raw };
 }
 
 class Chart {
@@ -192,7 +198,7 @@ class Chart {
 function markBest({ of, xs, columns, styles }) {
   const { step, time } = of.best;
   const at = nearest(xs, { step, relative: time, time: of.created + time }[state.x]);
-  columns.push(columns[0].map((y, place) => (place === at ? y : null)));
+  columns.push(Array(xs.length).fill(null).with(at, columns[0][at]));
   styles.push({ points: { show: true, size: 12, width: 2, fill: curveColor(0), stroke: color("card") } });
 }
 
