@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 COLORS = (33, 166, 28, 163, 136, 99, 196, 30, 244, 64)  # of 256, with a contrast of 3 or more to black and to white
 _MIN_WIDTH, _MIN_HEIGHT = 40, 10
-_MAX_LABELS = 0.4  # of the width
+_MAX_LABELS = 0.45  # of the width
 _EVERY = 16  # columns between two letters on a curve
 _SIGNS = {"│": "|", "┤": "+", "─": "-", "┬": "+", "└": "+", "…": "~"}
 _EMPTY = "\u2800"  # a character without dots
