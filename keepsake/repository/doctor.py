@@ -155,7 +155,10 @@ class Examination:
     def _check_records(self) -> Iterator[Problem]:
         for key, reason in sorted(self._records.unreadable.items()):
             reason = reason.rstrip(".")
-            message = f"The record cannot be read: {reason}. Its experiment is not listed. Restore it from a backup."
+            message = (
+                f"The record cannot be read: {reason}. Its experiment is not listed. Put the file of a backup in its "
+                "place. Or, if another repository has the experiment, delete it and run `keepsake pull URL`."
+            )
             yield Problem("record-unreadable", key, message)
 
     # Archives

@@ -241,7 +241,7 @@ def parse_record(data: bytes, experiment_id: str, url: str) -> Record:
         return parse_experiment(data, experiment_id)
     except ReadError as error:
         raise ReadError(
-            f"{record_key(experiment_id)} in {url} cannot be read: {error}. Restore it from a backup."
+            f"{record_key(experiment_id)} in {url} cannot be read: {error}. `keepsake doctor` says what to do."
         ) from error
 
 
