@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from keepsake.cli.opening import Settings, confirm, open_project, pick
-from keepsake.cli.options import IdCommand, id_argument
+from keepsake.cli.options import ID_HINT, IdCommand, id_argument
 from keepsake.cli.rendering import short_id
 from keepsake.config import find_place, project_directory
 from keepsake.exceptions import ConfigNotFound
@@ -60,7 +60,7 @@ def checkout(
     """
     settings: Settings = ctx.obj
     if (id is None) != undo:
-        raise click.UsageError("--undo takes no ID." if undo else "Missing argument 'ID'.", ctx)
+        raise click.UsageError("--undo takes no ID." if undo else f"Missing argument 'ID'. {ID_HINT}", ctx)
     if id is None:
         directory = _target(settings, output_directory)
         undone = undo_checkout(directory)
@@ -110,12 +110,13 @@ def _target(settings: Settings, output_directory: str | None) -> Path:
 def _ask(plan: Plan, directory: Path, output_directory: str | None) -> bool:
     """Summarise the effect of the checkout, and ask whether to continue."""
     console.warn(f'The directory "{directory}" is not empty.')
-    modes = f" It would change the permissions of {_files([*plan.modes])}." if plan.modes else ""
-    console.warn(
-        f"This checkout would overwrite {_files(plan.changed)}, add {len(plan.new)}, "
-        f"and leave {len(plan.same)} as they are.{modes}"
-        + (f"\nOverwritten files are kept. `{_undo(output_directory)}` puts them back." if plan.changed else "")
-    )
+    parts = [f"overwrite {_files(plan.changed)}"] if plan.changed else []
+    parts += [f"add {_files(plan.new)}"] if plan.new else []
+    parts += [f"change the permissions of {_files([*plan.modes])}"] if plan.modes else []
+    *first, last = parts
+    effect = f"{', '.join(first)} and {last}" if first else last
+    kept = f"\nOverwritten files are kept. `{_undo(output_directory)}` puts them back." if plan.changed else ""
+    console.warn(f"This checkout would {effect}. All other files stay as they are.{kept}")
     click.echo()
     return confirm()
 

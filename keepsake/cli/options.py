@@ -14,6 +14,7 @@ from keepsake.version import __version__
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+ID_HINT = "Give an ID that `keepsake ls` lists, or `latest` or `best`."
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
@@ -81,8 +82,7 @@ class IdCommand(Command):
         except click.MissingParameter as error:
             if error.param is None or error.param.name not in ("id", "ids"):
                 raise
-            hint = "Give an ID that `keepsake ls` lists, or `latest` or `best`."
-            raise click.UsageError(f"{error.format_message()} {hint}", ctx) from None
+            raise click.UsageError(f"{error.format_message()} {ID_HINT}", ctx) from None
 
 
 class PlainCommand(Command):

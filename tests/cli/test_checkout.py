@@ -122,7 +122,7 @@ def test_it_asks_before_it_touches_a_directory_in_use(three_runs: World, filled:
         == """\
 ═══╡ Checking out files from experiment a37c2e9 and its best checkpoint 9f02c7d
 ═══╡ The directory "out" is not empty.
-═══╡ This checkout would overwrite 1 file (data/x), add 0, and leave 1 as they are.
+═══╡ This checkout would overwrite 1 file (data/x). All other files stay as they are.
    │ Overwritten files are kept. `keepsake checkout --undo -o out` puts them back.
 ═══╡ Aborting.
 """
@@ -130,11 +130,18 @@ def test_it_asks_before_it_touches_a_directory_in_use(three_runs: World, filled:
     assert contents(filled) == before
 
 
+def test_it_says_what_would_be_overwritten_and_added(three_runs: World, run: Run) -> None:
+    Path("out").mkdir()
+    Path("out/train.py").write_text("mine")
+    said = run("checkout", "a37", "-o", "out", input="n", status=1).stderr
+    assert "would overwrite 1 file (train.py) and add 1 file (data/x). All other files stay as they are." in said
+
+
 def test_it_says_when_nothing_would_be_overwritten(three_runs: World, run: Run) -> None:
     Path("out").mkdir()
     Path("out/notes").write_text("mine")
     assert (
-        "would overwrite nothing, add 2, and leave 0 as they are.\n═══╡ Aborting"
+        "would add 2 files (data/x, train.py). All other files stay as they are.\n═══╡ Aborting"
         in run("checkout", "a37", "-o", "out", input="n", status=1).stderr
     )
 
@@ -147,7 +154,7 @@ def test_it_names_a_few_of_many_files(world: World, run: Run) -> None:
     for name in names:
         Path("out", name).write_text("old")
     asked = run("checkout", "e10", "-o", "out", input="n", status=1).stderr
-    assert "overwrite 7 files (f0, f1, f2, f3, f4, ...), add 0, and leave 0 as they are." in asked
+    assert "overwrite 7 files (f0, f1, f2, f3, f4, ...). All other files stay as they are." in asked
 
 
 def test_it_does_not_ask_when_nothing_would_change(three_runs: World, run: Run) -> None:
