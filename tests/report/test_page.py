@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -447,15 +447,42 @@ def test_it_works_in_the_frame_of_a_notebook(page: Page, sweep_records: Records,
     assert page.errors() == []
 
 
+@pytest.fixture
+def resize(page: Page) -> Iterator[Callable[[int, int], None]]:
+    """Set the width and the height of the window, for one test."""
+
+    def set_size(width: int, height: int = 1500) -> None:
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+    yield set_size
+    set_size(1280)
+
+
 @pytest.mark.parametrize("width", [400, 800, 1280])
-def test_nothing_sticks_out(page: Page, width: int) -> None:
-    size = {"width": width, "height": 1500, "deviceScaleFactor": 1, "mobile": False}
-    page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+def test_nothing_sticks_out(page: Page, resize: Callable[[int], None], width: int) -> None:
+    resize(width)
     page.open()
+    assert page.js("return document.documentElement.scrollWidth") <= width
+
+
+def test_nothing_sticks_out_on_paper(page: Page, resize: Callable[[int], None]) -> None:
+    """Otherwise, browsers print everything smaller."""
+    page.js("print(true)")
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     try:
-        assert page.js("return document.documentElement.scrollWidth") <= width
+        resize(700)
+        assert page.js("return document.documentElement.scrollWidth") <= 700
     finally:
-        page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size | {"width": 1280})
+        page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+        page.js("print(false)")
+
+
+def test_a_panel_higher_than_the_window_cuts_nothing_off(page: Page, resize: Callable[[int, int], None]) -> None:
+    resize(1280, 400)
+    page.state(ticked=",".join(page.ids()[:2]), compare="1")
+    shown, full = page.js("const {clientHeight, scrollHeight} = $('.compare'); return [clientHeight, scrollHeight]")
+    assert shown == full > 100
 
 
 def test_without_scripts_the_preview_is_there(page: Page) -> None:
