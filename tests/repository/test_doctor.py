@@ -1,4 +1,4 @@
-"""Finding problems in a repository, in each place, and repairing them without loss."""
+"""Finding problems in a repository, in each place."""
 
 from __future__ import annotations
 
@@ -20,44 +20,15 @@ from keepsake.cli import cli
 from keepsake.exceptions import KeepsakeError, PreconditionFailed, RepositoryConfigurationError
 from keepsake.experiment import Experiment
 from keepsake.repository.doctor import Examination
-from keepsake.repository.problems import Problem
 from keepsake.spool.entry import Entry
 from keepsake.storage import ObjectInfo, Storage
 from tests.archive.archives import archive_bytes, freeze_files
-from tests.storage.benches import Bench, DiskBench, S3Bench
-
-HOURS = 2 * 3600
+from tests.repository.examining import HOURS, ORPHAN, examine, fix, hours_later, kinds, kinds_without_repair
+from tests.storage.benches import Bench, DiskBench
 
 pytestmark = pytest.mark.usefixtures("place")
+
 on_disk = pytest.mark.parametrize("place", ["file"], indirect=True)
-
-
-@pytest.fixture
-def trained(project_directory: Path) -> Experiment:
-    (project_directory / "model.pth").write_text("weights" * 1000)
-    experiment = keepsake.init(path="model.pth")
-    experiment.checkpoint(path="model.pth", metrics={"loss": 0.5})
-    experiment.stop()
-    return experiment
-
-
-def examine(*, thorough: bool = True, fix: bool = True) -> list[Problem]:
-    view = keepsake.Project().workplace.view
-    return list(Examination(view, thorough=thorough, fix=fix, advance=lambda count: None).problems())
-
-
-def kinds(*, thorough: bool = True) -> list[str]:
-    return sorted(problem.kind for problem in examine(thorough=thorough))
-
-
-def fix() -> None:
-    for problem in examine():
-        if problem.fix:
-            problem.fix()
-
-
-def hours_later(place: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(place.storage), "now", lambda self: time.time() + HOURS)
 
 
 def test_in_a_sound_repository_all_is_well(trained: Experiment, place: Bench) -> None:
@@ -69,28 +40,6 @@ def test_in_a_sound_repository_all_is_well(trained: Experiment, place: Bench) ->
 def test_where_there_is_no_repository_there_is_nothing_to_find(project_directory: Path, place: Bench) -> None:
     assert kinds() == []
     assert place.listed() == set()
-
-
-@pytest.mark.parametrize(("content", "kind"), [(None, "spec-missing"), (b"version 1", "spec-corrupt")])
-def test_the_spec_is_written_anew(trained: Experiment, place: Bench, content: bytes | None, kind: str) -> None:
-    place.remove("repository.json")
-    if content:
-        place.write("repository.json", content)
-    assert kinds() == [kind]
-    fix()
-    assert kinds() == []
-    assert [e.id for e in keepsake.Project().experiments.list()] == [trained.id]
-
-
-def test_a_spec_that_is_replaced_is_kept_and_one_that_came_meanwhile_stays(trained: Experiment, place: Bench) -> None:
-    place.write("repository.json", b"version 1")
-    problems = examine()
-    place.write("repository.json", b'{"version": 1}')
-    assert [problem.fix() for problem in problems if problem.fix] == [False]
-    assert place.read("repository.json") == b'{"version": 1}'
-    place.write("repository.json", b"version 1")
-    fix()
-    assert (place.read("repository.json"), place.read("repository.json.damaged")) == (b'{"version":1}', b"version 1")
 
 
 def test_a_damaged_identity_is_reported(trained: Experiment, place: Bench) -> None:
@@ -128,46 +77,6 @@ def test_archives_that_are_missing_cut_off_or_damaged_are_reported(trained: Expe
     assert kinds(thorough=False) == ["archive-missing"]
 
 
-ORPHAN = f"checkpoints/{'a' * 64}.tar.gz"
-
-
-def test_what_no_record_names_is_moved_aside_once_it_is_old(
-    trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = place.contents()
-    place.write(ORPHAN, b"orphan")
-    place.write(f"experiments/{'b' * 64}.tar.gz", b"another")
-    place.write(f"metadata/heartbeats/{'c' * 64}.json", b"{}")
-    assert kinds() == []  # they may just be being saved
-    hours_later(place, monkeypatch)
-    assert kinds() == ["archive-orphan", "archive-orphan", "heartbeat-orphan"]
-    fix()
-    aside = {f"orphaned/{ORPHAN}": b"orphan", f"orphaned/experiments/{'b' * 64}.tar.gz": b"another"}
-    assert place.contents() == before | aside
-    assert kinds() == []
-    assert keepsake.experiments.get(trained.id).checkpoints[0].open("model.pth").close() is None
-
-
-def test_what_was_moved_aside_comes_back_with_its_record(
-    trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """This happens when a backup is restored in two steps."""
-    others = [keepsake.init(path="model.pth") for _ in range(2)]
-    for experiment in others:
-        experiment.stop()
-    before = {key: content for key, content in place.contents().items() if "heartbeats" not in key}
-    key = f"metadata/experiments/{trained.id}.json"
-    place.remove(key)
-    hours_later(place, monkeypatch)
-    assert kinds() == ["archive-orphan", "archive-orphan"]
-    fix()
-    place.write(key, before[key])
-    assert kinds() == ["archive-aside", "archive-aside"]
-    fix()
-    assert kinds() == []
-    assert place.contents() == before
-
-
 @pytest.mark.parametrize("left", [0, 1])
 def test_lost_records_are_not_called_garbage(
     trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch, left: int
@@ -195,76 +104,6 @@ def test_a_repository_without_metadata_and_spec_is_not_empty(
     assert kinds() == ["records-lost", "spec-missing"]
 
 
-def test_a_repair_looks_again(trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The diagnosis may be hours old. Meanwhile, a record names the archive, and the run beats again."""
-    monkeypatch.setattr("keepsake.repository.rereading.FRESH_SECONDS", 0)
-    heartbeat = f"metadata/heartbeats/{'a' * 64}.json"
-    place.write(ORPHAN, b"orphan")
-    place.write(heartbeat, b"{}")
-    hours_later(place, monkeypatch)
-    problems = examine()
-    assert [problem.kind for problem in problems] == ["archive-orphan", "heartbeat-orphan"]
-    checkpoint = {"id": "a" * 64, "created": "2024-01-01T00:00:00Z", "path": "model.pth"}
-    record = {"id": "b" * 64, "created": "2024-01-01T00:00:00Z", "checkpoints": [checkpoint]}
-    place.write(f"metadata/experiments/{'b' * 64}.json", json.dumps(record).encode())
-    place.write(heartbeat, b'{"later": 1}')
-    before = place.contents()
-    assert [problem.fix() for problem in problems if problem.fix] == [False, False]
-    assert place.contents() == before
-
-
-@pytest.mark.parametrize("comes_back", [False, True])
-def test_files_that_an_interrupted_pruning_has_left_go_unless_a_record_names_them_again(
-    trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch, comes_back: bool
-) -> None:
-    """Such as one of a backup, restored between the search and the repair."""
-    monkeypatch.setattr("keepsake.repository.rereading.FRESH_SECONDS", 0)
-    (checkpoint,) = [each for each in trained.checkpoints if each.path][:1]
-    key, record = f"checkpoints/{checkpoint.id}.tar.gz", f"metadata/experiments/{trained.id}.json"
-    files, before = place.read(key), place.read(record)
-    keepsake.Project().delete([(trained, checkpoint)])
-    place.write(key, files)
-    (problem,) = examine()
-    assert (problem.kind, problem.key) == ("archive-pruned", key)
-    if comes_back:
-        place.write(record, before)
-    assert problem.fix is not None
-    assert problem.fix() is not comes_back
-    assert (key in place.contents()) is comes_back
-
-
-@pytest.mark.parametrize("comes_back", [False, True])
-def test_an_interrupted_removal_is_finished(
-    trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch, comes_back: bool
-) -> None:
-    """At once, because a person wanted it; except for what a record names again."""
-    monkeypatch.setattr("keepsake.repository.rereading.FRESH_SECONDS", 0)
-    record = f"metadata/experiments/{trained.id}.json"
-    before, storage = place.read(record), type(place.storage)
-    archives = {key for key in place.contents() if key.startswith(("experiments/", "checkpoints/"))}
-    keepsake.init().stop()  # another experiment, so that the records do not seem to be lost
-    delete = storage.delete
-
-    def crash(self: Storage, keys: Any) -> None:
-        delete(self, keys := list(keys))
-        if record in keys:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(storage, "delete", crash)
-        with pytest.raises(KeyboardInterrupt):
-            trained.delete()
-    (problem,) = [problem for problem in examine() if not problem.kind.startswith("heartbeat")]
-    assert problem.kind == "removal-unfinished"
-    assert archives <= place.contents().keys()
-    if comes_back:
-        place.write(record, before)
-    assert problem.fix is not None
-    problem.fix()
-    assert archives & place.contents().keys() == (archives if comes_back else set())
-    assert "removal-unfinished" not in kinds()
-
-
 def test_what_cannot_be_read_is_named(trained: Experiment, place: Bench, project_directory: Path) -> None:
     """The record of a run that waits, and the note of a removal."""
     place.write("removed/note.json", b"{")
@@ -276,66 +115,6 @@ def test_what_cannot_be_read_is_named(trained: Experiment, place: Bench, project
     assert problems.keys() == {"entry-damaged", "removal-damaged"}
     assert problems["entry-damaged"].key == str(entry)
     assert problems["removal-damaged"].key == "removed/note.json"
-
-
-@on_disk
-def test_a_repair_that_is_killed_leaves_the_age_of_what_it_was_moving(
-    trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Otherwise the rest would wait for an hour."""
-    place.write(ORPHAN, b"orphan")
-    place.write(ORPHAN.replace("a", "b"), b"orphan")
-    hours_later(place, monkeypatch)
-    old = os.stat(place.storage.directory / ORPHAN).st_mtime_ns  # type: ignore[operator]
-    with monkeypatch.context() as patch:
-
-        def kill(source: str, target: str) -> None:
-            raise KeyboardInterrupt
-
-        patch.setattr("keepsake.storage.disk.replace", kill)
-        with pytest.raises(KeyboardInterrupt):
-            fix()
-    assert os.stat(place.storage.directory / ORPHAN).st_mtime_ns == old  # type: ignore[operator]
-
-
-def test_a_move_that_was_interrupted_is_finished(
-    trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The archive has both keys then."""
-    for key in (ORPHAN, f"orphaned/{ORPHAN}"):
-        place.write(key, b"orphan")
-    hours_later(place, monkeypatch)
-    fix()
-    assert ORPHAN not in place.contents()
-    assert place.read(f"orphaned/{ORPHAN}") == b"orphan"
-
-
-def test_nothing_is_moved_when_a_record_has_become_unreadable(
-    trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The unreadable record may name the archive."""
-    monkeypatch.setattr("keepsake.repository.rereading.FRESH_SECONDS", 0)
-    place.write(ORPHAN, b"orphan")
-    hours_later(place, monkeypatch)
-    (problem,) = examine()
-    place.write(f"metadata/experiments/{trained.id}.json", b"{")
-    assert problem.fix is not None
-    with pytest.raises(KeepsakeError, match="may name this archive"):
-        problem.fix()
-    assert place.read(ORPHAN) == b"orphan"
-
-
-def test_what_lies_aside_already_is_not_overwritten(
-    trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place.write(ORPHAN, b"new")
-    place.write(f"orphaned/{ORPHAN}", b"old")
-    hours_later(place, monkeypatch)
-    (problem,) = examine()
-    assert problem.fix is not None
-    with pytest.raises(KeepsakeError, match="exists already"):
-        problem.fix()
-    assert (place.read(ORPHAN), place.read(f"orphaned/{ORPHAN}")) == (b"new", b"old")
 
 
 def test_an_archive_is_as_old_as_it_was_when_it_was_listed(
@@ -388,10 +167,6 @@ def test_looking_writes_nothing(trained: Experiment, place: Bench, monkeypatch: 
         monkeypatch.setattr(type(place.storage), "put", fail)
     monkeypatch.setattr("keepsake.repository.doctor._UNDER_WAY_SECONDS", -10)
     assert {"archive-orphan", "heartbeat-orphan"} <= set(kinds_without_repair())
-
-
-def kinds_without_repair() -> list[str]:
-    return [problem.kind for problem in examine(fix=False)]
 
 
 @on_disk
@@ -447,41 +222,6 @@ def test_files_that_a_run_is_still_saving_are_not_missing(
     assert kinds() == []
     hours_later(place, monkeypatch)
     assert kinds() == ["archive-missing"]
-
-
-def test_stale_heartbeats_go_but_not_the_one_that_says_a_run_was_lost(
-    trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    old = {"id": "d" * 64, "created": "2021-01-01T00:00:00Z", "keepsake_version": "0.4.2"}
-    ended = {**old, "id": "e" * 64, "keepsake_version": "1.0.0", "end_reason": "finished"}
-    lost = {**trained.to_json(), "ended": None, "end_reason": None}
-    for record in (old, ended, lost):
-        place.write(f"metadata/experiments/{record['id']}.json", json.dumps(record).encode())
-    for experiment_id in (trained.id, "d" * 64, "e" * 64):
-        heartbeat = {"experiment_id": experiment_id, "last_heartbeat": "2021-01-01T00:00:00Z"}
-        place.write(f"metadata/heartbeats/{experiment_id}.json", json.dumps(heartbeat).encode())
-    hours_later(place, monkeypatch)
-    assert kinds() == ["heartbeat-stale", "heartbeat-stale"]
-    fix()
-    statuses = {e.id: e.status for e in keepsake.experiments.list()}
-    assert statuses == {trained.id: "lost", "d" * 64: "stopped", "e" * 64: "stopped"}
-    assert {key for key in place.listed() if "heartbeats" in key} == {f"metadata/heartbeats/{trained.id}.json"}
-
-
-def test_what_a_crash_left_in_the_middle_of_a_write_goes(
-    trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On Cloud Storage, Google removes unfinished uploads."""
-    before = place.contents()
-    if isinstance(place, S3Bench):
-        place.client.create_multipart_upload(Bucket=place.bucket, Key=f"{place.root}/checkpoints/x.tar.gz")
-    elif isinstance(place, DiskBench):
-        place.write(".0123456789abcdef.keepsake-tmp", b"half an obj")
-    hours_later(place, monkeypatch)
-    assert kinds() == ([] if place.url.startswith("gs:") else ["temporary"])
-    fix()
-    assert kinds() == []
-    assert place.contents() == before
 
 
 @on_disk

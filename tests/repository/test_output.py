@@ -18,7 +18,7 @@ from keepsake.project import Project
 from keepsake.recording import capture
 from keepsake.repository.output import new_in, tail_of
 from keepsake.spool.entry import Entry
-from tests.repository.test_doctor import examine, fix, hours_later, kinds
+from tests.repository.examining import examine, fix, hours_later, kinds
 from tests.storage.benches import Bench, DiskBench
 from tests.waiting import wait_until
 
