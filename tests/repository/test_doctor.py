@@ -221,7 +221,7 @@ def test_files_that_a_run_is_still_saving_are_not_missing(
     place.write(f"metadata/heartbeats/{trained.id}.json", b"{}")
     assert kinds() == []
     hours_later(place, monkeypatch)
-    assert kinds() == ["archive-missing"]
+    assert kinds() == ["archive-missing", "heartbeat-stale"]
 
 
 @on_disk
