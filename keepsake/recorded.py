@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from keepsake.checkpoint import Checkpoint, InertCheckpoint
 from keepsake.checks import MAX_STEP
-from keepsake.exceptions import KeepsakeError, ValidationError
+from keepsake.exceptions import KeepsakeError, ValidationError, WriteError
 from keepsake.labelled import Labelled
 from keepsake.metadata import Record, later
 from keepsake.recording import ranks, switches
@@ -25,6 +25,8 @@ from keepsake.util.ids import short_id
 if TYPE_CHECKING:
     from keepsake.experiment import Experiment
     from keepsake.project import Project
+    from keepsake.recording.complaints import Problem
+    from keepsake.recording.run import Run
 
 _R = TypeVar("_R", bound="Recorded")
 
@@ -128,16 +130,28 @@ class Recorded(Labelled):
             if gone := run.replaced_by(record):
                 self.checkpoints[:] = [checkpoint for checkpoint in self.checkpoints if checkpoint.id not in gone]
 
-        try:
-            run.add(record, problems, self._next_step, keep)
-        except BaseException:  # such as Ctrl-C right after its files were frozen; the mover checks what is written
-            run.entry.abandoned.add(record["id"])
-            raise
+        self._add(run, record, problems, keep)
         if not quiet and (self.project.debug or switches.is_verbose()):
             from keepsake.recording.announcing import say_copying
 
             say_copying("checkpoint", record, self.project.workplace)
         return made[0]
+
+    def _add(self, run: Run, record: Record, problems: list[Problem], keep: Callable[[], None]) -> None:
+        """Save a checkpoint, or at least its metrics if its files have taken the last space of the disk."""
+        try:
+            try:
+                run.add(record, problems, self._next_step, keep)
+            except WriteError as error:
+                if not record["path"] or switches.is_strict():
+                    raise
+                from keepsake.recording.complaints import Problem
+
+                record["path"] = ""
+                run.add(record, [*problems, Problem("its files", str(error))], self._next_step, keep)
+        except BaseException:  # such as Ctrl-C right after its files were frozen; the mover checks what is written
+            run.entry.abandoned.add(record["id"])
+            raise
 
     def _as_experiment(self) -> Experiment:
         return cast("Experiment", self)  # nothing else has this class as a base

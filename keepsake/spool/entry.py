@@ -5,6 +5,7 @@
                           <process>.jsonl      the journal of one process (journal.py)
                           <id>.pack            frozen files of a checkpoint, or of the experiment itself
                           <id>.tar.gz          the same files as the archive that goes into the repository
+                          .room                nothing: space for the lines of a journal when the disk is full
                           <part>.live, .log    what the run prints: being written, and finished (util/transcript.py)
                           <id>.unnamed.…       frozen files of a checkpoint() that may not have returned
                           <…>.unnamed.damaged  a journal with lines that cannot be read
@@ -36,7 +37,9 @@ from keepsake.util.processes import has_ended, process_name
 FRESH_SECONDS = 30.0  # the process that records touches the entry every few seconds
 _RECORDS = ("record.json", "record.closing")
 _LIVE, _LOG = ".live", ".log"
+_ROOM, _ROOM_BYTES = ".room", 16 << 10
 _TRIES = 10
+_FULL_TRIES, _FULL_SECONDS = 3, 0.01  # while the disk is full
 _STALE_SECONDS = 0.5  # network file systems look again within some times this
 _UNFINISHED_SECONDS = 3600.0  # temporary files older than this were left by a crash
 
@@ -161,7 +164,28 @@ class Entry:
                     raise self._unwritable(error) from error
                 self.write_record()
             except OSError as error:
-                raise self._unwritable(error) from error
+                if error.errno not in journal.FULL or not (self._use_room() or left > _TRIES - _FULL_TRIES):
+                    raise self._unwritable(error) from error
+                time.sleep(_FULL_SECONDS)  # another thread may be giving space back just now
+
+    def keep_room(self) -> None:
+        """Keep some space for the lines of a journal, because the disk may get full. Metrics need next to nothing."""
+        room = self.directory / _ROOM
+        with suppress(OSError):  # the disk is full already
+            if not room.exists():
+                replace_with(room, b" " * _ROOM_BYTES)
+                if not is_entry(self.directory):  # it was closed just now
+                    remove(room)
+                    prune(self.directory)
+
+    def _use_room(self) -> bool:
+        """Give the space that was kept back to the disk; return whether there was some."""
+        is_used = False
+        for name in os.listdir(self.directory):
+            if _ROOM in name:  # or the file that is about to become it
+                remove(self.directory / name)
+                is_used = True
+        return is_used
 
     def begin(self) -> None:
         """Mark this experiment as recorded by this process, even if another process began it."""
@@ -268,6 +292,7 @@ class Entry:
             self.write_record()
             return False
         remove(closing)
+        remove(self.directory / _ROOM)
         remove_unfinished(self.directory)
         prune(self.directory)
         return True

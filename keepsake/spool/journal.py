@@ -29,6 +29,7 @@ from keepsake.util.files import WINDOWS, remove
 from keepsake.util.fork import in_forked_child
 
 _GONE = {errno.ENOENT, getattr(errno, "ESTALE", errno.ENOENT)}
+FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 UNNAMED = ".unnamed."  # in the names of files that are kept aside
 _TRIES = 10  # where the file system caches names, nothing is certain, and the line may be written several times
 
@@ -146,10 +147,25 @@ def append(directory: Path, line: dict[str, Any]) -> None:
             if _append(os.path.join(directory, name + ".jsonl"), data):
                 return
         except OSError as error:
+            if error.errno in FULL and _append_to_another(directory, data):
+                return
             if left == 1 or name != _process or error.errno not in _GONE:
                 raise
         # The journal has another name now. Where names are cached, the old name still leads to it, or nowhere.
         name = f"{_process}-{os.urandom(8).hex()}"
+
+
+def _append_to_another(directory: str | os.PathLike[str], data: bytes) -> bool:
+    """Append to a journal that is being published, because no new file can be made; return whether that worked.
+
+    A journal that has grown since it was read stays.
+    """
+    for name in os.listdir(directory):
+        if name.startswith(_process) and name.endswith(".jsonl"):
+            with suppress(OSError):
+                if _append(os.path.join(directory, name), data):
+                    return True
+    return False
 
 
 def take(journals: list[Path], *, others: bool) -> Taken:

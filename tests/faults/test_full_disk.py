@@ -18,7 +18,7 @@ _UNSHARE = (
     "--mount",
     *(() if hasattr(os, "geteuid") and os.geteuid() == 0 else ("--user", "--map-root-user")),
 )
-_MOUNT = 'mount -t tmpfs -o size=8m none small && export SMALL="$PWD/small"'
+_MOUNT = 'mount -t tmpfs -o size=8m,nr_inodes=3000 none small && export SMALL="$PWD/small"'
 
 # 20 checkpoints of 1 MB each; what returned is noted, with its path: that of a checkpoint without its files is None
 _TRAIN = """
@@ -109,6 +109,44 @@ def test_a_spool_that_gets_full_refuses_files_and_keeps_the_metrics(project: Pat
     assert len(numbers) >= 6
     assert numbers[:6] == list(range(6))
     assert "No space left" in messages or "nearly full" in messages
+
+
+@pytest.mark.parametrize("what", ["bytes", "inodes"])
+@pytest.mark.parametrize("holds", ["spool", "everything"])
+def test_a_disk_that_somebody_else_fills_costs_the_files_and_not_the_metrics(
+    project: Path, what: str, holds: str
+) -> None:
+    """To the last byte, or to the last file that can be made. Metrics need next to nothing, and that is kept back."""
+    program = f"""
+        import contextlib, itertools, os, shutil, time
+        import keepsake
+        from tests.waiting import wait_until
+
+        open("w", "wb").write(bytes(500_000))
+        experiment = keepsake.init()
+        experiment.checkpoint(step=0)
+        spool, small = experiment._run.entry.directory, os.environ["SMALL"]
+        wait_until((spool / ".room").exists)
+        wait_until(lambda: not list(spool.glob("*.jsonl")))
+        os.mkdir(small + "/fill")
+        with contextlib.suppress(OSError):
+            for number in itertools.count():
+                with open(small + f"/fill/{{number}}", "wb", buffering=0) as file:
+                    file.write(bytes({4096 if what == "bytes" else 0}))
+        for step in range(1, 6):
+            experiment.checkpoint(path="w", step=step, metrics={{"number": step}}, quiet=True)
+            time.sleep(0.1)
+        shutil.rmtree(small + "/fill")
+        experiment.stop()
+        found = keepsake.experiments.get(experiment.id).checkpoints
+        print([(checkpoint.step, checkpoint.metrics, bool(checkpoint.path)) for checkpoint in found])
+    """
+    environment = {"KEEPSAKE_SPOOL": "small/spool"} if holds == "spool" else {}
+    then = "true" if holds == "spool" else "cp keepsake.yaml small && cd small"
+    output, messages = run_on_small_disk(program, then=then, **environment)
+    expected = [(0, None, False), *((step, {"number": step}, False) for step in range(1, 6))]
+    assert output.strip() == str(expected)
+    assert "is saved without its files" in messages
 
 
 def test_a_disk_with_everything_on_it_gets_full(project: Path) -> None:
