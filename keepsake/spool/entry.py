@@ -170,22 +170,22 @@ class Entry:
 
     def keep_room(self) -> None:
         """Keep some space for the lines of a journal, because the disk may get full. Metrics need next to nothing."""
-        room = self.directory / _ROOM
-        with suppress(OSError):  # the disk is full already
-            if not room.exists():
-                replace_with(room, b" " * _ROOM_BYTES)
-                if not is_entry(self.directory):  # it was closed just now
-                    remove(room)
-                    prune(self.directory)
+        room, is_kept = self.directory / _ROOM, False
+        with suppress(OSError):  # it is there, or no file can be made
+            descriptor = os.open(room, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with suppress(OSError):  # the disk is full already
+                is_kept = os.write(descriptor, b" " * _ROOM_BYTES) == _ROOM_BYTES
+            os.close(descriptor)
+            if not is_kept or not is_entry(self.directory):  # the entry was closed just now
+                remove(room)
+                prune(self.directory)
 
     def _use_room(self) -> bool:
         """Give the space that was kept back to the disk; return whether there was some."""
-        is_used = False
-        for name in os.listdir(self.directory):
-            if _ROOM in name:  # or the file that is about to become it
-                remove(self.directory / name)
-                is_used = True
-        return is_used
+        with suppress(OSError):
+            os.unlink(self.directory / _ROOM)
+            return True
+        return False
 
     def begin(self) -> None:
         """Mark this experiment as recorded by this process, even if another process began it."""

@@ -60,8 +60,8 @@ for number in range(20):
 def not_flushed(directory: Path, output: str) -> list[str]:
     """Return which files hold something else than when they were last flushed."""
     flushed = json.loads(output.splitlines()[-1])
-    # Which repositories were used before need not be known
-    files = [path for path in directory.rglob("*") if path.is_file() and path.name != "repositories.json"]
+    needless = ("repositories.json", ".room")  # which repositories were used before, and nothing
+    files = [path for path in directory.rglob("*") if path.is_file() and path.name not in needless]
     files = [path for path in files if "tmp" not in path.suffix]
     return [
         path.relative_to(directory).as_posix()
