@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from contextlib import suppress
 
 from keepsake.exceptions import WriteError
@@ -29,6 +29,7 @@ class Change:
         put: the names of these files.
         remove: the names of files to remove.
         modes: permissions for files that stay.
+        only: the names of new files of which there is no other copy. If the change fails, they are in `files` again.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Change:
         put: Iterable[str],
         remove: Iterable[str] = (),
         modes: Mapping[str, int] | None = None,
+        only: Container[str] = (),
     ) -> None:
         self._directory = directory
         self._new = f"{workspace}/files"
@@ -45,6 +47,7 @@ class Change:
         self._previous = f"{workspace}/previous"
         self._undo = f"{directory}/{AREA}/undo"
         self._put, self._remove, self._modes = list(put), list(remove), dict(modes or {})
+        self._only = only
         self._mover = Mover()
         self._begun: list[str] = []  # names of files and new directories that may have changed
         self._not_kept: set[str] = set()  # files that can be neither linked nor read; they are moved later
@@ -179,6 +182,8 @@ class Change:
 
     def _restore(self, name: str) -> None:
         target, backup = self._at(name), f"{self._undo}/files/{name}"
+        if name in self._only and not os.path.lexists(f"{self._new}/{name}"):
+            os.rename(target, f"{self._new}/{name}")
         if name in self._manifest.modes:
             with suppress(OSError):  # the file is gone, or its file system has no modes
                 os.chmod(target, self._manifest.modes[name][0])
@@ -211,11 +216,18 @@ class Change:
                 os.rmdir(self._at(name))
 
 
-def stage_backup(kept: str, name: str, workspace: str) -> None:
-    """Stage a kept file so that a change can put it back. A file with other hard links is copied."""
+def stage_backup(kept: str, name: str, workspace: str) -> bool:
+    """Stage a kept file so that a change can put it back; return False if it can be neither linked nor read.
+
+    A file with other hard links is copied.
+    """
     source, target = f"{kept}/{name}", f"{workspace}/files/{name}"
     os.makedirs(os.path.dirname(target), exist_ok=True)
-    (duplicate if os.lstat(source).st_nlink == 1 else copy)(source, target)
+    try:
+        (duplicate if os.lstat(source).st_nlink == 1 else copy)(source, target)
+    except PermissionError:
+        return False
+    return True
 
 
 def _parents(name: str) -> list[str]:

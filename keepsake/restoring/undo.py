@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,11 +52,12 @@ def undo(directory: Path) -> Undone:
             return Undone()
         manifest = read_manifest(area, root, os.stat(place).st_uid)
         undone = _plan(manifest, root)
-        _stage(manifest, undone, area, place)
+        only = _stage(manifest, undone, area, place)
         watch = Watch(directory.absolute())
         origin = _kept_origin(area)
         modes = {name: manifest.modes[name][0] for name in undone.modes}
-        Change(root, place, undone.restored, undone.removed, modes).apply()
+        with _moved(only, f"{area}/files", f"{place}/files"):
+            Change(root, place, undone.restored, undone.removed, modes, only).apply()
         put_back_origin(origin, root)
         for name in reversed(manifest.directories):
             with suppress(OSError):  # it holds other files
@@ -85,9 +87,12 @@ def _plan(manifest: Manifest, root: str) -> Undone:
     return undone
 
 
-def _stage(manifest: Manifest, undone: Undone, area: str, place: str) -> None:
-    """Put the kept files into the workspace. Files without a backup stay as they are."""
-    backups, missing = Places(f"{area}/files"), set()
+def _stage(manifest: Manifest, undone: Undone, area: str, place: str) -> set[str]:
+    """Put the kept files into the workspace; return those that can only be moved there, such as another user's.
+
+    Files without a backup stay as they are.
+    """
+    backups, missing, only = Places(f"{area}/files"), set(), set()
     os.mkdir(f"{place}/files")
     for name in undone.restored:
         if name in manifest.links:
@@ -101,9 +106,25 @@ def _stage(manifest: Manifest, undone: Undone, area: str, place: str) -> None:
         else:
             if [status.st_size, status.st_mtime_ns] == stamp(f"{manifest.path}/{name}") and name in undone.edited:
                 undone.edited.remove(name)
-            stage_backup(f"{area}/files", name, place)
+            if not stage_backup(f"{area}/files", name, place):
+                only.add(name)
     undone.restored = [name for name in undone.restored if name not in missing]
     undone.edited = [name for name in undone.edited if name not in missing]
+    return only
+
+
+@contextmanager
+def _moved(names: set[str], source: str, target: str) -> Iterator[None]:
+    """Move files, and back if the block fails."""
+    try:
+        for name in names:
+            os.rename(f"{source}/{name}", f"{target}/{name}")
+        yield
+    except BaseException:
+        for name in names:
+            with suppress(FileNotFoundError):
+                os.rename(f"{target}/{name}", f"{source}/{name}")
+        raise
 
 
 def _kept_origin(area: str) -> bytes | None:

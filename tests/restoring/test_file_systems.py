@@ -14,6 +14,7 @@ import pytest
 
 from keepsake.exceptions import WriteError
 from keepsake.restoring import places as _places
+from keepsake.restoring.change import Change
 from keepsake.restoring.checkout import checkout
 from keepsake.restoring.undo import undo
 from tests.archive.archives import write_files
@@ -92,7 +93,18 @@ def test_files_that_can_be_neither_linked_nor_read_are_replaced_and_brought_back
         patch.setattr(_places, "copy", os.link)
         checkout([make_one(THEIRS)], tmp_path)
         assert read_files(tmp_path) == {**MINE, **THEIRS}
-    undo(tmp_path)
+        put_files, after = Change._put_files, snapshot(tmp_path)
+
+        def fail(change: Change) -> None:
+            put_files(change)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        with monkeypatch.context() as failing:
+            failing.setattr(Change, "_put_files", fail)
+            with pytest.raises(WriteError):
+                undo(tmp_path)
+        assert snapshot(tmp_path) == after
+        undo(tmp_path)
     assert snapshot(tmp_path) == before
 
 
