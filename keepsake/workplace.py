@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keepsake.config import REPOSITORY_VARIABLE, find_project
+from keepsake.config import REPOSITORY_VARIABLE, find_config, find_project
 from keepsake.exceptions import DoesNotExist, FileDoesNotExist, RepositoryConfigurationError
 from keepsake.labels import Edit
 from keepsake.metadata import Record, checkpoints_of, from_local_datetime, local_datetime, pruned_of, time_text
@@ -214,8 +214,10 @@ def open_workplace(repository: str | None, directory: Path | None, *, begin: boo
     try:
         return Workplace(config.directory, open_repository(config.repository, base), is_named=repository is not None)
     except RepositoryConfigurationError as error:
-        if repository is None and os.environ.get(REPOSITORY_VARIABLE):
-            error.args = (f"{REPOSITORY_VARIABLE}: {error}",)
+        named = bool(os.environ.get(REPOSITORY_VARIABLE))
+        source = REPOSITORY_VARIABLE if named else find_config(config.directory, levels=1)
+        if repository is None and source:
+            error.args = (f"{source}: {error}",)
         raise
 
 

@@ -11,6 +11,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import keepsake
 from keepsake import config
 from keepsake.config import Config, find_config, find_project, load_config, redact_url
 from keepsake.exceptions import ConfigNotFound, RepositoryConfigurationError
@@ -324,3 +325,13 @@ def test_what_is_read_without_yaml_is_what_yaml_reads(value: str, before: str, a
 def test_the_usual_file_is_read_without_yaml() -> None:
     for content in (b"repository: file://.keepsake\n", b"# ours\n\nrepository: 's3://bucket/team-a'\n"):
         assert config._USUAL.fullmatch(content)
+
+
+def test_a_wrong_url_is_named_with_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A URL that the caller passes is not in the file."""
+    (tmp_path / "keepsake.yaml").write_text("repository: ./runs\n")
+    monkeypatch.chdir(tmp_path)
+    for url, start in ((None, f"{tmp_path / 'keepsake.yaml'}: './runs' is a path"), ("./other", "'./other' is a path")):
+        with pytest.raises(RepositoryConfigurationError) as caught:
+            keepsake.Project(repository=url).experiments.list()
+        assert str(caught.value).startswith(start)

@@ -43,8 +43,8 @@ where <operator> can be
   ">" (greater than),
   ">=" (greater than or equal), or
   "in" and "not in" (one of several: "lr in (0.1, 0.2)")
-Join them by "and", "or", "not" and parentheses. Put a name that contains one of these, or a value that is text, in
-double quotes."""
+Join them by "and", "or", "not" and parentheses. In double quotes, these are
+part of a name or value: command = "train.py --title 'black and white'"."""
 
 
 class Value(NamedTuple):

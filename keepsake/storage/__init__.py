@@ -15,7 +15,7 @@ from keepsake.util.directories import expand
 
 __all__ = ["ObjectInfo", "Storage", "open_storage"]
 
-_FORMS = "file://PATH for a folder, s3://BUCKET/ROOT for S3, gs://BUCKET/ROOT for Google Cloud Storage"
+_FORMS = "file://PATH for a folder, s3://BUCKET/FOLDER for S3, gs://BUCKET/FOLDER for Google Cloud Storage"
 
 
 def open_storage(url: str, project_directory: str | os.PathLike[str] | None = None) -> Storage:
