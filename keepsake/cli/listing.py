@@ -13,7 +13,6 @@ from click.shell_completion import CompletionItem
 
 from keepsake.cli.opening import complete_sort_keys
 from keepsake.cli.options import Command, filter_option
-from keepsake.cli.suggestions import ID_LIKE
 from keepsake.util import console
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -107,6 +106,8 @@ class ListingCommand(Command):
 
 def _meant(ctx: click.Context, words: Sequence[str]) -> str:
     """Return what somebody probably meant who gave words to a command that takes options only."""
+    from keepsake.cli.suggestions import ID_LIKE  # here, because a listing needs none of it
+
     filters, columns = ctx.params.get("filters"), ctx.params.get("columns")
     if filters:
         return f"Put a filter in quotation marks: --filter {shlex.quote(' '.join([filters[-1], *words]))}."

@@ -55,8 +55,9 @@ def runs(source: Path, left_out: Counter[str]) -> Iterator[Found | KeepsakeError
         if _MARK in entry.name:
             found.setdefault(name.rpartition("/")[0], []).append(entry.path)
     sessions = _sessions(found)
+    parts = set(sessions.values())
     for folder, paths in found.items():
-        if folder not in sessions.values():
+        if folder not in parts:
             session = found[sessions[folder]] if folder in sessions else []
             yield _found(source / folder, paths, session, folder or source.absolute().name)
     yield from failed
