@@ -86,7 +86,7 @@ def freeze(project_dir: Path, path: str, target: Path, files: Files | None = Non
             raise DoesNotExist(
                 f"There is no file to save in {path!r} (looked for in {project_dir}). Files that cannot be read, that "
                 ".keepsakeignore leaves out, or that lie in .git or a virtual environment are never saved. Name "
-                "another path."
+                "another path, or leave it out."
             )
         table = json.dumps(entries, separators=(",", ":")).encode()
         pack.write(table + _FOOTER.pack(pack.tell(), len(table), zlib.crc32(table), _MAGIC))
