@@ -237,9 +237,6 @@ class Run:
             if frozen is not None:
                 remove(frozen)
             raise
-        except BaseException:  # after an interrupt the line may be written already; the mover checks that
-            self.entry.abandoned.add(record["id"])
-            raise
         saver().notify(self.entry, self.repository, files=frozen is not None, offline=switches.is_offline())
         for problem in problems:
             self.complaints.add(problem, record["id"])

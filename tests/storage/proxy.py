@@ -71,6 +71,7 @@ class Proxy:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # connections end in the loop's next turn
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         upstream: tuple[StreamReader, StreamWriter] | None = None
@@ -95,8 +96,10 @@ class Proxy:
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # one of the two ended, or the test did
         finally:
-            for end in (writer, *([upstream[1]] if upstream else [])):
+            ends = [writer, *([upstream[1]] if upstream else [])]
+            for end in ends:
                 end.close()
+            for end in ends:  # after both are closed, because the end of the test may cancel the wait
                 with suppress(OSError):
                     await end.wait_closed()
 
