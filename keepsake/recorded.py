@@ -114,7 +114,7 @@ class Recorded(Labelled):
 
         directory = None if path is None else self.project.workplace.directory
         record, problems = checkpoint_record(path, step, metrics, primary_metric, more_metrics, directory)
-        if self.checkpoints:  # which one is the latest must not depend on the clock of one machine
+        if self.checkpoints:  # the clock may have been set back, and the order decides which one is the latest
             record["created"] = later(record["created"], self.checkpoints[-1].created_text())
         if problems and switches.is_strict():
             for problem in problems:

@@ -19,7 +19,7 @@ _EXTENSIONS = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAM
 _PART = 256 << 10  # bytes
 _MAX_EXTENSIONS = 1 << 20  # bytes of all headers that extend the next one
 _ENTRY = 512  # bytes of memory for a file
-_COPIES = 4  # of its name, until it is shown
+_COPIES = 4  # of a name that are in memory before it is shown
 _NAMES = 64 << 20  # bytes of memory for the names of any archive
 _NAMES_SHRINK = 100  # names and headers shrink at most by about this factor
 

@@ -51,7 +51,7 @@ _TOLD |= dict.fromkeys(
 )
 
 
-ID_LIKE = r"latest|best|[0-9a-f]{4,64}"  # what is probably meant as the name of an experiment
+ID_LIKE = r"latest|best|[0-9a-f]{4,64}"  # words that probably name an experiment
 
 
 def suggestion(word: str, commands: Mapping[str, str]) -> str:

@@ -31,7 +31,15 @@ _FOREIGN_JOIN = rf"\s(?:(?:&&|\|\|)\s|[&|](?=(?:(?!{_JOIN})[^&|])*(?:{_OPERATOR}
 _VALUE_STOPS = rf"(?is){_QUOTED}|[()]|{_JOIN}|{_FOREIGN_JOIN}"
 _ITEM_STOPS = rf"(?is){_QUOTED}|[()\[\]{{}},]"
 _ORDERS = ("<", "<=", ">", ">=")
-_MEANT = {"=>": ">=", "=<": "<=", "<>": "!=", "=!": "!=", "!==": "!=", "===": "="}  # what other languages write
+# Operators of other languages, and those of this one
+_MEANT = {
+    "=>": ">=",
+    "=<": "<=",
+    "<>": "!=",
+    "=!": "!=",
+    "!==": "!=",
+    "===": "=",
+}  # operators of other languages, and those of this one
 _MAX_DEPTH = 50
 _CONTEXT = 40  # characters that an error shows on either side of the place
 HELP = """Filters must be in the format "<name> <operator> <value>",

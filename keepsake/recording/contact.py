@@ -13,7 +13,7 @@ from keepsake.recording.mover import publish
 from keepsake.recording.saver import saver
 from keepsake.spool.entry import Entry
 from keepsake.spool.journal import Changes
-from keepsake.spool.places import known_identity, remember_identity
+from keepsake.spool.places import remember_identity
 from keepsake.util.console import warn
 from keepsake.util.ids import short_id
 
@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 _DEADLINE_SECONDS = 15.0
 
 
-def publish_first(repository: Repository, entry: Entry, *, beat: bool) -> None:
-    """Publish a new experiment, unless the repository that was used before is missing."""
+def publish_first(repository: Repository, entry: Entry, before: str | None, *, beat: bool) -> None:
+    """Publish a new experiment, unless the repository that was used before is missing.
+
+    `before` is what `known_identity` returned when the experiment began.
+    """
     root = entry.directory.parent
-    before = known_identity(root, repository.url)
     try:
         undo = partial(repository.withdraw, entry.record)
         _within_deadline(repository, partial(_publish, repository, entry, before, beat=beat), undo)

@@ -8,7 +8,6 @@ the outermost frame shows whether the exception really got out. The status of a 
 from __future__ import annotations
 
 import builtins
-import gc
 import os
 import sys
 import threading
@@ -19,6 +18,7 @@ from typing import Any
 
 from keepsake.recording.failure import End, end_by
 from keepsake.util.fork import in_forked_child
+from keepsake.util.garbage import no_collection
 
 _UNKNOWN = object()
 
@@ -54,14 +54,8 @@ def _noting(function: Callable[..., Any]) -> Callable[..., Any]:
 def _frame_of_main_thread() -> FrameType | None:
     if threading.current_thread() is threading.main_thread():
         return sys._getframe()
-    # In Python 3.11, sys._current_frames() deadlocks if the garbage collector runs during it.
-    collects = gc.isenabled()
-    gc.disable()
-    try:
+    with no_collection():  # in Python 3.11, sys._current_frames() deadlocks if the garbage collector runs during it
         return sys._current_frames().get(threading.main_thread().ident or 0)
-    finally:
-        if collects:
-            gc.enable()
 
 
 def _bottom(frame: FrameType | None) -> FrameType | None:

@@ -87,7 +87,7 @@ class Run:
         try:
             frozen = run._freeze(record) if record["path"] else None
             if not switches.is_offline():
-                publish_first(repository, entry, beat=not disable_heartbeat)
+                publish_first(repository, entry, before, beat=not disable_heartbeat)
                 if disable_heartbeat:  # otherwise a listing would see the entry in the spool, and show it as running
                     entry.write_record(durable=False)
         except BaseException:

@@ -279,7 +279,7 @@ class Examination:
             if record is None:
                 yield Problem("heartbeat-orphan", info.key, "The experiment of this heartbeat is missing.", remove)
             elif record.get("end_reason") or not ends_heartbeats(record.get("keepsake_version") or ""):
-                message = "It was left at the end of a run, as Keepsake 0.4.2 always does. It does no harm."
+                message = "The run has ended and left it, as every run of Keepsake 0.4.2 does. It does no harm."
                 yield Problem("heartbeat-stale", info.key, message, remove)
 
     def _check_leftovers(self) -> Iterator[Problem]:

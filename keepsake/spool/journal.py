@@ -181,10 +181,10 @@ def take(journals: list[Path], *, others: bool) -> Taken:
                 os.rename(journal, claimed)
                 try:
                     data = claimed.read_bytes()
+                except FileNotFoundError:
+                    continue
                 except OSError as error:
-                    taken.unread = (
-                        taken.unread if isinstance(error, FileNotFoundError) else _about_unread(claimed, error)
-                    )
+                    taken.unread = _about_unread(claimed, error)
                     continue
                 if not taken.changes.add(data):
                     taken.damaged.add(claimed)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Pause the garbage collector, because a collection among hundreds of thousands of objects takes long."""
+    """Pause the garbage collector, such as because a collection among hundreds of thousands of objects takes long."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
