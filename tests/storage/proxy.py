@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 import threading
 from asyncio import StreamReader, StreamWriter
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -46,36 +47,49 @@ class Proxy:
         self.requests: list[Request] = []
         self.sent = 0
         self.address = ""
+        self._connections: list[socket.socket] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: list[StreamWriter] = []
 
     @contextmanager
     def running(self) -> Iterator[Proxy]:
         """Serve at `address` until the block ends."""
-        loop = asyncio.new_event_loop()
-        server = loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0, limit=LIMIT))
-        port = server.sockets[0].getsockname()[1]
-        self.address = f"http://127.0.0.1:{port}"
-        thread = threading.Thread(target=loop.run_forever, name="proxy", daemon=True)
-        thread.start()
-        try:
-            yield self
-        finally:
-            loop.call_soon_threadsafe(server.close)
-            asyncio.run_coroutine_threadsafe(self._end(), loop).result()
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
+        with socket.create_server(("127.0.0.1", 0)) as listener, closing(asyncio.SelectorEventLoop()) as loop:
+            listener.setblocking(False)
+            self.address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            loop.add_reader(listener, self._accept, listener, loop)
+            thread = threading.Thread(target=loop.run_forever, name="proxy", daemon=True)
+            thread.start()
+            try:
+                yield self
+            finally:
+                asyncio.run_coroutine_threadsafe(self._end(listener), loop).result()
+                loop.call_soon_threadsafe(loop.stop)
+                thread.join()
 
-    async def _end(self) -> None:
-        await asyncio.sleep(0.01)  # a task that has not begun would not close its connection
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
+    def _accept(self, listener: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        """Serve one more connection. asyncio's own servers leave one open that comes while they close."""
+        connection, _ = listener.accept()
+        self._connections.append(connection)
+        self._tasks.add(loop.create_task(self._serve(connection)))
+
+    async def _end(self, listener: socket.socket) -> None:
+        asyncio.get_running_loop().remove_reader(listener)
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # connections end in the loop's next turn
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()  # close() would wait for a client that does not read
+        await asyncio.sleep(0)  # transports end in the loop's next turn
+        for connection in self._connections:
+            connection.close()  # those whose task had not begun
 
-    async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
+    async def _serve(self, connection: socket.socket) -> None:
         upstream: tuple[StreamReader, StreamWriter] | None = None
+        ends: list[StreamWriter] = []
         try:
+            reader, writer = await asyncio.open_connection(sock=connection, limit=LIMIT)
+            ends.append(writer)
             while (request := await _read_request(reader, writer)) is not None:
                 self.requests.append(request)
                 await asyncio.sleep(self.latency)
@@ -89,6 +103,7 @@ class Proxy:
                     continue
                 if upstream is None:
                     upstream = await asyncio.open_connection(self.upstream.hostname, self.upstream.port, limit=LIMIT)
+                    ends.append(upstream[1])
                 upstream[1].write(request.head + request.body)
                 await upstream[1].drain()
                 if not await self._answer(request, upstream[0], writer, fault):
@@ -96,12 +111,9 @@ class Proxy:
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # one of the two ended, or the test did
         finally:
-            ends = [writer, *([upstream[1]] if upstream else [])]
+            self._writers += ends
             for end in ends:
                 end.close()
-            for end in ends:  # after both are closed, because the end of the test may cancel the wait
-                with suppress(OSError):
-                    await end.wait_closed()
 
     async def _answer(self, request: Request, upstream: StreamReader, writer: StreamWriter, fault: str | None) -> bool:
         """Pass an answer on; return whether the connection can serve another request."""
