@@ -71,7 +71,8 @@ def time_text(seconds: float | None = None) -> str:
 
 def later(text: str, than: str) -> str:
     """Return an RFC 3339 time, or a microsecond after `than` if it is not later, because a clock was set back."""
-    if time_key(text) > time_key(than):
+    key = str if _is_own_form(text) and _is_own_form(than) else time_key  # every checkpoint asks
+    if key(text) > key(than):
         return text
     return rfc3339_datetime(parse_rfc3339(than) + timedelta(microseconds=1))
 

@@ -39,7 +39,7 @@ class Lane:
 
         Unless `at_once`, only the first starts now. A later call starts the others.
         """
-        missing = [loop for loop in self.loops.values() if not loop.is_alive()]
+        missing = [loop for loop in self.loops.values() if not loop.runs]
         now = time.monotonic()
         if not missing or now < self._refused_until:
             return not missing

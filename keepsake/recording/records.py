@@ -73,7 +73,7 @@ def checkpoint_record(
         "metrics": values or None,
         "step": _step(step, problems),
         "path": _path(path, directory, problems),
-        "primary_metric": _primary(primary_metric, values, {*more_metrics, *_names(metrics)}, problems),
+        "primary_metric": _primary(primary_metric, values, (more_metrics, metrics), problems),
     }, problems
 
 
@@ -138,10 +138,6 @@ def _meant(name: str) -> str | None:
     return next(iter(get_close_matches(name.lower(), _ARGUMENTS, n=1, cutoff=_LIKENESS)), None)
 
 
-def _names(metrics: object) -> set[str]:
-    return set(map(text_of_key, metrics)) if isinstance(metrics, Mapping) else set()
-
-
 def _step(step: object, problems: list[Problem]) -> int | None:
     value: Any = step
     if step is not None and type(step) is not int:
@@ -167,8 +163,10 @@ def _path(path: object, directory: Path | None, problems: list[Problem]) -> str:
     return text
 
 
-def _primary(given: object, metrics: dict[str, Any], names: set[str], problems: list[Problem]) -> dict[str, Any] | None:
-    """Return the primary metric as it is recorded. `names` are the names of all metrics, recorded or not."""
+def _primary(
+    given: object, metrics: dict[str, Any], all_metrics: tuple[object, ...], problems: list[Problem]
+) -> dict[str, Any] | None:
+    """Return the primary metric as it is recorded. `all_metrics` are what the script gave, recorded or not."""
     if given is None:
         return None
     if isinstance(given, dict) and given.keys() == {"name", "goal"}:
@@ -181,7 +179,9 @@ def _primary(given: object, metrics: dict[str, Any], names: set[str], problems: 
     primary = {"name": name, "goal": _GOALS.get(goal.lower(), goal) if isinstance(goal, str) else goal}
     wrong = check_primary_metric(primary, metrics)
     if wrong:
-        if name in metrics or name not in names:  # otherwise the problem of the metric itself says it
+        if name in metrics or not any(
+            _has_name(mapping, name) for mapping in all_metrics
+        ):  # otherwise the problem of the metric itself says it
             problems.append(Problem("a primary metric", wrong[0]))
         return None
     value = decode(metrics[name])
@@ -189,6 +189,10 @@ def _primary(given: object, metrics: dict[str, Any], names: set[str], problems: 
         why = f"The primary metric {name!r} is of type {type(value).__name__} ({value!r:.50})"
         problems.append(Problem("", f"{why}. Only numbers can be compared. Record float() of it.", is_error=False))
     return primary
+
+
+def _has_name(metrics: object, name: str) -> bool:
+    return isinstance(metrics, Mapping) and name in map(text_of_key, metrics)
 
 
 def text_path(path: object, directory: Path | None) -> str:

@@ -227,7 +227,7 @@ class Saver:
         for job in jobs:
             for step, loop in self._lanes[job.lane].loops.items():
                 with self._lock:
-                    if loop.is_alive() or job.due.get(step, float("inf")) > time.monotonic():
+                    if loop.runs or job.due.get(step, float("inf")) > time.monotonic():
                         continue
                     job.begin(step)
                 self._perform(job, step)

@@ -10,36 +10,41 @@ _PAUSE_SECONDS = 1.0
 
 
 class Loop:
-    """A daemon thread that calls `turn` until it returns False. An exception in `turn` does not end the thread."""
+    """A daemon thread that calls `turn` until it returns False. An exception in `turn` does not end the thread.
+
+    Attributes:
+        runs: whether the thread runs. After a fork, the copy in the child says what was true in the parent.
+    """
 
     def __init__(self, name: str, turn: Callable[[], bool]) -> None:
         self._name = name
         self._turn = turn
-        self._thread: threading.Thread | None = None
-
-    def is_alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread is not None and self._thread.is_alive()
+        self.runs = False
 
     def start(self) -> bool:
         """Start the thread unless it runs; return whether it runs.
 
         A thread cannot start at the system's or container's limit, or while the interpreter exits.
         """
-        if self.is_alive():
+        if self.runs:
             return True
-        thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self.runs = True  # before it starts, because it may end at once
         try:
-            thread.start()
+            threading.Thread(target=self._run, name=self._name, daemon=True).start()
         except (RuntimeError, MemoryError):
-            return False
-        self._thread = thread
-        return True
+            self.runs = False
+        return self.runs
 
     def _run(self) -> None:
-        while True:
-            try:
-                if not self._turn():
-                    return
-            except BaseException:  # noqa: BLE001 - no error, not even MemoryError, may end the thread
-                time.sleep(_PAUSE_SECONDS)
+        try:
+            while self._takes_turn():
+                pass
+        finally:
+            self.runs = False
+
+    def _takes_turn(self) -> bool:
+        try:
+            return self._turn()
+        except BaseException:  # noqa: BLE001 - no error, not even MemoryError, may end the thread
+            time.sleep(_PAUSE_SECONDS)
+            return True

@@ -184,27 +184,26 @@ def test_a_thread_that_has_died_is_started_again(project: Path, monkeypatch: pyt
     with saver.saver()._changed:
         saver.saver()._changed.notify_all()
     experiment.checkpoint(metrics={"a": 1}, quiet=True)
-    wait_until(lambda: not any(thread.name == "keepsake-publish" and thread.is_alive() for thread in ours()))
+    wait_until(lambda: not any(thread.runs for thread in loops()))
     monkeypatch.setattr(saver.Saver, "_next", ending)
     experiment.checkpoint(metrics={"a": 2}, quiet=True)
     wait_until(lambda: len(published(experiment, project)) == 2)
     experiment.stop()
 
 
-def ours() -> list[threading.Thread]:
+def loops() -> list[loop.Loop]:
     """The threads of this test's saver."""
-    loops = [loop for lane in saver.saver()._lanes.values() for loop in lane.loops.values()]
-    return [thread for loop in loops if (thread := loop._thread) is not None]
+    return [thread for lane in saver.saver()._lanes.values() for thread in lane.loops.values()]
 
 
 def test_the_threads_of_a_repository_that_is_done_with_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process may use very many repositories in turn. The threads start again if one is used again."""
     monkeypatch.setattr(saver, "_IDLE_SECONDS", 0.05)
     keepsake.init().stop()
-    threads = ours()
+    threads = loops()
     with saver.saver()._changed:
         saver.saver()._changed.notify_all()
-    wait_until(lambda: not any(thread.is_alive() for thread in threads))
+    wait_until(lambda: not any(thread.runs for thread in threads))
     experiment = keepsake.init()
     experiment.checkpoint(metrics={"a": 1}, quiet=True)
     experiment.stop()
