@@ -122,7 +122,8 @@ class Recorded(Labelled):
                     raise ValidationError(problem.why)
         if self._run is None:
             self._run = Run.join(self.project.workplace, self.to_json())
-        run, made = self._run, list[Checkpoint]()
+        run = self._run
+        made: list[Checkpoint] = []
 
         def keep() -> None:
             made.append(Checkpoint.from_json(record, self._as_experiment()))

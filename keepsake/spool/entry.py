@@ -149,7 +149,7 @@ class Entry:
 
     def ensure(self) -> None:
         """Begin the entry again if it was closed because all was saved, or if it was removed."""
-        if not os.path.exists(os.path.join(self.directory, "record.json")):
+        if not os.path.exists(f"{self.directory}{os.sep}record.json"):
             self.write_record()
 
     def append(self, line: dict[str, Any]) -> None:

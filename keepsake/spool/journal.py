@@ -31,6 +31,7 @@ from keepsake.util.fork import in_forked_child
 _GONE = {errno.ENOENT, getattr(errno, "ESTALE", errno.ENOENT)}
 FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 UNNAMED = ".unnamed."  # in the names of files that are kept aside
+_TO_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
 _TRIES = 10  # where the file system caches names, nothing is certain, and the line may be written several times
 
 _process = os.urandom(8).hex()  # names this process's journals
@@ -144,7 +145,7 @@ def append(directory: Path, line: dict[str, Any]) -> None:
     name = _process
     for left in range(_TRIES, 0, -1):
         try:
-            if _append(os.path.join(directory, name + ".jsonl"), data):
+            if _append(f"{directory}{os.sep}{name}.jsonl", data):
                 return
         except OSError as error:
             if error.errno in FULL and _append_to_another(directory, data):
@@ -225,7 +226,7 @@ def _warn_of(journal: Path) -> None:
 
 def _append(journal: str, data: bytes) -> bool:
     """Append to the file at that path; False if the file was renamed meanwhile, and a reader may miss the line."""
-    descriptor = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+    descriptor = os.open(journal, _TO_APPEND, 0o600)
     try:
         if os.write(descriptor, data) != len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
