@@ -40,9 +40,11 @@ def publish_first(repository: Repository, entry: Entry, before: str | None, *, b
         )
         return
     entry.in_repository = True  # the background writes this to the spool
+    if entry.identity == before:
+        return
     if entry.identity is not None:
         remember_identity(root, repository.url, entry.identity)
-    if before and before != entry.identity:
+    if before:
         warn(f"The repository at {repository.url} is not the one that this project used before.")
 
 
