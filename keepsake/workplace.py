@@ -85,7 +85,7 @@ class Workplace:
 
     @property
     def spool(self) -> Path:
-        """The directory that keeps new runs until they are in the repository. Raises WriteError if there is none."""
+        """The directory that keeps new runs until they are in the repository."""
         return spool_root(self.directory)
 
     @property

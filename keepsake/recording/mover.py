@@ -41,7 +41,7 @@ def publish(entry: Entry, repository: Repository, *, others: bool = False) -> No
     """Merge the journals into the experiment's record; with `others`, also those of other processes.
 
     Raises Removed if somebody removed the experiment, and other KeepsakeErrors if it cannot be saved now. A journal
-    that cannot be read is a ReadError once everything else is published.
+    that cannot be read or removed is a ReadError once everything else is published.
     """
     taken = entry.take(others=others)
     changes = taken.changes
@@ -56,8 +56,8 @@ def publish(entry: Entry, repository: Repository, *, others: bool = False) -> No
     taken.drop()
     if not entry.deleted.issuperset(replaced(record)) and not entry.packs():
         _delete_replaced(entry, repository)
-    if taken.unread:
-        raise ReadError(taken.unread)
+    if taken.trouble:
+        raise ReadError(taken.trouble)
 
 
 def _create(entry: Entry, repository: Repository, changes: Changes) -> None:
@@ -65,13 +65,13 @@ def _create(entry: Entry, repository: Repository, changes: Changes) -> None:
         entry.identity = repository.ensure(known_identity(entry.directory.parent, entry.repository))
     else:
         repository.expect(entry.identity)
-    if entry.id in repository.removals.ids():  # its process was killed after it had published it
-        raise Removed(f"There is no experiment {entry.id} in {repository.url}. It was removed.")
-    repository.merge(entry.record, changes, create=True)
+    was_removed = entry.id in repository.removals.ids()  # its process was killed after it had published it
+    repository.merge(entry.record, changes, create=not was_removed)
     repository.forget(entry.id)
     repository.merge(entry.record, changes, create=False, identity=entry.identity)  # reads it back, as proof
     entry.in_repository = True
-    entry.write_record()
+    with suppress(WriteError):  # the disk of the spool has become read-only; the next process finds the record there
+        entry.write_record()
 
 
 def _merge(entry: Entry, repository: Repository, changes: Changes) -> Record:
@@ -114,9 +114,9 @@ def upload(
         for pack, path in named.items():
             tried.add(pack)
             try:
-                if path:  # an empty path means that its files were removed
+                if path and not _is_stored(pack, entry, repository):  # an empty path: its files were removed
                     _store(pack, entry, repository, workers, moved, check)
-                remove(pack)
+                _remove_stored(pack)
             except FileNotFoundError:
                 continue
             except (CorruptedArchive, WriteError) as error:
@@ -238,6 +238,20 @@ def _paths(entry: Entry, repository: Repository) -> dict[str, str]:
     record = _merge(entry, repository, Changes())
     paths = {owner["id"]: owner.get("path") or "" for owner in (record, *checkpoints_of(record))}
     return {**dict.fromkeys(replaced(record), ""), **paths}
+
+
+def _is_stored(pack: Path, entry: Entry, repository: Repository) -> bool:
+    """Whether this process has stored the archive of frozen files that it could not remove."""
+    return owner_id(pack) in entry.arrived and repository.has_archive(entry.id, owner_id(pack))
+
+
+def _remove_stored(pack: Path) -> None:
+    try:
+        remove(pack)
+    except OSError as error:
+        raise WriteError(
+            f"Cannot remove {pack}: {error.strerror}. The repository has its files, but they go on waiting there."
+        ) from error
 
 
 def _store(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from keepsake.exceptions import ReadError
 from keepsake.recording import heartbeat
 from keepsake.recording.job import Job, Step
 from keepsake.recording.mover import publish, upload
@@ -44,7 +45,12 @@ class Steps:
 
     def _publish(self, job: Job) -> Due:
         started = time.thread_time()  # counts CPU time only, because waiting for a network does not slow the training
-        publish(job.entry, job.repository, others=job.others)
+        try:
+            publish(job.entry, job.repository, others=job.others)
+        except ReadError:  # such as a journal that cannot be removed; it does not hold up the files
+            if job.entry.packs():
+                job.due.setdefault("upload", time.monotonic())
+            raise
         now = self.last_move = time.monotonic()
         pause = min(_DUTY * (time.thread_time() - started), _LONGEST_PAUSE)
         job.resting = now + max(job.repository.storage.seconds_between_writes, pause)

@@ -46,7 +46,7 @@ def delete_experiments(
     heartbeats = [heartbeat_key(experiment_id) for experiment_id in records]
     keys = [key for record in records.values() for key in archive_keys(record)]
     keys += [archive_key(record["id"], id) for record in records.values() for id in replaced(record)]
-    repository.removals.add(records, keys, note)
+    repository.removals.add(records, keys or None, note)
     storage.delete([record_key(experiment_id) for experiment_id in records])
     for experiment_id in records:
         repository.forget(experiment_id)
@@ -57,7 +57,7 @@ def delete_experiments(
     for start in range(0, len(keys), _AT_ONCE):
         storage.delete(keys[start : start + _AT_ONCE])
         advance(len(keys[start : start + _AT_ONCE]))
-    repository.removals.add(records, note=note)
+    repository.removals.add(records, (), note)
 
 
 def delete_files(

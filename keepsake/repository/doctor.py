@@ -14,6 +14,8 @@ from keepsake.exceptions import (
     CorruptedRepositorySpec,
     DoesNotExist,
     KeepsakeError,
+    MissingRecord,
+    OtherRepository,
     PreconditionFailed,
 )
 from keepsake.metadata import Record, checkpoints_of
@@ -28,6 +30,7 @@ from keepsake.repository.keys import (
     archive_key,
     id_of,
     log_keys,
+    record_key,
 )
 from keepsake.repository.output import read_part
 from keepsake.repository.problems import Diagnosis, Problem, repair
@@ -35,13 +38,16 @@ from keepsake.repository.removals import ABOUT_DAMAGED
 from keepsake.repository.repairs import Repairs
 from keepsake.repository.rereading import Records
 from keepsake.repository.view import View
+from keepsake.spool.entry import Entry
+from keepsake.spool.journal import Changes
 from keepsake.spool.places import damaged, entries
 from keepsake.status import ends_heartbeats
 from keepsake.storage.base import ObjectInfo
-from keepsake.util.console import Progress, format_size, plural
+from keepsake.util.console import Progress, format_size, plural, some
 from keepsake.util.ids import short_id
 
 _UNDER_WAY_SECONDS = 3600.0  # younger objects may belong to a write that is under way
+_NAMES_SHOWN = 5
 
 
 def diagnose(view: View, *, thorough: bool, fix: bool) -> Diagnosis:
@@ -229,6 +235,9 @@ class Examination:
         for note, experiments, archives in self._removals:
             left = archives & self._archives.keys()
             message = f"A removal was interrupted. {len(left)} of the archives that it deletes are left."
+            if there := experiments & self._records.by_id.keys():
+                names = [short_id(experiment_id) for experiment_id in sorted(there)]
+                message += f" It has not removed {some(names, _NAMES_SHOWN)}, which stays."
             yield Problem(
                 "removal-unfinished", note, message, partial(self._repairs.finish_removal, note, experiments, left)
             )
@@ -294,6 +303,7 @@ class Examination:
         for directory, reason in (item for root in self._view.spools for item in damaged(root).items()):
             yield Problem("entry-damaged", str(directory), reason)
         for entry in (entry for root in self._view.spools for entry in entries(root)):
+            yield from self._check_sending(entry)
             if entry.pending().is_partial:
                 message = "A journal there cannot be read, and what it records is not sent. Check that disk."
                 yield Problem("journal-unreadable", str(entry.directory), message)
@@ -304,6 +314,20 @@ class Examination:
                     pass  # it is in the repository now
                 except (KeepsakeError, OSError) as error:
                     yield _damaged_pack(entry.id, pack, error)
+
+    def _check_sending(self, entry: Entry) -> Iterator[Problem]:
+        """Check that the repository is the one in which a run that waits was begun, and holds its record."""
+        if entry.repository != self._repository.url or not self._repository.exists:
+            return
+        try:
+            if entry.in_repository:
+                self._repository.merge(entry.record, Changes(), create=False, identity=entry.identity)
+            elif entry.identity is not None:
+                self._repository.expect(entry.identity)
+        except (MissingRecord, OtherRepository) as error:
+            yield Problem("run-waiting", record_key(entry.id), str(error))
+        except KeepsakeError:
+            pass  # it was removed, or its record cannot be read, which is another problem
 
     def _is_old(self, info: ObjectInfo) -> bool:
         return self._now - info.modified > _UNDER_WAY_SECONDS

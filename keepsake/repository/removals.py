@@ -1,7 +1,8 @@
 """The experiments that somebody removed from a repository.
 
 A missing experiment was not necessarily removed: a file may be lost, or an old backup restored. So a removal is written
-down first. A process that still saves the experiment can then tell the two cases apart.
+down first. A process that still saves the experiment can then tell the two cases apart. An experiment whose record is
+there is not removed, whatever a note says: the record came back from a backup, or the removal is under way.
 """
 
 from __future__ import annotations
@@ -39,10 +40,16 @@ class Removals:
             warn_once(f"{self._storage.url}/{key} {ABOUT_DAMAGED}")
         return found
 
-    def add(self, experiment_ids: Iterable[str], archives: Iterable[str] = (), note: str = "") -> str:
+    def under_way(self) -> set[str]:
+        """Return the IDs of experiments whose removal has begun and has not ended."""
+        return {experiment_id for _, experiments, _ in self.unfinished() for experiment_id in experiments}
+
+    def add(self, experiment_ids: Iterable[str], archives: Iterable[str] | None = None, note: str = "") -> str:
         """Record that experiments are removed, and which archives are still to be deleted; return the note's key.
 
-        `note`: the key of the note that is replaced.
+        Args:
+            archives: their keys; None: they are not known yet. Without any, the removal has ended.
+            note: the key of the note that is replaced.
         """
         note = note or f"{REMOVED}/{os.urandom(8).hex()}.json"
         self._write(note, experiment_ids, archives)
@@ -50,7 +57,9 @@ class Removals:
 
     def unfinished(self) -> Iterator[tuple[str, set[str], set[str]]]:
         """Yield the notes of removals that were interrupted: key, experiments, archives."""
-        return ((key, experiments, archives) for key, experiments, archives in self._all() if archives)
+        return (
+            (key, experiments, archives or set()) for key, experiments, archives in self._all() if archives != set()
+        )
 
     def forget(self, experiment_ids: Iterable[str]) -> None:
         """Forget that experiments were removed. This comes before they are copied here again."""
@@ -59,17 +68,19 @@ class Removals:
             if ids & experiments:
                 self._write(key, experiments - ids, archives)  # `doctor` deletes none that a record names again
 
-    def _write(self, key: str, experiment_ids: Iterable[str], archives: Iterable[str] = ()) -> None:
-        content = {"experiments": sorted(experiment_ids), "archives": sorted(archives), "removed": time_text()}
+    def _write(self, key: str, experiment_ids: Iterable[str], archives: Iterable[str] | None) -> None:
+        left = None if archives is None else sorted(archives)
+        content = {"experiments": sorted(experiment_ids), "archives": left, "removed": time_text()}
         self._storage.put(key, json.dumps(content).encode())
 
-    def _all(self) -> Iterator[tuple[str, set[str], set[str]]]:
+    def _all(self) -> Iterator[tuple[str, set[str], set[str] | None]]:
         keys = [info.key for info in self._storage.list(REMOVED)]
         self.damaged.clear()
         for key, data, _ in self._storage.get_many(keys) if keys else ():
             try:
                 note = json.loads(data)
-                found = key, set(note["experiments"]), set(note.get("archives") or [])
+                archives = note.get("archives", [])
+                found = key, set(note["experiments"]), None if archives is None else set(archives)
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 self.damaged.add(key)
                 continue

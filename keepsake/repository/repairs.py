@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from keepsake.exceptions import DoesNotExist, WriteError
-from keepsake.repository.keys import ORPHANED, SPEC
+from keepsake.repository.keys import ORPHANED, SPEC, record_key
 from keepsake.repository.repository import Repository
 from keepsake.repository.rereading import Records
 from keepsake.storage.base import ObjectInfo, Storage
@@ -50,10 +50,14 @@ class Repairs:
         return True
 
     def finish_removal(self, note: str, experiments: set[str], archives: set[str]) -> None:
-        """Delete the archives that an interrupted removal has left, and note that it is done."""
+        """Delete the archives that an interrupted removal has left, and note that it is over.
+
+        An experiment whose record is there was not removed.
+        """
         self._records.look_again()
         self._storage.delete(sorted(key for key in archives if not self._records.names(key)))
-        self._repository.removals.add(experiments, note=note)
+        removed = [id for id in experiments if not self._storage.has(record_key(id))]
+        self._repository.removals.add(removed, (), note)
 
     def move_aside(self, key: str) -> bool:
         """Move an archive that no record names to where `move_back` finds it."""

@@ -178,12 +178,20 @@ class Repository(Presence):
         """
         key = archive_key(experiment_id, archive_id)
         is_missing = self.storage.directory is not None and not self.has_archive(experiment_id, archive_id)
+        under_way = self.removals.under_way()  # before the record is read, so a removal that ends just now shows
         record = self._latest(experiment_id)
-        if record is None or experiment_id in self.removals.ids():
+        if record is None:
             error = self._gone(experiment_id)
             if isinstance(error, Removed):
                 self.storage.delete([key])
             raise error
+        if experiment_id in under_way:  # it may not know this archive
+            self.storage.delete([key])
+            name = short_id(experiment_id)
+            raise WriteError(
+                f"Experiment {name} is being removed from {self.url}. If the removal was interrupted, finish it with "
+                f"`keepsake rm {name}`, or keep the experiment with `keepsake doctor --fix`."
+            )
         # A record without the checkpoint proves nothing, because it may be an old version from a cache.
         pruned = (c["id"] for c in checkpoints_of(record) if not c.get("path"))
         if archive_id in {*pruned, *replaced(record)}:

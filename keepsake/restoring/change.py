@@ -137,7 +137,7 @@ class Change:
 
     def _put_file(self, name: str) -> bool:
         self._begin(name)
-        copied = self._mover.move(f"{self._new}/{name}", self._at(name))
+        copied = self._mover.move(f"{self._new}/{name}", self._at(name), f"{self._undo}/files/{name}")
         if copied:
             stamps = self._manifest.added if name in self._manifest.added else self._manifest.put
             stamps[name] = stamp(self._at(name)) or stamps[name]

@@ -128,8 +128,11 @@ class Mover:
     def __init__(self) -> None:
         self._far: set[str] = set()  # directories into which nothing can be renamed
 
-    def move(self, source: str, target: str) -> bool:
-        """Move a file or link over `target`, in one step. Return whether it was copied."""
+    def move(self, source: str, target: str, backup: str = "") -> bool:
+        """Move a file or link over `target`, in one step. Return whether it was copied.
+
+        `backup`: maybe another name of `target`, which keeps the old content.
+        """
         parent = os.path.dirname(target)
         if parent not in self._far:
             with suppress(OSError):
@@ -144,6 +147,9 @@ class Mover:
         except OSError as error:
             if error.errno != errno.EBUSY or os.path.islink(step):
                 raise
+            if os.path.lexists(backup) and os.path.samefile(backup, target):
+                copy(target, f"{step}-backup")
+                os.replace(f"{step}-backup", backup)
             _write_over(step, target)
         finally:
             with suppress(FileNotFoundError):

@@ -103,7 +103,7 @@ class Taken:
         self.changes = Changes()
         self.sizes: dict[Path, int] = {}  # journal → bytes that were read
         self.damaged: set[Path] = set()  # journals with lines that cannot be read
-        self.unread = ""  # why a journal cannot be read; it stays
+        self.trouble = ""  # why a journal cannot be taken; it stays
 
     def drop(self) -> None:
         """Remove the journals, because their lines are in the repository. A journal that has grown since stays.
@@ -112,23 +112,31 @@ class Taken:
         aside, because a person may be able to read more of it.
         """
         for journal, size in self.sizes.items():
-            with suppress(FileNotFoundError), open(journal, "rb") as file:
-                if fresh_status(file.fileno()).st_size != size:
-                    continue
-                if WINDOWS:  # where nobody writes to a journal that could be renamed, and an open file keeps its name
-                    file.close()
-                if journal in self.damaged:
-                    os.rename(journal, aside := journal.with_suffix(f"{UNNAMED}damaged"))
-                    _warn_of(aside)
-                    continue
-                if WINDOWS:
-                    remove(journal)
-                    continue
-                journal.unlink()
-                fresh_status(file.fileno())
-                file.seek(size)
-                if late := file.read():
-                    _append(f"{journal.with_suffix('')}-late.jsonl", late)
+            try:
+                self._drop(journal, size)
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                self.trouble = _about_fixed(journal, error)
+
+    def _drop(self, journal: Path, size: int) -> None:
+        with open(journal, "rb") as file:
+            if fresh_status(file.fileno()).st_size != size:
+                return
+            if WINDOWS:  # where nobody writes to a journal that could be renamed, and an open file keeps its name
+                file.close()
+            if journal in self.damaged:
+                os.rename(journal, aside := journal.with_suffix(f"{UNNAMED}damaged"))
+                _warn_of(aside)
+                return
+            if WINDOWS:
+                remove(journal)
+                return
+            journal.unlink()
+            fresh_status(file.fileno())
+            file.seek(size)
+            if late := file.read():
+                _append(f"{journal.with_suffix('')}-late.jsonl", late)
 
 
 def is_own(journal: Path) -> bool:
@@ -172,24 +180,32 @@ def _append_to_another(directory: str | os.PathLike[str], data: bytes) -> bool:
 def take(journals: list[Path], *, others: bool) -> Taken:
     """Take this process's journals, and with `others` those of all processes, and read them.
 
-    Each journal gets a unique name, so exactly the journals that were read here are dropped later.
+    Each journal gets a unique name, so exactly the journals that were read here are dropped later. One that cannot get
+    another name, as on a disk that has become read-only, is read and stays.
     """
     taken = Taken()
     for journal in journals:
         if others or is_own(journal):
             claimed = journal.with_name(f"{_process}-{os.urandom(8).hex()}.jsonl")
-            with suppress(OSError):  # another process has taken it, or (on Windows) is writing it
+            try:
                 os.rename(journal, claimed)
-                try:
-                    data = claimed.read_bytes()
-                except FileNotFoundError:
+            except OSError as error:
+                if WINDOWS or isinstance(error, FileNotFoundError):  # another process has taken it, or is writing it
                     continue
-                except OSError as error:
-                    taken.unread = _about_unread(claimed, error)
-                    continue
-                if not taken.changes.add(data):
-                    taken.damaged.add(claimed)
+                taken.trouble = _about_fixed(journal, error)
+                claimed = journal
+            try:
+                data = claimed.read_bytes()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                taken.trouble = _about_unread(claimed, error)
+                continue
+            is_whole = taken.changes.add(data)
+            if claimed != journal:
                 taken.sizes[claimed] = len(data)
+                if not is_whole:
+                    taken.damaged.add(claimed)
     if len(taken.sizes) > 1:
         taken.changes.sort()
     return taken
@@ -217,6 +233,13 @@ def _about_unread(journal: Path, error: OSError) -> str:
     return (
         f"A journal in {journal.parent} cannot be read: {error.strerror}. What it records stays there, and is neither "
         "shown nor sent. Check that disk."
+    )
+
+
+def _about_fixed(journal: Path, error: OSError) -> str:
+    return (
+        f"A journal in {journal.parent} cannot be removed: {error.strerror}. The repository has what it records, but "
+        "it goes on waiting there. Check that disk."
     )
 
 

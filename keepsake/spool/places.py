@@ -13,7 +13,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from keepsake.exceptions import WriteError
 from keepsake.metadata import valid_id
 from keepsake.spool.entry import Entry, is_damaged, is_entry, prune, remove_unfinished
 from keepsake.spool.journal import UNNAMED
@@ -36,7 +35,7 @@ def spool_root(directory: Path) -> Path:
     """Return the directory that keeps new runs of a project until they are in the repository.
 
     It is KEEPSAKE_SPOOL, or else `.keepsake/spool` in the project directory. If that cannot be written, it is a
-    directory in the user's state directory. Raises WriteError if there is no such directory.
+    directory in the user's state directory, if there is one.
     """
     chosen = os.environ.get("KEEPSAKE_SPOOL")
     if chosen:
@@ -44,13 +43,7 @@ def spool_root(directory: Path) -> Path:
     usual = directory / ".keepsake" / "spool"
     if _can_write(usual):
         return usual
-    elsewhere = _elsewhere(directory)
-    if elsewhere is None:
-        raise WriteError(
-            f"Cannot write to {usual}, and there is no other directory for runs that wait to be sent. "
-            "Set KEEPSAKE_SPOOL to a directory that can be written."
-        )
-    return elsewhere
+    return _elsewhere(directory) or usual  # some file systems only say that it cannot be written
 
 
 def spool_roots(directory: Path) -> list[Path]:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import keepsake
-from keepsake.exceptions import KeepsakeError, MissingRepository, OtherRepository
+from keepsake.exceptions import KeepsakeError, MissingRepository, OtherRepository, WriteError
 from keepsake.project import Project
 from keepsake.recording import mover
 from keepsake.recording.recovery import send
+from keepsake.repository.deletion import delete_experiments
 from keepsake.repository.repository import Repository
+from keepsake.repository.view import View
 from keepsake.spool import places
 from keepsake.spool.entry import Entry
+from keepsake.spool.journal import Changes
 from keepsake.spool.places import pending
 from keepsake.storage import open_storage
 from tests.faults import inspect_repository as inspect
@@ -297,3 +302,78 @@ def test_what_waits_follows_a_repository_that_was_moved(
     else:
         assert [each.entry.repository for each in project.pending()] == [entry.repository]
         assert not (new / "repo/checkpoints").exists()
+
+
+def test_what_waits_of_a_run_that_came_back_after_a_removal_arrives(
+    entry: Entry, storage: FaultyStorage, project_directory: Path
+) -> None:
+    """Somebody removes it by mistake, and puts its record back from a backup. The note of the removal stays."""
+    repository = Repository(storage)
+    repository.merge(RECORD, Changes(), create=True)
+    record = project_directory / f"repo/metadata/experiments/{EXPERIMENT}.json"
+    backup = record.read_bytes()
+    delete_experiments(View(Repository(storage)), [RECORD])
+    record.write_bytes(backup)
+    assert EXPERIMENT in repository.removals.ids()
+    recover(entry, Repository(storage))
+    assert _is_all_there(project_directory)
+    assert not entry.directory.exists()
+
+
+def test_what_arrives_during_a_removal_is_kept_until_that_has_ended(
+    entry: Entry, storage: FaultyStorage, project_directory: Path
+) -> None:
+    """The removal may not know of these files. If it was interrupted, the experiment may stay."""
+    repository = Repository(storage)
+    note = repository.removals.add([EXPERIMENT])
+    with pytest.raises(WriteError, match="is being removed"):
+        recover(entry, repository)
+    assert entry.packs()
+    assert not stored(project_directory).exists()
+    (problem,) = (each for each in Project().doctor(fix=True).problems if each.kind == "removal-unfinished")
+    assert (problem.key, EXPERIMENT[:7] in problem.message) == (note, True)
+    assert repository.removals.ids() == set()
+    recover(entry, repository)
+    assert _is_all_there(project_directory)
+
+
+@pytest.mark.parametrize("refused", ["rename", "unlink", "everything"])
+@pytest.mark.parametrize("in_repository", [True, False])
+def test_what_waits_on_a_disk_that_has_become_read_only_arrives(
+    entry: Entry,
+    storage: FaultyStorage,
+    project_directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    refused: str,
+    in_repository: bool,
+) -> None:
+    """Such as the disk of a dead node, or one with an error. It goes on waiting there, and nobody says otherwise."""
+    save_weights(project_directory, entry, number=2)
+    if not in_repository:
+        entry.in_repository = False
+        entry.write_record()
+    for name in ("rename", "unlink", "replace", "open", "utime") if refused == "everything" else (refused,):
+        monkeypatch.setattr(os, name, _refusing_below(entry.directory, getattr(os, name)))
+    entry = reopen(entry)
+    for _ in range(2):
+        error = mover.try_to_finish(entry, lambda url: Repository(storage))
+        assert "cannot be removed" in str(error) or "Cannot remove" in str(error)
+    assert _is_all_there(project_directory)
+    assert stored(project_directory, 2).exists()
+    record = Repository(storage).load(EXPERIMENT)
+    assert record is not None
+    assert [each["step"] for each in record["checkpoints"]] == [1, 2]
+    assert entry.packs() or entry.journals()
+    monkeypatch.undo()
+    recover(entry, Repository(storage))
+    assert list(entry.directory.glob("[!.]*")) == []
+
+
+def _refusing_below(directory: Path, call: Callable[..., Any]) -> Callable[..., Any]:
+    def refusing(path: Any, *arguments: Any, **options: Any) -> Any:
+        is_read = call.__name__ == "open" and not arguments[0] & (os.O_WRONLY | os.O_RDWR)
+        if not is_read and str(path).startswith(str(directory)):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+        return call(path, *arguments, **options)
+
+    return refusing

@@ -287,6 +287,22 @@ def test_a_damaged_pack_that_waits_is_named(trained: Experiment, project_directo
 
 
 @on_disk
+@pytest.mark.parametrize("gone", ["metadata/experiments", "identity.json"])
+def test_a_run_that_waits_for_what_a_backup_does_not_hold_is_named(
+    trained: Experiment, project_directory: Path, place: DiskBench, gone: str
+) -> None:
+    """`keepsake sync` alone does not send it."""
+    identity = keepsake.Project().workplace.repository.identity
+    root = project_directory / ".keepsake/spool"
+    entry = Entry.create(root, trained.to_json(), place.url, in_repository=True, identity=identity)
+    entry.append({"checkpoint": {**trained.checkpoints[0].to_json(), "id": "f" * 64}})
+    assert kinds() == []
+    place.remove(f"{gone}/{trained.id}.json" if gone.endswith("experiments") else gone)
+    (problem,) = [problem for problem in examine() if problem.kind == "run-waiting"]
+    assert "`keepsake sync --force`" in problem.message
+
+
+@on_disk
 def test_a_mistyped_place_is_an_error_that_names_it(project_directory: Path, place: Bench) -> None:
     doctor = CliRunner().invoke(cli, ["-R", "file://nope", "doctor"])
     assert doctor.exit_code == 1

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,31 @@ def test_a_mount_of_one_file_is_changed_and_brought_back(make: Make, mounted_fil
     assert os.stat(mounted_file / "a").st_mtime_ns == 10**18 + 1
     undo(mounted_file)
     assert read_files(mounted_file) == {**MINE, **THEIRS, "a": content}
+
+
+@pytest.mark.parametrize("harm", [False, True], ids=["", "and the checkout fails"])
+def test_a_file_that_is_busy_is_changed_and_brought_back(
+    make_one: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: bool
+) -> None:
+    """A file server refuses to replace a file that somebody has open. Its backup may be another name of it."""
+    before = read_files(write_files(tmp_path, MINE))
+    replace = os.replace
+
+    def refuse_busy(source: str, target: str) -> None:
+        if str(target) == f"{tmp_path}/a":
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        if harm and str(target) == f"{tmp_path}/b/c":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refuse_busy)
+        with pytest.raises(WriteError) if harm else nullcontext():
+            checkout([make_one({"a": b"theirs", "b/c": b"theirs"})], tmp_path)
+    if not harm:
+        assert read_files(tmp_path) == {**before, "a": b"theirs", "b/c": b"theirs"}
+        undo(tmp_path)
+    assert read_files(tmp_path) == before
 
 
 def test_a_failure_in_a_project_with_a_mount_changes_nothing(

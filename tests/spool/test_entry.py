@@ -436,3 +436,10 @@ def test_a_disk_error_during_the_search_for_the_spool_is_not_fatal(
 
     monkeypatch.setattr(os, "stat", stat)
     assert places.spool_root(tmp_path) == tmp_path / ".keepsake" / "spool"
+
+
+def test_a_file_system_that_only_says_that_it_cannot_be_written_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert places.spool_root(tmp_path) == tmp_path / ".keepsake" / "spool"
