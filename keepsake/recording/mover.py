@@ -124,7 +124,7 @@ def upload(
                 repository.expect(entry.identity)  # if the whole repository is gone, the rest need not be tried
     _prune(entry, repository)
     try:
-        send_output(entry, repository)
+        send_output(entry, repository, moved)
     except WriteError as error:
         failed = failed or error
     if failed is not None:
@@ -134,7 +134,9 @@ def upload(
     return unnamed
 
 
-def send_output(entry: Entry, repository: Repository, *, live: bool = False) -> None:
+def send_output(
+    entry: Entry, repository: Repository, moved: Callable[[int], None] | None = None, *, live: bool = False
+) -> None:
     """Send the output of the run; with `live`, also what is still being written. It replaces what was sent before."""
     for log in entry.logs(live=live):
         with importing:
@@ -146,8 +148,10 @@ def send_output(entry: Entry, repository: Repository, *, live: bool = False) -> 
             continue
         repository.expect(entry.identity)
         repository.forget(entry.id)  # so the current record is read
-        key = log_key(entry.id, log.stem)
-        repository.storage.put(key, b"".join(member(data)))
+        key, packed = log_key(entry.id, log.stem), b"".join(member(data))
+        repository.storage.put(key, packed)
+        if moved:
+            moved(len(packed))
         try:
             record = _merge(entry, repository, Changes())
             parts = merged({FIELD: {log.stem: counted(*count(data))}}, record)

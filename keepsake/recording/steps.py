@@ -26,7 +26,7 @@ class Steps:
     """The steps. Each takes a job and returns the steps that follow."""
 
     def __init__(self) -> None:
-        self.last_move = time.monotonic()  # the last time that data arrived in a repository
+        self.last_move = time.monotonic()  # the last time that data arrived in a repository, or a task was done
         self.bars: list[Progress] = []  # the progress bars of waiting callers
         self._workers: Workers | None = None
         self.actions: dict[Step, Callable[[Job], Due]] = {
@@ -61,6 +61,7 @@ class Steps:
         while job.tasks:
             job.tasks[0]()
             del job.tasks[:1]  # a run that was removed meanwhile has none left
+            self.last_move = time.monotonic()
         size = job.entry.size()
         job.moved = 0
         try:

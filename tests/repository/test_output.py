@@ -16,8 +16,11 @@ from keepsake.experiment import Experiment
 from keepsake.output import merged, parts_of
 from keepsake.project import Project
 from keepsake.recording import capture
+from keepsake.recording.job import Job
+from keepsake.recording.steps import Steps
 from keepsake.repository.output import new_in, tail_of
 from keepsake.spool.entry import Entry
+from keepsake.workplace import open_repository
 from tests.repository.examining import examine, fix, hours_later, kinds
 from tests.storage.benches import Bench, DiskBench
 from tests.waiting import wait_until
@@ -118,6 +121,21 @@ def test_what_a_dead_process_left_is_sent_by_the_next_run(place: DiskBench) -> N
     assert [sent.error for sent in Project().sync()] == [None]
     assert not entry.directory.exists()
     assert keepsake.experiments.get(experiment.id).output == {"lines": 2, "size": 12}
+
+
+@on_disk
+def test_whoever_waits_sees_that_output_moves_and_that_tasks_are_done(place: DiskBench) -> None:
+    experiment = printed("one\n")
+    entry = Entry.create(Path(".keepsake/spool").absolute(), experiment.to_json(), place.url, in_repository=True)
+    entry.log("0001-0123abcd").touch()
+    steps, job = Steps(), Job(entry, open_repository(place.url))
+    for tasks in ([], [bool]):
+        job.tasks, steps.last_move = [*tasks], 0.0
+        steps.actions["upload"](job)
+        assert steps.last_move
+    steps.last_move = 0.0
+    steps.actions["upload"](job)
+    assert not steps.last_move
 
 
 def test_copies_have_the_longest_of_each_part(tmp_path: Path) -> None:
