@@ -186,12 +186,12 @@ def _find_above_script(start: Path) -> Path | None:
 
 def _script() -> Path | None:
     """Return the Python file that was started, unless it is an installed program such as pytest or `keepsake`."""
-    files = (getattr(sys.modules.get("__main__"), "__file__", None), sys.argv[0] if sys.argv else None)
+    files = (getattr(sys.modules.get("__main__"), "__file__", None), *(getattr(sys, "argv", None) or [])[:1])
     places = [Path(__file__).parent, Path(os.__file__).parent]
     if sys.prefix != sys.base_prefix:
         places.append(Path(sys.prefix))
-    for file in filter(None, files):
-        path = Path(os.path.abspath(file))
+    for file in filter(None, files):  # a program may have replaced its arguments by other objects
+        path = Path(os.path.abspath(str(file)))
         is_ours = not _INSTALLED.isdisjoint(path.parts) or any(place in path.parents for place in places)
         if path.suffix == ".py" and not is_ours and os.path.isfile(path):
             return path

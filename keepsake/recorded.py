@@ -80,9 +80,10 @@ class Recorded(Labelled):
         """
         try:
             return self._checkpoint(path, step, metrics, primary_metric, quiet, more_metrics)
-        except Exception as error:
-            if switches.is_strict():
-                raise
+        except Exception as error:  # noqa: BLE001 - nothing else raises into a training loop
+            from keepsake.recording.signals import let_through
+
+            let_through(error)
             reason = _reason(error)
             if self._run is None:
                 say_error(f"The checkpoint was not saved: {reason}")
@@ -181,9 +182,10 @@ class Recorded(Labelled):
             self._record = {**self._record, **self._run.found, **self._run.ending}
             if error is not None:
                 raise error
-        except Exception as error:
-            if switches.is_strict():
-                raise
+        except Exception as error:  # noqa: BLE001 - nothing else raises into a training loop
+            from keepsake.recording.signals import let_through
+
+            let_through(error)
             is_told = isinstance(error, KeepsakeError) and error.is_told
             reason = ". The reason is given above." if is_told else f": {_reason(error)}"
             say_error(f"Experiment {short_id(self.id)} is not fully saved yet{reason}")

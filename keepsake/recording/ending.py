@@ -98,7 +98,7 @@ def blame(experiment_id: str, error: BaseException) -> None:
     """Record that `error` ends a run. A trainer may have caught it, and the end of the program would not show it."""
     if isinstance(error, SystemExit):
         _ends[experiment_id] = End(exit_status.describe(error.code))
-    else:
+    elif not isinstance(error, GeneratorExit):  # a generator that is closed has not failed
         _ends[experiment_id] = end_by(error)
 
 

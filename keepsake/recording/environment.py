@@ -39,7 +39,8 @@ def host_name() -> str:
 def command() -> str:
     """Return `sys.argv` as one would type it, with likely secrets replaced by `***`; in a notebook, its file name."""
     notebook = _notebook()
-    arguments = [notebook] if notebook else secrets.hide_in_command(getattr(sys, "argv", []))
+    given = [notebook] if notebook else getattr(sys, "argv", None) or []
+    arguments = secrets.hide_in_command([str(argument) for argument in given])  # a program may have put in a Path
     # A file name need not be valid text.
     return shlex.join(arguments).encode("utf-8", "backslashreplace").decode()
 

@@ -13,7 +13,7 @@ from keepsake.labels import Edit
 from keepsake.metadata import Record, best_checkpoint, checkpoints_of, primary_metric
 from keepsake.output import parts_of
 from keepsake.packages import get_imported_packages
-from keepsake.recording import ending, switches
+from keepsake.recording import ending, signals, switches
 from keepsake.recording.complaints import Complaints, Problem
 from keepsake.recording.contact import go_on, publish_first
 from keepsake.recording.environment import warn_of_secret_files
@@ -253,8 +253,7 @@ class Run:
                         raise
                     self.entry.write_record()  # another process has just closed or discarded it
         except KeepsakeError as error:
-            if switches.is_strict():
-                raise
+            signals.let_through(error)
             problems.append(Problem("its files", str(error)))
             if not isinstance(error, WriteError):  # the script made a mistake
                 record["path"] = ""

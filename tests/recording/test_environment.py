@@ -22,10 +22,12 @@ from keepsake.recording import environment
         (["train.py", "--token", "--verbose"], "train.py --token --verbose"),
         (["train.py", "--db", "postgres://kim:hunter2@host/db"], "train.py --db 'postgres://***@host/db'"),
         (["train.py", "caf\udce9"], "train.py 'caf\\udce9'"),
+        ([Path("train.py"), 1, None], "train.py 1 None"),  # a program may replace them
+        (None, ""),
     ],
 )
 def test_what_looks_like_a_secret_is_not_recorded(
-    monkeypatch: pytest.MonkeyPatch, arguments: list[str], expected: str
+    monkeypatch: pytest.MonkeyPatch, arguments: list[object] | None, expected: str
 ) -> None:
     monkeypatch.setattr(sys, "argv", arguments)
     assert environment.command() == expected

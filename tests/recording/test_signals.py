@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import signal
 import sys
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
 
+import keepsake
+from keepsake.archive import writer
+from keepsake.recording.saver import Saver
+from keepsake.spool.entry import Entry
 from tests.recording.test_ending import PRELUDE, run
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and fork are POSIX")
@@ -27,3 +34,57 @@ def test_a_signal_that_comes_at_once_ends_a_forked_child(project_directory: Path
         """,
         prelude=first + PRELUDE,
     )
+
+
+class _Timeout:
+    """A handler of a script's own, in each form that one can have."""
+
+    def plain(self, number: int, frame: object) -> None:
+        raise TimeoutError("mine")
+
+    __call__ = plain
+
+
+@pytest.mark.parametrize("handler", [_Timeout().plain, _Timeout(), functools.partial(_Timeout().plain)])
+@pytest.mark.parametrize(
+    ("owner", "name", "call"),
+    [
+        (Entry, "append", lambda experiment: experiment.checkpoint(metrics={"loss": 1})),
+        (writer, "freeze", lambda experiment: experiment.checkpoint(path="weights")),
+        (Saver, "finish", lambda experiment: experiment.stop()),
+    ],
+)
+def test_a_timeout_of_the_scripts_own_gets_through(
+    project_directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    handler: Callable[..., None],
+    owner: object,
+    name: str,
+    call: Callable[[keepsake.Experiment], object],
+) -> None:
+    """Its handler of a signal raises during one of our calls, which catches errors of its own."""
+    monkeypatch.setenv("KEEPSAKE_STRICT", "")
+    Path("weights").write_text("x")
+    experiment = keepsake.init(quiet=True)
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, lambda *_, **__: signal.raise_signal(signal.SIGUSR1))
+            with pytest.raises(TimeoutError, match="mine"):
+                call(experiment)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert experiment.checkpoint(path="weights") is not None
+    experiment.stop()
+    assert len(keepsake.experiments.get(experiment.id).checkpoints) == 1
+
+
+def test_a_generator_that_is_closed_has_not_failed(project_directory: Path) -> None:
+    def train() -> Generator[keepsake.Experiment, None, None]:
+        with keepsake.init(quiet=True) as experiment:
+            yield experiment
+
+    training = train()
+    experiment = next(training)
+    training.close()
+    assert keepsake.experiments.get(experiment.id).status == "stopped"
