@@ -23,15 +23,15 @@ def _words(text: str) -> frozenset[str]:
 # These words mark a secret anywhere in a name, even if the value is a number.
 _STRONG = _words("""
     password passwords passwd passphrase passcode pswd secret secrets credential credentials creds apikey authkey
-    accesskey secretkey privatekey authorization userpass userpwd dbpass dbpwd
+    accesskey secretkey privatekey licensekey authorization userpass userpwd dbpass dbpwd
 """)
 _STRONG_PAIRS = _words("""
-    api-key access-key secret-key private-key auth-key account-key encryption-key signing-key
+    api-key access-key secret-key private-key auth-key account-key encryption-key signing-key auth-header
     access-token auth-token api-token bearer-token refresh-token session-token security-token id-token
     access-signature github-pat gitlab-pat
 """)
 _JOINED = ("password", "passwd", "apikey")  # also at the end of a word, as in PGPASSWORD
-_OF_SERVICE = (  # as in OPENAIKEY
+_OF_SERVICE = (  # as in OPENAIKEY, or `key` in a group `openai`
     r"(?:openai|anthropic|mistral|cohere|groq|wandb|neptune|comet|clearml|kaggle|hf|huggingface|github|gitlab|slack|aws"
     r"|azure|gcp|google|databricks|pinecone)(?:key|token)s?"
 )
@@ -77,7 +77,7 @@ _USER_AT_HOST = (
 )
 _MARKS_OF_SHAPES = (
     *("hf_", "gh", "glpat-", "sk-", "k_live_", "xox", "r8_", "npm_", "AKIA", "ASIA", "AIza", "ya29.", "pypi-", "eyJ"),
-    *("dapi", "gsk_", "nvapi-", "hvs.", "SG.", "hooks.slack.com", "api/webhooks"),
+    *("dapi", "gsk_", "nvapi-", "hvs.", "SG.", "hooks.slack.com", "api/webhooks", "api.telegram.org"),
 )
 _SHAPES = r"""(?x)\b(?:
       hf_(?=\w*[A-Z\d])[A-Za-z\d]{12,}
@@ -85,7 +85,7 @@ _SHAPES = r"""(?x)\b(?:
     | sk-(?=[\w-]*\d)[\w-]{16,} | xox[abeoprs]-[\w-]{10,} | r8_[A-Za-z\d]{20,} | npm_[A-Za-z\d]{20,}
     | [rs]k_live_\w{16,} | dapi[a-f\d]{32} | gsk_\w{40,} | nvapi-[\w-]{40,} | hvs\.[\w-]{20,}
     | SG\.[\w-]{20,}\.[\w-]{20,}
-    | (?<=hooks\.slack\.com/)services/[\w/]+ | (?<=api/webhooks/)\d+/[\w-]+
+    | (?<=hooks\.slack\.com/)services/[\w/]+ | (?<=api/webhooks/)\d+/[\w-]+ | (?<=api\.telegram\.org/)bot\d+:[\w-]+
     | (?:AKIA|ASIA)[A-Z\d]{12,} | AIza[\w-]{30,} | ya29\.[\w-]{20,} | pypi-[\w-]{40,}
     | eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*
     )"""
@@ -113,8 +113,7 @@ def hide_in_command(arguments: Sequence[str]) -> list[str]:
         text = hide_in_text(argument)
         shown.append(re.sub(_LOGIN, rf"\1{HIDDEN}", text) if option.lstrip("-") in _LOGIN_OPTIONS else text)
         option = argument
-        is_option = argument.startswith("-") and not re.search(r"[=:\s]", argument)
-        name = argument.lstrip("-") if is_option and is_secret_name(argument.lstrip("-")) else ""
+        name = argument.lstrip("-") if _is_option(argument) and is_secret_name(argument.lstrip("-")) else ""
     return shown
 
 
@@ -185,6 +184,14 @@ def _is_value(argument: str, name: str) -> bool:
     return not _is_harmless(argument, name)
 
 
+def _is_option(argument: str) -> bool:
+    """Whether the next argument may be the value of this one, as after `--key`, or after `opts WANDB.API_KEY`."""
+    if argument.startswith("-"):
+        return re.search(r"[=:\s]", argument) is None
+    setting = re.fullmatch(r"(?:\w+\.)+(\w+)", argument)
+    return setting is not None and is_secret_name(setting[1])
+
+
 def _without_value(match: re.Match[str]) -> str:
     """Return an option and its value, both in one text, without secrets in the value."""
     name, value = match[1], match[2]
@@ -253,8 +260,13 @@ def _end_of_brackets(text: str, start: int) -> int:
 def _hide_in_value(name: str, value: Any, place: str, found: list[str]) -> Any:
     """Return a value without secrets, even in lists and dicts, and add their places to `found`."""
     if isinstance(value, dict):
-        group = f"{name}." if is_secret_name(name) else ""  # such as `secrets`
-        return {key: _hide_in_value(f"{group}{key}", item, f"{place}.{key}", found) for key, item in value.items()}
+        is_group = is_secret_name(name) or re.fullmatch(_OF_SERVICE, f"{name.lower()}key")  # such as `secrets`
+        group = f"{name}." if is_group else ""
+        given = str(value.get("name", ""))  # as in {"name": "API_KEY", "value": …}
+        return {
+            key: _hide_in_value(given if given and key == "value" else f"{group}{key}", item, f"{place}.{key}", found)
+            for key, item in value.items()
+        }
     if isinstance(value, list):
         hidden: Any = [_hide_in_value(name, item, place, found) for item in value]
         if not any(isinstance(item, str) and item.startswith("-") for item in hidden):

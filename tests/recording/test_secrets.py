@@ -48,6 +48,8 @@ HIDDEN = {
     "'train.py --password SECRET --lr 1'": "'train.py --password *** --lr 1'",
     "OPENAIKEY=SECRET --hftoken SECRET --userpass SECRET": "OPENAIKEY=*** --hftoken *** --userpass ***",
     "--key SECRET0123456789abcdefg key=0123456789abcdefSECRET https://h?key=SECRET": "--key *** key=*** https://h?key=***",
+    "opts WANDB.API_KEY SECRET db.password SECRET LR 1": "opts WANDB.API_KEY *** db.password *** LR 1",
+    "--licensekey SECRET --auth-header 'Basic SECRET=='": "--licensekey *** --auth-header ***",
     # Headers
     "-H 'Authorization: Bearer SECRET'": "-H 'Authorization: ***'",
     "--header=Authorization:_Bearer_SECRET": "--header=Authorization:_***",
@@ -61,6 +63,7 @@ HIDDEN = {
     "sk-proj-SECRET1234567890": "***",
     "AKIASECRETABCDEFGH": "***",
     "https://hooks.slack.com/services/T0/B0/SECRET": "https://hooks.slack.com/***",
+    "https://api.telegram.org/bot123:SECRET/sendMessage": "https://api.telegram.org/***/sendMessage",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxSECRETifQ.SECRET": "***",
     "'-----BEGIN RSA PRIVATE KEY-----\nSECRET\n'": "***",
 }
@@ -76,6 +79,7 @@ git@github.com:org/repo.git hf_some_model_name sk-learn-something-else ghost
 --tokens 300B --n_keys 3 --max_tokens=auto --auth basic python:3.11@main repo/image:tag@sha256:0123 recall:ndcg@10
 --key loss --key image_features_version_2_normalized --key 12345678901234567890123 key=train/loss_of_2026
 --pwd /home/kim --pwd . --pwd ../x --pwd ~/x PWD=/home/kim --turkey a --hotkey=b --monkey c
+secrets.yaml x my.tokens.txt x MODEL.KEYS 5 data.tokenizer x train.key x
 --password_file /run/x --token-type bearer --secret-name db -u 1000:1000 -u train.py:main
 """
 
@@ -103,6 +107,16 @@ def test_what_only_looks_like_a_secret_is_kept(command: str) -> None:
         ({"tokens": ["a", "<s>"], "keys": ["b"]}, {"tokens": ["***", "<s>"], "keys": ["b"]}, ["tokens"]),
         ({"argv": ["--password", "x", "y"]}, {"argv": ["--password", "***", "y"]}, ["argv"]),
         ({"data": [{"url": "https://a:b@c"}]}, {"data": [{"url": "https://***@c"}]}, ["data.url"]),
+        (
+            {"wandb": {"key": "x", "tags": "y"}, "sort": {"key": "y"}},
+            {"wandb": {"key": "***", "tags": "y"}, "sort": {"key": "y"}},
+            ["wandb.key"],
+        ),
+        (
+            {"env": [{"name": "API_KEY", "value": "x"}, {"name": "lr", "value": "y"}]},
+            {"env": [{"name": "API_KEY", "value": "***"}, {"name": "lr", "value": "y"}]},
+            ["env.value"],
+        ),
         ({"header": "Authorization: Bearer x"}, {"header": "Authorization: ***"}, ["header"]),
         (
             {"pad_token": "<pad>", "eos_token_id": 2, "token": None},
