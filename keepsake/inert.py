@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -12,7 +13,7 @@ from keepsake.config import find_place, project_directory
 from keepsake.exceptions import DoesNotExist
 from keepsake.experiment import Experiment
 from keepsake.labels import apply_edits, make_edit
-from keepsake.metadata import EXPERIMENT_FIELDS, Record, time_text
+from keepsake.metadata import EXPERIMENT_FIELDS, time_text
 from keepsake.recording import ending
 from keepsake.recording.cluster import current_job
 from keepsake.recording.environment import command
@@ -87,13 +88,14 @@ class InertExperiment(Experiment):
 
         return ExperimentList()
 
-    def _edit(self, edit: Record, problems: list[str]) -> None:
-        self._record = apply_edits(self._record, [edit])  # the first process reports the problems
+    def _edit(self, **changes: object) -> None:
+        with suppress(Exception):  # the first process reports the problems
+            self._record = apply_edits(self._record, [make_edit(**changes)[0]])
 
     def update_params(self, params: Mapping[str, Any]) -> None:
         """Change the params in this process. The first process records them."""
-        new = decode(encode_mapping(params, "params"))
-        self.params = {**(self.params or {}), **new}
+        with suppress(Exception):  # the first process reports it
+            self.params = {**(self.params or {}), **decode(encode_mapping(params, "params"))}
 
     def refresh(self) -> None:
         """Do nothing."""

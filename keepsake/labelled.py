@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from keepsake.exceptions import KeepsakeError, ValidationError
@@ -74,19 +75,19 @@ class Labelled(Outcome):
 
     def rename(self, name: str | None) -> None:
         """Give the experiment a name of one line and at most 200 characters; None removes it."""
-        self._edit(*make_edit(name=name or ""))
+        self._edit(name=name or "")
 
     def tag(self, *tags: str, remove: Iterable[str] = ()) -> None:
         """Add tags, and remove others. A tag has at most 100 characters, no comma, and no + or - at its beginning."""
-        self._edit(*make_edit(add=tags, remove=remove))
+        self._edit(add=tags, remove=remove)
 
     def untag(self, *tags: str) -> None:
         """Remove tags. Those that it does not have are ignored."""
-        self._edit(*make_edit(remove=tags))
+        self._edit(remove=tags)
 
     def note(self, text: str | None) -> None:
         """Replace the notes by a text of at most 100,000 characters; None removes them."""
-        self._edit(*make_edit(notes=text or ""))
+        self._edit(notes=text or "")
 
     def update_params(self, params: Mapping[str, Any]) -> None:
         """Add hyperparameters, or change them, in the process that records the experiment.
@@ -94,7 +95,7 @@ class Labelled(Outcome):
         Args:
             params: name → value, as for `init()`; a dict, a dataclass or an argparse.Namespace. The others stay.
 
-        A value that cannot be recorded is reported, and changes nothing (except with KEEPSAKE_STRICT=1). Raises
+        What cannot be recorded is reported, and changes nothing (except with KEEPSAKE_STRICT=1). Raises
         ValidationError in a process that does not record the experiment, and after its end.
         """
         from keepsake.recording.environment import without_secrets
@@ -104,16 +105,11 @@ class Labelled(Outcome):
             raise ValidationError(
                 f"Experiment {short_id(self.id)} is not being recorded by this process, so its params stay as they are."
             )
-        try:
+        with self._reporting("params"):
             new = without_secrets(encode_mapping(params, "params"))
             changed = {**encode_mapping(self.params or {}, "params"), **new}
             run.change({"params": changed})
-        except KeepsakeError as error:
-            if switches.is_strict():
-                raise
-            warn(f"The params of experiment {short_id(self.id)} stay as they are: {error}")
-            return
-        self.params = decode(changed)
+            self.params = decode(changed)
 
     def children(self) -> ExperimentList:
         """Return the experiments whose parent is this one or one of its checkpoints, oldest first."""
@@ -123,19 +119,31 @@ class Labelled(Outcome):
         """Return the run of an experiment that this process records and has not ended; None for others."""
         return self._run if self._run is not None and not self._run.ending else None
 
-    def _edit(self, edit: Record, problems: list[str]) -> None:
+    def _edit(self, **changes: object) -> None:
         run = self._going_on()
-        if problems and (run is None or switches.is_strict()):
-            raise ValidationError(problems[0])
-        for problem in problems:
-            warn(f"{problem} It is left out.")
-        if not edit:
-            return
-        if run is None:
-            self._record = {**self._record, **_labels(self.project.workplace.edit(self.id, edit))}
-            return
-        self._record = apply_edits(self._record, [edit])
-        run.edit(edit)
+        with self._reporting("labels") if run else nullcontext():
+            edit, problems = make_edit(**changes)
+            if problems and (run is None or switches.is_strict()):
+                raise ValidationError(problems[0])
+            for problem in problems:
+                warn(f"{problem} It is left out.")
+            if run and edit:
+                run.edit(edit)
+                self._record = apply_edits(self._record, [edit])
+            elif edit:
+                self._record = {**self._record, **_labels(self.project.workplace.edit(self.id, edit))}
+
+    @contextmanager
+    def _reporting(self, what: str) -> Iterator[None]:
+        """Report an error instead of raising it into the script, except in strict mode."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - such as one of an object that the script gave
+            from keepsake.recording.signals import let_through
+
+            let_through(error)
+            reason = str(error) if isinstance(error, KeepsakeError) else f"{type(error).__name__}: {error}"
+            warn(f"The {what} of experiment {short_id(self.id)} stay as they are: {reason}")
 
 
 def _labels(record: Record) -> Record:

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 import keepsake
-from keepsake.exceptions import DoesNotExist, ValidationError
+from keepsake.exceptions import DoesNotExist, ValidationError, WriteError
 from keepsake.experiment import Experiment
 from keepsake.labels import apply_edits, make_edit, newer_labels
 from keepsake.project import Project
+from keepsake.spool.entry import Entry
 from tests.storage.benches import Bench
 from tests.waiting import wait_until
 
@@ -178,6 +179,46 @@ def test_the_run_itself_edits_without_waiting(
     assert labels(run) == labels(stored(run)) == (None, [], None)
     with pytest.raises(ValidationError, match="empty"):
         run.tag("")
+
+
+class _Failing:
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+    __repr__ = __str__
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_nothing_that_fails_raises_into_the_script(
+    project_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rank: str
+) -> None:
+    """Neither a full disk nor an odd value, in the process that records and in the others of its job."""
+    monkeypatch.setenv("KEEPSAKE_STRICT", "")
+    monkeypatch.setenv("KEEPSAKE_RANK", rank)
+    experiment = keepsake.init(params={"lr": 1}, name="kept", tags=["kept"])
+    value: Any = _Failing()
+
+    def edit(value: Any) -> None:
+        experiment.tag(value)
+        experiment.rename(value)
+        experiment.notes = value
+        experiment.update_params({"lr": value})
+
+    edit(value)
+
+    def fail(*_: object) -> None:
+        raise WriteError("The disk is full.")
+
+    if rank == "0":
+        with monkeypatch.context() as patch:
+            patch.setattr(Entry, "append", fail)
+            edit("new")
+        said = capsys.readouterr().err
+        assert said.count("stay as they are: ") == 8
+        assert said.count("stay as they are: The disk is full.") == 4
+        assert labels(experiment) == ("kept", ["kept"], None)
+        assert experiment.params == {"lr": 1}
+    experiment.stop()
 
 
 def test_a_run_that_waits_in_the_spool_is_edited_there(
