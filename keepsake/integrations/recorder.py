@@ -25,6 +25,7 @@ _PLAIN = (int, float, str, bool, type(None))
 
 # The experiment of the job that runs, if there is one: the first recorder in it adds to that instead of beginning one
 job: Experiment | None = None
+_trained: list[Experiment] = []  # those whose trainings have ended: the next training, with any callback, ends them
 
 
 class Recorder:
@@ -74,7 +75,9 @@ class Recorder:
     def begin(
         self, params: Mapping[str, Any] | None = None, primary_metric: Primary | None = None, resume: str | None = None
     ) -> None:
-        """Begin an experiment. An earlier one of this recorder ends. Raises what `keepsake.init()` raises.
+        """Begin an experiment. Earlier ones end: that of this recorder, and those whose trainings have ended.
+
+        Raises what `keepsake.init()` raises.
 
         Args:
             params: hyperparameters that the framework knows.
@@ -83,6 +86,9 @@ class Recorder:
                 this process still records it, it becomes the parent of a new one.
         """
         self.stop()
+        while _trained:
+            if (trained := _trained.pop()).id in ending.running():
+                trained.stop()
         self.primary_metric = self._given_metric or primary_metric
         self._names.clear()
         self._best = math.nan
@@ -129,6 +135,8 @@ class Recorder:
     def end_of_training(self) -> None:
         """Record what is held back. Warn if no checkpoint had the primary metric that the user named."""
         self.flush()
+        if self.experiment is not None and not self._is_guest:
+            _trained.append(self.experiment)
         given = self._given_metric
         if self._names and given and given[0] not in self._names:
             names = ", ".join(sorted(self._names))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import keepsake
 from keepsake.exceptions import MissingExtra
 from keepsake.integrations.recorder import Recorder
 
@@ -70,6 +71,22 @@ from keepsake.integrations.auto import lightning_callbacks
 print(lightning_callbacks(), "torch" in sys.modules or "lightning" in sys.modules)
 """
     assert run_python(program).split() == ["[]", "False"]
+
+
+def test_a_training_ends_the_runs_of_those_that_have_ended(project_directory: Path) -> None:
+    """A training in the middle of another one does not end that."""
+    outer, first, second = (Recorder(options={"path": None, "quiet": True}) for _ in range(3))
+    outer.begin()
+    for inner in (first, second):
+        inner.begin()
+        inner.record({"loss": 1})
+        inner.end_of_training()
+    assert [each.status for each in keepsake.experiments.list()] == ["running", "stopped", "running"]
+    assert first.experiment is not None
+    assert first.experiment.checkpoint(loss=2)
+    for each in (outer, first, second):
+        each.stop()
+    assert [len(each.checkpoints) for each in keepsake.experiments.list()] == [0, 2, 1]
 
 
 def test_training_that_cannot_go_on_with_its_run_begins_another_and_says_so(
