@@ -276,6 +276,11 @@ class S3Storage(BucketStorage):
             left.pop(item["Key"], None)
         return left
 
+    def _may_work_singly(self, error: Exception) -> bool:
+        # Some servers cannot verify the signature of a batch, because its checksum is a header that is signed.
+        is_unverified = isinstance(error, sdk.ClientError) and _code(error) == "SignatureDoesNotMatch"
+        return is_unverified or super()._may_work_singly(error)
+
     def _delete_one(self, name: str) -> None:
         self._client.delete_object(**self._at(name))
 

@@ -297,7 +297,12 @@ def test_a_server_that_refuses_conditions_gets_none(proxy: Proxy, proxied: Stora
 
 
 @pytest.mark.parametrize(
-    "refusal", [*REFUSALS, reply("200 OK"), reply("200 OK", "<DeleteResult/>"), reply("404 Not Found")]
+    "refusal",
+    [
+        *REFUSALS,
+        *(reply("200 OK"), reply("200 OK", "<DeleteResult/>"), reply("404 Not Found")),
+        error_reply("403 Forbidden", "SignatureDoesNotMatch"),
+    ],
 )
 def test_what_a_batch_does_not_delete_is_deleted_singly(
     proxy: Proxy, proxied: Storage, s3_bench: S3Bench, refusal: bytes
