@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import cache, cached_property, partial
 from itertools import chain
@@ -24,6 +24,7 @@ from keepsake.archive.reader import Archive, is_archive
 from keepsake.exceptions import DoesNotExist
 from keepsake.storage.disk import DiskStorage
 from keepsake.util.ignore import walk_files
+from keepsake.util.streams import watched
 from keepsake.util.workers import Workers, in_order
 
 CHUNK = 256 << 10  # bytes; larger buffers go back to the system each time, and that costs more than the work
@@ -147,16 +148,19 @@ def _pieces_of(parts: Parts) -> Iterator[Parts]:
 
 
 @contextmanager
-def open_archive(frozen: Path, workers: Workers | None = None) -> Iterator[BinaryIO]:
+def open_archive(
+    frozen: Path, workers: Workers | None = None, moved: Callable[[int], None] | None = None
+) -> Iterator[BinaryIO]:
     """Open the archive of a frozen file, making it from a pack if needed. Raises FileNotFoundError if the file is gone.
 
-    Reading raises CorruptedArchive if a pack is not what was frozen. An archive is not checked; `verify` does that.
+    `moved` is called with numbers of bytes while it is read, also where much content becomes few of them. Reading
+    raises CorruptedArchive if a pack is not what was frozen. An archive is not checked; `verify` does that.
     """
     if is_archive(frozen):
         with open(frozen, "rb") as archive:
-            yield archive
+            yield watched(archive, lambda data: moved(len(data))) if moved else archive
     else:
-        with FrozenFiles(frozen) as files, write_archive(owner_id(frozen), files, workers) as archive:
+        with FrozenFiles(frozen) as files, write_archive(owner_id(frozen), files, workers, moved) as archive:
             yield archive
 
 
@@ -172,12 +176,22 @@ def verify(frozen: Path) -> None:
         raise FileNotFoundError(frozen) from error
 
 
-def write_archive(archive_id: str, source: Source, workers: Workers | None = None) -> BinaryIO:
+def write_archive(
+    archive_id: str, source: Source, workers: Workers | None = None, moved: Callable[[int], None] | None = None
+) -> BinaryIO:
     """Return a stream of the archive of `source`, made while it is read. Its bytes are the same each time.
 
-    Without `workers` the caller's thread does the work. `read` raises errors, such as that of a pack that is cut off.
+    `moved` is called with the number of bytes of each few parts. Without `workers` the caller's thread does the work.
+    `read` raises errors, such as that of a pack that is cut off.
     """
-    return as_stream(chain.from_iterable(_write(archive_id, source, workers)))
+    written = _write(archive_id, source, workers)
+    return as_stream(chain.from_iterable(_counted(written, moved) if moved else written))
+
+
+def _counted(written: Iterable[Parts], moved: Callable[[int], None]) -> Iterator[Parts]:
+    for parts in written:
+        moved(sum(map(len, parts)))
+        yield parts
 
 
 def _write(

@@ -29,7 +29,6 @@ from keepsake.util.console import warn
 from keepsake.util.files import remove
 from keepsake.util.fork import importing
 from keepsake.util.ids import short_id
-from keepsake.util.streams import watched
 
 if TYPE_CHECKING:
     from keepsake.repository.repository import Repository
@@ -276,9 +275,8 @@ def _store(
             verify(pack)
         repository.expect(entry.identity)  # checked right before each archive, because a disk can be unmounted
         if not (is_archive(pack) and repository.adopt_archive(entry.id, archive_id, pack)):
-            with open_archive(pack, workers) as archive:
-                stream = watched(archive, lambda data: moved(len(data))) if moved else archive
-                repository.put_archive(entry.id, archive_id, stream)
+            with open_archive(pack, workers, moved) as archive:
+                repository.put_archive(entry.id, archive_id, archive)
         entry.arrived.add(archive_id)
     except CorruptedArchive as error:
         raise CorruptedArchive(

@@ -316,6 +316,16 @@ def test_the_stream_reads_in_any_portions(pack: Path, data: bytes) -> None:
         assert b"".join(portions) + stream.read() == data
 
 
+@pytest.mark.parametrize("files", [WEIGHTS, {"zeros": bytes(8 << 20)}], ids=["weights", "zeros"])
+def test_whoever_waits_sees_each_part_of_the_content_move(frozen: Frozen, files: dict[str, bytes]) -> None:
+    """Zeros become so few bytes that blocks of the archive come too rarely to show that anything moves."""
+    moved: list[int] = []
+    with open_archive(frozen(files), moved=moved.append) as stream:
+        blocks = list(iter(lambda: stream.read(1 << 20), b""))
+    assert sum(moved) == sum(map(len, blocks))
+    assert len(moved) > sum(map(len, files.values())) >> 20
+
+
 def test_a_pack_that_loses_its_end_aborts_the_upload(tmp_path: Path) -> None:
     """Half an archive must not be published."""
     pack = freeze_files(tmp_path, {"a": bytes(3 << 20)})
