@@ -283,8 +283,8 @@ def _store(
             f"{error} It stays in the spool, and everything else is saved. Delete that file to give it up."
         ) from error
     except OSError as error:
-        if isinstance(error, FileNotFoundError) and not pack.exists():
-            raise
+        if isinstance(error, FileNotFoundError) and (error.filename in (pack, str(pack)) or not pack.exists()):
+            raise  # where the file system caches names, it may still seem to be there
         raise WriteError(f"Cannot read {pack}: {error.strerror or error}. It stays in the spool.") from error
 
 

@@ -136,6 +136,21 @@ def test_files_that_are_set_aside_while_they_are_about_to_be_stored_are_found_ag
     assert entry.close()
 
 
+def test_files_that_another_process_has_stored_and_that_still_seem_to_be_there_are_no_error(
+    entry: Entry, repository: Repository, project_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system that caches names shows files for a while that another machine has removed."""
+    save_weights(project_directory, entry)
+    mover.publish(entry, repository)
+    packs = entry.packs()
+    mover.upload(entry, repository)
+    with monkeypatch.context() as patch:
+        patch.setattr(Entry, "packs", lambda entry: packs)
+        patch.setattr(Path, "exists", lambda path: True)
+        mover.upload(reopen(entry), Repository(repository.storage))
+    assert entry.close()
+
+
 def test_files_that_were_set_aside_too_early_are_stored_by_the_next_recovery(
     entry: Entry, repository: Repository, project_directory: Path
 ) -> None:
