@@ -234,8 +234,11 @@ class Examination:
             yield Problem("removal-damaged", note, f"It {ABOUT_DAMAGED}")
         for note, experiments, archives in self._removals:
             left = archives & self._archives.keys()
+            there = experiments & self._records.by_id.keys()
+            if not (left or there):
+                continue  # what it was to remove is gone
             message = f"A removal was interrupted. {len(left)} of the archives that it deletes are left."
-            if there := experiments & self._records.by_id.keys():
+            if there:
                 names = [short_id(experiment_id) for experiment_id in sorted(there)]
                 message += f" It has not removed {some(names, _NAMES_SHOWN)}, which stays."
             yield Problem(
