@@ -108,7 +108,7 @@ def _within_deadline(repository: Repository, send: Callable[[], None], take_back
 def _publish(repository: Repository, entry: Entry, before: str | None, *, beat: bool) -> None:
     """Put the experiment into the repository, so a wrong bucket or a missing permission shows at once."""
     entry.identity = repository.ensure(before)
-    repository.merge(entry.record, Changes(), create=True)
+    repository.merge(entry.record, Changes(), create=True, identity=entry.identity)
     if beat:
         try:
             repository.heartbeats.beat(entry.id)

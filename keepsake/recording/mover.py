@@ -101,8 +101,10 @@ def upload(
         check: first check that the files are as they were frozen, because a power cut may have damaged them.
 
     An archive that cannot be stored does not hold up the others. Its files stay in the spool, and its error is raised
-    at the end.
+    at the end. An experiment that is not in the repository yet is left to `publish`, which creates it.
     """
+    if not entry.in_repository:
+        return []
     failed: KeepsakeError | None = None
     tried: set[Path] = set()
     while True:

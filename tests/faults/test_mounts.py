@@ -16,12 +16,17 @@ import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import keepsake
+from keepsake.recording import saver
+from keepsake.storage.disk import DiskStorage
 from tests.faults import inspect_repository as inspect
 from tests.faults.programs import ROOT, run
 from tests.faults.programs import keepsake as command
+from tests.spools import nothing_waits
 from tests.storage.test_network_disk import needs_mounts
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="moves directories in which files are open")
@@ -218,6 +223,41 @@ def test_a_repository_that_goes_and_comes_back_under_runs_costs_nothing(project:
     assert before not in elsewhere
     assert inspect.broken(project / "repo") == []
     print(f"{rounds} rounds, {sum(map(len, returned.values()))} checkpoints of {len(returned)} runs")
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_disk_that_goes_while_an_experiment_is_created_costs_nothing(
+    moment: str, project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its record may lie in the mount point then, and that proves nothing."""
+    keepsake.init().stop()
+    disk, put, gone = Moved(), DiskStorage.put, list[str]()
+
+    def put_while_it_goes(storage: DiskStorage, key: str, *arguments: Any, **options: Any) -> str:
+        is_it = key.startswith("metadata/experiments/") and not gone
+        if is_it:
+            gone.append(key)
+        if is_it and moment == "before":
+            disk.leave()
+        etag = put(storage, key, *arguments, **options)
+        if is_it and moment == "after":
+            disk.leave()
+        return etag
+
+    monkeypatch.setattr(DiskStorage, "put", put_while_it_goes)
+    monkeypatch.setattr(saver, "_RETRY_SECONDS", (0.05,) * 5)
+    experiment = keepsake.init(path="train.py")
+    experiment.checkpoint(path="train.py", metrics={"number": 0})
+    disk.come_back()
+    experiment.checkpoint(path="train.py", metrics={"number": 1})
+    experiment.stop()
+    content = {"train.py": (project / "train.py").read_bytes()}
+    returned = {checkpoint.id: content for checkpoint in experiment.checkpoints}
+    assert inspect.missing(project, returned, experiment.id) == []
+    assert nothing_waits(project)
+    messages = capfd.readouterr().err
+    assert "is gone" in messages
+    assert "no longer" not in messages
 
 
 @pytest.mark.parametrize(
