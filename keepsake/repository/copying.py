@@ -101,7 +101,8 @@ class Copy:
         self._sizes = _sizes(source.storage)
         target.check()
         self.is_new = not target.exists
-        target.ensure()  # not earlier, so listing a mistyped bucket raises an error and does not create it
+        identity = target.ensure()  # not earlier, so listing a mistyped bucket raises an error and does not create it
+        self._identity = identity if target.storage.directory is not None else None  # a disk can be unmounted
         self._records = sorted({record["id"]: record for record in records}.values(), key=_age)
         self._existing = {id_of(info.key) for info in target.storage.list(EXPERIMENTS)}
         removed = {record["id"] for record in self._records} & (target.removals.ids() - self._existing)
@@ -166,7 +167,8 @@ class Copy:
                     "not copied. Compare the two with `keepsake show`, and remove the wrong one."
                 )
         target, is_new = self._target, record["id"] not in self._existing  # if it is gone by now, it was removed
-        merged = target.merge(record, Changes({}, checkpoints_of(record)), create=is_new)
+        added = Changes({}, checkpoints_of(record))
+        merged = target.merge(record, added, create=is_new, identity=self._identity)
         if fields := _news(record, merged):
             merged = target.merge(merged, Changes(fields, []), create=False)
         target.forget(record["id"])

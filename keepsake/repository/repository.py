@@ -86,8 +86,9 @@ class Repository(Presence):
             changed = change(known)
             if changed is not None:
                 data, key = render_experiment(changed.record, changed.texts), record_key(experiment_id)
+                creates = changed.etag is None
                 try:
-                    changed.etag = self.storage.put(key, data, if_match=changed.etag, if_absent=changed.etag is None)
+                    changed.etag = self.storage.put(key, data, if_match=changed.etag, if_absent=creates)
                 except PreconditionFailed:
                     time.sleep(os.urandom(1)[0] / 255 * 0.02 * attempt)  # a script may have seeded `random`
                     continue
@@ -95,7 +96,7 @@ class Repository(Presence):
                     if self.storage.directory is not None:
                         self.require()  # its folder may have been renamed, or its disk unmounted, just now
                     raise
-                if is_new and identity is not None and self.storage.directory is not None:
+                if creates and identity is not None and self.storage.directory is not None:
                     self.expect(identity)  # otherwise it may lie in the mount point of a disk that was just unmounted
             latest = changed or known
             assert latest is not None  # noqa: S101 - change() raises if there is no record

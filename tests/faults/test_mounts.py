@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 import keepsake
+from keepsake.project import Project
 from keepsake.recording import saver
 from keepsake.storage.disk import DiskStorage
 from tests.faults import inspect_repository as inspect
@@ -225,26 +226,30 @@ def test_a_repository_that_goes_and_comes_back_under_runs_costs_nothing(project:
     print(f"{rounds} rounds, {sum(map(len, returned.values()))} checkpoints of {len(returned)} runs")
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_disk_that_goes_while_an_experiment_is_created_costs_nothing(
-    moment: str, project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """Its record may lie in the mount point then, and that proves nothing."""
-    keepsake.init().stop()
-    disk, put, gone = Moved(), DiskStorage.put, list[str]()
+def leave_at_record(monkeypatch: pytest.MonkeyPatch, disk: Moved, number: int, *, before: bool) -> None:
+    """Let a disk go just before or after the record of that number is written to it, counted from 1."""
+    put, written = DiskStorage.put, list[str]()
 
     def put_while_it_goes(storage: DiskStorage, key: str, *arguments: Any, **options: Any) -> str:
-        is_it = key.startswith("metadata/experiments/") and not gone
-        if is_it:
-            gone.append(key)
-        if is_it and moment == "before":
+        written.extend([key] if key.startswith("metadata/experiments/") else [])
+        is_it = written[number - 1 :] == [key]
+        if is_it and before:
             disk.leave()
         etag = put(storage, key, *arguments, **options)
-        if is_it and moment == "after":
+        if is_it and not before:
             disk.leave()
         return etag
 
     monkeypatch.setattr(DiskStorage, "put", put_while_it_goes)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_disk_that_goes_while_an_experiment_is_created_costs_nothing(
+    before: bool, project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its record may lie in the mount point then, and that proves nothing."""
+    keepsake.init().stop()
+    leave_at_record(monkeypatch, disk := Moved(), 1, before=before)
     monkeypatch.setattr(saver, "_RETRY_SECONDS", (0.05,) * 5)
     experiment = keepsake.init(path="train.py")
     experiment.checkpoint(path="train.py", metrics={"number": 0})
@@ -258,6 +263,23 @@ def test_a_disk_that_goes_while_an_experiment_is_created_costs_nothing(
     messages = capfd.readouterr().err
     assert "is gone" in messages
     assert "no longer" not in messages
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_copy_to_a_disk_that_goes_says_what_is_not_there(
+    before: bool, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies in the mount point was not copied."""
+    for _ in range(3):
+        keepsake.init().stop()
+    shutil.copytree("repo", "other")
+    for record in Path("repo/metadata/experiments").iterdir():
+        record.unlink()
+    leave_at_record(monkeypatch, disk := Moved(), 2, before=before)
+    copied = Project(directory=project).pull("file://other")
+    disk.come_back()
+    for outcome in copied.outcomes:
+        assert Path(f"repo/metadata/experiments/{outcome.record['id']}.json").exists() or outcome.errors
 
 
 @pytest.mark.parametrize(
