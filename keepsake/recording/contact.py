@@ -31,7 +31,7 @@ def publish_first(repository: Repository, entry: Entry, before: str | None, *, b
     root = entry.directory.parent
     try:
         undo = partial(repository.withdraw, entry.record)
-        _within_deadline(repository, partial(_publish, repository, entry, before, beat=beat), undo)
+        _within_deadline(repository, partial(_publish, repository, entry, before, beat=beat), undo, entry.keep_room)
     except MissingRepository as error:
         warn(
             f"{error} This project has used one there before, so no new one is created. Experiment "
@@ -56,13 +56,15 @@ def go_on(repository: Repository, entry: Entry, *, beat: bool) -> None:
         if beat:
             repository.heartbeats.beat(entry.id)
 
-    _within_deadline(repository, send, lambda: None)
+    _within_deadline(repository, send, lambda: None, lambda: None)
 
 
-def _within_deadline(repository: Repository, send: Callable[[], None], take_back: Callable[[], None]) -> None:
+def _within_deadline(
+    repository: Repository, send: Callable[[], None], take_back: Callable[[], None], meanwhile: Callable[[], None]
+) -> None:
     """Send something in a thread, because a server that hangs must not hang the training.
 
-    `take_back` is called if it arrives too late.
+    `take_back` is called if it arrives too late, and `meanwhile` while the disk or the network is at work.
     """
     done: list[BaseException | None] = []
     finished, given_up = threading.Event(), threading.Event()
@@ -87,7 +89,8 @@ def _within_deadline(repository: Repository, send: Callable[[], None], take_back
     except RuntimeError:  # no thread can start, so there is no deadline
         run()
     try:
-        saver().prepare(repository)  # while the disk or the network is at work
+        saver().prepare(repository)
+        meanwhile()
         if not finished.wait(_DEADLINE_SECONDS):
             raise WriteError(
                 f"{repository.url} does not answer (waited {_DEADLINE_SECONDS:.0f} s). Check the network and the URL. "

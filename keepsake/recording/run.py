@@ -86,7 +86,9 @@ class Run:
         run = cls(workplace, entry, modules, quiet)
         try:
             frozen = run._freeze(record) if record["path"] else None
-            if not switches.is_offline():
+            if switches.is_offline():
+                entry.keep_room()
+            else:
                 publish_first(repository, entry, before, beat=not disable_heartbeat)
                 if disable_heartbeat:  # otherwise a listing would see the entry in the spool, and show it as running
                     entry.write_record(durable=False)

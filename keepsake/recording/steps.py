@@ -84,7 +84,6 @@ class Steps:
 
     @staticmethod
     def _sync(job: Job) -> Due:
-        job.entry.keep_room()
         job.entry.sync(packs=job.offline or job.repository.storage.directory is None)
         return {}
 

@@ -150,7 +150,11 @@ class Entry:
     def ensure(self) -> None:
         """Begin the entry again if it was closed because all was saved, or if it was removed."""
         if not os.path.exists(f"{self.directory}{os.sep}record.json"):
-            self.write_record()
+            self._begin_again()
+
+    def _begin_again(self) -> None:
+        self.write_record()
+        self.keep_room()
 
     def append(self, line: dict[str, Any]) -> None:
         """Add a line to this process's journal. After the return, the line survives the process. Raises WriteError."""
@@ -162,7 +166,7 @@ class Entry:
             except FileNotFoundError as error:
                 if left == 1:
                     raise self._unwritable(error) from error
-                self.write_record()
+                self._begin_again()
             except OSError as error:
                 if error.errno not in journal.FULL or not (self._use_room() or left > _TRIES - _FULL_TRIES):
                     raise self._unwritable(error) from error
@@ -176,9 +180,8 @@ class Entry:
             with suppress(OSError):  # the disk is full already
                 is_kept = os.write(descriptor, b" " * _ROOM_BYTES) == _ROOM_BYTES
             os.close(descriptor)
-            if not is_kept or not is_entry(self.directory):  # the entry was closed just now
+            if not is_kept:
                 remove(room)
-                prune(self.directory)
 
     def _use_room(self) -> bool:
         """Give the space that was kept back to the disk; return whether there was some."""
@@ -192,6 +195,7 @@ class Entry:
         if self.owner != process_name():
             self.owner = process_name()
             self.write_record(durable=False)
+        self.keep_room()
 
     def touch(self) -> None:
         """Mark this experiment as being recorded."""
