@@ -295,8 +295,8 @@ class Entry:
         if self._is_waiting():  # it came just now
             self.write_record()
             return False
-        remove(closing)
         remove(self.directory / _ROOM)
+        remove(closing)  # last, so the entry is still one if the process ends here
         remove_unfinished(self.directory)
         prune(self.directory)
         return True

@@ -85,7 +85,7 @@ def _left_in_spool(sandbox: Sandbox) -> list[str]:
     # Files that a checkpoint() froze, which did not return, are kept with their entry for a person to decide
     kept = {path.parent for path in found if ".unnamed." in path.name}
     litter = [path for path in found if ".unnamed." not in path.name]
-    litter = [path for path in litter if path.parent not in kept or path.name != "record.json"]
+    litter = [path for path in litter if path.parent not in kept or path.name not in ("record.json", ".room")]
     return [f"left in the spool: {path.relative_to(left)}" for path in litter]
 
 
