@@ -93,7 +93,7 @@ def test_the_page_on_the_format_names_all_that_a_run_leaves(
     experiment.checkpoint(path="model", loss=1)
     found = files(project_directory / ".keepsake/spool")
     experiment.stop()
-    assert len(found) == 5
+    assert len(found) == 6
     for file in found:
         assert re.fullmatch(documented("The spool"), file), file
 
