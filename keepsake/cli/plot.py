@@ -6,7 +6,6 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import click
@@ -21,7 +20,7 @@ from keepsake.exceptions import DoesNotExist, UnknownName, WriteError
 from keepsake.listing.filters import Query
 from keepsake.project import Project
 from keepsake.util import console
-from keepsake.util.files import replace_with
+from keepsake.util.files import write_output
 
 EXAMPLES = """
 Draw the validation loss of all experiments, or of the best ten:
@@ -170,7 +169,7 @@ def _save(experiments: ExperimentList, wanted: Wanted, output: str) -> None:
 
     data = picture(draw, _format(output))
     try:
-        replace_with(Path(output), data)
+        write_output(output, data)
     except OSError as error:
         raise WriteError(f"{output!r} cannot be written: {error.strerror}. Name another file.") from error
     console.say(f"Wrote {output}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from keepsake.cli.opening import Settings, complete_filter, open_project
@@ -57,7 +55,7 @@ def report(
     wanted = " and ".join(f"({text})" for text in texts) if texts[1:] else "".join(texts)
     experiments = project.experiments.list(wanted or None)
     made = experiments.report(output, points=points, metrics=metrics or None, code=not no_code, title=title)
-    size = console.format_size(os.path.getsize(output))
+    size = console.format_size(len(made.html.encode()))
     console.say(f"Wrote {output}: {console.plural(len(experiments), 'experiment')}, {size}.")
     for sentence in made.left_out:
         console.say(sentence)

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keepsake.exceptions import ValidationError, WriteError
@@ -21,7 +20,7 @@ from keepsake.report.preview import chart_svg, rows_html
 from keepsake.report.runs import metrics_of, params_of, run_of, text
 from keepsake.status import statuses
 from keepsake.util.console import Progress
-from keepsake.util.files import replace_with
+from keepsake.util.files import write_output
 from keepsake.util.values import comparable, decode, escape_controls
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ class Report:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the page to a file, whole or not at all. Raises WriteError."""
         try:
-            replace_with(Path(os.path.abspath(path)), self.html.encode("utf-8"))  # "." has no name
+            write_output(path, self.html.encode("utf-8"))
         except OSError as error:
             reason = error.strerror or str(error)
             raise WriteError(f"Cannot write the report to {os.fspath(path)}: {reason}. Name another file.") from error

@@ -62,3 +62,15 @@ def replace_with(target: Path, *data: bytes, durable: bool = False) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def write_output(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file that a person has named, whole or not at all. Raises OSError.
+
+    What is no file, such as the device /dev/null or a pipe, is written to and not replaced. A link stays, too.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        with open(path, "wb") as device:
+            device.write(data)
+    else:
+        replace_with(Path(os.path.realpath(path)), data)

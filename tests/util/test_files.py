@@ -1,4 +1,4 @@
-"""Files that another process may have open."""
+"""Files that another process may have open, and files that a person names."""
 
 from __future__ import annotations
 
@@ -9,6 +9,22 @@ from pathlib import Path
 import pytest
 
 from keepsake.util import files
+
+
+def test_what_a_person_names_is_written_to_if_it_is_no_file(tmp_path: Path) -> None:
+    """As root, a device in its place would be gone for every program."""
+    before = os.stat(os.devnull)
+    files.write_output(os.devnull, b"data")
+    assert os.path.samestat(os.stat(os.devnull), before)
+    link = tmp_path / "link"
+    link.symlink_to("file")
+    for data in (b"one", b"two"):
+        files.write_output(link, data)
+        assert link.is_symlink()
+        assert (tmp_path / "file").read_bytes() == data
+    with pytest.raises(OSError, match=r"directory|denied"):
+        files.write_output(tmp_path, b"data")
+    assert sorted(os.listdir(tmp_path)) == ["file", "link"]
 
 
 @pytest.mark.parametrize("is_windows", [False, True])
