@@ -70,16 +70,20 @@ def checkout(
             raise _missing(path, archives)
         plan = _compare(files, Plan(directory, is_empty), _Permissions(place))
         remembering = Remembering(directory, source, everything=path is None) if source else None
-        watch = Watch(directory, is_empty, remembering.original if remembering else None)
-        _announce(watch, plan, files, place)
+        put = [*plan.new, *plan.changed]
+        watches = {"": Watch(directory, is_empty, remembering.original if remembering else None)}
+        inner = {posixpath.dirname(name) for name in put if posixpath.basename(name) in NAMES} - {""}
+        for folder in sorted(inner) if not is_empty else ():  # they may be projects of their own
+            watches[f"{folder}/"] = Watch(directory / folder)
+        _announce(watches, {name: files[name] for name in put}, place)
         if not confirm(plan):
             return False
-        put = [*plan.new, *plan.changed]
         _stage({name: files[name] for name in put}, place)
         Change(str(directory), place, put, modes=plan.modes).apply()
         if remembering is not None:
             remembering.remember(files.keys())
-    watch.tell()
+    for watch in watches.values():
+        watch.tell()
     return True
 
 
@@ -172,17 +176,17 @@ def _is_same(path: str, status: os.stat_result, file: _File) -> bool:
     return found == (hash_file(file.staged) if file.staged else file.entry.xxh128)
 
 
-def _announce(watch: Watch, plan: Plan, files: dict[str, _File], place: str) -> None:
-    """Warn before anything is changed if the project will use another repository."""
-    staged = {}
-    for name in NAMES:
-        if name in files and (name in plan.changed or name in plan.new):
-            file = files[name]
-            stage = new_directory(place)
-            if file.staged is None:
-                file.archive.extract(Path(stage), name.__eq__)
-            staged[name] = Path(file.staged or f"{stage}/{name}")
-    watch.announce(staged)
+def _announce(watches: dict[str, Watch], put: dict[str, _File], place: str) -> None:
+    """Warn before anything is changed if the project, or one inside it, will use another repository."""
+    for folder, watch in watches.items():
+        staged = {}
+        for name in NAMES:
+            if file := put.get(folder + name):
+                stage = new_directory(place)
+                if file.staged is None:
+                    file.archive.extract(Path(stage), (folder + name).__eq__)
+                staged[name] = Path(file.staged or f"{stage}/{folder}{name}")
+        watch.announce(staged)
 
 
 def _stage(put: dict[str, _File], place: str) -> None:

@@ -39,6 +39,20 @@ def test_a_configuration_that_points_elsewhere_is_reported_before_and_after(
     assert "is now s3://new/place instead of file://old" in warnings_said[-1]
 
 
+def test_a_configuration_in_a_folder_is_reported_too(make: Make, tmp_path: Path, warnings_said: list[str]) -> None:
+    """What runs there would use another repository. A copy of the whole project is expected to have it."""
+    files = {"keepsake.yaml": b"repository: file:///old\n", "a/b/keepsake.yml": b"repository: s3://new/place\n"}
+    checkout([make(files)], tmp_path / "copy")
+    assert warnings_said == []
+    directory = write_files(tmp_path / "used", {"keepsake.yaml": files["keepsake.yaml"], "a/mine": b""})
+    for _ in range(2):
+        checkout([make(files)], directory)
+    assert [
+        f"{directory}/a/b {verb} s3://new/place instead of" in text
+        for verb, text in zip(("will be", "is now"), warnings_said, strict=True)
+    ] == [True, True]
+
+
 def test_a_configuration_that_can_no_longer_be_read_is_reported(
     make: Make, tmp_path: Path, warnings_said: list[str]
 ) -> None:
