@@ -58,7 +58,7 @@ def spool_roots(directory: Path) -> list[Path]:
 
 def _can_write(path: Path) -> bool:
     """Whether a directory can be written, or can be created in the nearest existing directory above it."""
-    while not os.path.exists(path) and path != path.parent:  # a disk error shows when something is written
+    while not os.path.lexists(path) and path != path.parent:  # a disk error shows when something is written
         path = path.parent
     return os.access(path, os.W_OK | os.X_OK)
 

@@ -65,6 +65,25 @@ def test_the_directory_of_the_repository_is_for_the_group_of_the_project(tmp_pat
     assert modes == [0o775, 0o755, 0o700]
 
 
+@pytest.mark.parametrize(
+    "in_the_way", [lambda place: place.write_text(""), lambda place: place.symlink_to("gone/disk")]
+)
+@pytest.mark.parametrize("name", [".keepsake", ".keepsake/spool"])
+def test_where_no_spool_can_be_made_one_of_the_users_is_used(
+    tmp_path: Path, in_the_way: Callable[[Path], object], name: str
+) -> None:
+    """Such as a link to a disk that this machine does not have."""
+    assert places.spool_root(tmp_path) == tmp_path / ".keepsake/spool"
+    place = tmp_path / name
+    place.parent.mkdir(exist_ok=True)
+    in_the_way(place)
+    found = places.spool_root(tmp_path)
+    assert not found.is_relative_to(tmp_path)
+    assert found in places.spool_roots(tmp_path)
+    Entry.create(found, RECORD, "file:///repo", in_repository=False)
+    assert [entry.id for entry in places.entries(found)] == [RECORD["id"]]
+
+
 def test_an_entry_is_read_back_as_it_was_written(root: Path, entry: Entry) -> None:
     entry.append({"checkpoint": checkpoint(1)})
     entry.append({"experiment": {"python_packages": {"numpy": "2"}}})
