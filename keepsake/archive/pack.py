@@ -114,8 +114,11 @@ def _copy_files(files: Files, pack: BinaryIO) -> list[FileEntry]:
     start = 0
     for name, path in files:
         try:
-            with _opened(path) as (source, status):
+            source, status = _open(path)
+            try:
                 size, digest = _copy(source, status, pack)
+            finally:
+                os.close(source)
         except _UnreadableError as error:
             leave_out(path, str(error))
             if pack.tell() != start:
@@ -131,20 +134,20 @@ class _UnreadableError(Exception):
     """A file of the project cannot be read. The pack itself is fine."""
 
 
-@contextmanager
-def _opened(path: str) -> Iterator[tuple[int, os.stat_result]]:
-    """Open a regular file, and yield its descriptor and status."""
+def _open(path: str) -> tuple[int, os.stat_result]:
+    """Open a regular file, and return its descriptor and status."""
+    source = -1
     try:
         source = os.open(path, _READ)
-    except OSError as error:
-        raise _UnreadableError(error.strerror or str(error)) from error
-    try:
         status = os.fstat(source)
-        if not stat.S_ISREG(status.st_mode):
-            raise _UnreadableError("not a regular file")
-        yield source, status
-    finally:
+        if stat.S_ISREG(status.st_mode):
+            return source, status
+        reason = "not a regular file"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if source >= 0:
         os.close(source)
+    raise _UnreadableError(reason)
 
 
 def _copy(source: int, status: os.stat_result, pack: BinaryIO) -> tuple[int, str]:
@@ -244,13 +247,13 @@ class OpenFiles:
         with ExitStack() as opened:
             for name, path in files:
                 try:
-                    source, status = opened.enter_context(_opened(path))
-                except (_UnreadableError, OSError) as error:
+                    source, status = _open(path)
+                except _UnreadableError as error:
                     raise UnsuitableError from error
+                self._files[name] = opened.enter_context(open(source, "rb", buffering=0))
                 if is_sparse(status):
                     raise UnsuitableError
                 self.entries.append(FileEntry(name, status.st_size, status.st_mode & 0o777, status.st_mtime_ns, 0))
-                self._files[name] = open(source, "rb", buffering=0, closefd=False)  # noqa: SIM115
             self.size = sum(entry.size for entry in self.entries)
             if self.size < LARGE:
                 raise UnsuitableError

@@ -84,7 +84,8 @@ def python_version() -> str:
 def warn_of_secret_files(names: Iterable[str]) -> None:
     """Warn, once per process, if files that usually hold secrets are being saved."""
     global _warned
-    found = [name for name in names if not _warned and re.fullmatch(_WITH_SECRETS, name.rpartition("/")[2])]
+    has_secrets = re.compile(_WITH_SECRETS).fullmatch
+    found = [name for name in names if not _warned and has_secrets(name.rpartition("/")[2])]
     if found:
         _warned = True
         shown = ", ".join(found[:3]) + (", …" if len(found) > 3 else "")

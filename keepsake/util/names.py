@@ -37,10 +37,11 @@ def local_path(name: str) -> str:
 
 def is_safe_name(name: str) -> bool:
     """Whether `name` is a relative POSIX path that cannot lead out of the directory it is put in, on this system."""
-    try:
-        os.fsencode(local_path(name))
-    except UnicodeEncodeError:
-        return False
+    if not str.isascii(name):  # a TypeError for a forged name that is no text
+        try:
+            os.fsencode(local_path(name))
+        except UnicodeEncodeError:
+            return False
     return not (_UNSAFE_NAME.search(name) or (_SYSTEM == "nt" and _UNSAFE_ON_WINDOWS.search(name)))
 
 
