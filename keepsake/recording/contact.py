@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from keepsake.exceptions import KeepsakeError, MissingRepository, WriteError
+from keepsake.exceptions import KeepsakeError, MissingRepository, OtherRepository, WriteError
 from keepsake.recording.mover import publish
 from keepsake.recording.saver import saver
 from keepsake.spool.entry import Entry
@@ -38,6 +38,11 @@ def publish_first(repository: Repository, entry: Entry, before: str | None, *, b
             f"{short_id(entry.id)} is kept in {entry.directory}. When the repository is back, `keepsake sync`, or the "
             f"next run, sends it. To begin a new repository there, delete {root / 'repositories.json'}."
         )
+        return
+    except OtherRepository as error:  # it was replaced just now, and the record may lie in the new one
+        with suppress(KeepsakeError):
+            repository.withdraw(entry.record)
+        warn(f"{error} Experiment {short_id(entry.id)} is kept in {entry.directory}.")
         return
     entry.in_repository = True  # the background writes this to the spool
     if entry.identity == before:

@@ -244,12 +244,18 @@ def leave_at_record(monkeypatch: pytest.MonkeyPatch, disk: Moved, number: int, *
 
 
 @pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize(("what", "message"), [("moved", "is gone"), ("replaced", "is another one than before")])
 def test_a_disk_that_goes_while_an_experiment_is_created_costs_nothing(
-    before: bool, project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    what: str,
+    message: str,
+    before: bool,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Its record may lie in the mount point then, and that proves nothing."""
+    """Its record may lie in the mount point then, or in another repository, and that proves nothing."""
     keepsake.init().stop()
-    leave_at_record(monkeypatch, disk := Moved(), 1, before=before)
+    leave_at_record(monkeypatch, disk := PLACES[what](), 1, before=before)
     monkeypatch.setattr(saver, "_RETRY_SECONDS", (0.05,) * 5)
     experiment = keepsake.init(path="train.py")
     experiment.checkpoint(path="train.py", metrics={"number": 0})
@@ -261,8 +267,9 @@ def test_a_disk_that_goes_while_an_experiment_is_created_costs_nothing(
     assert inspect.missing(project, returned, experiment.id) == []
     assert nothing_waits(project)
     messages = capfd.readouterr().err
-    assert "is gone" in messages
+    assert message in messages
     assert "no longer" not in messages
+    assert what == "moved" or not list(project.glob("below-*/metadata/experiments/*.json"))
 
 
 @pytest.mark.parametrize("before", [True, False])
