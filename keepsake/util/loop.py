@@ -28,14 +28,19 @@ class Loop:
         """
         if self.runs:
             return True
-        self.runs = True  # before it starts, because it may end at once
+        thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         try:
-            threading.Thread(target=self._run, name=self._name, daemon=True).start()
+            self.runs = True  # before it starts, because it may end at once
+            thread.start()
         except (RuntimeError, MemoryError):
             self.runs = False
+        except BaseException:  # of a signal's handler, such as Ctrl-C
+            self.runs = thread.is_alive()
+            raise
         return self.runs
 
     def _run(self) -> None:
+        self.runs = True  # even if a signal has interrupted `start`
         try:
             while self._takes_turn():
                 pass
