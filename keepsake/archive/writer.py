@@ -128,7 +128,9 @@ class _Output:
         size = sum(map(len, parts))
         if sys.platform == "win32":
             raise OSError("Windows writes one part at a time")
-        written = os.writev(self._file.fileno(), parts)
+        written = 0
+        with suppress(OSError):  # such as ENOSYS; a plain write says what is wrong with the disk
+            written = os.writev(self._file.fileno(), parts)
         if written < size:  # the disk is nearly full
             self._file.write(b"".join(parts)[written:])
             self._file.flush()

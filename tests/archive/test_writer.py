@@ -193,7 +193,7 @@ def test_a_failure_leaves_nothing(
     def fail(*_: object) -> int:
         raise error
 
-    monkeypatch.setattr(os, "writev", fail)
+    monkeypatch.setattr(writer._Output, "_write", fail)
     with pytest.raises((WriteError, KeyboardInterrupt)) as caught:
         freeze(tmp_path, "model.pth", spool, ID)
     assert isinstance(caught.value, KeyboardInterrupt) or "KEEPSAKE_SPOOL" in str(caught.value)

@@ -37,6 +37,7 @@ _CALLS = {
     "posix_fallocate": ("os.posix_fallocate = refuse(number)", [*_UNSUPPORTED, errno.EIO, errno.EPERM, errno.EBADF]),
     "symlink": ("os.symlink = refuse(number)", _ALL),
     "utime": ("os.utime = refuse(number)", _ALL),
+    "writev": ("os.writev = refuse(number)", _ALL),
     "every one of them at once": (
         "os.chmod = os.fchmod = os.fchown = os.link = os.listxattr = os.symlink = os.utime = refuse(number)",
         _ALL,
