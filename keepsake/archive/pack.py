@@ -28,6 +28,7 @@ from typing import BinaryIO, NamedTuple
 
 from keepsake.archive.contents import ContentHash
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, WriteError
+from keepsake.util.files import open_at_once
 from keepsake.util.ignore import leave_out, walk_files
 
 LARGE = 1 << 20  # bytes
@@ -36,7 +37,6 @@ _MANY = 100  # the most files that are open at once
 _SMALLEST_HOLE = 64 << 10  # bytes
 _KEEP_SIZE = 1  # a flag of fallocate
 _ZEROS = memoryview(bytes(PIECE))
-_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a fifo would block
 _FOOTER = struct.Struct("<QQI8s")  # offset, length and CRC-32 of the table
 _RESERVE_BYTES = 1 << 30  # always leave 1 GB free, or 5 % of a small disk
 _RESERVE_SHARE = 0.05
@@ -138,7 +138,7 @@ def _open(path: str) -> tuple[int, os.stat_result]:
     """Open a regular file, and return its descriptor and status."""
     source = -1
     try:
-        source = os.open(path, _READ)
+        source = open_at_once(path)
         status = os.fstat(source)
         if stat.S_ISREG(status.st_mode):
             return source, status

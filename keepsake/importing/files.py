@@ -11,10 +11,10 @@ from typing import BinaryIO
 
 from keepsake.exceptions import KeepsakeError, ReadError
 from keepsake.importing.runs import ForeignRun
+from keepsake.util.files import open_at_once
 
 _SMALL = 16 << 20  # bytes; a param, a tag or a description is never larger
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
-_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | _NO_LINK  # a fifo would block
 
 
 def open_file(path: str | Path) -> BinaryIO:
@@ -39,7 +39,7 @@ def _opened(path: str | Path) -> tuple[int, int]:
     try:
         if not _NO_LINK and os.path.islink(path):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-        descriptor = os.open(path, _FLAGS)
+        descriptor = open_at_once(path, _NO_LINK)
     except OSError as error:
         if os.path.islink(path):
             raise _link(path) from error

@@ -18,7 +18,7 @@ from keepsake.spool.entry import Entry, is_damaged, is_entry, prune, remove_unfi
 from keepsake.spool.journal import UNNAMED
 from keepsake.util.console import warn_once
 from keepsake.util.directories import absolute, expand, is_own, state_directory
-from keepsake.util.files import replace_with
+from keepsake.util.files import open_at_once, replace_with
 
 _REPOSITORIES = "repositories.json"
 
@@ -96,7 +96,7 @@ def _problem(directory: Path, entry: Entry | None) -> str:
     try:
         os.scandir(place).close()
         if entry is None and os.path.lexists(place := directory / "record.json"):
-            os.close(os.open(place, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)))
+            os.close(open_at_once(place))
     except (FileNotFoundError, NotADirectoryError):
         pass  # it is being closed
     except OSError as error:

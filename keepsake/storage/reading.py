@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from keepsake.storage.base import TEMPORARY, ObjectInfo
-from keepsake.util.files import WINDOWS
+from keepsake.util.files import WINDOWS, open_at_once
 from keepsake.util.fork import importing
 
 S = TypeVar("S")
@@ -23,8 +23,6 @@ T = TypeVar("T")
 
 FLAGS = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
-_READ = FLAGS | os.O_RDONLY
-_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 _STALE = getattr(errno, "ESTALE", None)
 _BLOCK = 1 << 20  # bytes
 _ATTEMPTS = 3
@@ -33,12 +31,9 @@ _SLOW = 0.0002  # seconds per file; from here on it pays to wait for many at onc
 
 
 def open_to_read(path: str) -> tuple[int, os.stat_result]:
-    """Open a file and return its descriptor and status. Anything but a regular file is an OSError too.
-
-    The call does not block, because opening a pipe would wait for a writer.
-    """
+    """Open a file and return its descriptor and status. Anything but a regular file is an OSError too."""
     try:
-        fd = os.open(path, _READ | _NONBLOCK)
+        fd = open_at_once(path)
     except OSError as error:
         fd = _open_after(error, path)
     status = os.fstat(fd)
@@ -52,8 +47,8 @@ def open_to_read(path: str) -> tuple[int, os.stat_result]:
 
 def _open_after(error: OSError, path: str) -> int:
     """Try again to open a file after `error`, or raise a clearer error."""
-    if error.errno == _STALE or isinstance(error, BlockingIOError):  # a file server recalls a lease
-        return again_if_stale(os.open, path, _READ)
+    if error.errno == _STALE:
+        return again_if_stale(open_at_once, path)
     if isinstance(error, ABSENT) and os.path.islink(path):
         raise OSError(errno.ELOOP, "It is a dangling link", path) from error
     if isinstance(error, PermissionError) and os.path.isdir(path):  # Windows reports directories this way
@@ -178,7 +173,7 @@ def opened_directory(directory: str) -> Iterator[tuple[list[str], Callable[[str]
     names = os.listdir(directory)
     fd = None
     with suppress(OSError):
-        fd = os.open(directory, _READ | os.O_DIRECTORY)
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
 
     def status(name: str) -> os.stat_result:
         if fd is not None:

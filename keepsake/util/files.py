@@ -10,7 +10,21 @@ from contextlib import suppress
 from pathlib import Path
 
 WINDOWS = sys.platform == "win32"
+_AT_ONCE = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 UNSUPPORTED = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENOTTY}
+
+
+def open_at_once(path: str | os.PathLike[str], flags: int = 0) -> int:
+    """Open a file to read; return its descriptor. Opening a pipe does not wait for its writer.
+
+    Some file systems do not know the flag for that, and some file servers first recall a lease of the file.
+    """
+    try:
+        return os.open(path, _AT_ONCE | flags)
+    except OSError as error:
+        if not (error.errno in UNSUPPORTED or isinstance(error, BlockingIOError)) or not os.path.isfile(path):
+            raise
+        return os.open(path, (_AT_ONCE & ~getattr(os, "O_NONBLOCK", 0)) | flags)
 
 
 def sync(descriptor: int) -> None:

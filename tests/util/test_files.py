@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from keepsake.util import files
+from tests.threads import in_this_thread
 
 
 def test_what_a_person_names_is_written_to_if_it_is_no_file(tmp_path: Path) -> None:
@@ -48,3 +49,26 @@ def test_a_file_that_somebody_has_open_stays_on_windows(
     files.remove(path)
     assert not path.exists()
     files.remove(path)  # it is gone already
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has neither pipes with names nor the flag")
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EOPNOTSUPP, errno.EAGAIN])
+def test_a_file_is_opened_where_the_flag_for_pipes_is_refused(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipe is not opened without it, because that would wait for a writer for ever."""
+    real = os.open
+
+    def refusing(path: str | Path, flags: int, *rest: int) -> int:
+        if flags & os.O_NONBLOCK:
+            raise OSError(code, os.strerror(code))
+        return real(path, flags, *rest)
+
+    monkeypatch.setattr(os, "open", in_this_thread(refusing, real))
+    file, pipe = tmp_path / "file", tmp_path / "pipe"
+    file.write_bytes(b"data")
+    os.mkfifo(pipe)
+    with open(files.open_at_once(file), "rb") as opened:
+        assert opened.read() == b"data"
+    with pytest.raises(OSError, match=os.strerror(code)):
+        files.open_at_once(pipe)
