@@ -79,7 +79,8 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for writer in self._writers:
-            writer.transport.abort()  # close() would wait for a client that does not read
+            if writer.transport.get_write_buffer_size():
+                writer.transport.abort()  # close() waits for a client that does not read
         await asyncio.sleep(0)  # transports end in the loop's next turn
         for connection in self._connections:
             connection.close()  # those whose task had not begun
