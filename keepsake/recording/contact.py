@@ -65,11 +65,11 @@ def go_on(repository: Repository, entry: Entry, *, beat: bool) -> None:
 
 
 def _within_deadline(
-    repository: Repository, send: Callable[[], None], take_back: Callable[[], None], meanwhile: Callable[[], None]
+    repository: Repository, send: Callable[[], None], take_back: Callable[[], None], then: Callable[[], None]
 ) -> None:
     """Send something in a thread, because a server that hangs must not hang the training.
 
-    `take_back` is called if it arrives too late, and `meanwhile` while the disk or the network is at work.
+    `take_back` is called if it arrives too late, and `then` afterwards, when the caller goes on already.
     """
     done: list[BaseException | None] = []
     finished, given_up = threading.Event(), threading.Event()
@@ -83,6 +83,8 @@ def _within_deadline(
         finished.set()
         if given_up.is_set():
             undo()
+        else:
+            then()
 
     def undo() -> None:
         if done[0] is None:
@@ -94,8 +96,7 @@ def _within_deadline(
     except RuntimeError:  # no thread can start, so there is no deadline
         run()
     try:
-        saver().prepare(repository)
-        meanwhile()
+        saver().prepare(repository)  # while the disk or the network is at work
         if not finished.wait(_DEADLINE_SECONDS):
             raise WriteError(
                 f"{repository.url} does not answer (waited {_DEADLINE_SECONDS:.0f} s). Check the network and the URL. "

@@ -187,9 +187,9 @@ def _is_value(argument: str, name: str) -> bool:
 def _is_option(argument: str) -> bool:
     """Whether the next argument may be the value of this one, as after `--key`, or after `opts WANDB.API_KEY`."""
     if argument.startswith("-"):
-        return re.search(r"[=:\s]", argument) is None
-    setting = re.fullmatch(r"(?:\w+\.)+(\w+)", argument)
-    return setting is not None and is_secret_name(setting[1])
+        return set("=: \t\r\n").isdisjoint(argument)
+    parts = argument.split(".")  # init() would wait for the compilation of a pattern
+    return len(parts) > 1 and all(map(str.isidentifier, parts)) and is_secret_name(parts[-1])
 
 
 def _without_value(match: re.Match[str]) -> str:

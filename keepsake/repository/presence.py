@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 
 from keepsake.exceptions import (
     CorruptedRepositorySpec,
@@ -16,6 +17,8 @@ from keepsake.exceptions import (
 )
 from keepsake.repository.keys import IDENTITY, SPEC, VERSION
 from keepsake.storage import Storage
+
+Place = tuple[int, int]  # device and inode of a directory
 
 _SPEC_CONTENT = b'{"version":%d}' % VERSION
 
@@ -32,6 +35,7 @@ class Presence:
         self.storage = storage
         self.url = storage.url
         self._spec_found: bool | None = None  # None: not checked yet
+        self._seen: tuple[str, Place] | None = None  # the last identity that was read, and where
 
     # The spec
 
@@ -106,12 +110,15 @@ class Presence:
 
         It is read each time, because a disk may have been unmounted, or an endpoint changed, since the last time.
         """
+        place = self._place()
         try:
             data, _ = self.storage.get(IDENTITY)
         except (DoesNotExist, MissingBucket):
             return None
         try:
-            return str(json.loads(data)["id"])
+            identity = str(json.loads(data)["id"])
+            self._seen = (identity, place) if place else None
+            return identity
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise CorruptedRepositorySpec(
                 f"{IDENTITY} in {self.url} is damaged. Restore it from a backup, or delete it: the next run writes it "
@@ -128,6 +135,23 @@ class Presence:
         self._spec_found = None if others.keys() - written else True
         self.check()
         return identity if IDENTITY in written else self.identity or identity
+
+    def _place(self) -> Place | None:
+        """Return which directory is at the URL; None if there is none, and for a bucket."""
+        directory = self.storage.directory
+        with suppress(OSError):
+            if directory is not None:
+                status = os.stat(directory)
+                return status.st_dev, status.st_ino
+        return None
+
+    def expect_still(self, identity: str) -> None:
+        """As `expect`, but without reading it again if the directory is the one where it was read last.
+
+        For a bucket there is nothing to do, because it cannot be unmounted.
+        """
+        if self.storage.directory is not None and self._seen != (identity, self._place()):
+            self.expect(identity)
 
     def expect(self, identity: str | None) -> None:
         """Raise MissingRepository or OtherRepository unless this is the repository with that identity.

@@ -96,8 +96,8 @@ class Repository(Presence):
                     if self.storage.directory is not None:
                         self.require()  # its folder may have been renamed, or its disk unmounted, just now
                     raise
-                if creates and identity is not None and self.storage.directory is not None:
-                    self.expect(identity)  # otherwise it may lie in the mount point of a disk that was just unmounted
+                if creates and identity is not None:
+                    self.expect_still(identity)  # it may lie in the mount point of a disk that was just unmounted
             latest = changed or known
             assert latest is not None  # noqa: S101 - change() raises if there is no record
             if changed is None:

@@ -180,8 +180,9 @@ class Entry:
             with suppress(OSError):  # the disk is full already
                 is_kept = os.write(descriptor, b" " * _ROOM_BYTES) == _ROOM_BYTES
             os.close(descriptor)
-            if not is_kept:
+            if not is_kept or not is_entry(self.directory):  # the entry was closed just now
                 remove(room)
+                prune(self.directory)
 
     def _use_room(self) -> bool:
         """Give the space that was kept back to the disk; return whether there was some."""

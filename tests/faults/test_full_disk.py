@@ -126,6 +126,7 @@ def test_a_disk_that_somebody_else_fills_costs_the_files_and_not_the_metrics(
         experiment = keepsake.init()
         experiment.checkpoint(step=0)
         spool, small = experiment._run.entry.directory, os.environ["SMALL"]
+        wait_until((spool / ".room").exists)
         wait_until(lambda: not list(spool.glob("*.jsonl")))
         os.mkdir(small + "/fill")
         with contextlib.suppress(OSError):
