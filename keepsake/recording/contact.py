@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from keepsake.repository.repository import Repository
 
 _DEADLINE_SECONDS = 15.0
+_THEN_SECONDS = 0.01  # the caller takes over the interpreter meanwhile
 
 
 def publish_first(repository: Repository, entry: Entry, before: str | None, *, beat: bool) -> None:
@@ -29,27 +31,31 @@ def publish_first(repository: Repository, entry: Entry, before: str | None, *, b
     `before` is what `known_identity` returned when the experiment began.
     """
     root = entry.directory.parent
+
+    def then() -> None:
+        entry.keep_room()
+        if entry.identity is not None and entry.identity != before:
+            remember_identity(root, repository.url, entry.identity)
+
     try:
         undo = partial(repository.withdraw, entry.record)
-        _within_deadline(repository, partial(_publish, repository, entry, before, beat=beat), undo, entry.keep_room)
+        _within_deadline(repository, partial(_publish, repository, entry, before, beat=beat), undo, then)
     except MissingRepository as error:
         warn(
             f"{error} This project has used one there before, so no new one is created. Experiment "
             f"{short_id(entry.id)} is kept in {entry.directory}. When the repository is back, `keepsake sync`, or the "
             f"next run, sends it. To begin a new repository there, delete {root / 'repositories.json'}."
         )
+        entry.keep_room()
         return
     except OtherRepository as error:  # it was replaced just now, and the record may lie in the new one
         with suppress(KeepsakeError):
             repository.withdraw(entry.record)
         warn(f"{error} Experiment {short_id(entry.id)} is kept in {entry.directory}.")
+        entry.keep_room()
         return
     entry.in_repository = True  # the background writes this to the spool
-    if entry.identity == before:
-        return
-    if entry.identity is not None:
-        remember_identity(root, repository.url, entry.identity)
-    if before:
+    if before and before != entry.identity:
         warn(f"The repository at {repository.url} is not the one that this project used before.")
 
 
@@ -69,7 +75,7 @@ def _within_deadline(
 ) -> None:
     """Send something in a thread, because a server that hangs must not hang the training.
 
-    `take_back` is called if it arrives too late, and `then` afterwards, when the caller goes on already.
+    `take_back` is called if it arrives too late, and else `then`, when the caller goes on already.
     """
     done: list[BaseException | None] = []
     finished, given_up = threading.Event(), threading.Event()
@@ -83,7 +89,8 @@ def _within_deadline(
         finished.set()
         if given_up.is_set():
             undo()
-        else:
+        elif done[0] is None:
+            time.sleep(_THEN_SECONDS)
             then()
 
     def undo() -> None:

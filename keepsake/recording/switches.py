@@ -11,6 +11,7 @@ _OFF = ("", "0", "false", "no", "off")
 _NAMES = {  # all of docs/reference/environment.md
     "AUTO", "CACHE", "CAPTURE_OUTPUT", "EXIT_SECONDS", "OFFLINE", "RANK", "REPOSITORY", "SPOOL", "STRICT", "VERBOSE",
 }  # fmt: skip
+_OF_OLD = ("NO_ANALYTICS",)  # a variable of 0.4.2, without a meaning now; looking for similar names takes 2 ms
 _LIKENESS = 0.75
 _EXIT_SECONDS = 20.0
 
@@ -44,7 +45,7 @@ def tell_misspelt() -> None:
     """Warn once of each variable that is probably meant to be one of Keepsake's."""
     for variable in os.environ:
         prefix, _, name = variable.partition("KEEPSAKE_")
-        if name and not prefix and name not in _NAMES:
+        if name and not prefix and name not in _NAMES and name not in _OF_OLD:
             from difflib import get_close_matches
 
             begun = [known for known in sorted(_NAMES) if known.startswith(name)][:1]  # REPO
