@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from keepsake.repository.repository import Repository
 
 _DEADLINE_SECONDS = 15.0
-_THEN_SECONDS = 0.01  # the caller takes over the interpreter meanwhile
 
 
 def publish_first(repository: Repository, entry: Entry, before: str | None, *, beat: bool) -> None:
@@ -78,7 +76,7 @@ def _within_deadline(
     `take_back` is called if it arrives too late, and else `then`, when the caller goes on already.
     """
     done: list[BaseException | None] = []
-    finished, given_up = threading.Event(), threading.Event()
+    finished, given_up, decided = threading.Event(), threading.Event(), threading.Event()
 
     def run() -> None:
         try:
@@ -89,8 +87,9 @@ def _within_deadline(
         finished.set()
         if given_up.is_set():
             undo()
-        elif done[0] is None:
-            time.sleep(_THEN_SECONDS)
+            return
+        decided.wait()
+        if done[0] is None and not given_up.is_set():
             then()
 
     def undo() -> None:
@@ -101,6 +100,7 @@ def _within_deadline(
     try:
         threading.Thread(target=run, name="keepsake-init", daemon=True).start()
     except RuntimeError:  # no thread can start, so there is no deadline
+        decided.set()
         run()
     try:
         saver().prepare(repository)  # while the disk or the network is at work
@@ -114,6 +114,8 @@ def _within_deadline(
         if finished.is_set():
             undo()
         raise
+    finally:
+        decided.set()
     error = done[0]
     if error is not None:
         if isinstance(error, KeepsakeError) and not repository.url.startswith("file:"):
