@@ -29,31 +29,27 @@ def publish_first(repository: Repository, entry: Entry, before: str | None, *, b
     `before` is what `known_identity` returned when the experiment began.
     """
     root = entry.directory.parent
-
-    def then() -> None:
-        entry.keep_room()
-        if entry.identity is not None and entry.identity != before:
-            remember_identity(root, repository.url, entry.identity)
-
     try:
         undo = partial(repository.withdraw, entry.record)
-        _within_deadline(repository, partial(_publish, repository, entry, before, beat=beat), undo, then)
+        _within_deadline(repository, partial(_publish, repository, entry, before, beat=beat), undo, entry.keep_room)
     except MissingRepository as error:
         warn(
             f"{error} This project has used one there before, so no new one is created. Experiment "
             f"{short_id(entry.id)} is kept in {entry.directory}. When the repository is back, `keepsake sync`, or the "
             f"next run, sends it. To begin a new repository there, delete {root / 'repositories.json'}."
         )
-        entry.keep_room()
         return
     except OtherRepository as error:  # it was replaced just now, and the record may lie in the new one
         with suppress(KeepsakeError):
             repository.withdraw(entry.record)
         warn(f"{error} Experiment {short_id(entry.id)} is kept in {entry.directory}.")
-        entry.keep_room()
         return
     entry.in_repository = True  # the background writes this to the spool
-    if before and before != entry.identity:
+    if entry.identity == before:
+        return
+    if entry.identity is not None:
+        remember_identity(root, repository.url, entry.identity)
+    if before:
         warn(f"The repository at {repository.url} is not the one that this project used before.")
 
 
@@ -69,14 +65,14 @@ def go_on(repository: Repository, entry: Entry, *, beat: bool) -> None:
 
 
 def _within_deadline(
-    repository: Repository, send: Callable[[], None], take_back: Callable[[], None], then: Callable[[], None]
+    repository: Repository, send: Callable[[], None], take_back: Callable[[], None], meanwhile: Callable[[], None]
 ) -> None:
     """Send something in a thread, because a server that hangs must not hang the training.
 
-    `take_back` is called if it arrives too late, and else `then`, when the caller goes on already.
+    `take_back` is called if it arrives too late, and `meanwhile` while the disk or the network is at work.
     """
     done: list[BaseException | None] = []
-    finished, given_up, decided = threading.Event(), threading.Event(), threading.Event()
+    finished, given_up = threading.Event(), threading.Event()
 
     def run() -> None:
         try:
@@ -87,10 +83,6 @@ def _within_deadline(
         finished.set()
         if given_up.is_set():
             undo()
-            return
-        decided.wait()
-        if done[0] is None and not given_up.is_set():
-            then()
 
     def undo() -> None:
         if done[0] is None:
@@ -100,10 +92,10 @@ def _within_deadline(
     try:
         threading.Thread(target=run, name="keepsake-init", daemon=True).start()
     except RuntimeError:  # no thread can start, so there is no deadline
-        decided.set()
         run()
     try:
-        saver().prepare(repository)  # while the disk or the network is at work
+        saver().prepare(repository)
+        meanwhile()
         if not finished.wait(_DEADLINE_SECONDS):
             raise WriteError(
                 f"{repository.url} does not answer (waited {_DEADLINE_SECONDS:.0f} s). Check the network and the URL. "
@@ -114,8 +106,6 @@ def _within_deadline(
         if finished.is_set():
             undo()
         raise
-    finally:
-        decided.set()
     error = done[0]
     if error is not None:
         if isinstance(error, KeepsakeError) and not repository.url.startswith("file:"):
