@@ -236,7 +236,7 @@ class Examination:
             left = archives & self._archives.keys()
             there = experiments & self._records.by_id.keys()
             if not (left or there):
-                continue  # what it was to remove is gone
+                continue  # nothing that the removal was to delete is left
             message = f"A removal was interrupted. {len(left)} of the archives that it deletes are left."
             if there:
                 names = [short_id(experiment_id) for experiment_id in sorted(there)]
