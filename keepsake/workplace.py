@@ -109,8 +109,12 @@ class Workplace:
         Raises DoesNotExist if it was removed, WriteError.
         """
         entry = self.view.entries().get(experiment_id)
-        if entry is not None and not entry.in_repository:
-            entry.append({"labels": edit})
+        if entry is not None and (not entry.in_repository or entry.pending().edits):
+            entry.append({"labels": edit})  # behind the edits that wait there, which would undo it later
+            if entry.in_repository:
+                from keepsake.recording.mover import publish
+
+                publish(entry, self.repository, others=True)
             return self.view.load(experiment_id)
         self.view.load(experiment_id)  # raises an error if the repository or the experiment is missing
         return self.repository.merge({"id": experiment_id}, Changes(edits=[edit]), create=False)

@@ -236,6 +236,18 @@ def test_a_run_that_waits_in_the_spool_is_edited_there(
     assert stored(run).tags == ["b", "c"]
 
 
+def test_an_edit_comes_after_those_that_wait_in_the_spool(project_directory: Path) -> None:
+    """The journal of another process, whose edits are not in the repository yet, as over a slow network."""
+    with keepsake.init(name="first") as run:
+        wait_until(lambda: Project().workplace.view.entries()[run.id].in_repository)
+        (entry,) = Project().workplace.view.entries().values()
+        entry.append({"labels": make_edit(name="second", add=["a"])[0]})
+        stored(run).rename("third")
+        assert labels(stored(run)) == ("third", ["a"], None)
+        assert not entry.pending()
+    assert labels(stored(run)) == ("third", ["a"], None)
+
+
 def test_an_experiment_that_was_removed_cannot_be_edited(project_directory: Path) -> None:
     run = keepsake.init()
     run.stop()

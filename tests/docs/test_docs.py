@@ -59,7 +59,7 @@ def pattern(expected: str) -> tuple[str, list[str]]:
         position = match.end()
         if match["id"]:
             ids.append(match["id"])
-            parts.append(f"({ID})")
+            parts.append(r"\b([0-9a-f]{7})\b")  # one without a digit is as good
         else:
             parts.append(_ANY.get(match.lastgroup or "") or re.escape(re.sub(r"(\.\d{3}).*", r"\1", match[0])) + r"\d*")
     return "".join(parts) + re.escape(expected[position:]), ids
