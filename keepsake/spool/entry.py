@@ -41,7 +41,9 @@ _ROOM, _ROOM_BYTES = ".room", 16 << 10
 _TRIES = 10
 _FULL_TRIES, _FULL_SECONDS = 3, 0.01  # while the disk is full
 _STALE_SECONDS = 0.5  # network file systems look again within some times this
-_UNFINISHED_SECONDS = 3600.0  # temporary files older than this were left by a crash
+UNFINISHED = ".*.tmp"  # the names of files that are being written
+_HIDDEN = ".[0-9a-z]*"  # nothing needs files with these names, either, once their directory is no entry
+_UNFINISHED_SECONDS = 3600.0  # such files that are older were left by a crash
 
 
 class File(NamedTuple):
@@ -356,14 +358,20 @@ def is_damaged(directory: Path) -> bool:
     return bool(times) and all(abs(time.time() - modified) > FRESH_SECONDS for modified in times)
 
 
-def remove_unfinished(directory: Path, names: str = ".[0-9a-z]*") -> None:
-    """Remove hidden files of such names that a crash left half made, unless a process may still be writing them."""
+def remove_unfinished(directory: Path, names: str = _HIDDEN) -> None:
+    """Remove hidden files of such names that a crash left half made, unless a process may still be writing them.
+
+    Nobody was told that they are saved. A process that was stopped for so long writes its file again.
+    """
     with suppress(OSError):
+        if not (found := list(directory.glob(names))):
+            return
         os.utime(directory)  # to the clock by which its files are stamped: this machine's own may be wrong
         now = directory.stat().st_mtime
-        for path in directory.glob(names):
-            if now - path.stat().st_mtime > _UNFINISHED_SECONDS:
-                path.unlink(missing_ok=True)
+        for path in found:
+            with suppress(FileNotFoundError):  # it is finished now
+                if now - path.stat().st_mtime > _UNFINISHED_SECONDS:
+                    remove(path)
 
 
 def prune(directory: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keepsake.metadata import valid_id
-from keepsake.spool.entry import Entry, is_damaged, is_entry, prune, remove_unfinished
+from keepsake.spool.entry import UNFINISHED, Entry, is_damaged, is_entry, prune, remove_unfinished
 from keepsake.spool.journal import UNNAMED
 from keepsake.util.console import warn_once
 from keepsake.util.directories import absolute, expand, is_own, state_directory
@@ -144,9 +144,11 @@ def unnamed_files(root: Path) -> list[Path]:
 
 
 def sweep(root: Path) -> None:
-    """Remove directories in which a crash left no entry, with what is half made in them."""
+    """Remove what crashes left half made, and directories in which they left no entry."""
     for directory in _directories(root):
-        if not is_entry(directory):
+        if is_entry(directory):
+            remove_unfinished(directory, UNFINISHED)
+        else:
             remove_unfinished(directory)
             prune(directory)
     remove_unfinished(root, f".{_REPOSITORIES}-*.tmp")

@@ -274,6 +274,47 @@ def test_what_a_crash_left_half_made_goes_when_it_is_old(
     assert not entry.directory.exists()
 
 
+def test_what_a_crash_left_half_made_goes_though_its_entry_stays(entry: Entry) -> None:
+    """An entry stays while its repository is away, or for files that were set aside. A run still needs its room."""
+    entry.keep_room()
+    record, pack = (entry.directory / f".{name}.tmp" for name in ("record.json-0123", f"{'d' * 64}.pack.abcd"))
+    for path in (record, pack):
+        path.write_bytes(b"half")
+    before = {path for path in entry.directory.iterdir() if path != record}
+    for path in before:
+        os.utime(path, (0, 0))
+    os.utime(record, None)
+    places.sweep(entry.directory.parent)
+    assert {*entry.directory.iterdir()} == {*before, record} - {pack}  # a process may still be writing the record
+    os.utime(record, (0, 0))
+    places.sweep(entry.directory.parent)
+    assert not record.exists()
+
+
+@pytest.mark.parametrize("file", ["record.json", "tar.gz"])
+def test_a_process_that_was_stopped_while_it_wrote_a_file_writes_it_again(
+    project_directory: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    """It is stopped for more than an hour, right before it gives the file its name."""
+    rename, stops = os.replace, [True]
+
+    def stop(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+        if str(target).endswith(file) and ".keepsake" in str(target) and stops and stops.pop():
+            os.utime(source, (0, 0))
+            places.sweep(places.spool_root(project_directory))
+            assert not os.path.exists(source)
+        rename(source, target)
+
+    (project_directory / "keepsake.yaml").write_text("repository: file://repo\n")
+    (project_directory / "model.bin").write_bytes(WEIGHTS)
+    monkeypatch.setattr(os, "replace", stop)
+    with keepsake.init(quiet=True) as experiment:
+        checkpoint = experiment.checkpoint(path="model.bin", quiet=True)
+    assert checkpoint is not None
+    assert not stops
+    assert inspect.missing(project_directory, {checkpoint.id: {"model.bin": WEIGHTS}}, experiment.id) == []
+
+
 @pytest.mark.parametrize("has_identity", [True, False])
 @pytest.mark.parametrize("moved", ["project", "copy", "elsewhere"])
 def test_what_waits_follows_a_repository_that_was_moved(
