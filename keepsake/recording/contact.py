@@ -75,12 +75,13 @@ def _within_deadline(
     finished, given_up = threading.Event(), threading.Event()
 
     def run() -> None:
-        try:
-            send()
-            done.append(None)
-        except BaseException as error:  # noqa: BLE001 - raised by the waiting thread
-            done.append(error)
-        finished.set()
+        with repository.storage.postponing():  # init() need not wait until the disk has made the names durable
+            try:
+                send()
+                done.append(None)
+            except BaseException as error:  # noqa: BLE001 - raised by the waiting thread
+                done.append(error)
+            finished.set()
         if given_up.is_set():
             undo()
 

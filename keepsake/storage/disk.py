@@ -45,6 +45,7 @@ class DiskStorage(Storage):
         self._clock = writing.Clock()
         self._apart: set[str] = set()  # directories to which nothing can be renamed from the root
         self._contents: dict[str, tuple[str, int]] = {}  # key → etag and hash of its content
+        self._names = writing.Names()
 
     # Reading
 
@@ -129,26 +130,28 @@ class DiskStorage(Storage):
         elif if_absent:
             publish = partial(self._link, key)
         etag = self._write(key, (data,), publish)
-        writing.sync_directory(self._path(key))
+        self._names.sync(self._path(key))
         self._remember(key, etag, data)
         return etag
 
     def put_missing(self, objects: Mapping[str, bytes]) -> set[str]:
-        written: dict[str, str] = {}  # key → path
+        written = set()
         for key, data in objects.items():
             with suppress(PreconditionFailed):
                 self._write(key, (data,), partial(self._link, key))
-                written[key] = self._path(key)
-        for path in {os.path.dirname(path): path for path in written.values()}.values():
-            writing.sync_directory(path)  # once for all, because a disk takes milliseconds for it
-        return set(written)
+                written.add(key)
+        self._names.sync(*map(self._path, written))
+        return written
 
     def put_for_now(self, key: str, data: bytes) -> None:
         self._write(key, (data,), _publish, durable=False)
 
+    def postponing(self) -> AbstractContextManager[None]:
+        return self._names.postponing()
+
     def upload(self, key: str, source: BinaryIO) -> None:
         self._write(key, iter(lambda: source.read(_BLOCK), b""), _publish)
-        writing.sync_directory(self._path(key))
+        self._names.sync(self._path(key))
 
     def link(self, key: str, path: Path, *, is_object: bool = False) -> bool:
         target, temporary = self._path(key), ""
@@ -165,7 +168,7 @@ class DiskStorage(Storage):
         finally:
             if temporary:  # it stays if the object was another name of the file already
                 writing.unlink(temporary)
-        writing.sync_directory(target)
+        self._names.sync(target)
         return True
 
     def _adapt(self, path: Path, target: str, *, is_object: bool) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from keepsake.storage.reading import FLAGS
@@ -40,14 +42,39 @@ def stamp(path: str, written: int, fd: int | None = None) -> os.stat_result:
     return os.stat(path if fd is None else fd)
 
 
-def sync_directory(path: str) -> None:
-    """Make a rename survive a power cut, where the system supports that."""
-    with suppress(OSError):
-        fd = os.open(os.path.dirname(path), os.O_RDONLY)
+class Names(threading.local):
+    """Makes the names of files durable, at once or later. Each thread postpones only its own."""
+
+    _postponed: set[str] | None = None
+
+    @contextmanager
+    def postponing(self) -> Iterator[None]:
+        """Make names durable at the end of the context only."""
+        directories: set[str] = set()
+        self._postponed = directories
         try:
-            os.fsync(fd)
+            yield
         finally:
-            os.close(fd)
+            self._postponed = None
+            self._sync(directories)
+
+    def sync(self, *paths: str) -> None:
+        """Make these names survive a power cut, once for each directory, because a disk takes milliseconds for it."""
+        directories = set(map(os.path.dirname, paths))
+        if self._postponed is None:
+            self._sync(directories)
+        else:
+            self._postponed |= directories
+
+    @staticmethod
+    def _sync(directories: set[str]) -> None:
+        for directory in directories:
+            with suppress(OSError):  # not every system supports it
+                fd = os.open(directory, os.O_RDONLY)
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
 
 
 def unlink(path: str) -> None:

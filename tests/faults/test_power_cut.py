@@ -117,3 +117,27 @@ def test_what_is_recorded_offline_is_flushed_within_a_second(project: Path) -> N
         KEEPSAKE_OFFLINE="1",
     )
     assert not_flushed(project / ".keepsake", output) == []
+
+
+def test_init_does_not_wait_for_the_names_of_its_files(project: Path) -> None:
+    """A disk takes milliseconds to make a name durable. It happens right after init() instead."""
+    output, _ = run("""
+import os, stat, threading
+flushed, begun, sync = [], threading.Event(), os.fsync
+
+def slow(descriptor):
+    if stat.S_ISDIR(os.fstat(descriptor).st_mode) and threading.current_thread().name == "keepsake-init":
+        begun.wait()
+        flushed.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+    sync(descriptor)
+
+os.fsync = slow
+import keepsake
+experiment = keepsake.init()
+threads = [thread for thread in threading.enumerate() if thread.name == "keepsake-init"]
+begun.set()
+for thread in threads:
+    thread.join()
+print(sorted(flushed))
+""")
+    assert output == "['experiments', 'repo']\n"

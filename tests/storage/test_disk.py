@@ -98,6 +98,15 @@ def test_every_file_and_then_its_name_is_flushed(bench: DiskBench, monkeypatch: 
     bench.storage.upload("d", io.BytesIO(b"4"))
     assert flushed == ["file", "file", "directory", "file", "directory", "file", "directory"]
     assert found == [{"a", "b"}, {"a", "b", "c"}, {"a", "b", "c", "d"}]
+    flushed.clear()
+    with bench.storage.postponing():
+        bench.storage.put_missing({"e": b"5"})
+        bench.storage.put("f", b"6")
+        elsewhere = threading.Thread(target=bench.storage.put, args=("g", b"7"))  # which knows nothing of it
+        elsewhere.start()
+        elsewhere.join()
+    assert flushed == ["file", "file", "file", "directory", "directory"]
+    assert found[-1] == set("abcdefg")
 
 
 @needs_posix
