@@ -181,8 +181,7 @@ def remember_identity(root: Path, url: str, identity: str) -> None:
     known = _known(root) or {}
     if known.get(url) != identity:
         with suppress(OSError):  # the disk is full; a run works without this note
-            root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            replace_with(root / _REPOSITORIES, json.dumps({**known, url: identity}, indent=1).encode())
+            replace_with(root / _REPOSITORIES, json.dumps({**known, url: identity}).encode())
 
 
 def _known(root: Path) -> dict[str, str] | None:
