@@ -86,6 +86,12 @@ def _merge(entry: Entry, repository: Repository, changes: Changes) -> Record:
     return record
 
 
+def _current(entry: Entry, repository: Repository) -> Record:
+    """Return the experiment's record as it is now. What is deleted depends on it, and a backup may just be restored."""
+    repository.forget(entry.id)
+    return _merge(entry, repository, Changes())
+
+
 def upload(
     entry: Entry,
     repository: Repository,
@@ -148,13 +154,12 @@ def send_output(
         except FileNotFoundError:  # another process has sent it, or it is finished now
             continue
         repository.expect(entry.identity)
-        repository.forget(entry.id)  # so the current record is read
         key, packed = log_key(entry.id, log.stem), b"".join(member(data))
         repository.storage.put(key, packed)
         if moved:
             moved(len(packed))
         try:
-            record = _merge(entry, repository, Changes())
+            record = _current(entry, repository)
             parts = merged({FIELD: {log.stem: counted(*count(data))}}, record)
             _merge(entry, repository, Changes({FIELD: parts}))
         except Removed:
@@ -169,7 +174,9 @@ def _delete_replaced(entry: Entry, repository: Repository) -> None:
 
     The record keeps their IDs, so the process that sends such an archive later deletes it again.
     """
-    record = _merge(entry, repository, Changes())
+    if not set(replaced(_merge(entry, repository, Changes()))) - entry.deleted:
+        return
+    record = _current(entry, repository)
     ids = set(replaced(record)) - entry.deleted
     if ids and _have_arrived(entry, repository, record):
         try:
@@ -181,12 +188,21 @@ def _delete_replaced(entry: Entry, repository: Repository) -> None:
 
 def _have_arrived(entry: Entry, repository: Repository, record: Record) -> bool:
     """Whether the files of all checkpoints after a restart are there. Another machine may still be sending them."""
+    seen = _seen(entry, repository)
     for checkpoint in checkpoints_of(record):
-        if attempt_of(checkpoint) and checkpoint.get("path") and checkpoint["id"] not in entry.arrived:
+        if attempt_of(checkpoint) and checkpoint.get("path") and checkpoint["id"] not in seen:
             if not repository.has_archive(entry.id, checkpoint["id"]):
                 return False
-            entry.arrived.add(checkpoint["id"])
+            seen.add(checkpoint["id"])
     return True
+
+
+def _seen(entry: Entry, repository: Repository) -> set[str]:
+    """Return the IDs of checkpoints whose archives need not be looked for again.
+
+    On a disk they may be gone because a backup was restored, and looking costs little.
+    """
+    return entry.arrived if repository.storage.directory is None else set()
 
 
 def _prune(entry: Entry, repository: Repository) -> None:
@@ -197,12 +213,12 @@ def _prune(entry: Entry, repository: Repository) -> None:
         from keepsake.repository.pruning import keep_of, prune_saved
     if keep_of(entry.record) is None:
         return
-    record = _merge(entry, repository, Changes())
+    record = _current(entry, repository)
     keep = keep_of(record)  # a process that went on with the experiment may have set another policy
     if keep is None:
         return
     try:
-        prune_saved(repository, record, keep, {owner_id(pack) for pack in entry.packs()}, entry.arrived)
+        prune_saved(repository, record, keep, {owner_id(pack) for pack in entry.packs()}, _seen(entry, repository))
     except Removed:
         raise
     except KeepsakeError as error:
@@ -226,10 +242,10 @@ def _sorted(entry: Entry, repository: Repository) -> tuple[dict[Path, str], list
     if not packs:
         return {}, []
     unpublished = {checkpoint["id"] for checkpoint in entry.pending().checkpoints}
-    paths = _paths(entry, repository)
-    if not paths.keys() >= {owner_id(pack) for pack in packs}:  # another process may have published their lines
-        repository.forget(entry.id)
-        paths = _paths(entry, repository)
+    paths = _paths(_merge(entry, repository, Changes()))
+    if not all(paths.get(owner_id(pack)) for pack in packs):  # another process may have published their lines
+        paths = _paths(_current(entry, repository))
+    packs.sort(key=lambda pack: bool(paths.get(owner_id(pack))))  # files that are only removed come first
     named = {pack: paths[owner_id(pack)] for pack in packs if owner_id(pack) in paths}
     unnamed = [pack for pack in packs if owner_id(pack) not in paths.keys() | unpublished]
     for pack in unnamed:
@@ -238,9 +254,8 @@ def _sorted(entry: Entry, repository: Repository) -> tuple[dict[Path, str], list
     return named, unnamed
 
 
-def _paths(entry: Entry, repository: Repository) -> dict[str, str]:
+def _paths(record: Record) -> dict[str, str]:
     """Return the path of each experiment or checkpoint ID in the experiment's record; "" if it has no files."""
-    record = _merge(entry, repository, Changes())
     paths = {owner["id"]: owner.get("path") or "" for owner in (record, *checkpoints_of(record))}
     return {**dict.fromkeys(replaced(record), ""), **paths}
 

@@ -149,8 +149,13 @@ class Copy:
 
     def _delete_replaced(self, outcome: Outcome) -> None:
         """Delete archives of checkpoints that were recorded again, because those that replace them have arrived."""
+        experiment_id = outcome.record["id"]
+        if not (keys := self._replaced.get(experiment_id)):
+            return
         try:
-            self._target.storage.delete(self._replaced.get(outcome.record["id"], ()))
+            record = self._target.load(experiment_id) or {}  # a backup may have been restored meanwhile
+            gone = {archive_key(experiment_id, id) for id in replaced(record)}
+            self._target.storage.delete(gone.intersection(keys))
         except KeepsakeError as error:
             outcome.errors.append(error)
 

@@ -63,7 +63,8 @@ class Repository(Presence):
                 known = Known.of({**base, "checkpoints": None}, None)
             return known.merged(changes)
 
-        return self._rewrite(base["id"], change, is_new=create and not changes.checkpoints, identity=identity)
+        is_new, to_save = create and not changes.checkpoints, bool(changes)
+        return self._rewrite(base["id"], change, is_new=is_new, as_proof=to_save, identity=identity)
 
     def _rewrite(
         self,
@@ -71,19 +72,26 @@ class Repository(Presence):
         change: Callable[[Known | None], Known | None],
         *,
         is_new: bool = False,
+        as_proof: bool = False,
         identity: str | None = None,
     ) -> Record:
         """Write the record that `change` returns (None: nothing to do), again if another process was faster.
 
-        `is_new`: the first attempt assumes that there is no record, and does not read it.
+        Args:
+            is_new: the first attempt assumes that there is no record, and does not read it.
+            as_proof: whether nothing to do must be certain. A record that was read before may be gone, as after a
+                backup was restored.
         """
         for attempt in range(_WRITE_ATTEMPTS):
             known = self._known.pop(experiment_id, None)
+            was_known = known is not None
             if known is None and (attempt or not is_new):
                 if identity is not None:  # a record that was read before needs no check: its etag proves it
                     self.expect(identity)
                 known = self._read_known(experiment_id)
             changed = change(known)
+            if changed is None and was_known and as_proof:
+                continue
             if changed is not None:
                 data, key = render_experiment(changed.record, changed.texts), record_key(experiment_id)
                 creates = changed.etag is None
