@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +35,7 @@ from keepsake.exceptions import DoesNotExist, MissingBucket, PreconditionFailed,
 from keepsake.storage import network
 from keepsake.storage.base import ObjectInfo
 from keepsake.storage.bucket import BucketStorage, Trouble, one_line, origin, refuse_web_page
+from keepsake.storage.s3_advice import ADVICE_AFTER, LOG_IN, REGION
 from keepsake.version import __version__
 
 _CONNECT, _READ = 5, 20  # seconds to connect and to wait for bytes
@@ -42,42 +44,12 @@ _CONFLICTS = 4  # further attempts after a conflict
 _READS = 3  # attempts to read an answer's body; the SDK's own retries do not cover that
 _PAGE = 1000  # the most objects that one answer lists
 _EQUAL_PARTS = 5000  # of at most 10,000; later parts are four times as large, so 200 GB fit
+_MARK = "keepsake-upload"  # the name of the metadata that tells by which upload an object was written
 _YOUNG = 600  # seconds; the parts of a younger upload are not examined
 
-_LOG_IN = (
-    "The credentials are missing, wrong or expired. Log in (`aws sso login`, `aws configure`), or set AWS_PROFILE, or "
-    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
-)
-_REGION = "Set AWS_REGION to the region of the bucket."
-# Advice, with the codes of servers and the errors of the SDK that it answers.
-_ADVICE = {
-    _REGION: (
-        "301 PermanentRedirect TemporaryRedirect AuthorizationHeaderMalformed IllegalLocationConstraintException "
-        "InvalidRegionError NoRegionError"
-    ),
-    "These credentials may not do that. They need s3:ListBucket on the bucket, and s3:GetObject, s3:PutObject and "
-    "s3:DeleteObject below the repository's root.": "403 AccessDenied AllAccessDisabled Forbidden AccountProblem",
-    _LOG_IN: (
-        "401 Unauthorized InvalidAccessKeyId SignatureDoesNotMatch ExpiredToken ExpiredTokenException InvalidToken "
-        "TokenRefreshRequired InvalidClientTokenId UnrecognizedClientException InvalidSecurity NoCredentialsError "
-        "PartialCredentialsError CredentialRetrievalError TokenRetrievalError SSOError ProfileNotFound"
-    ),
-    "This machine's clock is wrong by more than 15 minutes. Set it and try again.": (
-        "RequestTimeTooSkewed RequestExpired RequestInTheFuture"
-    ),
-    "Check the spelling of the bucket's name. The first experiment creates a missing bucket.": (
-        "NoSuchBucket InvalidBucketName ParamValidationError"
-    ),
-    "The server wants the bucket's name in the host's name. Set `addressing_style = virtual` below `s3 =` in "
-    "~/.aws/config.": "SecondLevelDomainForbidden PathStyleDomainForbidden",
-    "The server's certificate is not trusted. For a private one, set AWS_CA_BUNDLE to the file with it.": "SSLError",
-    "Check the proxy that HTTPS_PROXY or HTTP_PROXY names.": "ProxyConnectionError",
-    "Write the endpoint, AWS_ENDPOINT_URL or endpoint_url in ~/.aws/config, with its scheme: http://localhost:9000.": (
-        "InvalidEndpoint EndpointProviderError"
-    ),
-}
-_CONFLICT = "ConditionalRequestConflict"
-_ADVICE_AFTER = {name: advice for advice, names in _ADVICE.items() for name in names.split()}
+# Codes of a condition that conflicts with another request, and of objects that are missing, or may be.
+_CONFLICT, _ABORTED = "ConditionalRequestConflict", "OperationAborted"
+_MISSING, _REFUSED = ("NoSuchKey", "404"), ("AccessDenied", "403")
 # Codes by which servers say that they do not support a request, or a part of it.
 _UNSUPPORTED = ["405", "501", "NotImplemented", "MethodNotAllowed", "NotSupported"]
 _UNSUPPORTED += ["InvalidRequest", "InvalidArgument", "MalformedXML", "MissingContentMD5", "UnsupportedOperation"]
@@ -89,7 +61,7 @@ class S3Storage(BucketStorage):
     cloud = "S3"
     batch = 1000
     settings = "the AWS_… variables and ~/.aws/config"
-    log_in = _LOG_IN
+    log_in = LOG_IN
     unreachable = (sdk.BotoCoreError,)
 
     def __init__(self, bucket: str, root: str) -> None:
@@ -143,7 +115,7 @@ class S3Storage(BucketStorage):
     def _read(self, name: str, **span: str) -> tuple[dict[str, Any], bytes]:
         """Return the answer to a request for an object or a part of it, and its content."""
         for attempt in range(1, _READS + 1):
-            answer = self._client.get_object(**self._at(name), **span)
+            answer = self._get_object(name, **span)
             try:
                 with closing(answer["Body"]) as body:
                     data = body.read()
@@ -157,6 +129,23 @@ class S3Storage(BucketStorage):
         if "text/html" in headers.get("content-type", ""):
             refuse_web_page(200, data)
         return answer, data
+
+    def _get_object(self, name: str, **span: str) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = self._client.get_object(**self._at(name), **span)
+        except sdk.ClientError as error:
+            if _code(error) in _REFUSED and not self._listed(name):
+                raise DoesNotExist(f"{self._place(name)} does not exist.") from error
+            raise
+        return answer
+
+    def _listed(self, name: str) -> list[dict[str, Any]]:
+        """Return what a listing says of an object.
+
+        Where credentials may list only below a prefix, servers may refuse to say that an object is missing.
+        """
+        answer = self._client.list_objects_v2(Bucket=self._bucket, Prefix=name, MaxKeys=1)
+        return list(answer.get("Contents", []))
 
     def _page(self, prefix: str, after: str, token: str | None) -> network.Page:
         start = self._root + prefix
@@ -187,7 +176,7 @@ class S3Storage(BucketStorage):
         try:
             answer = self._despite_conflicts(partial(self._send, self._client.put_object, {**request, **condition}))
         except sdk.ClientError as error:
-            if condition and _code(error) in ("NoSuchKey", "404"):
+            if condition and _code(error) in _MISSING:
                 raise self._changed(name) from error
             if not condition or self._is_amazon or _code(error) not in _UNSUPPORTED:
                 raise
@@ -201,7 +190,7 @@ class S3Storage(BucketStorage):
             try:
                 return send()
             except sdk.ClientError as error:
-                if _code(error) != _CONFLICT:
+                if _code(error) not in (_CONFLICT, _ABORTED):
                     raise
             time.sleep(0.05 * 2**attempt)
         return send()
@@ -209,12 +198,12 @@ class S3Storage(BucketStorage):
     def _check(self, name: str, etag: str | None) -> None:
         """Raise PreconditionFailed unless the object has that etag. None: the object must not exist."""
         try:
-            current = _etag(self._client.head_object(**self._at(name)))
+            found = [self._client.head_object(**self._at(name))]
         except sdk.ClientError as error:
-            if _code(error) != "404":
+            if _code(error) not in (*_MISSING, *_REFUSED):
                 raise
-            current = None
-        if current != etag:
+            found = self._listed(name) if _code(error) in _REFUSED else []
+        if (_etag(found[0]) if found else None) != etag:
             raise self._changed(name)
 
     def _send(self, call: Callable[..., dict[str, Any]], request: dict[str, Any]) -> dict[str, Any]:
@@ -223,7 +212,7 @@ class S3Storage(BucketStorage):
             try:
                 return call(**request)
             except sdk.ClientError as error:
-                if error.response["ResponseMetadata"]["HTTPStatusCode"] != 400 or _code(error) in _ADVICE_AFTER:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] != 400 or _code(error) in ADVICE_AFTER:
                     raise
         digest = hashlib.md5(request["Body"], usedforsecurity=False).digest()
         answer = call(**request, ContentMD5=base64.b64encode(digest).decode())
@@ -231,21 +220,32 @@ class S3Storage(BucketStorage):
         return answer
 
     def _upload(self, name: str, first: bytes, source: BinaryIO) -> None:
-        request = self._at(name)
+        request, mark = self._at(name), secrets.token_hex(8)
         with self._errors("write", name):
-            request["UploadId"] = self._client.create_multipart_upload(**request)["UploadId"]
+            request["UploadId"] = self._client.create_multipart_upload(**request, Metadata={_MARK: mark})["UploadId"]
         running: deque[Future[dict[str, Any]]] = deque()
         try:
             parts = [*self._send_parts(request, first, source, running)]
             with self._errors("write", name):
-                answer = self._client.complete_multipart_upload(**request, MultipartUpload={"Parts": parts})
-                if not answer.keys() & {"ETag", "Key", "Location"}:
-                    raise network.Unexpected("no confirmation of the finished upload")
+                self._complete(request, parts, mark)
         except BaseException:
             wait([future for future in running if not future.cancel()], timeout=2)
             with suppress(Exception):  # the parts stay if the server does not answer; see leftovers
                 self._client.abort_multipart_upload(**request)
             raise
+
+    def _complete(self, request: dict[str, Any], parts: list[dict[str, Any]], mark: str) -> None:
+        try:
+            answer = self._client.complete_multipart_upload(**request, MultipartUpload={"Parts": parts})
+        except sdk.ClientError as error:
+            # An earlier attempt succeeded if its answer was lost, or came too late, and the object has this mark.
+            if _code(error) != "NoSuchUpload":
+                raise
+            if mark not in self._client.head_object(**self._at(request["Key"]))["Metadata"].values():
+                raise
+            return
+        if not answer.keys() & {"ETag", "Key", "Location"}:
+            raise network.Unexpected("no confirmation of the finished upload")
 
     def _send_parts(
         self, request: dict[str, Any], block: bytes, source: BinaryIO, running: deque[Future[dict[str, Any]]]
@@ -337,7 +337,7 @@ class S3Storage(BucketStorage):
         names = [kind.__name__ for kind in type(error).__mro__]
         if isinstance(error, ValueError) and "Invalid endpoint" in str(error):
             names.append("InvalidEndpoint")
-        advice = next((_ADVICE_AFTER[name] for name in names if name in _ADVICE_AFTER), None)
+        advice = next((ADVICE_AFTER[name] for name in names if name in ADVICE_AFTER), None)
         if advice or isinstance(error, sdk.BotoCoreError | OSError):
             return Trouble(one_line(str(error)), advice, RepositoryConfigurationError if advice else None)
         return self._not_understood(error)
@@ -347,13 +347,13 @@ def _refusal(error: sdk.ClientError) -> Trouble:
     """Return the meaning of a server's refusal."""
     code, details = _code(error), error.response.get("Error", {})
     reason = f"{one_line(str(details.get('Message') or 'No reason given'))} ({code})"
-    if code in ("NoSuchKey", "404"):
+    if code in _MISSING:
         return Trouble(reason, None, DoesNotExist)
     if code in ("PreconditionFailed", "412", _CONFLICT):
         return Trouble(reason, None, PreconditionFailed)
-    advice = _ADVICE_AFTER.get(code)
+    advice = ADVICE_AFTER.get(code)
     headers: Any = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    if advice == _REGION and (region := details.get("Region") or headers.get("x-amz-bucket-region")):
+    if advice == REGION and (region := details.get("Region") or headers.get("x-amz-bucket-region")):
         advice = f"The bucket is in another region. Set AWS_REGION={region}."
     kind = MissingBucket if code == "NoSuchBucket" else RepositoryConfigurationError if advice else None
     return Trouble(reason, advice, kind)
@@ -361,6 +361,8 @@ def _refusal(error: sdk.ClientError) -> Trouble:
 
 def _etag(answer: dict[str, Any]) -> str:
     """Return an answer's etag. A compressing proxy marks it as weak, and some servers omit the quotes."""
+    if "ETag" not in answer:
+        raise network.Unexpected("an object without an ETag")
     return str(answer["ETag"]).removeprefix("W/").strip('"')
 
 

@@ -12,6 +12,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from urllib.parse import unquote
 
 import pytest
 
@@ -114,18 +115,26 @@ def test_a_bucket_that_somebody_else_makes_at_the_same_time_is_fine(proxy: Proxy
 # What goes over the line
 
 
+@pytest.mark.parametrize(
+    ("code", "error"), [("ConditionalRequestConflict", PreconditionFailed), ("OperationAborted", WriteError)]
+)
 def test_a_condition_that_conflicts_with_another_request_is_sent_again(
-    proxy: Proxy, proxied: Storage, s3_bench: S3Bench, monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy,
+    proxied: Storage,
+    s3_bench: S3Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+    error: type[KeepsakeError],
 ) -> None:
     """Both may have been refused, so the object need not be there."""
     monkeypatch.setattr(s3, "_CONFLICTS", 2)
-    conflict = error_reply("409 Conflict", "ConditionalRequestConflict")
+    conflict = error_reply("409 Conflict", code)
     answers = iter([conflict, conflict])
     proxy.fault = lambda request: next(answers, None) if request.method == "PUT" else None
     proxied.put("a", b"1", if_absent=True)
     assert s3_bench.read("a") == b"1"
     proxy.fault = lambda request: conflict if request.method == "PUT" else None
-    with pytest.raises(PreconditionFailed):
+    with pytest.raises(error):
         proxied.put("b", b"2", if_absent=True)
 
 
@@ -321,6 +330,57 @@ def test_a_refused_deletion_is_not_tried_again(proxy: Proxy, proxied: Storage) -
     with pytest.raises(WriteError, match=r"(?s)delete 30 objects.*s3:DeleteObject.*test/k0: No .AccessDenied.*20 more"):
         proxied.delete(f"k{number}" for number in range(30))
     assert len(proxy.requests) == 1
+
+
+def test_credentials_that_may_list_only_the_repository_find_what_is_missing(
+    proxy: Proxy, proxied: Storage, s3_bench: S3Bench
+) -> None:
+    """Without the permission to list the bucket, S3 refuses to say that an object is missing."""
+
+    def fault(request: Request) -> bytes | None:
+        name = unquote(request.target).partition("?")[0].partition(f"{s3_bench.root}/")[2]
+        if request.method not in ("GET", "HEAD") or not name or name in s3_bench.listed():
+            return None
+        return reply("403 Forbidden") if request.method == "HEAD" else error_reply("403 Forbidden", "AccessDenied")
+
+    proxy.fault = fault
+    with pytest.raises(DoesNotExist):
+        proxied.get("k")
+    with pytest.raises(DoesNotExist):
+        proxied.open("k")
+    etag = proxied.put("k", b"1", if_absent=True)
+    for condition in ({"if_absent": True}, {"if_match": "old"}):
+        with pytest.raises(PreconditionFailed):
+            proxied.put("k", b"2", **condition)
+    proxied.put("k", b"3", if_match=etag)
+    assert proxied.get("k")[0] == b"3"
+    proxy.fault = lambda request: error_reply("403 Forbidden", "AccessDenied") if "/k" in request.target else None
+    with pytest.raises(RepositoryConfigurationError, match="AccessDenied"):
+        proxied.get("k")
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_an_upload_that_is_finished_though_the_answer_was_lost_is_not_sent_again(
+    proxy: Proxy, proxied: Storage, s3_bench: S3Bench, is_ours: bool
+) -> None:
+    """The server then knows no such upload. An object that was there before is no proof."""
+    content = noise(9 * MIB)
+    s3_bench.write("k", content)
+    gone = error_reply("404 Not Found", "NoSuchUpload")
+    answers: Iterator[bytes | str] = iter(["lost", gone] if is_ours else [gone])
+
+    def fault(request: Request) -> bytes | str | None:
+        is_end = request.method == "POST" and "uploadId" in request.target
+        return next(answers, None) if is_end else None
+
+    proxy.fault = fault
+    if is_ours:
+        proxied.upload("k", io.BytesIO(content))
+        assert s3_bench.read("k") == content
+    else:
+        with pytest.raises(WriteError, match="NoSuchUpload"):
+            proxied.upload("k", io.BytesIO(content))
+    assert sum("?uploads" in request.target for request in proxy.requests) == 1
 
 
 def test_content_is_sent_with_a_checksum_where_one_is_demanded(
