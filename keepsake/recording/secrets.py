@@ -23,7 +23,8 @@ def _words(text: str) -> frozenset[str]:
 # These words mark a secret anywhere in a name, even if the value is a number.
 _STRONG = _words("""
     password passwords passwd passphrase passcode pswd secret secrets credential credentials creds apikey authkey
-    accesskey secretkey privatekey licensekey authorization userpass userpwd dbpass dbpwd
+    accesskey secretkey privatekey licensekey authorization userpass userpwd dbpass dbpwd sshpass
+    apitoken accesstoken authtoken bearertoken
 """)
 _STRONG_PAIRS = _words("""
     api-key access-key secret-key private-key auth-key account-key encryption-key signing-key auth-header
@@ -36,7 +37,7 @@ _OF_SERVICE = (  # as in OPENAIKEY, or `key` in a group `openai`
     r"|azure|gcp|google|databricks|pinecone)(?:key|token)s?"
 )
 # These words mark a secret at the end of a name, unless the value is a number.
-_WEAK = _words("token tokens key pass pwd pw auth bearer jwt cookie")
+_WEAK = _words("token tokens key pass pwd pw auth bearer jwt cookie cookies")
 # Each name of a secret contains one of these.
 _SIGNS = _STRONG | _WEAK | {pair.partition("-")[2] for pair in _STRONG_PAIRS}
 # After one of these words, the words above belong to models, tables and dicts.
@@ -262,19 +263,21 @@ def _hide_in_value(name: str, value: Any, place: str, found: list[str]) -> Any:
     if isinstance(value, dict):
         is_group = is_secret_name(name) or re.fullmatch(_OF_SERVICE, f"{name.lower()}key")  # such as `secrets`
         group = f"{name}." if is_group else ""
-        given = str(value.get("name", ""))  # as in {"name": "API_KEY", "value": …}
+        given = str(value.get("name") or value.get("key") or "")  # as in {"name": "API_KEY", "value": …}
         return {
             key: _hide_in_value(given if given and key == "value" else f"{group}{key}", item, f"{place}.{key}", found)
             for key, item in value.items()
         }
     if isinstance(value, list):
-        hidden: Any = [_hide_in_value(name, item, place, found) for item in value]
-        if not any(isinstance(item, str) and item.startswith("-") for item in hidden):
+        hidden: Any = [_hide_in_item(name, item, place, found) for item in value]
+        if not any(isinstance(item, str) and _is_option(item) for item in hidden):
             return hidden
         command = hide_in_command([str(item) for item in hidden])  # the list holds arguments
-        if command.count(HIDDEN) > hidden.count(HIDDEN):
+        pairs = zip(hidden, command, strict=True)
+        shown = [text if isinstance(item, str) or text == HIDDEN else item for item, text in pairs]
+        if shown != hidden:
             found.append(place)
-        return [HIDDEN if text == HIDDEN else item for item, text in zip(hidden, command, strict=True)]
+        return shown
     if value is None or isinstance(value, bool):
         return value
     text = str(value)
@@ -287,3 +290,11 @@ def _hide_in_value(name: str, value: Any, place: str, found: list[str]) -> Any:
     if hidden != value:
         found.append(place)
     return hidden
+
+
+def _hide_in_item(name: str, item: Any, place: str, found: list[str]) -> Any:
+    """Return an item of a list without secrets. It may be a pair of name and value, as in a list of headers."""
+    is_pair = isinstance(item, list) and len(item) == 2 and isinstance(item[0], str) and is_secret_name(item[0])
+    if is_pair and _is_strong([word.lower() for word in re.findall(_WORD, item[0])]):  # not ["token", "label"]
+        return [item[0], _hide_in_value(item[0], item[1], place, found)]
+    return _hide_in_value(name, item, place, found)

@@ -67,6 +67,8 @@ def _open_cloud(scheme: str, path: str) -> Storage:
     root = "/".join(part for part in tail.split("/") if part not in ("", "."))
     if not bucket or ".." in root.split("/"):
         raise _no_url(f"{scheme}://{path}")
+    if any("\ud800" <= character <= "\udfff" for character in path):
+        raise RepositoryConfigurationError(f"The repository URL {f'{scheme}://{path}'!r} is not valid Unicode.")
     try:
         if scheme == "s3":
             from keepsake.storage.s3 import S3Storage

@@ -46,6 +46,7 @@ HIDDEN = {
         '\'{"password": "***", "tokens": ***, "lr": 1}\''
     ),
     "'train.py --password SECRET --lr 1'": "'train.py --password *** --lr 1'",
+    "--apitoken SECRET --authtoken=SECRET --sshpass SECRET": "--apitoken *** --authtoken=*** --sshpass ***",
     "OPENAIKEY=SECRET --hftoken SECRET --userpass SECRET": "OPENAIKEY=*** --hftoken *** --userpass ***",
     "--key SECRET0123456789abcdefg key=0123456789abcdefSECRET https://h?key=SECRET": "--key *** key=*** https://h?key=***",
     "opts WANDB.API_KEY SECRET db.password SECRET LR 1": "opts WANDB.API_KEY *** db.password *** LR 1",
@@ -117,6 +118,14 @@ def test_what_only_looks_like_a_secret_is_kept(command: str) -> None:
             {"env": [{"name": "API_KEY", "value": "***"}, {"name": "lr", "value": "y"}]},
             ["env.value"],
         ),
+        ({"env": {"key": "API_KEY", "value": "x"}}, {"env": {"key": "API_KEY", "value": "***"}}, ["env.value"]),
+        (
+            {"headers": [["X-Api-Key", "x"], ["token", "y"]]},
+            {"headers": [["X-Api-Key", "***"], ["token", "y"]]},
+            ["headers"],
+        ),
+        ({"curl": ["-u", "kim:x", 5]}, {"curl": ["-u", "kim:***", 5]}, ["curl"]),
+        ({"opts": ["WANDB.API_KEY", "x", "LR", 1]}, {"opts": ["WANDB.API_KEY", "***", "LR", 1]}, ["opts"]),
         ({"header": "Authorization: Bearer x"}, {"header": "Authorization: ***"}, ["header"]),
         (
             {"pad_token": "<pad>", "eos_token_id": 2, "token": None},

@@ -117,7 +117,9 @@ def test_a_url_is_named_as_it_was_given() -> None:
         open_storage("s3://")
 
 
-@pytest.mark.parametrize("url", ["file://", "file://a%00b", "file://%ff", "s3://", "gs:///root", "s3://bucket/a/../b"])
+@pytest.mark.parametrize(
+    "url", ["file://", "file://a%00b", "file://%ff", "s3://", "gs:///root", "s3://bucket/a/../b", "s3://b/\ud83d"]
+)
 def test_urls_that_name_no_place_are_refused(url: str) -> None:
     with pytest.raises(RepositoryConfigurationError, match="repository URL"):
         open_storage(url)
