@@ -47,7 +47,7 @@ def delete_experiments(
     keys = [key for record in records.values() for key in archive_keys(record)]
     keys += [archive_key(record["id"], id) for record in records.values() for id in replaced(record)]
     repository.removals.add(records, keys or None, note)
-    storage.delete([record_key(experiment_id) for experiment_id in records])
+    storage.retire([record_key(experiment_id) for experiment_id in records])
     for experiment_id in records:
         repository.forget(experiment_id)
         if experiment_id in entries:

@@ -134,6 +134,13 @@ class Storage(ABC):
         Every object is tried. Then one WriteError lists the failures.
         """
 
+    def retire(self, keys: Iterable[str]) -> None:
+        """Delete objects as `delete` does, for good: no writer that uses `if_match` brings one back.
+
+        A server compares and writes in one step. A storage that needs two overrides this.
+        """
+        self.delete(keys)
+
     def ensure_writable(self) -> None:
         """Create what the first write needs, such as a missing bucket, or raise the error that explains why not."""
 

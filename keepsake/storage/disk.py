@@ -26,6 +26,7 @@ from keepsake.util.files import WINDOWS, replace, sync
 
 _BLOCK = 1 << 20  # bytes
 _REMEMBERED = 1000  # objects
+_TRIES = 20
 # Errors that concern one file while the others are fine.
 _OF_ONE_FILE = {errno.EACCES, errno.EPERM, errno.ELOOP, errno.EINVAL, errno.EIO, errno.ENXIO, errno.ENAMETOOLONG}
 # The same of damaged file systems and of file servers. Not every system has them.
@@ -210,6 +211,22 @@ class DiskStorage(Storage):
             count = plural(len(failed), "file")
             raise WriteError(f"Could not delete {count}. Check the owners:\n{listing}") from failed[0][1]
 
+    def retire(self, keys: Iterable[str]) -> None:
+        keys = list(keys)
+        for key in keys:
+            with suppress(KeepsakeError):  # it is gone already, or `delete` says what is wrong
+                self._retire(key)
+        self.delete(keys)
+
+    def _retire(self, key: str) -> None:
+        """Delete an object as its next version, because a writer that has claimed that may be stopped just now."""
+        for _ in range(_TRIES):
+            data, version = self._get(key)
+            with suppress(PreconditionFailed):
+                last = partial(self._replace_if, key, version, publish=lambda temporary, target: os.unlink(target))
+                self._write(key, (data,), last, durable=False)
+                return
+
     def ensure_writable(self) -> None:
         with self._errors("write", ""):
             writing.make_directories(self._root)
@@ -292,14 +309,22 @@ class DiskStorage(Storage):
             # This file system has no hard links. Any other trouble appears again below.
             self._replace_if(key, None, temporary, target, etag)
 
-    def _replace_if(self, key: str, version: str | None, temporary: str, target: str, etag: str) -> None:
+    def _replace_if(
+        self,
+        key: str,
+        version: str | None,
+        temporary: str,
+        target: str,
+        etag: str,
+        publish: Callable[[str, str], None] = replace,
+    ) -> None:
         """Publish if the object still has that version (None: does not exist), with no other writer in between."""
         wanted = claims.Wanted(self._root, key, version)
         claimed, made = claims.claim(wanted, temporary, lambda: self._is(key, version))
         done = claimed and self._is(key, version)
         if done:
             try:
-                replace(temporary, target)
+                publish(temporary, target)
             except FileNotFoundError:  # another writer has finished this one's work
                 done = self._is(key, etag)
         writing.unlink(temporary)

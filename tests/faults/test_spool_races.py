@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 import keepsake
-from keepsake.exceptions import KeepsakeError, WriteError
+from keepsake.exceptions import KeepsakeError, Removed, WriteError
 from keepsake.recording import mover
 from keepsake.repository.deletion import delete_experiments
 from keepsake.repository.repository import Repository
 from keepsake.repository.view import View
 from keepsake.spool.entry import Entry
 from keepsake.spool.places import spool_root
-from keepsake.storage import open_storage
+from keepsake.storage import claims, open_storage
 from tests.faults.entries import (
     EXPERIMENT,
     RECORD,
@@ -223,6 +223,26 @@ def test_an_experiment_that_was_deleted_is_not_brought_back(entry: Entry, reposi
     recover(entry, repository)
     assert list(repository.storage.list("metadata")) == []
     assert not entry.directory.exists()
+
+
+def test_an_experiment_is_not_brought_back_by_a_process_that_was_stopped_while_it_saved(
+    entry: Entry, repository: Repository, project_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on after the deletion, at the moment at which it gives the record its new content."""
+    entry.append({"checkpoint": checkpoint(1)})
+    rename, left = os.replace, [1]
+
+    def stop(source: str, target: str) -> None:
+        if EXPERIMENT in str(target) and str(target).startswith(str(project_directory / "repo")) and left:
+            left.clear()
+            delete_experiments(View(Repository(open_storage("file://repo", project_directory))), [RECORD])
+        rename(source, target)
+
+    monkeypatch.setattr(claims, "PATIENCE", 0.01)
+    monkeypatch.setattr(os, "replace", stop)
+    with pytest.raises(Removed):
+        mover.publish(entry, repository)
+    assert list(repository.storage.list("metadata")) == []
 
 
 def test_files_whose_lines_another_recovery_holds_are_kept(

@@ -362,13 +362,15 @@ class StorageContract:
 
     # --- delete
 
-    def test_delete_takes_exactly_what_is_named(self, bench: Bench, storage: Storage) -> None:
+    @pytest.mark.parametrize("verb", ["delete", "retire"])
+    def test_delete_takes_exactly_what_is_named(self, bench: Bench, storage: Storage, verb: str) -> None:
         """Missing keys and directories are fine, neighbours stay, a generator is fine, twice is fine."""
+        delete = getattr(storage, verb)
         bench.seed({"a": b"", "a.json": b"", "d/1": b"", "d/12": b"", "d/2": b""})
         for _ in range(2):
-            storage.delete(key for key in ("a", "nope", "d", "d/1", "d/1", "d/1/x"))
+            delete(key for key in ("a", "nope", "d", "d/1", "d/1", "d/1/x"))
         assert sorted(bench.contents()) == ["a.json", "d/12", "d/2"]
-        storage.delete([])
+        delete([])
 
     # --- get_many
 

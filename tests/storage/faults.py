@@ -53,6 +53,10 @@ class FaultyStorage(Storage):
         keys = list(keys)
         self._call("delete", " ".join(keys), lambda: self.inner.delete(keys))
 
+    def retire(self, keys: Iterable[str]) -> None:
+        keys = list(keys)
+        self._call("delete", " ".join(keys), lambda: self.inner.retire(keys))
+
     def ensure_writable(self) -> None:
         self._call("ensure_writable", "", self.inner.ensure_writable)
 

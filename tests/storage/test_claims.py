@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,52 @@ def test_a_writer_that_was_killed_at_any_call_stops_nobody(
                 bench.remove(key)
         if ended:
             break
+    assert step > 10
+
+
+@pytest.mark.parametrize("stopped", ["the writer", "the deletion"])
+def test_what_was_deleted_for_good_is_not_brought_back(
+    bench: DiskBench, interruption: Interruption, stopped: str
+) -> None:
+    """Each of the two is stopped at any call while the other one does its work."""
+    for step in range(1, 1000):
+        bench.seed({"a/k": b"0 "})
+        first, second, _ = writers(bench)
+        _, etag = first.get("a/k")
+
+        def write(first: Storage = first, etag: str = etag) -> None:
+            with suppress(PreconditionFailed):
+                first.put("a/k", b"0 first ", if_match=etag)
+
+        def delete(second: Storage = second) -> None:
+            second.retire(["a/k"])
+
+        before, after = (delete, write) if stopped == "the writer" else (write, delete)
+        interruption.at(step, before)
+        after()
+        if not interruption.over():
+            break
+        assert not bench.listed(), f"stopped at call {step}"
+    assert step > 10
+
+
+def test_a_deletion_for_good_that_was_killed_at_any_call_stops_nobody(
+    bench: DiskBench, interruption: Interruption
+) -> None:
+    for step in range(1, 1000):
+        bench.seed({"a/k": b"0 "})
+        first, second, _ = writers(bench)
+        interruption.at(step, interruption.kill)
+        try:
+            first.retire(["a/k"])
+        except Killed:
+            pass
+        if not interruption.over():
+            break
+        add(second, "second")
+        assert names(bench) >= {"second"}, f"killed at call {step}"
+        for key in bench.listed():
+            bench.remove(key)
     assert step > 10
 
 
