@@ -243,8 +243,15 @@ class Entry:
 
     def size(self) -> int:
         """Return the number of bytes in frozen files that wait, and in what was printed."""
+        return sum(file.size for file in self._unsent())
+
+    def has_files(self) -> bool:
+        """Whether frozen files wait, or what was printed, even if a power cut has left nothing in them."""
+        return bool(self._unsent())
+
+    def _unsent(self) -> list[File]:
         suffixes = (*SUFFIXES, _LOG) if self.is_fresh() else (*SUFFIXES, _LOG, _LIVE)
-        return sum(file.size for file in self._files(*suffixes) if UNNAMED not in file.path.name)
+        return [file for file in self._files(*suffixes) if UNNAMED not in file.path.name]
 
     def log(self, part: str) -> Path:
         """Return the path of a part of what the run prints, once it is finished."""

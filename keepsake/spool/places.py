@@ -128,9 +128,9 @@ def pending(root: Path, *, of_others: bool = True) -> list[Pending]:
     found = []
     for entry in entries(root):
         if of_others or not entry.is_fresh():
-            changes, size = entry.pending(), entry.size()
-            if changes or size or not entry.in_repository:
-                found.append(Pending(entry, len(changes.checkpoints), size))
+            changes = entry.pending()
+            if changes or entry.has_files() or not entry.in_repository:
+                found.append(Pending(entry, len(changes.checkpoints), entry.size()))
     return found
 
 

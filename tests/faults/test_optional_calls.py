@@ -51,7 +51,8 @@ _CALLS = {
     "rename elsewhere": ("os.rename = os.replace = where(os.replace, goes_elsewhere)", [errno.EXDEV]),
     "rename out of the spool": ("os.rename = os.replace = where(os.replace, leaves_spool)", _ALL),
     "link in the spool": ("os.link = where(os.link, lambda source, target: '.keepsake' in str(source))", _ALL),
-    "seek to holes": ("os.lseek = where(os.lseek, lambda fd, start, how: how > 2)", _ALL),
+    # ENXIO is an answer: no data follows
+    "seek to holes": ("os.lseek = where(os.lseek, lambda fd, start, how: how > 2)", [*{*_ALL} - {errno.ENXIO}]),
 }
 _PROGRAM = """
 import fcntl, os, random, shutil, stat, tarfile

@@ -137,6 +137,17 @@ def test_a_torn_pack_is_never_published(entry: Entry, repository: Repository, pr
     assert len(list((project_directory / "repo").glob("checkpoints/*"))) == 1
 
 
+def test_files_that_a_power_cut_emptied_are_never_said_to_be_sent(entry: Entry, repository: Repository) -> None:
+    """Many file systems leave an empty file. `sync` names it each time, and nothing says that all is sent."""
+    (pack,) = entry.packs()
+    pack.write_bytes(b"")
+    for _ in range(2):
+        ((_, error),) = Project().sync()
+        assert isinstance(error, CorruptedArchive)
+        assert pack.name in str(error)
+    assert [each.entry.id for each in Project().pending()] == [EXPERIMENT]
+
+
 def test_weights_that_a_power_cut_damaged_are_never_published(
     entry: Entry, repository: Repository, project_directory: Path
 ) -> None:
