@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from keepsake.exceptions import KeepsakeError, ValidationError
-from keepsake.labels import apply_edits, labels_of, make_edit
+from keepsake.labels import apply_edits, following, labels_of, make_edit
 from keepsake.metadata import Record
 from keepsake.outcome import Outcome
 from keepsake.recording import switches
@@ -128,6 +128,7 @@ class Labelled(Outcome):
             for problem in problems:
                 warn(f"{problem} It is left out.")
             if run and edit:
+                edit = following(edit, self._record)
                 run.edit(edit)
                 self._record = apply_edits(self._record, [edit])
             elif edit:

@@ -1,21 +1,25 @@
 """What people write on an experiment: its name, tags and notes. They are checked here, and edited in its record.
 
 An edit is a dict that says what to change, not what the result is, so that two people can edit one experiment at once:
-`name` and `notes` (new texts, "" to remove one), `add` and `remove` (tags), `edited` (when).
+`name` and `notes` (new texts, "" to remove one), `add` and `remove` (tags), `edited` (when). A record knows when each
+label was edited, because edits from a spool may arrive late, or twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from keepsake.exceptions import ValidationError
-from keepsake.metadata import Record, time_text, valid_id
+from keepsake.metadata import Record, is_own_time, later, time_text, valid_id
 from keepsake.util.values import encode, escape_controls
 
 Edit = dict[str, Any]
 
-EDITED = ("name", "tags", "notes", "edited")  # fields of a record
+EDITED = ("name", "tags", "notes", "edited", "edits")  # fields of a record
+_TEXTS = ("name", "notes")
+_TAG = "tag:"  # in `edits`, the beginning of a tag's key
 _NAME_LENGTH, _TAG_LENGTH, _NOTES_LENGTH = 200, 100, 100_000  # characters
 
 
@@ -57,17 +61,43 @@ def checked_edit(edit: object) -> Edit:
     return edit
 
 
+def following(edit: Edit, record: Record) -> Edit:
+    """Return an edit of a record as somebody sees it now: it counts, even if a clock was set back."""
+    with suppress(ValueError):  # nobody has edited it, or its time is damaged
+        edit = {**edit, "edited": later(edit["edited"], str(record.get("edited")))}
+    return edit
+
+
 def apply_edits(record: Record, edits: Iterable[Edit]) -> Record:
-    """Return a record with the edits applied, oldest first."""
+    """Return a record with the edits applied, in any order: each leaves alone what was edited after it."""
     record = dict(record)
+    times = _edit_times(record)
+    tags = labels_of(record).get("tags", [])
     for edit in edits:
-        tags = labels_of(record).get("tags", [])
-        kept = [tag for tag in tags if tag not in edit.get("remove", ())]
-        changed: Record = {name: edit[name] for name in ("name", "notes") if name in edit}
-        changed["tags"] = list(dict.fromkeys([*kept, *edit.get("add", ())]))
-        changed["edited"] = edit.get("edited")
-        record.update(changed)
+        at = edit.get("edited") or ""
+        changes = {name: edit[name] for name in _TEXTS if name in edit}
+        changes |= {_TAG + tag: False for tag in edit.get("remove", ())}
+        changes |= {_TAG + tag: True for tag in edit.get("add", ())}
+        for key, value in changes.items():
+            if at < times.get(key, ""):
+                continue
+            times |= {key: at} if at else {}
+            if key in _TEXTS:
+                record[key] = value
+            else:
+                tag = key.removeprefix(_TAG)
+                if value != (tag in tags):
+                    tags = [*tags, tag] if value else [each for each in tags if each != tag]
+        edited = record.get("edited")
+        record["edited"] = max(at, str(edited)) if is_own_time(edited) else at
+    record |= {"tags": tags, "edits": times}
     return {name: value for name, value in record.items() if value or name not in EDITED}
+
+
+def _edit_times(record: Record) -> dict[str, str]:
+    """Return when the labels of a record were last edited: "name", "notes" or "tag:…" → time. Damage is left out."""
+    times = record.get("edits")
+    return {key: at for key, at in times.items() if is_own_time(at)} if isinstance(times, dict) else {}
 
 
 def labels_of(record: Record) -> Record:
@@ -81,12 +111,17 @@ def labels_of(record: Record) -> Record:
     return found
 
 
+def edited_fields(record: Record) -> Record:
+    """Return what edits have made of a record, and when."""
+    return {name: record.get(name) for name in EDITED}
+
+
 def newer_labels(record: Record, other: Record) -> Record | None:
     """Return the edited fields of `record`, if they were edited after those of `other`; None otherwise."""
     own, theirs = (each.get("edited") for each in (record, other))
     if not isinstance(own, str) or (isinstance(theirs, str) and theirs >= own):
         return None
-    return {name: record.get(name) for name in EDITED}
+    return edited_fields(record)
 
 
 def _listed(tags: object) -> list[object]:

@@ -94,6 +94,11 @@ def time_key(text: str) -> str:
     return f"{day}T{clock}.{fraction}".rstrip("0") if fraction else f"{day}T{clock}."
 
 
+def is_own_time(value: object) -> bool:
+    """Whether a value is a time as `time_text` writes it."""
+    return isinstance(value, str) and _is_own_form(value) is not None
+
+
 def are_usual_times(times: Sequence[str]) -> bool:
     """Whether all times have the form that Keepsake writes. One check of all is faster than one for each."""
     lines = "\n".join([*times, ""])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keepsake.config import REPOSITORY_VARIABLE, find_config, find_project
 from keepsake.exceptions import DoesNotExist, FileDoesNotExist, RepositoryConfigurationError
-from keepsake.labels import Edit
+from keepsake.labels import Edit, following
 from keepsake.metadata import Record, checkpoints_of, from_local_datetime, local_datetime, pruned_of, time_text
 from keepsake.repository.keys import archive_key
 from keepsake.repository.repository import Repository
@@ -108,15 +108,11 @@ class Workplace:
 
         Raises DoesNotExist if it was removed, WriteError.
         """
+        edit = following(edit, self.view.load(experiment_id))
         entry = self.view.entries().get(experiment_id)
-        if entry is not None and (not entry.in_repository or entry.pending().edits):
-            entry.append({"labels": edit})  # behind the edits that wait there, which would undo it later
-            if entry.in_repository:
-                from keepsake.recording.mover import publish
-
-                publish(entry, self.repository, others=True)
+        if entry is not None and not entry.in_repository:
+            entry.append({"labels": edit})
             return self.view.load(experiment_id)
-        self.view.load(experiment_id)  # raises an error if the repository or the experiment is missing
         return self.repository.merge({"id": experiment_id}, Changes(edits=[edit]), create=False)
 
     # Files

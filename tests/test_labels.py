@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import keepsake
 from keepsake.exceptions import DoesNotExist, ValidationError, WriteError
 from keepsake.experiment import Experiment
 from keepsake.labels import apply_edits, make_edit, newer_labels
+from keepsake.metadata import time_text
 from keepsake.project import Project
 from keepsake.spool.entry import Entry
+from keepsake.spool.journal import Changes
 from tests.storage.benches import Bench
 from tests.waiting import wait_until
 
@@ -236,16 +239,47 @@ def test_a_run_that_waits_in_the_spool_is_edited_there(
     assert stored(run).tags == ["b", "c"]
 
 
-def test_an_edit_comes_after_those_that_wait_in_the_spool(project_directory: Path) -> None:
-    """The journal of another process, whose edits are not in the repository yet, as over a slow network."""
-    with keepsake.init(name="first") as run:
+def test_an_edit_that_arrives_late_or_twice_undoes_none_that_came_after_it(project_directory: Path) -> None:
+    """From the journal of another process, or over a slow network."""
+    with keepsake.init(name="first", tags=["a"]) as run:
         wait_until(lambda: Project().workplace.view.entries()[run.id].in_repository)
-        (entry,) = Project().workplace.view.entries().values()
-        entry.append({"labels": make_edit(name="second", add=["a"])[0]})
-        stored(run).rename("third")
-        assert labels(stored(run)) == ("third", ["a"], None)
-        assert not entry.pending()
-    assert labels(stored(run)) == ("third", ["a"], None)
+    late, _ = make_edit(name="second", notes="new", add=["b", "c"], remove=["a"])
+    stored(run).rename("third")
+    stored(run).tag("a", remove=["b"])
+    for _ in range(2):
+        Project().workplace.repository.merge({"id": run.id}, Changes(edits=[late]), create=False)
+        assert labels(stored(run)) == ("third", ["a", "c"], "new")
+
+
+def test_an_edit_counts_even_if_a_clock_was_set_back(
+    project_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def set_back(seconds: float) -> None:
+        monkeypatch.setattr(keepsake.labels, "time_text", lambda: time_text(time.time() - seconds))
+
+    with keepsake.init() as run:
+        run.tag("a")
+        set_back(1000)
+        run.untag("a")
+        run.rename("here")
+    set_back(2000)
+    stored(run).tag("a", "b")
+    set_back(3000)
+    stored(run).rename("there")
+    stored(run).untag("b")
+    assert labels(stored(run)) == ("there", ["a"], None)
+
+
+@pytest.mark.parametrize("damage", [5, [], {"name": 5, "tag:a": "3000"}, {"name": "9999-12-31T23:59:59Z"}])
+def test_damaged_times_of_edits_do_not_matter(project_directory: Path, damage: object) -> None:
+    with keepsake.init(name="first") as run:
+        pass
+    repository = Project().workplace.repository
+    repository.change(run.id, lambda record: {**(record or {}), "edits": damage, "edited": damage}, is_new=False)
+    found = stored(run)
+    found.rename("second")
+    found.tag("a")
+    assert labels(stored(run)) == ("second", ["a"], None)
 
 
 def test_an_experiment_that_was_removed_cannot_be_edited(project_directory: Path) -> None:
@@ -277,11 +311,13 @@ def test_later_edits_count() -> None:
     first, _ = make_edit(name="a", add=["x"])
     second, _ = make_edit(name="", remove=["x"], add=["y"])
     record = apply_edits({"id": "e"}, [first, {**second, "edited": "9999"}])
-    assert record == {"id": "e", "tags": ["y"], "edited": "9999"}
+    times = {"name": "9999", "tag:x": "9999", "tag:y": "9999"}
+    assert record == {"id": "e", "tags": ["y"], "edited": "9999", "edits": times}
     assert newer_labels(record, {"name": "b", "edited": "2026"}) == {
         "name": None,
         "tags": ["y"],
         "notes": None,
         "edited": "9999",
+        "edits": times,
     }
     assert newer_labels({"name": "b"}, record) is None

@@ -49,8 +49,8 @@ def label_fields(labels: Labels, origin: str | None, workplace: Workplace) -> Re
         if switches.is_strict():
             raise ValidationError(problem)
         warn(f"{problem} The run goes on without it.")
+    edit.pop("edited", None)  # it is how the experiment begins
     fields = apply_edits({}, [edit])
-    fields.pop("edited", None)
     fields |= policy_fields(labels)
     return {**fields, "parent": parent} if valid_id(parent) else fields
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keepsake.labels import apply_edits, labels_of
+from keepsake.labels import apply_edits, edited_fields
 from keepsake.metadata import Record, checkpoints_of, render_checkpoint, valid_id
 from keepsake.restarts import superseded
 from keepsake.spool.journal import Changes
@@ -33,7 +33,7 @@ class Known:
         record = {**self.record, **changes.fields}
         if changes.edits:
             record = apply_edits(record, changes.edits)
-        is_same = changes.fields.items() <= self.record.items() and labels_of(record) == labels_of(self.record)
+        is_same = changes.fields.items() <= self.record.items() and edited_fields(record) == edited_fields(self.record)
         if self.etag is not None and not new and is_same:
             return None
         checkpoints = [*checkpoints_of(self.record), *new]
