@@ -20,7 +20,7 @@ from keepsake.exceptions import (
 from keepsake.metadata import Record, checkpoints_of, parse_experiment, render_checkpoint, render_experiment, time_text
 from keepsake.repository.heartbeats import Heartbeats
 from keepsake.repository.keys import archive_key, archive_keys, heartbeat_key, record_key
-from keepsake.repository.known import Known, replaced
+from keepsake.repository.known import Known, claimed, replaced
 from keepsake.repository.presence import Presence
 from keepsake.repository.removals import Removals
 from keepsake.spool.journal import Changes
@@ -233,12 +233,20 @@ class Repository(Presence):
         self.storage.delete([record_key(record["id"]), heartbeat_key(record["id"]), *archive_keys(record)])
 
     def empty_paths(self, experiment_id: str, checkpoint_ids: set[str]) -> None:
-        """Record that the files of checkpoints of an experiment were pruned, and when."""
+        """Record that the files of checkpoints of an experiment were pruned, and when.
+
+        Raises WriteError if the record does not name each of them.
+        """
         now = time_text()
 
         def change(known: Known | None) -> Known:
             if known is None:
                 raise self._gone(experiment_id)
+            if unknown := checkpoint_ids.difference(claimed(known.record)):
+                raise WriteError(
+                    f"{record_key(experiment_id)} in {self.url} does not name checkpoint {short_id(min(unknown))}. "
+                    "It may be on its way there. Its files are not deleted. Try again."
+                )
             checkpoints, texts = list(checkpoints_of(known.record)), list(known.texts)
             for index, checkpoint in enumerate(checkpoints):
                 if checkpoint["id"] in checkpoint_ids and checkpoint.get("path"):

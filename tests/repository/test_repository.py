@@ -7,10 +7,7 @@ from typing import Any
 
 import pytest
 
-from keepsake.exceptions import (
-    DoesNotExist,
-    MissingRecord,
-)
+from keepsake.exceptions import DoesNotExist, MissingRecord, WriteError
 from keepsake.repository.deletion import delete_experiments, delete_files
 from keepsake.repository.repository import Repository
 from keepsake.repository.view import View
@@ -145,6 +142,18 @@ def test_deleting_a_checkpoints_files_keeps_its_metrics(storage: CountingStorage
     assert [key for key in storage.objects if key.startswith("checkpoints/")] == [
         f"checkpoints/{checkpoints[1]['id']}.tar.gz"
     ]
+
+
+def test_the_files_of_a_checkpoint_that_is_on_its_way_stay(storage: CountingStorage, repository: Repository) -> None:
+    """Another process has taken its journal just now. Its record would name files that are gone."""
+    checkpoint, late = make_checkpoint(1, path="a"), make_checkpoint(2, path="a")
+    put(storage, make_record(1, checkpoints=[checkpoint]))
+    for each in (checkpoint, late):
+        storage.put(f"checkpoints/{each['id']}.tar.gz", b"")
+    before = dict(storage.objects)
+    with pytest.raises(WriteError, match="does not name checkpoint"):
+        delete_files(View(repository), {make_id(1): {checkpoint["id"], late["id"]}})
+    assert storage.objects == before
 
 
 def test_an_experiment_that_comes_back_leaves_the_removal_of_others_to_be_finished(repository: Repository) -> None:
