@@ -235,7 +235,8 @@ class Run:
                 self.entry.append({"checkpoint": record})
                 self._checkpoints.append(record)
                 keep()
-        except Exception:
+        except KeepsakeError as error:
+            signals.let_through(error)  # the line may be written, and the mover looks at that
             if frozen is not None:
                 remove(frozen)
             raise

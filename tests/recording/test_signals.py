@@ -5,14 +5,17 @@ from __future__ import annotations
 import functools
 import signal
 import sys
+import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import keepsake
 from keepsake.archive import writer
 from keepsake.recording.saver import Saver
+from keepsake.spool import journal
 from keepsake.spool.entry import Entry
 from tests.recording.test_ending import PRELUDE, run
 
@@ -77,6 +80,35 @@ def test_a_timeout_of_the_scripts_own_gets_through(
     assert experiment.checkpoint(path="weights") is not None
     experiment.stop()
     assert len(keepsake.experiments.get(experiment.id).checkpoints) == 1
+
+
+@pytest.mark.parametrize(("owner", "name"), [(Entry, "append"), (journal, "fresh_status")])
+def test_a_timeout_after_the_line_is_written_costs_no_files(
+    project_directory: Path, monkeypatch: pytest.MonkeyPatch, owner: object, name: str
+) -> None:
+    """The record names the files, whether or not the call returned."""
+    monkeypatch.setenv("KEEPSAKE_STRICT", "")
+    Path("weights").write_text("x")
+    experiment = keepsake.init(quiet=True)
+    real = getattr(owner, name)
+
+    def late(*arguments: Any) -> object:
+        result = real(*arguments)
+        if threading.current_thread() is threading.main_thread():
+            signal.raise_signal(signal.SIGUSR1)
+        return result
+
+    before = signal.signal(signal.SIGUSR1, _Timeout())
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, late)
+            with pytest.raises(TimeoutError, match="mine"):
+                experiment.checkpoint(path="weights")
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    experiment.stop()
+    with keepsake.experiments.get(experiment.id).checkpoints[0].open("weights") as file:
+        assert file.read() == b"x"
 
 
 def test_a_generator_that_is_closed_has_not_failed(project_directory: Path) -> None:
