@@ -321,10 +321,11 @@ def test_a_backup_that_is_restored_under_runs_costs_nothing_that_waited(project:
     lost = {file.name.partition(".")[0] for file in project.glob("lost-*/checkpoints/*.tar.gz")}
     count = 0
     for experiment_id, checkpoints in _returned(project).items():
-        record = json.loads((project / f"repo/metadata/experiments/{experiment_id}.json").read_bytes())
-        named = {checkpoint["id"] for checkpoint in record["checkpoints"] or []}
-        for file in project.glob(f"lost-*/metadata/experiments/{experiment_id}.json"):
-            named |= {checkpoint["id"] for checkpoint in json.loads(file.read_bytes())["checkpoints"] or []}
+        files = project.glob(f"*/metadata/experiments/{experiment_id}.json")
+        records = {file.parts[-4]: json.loads(file.read_bytes()) for file in files}
+        if "repo" not in records:  # on a busy machine a run may be fully saved before the disk goes
+            assert [record["end_reason"] for record in records.values()] == ["finished"]
+        named = {checkpoint["id"] for record in records.values() for checkpoint in record["checkpoints"] or []}
         assert checkpoints.keys() <= named
         assert checkpoints.keys() <= kept | lost | aside
         count += len(checkpoints)
