@@ -174,11 +174,12 @@ def _delete_replaced(entry: Entry, repository: Repository) -> None:
 
     The record keeps their IDs, so the process that sends such an archive later deletes it again.
     """
-    if not set(replaced(_merge(entry, repository, Changes()))) - entry.deleted:
+    record = _merge(entry, repository, Changes())
+    if entry.deleted.issuperset(replaced(record)) or not _have_arrived(entry, repository, record, entry.arrived):
         return
     record = _current(entry, repository)
     ids = set(replaced(record)) - entry.deleted
-    if ids and _have_arrived(entry, repository, record):
+    if ids and _have_arrived(entry, repository, record, _seen(entry, repository)):
         try:
             repository.storage.delete(sorted(archive_key(entry.id, id) for id in ids))
             entry.deleted |= ids
@@ -186,9 +187,11 @@ def _delete_replaced(entry: Entry, repository: Repository) -> None:
             _tell(entry, f"Files of steps that were recorded again could not be deleted: {error}")
 
 
-def _have_arrived(entry: Entry, repository: Repository, record: Record) -> bool:
-    """Whether the files of all checkpoints after a restart are there. Another machine may still be sending them."""
-    seen = _seen(entry, repository)
+def _have_arrived(entry: Entry, repository: Repository, record: Record, seen: set[str]) -> bool:
+    """Whether the files of all checkpoints after a restart are there. Another machine may still be sending them.
+
+    `seen` holds the IDs of checkpoints whose archives need not be looked for. More are added.
+    """
     for checkpoint in checkpoints_of(record):
         if attempt_of(checkpoint) and checkpoint.get("path") and checkpoint["id"] not in seen:
             if not repository.has_archive(entry.id, checkpoint["id"]):
