@@ -246,6 +246,36 @@ def test_an_init_that_is_interrupted_leaves_nothing(
     assert not (project_directory / ".keepsake" / "spool").exists()
 
 
+class _InterruptedStart(threading.Thread):
+    """A thread during whose start Ctrl-C is pressed."""
+
+    def start(self) -> None:
+        super().start()
+        if self.name == "keepsake-init":
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "replacement"),
+    [
+        (threading, "Thread", _InterruptedStart),
+        (contact, "remember_identity", Mock(side_effect=KeyboardInterrupt)),
+    ],
+)
+def test_an_init_that_is_interrupted_beside_the_first_contact_leaves_nothing(
+    project_directory: Path, place: Bench, monkeypatch: pytest.MonkeyPatch, owner: object, name: str, replacement: Any
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, replacement)
+        with pytest.raises(KeyboardInterrupt):
+            keepsake.init()
+    for thread in threading.enumerate():
+        if thread.name == "keepsake-init":
+            thread.join(10)
+    assert place.kept() <= {"repository.json"}
+    assert not (project_directory / ".keepsake" / "spool").exists()
+
+
 @on_disk
 def test_an_init_without_rights_says_so_and_leaves_nothing(project_directory: Path) -> None:
     (project_directory / "repo").write_text("a file where the repository should be")

@@ -91,10 +91,10 @@ def _within_deadline(
                 take_back()
 
     try:
-        threading.Thread(target=run, name="keepsake-init", daemon=True).start()
-    except RuntimeError:  # no thread can start, so there is no deadline
-        run()
-    try:
+        try:
+            threading.Thread(target=run, name="keepsake-init", daemon=True).start()
+        except RuntimeError:  # no thread can start, so there is no deadline
+            run()
         saver().prepare(repository)
         meanwhile()
         if not finished.wait(_DEADLINE_SECONDS):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,6 +94,9 @@ class Run:
                 if disable_heartbeat:  # otherwise a listing would see the entry in the spool, and show it as running
                     entry.write_record(durable=False)
         except BaseException:
+            if entry.in_repository:
+                with suppress(KeepsakeError):  # the first error matters more
+                    repository.withdraw(record)
             entry.discard()
             raise
         ending.begin(run)
