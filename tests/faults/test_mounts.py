@@ -43,7 +43,7 @@ log = open(f"log-{name}", "w")
 experiment = keepsake.init(path="train.py")
 print(experiment.id, file=log, flush=True)
 number = 0
-while time.monotonic() < end:
+while time.monotonic() < end or number < 6:  # the tests wait for five lines
     with open(f"weights-{name}", "wb") as file:
         file.write(f"weights {number}".encode() * (1000 if number % 2 else 150_000))
     checkpoint = experiment.checkpoint(path=f"weights-{name}", metrics={"number": number}, quiet=True)
