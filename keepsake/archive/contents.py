@@ -12,7 +12,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import xxhash
 
@@ -37,8 +37,7 @@ class ForgedError(ValueError):
     """A table of contents and its tar, though whole, show different files."""
 
 
-@dataclass(frozen=True)
-class ArchiveEntry:
+class ArchiveEntry(NamedTuple):
     """One file of an archive."""
 
     name: str  # POSIX, relative to the project directory
@@ -136,9 +135,9 @@ def decode(members: bytes, footer: Footer, archive_size: int = 0) -> list[Archiv
 
 def _entries(files: list[dict[str, Any]], offset: int, chunk: int) -> Iterator[ArchiveEntry]:
     for file in files:
-        size, mode, mtime_ns = (file[key] for key in ("size", "mode", "mtime_ns"))
+        size, mode, mtime_ns = file["size"], file["mode"], file["mtime_ns"]
         members = tuple(file["members"])
-        if not all(type(number) is int for number in (size, mode, mtime_ns, offset, chunk, *members)):
+        if {*map(type, (size, mode, mtime_ns, offset, chunk, *members))} != {int}:
             raise ValueError("its table of contents has values that are not numbers")
         if not 0 < chunk <= _MAX_CHUNK or size < 0 or len(members) != chunks(size, chunk):
             raise ValueError("its table of contents contradicts itself")

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
-from keepsake.archive.contents import check_name
+from keepsake.archive.contents import ArchiveEntry, check_name
+from keepsake.archive.gzip import Parts
 from keepsake.archive.pack import LARGE, set_space_aside
 from keepsake.exceptions import WriteError
 from keepsake.util.files import WINDOWS
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+_BY_DESCRIPTOR = os.chmod in os.supports_fd and os.utime in os.supports_fd
 _HOLE = 64 << 10  # bytes; a run of zeros of this length or more becomes a hole
 _ZEROS = bytes(_HOLE)
+
+Progress = Callable[[int], object]
 
 
 class Extraction:
@@ -25,32 +29,31 @@ class Extraction:
         self._directory = str(directory)
         self._made: set[str] = set()
 
-    @contextmanager
-    def create(self, name: str, size: int, mode: int, mtime_ns: int, *, is_dense: bool = True) -> Iterator[NewFile]:
-        """Open a new file for `size` bytes, with the permissions in `mode`. If the block raises, the file is removed.
+    def write(
+        self, entry: ArchiveEntry, content: Iterable[Parts], progress: Progress | None = None, *, is_dense: bool = True
+    ) -> None:
+        """Write a new file, with the permissions of `entry`. If `content` raises, the file is removed.
 
-        Space is set aside for a file that `is_dense`. Other files get holes in place of long runs of zeros.
-        Raises ValueError for a name that could lead elsewhere, WriteError for errors of the disk or the directory.
+        `progress` is called with numbers of bytes. Space is set aside for a file that `is_dense`. Other files get holes
+        in place of long runs of zeros. Raises ValueError for a name that could lead elsewhere, WriteError for errors of
+        the disk or the directory.
         """
-        check_name(name)
-        path = f"{self._directory}/{name}"
+        check_name(entry.name)
+        path = f"{self._directory}/{entry.name}"
         try:
-            self._make_directory(name.rpartition("/")[0])
+            self._make_directory(entry.name.rpartition("/")[0])
             descriptor = os.open(path, _FLAGS, 0o600)
             try:
                 try:
-                    if is_dense and size >= LARGE:
-                        with open(descriptor, "wb", buffering=0, closefd=False) as large:
-                            set_space_aside(large, 0, size)
-                    file = NewFile(descriptor)
-                    yield file
-                    file.finish()
+                    if is_dense:
+                        _set_space_aside(descriptor, entry.size)
+                    _fill(descriptor, content, progress)
                     if not WINDOWS:
-                        _set_attributes(descriptor, path, mode, mtime_ns)
+                        _set_attributes(descriptor, path, entry)
                 finally:
                     os.close(descriptor)
                 if WINDOWS:  # closing a file that was written gives it another time, and there are no permissions
-                    _set_time(path, mtime_ns)
+                    _set_time(path, entry)
             except BaseException:
                 with suppress(FileNotFoundError):
                     os.unlink(path)
@@ -72,17 +75,28 @@ class Extraction:
         self._made.add(name)
 
 
-class NewFile:
+def _set_space_aside(descriptor: int, size: int) -> None:
+    if size >= LARGE:
+        with open(descriptor, "wb", buffering=0, closefd=False) as large:
+            set_space_aside(large, 0, size)
+
+
+def _fill(descriptor: int, content: Iterable[Parts], progress: Progress | None) -> None:
+    file = _NewFile(descriptor)
+    for parts in content:  # small writes are faster: for large ones Linux takes new memory, and a virtual machine may
+        for part in parts:  # have to get that from its host first
+            file.write(part)
+        if progress:
+            progress(sum(map(len, parts)))
+    file.finish()
+
+
+class _NewFile:
     """A new file that is written from its beginning to its end, with holes in place of long runs of zeros."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._hole = 0  # pending bytes of zeros
-
-    def writelines(self, parts: Iterable[bytes | memoryview]) -> None:
-        """Write parts in order."""
-        for part in parts:
-            self.write(part)
 
     def write(self, data: bytes | memoryview) -> None:
         """Write all of `data`."""
@@ -130,14 +144,18 @@ def _is_zero(block: memoryview) -> bool:
     return not block[0] and not block[-1] and block.tobytes() == _ZEROS
 
 
-def _set_attributes(descriptor: int, path: str, mode: int, mtime_ns: int) -> None:
+def _set_attributes(descriptor: int, path: str, entry: ArchiveEntry) -> None:
     """Set permissions and time. Ignore a file system that keeps neither, because the content is complete."""
-    target = descriptor if os.chmod in os.supports_fd and os.utime in os.supports_fd else path
-    with suppress(OSError):
-        os.chmod(target, mode & 0o777)  # never setuid, setgid or sticky
-    _set_time(target, mtime_ns)
+    target = descriptor if _BY_DESCRIPTOR else path
+    try:
+        os.chmod(target, entry.mode & 0o777)  # never setuid, setgid or sticky
+    except OSError:
+        pass
+    _set_time(target, entry)
 
 
-def _set_time(target: int | str, mtime_ns: int) -> None:
-    with suppress(OSError, OverflowError):
-        os.utime(target, ns=(mtime_ns, mtime_ns))
+def _set_time(target: int | str, entry: ArchiveEntry) -> None:
+    try:
+        os.utime(target, ns=(entry.mtime_ns, entry.mtime_ns))
+    except (OSError, OverflowError):
+        pass

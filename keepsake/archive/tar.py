@@ -15,6 +15,10 @@ from keepsake.util import streams
 BLOCK = 512  # bytes
 _NAME, _PREFIX = 100, 155  # bytes
 END = bytes(2 * BLOCK)
+_OWNER = b"0000000\0" * 2
+_KIND = b"ustar\x0000".rjust(108, b"\0").ljust(188, b"\0")  # after the type, which is 0
+_REST = BLOCK - 345  # bytes after that
+_SUM = sum(_OWNER + _KIND + b"0" + b" " * 8)  # a checksum counts itself as spaces
 _EXTENSIONS = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XGLTYPE)
 _PART = 256 << 10  # bytes
 _MAX_EXTENSIONS = 1 << 20  # bytes of all headers that extend the next one
@@ -41,17 +45,17 @@ def _plain_header(name: str, size: int, mode: int, mtime: int) -> bytes | None:
         prefix, name = (name[:cut], name[cut + 1 :]) if cut > 0 else ("", name)
     if not (name.isascii() and prefix.isascii() and 0 < len(name) <= _NAME and 0 <= mtime < 8**11 and size < 8**11):
         return None
-    block = b"%s%07o\0%s%011o\0%011o\0%s0%s%s" % (
+    varying = b"%s%07o%011o%011o%s" % (name.encode(), mode, size, mtime, prefix.encode())
+    return b"%s%07o\0%s%011o\0%011o\0%06o\0 0%s%s" % (
         name.encode().ljust(_NAME, b"\0"),
         mode,
-        b"0000000\0" * 2,
+        _OWNER,
         size,
         mtime,
-        b" " * 8,
-        b"ustar\x0000".rjust(108, b"\0").ljust(188, b"\0"),
-        prefix.encode(),
+        sum(varying) + _SUM,
+        _KIND,
+        prefix.encode().ljust(_REST, b"\0"),
     )
-    return b"%s%06o\0%s" % (block[:148], sum(block), block[155:].ljust(BLOCK - 155, b"\0"))
 
 
 def padding(size: int) -> bytes:

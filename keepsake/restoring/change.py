@@ -99,7 +99,8 @@ class Change:
             stamps[name] = stamp(f"{self._new}/{name}") or [0, 0]
         for name, mode in self._modes.items():
             manifest.modes[name] = [stat.S_IMODE(os.lstat(self._at(name)).st_mode), mode]
-        parents = {parent for name in self._put for parent in _parents(name)}
+        one_of_each = {name.rpartition("/")[0]: name for name in self._put}.values()
+        parents = {parent for name in one_of_each for parent in _parents(name)}
         manifest.directories = sorted(parent for parent in parents if not places.has_directory(parent))
         manifest.write(self._kept)
         self._replace_undo_area()

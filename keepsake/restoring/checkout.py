@@ -72,7 +72,7 @@ def checkout(
         remembering = Remembering(directory, source, everything=path is None) if source else None
         put = [*plan.new, *plan.changed]
         watches = {"": Watch(directory, is_empty, remembering.original if remembering else None)}
-        inner = {posixpath.dirname(name) for name in put if posixpath.basename(name) in NAMES} - {""}
+        inner = {name.rpartition("/")[0] for name in put if name.rpartition("/")[2] in NAMES} - {""}
         for folder in sorted(inner) if not is_empty else ():  # they may be projects of their own
             watches[f"{folder}/"] = Watch(directory / folder)
         _announce(watches, {name: files[name] for name in put}, place)
@@ -96,10 +96,12 @@ def _selection(path: str | None) -> Callable[[str], bool]:
     if only.startswith("/") or only.split("/")[0] == "..":
         raise ValidationError(f"The path {path!r} is absolute or outside the project directory. Give one inside it.")
 
+    reserved = frozenset(RESERVED)
+
     def is_wanted(name: str) -> bool:
         if only != "." and name != only and not name.startswith(only + "/"):
             return False
-        if any(part in RESERVED for part in name.casefold().split("/")):
+        if not reserved.isdisjoint(name.casefold().split("/")):
             warn(f"{name} is left out. A checkout never writes into {' or '.join(RESERVED)}.")
             return False
         return True

@@ -14,15 +14,11 @@ from pathlib import PurePosixPath
 
 _SYSTEM = os.name
 _IS_UTF8 = sys.getfilesystemencoding().lower() in ("utf-8", "utf8")
-_UNSAFE_NAME = re.compile(r"[\\\0]|^/|^[A-Za-z]:(/|$)|(^|/)(\.\.?)?(/|$)")
-_UNSAFE_ON_WINDOWS = re.compile(
-    r"""
+_UNSAFE_ON_WINDOWS = r"""(?ix)
         [:*?"<>|] | [ .](/|$)
       | (^|/) (con|conin\$|conout\$|prn|aux|nul|com[\d¹²³]|lpt[\d¹²³]) ([ ]*[.][^/]*)? (/|$)
       | (^|/) (git|keepsa) ~\d+ (/|$)  # short names of .git and .keepsake
-    """,
-    re.IGNORECASE | re.VERBOSE,
-)
+"""
 
 
 def archive_name(path: str) -> str:
@@ -42,7 +38,11 @@ def is_safe_name(name: str) -> bool:
             os.fsencode(local_path(name))
         except UnicodeEncodeError:
             return False
-    return not (_UNSAFE_NAME.search(name) or (_SYSTEM == "nt" and _UNSAFE_ON_WINDOWS.search(name)))
+    rooted = f"/{name}/"
+    if "//" in rooted or "/./" in rooted or "/../" in rooted or "\\" in name or "\0" in name:
+        return False
+    is_on_drive = name[1:3] in (":", ":/") and name[0].isascii() and name[0].isalpha()
+    return not (is_on_drive or (_SYSTEM == "nt" and re.search(_UNSAFE_ON_WINDOWS, name)))
 
 
 def suggestion(path: str, names: Iterable[str]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -104,13 +103,13 @@ def test_verify_finds_what_only_another_reader_would_stumble_on(small: bytes) ->
     """Such as a bit in the first tar header, a wrong hash, or a file that only the table has."""
     entries = stored(small).entries()
     start = entries[0].offset
-    extra = replace(entries[-1], name="z", offset=0, members=(start,), size=0)
+    extra = entries[-1]._replace(name="z", offset=0, members=(start,), size=0)
     wrong = {
         "a tar header": small[: start - 20] + bytes([small[start - 20] ^ 1]) + small[start - 19 :],
-        "a hash": with_entries(small, [entries[0], replace(entries[1], xxh128="0" * 32), entries[2]]),
-        "a size": with_entries(small, [entries[0], replace(entries[1], size=99), entries[2]]),
-        "a name": with_entries(small, [entries[0], replace(entries[1], name="b/d"), entries[2]]),
-        "one more": with_entries(small, [extra, replace(entries[0], offset=start), *entries[1:]], start=0),
+        "a hash": with_entries(small, [entries[0], entries[1]._replace(xxh128="0" * 32), entries[2]]),
+        "a size": with_entries(small, [entries[0], entries[1]._replace(size=99), entries[2]]),
+        "a name": with_entries(small, [entries[0], entries[1]._replace(name="b/d"), entries[2]]),
+        "one more": with_entries(small, [extra, entries[0]._replace(offset=start), *entries[1:]], start=0),
     }
     for what, data in wrong.items():
         with corrupted():

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from keepsake.archive.contents import ArchiveEntry
 from keepsake.archive.extraction import Extraction
+from keepsake.archive.gzip import Parts
 from keepsake.exceptions import WriteError
 from tests.archive.archives import archive_bytes, freeze_files, read_files, stored, write_files
 
@@ -28,8 +30,8 @@ CONTENTS = {
 
 def write(directory: Path, content: bytes, part: int) -> Path:
     """Write `content` in parts."""
-    with Extraction(directory).create("file", len(content), 0o640, 10**9, is_dense=False) as file:
-        file.writelines(content[start : start + part] for start in range(0, len(content), part))
+    parts: list[Parts] = [[content[start : start + part]] for start in range(0, len(content), part)]
+    Extraction(directory).write(ArchiveEntry("file", len(content), 0o640, 10**9), parts, is_dense=False)
     return directory / "file"
 
 
@@ -110,11 +112,10 @@ def test_existing_files_are_not_overwritten(small: bytes, tmp_path: Path) -> Non
 
 
 def test_a_file_that_cannot_be_written_fully_is_removed(tmp_path: Path) -> None:
-    def fill() -> None:
-        with Extraction(tmp_path).create("a/b", 8, 0o644, 0) as file:
-            file.write(b"half")
-            raise OSError(errno.ENOSPC, "No space left on device")
+    def content() -> Iterator[Parts]:
+        yield [b"half"]
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(WriteError, match="No space left on device"):
-        fill()
+        Extraction(tmp_path).write(ArchiveEntry("a/b", 8, 0o644, 0), content())
     assert read_files(tmp_path) == {}

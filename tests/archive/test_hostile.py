@@ -7,7 +7,6 @@ import struct
 import tarfile
 import tracemalloc
 import zlib
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ HOSTILE_NAMES = ["../x", "a/../../x", "/x", "//x", "", ".", "a/./b", "a//b", "..
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
 def test_a_name_that_leads_out_is_refused(small: bytes, name: str, tmp_path: Path) -> None:
     entries = stored(small).entries()
-    entries[0] = replace(entries[0], name=name)
+    entries[0] = entries[0]._replace(name=name)
     with corrupted():
         stored(with_entries(small, entries)).extract(tmp_path / "out")
     if "\0" not in name and not name.endswith("/"):  # which tarfile cannot write
@@ -86,7 +85,7 @@ def test_a_pax_sparse_file_is_refused(tmp_path: Path) -> None:
 
 def test_setuid_setgid_and_sticky_are_never_restored(small: bytes, tmp_path: Path) -> None:
     stored(plain_archive(member("id/plain", b"1", mode=0o7755))).extract(tmp_path)
-    entries = [replace(entry, mode=entry.mode | 0o107000) for entry in stored(small).entries()]
+    entries = [entry._replace(mode=entry.mode | 0o107000) for entry in stored(small).entries()]
     stored(with_entries(small, entries)).extract(tmp_path)
     assert {path.stat().st_mode & 0o7777 for path in tmp_path.rglob("*") if path.is_file()} <= {0o755, 0o644}
 
@@ -95,7 +94,7 @@ def test_a_repeated_name_is_refused(small: bytes, tmp_path: Path) -> None:
     with corrupted():
         stored(plain_archive(member("id/a", b"1"), member("id/a", b"2"))).extract(tmp_path)
     entries = stored(small).entries()
-    entries[1] = replace(entries[1], name=entries[0].name)
+    entries[1] = entries[1]._replace(name=entries[0].name)
     with corrupted():
         stored(with_entries(small, entries)).entries()
 
@@ -106,7 +105,7 @@ def test_a_name_of_a_file_and_a_directory_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_impossible_time_is_ignored(tmp_path: Path, small: bytes) -> None:
-    entries = [replace(entry, mtime_ns=10**30) for entry in stored(small).entries()]
+    entries = [entry._replace(mtime_ns=10**30) for entry in stored(small).entries()]
     stored(with_entries(small, entries)).extract(tmp_path)
     assert read_files(tmp_path) == SMALL
 
@@ -130,7 +129,7 @@ def test_a_table_that_was_exchanged_for_itself_is_the_same(small: bytes) -> None
 )  # fmt: skip
 def test_a_table_that_lies_is_detected(small: bytes, change: dict[str, Any], tmp_path: Path) -> None:
     entries = stored(small).entries()
-    entries[0] = replace(entries[0], **change)
+    entries[0] = entries[0]._replace(**change)
     try:
         hostile = with_entries(small, entries)
     except (TypeError, AttributeError, struct.error):  # the footer cannot even be written so
@@ -209,7 +208,7 @@ def test_a_bomb_does_not_fill_the_memory(small: bytes, tmp_path: Path) -> None:
     """It may be in a file of 11 bytes, in a table of contents or in a tar header."""
     size = 1 << 26
     bomb = gzip.compress(bytes(size), compresslevel=1)
-    entry = replace(stored(small).entries()[0], members=(len(bomb),), offset=0)
+    entry = stored(small).entries()[0]._replace(members=(len(bomb),), offset=0)
     bombs = [
         bomb + contents.encode(0, writer.CHUNK, [entry]),
         with_table_text(without_table(small), bytes(size)),

@@ -11,7 +11,6 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -231,7 +230,7 @@ def test_a_table_that_does_not_fit_the_tar_is_an_error(lie: dict[str, Any], fill
     place = [entry.name for entry in entries].index("train.py")
     told = entries[place]
     changes = {**lie, "size": told.size + lie["size"]} if "size" in lie else lie
-    entries[place] = replace(told, **changes)
+    entries[place] = told._replace(**changes)
     end = contents.decode_footer(whole[-FOOTER_SIZE:]).offset  # type: ignore[union-attr]
     forged = stored(whole[:end] + contents.encode(entries[0].offset, entries[0].chunk, entries))
     with pytest.raises(CorruptedArchive):
