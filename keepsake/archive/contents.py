@@ -25,6 +25,7 @@ _MAGIC = b"KSTOC1\n\0"
 _MAX_TABLE = 256 << 20  # bytes, compressed
 _MAX_CHUNK = 4 << 20  # bytes
 _MAX_NAME = 4096  # bytes, as long as a path can be
+_BATCH = 1000  # files
 _BLOCK = 256 << 10  # bytes
 _SMALL = 4 << 20  # bytes of JSON that an archive of any size may have
 _BYTES_PER_LIST = 8  # a file has two brackets in the JSON, and takes a hundred bytes of the archive
@@ -71,16 +72,27 @@ def chunks(size: int, chunk: int) -> int:
 
 def encode(start: int, chunk: int, entries: list[ArchiveEntry]) -> bytes:
     """Return the members that end an archive whose first file starts at `start`."""
-    files = [
-        {"name": e.name, "size": e.size, "mode": e.mode, "mtime_ns": e.mtime_ns}
-        | {"xxh128": e.xxh128, "members": e.members}
-        for e in entries
-    ]
-    text = json.dumps({"start": start, "chunk": chunk, "files": files}, separators=(",", ":")).encode()
-    packed = zlib.compress(text, 1)
+    compressor, checksum, parts = zlib.compressobj(1), 0, []
+    for part in _as_json(start, chunk, entries):
+        checksum = zlib.crc32(part, checksum)
+        parts.append(compressor.compress(part))
+    packed = b"".join([*parts, compressor.flush()])
     table = b"".join(extra_member(_TABLE, packed[at : at + EXTRA_SIZE]) for at in range(0, len(packed), EXTRA_SIZE))
     offset = entries[-1].end if entries else start
-    return table + extra_member(_FOOTER, _FOOTER_CONTENT.pack(_MAGIC, offset, len(table), zlib.crc32(text)))
+    return table + extra_member(_FOOTER, _FOOTER_CONTENT.pack(_MAGIC, offset, len(table), checksum))
+
+
+def _as_json(start: int, chunk: int, entries: list[ArchiveEntry]) -> Iterator[bytes]:
+    """Yield the table as JSON in parts, because the whole of a large one would take much memory."""
+    yield b'{"start":%d,"chunk":%d,"files":[' % (start, chunk)
+    for at in range(0, len(entries), _BATCH):
+        files = [
+            {"name": e.name, "size": e.size, "mode": e.mode, "mtime_ns": e.mtime_ns}
+            | {"xxh128": e.xxh128, "members": e.members}
+            for e in entries[at : at + _BATCH]
+        ]
+        yield (b"," if at else b"") + json.dumps(files, separators=(",", ":"))[1:-1].encode()
+    yield b"]}"
 
 
 def decode_footer(tail: bytes) -> Footer | None:

@@ -153,14 +153,14 @@ def _open(path: str) -> tuple[int, os.stat_result]:
 def _copy(source: int, status: os.stat_result, pack: BinaryIO) -> tuple[int, str]:
     """Append a file, up to its size when it was opened; return the number of bytes and their hash."""
     digest = ContentHash()
-    has_holes = is_sparse(status)
-    if not has_holes and status.st_size >= LARGE:
-        set_space_aside(pack, pack.tell(), status.st_size)
-    done = 0
-    while done < status.st_size:
+    left = status.st_size
+    has_holes = left > _SMALLEST_HOLE and is_sparse(status)
+    if left >= LARGE and not has_holes:
+        set_space_aside(pack, pack.tell(), left)
+    while left:
         try:
-            hole = _hole_at(source, done, status.st_size) if has_holes else 0
-            piece = b"" if hole else os.read(source, min(PIECE, status.st_size - done))
+            hole = _hole_at(source, status.st_size - left, status.st_size) if has_holes else 0
+            piece = b"" if hole else os.read(source, left if left < PIECE else PIECE)
         except OSError as error:
             raise _UnreadableError(f"it cannot be read to its end ({error.strerror or error})") from error
         if hole:
@@ -172,8 +172,8 @@ def _copy(source: int, status: os.stat_result, pack: BinaryIO) -> tuple[int, str
             digest.update(piece)
         else:
             break
-        done += hole or len(piece)
-    return done, digest.hexdigest()
+        left -= hole or len(piece)
+    return status.st_size - left, digest.hexdigest()
 
 
 def is_sparse(status: os.stat_result) -> bool:
