@@ -52,7 +52,9 @@ def test_a_name_is_the_same_in_every_locale(tmp_path: Path, encoding: str) -> No
     assert done.stdout.strip() == repr(sorted(NAMES)), done.stderr
 
 
-@pytest.mark.parametrize("name", ["a", "a/b", "..a", "a..", "...", "a:b", "CC:/x", " ", "a\nb", "-rf", "\udcff"])
+@pytest.mark.parametrize(
+    "name", ["a", "a/b", "..a", "a..", "...", "a:b", "CC:/x", "é:", " ", "a\nb", "..\n", "-rf", "\udcff"]
+)
 def test_safe_names(name: str) -> None:
     assert is_safe_name(name)
 
