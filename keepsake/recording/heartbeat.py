@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from keepsake.exceptions import KeepsakeError
+
 if TYPE_CHECKING:
     from keepsake.repository.repository import Repository
     from keepsake.spool.entry import Entry
@@ -41,5 +43,9 @@ class Pulse:
                     self._repository.heartbeats.beat(self._entry.id)
             return True
         if self._visible:
-            self._repository.heartbeats.end(self._entry.id)
+            try:
+                self._repository.heartbeats.end(self._entry.id)
+            except KeepsakeError:  # these credentials may not delete, and the run must not seem to go on
+                self._repository.heartbeats.leave(self._entry.id, 0.0)
+                raise
         return False

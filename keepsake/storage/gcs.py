@@ -97,7 +97,7 @@ class GCSStorage(BucketStorage):
     def _get(self, name: str) -> tuple[bytes, str]:
         blob = self._bucket.blob(name)
         for _ in range(_READS):
-            data = blob.download_as_bytes(raw_download=True, **_PATIENCE)
+            data = self._download(blob)
             if generation := self._answer.headers.get("X-Goog-Generation"):
                 return data, generation
             blob.reload(**_PATIENCE)  # an emulator may omit the generation
@@ -110,13 +110,28 @@ class GCSStorage(BucketStorage):
         blob = self._bucket.blob(name, generation=version if version and version.isdigit() else None)
         end = stop - 1 if stop is not None else None
         try:
-            data = blob.download_as_bytes(start=start, end=end, raw_download=True, **_PATIENCE)
+            data = self._download(blob, start=start, end=end)
         except api.RequestRangeNotSatisfiable:
             return network.Fetched(b"", 0, "")
         headers = self._answer.headers
         total = network.total_of(headers.get("Content-Range"), start, len(data))
         marks = (headers.get(mark) for mark in ("X-Goog-Generation", "X-Goog-Hash", "ETag", "Last-Modified"))
         return network.Fetched(data, total, next(filter(None, marks), ""))
+
+    @staticmethod
+    def _download(blob: Any, **span: int | None) -> bytes:
+        """Return the content of an object, or a part of it.
+
+        After a cut connection, the SDK asks for the generation that it was reading. It may have been replaced by then.
+        """
+        wanted = blob.generation
+        for _ in range(_READS):
+            try:
+                return bytes(blob.download_as_bytes(raw_download=True, **span, **_PATIENCE))
+            except api.NotFound as error:
+                if wanted or "generation=" not in _target(error):
+                    raise
+        raise network.Unexpected("another version of the object each time")
 
     def _page(self, prefix: str, after: str, token: str | None) -> network.Page:
         start = self._root + prefix
@@ -199,7 +214,7 @@ class GCSStorage(BucketStorage):
         reason = _reason(error)
         if isinstance(error, api.PreconditionFailed):
             return Trouble(reason, None, PreconditionFailed)
-        if isinstance(error, api.NotFound):
+        if isinstance(error, api.NotFound) and "upload_id=" not in _target(error):  # an upload may have expired
             return Trouble(reason, _NO_BUCKET, DoesNotExist if "bucket does not exist" not in text else MissingBucket)
         if advice := _advice(error, text):
             return Trouble(reason, advice, RepositoryConfigurationError)
@@ -207,6 +222,11 @@ class GCSStorage(BucketStorage):
         if isinstance(error, (*known, OSError)) and not isinstance(error, requests.JSONDecodeError):
             return Trouble(reason)
         return self._not_understood(error)
+
+
+def _target(error: Any) -> str:
+    """Return the URL of the request that was refused."""
+    return str(getattr(error.response, "url", ""))
 
 
 def _reason(error: Exception) -> str:

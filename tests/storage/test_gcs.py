@@ -156,6 +156,31 @@ def test_an_upload_that_fails_on_the_way_is_not_published(proxy: Proxy, proxied:
     assert gcs_bench.contents() == {"k": b"before"}
 
 
+@pytest.mark.parametrize("read", [lambda storage: storage.get("k")[0], lambda storage: storage.open("k").read()])
+def test_an_object_that_is_replaced_after_a_cut_connection_is_not_missing(
+    proxy: Proxy, proxied: Storage, gcs_bench: GCSBench, read: Callable[[Storage], bytes]
+) -> None:
+    """The SDK goes on with the version that it was reading, and that one is gone."""
+    gcs_bench.seed({"k": b"first version"})
+    cuts = iter(["cut"])
+
+    def fault(request: Request) -> str | None:
+        if "generation=" in request.target:
+            gcs_bench.seed({"k": b"second"})
+        return next(cuts, None)
+
+    proxy.fault = fault
+    assert read(proxied) == b"second"
+
+
+def test_an_upload_that_has_expired_is_not_taken_for_a_missing_bucket(proxy: Proxy, proxied: Storage) -> None:
+    proxy.fault = lambda request: reply("404 Not Found", "{}") if "upload_id=" in request.target else None
+    with pytest.raises(WriteError, match="/k") as caught:
+        proxied.upload("k", io.BytesIO(noise(20 * MIB)))
+    assert "bucket does not exist" not in str(caught.value)
+    assert not isinstance(caught.value, RepositoryConfigurationError)
+
+
 # Servers with habits of their own
 
 
