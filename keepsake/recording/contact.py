@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,9 @@ def publish_first(repository: Repository, entry: Entry, before: str | None, *, b
     root = entry.directory.parent
     try:
         undo = partial(repository.withdraw, entry.record)
-        _within_deadline(repository, partial(_publish, repository, entry, before, beat=beat), undo, entry.keep_room)
+        send = partial(_publish, repository, entry, before, beat=beat)
+        # init() need not wait until the disk has made the names durable
+        _within_deadline(repository, send, undo, entry.keep_room, repository.storage.postponing)
     except MissingRepository as error:
         warn(
             f"{error} This project has used one there before, so no new one is created. Experiment "
@@ -61,21 +63,26 @@ def go_on(repository: Repository, entry: Entry, *, beat: bool) -> None:
         if beat:
             repository.heartbeats.beat(entry.id)
 
-    _within_deadline(repository, send, lambda: None, lambda: None)
+    _within_deadline(repository, send, lambda: None, lambda: None, nullcontext)  # what leaves the spool is durable
 
 
 def _within_deadline(
-    repository: Repository, send: Callable[[], None], take_back: Callable[[], None], meanwhile: Callable[[], None]
+    repository: Repository,
+    send: Callable[[], None],
+    take_back: Callable[[], None],
+    meanwhile: Callable[[], None],
+    around: Callable[[], AbstractContextManager[None]],
 ) -> None:
     """Send something in a thread, because a server that hangs must not hang the training.
 
-    `take_back` is called if it arrives too late, and `meanwhile` while the disk or the network is at work.
+    `take_back` is called if it arrives too late, and `meanwhile` while the disk or the network is at work. The context
+    `around` it ends when the caller goes on already.
     """
     done: list[BaseException | None] = []
     finished, given_up = threading.Event(), threading.Event()
 
     def run() -> None:
-        with repository.storage.postponing():  # init() need not wait until the disk has made the names durable
+        with around():
             try:
                 send()
                 done.append(None)

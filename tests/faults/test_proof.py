@@ -16,16 +16,17 @@ import pytest
 import keepsake
 from keepsake.exceptions import KeepsakeError, MissingRepository, OtherRepository, WriteError
 from keepsake.project import Project
-from keepsake.recording import mover
+from keepsake.recording import contact, mover
 from keepsake.recording.recovery import send
 from keepsake.repository.deletion import delete_experiments
 from keepsake.repository.repository import Repository
 from keepsake.repository.view import View
 from keepsake.spool import places
 from keepsake.spool.entry import Entry
-from keepsake.spool.journal import Changes
+from keepsake.spool.journal import Changes, Taken
 from keepsake.spool.places import pending
 from keepsake.storage import open_storage
+from keepsake.storage.writing import Names
 from tests.faults import inspect_repository as inspect
 from tests.faults.entries import EXPERIMENT, RECORD, checkpoint, recover, reopen, save_weights, stored
 from tests.storage.faults import FaultyStorage
@@ -289,6 +290,27 @@ def test_what_a_crash_left_half_made_goes_though_its_entry_stays(entry: Entry) -
     os.utime(record, (0, 0))
     places.sweep(entry.directory.parent)
     assert not record.exists()
+
+
+def test_what_init_sends_of_an_earlier_process_is_durable_before_it_leaves_the_spool(
+    entry: Entry, storage: FaultyStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut right after init(resume=…) loses none of it."""
+    steps: list[str] = []
+    sync, drop = Names._sync, Taken.drop
+
+    def note_sync(directories: set[str]) -> None:
+        steps.extend(map(os.path.basename, directories))
+        sync(directories)
+
+    def note_drop(taken: Taken) -> None:
+        steps.append("drop")
+        drop(taken)
+
+    monkeypatch.setattr(Names, "_sync", staticmethod(note_sync))
+    monkeypatch.setattr(Taken, "drop", note_drop)
+    contact.go_on(Repository(storage.inner), entry, beat=False)
+    assert steps == ["experiments", "drop"]
 
 
 @pytest.mark.parametrize("file", ["record.json", "tar.gz"])
