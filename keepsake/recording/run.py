@@ -252,13 +252,7 @@ class Run:
         """Copy the files of a checkpoint into the spool; if that fails, add a problem and return None."""
         try:
             self.entry.ensure()
-            for left in range(_FREEZE_TRIES, 0, -1):
-                try:
-                    return self._freeze(record).path
-                except WriteError as error:
-                    if left == 1 or not isinstance(error.__cause__, FileNotFoundError):
-                        raise
-                    self.entry.write_record()  # another process has just closed or discarded it
+            return self._freeze(record).path
         except KeepsakeError as error:
             signals.let_through(error)
             problems.append(Problem("its files", str(error)))
@@ -273,7 +267,14 @@ class Run:
         from keepsake.util.ignore import elsewhere
 
         check_room(self.entry.directory)
-        frozen = freeze(self._workplace.directory, record["path"], self.entry.directory, record["id"])
+        for left in range(_FREEZE_TRIES, 0, -1):
+            try:
+                frozen = freeze(self._workplace.directory, record["path"], self.entry.directory, record["id"])
+                break
+            except WriteError as error:
+                if left == 1 or not isinstance(error.__cause__, FileNotFoundError):
+                    raise
+                self.entry.write_record()  # another process has just closed or discarded it
         warn_of_secret_files(file.name for file in frozen.entries)
         if os.path.normpath(record["path"]) != "." and (other := elsewhere(self._workplace.directory, record["path"])):
             why = f"{record['path']!r} is taken from the project directory, {self._workplace.directory}. {other}"

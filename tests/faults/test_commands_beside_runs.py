@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import keepsake
+from keepsake import Project
 from keepsake.archive import writer
 from keepsake.storage.disk import DiskStorage
 from tests.faults import inspect_repository as inspect
@@ -153,6 +154,30 @@ def test_a_checkpoint_whose_directory_goes_and_comes_while_it_is_written_is_save
     assert checkpoint is not None
     with keepsake.experiments.get(experiment.id).checkpoints[0].open("train.py") as file:
         assert file.read() == b"code"
+
+
+def test_an_init_whose_entry_another_process_closes_before_it_has_files_is_saved(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clocks of the two differ, so the new entry looks old to the other one."""
+    freeze = writer.freeze
+    recovered: list[Path] = []
+
+    def freeze_after_recovery(project_dir: Path, path: str, directory: Path, archive_id: str) -> object:
+        if not recovered:
+            recovered.append(directory)
+            os.utime(directory / "record.json", (0, 0))
+            assert [sent.error for sent in Project(directory=project).sync()] == [None]
+            assert not directory.exists()
+        return freeze(project_dir, path, directory, archive_id)
+
+    monkeypatch.setattr(writer, "freeze", freeze_after_recovery)
+    with keepsake.init(path="train.py", quiet=True) as experiment:
+        pass
+    assert recovered
+    with keepsake.experiments.get(experiment.id).open("train.py") as file:
+        assert file.read() == b"code"
+    assert nothing_waits(project)
 
 
 def test_checkpoints_whose_files_are_deleted_stay_deleted(project: Path) -> None:
