@@ -323,6 +323,12 @@ def test_importing_keepsake_loads_what_records_and_nothing_else(run_python: RunP
     assert not own & {"repository.view", "repository.finding", "repository.pruning", "recording.amount", "util.ignore"}
 
 
+def test_saving_files_loads_little(run_python: RunPython) -> None:
+    """The script waits for it in init()."""
+    slow, _ = modules_loaded_by(run_python, "import keepsake.archive.writer")
+    assert slow <= {"concurrent", "shutil", "tarfile"}
+
+
 def test_init_and_checkpoint_load_nothing_while_the_script_waits(
     project_directory: Path, run_python: RunPython
 ) -> None:

@@ -11,7 +11,6 @@ import os
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import xxhash
@@ -56,8 +55,7 @@ class ArchiveEntry(NamedTuple):
         return self.offset + sum(self.members)
 
 
-@dataclass(frozen=True)
-class Footer:
+class Footer(NamedTuple):
     """The position of a table of contents."""
 
     offset: int

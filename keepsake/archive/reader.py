@@ -15,7 +15,6 @@ from __future__ import annotations
 import io
 import os
 import posixpath
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
@@ -103,6 +102,8 @@ class Archive:
 
     def open(self, name: str) -> BinaryIO:
         """Return a file as it was saved, in an unlinked temporary file. It can seek and has a descriptor. Close it."""
+        import tempfile  # only here, because init() loads this module
+
         name = posixpath.normpath(name)
         with ExitStack() as on_failure, self._naming_errors(), _explaining_temporary_files(name):
             found = None
@@ -379,6 +380,8 @@ def _explaining_temporary_files(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        import tempfile
+
         where = tempfile.gettempdir()
         hint = "Set TMPDIR to a directory with more room."
         raise WriteError(f"Cannot unpack {name!r} into {where}: {error.strerror or error}. {hint}") from error

@@ -28,12 +28,12 @@ IGNORE_FILES = (".keepsakeignore", ".replicateignore")  # the first that exists 
 
 Note = Callable[[str, str], object]
 
-_ENDLESS = re.compile(r"(?<=[^/])(/\*\*)+/\s*$")
-_OPENING = re.compile(r"!/?(\*\*?/)+\s*")
+_ENDLESS = r"(?<=[^/])(/\*\*)+/\s*$"
+_OPENING = r"!/?(\*\*?/)+\s*"
 _MOST_NAMED = 20  # files that are not saved
-_ID = re.compile(r"[0-9a-f]{64}")
+_ID = r"[0-9a-f]{64}"
 # A repository at `file://.` keeps these among the project's own files.
-_REPOSITORY_FILE = re.compile(
+_REPOSITORY_FILE = (
     r"repository\.json|(experiments|checkpoints)/[^/]+\.tar\.gz|metadata/(experiments|heartbeats)/[^/]+\.json"
 )
 
@@ -63,11 +63,11 @@ def walk_files(project_dir: Path, path: str, note: Note | None = None) -> Iterat
             note(name, f"in {above.name}")
         return
     rules = _ignore_rules(project_dir) if (project_dir / name).is_dir() else None
-    is_repository = _is_keepsakes(project_dir)
+    is_repository = _is_keepsakes(str(project_dir))
     for found, where in _walk(str(project_dir), name, rules, note):
         if not is_safe_name(found):
             _leave_out(found, where, "on other systems its name would mean another path", note)
-        elif not (is_repository and _REPOSITORY_FILE.fullmatch(found)):
+        elif not (is_repository and re.fullmatch(_REPOSITORY_FILE, found)):
             yield found, where
 
 
@@ -99,7 +99,7 @@ class _Rules:
     def __init__(self, lines: list[str], source: str) -> None:
         self.source = source  # the name of the file
         # `data/**/` matches the directories below data/. `!*/` lets git look into directories; the walk does so anyway.
-        lines = [_ENDLESS.sub("/*/", line) for line in lines if not _OPENING.fullmatch(line)]
+        lines = [re.sub(_ENDLESS, "/*/", line) for line in lines if not re.fullmatch(_OPENING, line)]
         self._patterns = _patterns(lines)
         self.take_back = not all(pattern.include for pattern in self._patterns)
         negated = [line for line in lines if line.startswith("!")]
@@ -164,14 +164,14 @@ def _text(data: bytes) -> str:
 
 def _is_skipped(directory: Path) -> bool:
     is_environment = os.path.lexists(directory / "pyvenv.cfg") or os.path.isdir(directory / "conda-meta")
-    return directory.name in SKIPPED_DIRECTORIES or is_environment or _is_keepsakes(directory)
+    return directory.name in SKIPPED_DIRECTORIES or is_environment or _is_keepsakes(str(directory))
 
 
-def _is_keepsakes(directory: Path) -> bool:
+def _is_keepsakes(directory: str) -> bool:
     """Whether a directory is a repository, or an experiment's entry in a spool."""
-    if _ID.fullmatch(directory.name) and os.path.lexists(directory / "record.json"):
+    if re.fullmatch(_ID, os.path.basename(directory)) and os.path.lexists(f"{directory}/record.json"):
         return True
-    return os.path.lexists(directory / "repository.json") and os.path.isdir(directory / "metadata/experiments")
+    return os.path.lexists(f"{directory}/repository.json") and os.path.isdir(f"{directory}/metadata/experiments")
 
 
 def _walk(root: str, start: str, rules: _Rules | None, note: Note | None) -> Iterator[tuple[str, str]]:
@@ -202,7 +202,7 @@ def _why_skipped(name: str, path: str, rules: _Rules | None, *, is_start: bool) 
         return "never saved"
     if not is_start and _is_left_out(name, rules):
         return "a cache, or another tool's output"
-    return "a repository, or runs that wait for one" if name and _is_keepsakes(Path(path)) else ""
+    return "a repository, or runs that wait for one" if name and _is_keepsakes(path) else ""
 
 
 def _is_left_out(name: str, rules: _Rules | None) -> bool:
