@@ -16,6 +16,7 @@ from typing import NamedTuple
 from keepsake.metadata import valid_id
 from keepsake.spool.entry import UNFINISHED, Entry, is_damaged, is_entry, prune, remove_unfinished
 from keepsake.spool.journal import UNNAMED
+from keepsake.storage.reading import read_whole
 from keepsake.util.console import warn_once
 from keepsake.util.directories import absolute, expand, is_own, state_directory
 from keepsake.util.files import open_at_once, replace_with
@@ -187,7 +188,7 @@ def remember_identity(root: Path, url: str, identity: str) -> None:
 def _known(root: Path) -> dict[str, str] | None:
     """Return the repositories that were used; None if the file cannot be read or is damaged."""
     try:
-        content = json.loads((root / _REPOSITORIES).read_bytes())
+        content = json.loads(read_whole(str(root / _REPOSITORIES))[0])
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError, RecursionError):

@@ -146,15 +146,18 @@ def test_a_run_that_was_killed_before_it_wrote_down_its_repository_waits_for_it(
     assert _is_all_there(project_directory)
 
 
-@pytest.mark.parametrize("damage", ["torn", "unreadable"])
+@pytest.mark.parametrize("damage", ["torn", "unreadable", "a pipe"])
 def test_if_it_is_unknown_which_repository_was_used_no_new_one_is_made(project_directory: Path, damage: str) -> None:
-    """A power cut may have damaged the note. The run is kept in the spool until the disk is mounted."""
+    """A power cut may have damaged the note, or it came with a clone and never ends. The run waits for the disk."""
     keepsake.init().stop()
     note = project_directory / ".keepsake/spool/repositories.json"
     note.write_text("")
     if damage == "unreadable":
         note.unlink()
         note.mkdir()
+    elif damage == "a pipe":
+        note.unlink()
+        os.mkfifo(note)
     _unmount(project_directory)
     experiment = keepsake.init()
     with pytest.raises(MissingRepository):
