@@ -17,7 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keepsake.archive import owner_id
-from keepsake.exceptions import CorruptedArchive, KeepsakeError, ReadError, Removed, WriteError
+from keepsake.exceptions import (
+    CorruptedArchive,
+    KeepsakeError,
+    ReadError,
+    Removed,
+    RepositoryConfigurationError,
+    WriteError,
+)
 from keepsake.metadata import Record, checkpoints_of
 from keepsake.output import FIELD, counted, merged
 from keepsake.repository.keys import archive_key, log_key
@@ -126,9 +133,9 @@ def upload(
                 _remove_stored(pack)
             except FileNotFoundError:
                 continue
-            except (CorruptedArchive, WriteError) as error:
+            except (CorruptedArchive, RepositoryConfigurationError, WriteError) as error:
                 failed = failed or error
-                repository.expect(entry.identity)  # if the whole repository is gone, the rest need not be tried
+                repository.expect(entry.identity)  # if it is gone, or shut to these credentials, the rest is not tried
     _prune(entry, repository)
     try:
         send_output(entry, repository, moved)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import keepsake
-from keepsake.exceptions import KeepsakeError, Removed, WriteError
+from keepsake.exceptions import KeepsakeError, Removed, RepositoryConfigurationError, WriteError
 from keepsake.recording import mover
 from keepsake.repository.deletion import delete_experiments
 from keepsake.repository.repository import Repository
@@ -303,19 +303,21 @@ def test_what_a_checkpoint_froze_that_was_interrupted_after_its_line_is_saved(
     assert stored(project_directory).exists()
 
 
+@pytest.mark.parametrize("kind", [WriteError, RepositoryConfigurationError])
 def test_one_archive_that_cannot_be_stored_does_not_hold_up_the_others(
-    entry: Entry, repository: Repository, storage: FaultyStorage, project_directory: Path
+    entry: Entry, repository: Repository, storage: FaultyStorage, project_directory: Path, kind: type[KeepsakeError]
 ) -> None:
+    """A bucket may refuse it alone, as one that must be kept and cannot be replaced."""
     for number in (1, 2, 3):
         save_weights(project_directory, entry, number)
     mover.publish(entry, repository)
 
     def refuse(moment: str, verb: str, key: str) -> None:
         if (moment, verb) == ("before", "upload") and checkpoint_id(1) in key:
-            raise WriteError("The server refuses this one.")
+            raise kind("The server refuses this one.")
 
     storage.fault = refuse
-    with pytest.raises(WriteError, match="refuses this one"):
+    with pytest.raises(kind, match="refuses this one"):
         mover.upload(entry, repository)
     names = {path.name.partition(".")[0] for path in (project_directory / "repo/checkpoints").iterdir()}
     assert names == {checkpoint_id(2), checkpoint_id(3)}
