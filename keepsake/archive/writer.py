@@ -30,6 +30,7 @@ from keepsake.util.workers import Workers, in_order
 CHUNK = 256 << 10  # bytes; larger buffers go back to the system each time, and that costs more than the work
 _BATCH = 4 * CHUNK  # bytes that a thread packs in one go
 _BATCH_FILES = 100
+_SMALL = 8 << 10  # bytes; files that are smaller on average are packed faster than they are handed to a thread
 _WORTH_A_THREAD = 8 * _BATCH  # bytes; below that, handing the pieces over takes longer than it saves
 _SAMPLES = 8  # of each large file
 _MOST = 0.9  # of all bytes
@@ -183,8 +184,8 @@ def write_archive(
 ) -> BinaryIO:
     """Return a stream of the archive of `source`, made while it is read. Its bytes are the same each time.
 
-    `moved` is called with the number of bytes of each few parts. Without `workers` the caller's thread does the work.
-    `read` raises errors, such as that of a pack that is cut off.
+    `moved` is called with the number of bytes of each few parts. Without `workers`, or if the files are small, the
+    caller's thread does the work. `read` raises errors, such as that of a pack that is cut off.
     """
     written = _write(archive_id, source, workers)
     return as_stream(chain.from_iterable(_counted(written, moved) if moved else written))
@@ -200,6 +201,8 @@ def _write(
     archive_id: str, source: Source, workers: Workers | None = None, *, store: bool = False
 ) -> Generator[Parts, None, None]:
     """Yield an archive, a few parts at a time. The caller writes them before it continues."""
+    if sum(entry.size for entry in source.entries) < _SMALL * len(source.entries):
+        workers = None
     pieces = _pieces(archive_id, source.entries)
     start = b"".join(member(next(pieces).tail))
     yield [start]

@@ -149,6 +149,7 @@ def test_a_table_that_is_longer_than_the_first_request(tmp_path: Path) -> None:
 def test_any_files_come_back_whatever_the_size_of_a_chunk(files: dict[str, bytes], chunk: int, parallel: bool) -> None:
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch, Workers(2) as workers:
         patch.setattr(writer, "CHUNK", chunk)
+        patch.setattr(writer, "_SMALL", 0)  # so threads pack even the smallest files
         data = archive_bytes(freeze_files(Path(directory), files), workers if parallel else None)
         assert extracted(stored(data)) == files
         assert extracted(stored(without_table(data))) == files
