@@ -334,6 +334,9 @@ class S3Storage(BucketStorage):
     def _explain(self, error: Exception) -> Trouble:
         if isinstance(error, sdk.ClientError):
             return _refusal(error)
+        if "Invalid header value" in str(error):  # the rest of the text is the value, which may be secret
+            reason = "The access key or the session token contains a line break"
+            return Trouble(reason, LOG_IN, RepositoryConfigurationError)
         names = [kind.__name__ for kind in type(error).__mro__]
         if isinstance(error, ValueError) and "Invalid endpoint" in str(error):
             names.append("InvalidEndpoint")

@@ -501,6 +501,7 @@ def test_the_servers_refusals_say_what_to_do(
         ("AWS_ENDPOINT_URL", "http://no-such-host.invalid", "http://no-such-host.invalid is the right server"),
         ("HTTP_PROXY", "http://me:secret@127.0.0.1:9", "HTTP_PROXY"),
         ("AWS_DEFAULTS_MODE", "never", "~/.aws/config"),
+        ("AWS_SESSION_TOKEN", "secret\n", "line break.*aws sso login"),
     ],
 )
 def test_a_wrong_environment_is_reported(
