@@ -49,9 +49,11 @@ def launch(project_directory: Path) -> dict[str, str]:
     """Return what `command` lacks: the working `directory`, unless it is the project's, and the `module` of `-m`."""
     found = {}
     with suppress(OSError, ValueError):  # no working directory, or another drive
-        directory = Path(os.path.relpath(os.path.realpath(""), os.path.realpath(project_directory))).as_posix()
-        if directory != "." and not directory.startswith(".."):
-            found["directory"] = directory
+        here = os.getcwd()
+        if here != str(project_directory):  # usually it is, and links take long to resolve
+            directory = Path(os.path.relpath(os.path.realpath(here), os.path.realpath(project_directory))).as_posix()
+            if directory != "." and not directory.startswith(".."):
+                found["directory"] = directory
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     if spec is not None and isinstance(spec.name, str):
         found["module"] = spec.name.removesuffix(".__main__")

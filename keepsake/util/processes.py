@@ -53,8 +53,8 @@ def _place() -> str:
     host = os.uname().nodename
     if sys.platform != "linux":
         return host
-    with suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
-        return f"{host} {file.read().strip()} {os.stat('/proc/self/ns/pid').st_ino}"
+    with suppress(OSError), open("/proc/sys/kernel/random/boot_id", "rb") as file:
+        return f"{host} {file.read().decode().strip()} {os.stat('/proc/self/ns/pid').st_ino}"
     return ""
 
 
