@@ -6,8 +6,9 @@ The AWS SDK handles credentials, region, endpoint and addressing: profiles, envi
 
 Other servers differ from Amazon's. Some ignore a condition on a write, and others refuse it. So with those servers a
 separate request checks the condition before the write. Of two writers within the same few milliseconds, the later one
-wins then. Content is first sent without a checksum, because some servers refuse one. It is sent again with Content-MD5
-if the server demands that, as buckets with Object Lock do.
+wins then. So where conditions are ignored, a further request checks a moment later whether an update is still there.
+Content is first sent without a checksum, because some servers refuse one. It is sent again with Content-MD5 if the
+server demands that, as buckets with Object Lock do.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from botocore.utils import parse_timestamp
 
 from keepsake.exceptions import DoesNotExist, MissingBucket, PreconditionFailed, RepositoryConfigurationError
 from keepsake.storage import network
-from keepsake.storage.base import ObjectInfo
+from keepsake.storage.base import TEMPORARY, ObjectInfo
 from keepsake.storage.bucket import BucketStorage, Trouble, one_line, origin, refuse_web_page
 from keepsake.storage.s3_advice import ADVICE_AFTER, LOG_IN, REGION
 from keepsake.version import __version__
@@ -41,6 +42,9 @@ from keepsake.version import __version__
 _CONNECT, _READ = 5, 20  # seconds to connect and to wait for bytes
 _ATTEMPTS = 6
 _CONFLICTS = 4  # further attempts after a conflict
+_SETTLED = (
+    0.1  # seconds after a write, besides twice its own time, until no other write with its condition is under way
+)
 _READS = 3  # attempts to read an answer's body; the SDK's own retries do not cover that
 _PAGE = 1000  # the most objects that one answer lists
 _EQUAL_PARTS = 5000  # of at most 10,000; later parts are four times as large, so 200 GB fit
@@ -88,6 +92,7 @@ class S3Storage(BucketStorage):
         self._endpoint = origin(self._client.meta.endpoint_url)
         host = urlsplit(self._endpoint).hostname or ""
         self._is_amazon = host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+        self._minds: bool | None = self._is_amazon or None  # whether it minds conditions; None: unknown
 
     def _look_at(self, response_dict: dict[str, Any], **_: object) -> None:
         """Look at an answer before the SDK does."""
@@ -171,6 +176,7 @@ class S3Storage(BucketStorage):
     def _put(self, name: str, data: bytes, if_absent: bool, if_match: str | None) -> str:
         request = {**self._at(name), "Body": data}
         condition = {"IfNoneMatch": "*"} if if_absent else {"IfMatch": f'"{if_match}"'} if if_match is not None else {}
+        started = time.monotonic()
         if condition and not self._is_amazon:
             self._check(name, if_match)
         try:
@@ -181,7 +187,24 @@ class S3Storage(BucketStorage):
             if not condition or self._is_amazon or _code(error) not in _UNSUPPORTED:
                 raise
             answer = self._send(self._client.put_object, request)
+        if if_match is not None and not self._minds_conditions():
+            time.sleep(_SETTLED + 2 * (time.monotonic() - started))
+            self._check(name, _etag(answer))  # nobody may have written it after having checked the old version
         return _etag(answer)
+
+    def _minds_conditions(self) -> bool:
+        """Whether the server minds conditions. It then refuses to update an object that is not there."""
+        if self._minds is None:
+            name = f"{self._root}{TEMPORARY}-{secrets.token_hex(8)}"
+            try:
+                self._send(self._client.put_object, {**self._at(name), "Body": b"", "IfMatch": '"0"'})
+            except sdk.ClientError as error:
+                self._minds = _code(error) in (*_MISSING, "PreconditionFailed", "412")
+            else:
+                self._minds = False
+                with suppress(Exception):  # listings skip its name
+                    self._delete_one(name)
+        return self._minds
 
     @staticmethod
     def _despite_conflicts(send: Callable[[], dict[str, Any]]) -> dict[str, Any]:

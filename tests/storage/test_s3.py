@@ -305,6 +305,24 @@ def test_a_server_that_refuses_conditions_gets_none(proxy: Proxy, proxied: Stora
 # Servers with habits of their own
 
 
+def test_an_update_that_another_writer_replaces_at_the_same_moment_is_noticed(
+    proxy: Proxy, proxied: Storage, s3_bench: S3Bench
+) -> None:
+    """Both had checked the same version, and the server knows no conditions."""
+    etag = proxied.put("k", b"1")
+    checks = itertools.count()
+
+    def fault(request: Request) -> None:
+        request.head = re.sub(rb"(?i)if-match:.*?\r\n", b"", request.head)
+        if request.method == "HEAD" and next(checks) == 1:
+            s3_bench.write("k", b"theirs")
+
+    proxy.fault = fault
+    with pytest.raises(PreconditionFailed):
+        proxied.put("k", b"ours", if_match=etag)
+    assert s3_bench.contents() == {"k": b"theirs"}
+
+
 @pytest.mark.parametrize(
     "refusal",
     [
