@@ -134,7 +134,9 @@ class Presence:
         written = self.storage.put_missing({IDENTITY: json.dumps({"id": identity}).encode(), **others})
         self._spec_found = None if others.keys() - written else True
         self.check()
-        return identity if IDENTITY in written else self.identity or identity
+        return (
+            self.identity or identity
+        )  # read again: where conditions are ignored, another process may have replaced it
 
     def _place(self) -> Place | None:
         """Return which directory is at the URL; None if there is none, and for a bucket."""

@@ -25,6 +25,21 @@ def test_two_writers_of_one_experiment_lose_nothing(storage: CountingStorage) ->
     assert {c["id"] for c in stored(storage, 1)["checkpoints"]} == {make_checkpoint(n)["id"] for n in range(1, 20)}
 
 
+def test_an_identity_that_another_process_replaced_at_once_is_not_believed(
+    storage: CountingStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both create the repository, and the server knows no conditions."""
+    put_missing = storage.put_missing
+
+    def replaced(objects: dict[str, bytes]) -> set[str]:
+        written = put_missing(objects)
+        storage.put("identity.json", b'{"id": "theirs"}')
+        return written
+
+    monkeypatch.setattr(storage, "put_missing", replaced)
+    assert Repository(storage).ensure() == "theirs"
+
+
 def test_merging_the_same_again_writes_nothing(storage: CountingStorage, repository: Repository) -> None:
     changes = Changes({"python_packages": {"numpy": "2"}}, [make_checkpoint(1)])
     repository.merge(make_record(1), changes, create=True)
