@@ -134,9 +134,7 @@ class Presence:
         written = self.storage.put_missing({IDENTITY: json.dumps({"id": identity}).encode(), **others})
         self._spec_found = None if others.keys() - written else True
         self.check()
-        return (
-            self.identity or identity
-        )  # read again: where conditions are ignored, another process may have replaced it
+        return self.identity or identity  # where conditions are ignored, another process may have replaced it
 
     def _place(self) -> Place | None:
         """Return which directory is at the URL; None if there is none, and for a bucket."""

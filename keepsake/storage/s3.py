@@ -42,9 +42,8 @@ from keepsake.version import __version__
 _CONNECT, _READ = 5, 20  # seconds to connect and to wait for bytes
 _ATTEMPTS = 6
 _CONFLICTS = 4  # further attempts after a conflict
-_SETTLED = (
-    0.1  # seconds after a write, besides twice its own time, until no other write with its condition is under way
-)
+# Seconds after a write, besides twice its own time, until no other write with its condition is under way.
+_SETTLED = 0.1
 _READS = 3  # attempts to read an answer's body; the SDK's own retries do not cover that
 _PAGE = 1000  # the most objects that one answer lists
 _EQUAL_PARTS = 5000  # of at most 10,000; later parts are four times as large, so 200 GB fit
