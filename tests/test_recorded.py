@@ -239,11 +239,16 @@ def test_an_init_that_is_interrupted_leaves_nothing(
     monkeypatch.setattr(contact, "saver", lambda: Mock(prepare=interrupt))
     with pytest.raises(KeyboardInterrupt):
         keepsake.init()
+    _assert_that_nothing_is_left(place, project_directory)
+
+
+def _assert_that_nothing_is_left(place: Bench, project: Path) -> None:
+    """Neither in the repository nor in the spool, once the thread of init() has ended."""
     for thread in threading.enumerate():
         if thread.name == "keepsake-init":
             thread.join(10)
     assert place.kept() <= {"repository.json"}
-    assert not (project_directory / ".keepsake" / "spool").exists()
+    assert not (project / ".keepsake" / "spool").exists()
 
 
 class _InterruptedStart(threading.Thread):
@@ -269,11 +274,7 @@ def test_an_init_that_is_interrupted_beside_the_first_contact_leaves_nothing(
         patch.setattr(owner, name, replacement)
         with pytest.raises(KeyboardInterrupt):
             keepsake.init()
-    for thread in threading.enumerate():
-        if thread.name == "keepsake-init":
-            thread.join(10)
-    assert place.kept() <= {"repository.json"}
-    assert not (project_directory / ".keepsake" / "spool").exists()
+    _assert_that_nothing_is_left(place, project_directory)
 
 
 @on_disk

@@ -182,7 +182,9 @@ def verify(frozen: Path) -> None:
 def write_archive(
     archive_id: str, source: Source, workers: Workers | None = None, moved: Callable[[int], None] | None = None
 ) -> BinaryIO:
-    """Return a stream of the archive of `source`, made while it is read. Its bytes are the same each time.
+    """Return a stream of the archive of `source`, made while it is read.
+
+    The same files give the same names, contents and order each time. The compressed bytes may differ a little.
 
     `moved` is called with the number of bytes of each few parts. Without `workers`, or if the files are small, the
     caller's thread does the work. `read` raises errors, such as that of a pack that is cut off.

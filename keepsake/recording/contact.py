@@ -56,14 +56,17 @@ def publish_first(repository: Repository, entry: Entry, before: str | None, *, b
 
 
 def go_on(repository: Repository, entry: Entry, *, beat: bool) -> None:
-    """Publish what the earlier process left, so that this process's records come after it."""
+    """Publish what the earlier process left, so that this process's records come after it.
+
+    It is durable in the repository before it leaves the spool, so no name is postponed here.
+    """
 
     def send() -> None:
         publish(entry, repository, others=True)
         if beat:
             repository.heartbeats.beat(entry.id)
 
-    _within_deadline(repository, send, lambda: None, lambda: None, nullcontext)  # what leaves the spool is durable
+    _within_deadline(repository, send, lambda: None, lambda: None, nullcontext)
 
 
 def _within_deadline(

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from keepsake.repository.repository import Repository
+from keepsake.spool.entry import Entry
 from keepsake.spool.journal import Changes
+from keepsake.spool.places import spool_root
 from keepsake.storage import open_storage
 from tests.faults.entries import RECORD
 from tests.storage.faults import FaultyStorage
@@ -38,6 +40,19 @@ def project(project_directory: Path) -> Path:
     """A project with a file of code."""
     (project_directory / "train.py").write_text("code")
     return project_directory
+
+
+@pytest.fixture
+def repository(storage: FaultyStorage) -> Repository:
+    """The same as a process of the project sees it."""
+    return Repository(storage)
+
+
+@pytest.fixture
+def entry(project_directory: Path, repository: Repository) -> Entry:
+    """What the spool holds of the experiment."""
+    root, identity = spool_root(project_directory), repository.identity
+    return Entry.create(root, RECORD, repository.url, in_repository=True, identity=identity)
 
 
 @pytest.fixture

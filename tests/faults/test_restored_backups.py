@@ -14,23 +14,9 @@ from keepsake.repository.repository import Repository
 from keepsake.repository.view import View
 from keepsake.spool.entry import Entry
 from keepsake.spool.journal import Changes
-from keepsake.spool.places import spool_root
 from keepsake.storage import open_storage
 from tests.faults.entries import EXPERIMENT, RECORD, checkpoint, checkpoint_id, freeze_weights, save_weights, stored
 from tests.storage.faults import FaultyStorage
-
-
-@pytest.fixture
-def repository(storage: FaultyStorage) -> Repository:
-    """The same as a process of the project sees it."""
-    return Repository(storage)
-
-
-@pytest.fixture
-def entry(project_directory: Path, repository: Repository) -> Entry:
-    """What the spool holds of the experiment."""
-    root, identity = spool_root(project_directory), repository.identity
-    return Entry.create(root, RECORD, repository.url, in_repository=True, identity=identity)
 
 
 def _save(entry: Entry, repository: Repository) -> None:

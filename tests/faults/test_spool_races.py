@@ -15,7 +15,6 @@ from keepsake.repository.deletion import delete_experiments
 from keepsake.repository.repository import Repository
 from keepsake.repository.view import View
 from keepsake.spool.entry import Entry
-from keepsake.spool.places import spool_root
 from keepsake.storage import claims, open_storage
 from tests.faults.entries import (
     EXPERIMENT,
@@ -30,19 +29,6 @@ from tests.faults.entries import (
 )
 from tests.spools import nothing_waits
 from tests.storage.faults import FaultyStorage
-
-
-@pytest.fixture
-def repository(storage: FaultyStorage) -> Repository:
-    """The same as a process of the project sees it."""
-    return Repository(storage)
-
-
-@pytest.fixture
-def entry(project_directory: Path, repository: Repository) -> Entry:
-    """What the spool holds of the experiment."""
-    root, identity = spool_root(project_directory), repository.identity
-    return Entry.create(root, RECORD, repository.url, in_repository=True, identity=identity)
 
 
 def checkpoints(repository: Repository) -> list[str]:
