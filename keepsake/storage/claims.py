@@ -8,9 +8,10 @@ and its name is never used again. A writer that was stopped, however long, finds
 A claim is void if its file is gone while the object still has that version: its writer gave up. The claim with the next
 number counts then. Claims are removed once the object has another version, because a version never comes back.
 
-A claim is a dangling symbolic link: it gets its content at the moment it is made, on every network file system. Where
-symbolic links are missing, it is a file, and empty until it is written. A claim that stays empty is void. The scheme
-depends neither on the clocks of other machines nor on locks of the operating system.
+A claim is a symbolic link: it gets its content at the moment it is made, on every network file system. Where symbolic
+links are missing, or a mount follows each of them (sshfs with `follow_symlinks`), it is a file, and empty until it is
+written. A claim that stays empty is void. The scheme depends neither on the clocks of other machines nor on locks of
+the operating system.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from keepsake.storage.base import TEMPORARY
-from keepsake.storage.writing import CREATE, write_all
+from keepsake.storage.writing import CREATE, unlink, write_all
 from keepsake.util.files import WINDOWS, replace
 
 PATIENCE = 2.0  # seconds that a writer has to finish; it needs some milliseconds
@@ -33,6 +34,8 @@ _VOID = ""  # the file of a claim that stayed empty
 _LATE = "/"  # the file of a claim that was empty so long that others may have skipped it
 _VERSION = r"[0-9a-f-]+"
 _TAKEN = (FileExistsError, PermissionError) if WINDOWS else FileExistsError
+
+_has_links: dict[str, bool] = {}  # by root, whether a symbolic link can be made there and be read
 
 
 class Wanted:
@@ -75,7 +78,7 @@ def claim(wanted: Wanted, temporary: str, is_current: Callable[[], bool]) -> tup
     own, since = temporary[len(wanted.root) + 1 :], time.monotonic()
     while True:
         path = wanted.claim(len(claims))
-        file = _make(path, own)
+        file = _make(path, own, as_link=_can_link(wanted.root, own))
         if file in (own, _LATE):
             return file == own, [*claims, path]
         if not is_current():
@@ -93,16 +96,34 @@ def claim(wanted: Wanted, temporary: str, is_current: Callable[[], bool]) -> tup
             time.sleep(_POLL)
 
 
-def _make(claim: str, file: str) -> str | None:
+def _can_link(root: str, file: str) -> bool:
+    """Whether a claim on `file` can be a symbolic link.
+
+    A mount that follows links makes one, reports an error and shows the file instead. So this is tried once, under a
+    name that is no claim.
+    """
+    if root not in _has_links:
+        trial = f"{root}/.{os.urandom(8).hex()}{TEMPORARY}"
+        try:
+            os.symlink(file, trial)
+            _has_links[root] = os.readlink(trial) == file
+        except (OSError, NotImplementedError):
+            _has_links[root] = False
+        unlink(trial)
+    return _has_links[root]
+
+
+def _make(claim: str, file: str, *, as_link: bool) -> str | None:
     """Claim a version for `file`, and return the file that it is claimed for now. None: try again."""
     begun = time.monotonic()
-    try:
-        os.symlink(file, claim)
-        return file
-    except FileExistsError:
-        return _read(claim)
-    except (OSError, NotImplementedError):
-        pass  # this file system has no symbolic links
+    if as_link:
+        try:
+            os.symlink(file, claim)
+            return file
+        except FileExistsError:
+            return _read(claim)
+        except OSError:
+            pass  # a file serves as well
     try:
         fd = os.open(claim, CREATE, 0o666)
     except _TAKEN:

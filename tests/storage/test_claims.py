@@ -86,15 +86,27 @@ def add(storage: Storage, name: str) -> None:
             pass
 
 
-@pytest.fixture(params=["links", "no symbolic links", "no links"])
+@pytest.fixture(params=["links", "links that are followed", "no symbolic links", "no links"])
 def bench(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> DiskBench:
-    """A repository on a disk that has links of both kinds, or has not."""
+    """A repository on a disk that has links of both kinds, or has not, or is mounted so that each link is followed."""
     (tmp_path / "repo").mkdir()
+    link = os.symlink
 
     def refuse(*_: str) -> None:
         raise OSError(errno.ENOTSUP, "Operation not supported")
 
-    if request.param != "links":
+    def make_and_refuse(file: str, path: str) -> None:  # as sshfs does with follow_symlinks
+        link(file, path)
+        raise OSError(errno.EIO, "Input/output error")
+
+    def refuse_to_read(path: str) -> str:
+        os.stat(path)
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    if request.param == "links that are followed":
+        monkeypatch.setattr(os, "symlink", make_and_refuse)
+        monkeypatch.setattr(os, "readlink", refuse_to_read)
+    elif request.param != "links":
         monkeypatch.setattr(os, "symlink", refuse)
     if request.param == "no links":
         monkeypatch.setattr(os, "link", refuse)
