@@ -10,7 +10,10 @@ from keepsake.metadata import Record, parse_experiment
 from keepsake.repository.keys import archive_key, archive_keys, heartbeat_key, id_of, record_key
 from keepsake.repository.known import claimed, replaced
 from keepsake.repository.view import View
+from keepsake.spool.entry import Entry
+from keepsake.util.console import warn
 from keepsake.util.files import remove
+from keepsake.util.ids import short_id
 
 _AT_ONCE = 1000
 
@@ -39,8 +42,11 @@ def delete_experiments(
             del records[entry.id]
     if not records:
         return
+    identity = repository.identity if entries.keys() & records.keys() else None
     note = repository.removals.add(records)
+    found = set()
     for key, data, _ in storage.get_many([record_key(experiment_id) for experiment_id in records]):
+        found.add(id_of(key))
         with suppress(ReadError):  # a broken record is deleted too
             records[id_of(key)] = parse_experiment(data, id_of(key))
     heartbeats = [heartbeat_key(experiment_id) for experiment_id in records]
@@ -51,13 +57,28 @@ def delete_experiments(
     for experiment_id in records:
         repository.forget(experiment_id)
         if experiment_id in entries:
-            entries[experiment_id].discard()
+            _give_up(entries[experiment_id], identity if experiment_id in found else None)
     shared = _shared(view, (id for record in records.values() for id in claimed(record)))
     keys = heartbeats + [key for key in keys if key not in shared]
     for start in range(0, len(keys), _AT_ONCE):
         storage.delete(keys[start : start + _AT_ONCE])
         advance(len(keys[start : start + _AT_ONCE]))
     repository.removals.add(records, (), note)
+
+
+def _give_up(entry: Entry, identity: str | None) -> None:
+    """Discard what waits of an experiment that was removed from the repository with that identity.
+
+    Another repository may have been at the same URL before, as on two disks that are mounted in turn. What waits for
+    that one stays. Without an identity, only the spool knew the experiment.
+    """
+    if identity is None or entry.identity in (None, identity):
+        entry.discard()
+        return
+    warn(
+        f"What waits in {entry.directory} is kept, because experiment {short_id(entry.id)} was begun in another "
+        f"repository that was at {entry.repository} before."
+    )
 
 
 def delete_files(

@@ -190,6 +190,26 @@ def test_a_removal_in_another_repository_proves_nothing(
     assert _is_all_there(project_directory)
 
 
+@pytest.mark.parametrize("is_copied", [True, False])
+def test_removing_a_copy_keeps_what_waits_for_the_repository_that_was_there_before(
+    entry: Entry, storage: FaultyStorage, project_directory: Path, is_copied: bool
+) -> None:
+    """Two disks are mounted in turn. If the other one has no such experiment, only what waits can be meant."""
+    if is_copied:
+        Project().push("file://other", [EXPERIMENT])
+    else:
+        Repository(open_storage("file://other", project_directory)).ensure()
+    (project_directory / "repo").rename(project_directory / "away")
+    (project_directory / "other").rename(project_directory / "repo")
+    delete_experiments(View(Repository(storage), [entry.directory.parent]), [RECORD])
+    assert entry.directory.exists() == is_copied
+    (project_directory / "repo").rename(project_directory / "other")
+    (project_directory / "away").rename(project_directory / "repo")
+    if is_copied:
+        recover(entry, Repository(storage))
+        assert _is_all_there(project_directory)
+
+
 def test_an_entry_whose_files_cannot_be_looked_at_is_not_closed(
     entry: Entry, storage: FaultyStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
