@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from keepsake.exceptions import KeepsakeError, ValidationError
 from keepsake.labels import apply_edits, following, labels_of, make_edit
-from keepsake.metadata import Record
+from keepsake.metadata import Record, time_text
 from keepsake.outcome import Outcome
 from keepsake.recording import switches
 from keepsake.util.console import warn
@@ -107,9 +107,11 @@ class Labelled(Outcome):
             )
         with self._reporting("params"):
             new = without_secrets(encode_mapping(params, "params"))
-            changed = {**encode_mapping(self.params or {}, "params"), **new}
-            run.change({"params": changed})
-            self.params = decode(changed)
+            if new:
+                edit = following({"params": new, "edited": time_text()}, self._record)
+                run.edit(edit)
+                self._record = apply_edits(self._record, [edit])
+                self.params = {**(self.params or {}), **decode(new)}
 
     def children(self) -> ExperimentList:
         """Return the experiments whose parent is this one or one of its checkpoints, oldest first."""

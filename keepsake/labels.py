@@ -1,8 +1,9 @@
 """What people write on an experiment: its name, tags and notes. They are checked here, and edited in its record.
 
 An edit is a dict that says what to change, not what the result is, so that two people can edit one experiment at once:
-`name` and `notes` (new texts, "" to remove one), `add` and `remove` (tags), `edited` (when). A record knows when each
-label was edited, because edits from a spool may arrive late, or twice.
+`name` and `notes` (new texts, "" to remove one), `add` and `remove` (tags), `params` (name → value), `edited` (when). A
+record knows when each of them was edited, because edits from a spool may arrive late, or twice, and because several
+copies of an experiment may be edited.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ Edit = dict[str, Any]
 
 EDITED = ("name", "tags", "notes", "edited", "edits")  # fields of a record
 _TEXTS = ("name", "notes")
-_TAG = "tag:"  # in `edits`, the beginning of a tag's key
+_TAG, _PARAM = "tag:", "param:"  # in `edits`, the beginnings of the keys of tags and params
 _NAME_LENGTH, _TAG_LENGTH, _NOTES_LENGTH = 200, 100, 100_000  # characters
 
 
@@ -58,6 +59,8 @@ def checked_edit(edit: object) -> Edit:
         raise ValueError("its tags are no lists")
     if not all(isinstance(text, str) for text in (*texts, *tags[0], *tags[1])):
         raise ValueError("it has values that are not texts")
+    if not isinstance(edit.get("params", {}), dict):
+        raise ValueError("its params are no mapping")
     return edit
 
 
@@ -75,27 +78,31 @@ def apply_edits(record: Record, edits: Iterable[Edit]) -> Record:
     tags = labels_of(record).get("tags", [])
     for edit in edits:
         at = edit.get("edited") or ""
-        changes = {name: edit[name] for name in _TEXTS if name in edit}
+        changes: dict[str, Any] = {name: edit[name] for name in _TEXTS if name in edit}
         changes |= {_TAG + tag: False for tag in edit.get("remove", ())}
         changes |= {_TAG + tag: True for tag in edit.get("add", ())}
+        changes |= {_PARAM + name: value for name, value in edit.get("params", {}).items()}
         for key, value in changes.items():
             if at < times.get(key, ""):
                 continue
             times |= {key: at} if at else {}
             if key in _TEXTS:
                 record[key] = value
+            elif key.startswith(_PARAM):
+                record["params"] = {**(record.get("params") or {}), key.removeprefix(_PARAM): value}
             else:
                 tag = key.removeprefix(_TAG)
                 if value != (tag in tags):
                     tags = [*tags, tag] if value else [each for each in tags if each != tag]
         edited = record.get("edited")
         record["edited"] = max(at, str(edited)) if is_own_time(edited) else at
+    tags = sorted(tags, key=lambda tag: times.get(_TAG + tag, ""))  # the same order in each copy
     record |= {"tags": tags, "edits": times}
     return {name: value for name, value in record.items() if value or name not in EDITED}
 
 
 def _edit_times(record: Record) -> dict[str, str]:
-    """Return when the labels of a record were last edited: "name", "notes" or "tag:…" → time. Damage is left out."""
+    """Return when each was last edited: "name", "notes", "tag:…" or "param:…" → time. Damage is left out."""
     times = record.get("edits")
     return {key: at for key, at in times.items() if is_own_time(at)} if isinstance(times, dict) else {}
 
@@ -113,15 +120,29 @@ def labels_of(record: Record) -> Record:
 
 def edited_fields(record: Record) -> Record:
     """Return what edits have made of a record, and when."""
-    return {name: record.get(name) for name in EDITED}
+    return {name: record.get(name) for name in (*EDITED, "params")}
 
 
-def newer_labels(record: Record, other: Record) -> Record | None:
-    """Return the edited fields of `record`, if they were edited after those of `other`; None otherwise."""
-    own, theirs = (each.get("edited") for each in (record, other))
-    if not isinstance(own, str) or (isinstance(theirs, str) and theirs >= own):
-        return None
-    return edited_fields(record)
+def edits_of(record: Record) -> list[Edit]:
+    """Return the edits that made a record what it is, oldest first, to make them in a copy of it too."""
+    labels, params = labels_of(record), record.get("params") or {}
+    found: list[Edit] = []
+    for key, at in sorted(_edit_times(record).items(), key=lambda item: item[1]):
+        tag, param = key.removeprefix(_TAG), key.removeprefix(_PARAM)
+        if key in _TEXTS:
+            found.append({key: labels.get(key, ""), "edited": at})
+        elif tag != key:
+            found.append({"add" if tag in labels.get("tags", ()) else "remove": [tag], "edited": at})
+        elif param in params:
+            found.append({"params": {param: params[param]}, "edited": at})
+    return found
+
+
+def missing_labels(record: Record, copy: Record) -> Record:
+    """Return the labels of a record that a copy of it lacks, and that nobody has removed there."""
+    edited = {key.partition(":")[0] for key in _edit_times(copy)}
+    is_kept = labels_of(copy).keys() | ({"tags"} if "tag" in edited else set()) | edited
+    return {name: value for name, value in labels_of(record).items() if name not in is_kept}
 
 
 def _listed(tags: object) -> list[object]:

@@ -12,7 +12,7 @@ import pytest
 import keepsake
 from keepsake.exceptions import DoesNotExist, ValidationError, WriteError
 from keepsake.experiment import Experiment
-from keepsake.labels import apply_edits, make_edit, newer_labels
+from keepsake.labels import apply_edits, edits_of, make_edit, missing_labels
 from keepsake.metadata import time_text
 from keepsake.project import Project
 from keepsake.spool.entry import Entry
@@ -307,17 +307,29 @@ def test_copies_of_an_experiment_agree_on_the_later_edit(project_directory: Path
     assert labels(stored(run)) == labels(Project(repository=url).experiments.get(run.id)) == (None, ["b"], "there")
 
 
+def test_what_was_edited_in_each_of_two_copies_is_in_both_after_push_and_pull(
+    project_directory: Path, tmp_path: Path
+) -> None:
+    run = keepsake.init(name="first", tags=["a", "b"])
+    run.stop()
+    url = f"file://{tmp_path}/copy"
+    Project().push(url)
+    stored(run).tag("here", remove=["a"])
+    copy = Project(repository=url).experiments.get(run.id)
+    copy.note("there")
+    copy.tag("there")
+    Project().pull(url)
+    Project().push(url)
+    expected = "first", ["b", "here", "there"], "there"
+    assert labels(stored(run)) == labels(Project(repository=url).experiments.get(run.id)) == expected
+
+
 def test_later_edits_count() -> None:
+    last = "2999-01-01T00:00:00.000000Z"
     first, _ = make_edit(name="a", add=["x"])
     second, _ = make_edit(name="", remove=["x"], add=["y"])
-    record = apply_edits({"id": "e"}, [first, {**second, "edited": "9999"}])
-    times = {"name": "9999", "tag:x": "9999", "tag:y": "9999"}
-    assert record == {"id": "e", "tags": ["y"], "edited": "9999", "edits": times}
-    assert newer_labels(record, {"name": "b", "edited": "2026"}) == {
-        "name": None,
-        "tags": ["y"],
-        "notes": None,
-        "edited": "9999",
-        "edits": times,
-    }
-    assert newer_labels({"name": "b"}, record) is None
+    record = apply_edits({"id": "e"}, [first, {**second, "edited": last}])
+    times = {"name": last, "tag:x": last, "tag:y": last}
+    assert record == {"id": "e", "tags": ["y"], "edited": last, "edits": times}
+    assert apply_edits({"id": "e", "name": "b", "tags": ["x", "z"]}, edits_of(record)) == {**record, "tags": ["z", "y"]}
+    assert missing_labels({"name": "b", "tags": ["x"], "notes": "n"}, record) == {"notes": "n"}

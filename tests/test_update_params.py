@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 import keepsake
 from keepsake.exceptions import ValidationError
 from keepsake.project import Project
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("project_directory")
 
@@ -40,6 +42,32 @@ def test_only_by_the_process_that_records() -> None:
         with pytest.raises(ValidationError, match="its params stay"):
             each.update_params({"lr": 2})
     assert keepsake.experiments.get(experiment.id).params == {"lr": 1}
+
+
+def test_two_processes_that_change_different_ones_lose_neither() -> None:
+    """The one does not know what the other has changed, and its line may arrive late, or twice."""
+    experiment = keepsake.init(params={"lr": 1, "depth": 2}, quiet=True)
+    other = keepsake.experiments.get(experiment.id)
+    other.checkpoint(loss=1)
+    experiment.update_params({"lr": 2})
+    other.update_params({"depth": 3})
+    late = Project().workplace.view.entries()[experiment.id].pending()
+    experiment.update_params({"lr": 4})
+    other.stop()
+    experiment.stop()
+    Project().workplace.repository.merge({"id": experiment.id}, late, create=False)
+    assert keepsake.experiments.get(experiment.id).params == {"lr": 4, "depth": 3}
+
+
+def test_a_copy_gets_those_that_changed_since_the_last_push(tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/copy"
+    experiment = keepsake.init(params={"lr": 1}, quiet=True)
+    wait_until(lambda: Project().workplace.view.entries()[experiment.id].in_repository)
+    Project().push(url)
+    experiment.update_params({"lr": 2, "threshold": 0.5})
+    experiment.stop()
+    Project().push(url)
+    assert Project(repository=url).experiments.get(experiment.id).params == {"lr": 2, "threshold": 0.5}
 
 
 def test_a_slip_changes_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

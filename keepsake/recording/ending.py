@@ -147,7 +147,7 @@ def _say_goodbye(run: Run, how: End) -> None:
         run.output.end(hurry=how.reason in ("interrupted", "terminated"))
     run.ending = how.fields()
     try:
-        entry.append({"experiment": run.ending})
+        run.change(run.ending)
     except Exception as error:  # noqa: BLE001 - such as a full disk; the other parts are saved anyway
         warn(str(error) or type(error).__name__)
     if not switches.is_offline():

@@ -53,10 +53,10 @@ def publish(entry: Entry, repository: Repository, *, others: bool = False) -> No
     changes = taken.changes
     record: Record = {}
     if not entry.in_repository:
-        _create(entry, repository, changes)
+        record = _create(entry, repository, changes)
     elif changes:
         record = _merge(entry, repository, changes)
-    if changes.fields.get("ended"):
+    if (ended := changes.fields.get("ended")) and ended == record.get("ended"):
         with suppress(WriteError):  # without the permission to delete, the record still says that it has ended
             repository.heartbeats.end(entry.id)  # the run's own process may not have done so
     taken.drop()
@@ -66,7 +66,8 @@ def publish(entry: Entry, repository: Repository, *, others: bool = False) -> No
         raise ReadError(taken.trouble)
 
 
-def _create(entry: Entry, repository: Repository, changes: Changes) -> None:
+def _create(entry: Entry, repository: Repository, changes: Changes) -> Record:
+    """Create the experiment's record, if nobody has removed it, and return it."""
     if entry.identity is None:  # if a repository was used from here before, no new one is created in its place
         entry.identity = repository.ensure(known_identity(entry.directory.parent, entry.repository))
     else:
@@ -74,10 +75,11 @@ def _create(entry: Entry, repository: Repository, changes: Changes) -> None:
     was_removed = entry.id in repository.removals.ids()  # its process was killed after it had published it
     repository.merge(entry.record, changes, create=not was_removed)
     repository.forget(entry.id)
-    repository.merge(entry.record, changes, create=False, identity=entry.identity)  # reads it back, as proof
+    record = repository.merge(entry.record, changes, create=False, identity=entry.identity)  # reads it back, as proof
     entry.in_repository = True
     with suppress(WriteError):  # the disk of the spool has become read-only; the next process finds the record there
         entry.write_record()
+    return record
 
 
 def _merge(entry: Entry, repository: Repository, changes: Changes) -> Record:

@@ -125,11 +125,11 @@ class Run:
         try:
             if not switches.is_offline():
                 go_on(repository, entry, beat=not disable_heartbeat)
-            entry.append({"experiment": fields})
+            run._follow({**record, **fields})
+            run.change(fields)
         except BaseException:
             entry.rest()
             raise
-        run._follow({**record, **fields})
         ending.begin(run)
         saver().beat(entry, repository, visible=not (disable_heartbeat or switches.is_offline()))
         run._keep_output(fields)
@@ -178,28 +178,27 @@ class Run:
                 # Imported here so that the first checkpoint() does not wait for them.
                 from keepsake.archive import reader, writer  # noqa: F401
                 from keepsake.recording import machine
-            entry.append({"experiment": {"python_packages": packages}})
+            self.change({"python_packages": packages})
             self.found = {"environment": machine.environment(self._workplace.directory, quick=False)}
-            entry.append({"experiment": self.found})
+            self.change(self.found)
             saver().notify(entry, repository, files=True)
 
         if switches.is_offline():
             from keepsake.recording import machine
 
             self.found = {"environment": machine.environment(self._workplace.directory, quick=True)}
-            entry.append({"experiment": {"python_packages": self.packages(), **self.found}})
+            self.change({"python_packages": self.packages(), **self.found})
             saver().notify(entry, repository, offline=True)
         else:
             saver().notify(entry, repository, files=files, task=gather, after=_GRACE_SECONDS)
             ending.recover_in_background(entry, open_repository)
 
     def change(self, fields: Record) -> None:
-        """Change fields of the record. The background sends that to the repository."""
-        self.entry.append({"experiment": fields})
-        saver().notify(self.entry, self.repository, offline=switches.is_offline())
+        """Change fields of the record, in the spool."""
+        self.entry.append({"experiment": fields, "restart": self._attempt})
 
     def edit(self, edit: Edit) -> None:
-        """Change the name, tags or notes. The background sends that to the repository."""
+        """Change the name, tags, notes or params. The background sends that to the repository."""
         self.entry.append({"labels": edit})
         saver().notify(self.entry, self.repository, offline=switches.is_offline())
 

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import TypeVar
 
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, ValidationError
-from keepsake.labels import EDITED, newer_labels
+from keepsake.labels import EDITED, edits_of, missing_labels
 from keepsake.metadata import END_FIELDS, Record, checkpoints_of, time_key
 from keepsake.output import FIELD, merged, parts_of
 from keepsake.repository.checking import is_whole, open_checked
@@ -25,6 +25,7 @@ from keepsake.repository.known import claimed, replaced
 from keepsake.repository.output import read_part
 from keepsake.repository.repository import Repository
 from keepsake.repository.view import View
+from keepsake.restarts import restarts_of
 from keepsake.spool.journal import Changes
 from keepsake.storage.base import Storage
 from keepsake.util.console import Progress
@@ -36,6 +37,7 @@ from keepsake.util.workers import Workers, in_order
 _TAIL = 64 << 10  # bytes at an archive's end to compare: the table of contents, with every file's checksum
 _SMALL_AT_ONCE = 16  # records, and tails
 _LARGE_AT_ONCE = 4  # archives
+_RESTARTED = ("restarts", "job", "keep")  # fields that a process sets when it goes on with an experiment
 _BATCH = 64  # experiments; small, so only a few records are ever ahead of their archives
 
 T = TypeVar("T")
@@ -172,7 +174,7 @@ class Copy:
                     "not copied. Compare the two with `keepsake show`, and remove the wrong one."
                 )
         target, is_new = self._target, record["id"] not in self._existing  # if it is gone by now, it was removed
-        added = Changes({}, checkpoints_of(record))
+        added = Changes({}, checkpoints_of(record), edits_of(record))
         merged = target.merge(record, added, create=is_new, identity=self._identity)
         if fields := _news(record, merged):
             merged = target.merge(merged, Changes(fields, []), create=False)
@@ -253,17 +255,17 @@ def _age(record: Record) -> tuple[str, str]:
 
 
 def _news(record: Record, theirs: Record) -> Record:
-    """Return the fields that `record` adds to `theirs`: those that it lacks, later labels, and a later end."""
-    own = {name: value for name, value in record.items() if value and name != "checkpoints"}
-    missing = {name: value for name, value in own.items() if not theirs.get(name)}
-    missing |= {FIELD: parts} if (parts := merged(record, theirs)) != parts_of(theirs) else {}
-    if (newer := newer_labels(record, theirs)) is not None:
-        missing |= newer
-    elif theirs.get("edited"):
-        missing = {name: value for name, value in missing.items() if name not in EDITED}
-    if _end(record) > _end(theirs):
-        return missing | {name: own.get(name) for name in END_FIELDS}
-    return missing
+    """Return the fields that `record` adds to `theirs`: those that it lacks, later restarts, and a later end."""
+    own = {name: value for name, value in record.items() if value and name not in ("checkpoints", *EDITED)}
+    news = {name: value for name, value in own.items() if not theirs.get(name)}
+    news |= missing_labels(record, theirs)
+    news |= {FIELD: parts} if (parts := merged(record, theirs)) != parts_of(theirs) else {}
+    restarts = len(restarts_of(record)) - len(restarts_of(theirs))
+    if restarts > 0:
+        news |= {name: own[name] for name in _RESTARTED if name in own}
+    if restarts > 0 or (restarts == 0 and _end(record) > _end(theirs)):
+        return news | {name: own.get(name) for name in END_FIELDS}
+    return {name: value for name, value in news.items() if restarts == 0 or name not in END_FIELDS}
 
 
 def _end(record: Record) -> str:

@@ -30,10 +30,11 @@ class Known:
         files, because a process may still be sending these files.
         """
         new = changes.new_to(self.ids)
-        record = {**self.record, **changes.fields}
+        fields = changes.fields_for(self.record)
+        record = {**self.record, **fields}
         if changes.edits:
             record = apply_edits(record, changes.edits)
-        is_same = changes.fields.items() <= self.record.items() and edited_fields(record) == edited_fields(self.record)
+        is_same = fields.items() <= self.record.items() and edited_fields(record) == edited_fields(self.record)
         if self.etag is not None and not new and is_same:
             return None
         checkpoints = [*checkpoints_of(self.record), *new]

@@ -356,4 +356,4 @@ def _overlaid(record: Record, changes: Changes) -> Record:
     checkpoints = [*checkpoints, *new]
     gone = superseded(checkpoints)
     checkpoints = [checkpoint for checkpoint in checkpoints if checkpoint["id"] not in gone]
-    return apply_edits({**record, **changes.fields, "checkpoints": checkpoints}, changes.edits)
+    return apply_edits({**record, **changes.fields_for(record), "checkpoints": checkpoints}, changes.edits)

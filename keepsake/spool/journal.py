@@ -22,7 +22,8 @@ from typing import Any
 
 from keepsake.exceptions import ReadError
 from keepsake.labels import Edit, checked_edit
-from keepsake.metadata import Record, check_changes, check_checkpoint, is_deep, may_be_deep, time_key
+from keepsake.metadata import END_FIELDS, Record, check_changes, check_checkpoint, is_deep, may_be_deep, time_key
+from keepsake.restarts import attempt_of, restarts_of
 from keepsake.storage.reading import fresh_status
 from keepsake.util.console import warn_once
 from keepsake.util.files import WINDOWS, remove
@@ -47,6 +48,8 @@ class Changes:
     """The content of journals: changed fields of the experiment, checkpoints, and edits of its labels, oldest first.
 
     `is_partial`: whether a journal cannot be read, so that there may be more.
+
+    A line with fields has the number of the restart after which it was written. Of several, the highest counts.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Changes:
         self.checkpoints = [] if checkpoints is None else checkpoints
         self.edits = [] if edits is None else edits
         self.is_partial = False
+        self._attempts: dict[str, int] = {}  # of fields that journals have changed
 
     def add(self, data: bytes) -> bool:
         """Add the complete lines of a journal; return whether each of them could be read."""
@@ -79,9 +83,27 @@ class Changes:
             self.checkpoints.append(entry["checkpoint"])
         if "experiment" in entry:
             check_changes(entry["experiment"])
-            self.fields.update(entry["experiment"])
+            self._change(entry["experiment"], attempt_of(entry))
         if "labels" in entry:
             self.edits.append(checked_edit(entry["labels"]))
+
+    def _change(self, fields: Record, attempt: int) -> None:
+        for name, value in fields.items():
+            if attempt >= self._attempts.get(name, 0):
+                self.fields[name], self._attempts[name] = value, attempt
+
+    def fields_for(self, record: Record) -> Record:
+        """Return the changed fields that count for an experiment's record.
+
+        Another process may have gone on with the experiment before the lines of this one arrived. They then only add
+        what is missing, and do not say how it ended.
+        """
+        restarts = len(restarts_of(record))
+        return {
+            name: value
+            for name, value in self.fields.items()
+            if self._attempts.get(name, restarts) >= restarts or (name not in END_FIELDS and not record.get(name))
+        }
 
     def sort(self) -> None:
         """Put the checkpoints of several journals in the order of their creation."""

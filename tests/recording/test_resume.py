@@ -17,11 +17,13 @@ import pytest
 
 import keepsake
 from keepsake.exceptions import DoesNotExist, ValidationError
-from keepsake.metadata import END_FIELDS
+from keepsake.metadata import END_FIELDS, time_text
 from keepsake.recording import cluster
+from keepsake.repository.view import View
 from keepsake.spool import places
 from keepsake.spool.entry import Entry
 from tests.spools import nothing_waits
+from tests.waiting import wait_until
 
 JOB = {"SLURM_JOB_ID": "123"}
 AGAIN = {**JOB, "SLURM_RESTART_COUNT": "1"}
@@ -99,6 +101,10 @@ def begun(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], **option
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("keepsake.recording.ending._begun", 0)
     return keepsake.init(quiet=True, **options)
+
+
+def view() -> View:
+    return keepsake.Project().workplace.view
 
 
 def end_by(experiment: keepsake.Experiment, reason: str) -> None:
@@ -260,6 +266,25 @@ def test_weights_stay_until_those_that_replace_them_are_there(
     expected = [(0, True), (1, True), (2, False), (2, True), (3, False), (3, True), (4, True)]
     assert sorted((checkpoint.step, bool(checkpoint.path)) for checkpoint in found) == expected
     assert {path.name for path in archives.iterdir()} == {f"{c.id}.tar.gz" for c in found if c.path}
+
+
+def test_the_end_of_an_earlier_process_that_arrives_late_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the spool of another machine, whose repository was away. What only it has found out is added."""
+    first = begun(monkeypatch, JOB)
+    wait_until(lambda: bool(view().load(first.id).get("environment")))
+    entry = view().entries()[first.id]
+    entry.append({"experiment": {"end_reason": "exception", "ended": time_text(), "error": "E", "restarts": []}})
+    entry.append({"experiment": {"job": {"system": "slurm", "id": "1"}, "found_late": "x"}})
+    late = entry.pending()
+    for journal in entry.journals():
+        journal.unlink()
+    begun(monkeypatch, {}, resume=first.id).stop()
+    before = view().load(first.id)
+    after = view().repository.merge({"id": first.id}, late, create=False)
+    assert (before["end_reason"], after["found_late"]) == ("stopped", "x")
+    assert {name: after.get(name) for name in (*END_FIELDS, "restarts", "job")} == {
+        name: before.get(name) for name in (*END_FIELDS, "restarts", "job")
+    }
 
 
 def test_a_process_that_was_thought_dead_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

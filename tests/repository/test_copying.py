@@ -346,6 +346,24 @@ def test_the_later_end_of_a_run_counts(
     assert merged["end_reason"] == ("source" if expected and expected == here else "target")
 
 
+@pytest.mark.parametrize(("here", "there"), [(2, 1), (1, 2)])
+def test_the_copy_with_more_restarts_says_how_a_run_goes_on(source: Side, target: Side, here: int, there: int) -> None:
+    """Whatever the clocks of the machines said, and though the run has not ended again."""
+    restarts, jobs = (
+        ([{"reason": "killed"}] * count for count in (here, there)),
+        ({"id": str(n)} for n in (here, there)),
+    )
+    ends = [{"ended": time, "end_reason": "exception"} for time in ("2025-01-01T00:00:00Z", "2026-01-01T00:00:00Z")]
+    if here > there:
+        ends[0] = {}
+    for side, some, job, end in zip((source, target), restarts, jobs, ends, strict=True):
+        side.add(record(MINE, restarts=some, job=job, **end), None)
+    assert copy(source, target) == []
+    merged = View(target.repository).load(MINE)
+    assert (len(merged["restarts"]), merged["job"]["id"]) == (2, "2")
+    assert merged.get("ended") == (None if here > there else ends[1]["ended"])
+
+
 def test_an_experiment_that_was_removed_since_is_not_made_anew(source: Side, target: Side, whole: bytes) -> None:
     source.add(record(MINE, *CHECKPOINTS), whole)
     target.add(record(MINE), None)
