@@ -92,11 +92,14 @@ def apply_edits(record: Record, edits: Iterable[Edit]) -> Record:
                 record["params"] = {**(record.get("params") or {}), key.removeprefix(_PARAM): value}
             else:
                 tag = key.removeprefix(_TAG)
-                if value != (tag in tags):
-                    tags = [*tags, tag] if value else [each for each in tags if each != tag]
+                if value and tag not in tags:  # before those that were added later, so copies have the same order
+                    after = [place for place, each in enumerate(tags) if times.get(_TAG + each, "") > at]
+                    place = min(after, default=len(tags))
+                    tags = [*tags[:place], tag, *tags[place:]]
+                elif not value:
+                    tags = [each for each in tags if each != tag]
         edited = record.get("edited")
         record["edited"] = max(at, str(edited)) if is_own_time(edited) else at
-    tags = sorted(tags, key=lambda tag: times.get(_TAG + tag, ""))  # the same order in each copy
     record |= {"tags": tags, "edits": times}
     return {name: value for name, value in record.items() if value or name not in EDITED}
 

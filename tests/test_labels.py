@@ -248,7 +248,7 @@ def test_an_edit_that_arrives_late_or_twice_undoes_none_that_came_after_it(proje
     stored(run).tag("a", remove=["b"])
     for _ in range(2):
         Project().workplace.repository.merge({"id": run.id}, Changes(edits=[late]), create=False)
-        assert labels(stored(run)) == ("third", ["a", "c"], "new")
+        assert labels(stored(run)) == ("third", ["c", "a"], "new")
 
 
 def test_an_edit_counts_even_if_a_clock_was_set_back(
