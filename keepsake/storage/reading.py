@@ -26,6 +26,7 @@ ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _STALE = getattr(errno, "ESTALE", None)
 _BLOCK = 1 << 20  # bytes
 _ATTEMPTS = 3
+_REPLACED_ATTEMPTS = 10  # quick ones
 _SAMPLE = 20  # files that show how long most of them take
 _SLOW = 0.0002  # seconds per file; from here on it pays to wait for many at once
 
@@ -51,6 +52,12 @@ def _open_after(error: OSError, path: str) -> int:
         return again_if_stale(open_at_once, path)
     if isinstance(error, ABSENT) and os.path.islink(path):
         raise OSError(errno.ELOOP, "It is a dangling link", path) from error
+    if isinstance(error, FileNotFoundError):
+        # A file system in user space says this of a file that is replaced just while it is opened.
+        for _ in range(_REPLACED_ATTEMPTS):
+            if os.path.lexists(path):
+                with suppress(FileNotFoundError):
+                    return open_at_once(path)
     if isinstance(error, PermissionError) and os.path.isdir(path):  # Windows reports directories this way
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path) from error
     raise error
