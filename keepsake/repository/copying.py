@@ -15,9 +15,9 @@ from functools import partial
 from itertools import islice
 from typing import TypeVar
 
-from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, ValidationError
+from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, ValidationError, WriteError
 from keepsake.labels import EDITED, edits_of, missing_labels
-from keepsake.metadata import END_FIELDS, Record, checkpoints_of, time_key
+from keepsake.metadata import END_FIELDS, Record, checkpoints_of, pruned_of, time_key
 from keepsake.output import FIELD, merged, parts_of
 from keepsake.repository.checking import is_whole, open_checked
 from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, archive_id_of, archive_key, archive_keys, id_of, log_owner
@@ -108,8 +108,9 @@ class Copy:
         self._records = sorted({record["id"]: record for record in records}.values(), key=_age)
         self._existing = {id_of(info.key) for info in target.storage.list(EXPERIMENTS)}
         removed = {record["id"] for record in self._records} & (target.removals.ids() - self._existing)
+        self._busy = self._being_removed() & removed if named else set()
         if named:
-            target.removals.forget(removed)
+            target.removals.forget(removed - self._busy)
         else:
             self._records = [record for record in self._records if record["id"] not in removed]
         self.left_out = 0 if named else len(removed)
@@ -163,8 +164,19 @@ class Copy:
 
     # Records
 
+    def _being_removed(self) -> set[str]:
+        """Return the experiments whose removal from the target is deleting archives, or was interrupted then."""
+        notes = self._target.removals.unfinished()
+        return {id for _, experiments, archives in notes if archives & self._there.keys() for id in experiments}
+
     def _copy_record(self, record: Record) -> list[str]:
         """Merge an experiment's record into the target's; return the keys of the archives to copy."""
+        if record["id"] in self._busy:
+            raise WriteError(
+                f"It is being removed from {self._target.url}. Try again later. If the removal was interrupted, finish "
+                "it first, by `keepsake doctor --fix` there."
+            )
+        record = self._without_pruned(record)
         for checkpoint_id in claimed(record):
             owner = self._owners[checkpoint_id]
             if owner != record["id"]:
@@ -178,11 +190,29 @@ class Copy:
         merged = target.merge(record, added, create=is_new, identity=self._identity)
         if fields := _news(record, merged):
             merged = target.merge(merged, Changes(fields, []), create=False)
+        if record.get("imported") and _grown(record, merged) != merged:
+            merged = target.change(record["id"], partial(_grown, record), is_new=False)
+        if never_came := self._pruned_before_it_came(record, merged):
+            target.empty_paths(record["id"], never_came)
         target.forget(record["id"])
         gone = (archive_key(record["id"], id) for id in replaced(merged))
         self._replaced[record["id"]] = [key for key in gone if key in self._there]
         wanted = set(archive_keys(record))
         return [key for key in archive_keys(merged) if key in wanted]  # files removed from the target stay removed
+
+    def _without_pruned(self, record: Record) -> Record:
+        """Return a record of the source as it is now, as far as files were pruned since it was read."""
+        if all(key in self._sizes or log_owner(key) for key in archive_keys(record)):
+            return record
+        now = checkpoints_of(self._source.load(record["id"]) or {})
+        pruned = {checkpoint["id"]: checkpoint for checkpoint in now if pruned_of(checkpoint)}
+        return {**record, "checkpoints": [pruned.get(each["id"], each) for each in checkpoints_of(record)]}
+
+    def _pruned_before_it_came(self, record: Record, merged: Record) -> set[str]:
+        """Return the checkpoints whose files the target still expects, and which the source has pruned since."""
+        pruned = {checkpoint["id"] for checkpoint in checkpoints_of(record) if pruned_of(checkpoint)}
+        expected = (each["id"] for each in checkpoints_of(merged) if each.get("path") and each["id"] in pruned)
+        return {id for id in expected if not self._target.has_archive(record["id"], id)}
 
     def _find_owners(self) -> dict[str, str]:
         """Return the experiment of each checkpoint: the target's answer, or else the oldest that names it."""
@@ -266,6 +296,22 @@ def _news(record: Record, theirs: Record) -> Record:
     if restarts > 0 or (restarts == 0 and _end(record) > _end(theirs)):
         return news | {name: own.get(name) for name in END_FIELDS}
     return {name: value for name, value in news.items() if restarts == 0 or name not in END_FIELDS}
+
+
+def _grown(record: Record, theirs: Record | None) -> Record:
+    """Return `theirs` with metrics and paths that only `record` has, because it was imported again since."""
+    if theirs is None:
+        raise DoesNotExist("It was removed from the target during the copy.")
+    own = {checkpoint["id"]: checkpoint for checkpoint in checkpoints_of(record)}
+    checkpoints = [_grown_checkpoint(own.get(each["id"], each), each) for each in checkpoints_of(theirs)]
+    return {**theirs, "checkpoints": checkpoints or theirs.get("checkpoints")}
+
+
+def _grown_checkpoint(checkpoint: Record, theirs: Record) -> Record:
+    grown: Record = {"metrics": {**(checkpoint.get("metrics") or {}), **(theirs.get("metrics") or {})}}
+    if not pruned_of(theirs):
+        grown["path"] = theirs.get("path") or checkpoint.get("path")
+    return {**theirs, **{name: value for name, value in grown.items() if value and value != theirs.get(name)}}
 
 
 def _end(record: Record) -> str:

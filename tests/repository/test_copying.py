@@ -23,6 +23,9 @@ MINE, THEIRS, FORGED = (digit * 64 for digit in "123")
 CHECKPOINTS = ["a" * 64, "b" * 64]
 
 
+PRUNED = {"path": "model.pth", "time": "2026-01-01T00:00:00Z"}
+
+
 def record(experiment_id: str, *checkpoint_ids: str, **fields: Any) -> dict[str, Any]:
     created = f"2024-01-0{experiment_id[0]}T00:00:00Z"
     checkpoints = [{"id": id, "created": created, "path": "model.pth", "step": 1} for id in checkpoint_ids]
@@ -372,6 +375,56 @@ def test_an_experiment_that_was_removed_since_is_not_made_anew(source: Side, tar
     (outcome,) = prepared.run(lambda count: None)
     assert "was removed" in str(outcome.errors[0])
     assert target.bench.kept() == {"repository.json"}
+
+
+@pytest.mark.parametrize("are_left", [True, False])
+def test_an_experiment_is_not_copied_to_where_its_files_are_being_deleted(
+    source: Side, target: Side, whole: bytes, are_left: bool
+) -> None:
+    """It is once none are left, though the removal was interrupted before it had noted its end."""
+    source.add(record(MINE, *CHECKPOINTS), whole)
+    archives = [archive_key(checkpoint_id) for checkpoint_id in CHECKPOINTS]
+    target.repository.removals.add([MINE], archives)
+    if are_left:
+        target.bench.write(archives[0], whole)
+    records = list(View(source.repository).records())
+    outcomes = list(Copy(source.repository, View(target.repository), records, named=True).run(lambda count: None))
+    errors = [str(error) for outcome in outcomes for error in outcome.errors]
+    assert len(errors) == are_left
+    assert all("It is being removed from memory://target" in error for error in errors)
+    assert (target.repository.load(MINE) is None) == are_left
+    assert target.repository.removals.under_way() == ({MINE} if are_left else set())
+
+
+@pytest.mark.parametrize("came_before", ["nothing", "record", "files"])
+def test_files_that_the_source_prunes_during_a_copy_are_not_missed_in_the_target(
+    source: Side, target: Side, whole: bytes, came_before: str
+) -> None:
+    source.add(record(MINE, *CHECKPOINTS), whole)
+    if came_before != "nothing":
+        target.add(record(MINE, *CHECKPOINTS), whole if came_before == "files" else None)
+    records = list(View(source.repository).records())
+    source.repository.empty_paths(MINE, {CHECKPOINTS[0]})
+    source.bench.memory.delete([archive_key(CHECKPOINTS[0])])
+    outcomes = list(Copy(source.repository, View(target.repository), records, named=False).run(lambda count: None))
+    assert [error for outcome in outcomes for error in outcome.errors] == []
+    assert [bool(path) for path in target.paths(MINE)] == [came_before == "files", *[True] * (len(CHECKPOINTS) - 1)]
+    assert target.repository.has_archive(MINE, CHECKPOINTS[0]) == (came_before == "files")
+
+
+def test_what_an_import_has_added_to_checkpoints_is_copied_too(source: Side, target: Side, whole: bytes) -> None:
+    """But not files that somebody removed from the target."""
+    first, second = (record(MINE, *CHECKPOINTS, imported={"from": "mlflow"}) for _ in range(2))
+    for number, checkpoint in enumerate(second["checkpoints"]):
+        checkpoint |= {"path": "", "metrics": {"loss": 1}} if number else {"path": "", "pruned": PRUNED}
+        first["checkpoints"][number]["metrics"] = {"loss": 2, "acc": 3}
+    source.add(first, whole)
+    target.add(second, None)
+    assert copy(source, target) == []
+    found = View(target.repository).load(MINE)["checkpoints"]
+    assert [bool(each["path"]) for each in found] == [False, *[True] * (len(CHECKPOINTS) - 1)]
+    assert [each["metrics"] for each in found][1:] == [{"loss": 1, "acc": 3}] * (len(CHECKPOINTS) - 1)
+    assert target.repository.has_archive(MINE, CHECKPOINTS[1])
 
 
 @pytest.mark.parametrize("thorough", [False, True])
