@@ -22,6 +22,8 @@ import keepsake
 from keepsake import exceptions
 from keepsake.experiment import Experiment
 from keepsake.recording import contact
+from keepsake.repository.repository import Repository
+from keepsake.spool.entry import Entry
 from keepsake.storage.disk import DiskStorage
 from tests.spools import nothing_waits
 from tests.storage.benches import Bench
@@ -264,7 +266,8 @@ class _InterruptedStart(threading.Thread):
     ("owner", "name", "replacement"),
     [
         (threading, "Thread", _InterruptedStart),
-        (contact, "remember_identity", Mock(side_effect=KeyboardInterrupt)),
+        (Entry, "open", Mock(side_effect=KeyboardInterrupt)),
+        (Entry, "keep_room", Mock(side_effect=KeyboardInterrupt)),
     ],
 )
 def test_an_init_that_is_interrupted_beside_the_first_contact_leaves_nothing(
@@ -275,6 +278,26 @@ def test_an_init_that_is_interrupted_beside_the_first_contact_leaves_nothing(
         with pytest.raises(KeyboardInterrupt):
             keepsake.init()
     _assert_that_nothing_is_left(place, project_directory)
+
+
+def test_an_init_that_cannot_write_to_the_spool_leaves_nothing_in_the_repository(
+    project_directory: Path, place: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is on its way there meanwhile is taken back before the error ends the program."""
+    keepsake.init().stop()
+    before = place.kept()
+
+    merge = Repository.merge
+
+    def merge_slowly(*arguments: Any, **options: Any) -> Any:
+        time.sleep(0.2)
+        return merge(*arguments, **options)
+
+    monkeypatch.setattr(Repository, "merge", merge_slowly)
+    monkeypatch.setattr(Entry, "open", Mock(side_effect=exceptions.WriteError("The spool's disk is full.")))
+    with pytest.raises(exceptions.WriteError, match="spool"):
+        keepsake.init()
+    assert place.kept() == before
 
 
 @on_disk

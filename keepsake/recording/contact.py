@@ -9,11 +9,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from keepsake.exceptions import KeepsakeError, MissingRepository, OtherRepository, WriteError
+from keepsake.recording import ending
 from keepsake.recording.mover import publish
 from keepsake.recording.saver import saver
 from keepsake.spool.entry import Entry
 from keepsake.spool.journal import Changes
-from keepsake.spool.places import remember_identity
 from keepsake.util.console import warn
 from keepsake.util.ids import short_id
 
@@ -23,22 +23,42 @@ if TYPE_CHECKING:
 _DEADLINE_SECONDS = 15.0
 
 
-def publish_first(repository: Repository, entry: Entry, before: str | None, *, beat: bool) -> None:
+def publish_first(
+    repository: Repository, entry: Entry, before: str | None, *, beat: bool, meanwhile: Callable[[], None]
+) -> None:
     """Publish a new experiment, unless the repository that was used before is missing.
 
-    `before` is what `known_identity` returned when the experiment began.
+    Args:
+        repository: where it goes.
+        entry: its entry in the spool, which `meanwhile` writes.
+        before: what `known_identity` returned when the experiment began.
+        beat: whether its heart beats.
+        meanwhile: called while the disk or the network is at work. If it fails, the experiment is taken back.
     """
-    root = entry.directory.parent
+    is_known = threading.Event()
+
+    def send() -> None:
+        try:
+            entry.identity = repository.ensure(before)
+        finally:
+            is_known.set()
+        _publish(repository, entry, beat=beat)
+
+    def get_ready() -> None:
+        ending.watch()
+        if before or is_known.wait(_DEADLINE_SECONDS):  # the entry says which repository it uses
+            meanwhile()
+
     try:
         undo = partial(repository.withdraw, entry.record)
-        send = partial(_publish, repository, entry, before, beat=beat)
         # init() need not wait until the disk has made the names durable
-        _within_deadline(repository, send, undo, entry.keep_room, repository.storage.postponing)
+        _within_deadline(repository, send, undo, get_ready, repository.storage.postponing)
     except MissingRepository as error:
+        note = entry.directory.parent / "repositories.json"
         warn(
             f"{error} This project has used one there before, so no new one is created. Experiment "
             f"{short_id(entry.id)} is kept in {entry.directory}. When the repository is back, `keepsake sync`, or the "
-            f"next run, sends it. To begin a new repository there, delete {root / 'repositories.json'}."
+            f"next run, sends it. To begin a new repository there, delete {note}."
         )
         return
     except OtherRepository as error:  # it was replaced just now, and the record may lie in the new one
@@ -47,11 +67,7 @@ def publish_first(repository: Repository, entry: Entry, before: str | None, *, b
         warn(f"{error} Experiment {short_id(entry.id)} is kept in {entry.directory}.")
         return
     entry.in_repository = True  # the background writes this to the spool
-    if entry.identity == before:
-        return
-    if entry.identity is not None:
-        remember_identity(root, repository.url, entry.identity)
-    if before:
+    if before and entry.identity != before:
         warn(f"The repository at {repository.url} is not the one that this project used before.")
 
 
@@ -106,7 +122,11 @@ def _within_deadline(
         except RuntimeError:  # no thread can start, so there is no deadline
             run()
         saver().prepare(repository)
-        meanwhile()
+        try:
+            meanwhile()
+        except KeepsakeError:
+            finished.wait(_DEADLINE_SECONDS)  # so the experiment is taken back before the program ends
+            raise
         if not finished.wait(_DEADLINE_SECONDS):
             raise WriteError(
                 f"{repository.url} does not answer (waited {_DEADLINE_SECONDS:.0f} s). Check the network and the URL. "
@@ -124,9 +144,8 @@ def _within_deadline(
         raise error
 
 
-def _publish(repository: Repository, entry: Entry, before: str | None, *, beat: bool) -> None:
+def _publish(repository: Repository, entry: Entry, *, beat: bool) -> None:
     """Put the experiment into the repository, so a wrong bucket or a missing permission shows at once."""
-    entry.identity = repository.ensure(before)
     repository.merge(entry.record, Changes(), create=True, identity=entry.identity)
     if beat:
         try:

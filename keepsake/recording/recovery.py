@@ -140,6 +140,10 @@ class Recovery:
         """Finish an entry; return False if another process seems to handle it."""
         if entry.is_fresh() or not _claim(entry):
             return False
+        if entry.is_first:  # its process was killed right after it began
+            places.note(entry)
+            with suppress(KeepsakeError):
+                entry.write_record(durable=False)
         try:
             error = try_to_finish(entry, self._open, lambda count: _touch_claim(entry))
         finally:

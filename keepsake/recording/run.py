@@ -20,8 +20,8 @@ from keepsake.recording.contact import go_on, publish_first
 from keepsake.recording.environment import warn_of_secret_files
 from keepsake.recording.saver import saver
 from keepsake.restarts import attempt_of, attempts, superseded
+from keepsake.spool import places
 from keepsake.spool.entry import Entry
-from keepsake.spool.places import known_identity
 from keepsake.util.console import plural, say, warn
 from keepsake.util.files import remove
 from keepsake.util.fork import importing, in_forked_child
@@ -82,15 +82,24 @@ class Run:
     ) -> Run:
         """Record a new experiment. If that fails, it leaves nothing behind."""
         root, repository = workplace.spool, workplace.repository
-        before = known_identity(root, repository.url)
-        entry = Entry.create(root, record, repository.url, in_repository=False, identity=before)
+        before = places.known_identity(root, repository.url)
+        entry = Entry.new(root, record, repository.url, before)
+        entry.is_first = before is None
         run = cls(workplace, entry, modules, quiet)
+        frozen = None
+
+        def get_ready() -> None:
+            entry.open()
+            entry.keep_room()
+
         try:
-            frozen = run._freeze(record) if record["path"] else None
+            if record["path"]:
+                entry.open()
+                frozen = run._freeze(record)
             if switches.is_offline():
-                entry.keep_room()
+                get_ready()
             else:
-                publish_first(repository, entry, before, beat=not disable_heartbeat)
+                publish_first(repository, entry, before, beat=not disable_heartbeat, meanwhile=get_ready)
                 if disable_heartbeat:  # otherwise a listing would see the entry in the spool, and show it as running
                     entry.write_record(durable=False)
         except BaseException:
@@ -172,6 +181,7 @@ class Run:
         entry, repository = self.entry, self.repository
 
         def gather() -> None:
+            places.note(entry)
             entry.write_record(durable=False)
             with importing:
                 packages = self.packages()

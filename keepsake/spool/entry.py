@@ -60,6 +60,7 @@ class Entry:
     Attributes:
         repository: the URL that the experiment goes to.
         identity: the identity of the repository in which it began; None while that is unknown.
+        is_first: whether repositories.json may not say yet that this repository is used.
         record: the experiment at its start.
         in_repository: whether the repository has the experiment's record.
         owner: the process that records, or that recorded last.
@@ -75,6 +76,7 @@ class Entry:
         self.id = directory.name
         self.repository: str = content["repository"]
         self.identity: str | None = content.get("identity")
+        self.is_first: bool = content.get("is_first", False)
         self.record: Record = content["experiment"]
         self.in_repository: bool = content["in_repository"]
         self.owner: str = content.get("owner", "")
@@ -86,24 +88,34 @@ class Entry:
         self._synced: set[File] = set()  # files that would survive a power cut
 
     @classmethod
-    def create(
-        cls, root: Path, record: Record, repository: str, *, in_repository: bool, identity: str | None = None
-    ) -> Entry:
-        """Begin the entry of `record`, an experiment of the repository at the URL `repository`. Raises WriteError."""
+    def new(cls, root: Path, record: Record, repository: str, identity: str | None) -> Entry:
+        """Return the entry of `record`, an experiment of the repository at the URL `repository`; `open` writes it."""
         content = {
             "repository": repository,
             "identity": identity or None,
-            "in_repository": in_repository,
+            "in_repository": False,
             "experiment": record,
             "owner": process_name(),
         }
-        entry = cls(root / record["id"], content)
-        try:
-            entry.write_record(durable=False)
-        except WriteError:
-            prune(entry.directory)
-            raise
+        return cls(root / record["id"], content)
+
+    @classmethod
+    def create(
+        cls, root: Path, record: Record, repository: str, *, in_repository: bool, identity: str | None = None
+    ) -> Entry:
+        """Write an entry as `new` returns it, perhaps for an experiment that the repository has. Raises WriteError."""
+        entry = cls.new(root, record, repository, identity)
+        entry.in_repository = in_repository
+        entry.open()
         return entry
+
+    def open(self) -> None:
+        """Write the entry. Raises WriteError, and leaves nothing behind then. `sync` must follow soon."""
+        try:
+            self.write_record(durable=False)
+        except WriteError:
+            prune(self.directory)
+            raise
 
     @classmethod
     def load(cls, directory: Path) -> Entry | None:
@@ -124,6 +136,7 @@ class Entry:
         content = {
             "repository": self.repository,
             "identity": self.identity,
+            **({"is_first": True} if self.is_first else {}),
             "in_repository": self.in_repository,
             "experiment": self.record,
             "owner": self.owner,

@@ -174,7 +174,17 @@ def known_identity(root: Path, url: str) -> str | None:
     It is "" if that cannot be read. A repository may have been used then, so no new one is created.
     """
     known = _known(root)
-    return "" if known is None else known.get(url)
+    if known is None:
+        return ""
+    first = (entry.identity for entry in entries(root) if entry.is_first and entry.repository == url)
+    return known.get(url) or next(filter(None, first), None)
+
+
+def note(entry: Entry) -> None:
+    """Remember which repository an entry uses."""
+    if entry.identity is not None:
+        remember_identity(entry.directory.parent, entry.repository, entry.identity)
+        entry.is_first = False
 
 
 def remember_identity(root: Path, url: str, identity: str) -> None:

@@ -16,7 +16,7 @@ import pytest
 import keepsake
 from keepsake.exceptions import KeepsakeError, MissingRepository, OtherRepository, WriteError
 from keepsake.project import Project
-from keepsake.recording import contact, mover
+from keepsake.recording import contact, mover, run
 from keepsake.recording.recovery import send
 from keepsake.repository.deletion import delete_experiments
 from keepsake.repository.repository import Repository
@@ -144,6 +144,26 @@ def test_a_run_that_was_killed_before_it_wrote_down_its_repository_waits_for_it(
     (waiting,) = pending(root)
     assert send(waiting, lambda count: None).error is None
     assert _is_all_there(project_directory)
+
+
+def test_a_run_that_is_killed_right_after_init_has_told_which_repository_it_uses(project_directory: Path) -> None:
+    """The next run makes no new repository in the mount point. The note about it is written in the background."""
+    if (pid := os.fork()) == 0:
+        run._GRACE_SECONDS = 60.0  # the background has not begun
+        keepsake.init()
+        os._exit(_KILLED)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == _KILLED
+    note = project_directory / ".keepsake/spool/repositories.json"
+    assert not note.exists()
+    _unmount(project_directory)
+    experiment = keepsake.init()
+    with pytest.raises(MissingRepository):
+        experiment.stop()
+    assert os.listdir(project_directory / "repo") == []
+    assert note.exists()
+    note.unlink()  # as the message says, to begin a new repository there
+    keepsake.init().stop()
+    assert len(os.listdir(project_directory / "repo")) > 1
 
 
 @pytest.mark.parametrize("damage", ["torn", "unreadable", "a pipe"])
