@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from keepsake.exceptions import ReadError
 from keepsake.storage.base import UNREADABLE, is_key
+from keepsake.util.errors import is_the_scripts
 from keepsake.util.indented import indented
 from keepsake.util.values import MAX_DEPTH, comparable, decode
 
@@ -114,7 +115,9 @@ def local_datetime(text: str) -> datetime:
     """Return an RFC 3339 time as a naive local datetime, as the Python API does."""
     try:
         return datetime.fromtimestamp(time_seconds(text))
-    except (ValueError, OverflowError, OSError):  # the year 1, Go's "no time", is out of range in some zones
+    except (ValueError, OverflowError, OSError) as error:  # the year 1, Go's "no time", is out of range in some zones
+        if is_the_scripts(error):
+            raise
         return parse_rfc3339(text)
 
 

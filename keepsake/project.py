@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from keepsake.config import REPOSITORY_VARIABLE
-from keepsake.exceptions import ConfigNotFound, ValidationError
+from keepsake.exceptions import ConfigNotFound, KeepsakeError, ValidationError
 from keepsake.metadata import checkpoints_of
 from keepsake.packages import note_modules_of_script
 from keepsake.upkeep import Upkeep
@@ -356,6 +356,7 @@ def init(
     from keepsake.beginning import begin
     from keepsake.recording import ending
     from keepsake.recording.lineage import Labels
+    from keepsake.recording.signals import let_through
 
     global _told_of_running
     running = ending.unattended()
@@ -366,13 +367,17 @@ def init(
             "Call its stop(), or begin each with `with keepsake.init(…) as experiment:`."
         )
     default_project.debug = debug
-    return begin(
-        default_project,
-        path,
-        params,
-        quiet=quiet,
-        disable_heartbeat=disable_heartbeat,
-        labels=Labels(name, tags, notes, parent, keep),
-        resume=resume,
-        capture_output=capture_output,
-    )
+    try:
+        return begin(
+            default_project,
+            path,
+            params,
+            quiet=quiet,
+            disable_heartbeat=disable_heartbeat,
+            labels=Labels(name, tags, notes, parent, keep),
+            resume=resume,
+            capture_output=capture_output,
+        )
+    except KeepsakeError as error:
+        let_through(error)
+        raise

@@ -28,6 +28,7 @@ from typing import BinaryIO, NamedTuple
 
 from keepsake.archive.contents import ContentHash
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, WriteError
+from keepsake.util.errors import is_the_scripts
 from keepsake.util.files import open_at_once
 from keepsake.util.ignore import leave_out, walk_files
 
@@ -58,7 +59,9 @@ def check_room(directory: Path) -> None:
     """Raise WriteError if the disk of `directory` is too full to take more files."""
     try:
         usage = shutil.disk_usage(directory)
-    except OSError:
+    except OSError as error:
+        if is_the_scripts(error):
+            raise
         return  # the free space is unknown, so the write itself will show
     reserve = min(_RESERVE_BYTES, int(usage.total * _RESERVE_SHARE))
     if usage.free < reserve:
@@ -144,6 +147,8 @@ def _open(path: str) -> tuple[int, os.stat_result]:
             return source, status
         reason = "not a regular file"
     except OSError as error:
+        if is_the_scripts(error):
+            raise
         reason = error.strerror or str(error)
     if source >= 0:
         os.close(source)
@@ -162,6 +167,8 @@ def _copy(source: int, status: os.stat_result, pack: BinaryIO) -> tuple[int, str
             hole = _hole_at(source, status.st_size - left, status.st_size) if has_holes else 0
             piece = b"" if hole else os.read(source, left if left < PIECE else PIECE)
         except OSError as error:
+            if is_the_scripts(error):
+                raise
             raise _UnreadableError(f"it cannot be read to its end ({error.strerror or error})") from error
         if hole:
             pack.seek(hole, os.SEEK_CUR)
@@ -203,7 +210,7 @@ def set_space_aside(file: BinaryIO, start: int, size: int) -> None:
     """
     if size < LARGE or sys.platform != "linux" or sys.maxsize < 1 << 32:
         return
-    with suppress(ImportError, OSError, AttributeError):
+    try:
         import ctypes
 
         room = os.fstatvfs(file.fileno())
@@ -211,6 +218,9 @@ def set_space_aside(file: BinaryIO, start: int, size: int) -> None:
             return  # the attempt would fill the disk
         allocate = ctypes.CDLL(None).fallocate
         allocate(file.fileno(), _KEEP_SIZE, ctypes.c_int64(start), ctypes.c_int64(size))
+    except (ImportError, OSError, AttributeError) as error:
+        if is_the_scripts(error):
+            raise
 
 
 def _open_private(path: str, flags: int) -> int:
@@ -270,6 +280,8 @@ class OpenFiles:
         try:
             return _fill(self._files[entry.name], start, buffer)
         except (OSError, EOFError) as error:
+            if is_the_scripts(error):
+                raise
             raise UnsuitableError from error
 
     def check(self, entry: FileEntry, xxh128: str) -> None:

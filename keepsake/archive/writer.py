@@ -23,6 +23,7 @@ from keepsake.archive.pack import LARGE, FileEntry, FrozenFiles, OpenFiles, Unsu
 from keepsake.archive.reader import Archive, is_archive
 from keepsake.exceptions import DoesNotExist
 from keepsake.storage.disk import DiskStorage
+from keepsake.util.errors import is_the_scripts
 from keepsake.util.ignore import walk_files
 from keepsake.util.streams import watched
 from keepsake.util.workers import Workers, in_order
@@ -130,8 +131,11 @@ class _Output:
         if sys.platform == "win32":
             raise OSError("Windows writes one part at a time")
         written = 0
-        with suppress(OSError):  # such as ENOSYS; a plain write says what is wrong with the disk
+        try:
             written = os.writev(self._file.fileno(), parts)
+        except OSError as error:  # such as ENOSYS; a plain write says what is wrong with the disk
+            if is_the_scripts(error):
+                raise  # all may be written already
         if written < size:  # the disk is nearly full
             self._file.write(b"".join(parts)[written:])
             self._file.flush()

@@ -31,6 +31,7 @@ from keepsake.exceptions import WriteError
 from keepsake.metadata import Record
 from keepsake.spool import journal
 from keepsake.spool.journal import UNNAMED, Changes, Taken
+from keepsake.util.errors import is_the_scripts
 from keepsake.util.files import remove, replace_with, sync
 from keepsake.util.processes import has_ended, process_name
 
@@ -164,7 +165,11 @@ class Entry:
 
     def ensure(self) -> None:
         """Begin the entry again if it was closed because all was saved, or if it was removed."""
-        if not os.path.exists(f"{self.directory}{os.sep}record.json"):
+        try:
+            os.stat(f"{self.directory}{os.sep}record.json")
+        except OSError as error:
+            if is_the_scripts(error):
+                raise
             self._begin_again()
 
     def _begin_again(self) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from keepsake.storage.base import TEMPORARY, ObjectInfo
+from keepsake.util.errors import is_the_scripts
 from keepsake.util.files import WINDOWS, open_at_once
 from keepsake.util.fork import importing
 
@@ -111,8 +112,9 @@ def fresh_status(fd: int) -> os.stat_result:
     if hasattr(os, "fchown"):
         try:  # every metric asks, and contextlib.suppress takes longer than the call
             os.fchown(fd, -1, -1)  # changes nothing, but refreshes the cached status
-        except OSError:
-            pass
+        except OSError as error:
+            if is_the_scripts(error):
+                raise
     return os.fstat(fd)
 
 

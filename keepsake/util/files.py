@@ -9,6 +9,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from keepsake.util.errors import is_the_scripts
+
 WINDOWS = sys.platform == "win32"
 _AT_ONCE = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 UNSUPPORTED = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENOTTY}
@@ -25,6 +27,17 @@ def open_at_once(path: str | os.PathLike[str], flags: int = 0) -> int:
         if not (error.errno in UNSUPPORTED or isinstance(error, BlockingIOError)) or not os.path.isfile(path):
             raise
         return os.open(path, (_AT_ONCE & ~getattr(os, "O_NONBLOCK", 0)) | flags)
+
+
+def is_there(path: str | os.PathLike[str]) -> bool:
+    """Whether something has that name, if only a dangling link."""
+    try:
+        os.lstat(path)
+    except OSError as error:
+        if is_the_scripts(error):
+            raise
+        return False
+    return True
 
 
 def sync(descriptor: int) -> None:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from keepsake.exceptions import DoesNotExist, ReadError, ValidationError
 from keepsake.util.console import warn
 from keepsake.util.directories import below
+from keepsake.util.errors import is_the_scripts
+from keepsake.util.files import is_there
 from keepsake.util.names import archive_name, is_safe_name
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ def walk_files(project_dir: Path, path: str, note: Note | None = None) -> Iterat
     Raises ValidationError if `path` is absolute or leads out of the project, DoesNotExist if it does not exist.
     """
     name = _relative_name(path)
-    if not os.path.lexists(project_dir / name):
+    if not is_there(project_dir / name):
         remedy = elsewhere(project_dir, path) or "Check the path."
         raise DoesNotExist(f"No such file or directory: {path!r} (looked for in {project_dir}). {remedy}")
     parts = name.split("/") if name else []
@@ -74,10 +76,12 @@ def walk_files(project_dir: Path, path: str, note: Note | None = None) -> Iterat
 def elsewhere(project_dir: Path, path: str) -> str:
     """Return what to say if the working directory has another file or directory of that name; "" otherwise."""
     try:
-        here = os.path.abspath(path)
-        if not os.path.lexists(here) or os.path.realpath(here) == os.path.realpath(project_dir / path):
+        here, there = os.path.abspath(path), os.path.abspath(project_dir / path)
+        if here == there or not is_there(here) or os.path.realpath(here) == os.path.realpath(there):
             return ""
-    except (OSError, ValueError):  # the working directory was deleted
+    except (OSError, ValueError) as error:  # the working directory was deleted
+        if is_the_scripts(error):
+            raise
         return ""
     if (relative := below(here, project_dir)) is not None:
         return f"For the one in the working directory, write {relative!r}."
@@ -216,6 +220,8 @@ def _entries(prefix: str, path: str, note: Note | None) -> Iterator[tuple[str, s
     try:
         entries = sorted(os.scandir(path), key=lambda entry: entry.name, reverse=True)
     except OSError as error:
+        if is_the_scripts(error):
+            raise
         return _leave_out(prefix, path, f"a directory that cannot be read ({error.strerror})", note)
     if not any(entry.name == "pyvenv.cfg" or (entry.name == "conda-meta" and entry.is_dir()) for entry in entries):
         yield from ((prefix + archive_name(entry.name), entry.path, _kind(entry)) for entry in entries)
@@ -232,6 +238,8 @@ def _kind(entry: os.DirEntry[str] | Path, follow: bool = False) -> str:
             return "a link to a directory" if entry.is_symlink() and not follow else "directory"
         return "a dangling link" if entry.is_symlink() else "not a regular file"
     except OSError as error:
+        if is_the_scripts(error):
+            raise
         return error.strerror or str(error)
 
 

@@ -222,7 +222,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 # Where the system offers less, or more
 
 
-@pytest.mark.parametrize("answer", [OSError("no C library"), AttributeError("fallocate"), -1])
+@pytest.mark.parametrize("answer", [OSError(errno.ENOENT, "no C library"), AttributeError("fallocate"), -1])
 def test_without_allocation_files_are_copied_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Exception | int
 ) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 import keepsake
 from keepsake.archive import writer
 from keepsake.recording.saver import Saver
-from keepsake.spool import journal
+from keepsake.spool import entry, journal
 from keepsake.spool.entry import Entry
 from tests.recording.test_ending import PRELUDE, run
 
@@ -109,6 +111,76 @@ def test_a_timeout_after_the_line_is_written_costs_no_files(
     experiment.stop()
     with keepsake.experiments.get(experiment.id).checkpoints[0].open("weights") as file:
         assert file.read() == b"x"
+
+
+_CALLS = ["open", "read", "write", "writev", "stat", "fstat", "lstat", "scandir", "replace", "fchown", "statvfs"]
+
+
+class _AfterCall:
+    """Lets the script's handler raise right after the `left`-th call that the main thread makes of the system."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.left = 0
+        for name in _CALLS:
+            monkeypatch.setattr(os, name, self._around(getattr(os, name)))
+
+    def _around(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            result = real(*arguments, **options)
+            if self.left and threading.current_thread() is threading.main_thread():
+                self.left -= 1
+                if not self.left:
+                    signal.raise_signal(signal.SIGUSR1)
+            return result
+
+        return call
+
+
+def test_a_timeout_of_the_scripts_own_gets_through_init(
+    project_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not taken for trouble with a disk, and nothing is left behind."""
+    monkeypatch.setenv("KEEPSAKE_STRICT", "")
+    before = signal.signal(signal.SIGUSR1, _Timeout())
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(entry, "replace_with", lambda *_, **__: signal.raise_signal(signal.SIGUSR1))
+            with pytest.raises(TimeoutError, match="mine"):
+                keepsake.init(quiet=True)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert os.listdir() == ["keepsake.yaml"]
+
+
+@pytest.mark.parametrize("size", [None, 10, 1 << 20])
+def test_a_timeout_after_any_call_of_the_system_gets_through_and_damages_nothing(
+    project_directory: Path, monkeypatch: pytest.MonkeyPatch, size: int | None
+) -> None:
+    """Nothing takes it for the answer of the system: what was written is not written again."""
+    monkeypatch.setenv("KEEPSAKE_STRICT", "")
+    weights = os.urandom(size or 0)
+    Path("weights").write_bytes(weights)
+    path = None if size is None else "weights"
+    experiment = keepsake.init(quiet=True)
+    before = signal.signal(signal.SIGUSR1, _Timeout())
+    try:
+        with monkeypatch.context() as patch:
+            after, step = _AfterCall(patch), 0
+            while not after.left:
+                step += 1
+                after.left = step
+                with suppress(TimeoutError):
+                    experiment.checkpoint(path=path, step=step, metrics={"loss": 1})
+                    assert after.left, f"swallowed after call {step}"
+            after.left = 0
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    experiment.stop()
+    assert step > 5
+    for checkpoint in keepsake.experiments.get(experiment.id).checkpoints:
+        if path:
+            with checkpoint.open("weights") as file:
+                assert file.read() == weights
 
 
 def test_a_generator_that_is_closed_has_not_failed(project_directory: Path) -> None:
