@@ -265,8 +265,8 @@ class Project(Upkeep):
 
     def delete(self, targets: Iterable[Target]) -> None:
         """Delete experiments completely, and for checkpoints only their files."""
-        from keepsake.recording.mover import publish
-        from keepsake.repository.deletion import delete_experiments, delete_files
+        from keepsake.pruning import delete_saved
+        from keepsake.repository.deletion import delete_experiments
 
         targets = list(targets)
         experiments = {experiment.id: experiment for experiment, checkpoint in targets if checkpoint is None}
@@ -278,12 +278,7 @@ class Project(Upkeep):
         for experiment, checkpoint in targets:
             if checkpoint is not None and experiment.id not in experiments:
                 checkpoints.setdefault(experiment.id, set()).add(checkpoint.id)
-        view = self.workplace.view
-        for experiment_id, entry in view.entries().items():
-            if experiment_id in checkpoints:
-                publish(entry, view.repository, others=True)
-        with Progress("Deleting", sum(map(len, checkpoints.values())), unit="archives") as progress:
-            delete_files(view, checkpoints, progress.advance)
+        delete_saved(self.workplace.view, checkpoints)
 
     # Other repositories
 

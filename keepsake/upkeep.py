@@ -61,9 +61,13 @@ class Upkeep:
         best checkpoint keeps all files if `keep` names no last ones. Returns what was deleted. Raises ValidationError
         if `keep` cannot be understood.
         """
-        pruning = self.plan_pruning(keep, ids)
-        self.delete([(each.experiment, checkpoint) for each in pruning.experiments for checkpoint in each.checkpoints])
-        return pruning
+        return self.carry_out(self.plan_pruning(keep, ids))
+
+    def carry_out(self, plan: Pruning) -> Pruning:
+        """Delete what `plan_pruning` returned, as far as the policy still lets it go, and return what was deleted."""
+        from keepsake.pruning import carry_out
+
+        return carry_out(self.resolved(), plan)
 
     def disk_usage(self) -> DiskUsage:
         """Return what takes the space of the repository, by experiment, as `keepsake du` does."""

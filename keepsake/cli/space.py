@@ -10,7 +10,6 @@ import click
 from keepsake.cli.opening import Settings, confirm, open_project
 from keepsake.cli.options import Command, IdCommand, id_argument
 from keepsake.cli.rendering import short_id, table, write, write_json
-from keepsake.project import Project
 from keepsake.pruning import Pruning
 from keepsake.repository.usage import Usage
 from keepsake.util import console
@@ -93,7 +92,11 @@ def prune(ctx: click.Context, /, ids: Sequence[str], keep: str, dry_run: bool, f
         return
     if not force and not confirm():
         ctx.exit(1)
-    _delete(project, pruning)
+    done = project.carry_out(pruning)
+    for experiment in done.running[len(pruning.running) :]:
+        console.say(f"Experiment {experiment.short_id()} is running now, so it is left alone.")
+    count = sum(len(each.checkpoints) for each in done.experiments)
+    console.say(f"Pruned {plural(count, 'checkpoint')} ({format_size(done.size)}). Metrics stay.")
 
 
 def _plan(pruning: Pruning) -> str:
@@ -102,9 +105,3 @@ def _plan(pruning: Pruning) -> str:
         size = format_size(each.size)
         rows.append([each.experiment.short_id(), str(len(each.checkpoints)), size, str(each.kept)])
     return f"Checkpoints whose files would be deleted:\n{table(rows)}\ntotal: {format_size(pruning.size)}"
-
-
-def _delete(project: Project, pruning: Pruning) -> None:
-    project.delete([(each.experiment, checkpoint) for each in pruning.experiments for checkpoint in each.checkpoints])
-    count = sum(len(each.checkpoints) for each in pruning.experiments)
-    console.say(f"Pruned {plural(count, 'checkpoint')} ({format_size(pruning.size)}). Metrics stay.")

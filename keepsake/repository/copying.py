@@ -193,7 +193,7 @@ class Copy:
         if record.get("imported") and _grown(record, merged) != merged:
             merged = target.change(record["id"], partial(_grown, record), is_new=False)
         if never_came := self._pruned_before_it_came(record, merged):
-            target.empty_paths(record["id"], never_came)
+            target.empty_paths(record["id"], lambda _: never_came)
         target.forget(record["id"])
         gone = (archive_key(record["id"], id) for id in replaced(merged))
         self._replaced[record["id"]] = [key for key in gone if key in self._there]

@@ -82,27 +82,36 @@ def _give_up(entry: Entry, identity: str | None) -> None:
 
 
 def delete_files(
-    view: View, checkpoints: Mapping[str, set[str]], advance: Callable[[int], None] = lambda count: None
-) -> None:
-    """Delete the archives of checkpoints. Their metrics stay, and the record says that their files were pruned.
+    view: View,
+    checkpoints: Mapping[str, set[str]],
+    advance: Callable[[int], None] = lambda count: None,
+    *,
+    may_go: Callable[[Record], set[str]] | None = None,
+) -> set[str]:
+    """Delete the archives of checkpoints, and return their IDs. Metrics stay, and the record says what was pruned.
 
     The record must name the checkpoints. It changes first, so a crash leaves garbage, but never a wrong listing.
 
     Args:
         checkpoints: the IDs of experiments, each with those of its checkpoints.
         advance: called with the number of checkpoints that are done.
+        may_go: returns which checkpoints of a record may lose their files now; None: all.
     """
     repository, entries = view.repository, view.entries()
     holders = view.holders(id for ids in checkpoints.values() for id in ids)
-    for experiment_id, checkpoint_ids in checkpoints.items():
-        repository.empty_paths(experiment_id, checkpoint_ids)
+    deleted = set[str]()
+    for experiment_id, planned in checkpoints.items():
+        choose = lambda record, ids=planned: ids & may_go(record) if may_go else ids  # noqa: E731
+        chosen = repository.empty_paths(experiment_id, choose)
         if (entry := entries.get(experiment_id)) is not None:
-            for checkpoint_id in checkpoint_ids:
+            for checkpoint_id in chosen:
                 if (frozen := entry.frozen(checkpoint_id)) is not None:
                     remove(frozen)
-        own = [id for id in checkpoint_ids if not holders[id] - {experiment_id}]
+        own = [id for id in chosen if not holders[id] - {experiment_id}]
         repository.storage.delete(sorted(archive_key(experiment_id, id) for id in own))
-        advance(len(checkpoint_ids))
+        deleted |= chosen
+        advance(len(planned))
+    return deleted
 
 
 def _shared(view: View, checkpoint_ids: Iterable[str]) -> set[str]:

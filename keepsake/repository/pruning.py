@@ -104,6 +104,6 @@ def prune_saved(repository: Repository, record: Record, keep: Keep, waiting: Con
         safe -= missing  # another machine may still be saving them
         gone = let_go(record, keep, safe)
     if gone:
-        ids = {checkpoint["id"] for checkpoint in gone}
-        repository.empty_paths(record["id"], ids)
+        planned = {checkpoint["id"] for checkpoint in gone}
+        ids = repository.empty_paths(record["id"], lambda now: planned & {c["id"] for c in let_go(now, keep, safe)})
         repository.storage.delete(sorted(archive_key(record["id"], id) for id in ids))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -232,30 +232,36 @@ class Repository(Presence):
         self.forget(record["id"])
         self.storage.delete([record_key(record["id"]), heartbeat_key(record["id"]), *archive_keys(record)])
 
-    def empty_paths(self, experiment_id: str, checkpoint_ids: set[str]) -> None:
-        """Record that the files of checkpoints of an experiment were pruned, and when.
+    def empty_paths(self, experiment_id: str, choose: Callable[[Record], Iterable[str]]) -> set[str]:
+        """Record that the files of checkpoints were pruned, and when; return the IDs of these checkpoints.
+
+        `choose` returns them. It is called with the experiment's record as it is then, because another process may have
+        pruned it since it was read.
 
         Raises WriteError if the record does not name each of them.
         """
-        now = time_text()
+        now, chosen = time_text(), set[str]()
 
         def change(known: Known | None) -> Known:
             if known is None:
                 raise self._gone(experiment_id)
-            if unknown := checkpoint_ids.difference(claimed(known.record)):
+            chosen.clear()
+            chosen.update(choose(known.record))
+            if unknown := chosen.difference(claimed(known.record)):
                 raise WriteError(
                     f"{record_key(experiment_id)} in {self.url} does not name checkpoint {short_id(min(unknown))}. "
                     "It may be on its way there. Its files are not deleted. Try again."
                 )
             checkpoints, texts = list(checkpoints_of(known.record)), list(known.texts)
             for index, checkpoint in enumerate(checkpoints):
-                if checkpoint["id"] in checkpoint_ids and checkpoint.get("path"):
+                if checkpoint["id"] in chosen and checkpoint.get("path"):
                     pruned = {"path": checkpoint["path"], "time": now}
                     checkpoints[index] = {**checkpoint, "path": "", "pruned": pruned}
                     texts[index] = render_checkpoint(checkpoints[index])
             return Known({**known.record, "checkpoints": checkpoints}, known.etag, texts, known.ids)
 
         self._rewrite(experiment_id, change)
+        return chosen
 
     def has_archive(self, experiment_id: str, archive_id: str) -> bool:
         """Whether an archive is there."""

@@ -404,7 +404,7 @@ def test_files_that_the_source_prunes_during_a_copy_are_not_missed_in_the_target
     if came_before != "nothing":
         target.add(record(MINE, *CHECKPOINTS), whole if came_before == "files" else None)
     records = list(View(source.repository).records())
-    source.repository.empty_paths(MINE, {CHECKPOINTS[0]})
+    source.repository.empty_paths(MINE, lambda record: {CHECKPOINTS[0]})
     source.bench.memory.delete([archive_key(CHECKPOINTS[0])])
     outcomes = list(Copy(source.repository, View(target.repository), records, named=False).run(lambda count: None))
     assert [error for outcome in outcomes for error in outcome.errors] == []

@@ -321,3 +321,37 @@ def test_disk_usage_adds_up_what_the_repository_holds(place: Bench, project_dire
     objects = [info for prefix in ("experiments", "checkpoints", "metadata") for info in storage.list(prefix)]
     assert usage.total == sum(info.size for info in objects)
     assert usage.other == 777
+
+
+def test_two_that_prune_at_once_by_different_policies_leave_files(project_directory: Path) -> None:
+    """Each has planned, and asked, before the other deletes."""
+    run = run_of([3.0, 1.0, 2.0])
+    run.stop()
+    project = Project()
+    plans = [project.plan_pruning(keep) for keep in ("best:1", "last:1")]
+    deleted = [project.carry_out(plan) for plan in plans]
+    assert saved(run) == {3.0: False, 1.0: True, 2.0: False}
+    assert [[len(each.checkpoints) for each in pruning.experiments] for pruning in deleted] == [[2], []]
+
+
+def test_a_run_that_has_gone_on_since_pruning_was_planned_is_left_alone(project_directory: Path) -> None:
+    run = run_of([3.0, 1.0])
+    run.stop()
+    plan = Project().plan_pruning("best:1")
+    Project().workplace.repository.heartbeats.beat(run.id)
+    assert [each.id for each in Project().carry_out(plan).running] == [run.id]
+    assert saved(run) == {3.0: True, 1.0: True}
+
+
+def test_what_is_removed_while_a_run_prunes_does_not_count_as_kept(
+    project_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_of([3.0, 1.0, 2.0])
+    run.stop()
+    repository = Project().workplace.repository
+    before = repository.load(run.id)
+    assert before is not None
+    best = run.checkpoints[1]
+    Project().delete([(run, best)])
+    pruning.prune_saved(repository, before, Keep(1, 0), set(), {best.id})
+    assert saved(run) == {3.0: False, 1.0: False, 2.0: True}
