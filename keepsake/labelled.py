@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from keepsake.labels import apply_edits, following, labels_of, make_edit
 from keepsake.metadata import Record, time_text
 from keepsake.outcome import Outcome
 from keepsake.recording import switches
+from keepsake.util.console import error as say_error
 from keepsake.util.console import warn
 from keepsake.util.ids import short_id
 from keepsake.util.values import decode, encode_mapping
@@ -98,6 +100,8 @@ class Labelled(Outcome):
         What cannot be recorded is reported, and changes nothing (except with KEEPSAKE_STRICT=1). Raises
         ValidationError in a process that does not record the experiment, and after its end.
         """
+        if self._is_too_late("The params"):
+            return
         from keepsake.recording.environment import without_secrets
 
         run = self._going_on()
@@ -121,7 +125,19 @@ class Labelled(Outcome):
         """Return the run of an experiment that this process records and has not ended; None for others."""
         return self._run if self._run is not None and not self._run.ending else None
 
+    def _is_too_late(self, what: str) -> bool:
+        """Whether Python is being taken apart, as during the `__del__` of a global object; say what is not saved.
+
+        No module can be imported then, and no thread runs.
+        """
+        is_over = sys.is_finalizing()
+        if is_over:
+            say_error(f"{what} of experiment {short_id(self.id)} cannot be saved: Python is ending. Save earlier.")
+        return is_over
+
     def _edit(self, **changes: object) -> None:
+        if self._is_too_late("The labels"):
+            return
         run = self._going_on()
         with self._reporting("labels") if run else nullcontext():
             edit, problems = make_edit(**changes)

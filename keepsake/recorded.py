@@ -46,7 +46,7 @@ class Recorded(Labelled):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None and not self._is_inert():
+        if error is not None and not self._is_inert() and not sys.is_finalizing():
             from keepsake.recording import ending
 
             ending.blame(self.id, error)
@@ -78,6 +78,8 @@ class Recorded(Labelled):
             may be changed as soon as it returns. In a process that does not record, because another one of its job
             does, the checkpoint has an empty ID.
         """
+        if self._is_too_late("A checkpoint"):
+            return None
         try:
             return self._checkpoint(path, step, metrics, primary_metric, quiet, more_metrics)
         except Exception as error:  # noqa: BLE001 - nothing else raises into a training loop
@@ -173,7 +175,7 @@ class Recorded(Labelled):
         """
         self._heartbeats = None
         try:
-            if self._is_inert():
+            if self._is_inert() or sys.is_finalizing():  # the end of the program has ended its runs
                 return
             if self._run is None:
                 self.project.workplace.repository.heartbeats.end(self.id)

@@ -6,6 +6,7 @@ import atexit
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -36,6 +37,7 @@ _held: dict[str, list[Callable[[], None]]] = {}  # by run, functions that record
 _recoveries: dict[Path, Recovery] = {}  # by spool
 _begun = 0
 _installed = False
+_is_over = False  # whether the end of the program has ended the runs
 _signalled = float("-inf")  # when another handler of SIGTERM last called ours
 
 
@@ -80,6 +82,12 @@ def watch() -> None:
         is_ours = signals.is_handled(signal.SIGTERM)
         if is_ours and processes.current_process().daemon:
             signals.hear_in_pool()
+
+
+def save_if_over() -> None:
+    """Save what was just recorded if nothing else will: a handler of atexit may be called after the one here."""
+    if _is_over:
+        say_pending(saver().finish_all())
 
 
 def recover_in_background(entry: Entry, open_repository: Callable[[str], Repository]) -> None:
@@ -209,7 +217,9 @@ def _end_of_program() -> End:
 
 def _end_with_program(how: End) -> bool:
     """End all runs and return whether all is saved. No error is raised."""
+    global _installed, _is_over
     atexit.unregister(_at_exit)  # a forked child may have inherited one
+    _installed, _is_over = False, not threading.main_thread().is_alive()  # a program may call the handlers itself
     is_interrupted = any(each.reason == "interrupted" for each in (how, *_ends.values()))
     try:
         return _end_all(how, HURRY_SECONDS if is_interrupted else None)
@@ -241,11 +251,11 @@ def _save_for_other_handler() -> None:
 
 @in_forked_child
 def _after_fork() -> None:
-    global _begun, _installed, _signalled
+    global _begun, _installed, _is_over, _signalled
     _begun = 0
     _running.clear()  # only the process that began a run ends it
     _ends.clear()
     _held.clear()
     _recoveries.clear()
-    _installed = False
+    _installed = _is_over = False
     _signalled = float("-inf")

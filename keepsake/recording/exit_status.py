@@ -95,7 +95,10 @@ def _has_left(frame: FrameType | None) -> bool:
     """Whether an exception has left that frame, the outermost. Without a trace, that is a SystemExit."""
     if frame is None or _bottom(sys._getframe()) is frame:  # it still runs
         return False
-    from opcode import opname
+    try:
+        from opcode import opname
+    except ImportError:  # Python was upgraded or removed while the program ran, before `gather` could import it
+        return False
 
     code = frame.f_code.co_code
     return 0 <= frame.f_lasti < len(code) and not opname[code[frame.f_lasti]].startswith("RETURN")

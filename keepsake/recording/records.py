@@ -133,8 +133,10 @@ def _valid_metrics(given: Mapping[Any, Any], problems: list[Problem]) -> dict[st
 @lru_cache(maxsize=256)
 def _meant(name: str) -> str | None:
     """Return the argument of checkpoint() that a keyword probably misspells; None if it is a metric."""
-    from difflib import get_close_matches
-
+    try:
+        from difflib import get_close_matches
+    except ImportError:  # Python was upgraded or removed while the program ran
+        return None
     return next(iter(get_close_matches(name.lower(), _ARGUMENTS, n=1, cutoff=_LIKENESS)), None)
 
 

@@ -185,7 +185,11 @@ class Run:
             entry.write_record(durable=False)
             with importing:
                 packages = self.packages()
-                # Imported here so that the first checkpoint() does not wait for them.
+                # Imported here so that the first checkpoint() does not wait for them, and so that the run does not need
+                # its environment later: it may be upgraded, removed or unmounted while a long run goes on.
+                import difflib  # noqa: F401
+                import opcode  # noqa: F401
+
                 from keepsake.archive import reader, writer  # noqa: F401
                 from keepsake.recording import machine
             self.change({"python_packages": packages})
@@ -210,7 +214,7 @@ class Run:
     def edit(self, edit: Edit) -> None:
         """Change the name, tags, notes or params. The background sends that to the repository."""
         self.entry.append({"labels": edit})
-        saver().notify(self.entry, self.repository, offline=switches.is_offline())
+        self._announce()
 
     def _keep_output(self, fields: Record) -> None:
         if parts := parts_of(fields):
@@ -253,9 +257,14 @@ class Run:
             if frozen is not None:
                 remove(frozen)
             raise
-        saver().notify(self.entry, self.repository, files=frozen is not None, offline=switches.is_offline())
+        self._announce(files=frozen is not None)
         for problem in problems:
             self.complaints.add(problem, record["id"])
+
+    def _announce(self, *, files: bool = False) -> None:
+        """Let the background send what was just recorded."""
+        saver().notify(self.entry, self.repository, files=files, offline=switches.is_offline())
+        ending.save_if_over()
 
     def _freeze_if_possible(self, record: Record, problems: list[Problem]) -> Path | None:
         """Copy the files of a checkpoint into the spool; if that fails, add a problem and return None."""

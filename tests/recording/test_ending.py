@@ -437,3 +437,82 @@ def test_the_main_thread_is_looked_at_without_a_collection_of_garbage(monkeypatc
     assert exit_status._outermost is from_thread
     assert collecting == [False]
     assert gc.isenabled()
+
+
+def test_what_a_handler_of_atexit_records_last_is_saved(project: Path) -> None:
+    """It was registered before the run began, so it is called after the run's end."""
+    early = """
+import atexit
+
+@atexit.register
+def save_last():
+    open("model.pth", "w").write("weights 3" * 1000)
+    experiment.checkpoint(path="model.pth", metrics={"number": 3})
+"""
+    experiment_id, errors = run("", prelude=early + PRELUDE)
+
+    assert "Traceback" not in errors
+    assert "not fully saved" not in errors
+    assert nothing_waits(project)
+    check_whole(experiment_id, numbers=4)
+
+
+def test_handlers_of_atexit_that_a_program_calls_itself_end_its_runs_and_later_ones_end_as_usual() -> None:
+    experiment_id, _ = run("import atexit\natexit._run_exitfuncs()\nexperiment = keepsake.init()\nprint(experiment.id)")
+
+    for each in experiment_id.split():
+        assert keepsake.experiments.get(each).end_reason == "finished"
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("stop()", ""),
+        ("checkpoint(metrics={'late': 1})", "A checkpoint"),
+        ("tag('late')", "The labels"),
+        ("update_params({'late': 1})", "The params"),
+        ("__exit__(ValueError, ValueError(), None)", ""),
+    ],
+)
+def test_what_a_global_object_records_when_python_takes_it_apart_is_one_line(call: str, said: str) -> None:
+    experiment_id, errors = run(
+        f"""
+        class Trainer:
+            def __del__(self):
+                self.experiment.{call}
+
+        trainer = Trainer()
+        trainer.experiment = experiment
+        trainer.itself = trainer
+        del experiment
+        """
+    )
+
+    assert "Traceback" not in errors
+    assert "Waiting" not in errors
+    assert ("cannot be saved" in errors) == bool(said)
+    assert said in errors
+    check_whole(experiment_id)
+
+
+def test_a_run_whose_environment_is_upgraded_or_removed_ends_as_usual() -> None:
+    """Nothing is imported later that was not imported when the run began."""
+    experiment_id, errors = run(
+        """
+        from tests.waiting import wait_until
+        wait_until(lambda: "opcode" in sys.modules and not keepsake.recording.saver.saver()._at_work)
+        sys.path.clear()
+        sys.meta_path.clear()
+        open("model.pth", "w").write("weights 3" * 1000)
+        experiment.checkpoint(path="model.pth", metrics={"number": 3}, metrix=1)
+        experiment.tag("late")
+        sys.exit(3)
+        """,
+        status=3,
+        PYTHONPATH=str(Path(__file__).parents[2]),
+    )
+
+    assert "Traceback" not in errors
+    assert "Error" not in errors
+    experiment = check_whole(experiment_id, numbers=4)
+    assert experiment.end_reason == "exit status 3"
