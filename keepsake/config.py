@@ -57,7 +57,7 @@ def find_project(directory: Path | None = None, repository: str | None = None, *
     Raises ConfigNotFound if there is none, RepositoryConfigurationError if the file cannot be read or understood.
     """
     start = absolute(directory or "")
-    url = repository or os.environ.get(REPOSITORY_VARIABLE)
+    url = (repository or os.environ.get(REPOSITORY_VARIABLE, "")).strip()  # a secret of Kubernetes may end in a line feed
     path = find_place(start, levels=MAX_LEVELS if directory is None else 1)
     if path is None and directory is None and repository is None:
         path = _find_above_script(start)
@@ -205,8 +205,9 @@ def find_config(start: Path, levels: int = MAX_LEVELS) -> Path | None:
     """
     for directory in (start, *start.parents)[:levels]:
         for name in (*CONFIG_NAMES, *DEPRECATED_NAMES):
-            if os.path.isfile(directory / name):
-                return directory / name
+            path = directory / name
+            if os.path.isfile(path) or (os.path.islink(path) and not os.path.exists(path)):  # its disk may be away
+                return path
         if os.path.isdir(directory / DEPRECATED_REPOSITORY):
             return directory / DEPRECATED_REPOSITORY
     return None
@@ -281,7 +282,8 @@ def _read(path: Path) -> dict[str, str]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise _error(path, f"The file cannot be read: {error.strerror}. Make it readable.") from error
+        target = f" It is a link to {os.readlink(path)}." if os.path.islink(path) else ""
+        raise _error(path, f"The file cannot be read: {error.strerror}. Make it readable.{target}") from error
     if usual := _USUAL.fullmatch(content):
         return {"repository": usual[2].decode()}
     values: dict[str, str] = {}
@@ -317,4 +319,4 @@ def _parse(path: Path, content: bytes) -> list[tuple[str, str | None, yaml.error
 
 
 def _text(node: yaml.Node) -> str | None:
-    return str(node.value) if node.tag == "tag:yaml.org,2002:str" else None
+    return str(node.value).strip() if node.tag == "tag:yaml.org,2002:str" else None

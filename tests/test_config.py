@@ -15,6 +15,7 @@ import keepsake
 from keepsake import config
 from keepsake.config import Config, find_config, find_project, load_config, redact_url
 from keepsake.exceptions import ConfigNotFound, RepositoryConfigurationError
+from keepsake.spool.places import spool_root
 from keepsake.util import console
 
 
@@ -102,6 +103,25 @@ def test_a_directory_with_the_name_of_the_file_is_not_taken(tmp_path: Path) -> N
     (tmp_path / "keepsake.yaml").mkdir()
     write(tmp_path, "repository: file://repo\n", "keepsake.yml")
     assert find_config(tmp_path) == tmp_path / "keepsake.yml"
+
+
+def test_a_file_that_is_a_link_to_what_is_not_there_is_an_error_and_not_passed_over(tmp_path: Path) -> None:
+    """Its disk may not be mounted. Without the error, runs would be kept in another place without a word."""
+    (tmp_path / "keepsake.yaml").symlink_to(tmp_path / "away" / "keepsake.yaml")
+    assert find_config(tmp_path / "below") == tmp_path / "keepsake.yaml"
+    assert str(tmp_path / "away" / "keepsake.yaml") in message_for(tmp_path / "keepsake.yaml")
+
+
+@pytest.mark.parametrize("text", ["repository: >\n  file://runs\n", "repository: |\n  file://runs\n"])
+def test_space_around_a_url_is_not_part_of_it(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block of YAML, and a variable that comes from a file or a secret of Kubernetes, end in a line feed."""
+    write(tmp_path, text)
+    monkeypatch.chdir(tmp_path)
+    assert find_project().repository == "file://runs"
+    monkeypatch.setenv("KEEPSAKE_REPOSITORY", " file://others\n")
+    assert find_project().repository == "file://others"
+    monkeypatch.setenv("KEEPSAKE_SPOOL", f"{tmp_path / 'spool'}\n")
+    assert spool_root(tmp_path) == tmp_path / "spool"
 
 
 def test_without_a_file_the_error_shows_the_line_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,8 +38,7 @@ def spool_root(directory: Path) -> Path:
     It is KEEPSAKE_SPOOL, or else `.keepsake/spool` in the project directory. If that cannot be written, it is a
     directory in the user's state directory, if there is one.
     """
-    chosen = os.environ.get("KEEPSAKE_SPOOL")
-    if chosen:
+    if chosen := _chosen():
         return absolute(expand(chosen))
     usual = directory / ".keepsake" / "spool"
     if _can_write(usual):
@@ -49,12 +48,16 @@ def spool_root(directory: Path) -> Path:
 
 def spool_roots(directory: Path) -> list[Path]:
     """Return all directories in which runs of a project may be waiting."""
-    if os.environ.get("KEEPSAKE_SPOOL"):
+    if _chosen():
         return [spool_root(directory)]
     usual, state = directory / ".keepsake" / "spool", state_directory()
     is_needed = state is not None and (os.path.isdir(state / "spool") or not _can_write(usual))
     elsewhere = _elsewhere(directory) if is_needed else None
     return [usual, *([elsewhere] if elsewhere else [])]
+
+
+def _chosen() -> str:
+    return os.environ.get("KEEPSAKE_SPOOL", "").strip()
 
 
 def _can_write(path: Path) -> bool:

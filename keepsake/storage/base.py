@@ -19,6 +19,7 @@ TEMPORARY = ".keepsake-tmp"
 # The etag of an object that exists but cannot be read, such as a dangling link.
 UNREADABLE = "unreadable"
 _NO_SEGMENTS = {"", ".", ".."}
+_COMPANION = "._"  # on a disk without extended attributes, macOS keeps those of `x` in a file `._x` beside it
 
 
 class ObjectInfo(NamedTuple):
@@ -33,7 +34,7 @@ class ObjectInfo(NamedTuple):
 def check_key(key: str) -> str:
     """Return `key` if it is a relative POSIX path in Unicode; raise ValueError otherwise.
 
-    No segment may be empty, `.` or `..`. A key may not contain a backslash, a NUL or the mark of temporary names.
+    No segment may be empty, `.` or `..`, and the last one may not begin with `._`. A key may not contain a backslash, a NUL or the mark of temporary names.
     """
     if not is_key(key):
         raise ValueError(f"{key!r} is not a valid storage key.")
@@ -43,6 +44,8 @@ def check_key(key: str) -> str:
 def is_key(key: str) -> bool:
     """Whether Keepsake could have written `key`. Listings skip other names."""
     if "\\" in key or "\0" in key or TEMPORARY in key or not _NO_SEGMENTS.isdisjoint(key.split("/")):
+        return False
+    if f"/{key}".rpartition("/")[2].startswith(_COMPANION):
         return False
     return key.isascii() or not any("\ud800" <= character <= "\udfff" for character in key)
 
