@@ -57,7 +57,7 @@ def find_project(directory: Path | None = None, repository: str | None = None, *
     Raises ConfigNotFound if there is none, RepositoryConfigurationError if the file cannot be read or understood.
     """
     start = absolute(directory or "")
-    url = (repository or os.environ.get(REPOSITORY_VARIABLE, "")).strip()  # a secret of Kubernetes may end in a line feed
+    url = (repository or os.environ.get(REPOSITORY_VARIABLE, "")).strip()  # a file's may end in a line feed
     path = find_place(start, levels=MAX_LEVELS if directory is None else 1)
     if path is None and directory is None and repository is None:
         path = _find_above_script(start)

@@ -18,6 +18,7 @@ import click
 from keepsake.cli.rendering import encodable, faint, is_utf8
 from keepsake.exceptions import KeepsakeError
 from keepsake.util import console
+from keepsake.util.clock import monotonic
 from keepsake.util.values import escape_controls
 from keepsake.util.width import cut_end
 
@@ -79,8 +80,8 @@ class _Screen(Generic[T]):
 
     def show(self) -> None:
         """Draw until it is time for another look; again when the terminal changes its size."""
-        size, until = None, time.monotonic() + self._seconds
-        while (left := until - time.monotonic()) > 0 or size is None:
+        size, until = None, monotonic() + self._seconds
+        while (left := until - monotonic()) > 0 or size is None:
             now = os.get_terminal_size(sys.stdout.fileno())
             if now != size:
                 size = now

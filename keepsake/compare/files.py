@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +18,7 @@ from keepsake.archive.contents import ContentHash
 from keepsake.archive.reader import Archive
 from keepsake.compare.texts import MAX_TEXT, Patch, text_lines
 from keepsake.exceptions import FileDoesNotExist
+from keepsake.util.clock import monotonic
 from keepsake.util.console import format_size
 from keepsake.util.names import suggestion
 
@@ -218,7 +218,7 @@ class FileComparison:
         notes = self._too_large(kinds) | self._modes()
         wanted = kinds.keys() - notes.keys()
         texts = [_texts(tree, wanted & tree.keys()) for tree in (self._left, self._right)]
-        deadline = time.monotonic() + _SECONDS
+        deadline = monotonic() + _SECONDS
         return [self._difference(path, kind, notes.get(path), texts, deadline) for path, kind in kinds.items()]
 
     def _modes(self) -> dict[str, str]:

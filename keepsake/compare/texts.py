@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import codecs
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from difflib import Match, SequenceMatcher
 from typing import Any
+
+from keepsake.util.clock import monotonic
 
 MAX_TEXT = 1_000_000  # bytes; a larger file is hardly read by a person
 _CONTEXT = 3  # lines around a change
@@ -40,7 +41,7 @@ class Patch:
 
     Args:
         left, right: their lines, each with its line feed.
-        deadline: after this time (of `time.monotonic`), the search for common lines ends early. The patch is still
+        deadline: after this time (of `clock.monotonic`), the search for common lines ends early. The patch is still
             right, but longer than necessary.
 
     Attributes:
@@ -89,7 +90,7 @@ class _Matcher(SequenceMatcher[str]):
             self._deadline = 0.0  # the first search alone would take too long
 
     def find_longest_match(self, alo: int = 0, ahi: int | None = None, blo: int = 0, bhi: int | None = None) -> Match:
-        if time.monotonic() > self._deadline:
+        if monotonic() > self._deadline:
             return Match(alo, blo, 0)
         return super().find_longest_match(alo, ahi, blo, bhi)
 

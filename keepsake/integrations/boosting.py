@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from keepsake.experiment import Experiment
 from keepsake.integrations.recorder import Primary, Recorder
+from keepsake.util.clock import monotonic
 
 _SLOW_SECONDS = 1.0  # an iteration that takes longer has time to save its model
 _PATIENCE_SECONDS = 5.0  # LightGBM does not say that it stops early
@@ -53,7 +53,7 @@ class BoostingCallback:
 
     def begin(self, params: Mapping[str, Any]) -> None:
         """Begin an experiment. An earlier training's experiment ends."""
-        self._step, self._time = None, time.monotonic()
+        self._step, self._time = None, monotonic()
         self.recorder.begin(params)
 
     def iteration(self, step: int, metrics: Mapping[str, Any], save: Save, default: Primary | None = None) -> None:
@@ -72,7 +72,7 @@ class BoostingCallback:
             self._attach(save)
         self.recorder.log(metrics, step)
         self._step, self._is_best, self._is_saved = step, is_best, False
-        now = time.monotonic()
+        now = monotonic()
         is_slow, self._time = now - self._time > _SLOW_SECONDS, now
         if is_best and is_slow:
             self._attach(save)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +13,7 @@ from keepsake.exceptions import KeepsakeError, MissingExtra, ValidationError
 from keepsake.experiment import Experiment
 from keepsake.project import default_project, init
 from keepsake.recording import ending, switches
+from keepsake.util.clock import monotonic
 from keepsake.util.console import warn
 from keepsake.util.directories import below
 from keepsake.util.ids import short_id
@@ -188,7 +188,7 @@ class Recorder:
             _, before, file = self._pending or (step, {}, None)
             self._pending = (step, {**before, **metrics}, file if path is None else os.fspath(path))
             if self.patience is not None:
-                self._due = min(self._due, time.monotonic() + self.patience)
+                self._due = min(self._due, monotonic() + self.patience)
                 self._wake(self._due)
 
     def _wake(self, moment: float) -> None:
@@ -197,7 +197,7 @@ class Recorder:
             return
         if self._timer is not None:
             self._timer.cancel()
-        self._timer, self._wakes = threading.Timer(moment - time.monotonic(), self._look), moment
+        self._timer, self._wakes = threading.Timer(moment - monotonic(), self._look), moment
         self._timer.daemon = True
         try:
             self._timer.start()
@@ -208,7 +208,7 @@ class Recorder:
     def _look(self) -> None:
         with self._lock:
             self._timer = None
-            if self._pending is not None and self._due <= time.monotonic():
+            if self._pending is not None and self._due <= monotonic():
                 self.flush()
             elif self._pending is not None:
                 self._wake(self._due)

@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ from keepsake.recording.failure import End, end_by
 from keepsake.recording.job import HURRY_SECONDS
 from keepsake.recording.recovery import Recovery
 from keepsake.recording.saver import saver, say_pending
+from keepsake.util.clock import monotonic
 from keepsake.util.console import warn
 from keepsake.util.fork import in_forked_child
 from keepsake.util.ids import short_id
@@ -176,15 +176,15 @@ def _close(entry: Entry) -> bool:
 
 def _end_all(how: End, seconds: float | None) -> bool:
     """End all runs and save their unsent parts, within `seconds` if given; return whether all is saved."""
-    deadline = None if seconds is None else time.monotonic() + seconds
+    deadline = None if seconds is None else monotonic() + seconds
     runs = list(_running.values())
     for run in runs:
         is_certain = how.reason.startswith(("exception", "interrupted", "terminated"))
         _say_goodbye(run, how if is_certain else _ends.get(run.entry.id, how))
-    left = saver().finish_all(seconds=None if deadline is None else max(0.0, deadline - time.monotonic()))
-    patience = time.monotonic() + _RECOVERY_SECONDS if deadline is None else deadline
+    left = saver().finish_all(seconds=None if deadline is None else max(0.0, deadline - monotonic()))
+    patience = monotonic() + _RECOVERY_SECONDS if deadline is None else deadline
     for recovery in list(_recoveries.values()):
-        recovery.wait(max(0.0, patience - time.monotonic()))
+        recovery.wait(max(0.0, patience - monotonic()))
     for run in runs:
         is_saved = _close(run.entry)
         run.say_end(is_saved=is_saved and all(job.entry is not run.entry for job in left))
@@ -212,7 +212,7 @@ def _at_child_exit() -> None:
 
 def _end_of_program() -> End:
     how = exit_status.end()
-    return End("terminated") if time.monotonic() - _signalled < _GRACE_SECONDS else how
+    return End("terminated") if monotonic() - _signalled < _GRACE_SECONDS else how
 
 
 def _end_with_program(how: End) -> bool:
@@ -243,7 +243,7 @@ def _end_by_signal() -> None:
 def _save_for_other_handler() -> None:
     """Save all unsent parts, because nobody knows whether the program goes on, for example to be queued again."""
     global _signalled
-    _signalled = time.monotonic()
+    _signalled = monotonic()
     for experiment_id in list(_held):
         _record_held(experiment_id)
     saver().finish_all(seconds=HURRY_SECONDS)

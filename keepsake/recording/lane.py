@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 
 from keepsake.recording.job import STEPS, Step
+from keepsake.util.clock import monotonic
 from keepsake.util.loop import Loop
 
 REFUSED_SECONDS = 5.0  # the pause after the system refused a thread
@@ -40,7 +40,7 @@ class Lane:
         Unless `at_once`, only the first starts now. A later call starts the others.
         """
         missing = [loop for loop in self.loops.values() if not loop.runs]
-        now = time.monotonic()
+        now = monotonic()
         if not missing or now < self._refused_until:
             return not missing
         if len(missing) == len(self.loops):

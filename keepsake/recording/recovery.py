@@ -19,6 +19,7 @@ from keepsake.recording.mover import try_to_finish
 from keepsake.spool import places
 from keepsake.spool.entry import FRESH_SECONDS, Entry
 from keepsake.spool.places import Pending
+from keepsake.util.clock import monotonic
 from keepsake.util.console import warn
 from keepsake.util.directories import owner_of
 from keepsake.util.ids import short_id
@@ -95,9 +96,9 @@ class Recovery:
 
     def wait(self, seconds: float) -> None:
         """Wait until it has done all that is possible now, but no longer than `seconds`."""
-        deadline = time.monotonic() + seconds
-        while self.is_under_way and not self._resting.is_set() and time.monotonic() < deadline:
-            self._resting.wait(min(0.05, max(0.0, deadline - time.monotonic())))
+        deadline = monotonic() + seconds
+        while self.is_under_way and not self._resting.is_set() and monotonic() < deadline:
+            self._resting.wait(min(0.05, max(0.0, deadline - monotonic())))
 
     def _run(self) -> None:
         try:

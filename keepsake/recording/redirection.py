@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from keepsake.util import tee
+from keepsake.util.clock import monotonic
 from keepsake.util.transcript import live_path
 
 _POLL_SECONDS = 0.002
@@ -146,8 +147,8 @@ class Redirection:
     def end(self, path: str, seconds: float) -> None:
         """Finish a file, and wait for it."""
         self._send(b"e", path)
-        deadline = time.monotonic() + seconds
-        while os.path.exists(live_path(path)) and not self._has_ended and time.monotonic() < deadline:
+        deadline = monotonic() + seconds
+        while os.path.exists(live_path(path)) and not self._has_ended and monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
         if self._has_ended:
             with suppress(OSError):

@@ -11,6 +11,7 @@ from keepsake.metadata import END_FIELDS, Record, time_key
 from keepsake.recording import cluster, ending, switches
 from keepsake.repository.heartbeats import RUNNING_SECONDS
 from keepsake.spool.entry import Entry
+from keepsake.util.clock import monotonic
 from keepsake.util.console import say
 from keepsake.util.ids import short_id
 from keepsake.util.processes import is_running
@@ -128,9 +129,9 @@ def _is_lost(workplace: Workplace, record: Record, patience: float) -> bool:
     followed by another one.
     """
     heartbeats, version = workplace.view.repository.heartbeats, record.get("keepsake_version") or ""
-    last, end, is_told = heartbeats.last(record["id"]), time.monotonic() + patience, False
+    last, end, is_told = heartbeats.last(record["id"]), monotonic() + patience, False
     while (status := workplace.view.status(record["id"], version)) == "running":
-        if heartbeats.last(record["id"]) != last or time.monotonic() >= end:
+        if heartbeats.last(record["id"]) != last or monotonic() >= end:
             return False
         if not is_told:
             say(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import operator
 import threading
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
@@ -21,6 +20,7 @@ from keepsake.recording.job import HURRY_SECONDS, STEPS, Job, Step, is_final
 from keepsake.recording.mover import as_ours
 from keepsake.recording.steps import Due, Steps
 from keepsake.recording.switches import exit_seconds
+from keepsake.util.clock import monotonic
 from keepsake.util.console import Progress, say, warn
 from keepsake.util.fork import hold_forks, in_forked_child
 from keepsake.util.ids import short_id
@@ -78,7 +78,7 @@ class Saver:
             offline: whether the entry is not sent.
             after: seconds to wait before any step.
         """
-        now = time.monotonic() + after
+        now = monotonic() + after
         with self._lock:
             job = self._job(entry, repository)
             if task is not None:
@@ -104,7 +104,7 @@ class Saver:
             job = self._job(entry, repository)
             if job.pulse is None:
                 job.pulse = heartbeat.Pulse(entry, repository, visible=visible)
-                job.due["heartbeat"] = time.monotonic() + heartbeat.BEAT_SECONDS
+                job.due["heartbeat"] = monotonic() + heartbeat.BEAT_SECONDS
                 self._start(job.lane)
                 self._changed.notify_all()
 
@@ -151,7 +151,7 @@ class Saver:
     # Waiting for the end
 
     def _wait(self, jobs: list[Job], seconds: float | None) -> None:
-        started = self._steps.last_move = time.monotonic()
+        started = self._steps.last_move = monotonic()
         patience = exit_seconds()
         if jobs and all(job.given_up or job.is_idle() for job in jobs):
             patience = min(patience, HURRY_SECONDS)  # an earlier wait had no success
@@ -161,7 +161,7 @@ class Saver:
             try:
                 self._hurry(jobs, start=seconds is None)
                 while True:
-                    now = time.monotonic()
+                    now = monotonic()
                     left = self._steps.last_move + patience - now if seconds is None else started + seconds - now
                     with self._lock:
                         if left <= 0 or all(job.is_idle() for job in jobs):
@@ -196,7 +196,7 @@ class Saver:
     def _relax(self, jobs: list[Job]) -> None:
         """Continue in the background, because the caller no longer waits."""
         with self._lock:
-            now = time.monotonic()
+            now = monotonic()
             for job in jobs:
                 job.waiting = max(0, job.waiting - 1)
                 job.given_up = not job.is_saved()
@@ -209,7 +209,7 @@ class Saver:
 
     def _explain(self, jobs: list[Job], patience: float) -> bool:
         """Explain the wait in a message if nothing has moved for a while; return whether it was printed."""
-        if time.monotonic() - self._steps.last_move < min(_SILENCE_SECONDS, patience / 2):
+        if monotonic() - self._steps.last_move < min(_SILENCE_SECONDS, patience / 2):
             return False
         job = next((job for job in jobs if not (job.is_idle() or job.given_up)), None)
         if job is None:
@@ -227,7 +227,7 @@ class Saver:
         for job in jobs:
             for step, loop in self._lanes[job.lane].loops.items():
                 with self._lock:
-                    if loop.runs or job.due.get(step, float("inf")) > time.monotonic():
+                    if loop.runs or job.due.get(step, float("inf")) > monotonic():
                         continue
                     job.begin(step)
                 self._perform(job, step)
@@ -251,11 +251,11 @@ class Saver:
         return True
 
     def _next(self, url: str, step: Step) -> Job | None:
-        idle_since = time.monotonic()
+        idle_since = monotonic()
         while True:
             jobs = [job for job in self._jobs.values() if job.lane == url]
             due = [(job.due[step], job) for job in jobs if step in job.due]
-            now = time.monotonic()
+            now = monotonic()
             moment, job = min(due, key=operator.itemgetter(0), default=(float("inf"), None))
             if job is not None and moment <= now:
                 self._start(url, at_once=True)  # a step that hangs must not keep the others from starting
@@ -308,7 +308,7 @@ class Saver:
     @staticmethod
     def _beat_again(job: Job) -> None:
         """Try a heartbeat again that failed, and a goodbye a few times. The record says how the run ended anyway."""
-        now = time.monotonic()
+        now = monotonic()
         if job.pulse is None or not job.pulse.is_leaving:
             job.due.setdefault("heartbeat", now + heartbeat.BEAT_SECONDS)
             return
@@ -340,7 +340,7 @@ class Saver:
             failures = job.failures[step] = job.failures.get(step, 0) + 1
             if not (job.waiting and is_final(error) and failures >= _FINAL_TRIES):
                 pauses = _SHORT_RETRY_SECONDS if job.waiting else _RETRY_SECONDS
-                job.due.setdefault(step, time.monotonic() + pauses[min(failures, len(pauses)) - 1])
+                job.due.setdefault(step, monotonic() + pauses[min(failures, len(pauses)) - 1])
         if is_news:
             warn(f"{error}\nThe run is kept in {job.entry.directory}, and sending is tried again.")
         error.is_told = True

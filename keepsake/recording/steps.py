@@ -11,6 +11,7 @@ from keepsake.exceptions import ReadError
 from keepsake.recording import heartbeat
 from keepsake.recording.job import Job, Step
 from keepsake.recording.mover import publish, upload
+from keepsake.util.clock import monotonic
 
 if TYPE_CHECKING:
     from keepsake.util.console import Progress
@@ -26,7 +27,7 @@ class Steps:
     """The steps. Each takes a job and returns the steps that follow."""
 
     def __init__(self) -> None:
-        self.last_move = time.monotonic()  # the last time that data arrived in a repository, or a task was done
+        self.last_move = monotonic()  # the last time that data arrived in a repository, or a task was done
         self.bars: list[Progress] = []  # the progress bars of waiting callers
         self._workers: Workers | None = None
         self.actions: dict[Step, Callable[[Job], Due]] = {
@@ -49,9 +50,9 @@ class Steps:
             publish(job.entry, job.repository, others=job.others)
         except ReadError:  # such as a journal that cannot be removed; it does not hold up the files
             if job.entry.packs():
-                job.due.setdefault("upload", time.monotonic())
+                job.due.setdefault("upload", monotonic())
             raise
-        now = self.last_move = time.monotonic()
+        now = self.last_move = monotonic()
         pause = min(_DUTY * (time.thread_time() - started), _LONGEST_PAUSE)
         job.resting = now + max(job.repository.storage.seconds_between_writes, pause)
         job.given_up = False
@@ -61,7 +62,7 @@ class Steps:
         while job.tasks:
             job.tasks[0]()
             del job.tasks[:1]  # a run that was removed meanwhile has none left
-            self.last_move = time.monotonic()
+            self.last_move = monotonic()
         size = job.entry.size()
         job.moved = 0
         try:
@@ -78,7 +79,7 @@ class Steps:
         """Count sent bytes. Bytes that an earlier attempt had already sent do not count as progress."""
         job.moved += count
         if job.moved > job.furthest:
-            self.last_move = time.monotonic()
+            self.last_move = monotonic()
             for bar in list(self.bars):
                 bar.advance(count)
 
@@ -93,7 +94,7 @@ class Steps:
         if pulse is None:
             return {}
         if pulse.turn():
-            return {"heartbeat": time.monotonic() + heartbeat.BEAT_SECONDS}
+            return {"heartbeat": monotonic() + heartbeat.BEAT_SECONDS}
         if job.pulse is pulse:
             job.pulse = None
         return {}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 from keepsake.exceptions import ReadError
 from keepsake.metadata import Record, checkpoints_of, parse_fetched, pruned_of
 from keepsake.repository.keys import EXPERIMENTS, archive_key, archive_keys, id_of, log_owner
 from keepsake.storage.base import Storage
+from keepsake.util.clock import monotonic
 
 FRESH_SECONDS = 2.0  # a repair reads records again if this much time has passed
 
@@ -40,11 +39,11 @@ class Records:
             self._named.update(archive_keys(record))
             pruned = filter(pruned_of, checkpoints_of(record))
             self._pruned.update(archive_key(record["id"], checkpoint["id"]) for checkpoint in pruned)
-        self._looked = time.monotonic()
+        self._looked = monotonic()
 
     def look_again(self) -> None:
         """Look again, unless the last look was just now. Raises ReadError if a record cannot be read."""
-        if time.monotonic() - self._looked > FRESH_SECONDS:
+        if monotonic() - self._looked > FRESH_SECONDS:
             self.look()
         for key, reason in self.unreadable.items():
             raise ReadError(

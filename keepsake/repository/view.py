@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import operator
 import threading
-import time
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import suppress
 from itertools import chain
@@ -23,6 +22,7 @@ from keepsake.spool import places
 from keepsake.spool.entry import Entry
 from keepsake.spool.journal import Changes
 from keepsake.status import ends_heartbeats, status_of
+from keepsake.util.clock import monotonic
 from keepsake.util.console import Progress, warn
 
 if TYPE_CHECKING:
@@ -316,9 +316,9 @@ class SharedHeartbeats:
 
     def get(self) -> dict[str, bool]:
         """Return the experiments with a heartbeat, and whether it is fresh."""
-        if time.monotonic() >= self._until:
+        if monotonic() >= self._until:
             self._found = self._view.heartbeats()
-            self._until = time.monotonic() + _SHARED_SECONDS
+            self._until = monotonic() + _SHARED_SECONDS
         return self._found
 
 

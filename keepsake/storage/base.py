@@ -34,7 +34,8 @@ class ObjectInfo(NamedTuple):
 def check_key(key: str) -> str:
     """Return `key` if it is a relative POSIX path in Unicode; raise ValueError otherwise.
 
-    No segment may be empty, `.` or `..`, and the last one may not begin with `._`. A key may not contain a backslash, a NUL or the mark of temporary names.
+    No segment may be empty, `.` or `..`, and the last one may not begin with `._`. A key may not contain a backslash,
+    a NUL or the mark of temporary names.
     """
     if not is_key(key):
         raise ValueError(f"{key!r} is not a valid storage key.")

@@ -6,7 +6,6 @@ A backend makes single requests with its SDK and explains its SDK's errors. Ever
 from __future__ import annotations
 
 import re
-import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -25,6 +24,7 @@ from keepsake.exceptions import (
 )
 from keepsake.storage import network
 from keepsake.storage.base import ObjectInfo, Storage, check_key
+from keepsake.util.clock import monotonic
 from keepsake.util.console import plural
 
 _OF_OBJECTS = (DoesNotExist, PreconditionFailed)
@@ -76,7 +76,7 @@ class BucketStorage(Storage):
         self._root = root + "/" if root else ""
         self._clock = network.Clock()
         self._endpoint = ""
-        self._connected = time.monotonic()
+        self._connected = monotonic()
         with self._errors("open"):
             self._connect()
         network.threads(), network.movers()  # early, because no thread can start while the interpreter exits
@@ -258,8 +258,8 @@ class BucketStorage(Storage):
 
     def _renew(self) -> None:
         """Connect anew, because somebody may have renewed the credentials while this process runs."""
-        if time.monotonic() - self._connected > _RENEWAL_SECONDS:
-            self._connected = time.monotonic()
+        if monotonic() - self._connected > _RENEWAL_SECONDS:
+            self._connected = monotonic()
             with suppress(Exception):  # the first error matters more
                 self._connect()
 

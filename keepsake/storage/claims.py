@@ -26,6 +26,7 @@ from pathlib import Path
 
 from keepsake.storage.base import TEMPORARY
 from keepsake.storage.writing import CREATE, unlink, write_all
+from keepsake.util.clock import monotonic
 from keepsake.util.files import WINDOWS, replace
 
 PATIENCE = 2.0  # seconds that a writer has to finish; it needs some milliseconds
@@ -75,7 +76,7 @@ def claim(wanted: Wanted, temporary: str, is_current: Callable[[], bool]) -> tup
     claims: list[str] = []
     if wanted.version is not None and not re.fullmatch(_VERSION, wanted.version):
         return False, claims
-    own, since = temporary[len(wanted.root) + 1 :], time.monotonic()
+    own, since = temporary[len(wanted.root) + 1 :], monotonic()
     while True:
         path = wanted.claim(len(claims))
         file = _make(path, own, as_link=_can_link(wanted.root, own))
@@ -84,14 +85,14 @@ def claim(wanted: Wanted, temporary: str, is_current: Callable[[], bool]) -> tup
         if not is_current():
             return False, claims
         is_void = file == _VOID
-        if file and (time.monotonic() - since > PATIENCE or not os.path.lexists(f"{wanted.root}/{file}")):
+        if file and (monotonic() - since > PATIENCE or not os.path.lexists(f"{wanted.root}/{file}")):
             wanted.finish(file)
             if not is_current():
                 return False, claims
             is_void = True
         if is_void:
             claims.append(path)
-            since = time.monotonic()
+            since = monotonic()
         else:
             time.sleep(_POLL)
 
@@ -115,7 +116,7 @@ def _can_link(root: str, file: str) -> bool:
 
 def _make(claim: str, file: str, *, as_link: bool) -> str | None:
     """Claim a version for `file`, and return the file that it is claimed for now. None: try again."""
-    begun = time.monotonic()
+    begun = monotonic()
     if as_link:
         try:
             os.symlink(file, claim)
@@ -132,7 +133,7 @@ def _make(claim: str, file: str, *, as_link: bool) -> str | None:
         write_all(fd, file.encode())
     finally:
         os.close(fd)
-    return file if time.monotonic() - begun < PATIENCE / 2 else _LATE
+    return file if monotonic() - begun < PATIENCE / 2 else _LATE
 
 
 def _read(claim: str) -> str | None:
@@ -143,7 +144,7 @@ def _read(claim: str) -> str | None:
         return None
     except OSError:
         pass  # the claim is a file
-    deadline = time.monotonic() + PATIENCE
+    deadline = monotonic() + PATIENCE
     while True:
         try:
             content = Path(claim).read_text("utf-8", "replace")
@@ -151,6 +152,6 @@ def _read(claim: str) -> str | None:
             return None
         if content.endswith(TEMPORARY):
             return content
-        if time.monotonic() > deadline:
+        if monotonic() > deadline:
             return _VOID
         time.sleep(_POLL)

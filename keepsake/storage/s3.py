@@ -37,6 +37,7 @@ from keepsake.storage import network
 from keepsake.storage.base import TEMPORARY, ObjectInfo
 from keepsake.storage.bucket import BucketStorage, Trouble, one_line, origin, refuse_web_page
 from keepsake.storage.s3_advice import ADVICE_AFTER, LOG_IN, REGION
+from keepsake.util.clock import monotonic
 from keepsake.version import __version__
 
 _CONNECT, _READ = 5, 20  # seconds to connect and to wait for bytes
@@ -175,7 +176,7 @@ class S3Storage(BucketStorage):
     def _put(self, name: str, data: bytes, if_absent: bool, if_match: str | None) -> str:
         request = {**self._at(name), "Body": data}
         condition = {"IfNoneMatch": "*"} if if_absent else {"IfMatch": f'"{if_match}"'} if if_match is not None else {}
-        started = time.monotonic()
+        started = monotonic()
         if condition and not self._is_amazon:
             self._check(name, if_match)
         try:
@@ -187,7 +188,7 @@ class S3Storage(BucketStorage):
                 raise
             answer = self._send(self._client.put_object, request)
         if if_match is not None and not self._minds_conditions():
-            time.sleep(_SETTLED + 2 * (time.monotonic() - started))
+            time.sleep(_SETTLED + 2 * (monotonic() - started))
             self._check(name, _etag(answer))  # nobody may have written it after having checked the old version
         return _etag(answer)
 

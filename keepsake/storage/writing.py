@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from keepsake.storage.reading import FLAGS
+from keepsake.util.clock import monotonic
 from keepsake.util.files import UNSUPPORTED, WINDOWS
 
 CREATE = FLAGS | os.O_CREAT | os.O_EXCL | os.O_WRONLY
@@ -153,7 +154,7 @@ class Clock:
     def note(self, status: os.stat_result) -> None:
         """Take note of a file that was just written."""
         if status.st_mtime > _LONG_AGO:
-            self._noted = status.st_mtime, time.monotonic(), time.time()
+            self._noted = status.st_mtime, monotonic(), time.time()
 
     @property
     def is_known(self) -> bool:
@@ -169,7 +170,7 @@ class Clock:
         if self._noted is None:
             return None
         stamped, begun, told = self._noted
-        passed = time.monotonic() - begun
+        passed = monotonic() - begun
         return stamped + passed if abs(time.time() - told - passed) < _JUMP else None
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from functools import cache
 from types import TracebackType
 from typing import TextIO
 
+from keepsake.util.clock import monotonic
 from keepsake.util.files import WINDOWS
 from keepsake.util.fork import in_forked_child
 from keepsake.util.values import escape_controls
@@ -136,7 +136,7 @@ class Progress:
 
     def __enter__(self) -> Progress:
         if is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb":
-            self._next = time.monotonic() + 1
+            self._next = monotonic() + 1
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
@@ -148,7 +148,7 @@ class Progress:
         """Count `n` more units as done. Any thread may call this at any time."""
         with _lock:
             self._done += n
-            now = time.monotonic()
+            now = monotonic()
             if now >= self._next:
                 self._next = now + 0.1
                 self._draw()

@@ -271,7 +271,7 @@ def test_the_first_listing_of_a_large_repository_shows_progress(
     """On a terminal, and if it takes longer than a second; not the next one, which fetches nothing."""
     terminal, seconds = Terminal(), itertools.count()
     monkeypatch.setattr(console, "sys", SimpleNamespace(stderr=terminal))
-    monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    monkeypatch.setattr(console, "monotonic", lambda: next(seconds))
     monkeypatch.setenv("TERM", "xterm")
     assert run("ls").stdout == THREE
     assert "   │ Reading experiments  [########................]  33%  1 items of 3 items" in terminal.getvalue()

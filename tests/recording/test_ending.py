@@ -516,3 +516,17 @@ def test_a_run_whose_environment_is_upgraded_or_removed_ends_as_usual() -> None:
     assert "Error" not in errors
     experiment = check_whole(experiment_id, numbers=4)
     assert experiment.end_reason == "exit status 3"
+
+
+def test_a_test_that_stops_the_clock_does_not_hang(project: Path) -> None:
+    """As freezegun does: all clocks of `time` show the same moment for ever, in all modules."""
+    frozen = """
+import time
+moment = time.time()
+for name in ("time", "monotonic", "perf_counter"):
+    setattr(time, name, lambda: moment)
+"""
+    experiment_id, _ = run("experiment.stop()", prelude=frozen + PRELUDE)
+
+    assert nothing_waits(project)
+    check_whole(experiment_id)

@@ -53,7 +53,7 @@ def _color_is_reset() -> Iterator[None]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time, as a list of one number that a test may change."""
     now = [0.0]
-    monkeypatch.setattr("keepsake.util.console.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("keepsake.util.console.monotonic", lambda: now[0])
     return now
 
 
