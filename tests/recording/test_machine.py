@@ -22,7 +22,8 @@ def git(*arguments: str) -> None:
 
 
 @pytest.fixture
-def repository(project_directory: Path) -> Path:
+def repository(project_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(machine, "_GIT_SECONDS", 30.0)  # a busy machine takes longer than a run waits
     git("init", "-b", "trunk")
     git("add", ".")
     git("commit", "-m", "first")

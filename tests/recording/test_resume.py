@@ -225,7 +225,7 @@ def test_a_container_that_is_started_again_at_once_waits_to_see_whether_the_run_
     lasting = {name: value for name, value in record.items() if name not in END_FIELDS}
     (project / f"repo/metadata/experiments/{first.id}.json").write_text(json.dumps(lasting))
     for module in ("keepsake.repository.heartbeats", "keepsake.recording.resume"):
-        monkeypatch.setattr(f"{module}.RUNNING_SECONDS", 1.0)
+        monkeypatch.setattr(f"{module}.RUNNING_SECONDS", 2.0)
     repository.heartbeats.beat(first.id)
     looks: list[float] = []
 
