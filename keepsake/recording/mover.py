@@ -29,7 +29,6 @@ from keepsake.metadata import Record, checkpoints_of
 from keepsake.output import FIELD, counted, merged
 from keepsake.repository.keys import archive_key, log_key
 from keepsake.repository.known import replaced
-from keepsake.restarts import attempt_of
 from keepsake.spool.journal import Changes
 from keepsake.spool.places import known_identity
 from keepsake.util.console import warn
@@ -127,10 +126,10 @@ def upload(
         if named.keys() <= tried:
             break
         # Another process may store a file meanwhile, or rename it. The next turn finds it again.
-        for pack, path in named.items():
+        for pack, is_wanted in named.items():
             tried.add(pack)
             try:
-                if path and not _is_stored(pack, entry, repository):  # an empty path: its files were removed
+                if is_wanted and not _is_stored(pack, entry, repository):
                     _store(pack, entry, repository, workers, moved, check)
                 _remove_stored(pack)
             except FileNotFoundError:
@@ -184,29 +183,16 @@ def _delete_replaced(entry: Entry, repository: Repository) -> None:
     The record keeps their IDs, so the process that sends such an archive later deletes it again.
     """
     record = _merge(entry, repository, Changes())
-    if entry.deleted.issuperset(replaced(record)) or not _have_arrived(entry, repository, record, entry.arrived):
+    if entry.deleted.issuperset(replaced(record)) or not repository.have_arrived(record, entry.arrived):
         return
     record = _current(entry, repository)
     ids = set(replaced(record)) - entry.deleted
-    if ids and _have_arrived(entry, repository, record, _seen(entry, repository)):
+    if ids and repository.have_arrived(record, _seen(entry, repository)):
         try:
             repository.storage.delete(sorted(archive_key(entry.id, id) for id in ids))
             entry.deleted |= ids
         except WriteError as error:
             _tell(entry, f"Files of steps that were recorded again could not be deleted: {error}")
-
-
-def _have_arrived(entry: Entry, repository: Repository, record: Record, seen: set[str]) -> bool:
-    """Whether the files of all checkpoints after a restart are there. Another machine may still be sending them.
-
-    `seen` holds the IDs of checkpoints whose archives need not be looked for. More are added.
-    """
-    for checkpoint in checkpoints_of(record):
-        if attempt_of(checkpoint) and checkpoint.get("path") and checkpoint["id"] not in seen:
-            if not repository.has_archive(entry.id, checkpoint["id"]):
-                return False
-            seen.add(checkpoint["id"])
-    return True
 
 
 def _seen(entry: Entry, repository: Repository) -> set[str]:
@@ -244,8 +230,8 @@ def _tell(entry: Entry, trouble: str) -> None:
         warn(trouble)
 
 
-def _sorted(entry: Entry, repository: Repository) -> tuple[dict[Path, str], list[Path]]:
-    """Return the frozen files that the experiment's record names, with their paths, and those that nothing names.
+def _sorted(entry: Entry, repository: Repository) -> tuple[dict[Path, bool], list[Path]]:
+    """Return the frozen files that the record names, each with whether it is wanted, and those that nothing names.
 
     Files of interrupted checkpoint() calls of this process are removed.
     """
@@ -254,22 +240,27 @@ def _sorted(entry: Entry, repository: Repository) -> tuple[dict[Path, str], list
     if not packs:
         return {}, []
     unpublished = {checkpoint["id"] for checkpoint in entry.pending().checkpoints}
-    paths = _paths(_merge(entry, repository, Changes()))
-    if not all(paths.get(owner_id(pack)) for pack in packs):  # another process may have published their lines
-        paths = _paths(_current(entry, repository))
-    packs.sort(key=lambda pack: bool(paths.get(owner_id(pack))))  # files that are only removed come first
-    named = {pack: paths[owner_id(pack)] for pack in packs if owner_id(pack) in paths}
-    unnamed = [pack for pack in packs if owner_id(pack) not in paths.keys() | unpublished]
+    wanted = _wanted(_merge(entry, repository, Changes()))
+    if not all(wanted.get(owner_id(pack)) for pack in packs):  # another process may have published their lines
+        record = _current(entry, repository)
+        wanted = _wanted(record)
+        ids = {owner_id(pack) for pack in packs}
+        if not ids.isdisjoint(replaced(record)) and not repository.have_arrived(record, ids):
+            # What replaces them is on another machine, and may never arrive. `_delete_replaced` deletes them later.
+            wanted |= dict.fromkeys(replaced(record), True)
+    packs.sort(key=lambda pack: wanted.get(owner_id(pack), False))  # files that are only removed come first
+    named = {pack: wanted[owner_id(pack)] for pack in packs if owner_id(pack) in wanted}
+    unnamed = [pack for pack in packs if owner_id(pack) not in wanted.keys() | unpublished]
     for pack in unnamed:
         if owner_id(pack) in abandoned:
             remove(pack)
     return named, unnamed
 
 
-def _paths(record: Record) -> dict[str, str]:
-    """Return the path of each experiment or checkpoint ID in the experiment's record; "" if it has no files."""
-    paths = {owner["id"]: owner.get("path") or "" for owner in (record, *checkpoints_of(record))}
-    return {**dict.fromkeys(replaced(record), ""), **paths}
+def _wanted(record: Record) -> dict[str, bool]:
+    """Return the ID of each archive that a record names, and whether it is to be there. Others were removed."""
+    wanted = {owner["id"]: bool(owner.get("path")) for owner in (record, *checkpoints_of(record))}
+    return {**dict.fromkeys(replaced(record), False), **wanted}
 
 
 def _is_stored(pack: Path, entry: Entry, repository: Repository) -> bool:

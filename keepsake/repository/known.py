@@ -40,8 +40,8 @@ class Known:
         checkpoints = [*checkpoints_of(self.record), *new]
         texts = self.texts + [render_checkpoint(checkpoint) for checkpoint in new]
         if gone := superseded(checkpoints):
-            left = [checkpoint for checkpoint in checkpoints if checkpoint["id"] in gone and checkpoint.get("path")]
-            record["replaced"] = sorted({*replaced(self.record), *(each["id"] for each in left)})
+            having = (each["id"] for each in checkpoints if each.get("path") or each.get("pruned"))
+            record["replaced"] = sorted({*replaced(self.record), *gone.intersection(having)})
             texts = [text for text, each in zip(texts, checkpoints, strict=True) if each["id"] not in gone]
             checkpoints = [checkpoint for checkpoint in checkpoints if checkpoint["id"] not in gone]
         record["checkpoints"] = checkpoints

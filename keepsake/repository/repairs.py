@@ -1,7 +1,8 @@
 """Repairing what `doctor` finds, without loss.
 
-Hours may have passed since the search, so a repair checks again before it removes or moves something. An archive that
-no record names is moved aside and never deleted, because its record may come back from a backup.
+Hours may have passed since the search, so a repair checks again before it removes or moves something: right before it
+deletes an archive, and within seconds before it moves one. An archive that no record names is moved aside and never
+deleted, because its record may come back from a backup.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Repairs:
     def delete_pruned(self, key: str) -> bool:
         """Delete the archive of a checkpoint whose files were pruned."""
         self._records.look_again()
-        if not self._records.is_pruned(key):
+        if not self._records.is_pruned(key, at_once=True):
             return False
         self._storage.delete([key])
         return True
@@ -54,7 +55,7 @@ class Repairs:
 
         An experiment whose record is there was not removed.
         """
-        self._records.look_again()
+        self._records.look_again(at_once=True)
         self._storage.delete(sorted(key for key in archives if not self._records.names(key)))
         removed = [id for id in experiments if not self._storage.has(record_key(id))]
         self._repository.removals.add(removed, (), note)

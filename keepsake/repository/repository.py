@@ -23,6 +23,7 @@ from keepsake.repository.keys import archive_key, archive_keys, heartbeat_key, r
 from keepsake.repository.known import Known, claimed, replaced
 from keepsake.repository.presence import Presence
 from keepsake.repository.removals import Removals
+from keepsake.restarts import attempt_of
 from keepsake.spool.journal import Changes
 from keepsake.storage import Storage
 from keepsake.util.console import warn
@@ -205,13 +206,25 @@ class Repository(Presence):
             )
         # A record without the checkpoint proves nothing, because it may be an old version from a cache.
         pruned = (c["id"] for c in checkpoints_of(record) if not c.get("path"))
-        if archive_id in {*pruned, *replaced(record)}:
+        if archive_id in pruned or (archive_id in replaced(record) and self.have_arrived(record, set())):
             self.storage.delete([key])
         elif is_missing:
             self.require()
             raise WriteError(
                 f"{key} did not arrive in {self.url}. Its disk may have been unmounted. It is tried again."
             )
+
+    def have_arrived(self, record: Record, seen: set[str]) -> bool:
+        """Whether the files of all checkpoints after a restart are there. Another machine may still be sending them.
+
+        `seen` holds the IDs of checkpoints whose archives need not be looked for. More are added.
+        """
+        for checkpoint in checkpoints_of(record):
+            if attempt_of(checkpoint) and checkpoint.get("path") and checkpoint["id"] not in seen:
+                if not self.has_archive(record["id"], checkpoint["id"]):
+                    return False
+                seen.add(checkpoint["id"])
+        return True
 
     def _latest(self, experiment_id: str) -> Record | None:
         """Return the current record; None if there is none, an empty record if it is broken."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keepsake.exceptions import ReadError
 from keepsake.metadata import Record, checkpoints_of, parse_fetched, pruned_of
-from keepsake.repository.keys import EXPERIMENTS, archive_key, archive_keys, id_of, log_owner
+from keepsake.repository.keys import EXPERIMENTS, archive_key, archive_keys, id_of, log_owner, record_key
 from keepsake.storage.base import Storage
 from keepsake.util.clock import monotonic
 
@@ -20,7 +20,7 @@ class Records:
         self._storage = storage
         self._etags: dict[str, str] = {}
         self._named: set[str] = set()  # archives, including those of records that are gone by now
-        self._pruned: set[str] = set()  # archives of checkpoints whose files were pruned
+        self._pruned: dict[str, str] = {}  # archives of checkpoints whose files were pruned, each with its experiment
         self._looked = 0.0
 
     def look(self) -> None:
@@ -28,7 +28,11 @@ class Records:
         listed = [info for info in self._storage.list(EXPERIMENTS) if info.key.endswith(".json")]
         changed = [info.key for info in listed if self._etags.get(info.key) != info.etag]
         self.unreadable.clear()
-        for key, data, etag in self._storage.get_many(changed):
+        self._read(changed)
+        self._looked = monotonic()
+
+    def _read(self, keys: list[str]) -> None:
+        for key, data, etag in self._storage.get_many(keys):
             try:
                 record = parse_fetched(data, id_of(key), etag)
             except ReadError as error:
@@ -38,12 +42,11 @@ class Records:
             self.by_id[record["id"]] = record
             self._named.update(archive_keys(record))
             pruned = filter(pruned_of, checkpoints_of(record))
-            self._pruned.update(archive_key(record["id"], checkpoint["id"]) for checkpoint in pruned)
-        self._looked = monotonic()
+            self._pruned |= {archive_key(record["id"], each["id"]): record["id"] for each in pruned}
 
-    def look_again(self) -> None:
+    def look_again(self, *, at_once: bool = False) -> None:
         """Look again, unless the last look was just now. Raises ReadError if a record cannot be read."""
-        if monotonic() - self._looked > FRESH_SECONDS:
+        if at_once or monotonic() - self._looked > FRESH_SECONDS:
             self.look()
         for key, reason in self.unreadable.items():
             raise ReadError(
@@ -56,6 +59,11 @@ class Records:
         # When 0.4.2 rewrites a record, it drops the parts of the output. The key still names the experiment.
         return key in self._named or log_owner(key) in self.by_id
 
-    def is_pruned(self, key: str) -> bool:
-        """Whether a record says that this archive was deleted, and none names it."""
+    def is_pruned(self, key: str, *, at_once: bool = False) -> bool:
+        """Whether a record says that this archive was deleted, and none names it.
+
+        `at_once`: that record is read again.
+        """
+        if at_once and key in self._pruned:
+            self._read([record_key(self._pruned[key])])
         return key in self._pruned and key not in self._named

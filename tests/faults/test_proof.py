@@ -28,7 +28,7 @@ from keepsake.spool.places import pending
 from keepsake.storage import open_storage
 from keepsake.storage.writing import Names
 from tests.faults import inspect_repository as inspect
-from tests.faults.entries import EXPERIMENT, RECORD, checkpoint, recover, reopen, save_weights, stored
+from tests.faults.entries import EXPERIMENT, RECORD, checkpoint, freeze_weights, recover, reopen, save_weights, stored
 from tests.storage.faults import FaultyStorage
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks, and removes files that are open")
@@ -228,6 +228,22 @@ def test_removing_a_copy_keeps_what_waits_for_the_repository_that_was_there_befo
     if is_copied:
         recover(entry, Repository(storage))
         assert _is_all_there(project_directory)
+
+
+def test_files_are_not_given_up_for_those_of_another_machine_that_may_never_arrive(
+    entry: Entry, storage: FaultyStorage, project_directory: Path, tmp_path: Path
+) -> None:
+    """That machine has recorded the step again after a restart."""
+    repository = Repository(storage)
+    again = {**checkpoint(2, "model.pth"), "step": 1, "restart": 1}
+    other = Entry.create(tmp_path / "other", RECORD, repository.url, in_repository=True, identity=repository.identity)
+    freeze_weights(project_directory, other, 2)
+    repository.merge(RECORD, Changes(checkpoints=[checkpoint(1, "model.pth"), again]), create=False)
+    recover(entry, Repository(storage))
+    assert _is_all_there(project_directory)
+    recover(other, Repository(storage))
+    assert stored(project_directory, 2).exists()
+    assert not stored(project_directory).exists()
 
 
 def test_an_entry_whose_files_cannot_be_looked_at_is_not_closed(

@@ -101,8 +101,8 @@ def test_a_repair_looks_again(trained: Experiment, place: Bench, monkeypatch: py
 def test_files_that_an_interrupted_pruning_has_left_go_unless_a_record_names_them_again(
     trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch, comes_back: bool
 ) -> None:
-    """Such as one of a backup, restored between the search and the repair."""
-    monkeypatch.setattr("keepsake.repository.rereading.FRESH_SECONDS", 0)
+    """Such as one of a backup, restored between the search and the repair, however short a time that is."""
+    monkeypatch.setattr("keepsake.repository.rereading.FRESH_SECONDS", 3600)
     (checkpoint,) = [each for each in trained.checkpoints if each.path][:1]
     key, record = f"checkpoints/{checkpoint.id}.tar.gz", f"metadata/experiments/{trained.id}.json"
     files, before = place.read(key), place.read(record)
@@ -122,7 +122,7 @@ def test_an_interrupted_removal_is_finished(
     trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch, comes_back: bool
 ) -> None:
     """At once, because a person wanted it; except for what a record names again."""
-    monkeypatch.setattr("keepsake.repository.rereading.FRESH_SECONDS", 0)
+    monkeypatch.setattr("keepsake.repository.rereading.FRESH_SECONDS", 3600)
     record = f"metadata/experiments/{trained.id}.json"
     before, storage = place.read(record), type(place.storage)
     archives = {key for key in place.contents() if key.startswith(("experiments/", "checkpoints/"))}
