@@ -14,7 +14,7 @@ from types import ModuleType
 from keepsake.archive.pack import freeze
 from keepsake.archive.reader import Archive
 from keepsake.archive.writer import open_archive
-from keepsake.exceptions import CorruptedArchive, KeepsakeError, ReadError, ValidationError
+from keepsake.exceptions import CorruptedArchive, KeepsakeError, ReadError, Removed, ValidationError
 from keepsake.importing import mlflow_database, mlflow_folder, tensorboard, trackio, wandb
 from keepsake.importing.files import unreadable
 from keepsake.importing.found import Found, fingerprint_of
@@ -23,6 +23,7 @@ from keepsake.importing.merging import by_id, changed_files, is_pruned, merge
 from keepsake.importing.runs import ForeignRun, Goal, last_checkpoint, record_of
 from keepsake.metadata import Record, checkpoints_of
 from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, archive_key, id_of
+from keepsake.repository.removals import is_being_removed
 from keepsake.repository.repository import Repository
 from keepsake.util.console import Progress, plural
 from keepsake.util.ids import short_id
@@ -192,6 +193,9 @@ class Import:
         elsewhere_fingerprint = fingerprint_of(elsewhere)
         try:
             archive = self._merge(run, done)
+        except Removed:  # since the import began
+            done.removed.append(run.id)
+            return
         except KeepsakeError as error:
             error.args = (f"Run {run.key} in {run.place} is not imported. {error}",)
             raise
@@ -214,9 +218,9 @@ class Import:
             owner["path"] = run.folder
         known = repository.load(run.id) if is_there else None
         merged, old = merge(record, known), by_id(known)
-        done.checkpoints += sum(checkpoint["id"] not in old for checkpoint in checkpoints_of(merged))
         if merged != known and not self._dry_run:
             self._write(run, record, is_there)
+        done.checkpoints += sum(checkpoint["id"] not in old for checkpoint in checkpoints_of(merged))
         archive = "" if owner is None or is_pruned(old.get(owner["id"])) else str(owner["id"])
         if archive:
             done.files += self._bring_files(run, archive)
@@ -226,9 +230,15 @@ class Import:
 
     def _write(self, run: ForeignRun, record: Record, is_there: bool) -> None:
         repository = self._repository
-        if run.id in self._removed:
-            repository.removals.forget({run.id})
-        repository.change(run.id, partial(merge, record), is_new=not is_there)
+        if run.id in self._removed and repository.removals.come_back({run.id}, self._archives):
+            raise is_being_removed(repository.url)
+
+        def bring(known: Record | None) -> Record:
+            if known is None and is_there:
+                raise Removed(f"Run {run.key} was removed from {repository.url} during the import.")
+            return merge(record, known)
+
+        repository.change(run.id, bring, is_new=not is_there)
         repository.forget(run.id)
         if run.is_lost:
             repository.heartbeats.leave(run.id, run.last_time)

@@ -15,7 +15,7 @@ from functools import partial
 from itertools import islice
 from typing import TypeVar
 
-from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, ValidationError, WriteError
+from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, ValidationError
 from keepsake.labels import EDITED, edits_of, missing_labels
 from keepsake.metadata import END_FIELDS, Record, checkpoints_of, pruned_of, time_key
 from keepsake.output import FIELD, merged, parts_of
@@ -23,6 +23,7 @@ from keepsake.repository.checking import is_whole, open_checked
 from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, archive_id_of, archive_key, archive_keys, id_of, log_owner
 from keepsake.repository.known import claimed, replaced
 from keepsake.repository.output import read_part
+from keepsake.repository.removals import is_being_removed
 from keepsake.repository.repository import Repository
 from keepsake.repository.view import View
 from keepsake.restarts import restarts_of
@@ -108,10 +109,8 @@ class Copy:
         self._records = sorted({record["id"]: record for record in records}.values(), key=_age)
         self._existing = {id_of(info.key) for info in target.storage.list(EXPERIMENTS)}
         removed = {record["id"] for record in self._records} & (target.removals.ids() - self._existing)
-        self._busy = self._being_removed() & removed if named else set()
-        if named:
-            target.removals.forget(removed - self._busy)
-        else:
+        self._busy = target.removals.come_back(removed, self._there) if named else set()
+        if not named:
             self._records = [record for record in self._records if record["id"] not in removed]
         self.left_out = 0 if named else len(removed)
         self._owners = self._find_owners()
@@ -164,18 +163,10 @@ class Copy:
 
     # Records
 
-    def _being_removed(self) -> set[str]:
-        """Return the experiments whose removal from the target is deleting archives, or was interrupted then."""
-        notes = self._target.removals.unfinished()
-        return {id for _, experiments, archives in notes if archives & self._there.keys() for id in experiments}
-
     def _copy_record(self, record: Record) -> list[str]:
         """Merge an experiment's record into the target's; return the keys of the archives to copy."""
         if record["id"] in self._busy:
-            raise WriteError(
-                f"It is being removed from {self._target.url}. Try again later. If the removal was interrupted, finish "
-                "it first, by `keepsake doctor --fix` there."
-            )
+            raise is_being_removed(self._target.url)
         record = self._without_pruned(record)
         for checkpoint_id in claimed(record):
             owner = self._owners[checkpoint_id]

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
+from keepsake.exceptions import WriteError
 from keepsake.metadata import time_text
 from keepsake.repository.keys import REMOVED
 from keepsake.storage import Storage
@@ -20,6 +21,14 @@ ABOUT_DAMAGED = (
     "cannot be read. Which experiments it notes as removed is unknown. Restore it from a backup, or delete it. Then "
     "what still waits of those experiments stays in the spool until `keepsake rm` gives it up."
 )
+
+
+def is_being_removed(url: str) -> WriteError:
+    """Return the error for an experiment that cannot come back yet."""
+    return WriteError(
+        f"It is being removed from {url}. Try again later. If the removal was interrupted, finish it first, by "
+        "`keepsake doctor --fix` there."
+    )
 
 
 class Removals:
@@ -44,6 +53,17 @@ class Removals:
         """Return the IDs of experiments whose removal has begun and has not ended."""
         return {experiment_id for _, experiments, _ in self.unfinished() for experiment_id in experiments}
 
+    def come_back(self, experiment_ids: Iterable[str], archives: Container[str]) -> set[str]:
+        """Forget the removal of experiments that are copied here again; return those that cannot come back yet.
+
+        `archives`: what the repository holds. The removal of such an experiment is still deleting some of them, and
+        would delete what is copied. Or it was interrupted then.
+        """
+        ids = set(experiment_ids)
+        busy = {id for _, gone, left in self.unfinished() if any(key in archives for key in left) for id in ids & gone}
+        self._forget(ids - busy)
+        return busy
+
     def add(self, experiment_ids: Iterable[str], archives: Iterable[str] | None = None, note: str = "") -> str:
         """Record that experiments are removed, and which archives are still to be deleted; return the note's key.
 
@@ -61,9 +81,7 @@ class Removals:
             (key, experiments, archives or set()) for key, experiments, archives in self._all() if archives != set()
         )
 
-    def forget(self, experiment_ids: Iterable[str]) -> None:
-        """Forget that experiments were removed. This comes before they are copied here again."""
-        ids = set(experiment_ids)
+    def _forget(self, ids: set[str]) -> None:
         for key, experiments, archives in self._all():
             if ids & experiments:
                 self._write(key, experiments - ids, archives)  # `doctor` deletes none that a record names again

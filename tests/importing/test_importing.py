@@ -12,7 +12,8 @@ import pytest
 
 from keepsake.exceptions import ReadError, ValidationError
 from keepsake.experiment import Experiment
-from keepsake.importing.runs import typed
+from keepsake.importing import importing
+from keepsake.importing.runs import record_of, typed
 from keepsake.project import Project
 from tests.importing.reading import only
 from tests.importing.sources import DATA, Metrics, write_mlflow_database, write_mlflow_run, write_trackio_database
@@ -155,6 +156,39 @@ def test_what_was_removed_here_stays_removed(project: Project, tmp_path: Path) -
     assert project.experiments.list() == []
     assert len(project.import_runs(tmp_path, again=True).new) == 1
     assert len(project.experiments.list()) == 1
+
+
+def test_what_is_removed_during_an_import_stays_removed(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_mlflow_run(tmp_path / "mlruns", "a" * 32, metrics={"loss": [(1, 1, 1)]})
+    project.import_runs(tmp_path)
+    run = only(project)
+    shutil.rmtree(tmp_path / "mlruns")
+    write_mlflow_run(tmp_path / "mlruns", "a" * 32, metrics={"loss": [(1, 1, 1), (2, 2, 2)]})
+
+    def remove_first(*arguments: Any) -> Any:
+        run.delete()
+        return record_of(*arguments)
+
+    monkeypatch.setattr(importing, "record_of", remove_first)
+    done = project.import_runs(tmp_path)
+    assert (done.removed, done.errors, done.checkpoints) == ([run.id], [], 0)
+    assert project.experiments.list() == []
+
+
+def test_a_run_is_not_imported_again_to_where_its_files_are_being_deleted(project: Project, tmp_path: Path) -> None:
+    write_mlflow_run(tmp_path / "mlruns", "a" * 32, metrics={"loss": [(1, 1, 1)]}, files={"f": "x"})
+    project.import_runs(tmp_path)
+    run, storage = only(project), project.workplace.repository.storage
+    key = f"checkpoints/{run.checkpoints[0].id}.tar.gz"
+    files, _ = storage.get(key)
+    run.delete()
+    project.workplace.repository.removals.add([run.id], [key])
+    storage.put(key, files)
+    (error,) = project.import_runs(tmp_path, again=True).errors
+    assert "It is being removed from" in str(error)
+    assert project.experiments.list() == []
 
 
 def test_an_mlflow_database_is_imported_whole(project: Project, tmp_path: Path) -> None:
