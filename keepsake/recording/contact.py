@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -14,6 +15,7 @@ from keepsake.recording.mover import publish
 from keepsake.recording.saver import saver
 from keepsake.spool.entry import Entry
 from keepsake.spool.journal import Changes
+from keepsake.spool.places import note_files
 from keepsake.util.console import warn
 from keepsake.util.ids import short_id
 
@@ -54,7 +56,8 @@ def publish_first(
         # init() need not wait until the disk has made the names durable
         _within_deadline(repository, send, undo, get_ready, repository.storage.postponing)
     except MissingRepository as error:
-        note = entry.directory.parent / "repositories.json"
+        notes = note_files(entry.directory.parent)
+        note = next(filter(os.path.exists, notes), notes[0])
         warn(
             f"{error} This project has used one there before, so no new one is created. Experiment "
             f"{short_id(entry.id)} is kept in {entry.directory}. When the repository is back, `keepsake sync`, or the "

@@ -35,6 +35,8 @@ UNNAMED = ".unnamed."  # in the names of files that are kept aside
 _TO_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
 _TRIES = 10  # where the file system caches names, nothing is certain, and the line may be written several times
 
+_KINDS = ("checkpoint", "experiment", "labels")
+
 _process = os.urandom(8).hex()  # names this process's journals
 
 
@@ -77,6 +79,8 @@ class Changes:
         """Add a line. Raises an error for one that would make the record unreadable: it may come from a stranger."""
         entry = json.loads(line)
         if not isinstance(entry, dict) or (may_be_deep(line) and is_deep(entry)):
+            raise ValueError
+        if entry.keys().isdisjoint(_KINDS):  # a newer version may have written it
             raise ValueError
         if "checkpoint" in entry:
             check_checkpoint(entry["checkpoint"])

@@ -155,7 +155,7 @@ def sweep(root: Path) -> None:
         else:
             remove_unfinished(directory)
             prune(directory)
-    remove_unfinished(root, f".{_REPOSITORIES}-*.tmp")
+    remove_unfinished(root, ".repositories*.tmp")
 
 
 def _directories(root: Path) -> Iterator[Path]:
@@ -195,13 +195,30 @@ def remember_identity(root: Path, url: str, identity: str) -> None:
     known = _known(root) or {}
     if known.get(url) != identity:
         with suppress(OSError):  # the disk is full; a run works without this note
-            replace_with(root / _REPOSITORIES, json.dumps({**known, url: identity}).encode())
+            replace_with(note_files(root)[0], json.dumps({**known, url: identity}).encode())
+
+
+def note_files(root: Path) -> list[Path]:
+    """Return the files that may tell which repositories were used, the one that this user's runs write first.
+
+    In a spool of several users, each has one.
+    """
+    usual = root / _REPOSITORIES
+    with suppress(OSError):
+        if not is_own(usual.lstat()):
+            return [root / f"repositories-{os.geteuid()}.json", usual]
+    return [usual]
 
 
 def _known(root: Path) -> dict[str, str] | None:
-    """Return the repositories that were used; None if the file cannot be read or is damaged."""
+    """Return the repositories that were used; None if this user's file cannot be read or is damaged."""
+    own, *others = map(_read_notes, note_files(root))
+    return None if own is None else {**(others[0] or {} if others else {}), **own}
+
+
+def _read_notes(path: Path) -> dict[str, str] | None:
     try:
-        content = json.loads(read_whole(str(root / _REPOSITORIES))[0])
+        content = json.loads(read_whole(str(path))[0])
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError, RecursionError):

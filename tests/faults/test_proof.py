@@ -26,6 +26,7 @@ from keepsake.spool.entry import Entry
 from keepsake.spool.journal import Changes, Taken
 from keepsake.spool.places import pending
 from keepsake.storage import open_storage
+from keepsake.storage.reading import read_whole
 from keepsake.storage.writing import Names
 from tests.faults import inspect_repository as inspect
 from tests.faults.entries import EXPERIMENT, RECORD, checkpoint, freeze_weights, recover, reopen, save_weights, stored
@@ -186,6 +187,33 @@ def test_if_it_is_unknown_which_repository_was_used_no_new_one_is_made(project_d
     _mount(project_directory)
     assert [each.error for each in Project().sync()] == [None]
     assert len(keepsake.experiments.list()) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_each_user_of_a_spool_knows_which_repositories_were_used(
+    project_directory: Path, monkeypatch: pytest.MonkeyPatch, is_readable: bool
+) -> None:
+    """The note of another user neither hinders a new repository, nor is it all that is known."""
+    spool = project_directory / ".keepsake/spool"
+    spool.mkdir(parents=True)
+    (spool / "repositories.json").write_text('{"file:///theirs": "1"}')
+    os.chown(spool / "repositories.json", 12345, 12345)
+
+    def read(path: str) -> object:
+        if path == str(spool / "repositories.json") and not is_readable:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return read_whole(path)
+
+    monkeypatch.setattr("keepsake.spool.places.read_whole", read)
+    keepsake.init().stop()
+    assert places.known_identity(spool, "file:///theirs") == ("1" if is_readable else None)
+    assert places.known_identity(spool, Project().workplace.repository.url)
+    assert (spool / "repositories.json").stat().st_uid == 12345
+    _unmount(project_directory)
+    with pytest.raises(MissingRepository):
+        keepsake.init().stop()
+    assert os.listdir(project_directory / "repo") == []
 
 
 def test_a_removal_in_another_repository_proves_nothing(

@@ -122,7 +122,9 @@ def test_a_line_that_is_torn_because_the_disk_was_full_is_ignored(
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("line", [b"\0\0\0", b'{"checkpoint": {"id": "\xff', b"[1]", *HOSTILE])
+@pytest.mark.parametrize(
+    "line", [b"\0\0\0", b'{"checkpoint": {"id": "\xff', b"[1]", b'{"of a newer version": 1}', *HOSTILE]
+)
 def test_a_damaged_journal_is_named_and_kept(entry: Entry, line: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     entry.append({"checkpoint": checkpoint(1)})
     (damaged,) = entry.journals()
