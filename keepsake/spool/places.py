@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -205,7 +206,7 @@ def note_files(root: Path) -> list[Path]:
     """
     usual = root / _REPOSITORIES
     with suppress(OSError):
-        if not is_own(usual.lstat()):
+        if sys.platform != "win32" and not is_own(usual.lstat()):
             return [root / f"repositories-{os.geteuid()}.json", usual]
     return [usual]
 
