@@ -26,7 +26,7 @@ from keepsake.exceptions import (
     WriteError,
 )
 from keepsake.metadata import Record, checkpoints_of
-from keepsake.output import FIELD, counted, merged
+from keepsake.output import FIELD, counted
 from keepsake.repository.keys import archive_key, log_key
 from keepsake.repository.known import replaced
 from keepsake.spool.journal import Changes
@@ -167,9 +167,7 @@ def send_output(
         if moved:
             moved(len(packed))
         try:
-            record = _current(entry, repository)
-            parts = merged({FIELD: {log.stem: counted(*count(data))}}, record)
-            _merge(entry, repository, Changes({FIELD: parts}))
+            _merge(entry, repository, Changes({FIELD: {log.stem: counted(*count(data))}}))
         except Removed:
             repository.storage.delete([key])
             raise

@@ -18,7 +18,7 @@ from typing import TypeVar
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, ValidationError
 from keepsake.labels import EDITED, edits_of, missing_labels
 from keepsake.metadata import END_FIELDS, Record, checkpoints_of, pruned_of, time_key
-from keepsake.output import FIELD, merged, parts_of
+from keepsake.output import FIELD, parts_of
 from keepsake.repository.checking import is_whole, open_checked
 from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, archive_id_of, archive_key, archive_keys, id_of, log_owner
 from keepsake.repository.known import claimed, replaced
@@ -280,7 +280,7 @@ def _news(record: Record, theirs: Record) -> Record:
     own = {name: value for name, value in record.items() if value and name not in ("checkpoints", *EDITED)}
     news = {name: value for name, value in own.items() if not theirs.get(name)}
     news |= missing_labels(record, theirs)
-    news |= {FIELD: parts} if (parts := merged(record, theirs)) != parts_of(theirs) else {}
+    news |= {FIELD: parts} if not (parts := parts_of(record)).items() <= parts_of(theirs).items() else {}
     restarts = len(restarts_of(record)) - len(restarts_of(theirs))
     if restarts > 0:
         news |= {name: own[name] for name in _RESTARTED if name in own}

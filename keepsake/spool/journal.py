@@ -23,6 +23,7 @@ from typing import Any
 from keepsake.exceptions import ReadError
 from keepsake.labels import Edit, checked_edit
 from keepsake.metadata import END_FIELDS, Record, check_changes, check_checkpoint, is_deep, may_be_deep, time_key
+from keepsake.output import FIELD, merged
 from keepsake.restarts import attempt_of, restarts_of
 from keepsake.storage.reading import fresh_status
 from keepsake.util.console import warn_once
@@ -103,11 +104,13 @@ class Changes:
         what is missing, and do not say how it ended.
         """
         restarts = len(restarts_of(record))
-        return {
+        fields = {
             name: value
             for name, value in self.fields.items()
             if self._attempts.get(name, restarts) >= restarts or (name not in END_FIELDS and not record.get(name))
         }
+        # Each process sends parts of its own.
+        return fields | {FIELD: merged(self.fields, record)} if FIELD in self.fields else fields
 
     def sort(self) -> None:
         """Put the checkpoints of several journals in the order of their creation."""

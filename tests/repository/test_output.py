@@ -13,13 +13,14 @@ import pytest
 import keepsake
 from keepsake.exceptions import DoesNotExist, KeepsakeError, WriteError
 from keepsake.experiment import Experiment
-from keepsake.output import merged, parts_of
+from keepsake.output import FIELD, counted, merged, parts_of
 from keepsake.project import Project
 from keepsake.recording import capture
 from keepsake.recording.job import Job
 from keepsake.recording.steps import Steps
 from keepsake.repository.output import new_in, tail_of
 from keepsake.spool.entry import Entry
+from keepsake.spool.journal import Changes
 from keepsake.workplace import open_repository
 from tests.repository.examining import examine, fix, hours_later, kinds
 from tests.storage.benches import Bench, DiskBench
@@ -238,6 +239,21 @@ def test_of_each_part_the_longer_one_counts_when_records_merge(place: DiskBench)
     ours = {"output": {one: {"lines": 5, "size": 1}, two: {"lines": 1, "size": 1}}}
     theirs = {"output": {one: {"lines": 4, "size": 9}}}
     assert merged(ours, theirs) == merged(theirs, ours) == ours["output"]
+
+
+@on_disk
+def test_two_processes_that_send_output_at_once_are_both_in_the_record(place: DiskBench) -> None:
+    """The line of one that went on with the run may arrive late, or twice, and knows nothing of what was sent since."""
+    run = keepsake.init(quiet=True)
+    run.stop()
+    first, second, third = (f"000{number}-0000000{number}" for number in range(3))
+    repository, other = Project().workplace.repository, Project().workplace.repository
+    late = Changes({FIELD: {first: counted(0, 0), third: counted(0, 0)}})
+    repository.merge({"id": run.id}, late, create=False)
+    for each, part in (repository, first), (other, second), (repository, third):
+        each.merge({"id": run.id}, Changes({FIELD: {part: counted(3, 30)}}), create=False)
+    found = other.merge({"id": run.id}, late, create=False)
+    assert found[FIELD] == dict.fromkeys([first, second, third], counted(3, 30))
 
 
 @pytest.mark.parametrize(
