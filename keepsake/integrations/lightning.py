@@ -193,6 +193,9 @@ class KeepsakeLogger(HasExperiment, *_bases(".loggers", "Logger")):  # type: ign
         self._trainer: Any = None
         self._version = os.urandom(4).hex()[:7]
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_trainer": None}  # a copy belongs to another training
+
     @property
     def name(self) -> str:
         """The name of the directory that Lightning saves in. `init(path=".")` leaves it out."""

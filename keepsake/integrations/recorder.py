@@ -53,15 +53,19 @@ class Recorder:
         options: Mapping[str, Any] | None = None,
         patience: float | None = None,
     ) -> None:
-        self.experiment: Experiment | None = None
         self.primary_metric = self._given_metric = primary_metric
         self.save_best_only = save_best_only
         self._params = params
         self._options = {"path": ".", **(options or {})}
         self.patience = patience
-        self.at_end: Callable[[], object] | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        """Set what belongs to one training in this process. A copy has its own."""
         self._best = math.nan
         self._names: set[str] = set()
+        self.experiment: Experiment | None = None
+        self.at_end: Callable[[], object] | None = None
         self._lock = threading.RLock()
         self._pending: tuple[int, dict[str, Any], str | None] | None = None
         self._due = math.inf  # the latest time to record what is held back
@@ -69,6 +73,16 @@ class Recorder:
         self._wakes = math.inf  # when the timer does
         self._said: set[str] = set()
         self._is_guest = False  # in the experiment of the job
+
+    # Copies. Frameworks pickle callbacks for their workers, and scripts copy a model with its trainer and callbacks.
+
+    def __getstate__(self) -> dict[str, Any]:
+        given = "primary_metric", "_given_metric", "save_best_only", "patience", "_params", "_options"
+        return {name: vars(self)[name] for name in given}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._reset()
 
     # The beginning and the end
 

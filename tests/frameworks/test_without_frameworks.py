@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
+import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -100,3 +102,25 @@ def test_training_that_cannot_go_on_with_its_run_begins_another_and_says_so(
     said = capsys.readouterr().err
     assert "Experiment fffffff cannot go on, so this training is a new run. There is no experiment" in said
     recorder.stop()
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda recorder: pickle.loads(pickle.dumps(recorder))])
+def test_a_copy_of_a_callback_has_a_training_of_its_own(
+    project_directory: Path, copied: Callable[[Recorder], Recorder]
+) -> None:
+    """Lightning's ddp_spawn and grid searches pickle callbacks, and scripts copy models with trainer and callbacks."""
+    original = Recorder({"lr": 0.1}, ("loss", "minimize"), options={"path": None}, patience=60)
+    original.begin()
+    original.log({"loss": 1.0}, 0)
+    other = copied(original)
+    assert other.experiment is None
+    other.begin()
+    other.log({"loss": 2.0}, 0)
+    for recorder in (original, other):
+        recorder.stop()
+
+    runs = keepsake.experiments.list()
+    assert [(run.params, [checkpoint.metrics for checkpoint in run.checkpoints]) for run in runs] == [
+        ({"lr": 0.1}, [{"loss": 1.0}]),
+        ({"lr": 0.1}, [{"loss": 2.0}]),
+    ]
