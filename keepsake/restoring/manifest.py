@@ -55,7 +55,9 @@ def read_manifest(area: str, directory: str, owner: int) -> Manifest:
             raise ValueError(f"{FILE} is not a regular file")
         with open(f"{area}/{FILE}", encoding="utf-8") as file:
             manifest = _parse(json.load(file))
-    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+    except OSError as error:
+        raise ReadError(f"{area}/{FILE} cannot be read: {error.strerror}. Check its disk. {kept}") from error
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise ReadError(f"{area} is damaged: {error}. {kept}") from error
     if manifest.path != directory and manifest.inode != status.st_ino:
         raise ReadError(

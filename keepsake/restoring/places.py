@@ -41,7 +41,10 @@ def workspace(directory: str) -> Iterator[str]:
         finally:
             shutil.rmtree(path, ignore_errors=True)
     except OSError as error:
-        raise WriteError(f"Cannot check out into {directory}: {error}. Nothing was changed.") from error
+        raise WriteError(
+            f"Cannot check out into {directory}: {error.strerror or error}. Nothing was changed. Check its permissions "
+            "and its disk, or name another directory."
+        ) from error
     finally:
         for empty in (Path(area), *made):
             with suppress(OSError):

@@ -204,6 +204,12 @@ def test_a_missing_archive_changes_nothing(make: Make, tmp_path: Path) -> None:
     assert read_files(tmp_path) == {"a": b"mine"}
 
 
+def test_a_directory_below_a_file_is_reported_in_words(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(WriteError, match=r"into .*/file/x: Not a directory\. Nothing was changed\."):
+        checkout([make({"a": b"1"})], tmp_path / "file/x")
+
+
 def test_a_directory_that_is_a_file_is_an_error(make: Make, tmp_path: Path) -> None:
     write_files(tmp_path, {"out": b"mine"})
     with pytest.raises(WriteError, match=r"out: it is not a directory\. Name another one\."):

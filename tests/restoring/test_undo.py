@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from keepsake.exceptions import DoesNotExist, ReadError, WriteError
+from keepsake.restoring import manifest
 from keepsake.restoring.checkout import checkout
 from keepsake.restoring.undo import undo
 from tests.archive import archives
@@ -206,6 +208,20 @@ def test_a_damaged_list_of_what_to_undo_is_reported(make_one: Make, tmp_path: Pa
     with pytest.raises(ReadError, match=r"undo/files"):
         undo(tmp_path)
     assert (tmp_path / "a").read_bytes() == b"1"
+
+
+def test_a_list_that_cannot_be_read_is_reported_in_words(
+    make_one: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(tmp_path, {"a": b"old"})
+    checkout([make_one({"a": b"new"})], tmp_path)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error", "manifest.json")
+
+    monkeypatch.setattr(manifest, "open", refuse, raising=False)
+    with pytest.raises(ReadError, match=r"/manifest\.json cannot be read: Input/output error\. .*/undo/files\.$"):
+        undo(tmp_path)
 
 
 def test_a_copy_of_a_project_has_nothing_to_undo_and_a_moved_one_has(make_one: Make, tmp_path: Path) -> None:
