@@ -1,12 +1,14 @@
 """Claims: the right to write the next version of an object on a disk.
 
 A writer that replaces a certain version of an object first claims that version. The claim's name is made from the key
-and the version, so only one writer can have it. The claim names the temporary file that will become the next version.
+and the content, so only one writer can have it. Nothing else of a version is the same for all clients of a file server:
+sshfs makes up file numbers, and tells times in seconds. The claim names the temporary file that will become the next
+version.
 Another writer that finds an old claim finishes the work: it moves that file into place. A file can be moved only once,
 and its name is never used again. A writer that was stopped, however long, finds its file gone and does no harm.
 
 A claim is void if its file is gone while the object still has that version: its writer gave up. The claim with the next
-number counts then. Claims are removed once the object has another version, because a version never comes back.
+number counts then. Claims are removed once the object has another version.
 
 A claim is a symbolic link: it gets its content at the moment it is made, on every network file system. Where symbolic
 links are missing, or a mount follows each of them (sshfs with `follow_symlinks`), it is a file, and empty until it is
@@ -17,7 +19,6 @@ the operating system.
 from __future__ import annotations
 
 import os
-import re
 import time
 import zlib
 from collections.abc import Callable
@@ -27,31 +28,33 @@ from pathlib import Path
 from keepsake.storage.base import TEMPORARY
 from keepsake.storage.writing import CREATE, unlink, write_all
 from keepsake.util.clock import monotonic
-from keepsake.util.files import WINDOWS, replace
+from keepsake.util.files import replace
 
 PATIENCE = 2.0  # seconds that a writer has to finish; it needs some milliseconds
 _POLL = 0.01  # seconds
 _VOID = ""  # the file of a claim that stayed empty
 _LATE = "/"  # the file of a claim that was empty so long that others may have skipped it
-_VERSION = r"[0-9a-f-]+"
-_TAKEN = (FileExistsError, PermissionError) if WINDOWS else FileExistsError
+NEW = "new"  # the content of an object that does not exist
 
 _has_links: dict[str, bool] = {}  # by root, whether a symbolic link can be made there and be read
 
 
-class Wanted:
-    """The version of an object to replace; None stands for an object that does not exist."""
+def checksum(data: bytes) -> str:
+    """Return what stands for these bytes in the name of a claim."""
+    return f"{zlib.crc32(data):08x}{zlib.adler32(data):08x}"
 
-    def __init__(self, root: str, key: str, version: str | None) -> None:
+
+class Wanted:
+    """The version of an object to replace."""
+
+    def __init__(self, root: str, key: str, content: str) -> None:
         self.root = root  # of the repository
         self.key = key
-        self.version = version
+        self.content = content  # its checksum, or NEW
 
     def claim(self, number: int) -> str:
         """Return the path of the claim with that number."""
-        name = self.key.encode()
-        checksums = f"{zlib.crc32(name):08x}{zlib.adler32(name):08x}"
-        return f"{self.root}/.{checksums}-{self.version or 'new'}.{number}{TEMPORARY}"
+        return f"{self.root}/.{checksum(self.key.encode())}-{self.content}.{number}{TEMPORARY}"
 
     def finish(self, file: str) -> None:
         """Publish another writer's file, or make sure that it never will be published."""
@@ -74,18 +77,17 @@ def claim(wanted: Wanted, temporary: str, is_current: Callable[[], bool]) -> tup
     claim. A writer with an earlier claim has some time to finish. After that this one finishes its work.
     """
     claims: list[str] = []
-    if wanted.version is not None and not re.fullmatch(_VERSION, wanted.version):
-        return False, claims
     own, since = temporary[len(wanted.root) + 1 :], monotonic()
     while True:
         path = wanted.claim(len(claims))
-        file = _make(path, own, as_link=_can_link(wanted.root, own))
+        is_late = monotonic() - since > PATIENCE
+        file = _make(path, own, as_link=_can_link(wanted.root, own), is_late=is_late)
         if file in (own, _LATE):
             return file == own, [*claims, path]
         if not is_current():
             return False, claims
         is_void = file == _VOID
-        if file and (monotonic() - since > PATIENCE or not os.path.lexists(f"{wanted.root}/{file}")):
+        if file and (is_late or not os.path.lexists(f"{wanted.root}/{file}")):
             wanted.finish(file)
             if not is_current():
                 return False, claims
@@ -114,8 +116,11 @@ def _can_link(root: str, file: str) -> bool:
     return _has_links[root]
 
 
-def _make(claim: str, file: str, *, as_link: bool) -> str | None:
-    """Claim a version for `file`, and return the file that it is claimed for now. None: try again."""
+def _make(claim: str, file: str, *, as_link: bool, is_late: bool) -> str | None:
+    """Claim a version for `file`, and return the file that it is claimed for now. None: try again, unless it is late.
+
+    A server of SFTP does not say that a name is taken, and the client then sees a PermissionError.
+    """
     begun = monotonic()
     if as_link:
         try:
@@ -127,8 +132,11 @@ def _make(claim: str, file: str, *, as_link: bool) -> str | None:
             pass  # a file serves as well
     try:
         fd = os.open(claim, CREATE, 0o666)
-    except _TAKEN:
-        return _read(claim)
+    except (FileExistsError, PermissionError) as error:
+        taken = _read(claim)
+        if taken is None and is_late and isinstance(error, PermissionError):
+            raise
+        return taken
     try:
         write_all(fd, file.encode())
     finally:

@@ -45,7 +45,7 @@ class DiskStorage(Storage):
         self.url = f"file://{path if path.startswith('/') else f'/{path}'}"  # file:///C:/keepsake
         self._clock = writing.Clock()
         self._apart: set[str] = set()  # directories to which nothing can be renamed from the root
-        self._contents: dict[str, tuple[str, int]] = {}  # key → etag and hash of its content
+        self._contents: dict[str, tuple[str, str]] = {}  # key → etag and checksum of its content
         self._names = writing.Names()
 
     # Reading
@@ -90,7 +90,7 @@ class DiskStorage(Storage):
         """Remember what a version holds, because a file system that caches names may report a stale status."""
         if len(self._contents) >= _REMEMBERED:
             self._contents.clear()
-        self._contents[key] = etag, hash(data)
+        self._contents[key] = etag, claims.checksum(data)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         return self._walk(self._path(prefix), prefix + "/") if prefix else self._walk(self._root, "")
@@ -319,7 +319,9 @@ class DiskStorage(Storage):
         publish: Callable[[str, str], None] = replace,
     ) -> None:
         """Publish if the object still has that version (None: does not exist), with no other writer in between."""
-        wanted = claims.Wanted(self._root, key, version)
+        if (content := self._content(key, version)) is None:
+            raise self._changed(key)
+        wanted = claims.Wanted(self._root, key, content)
         claimed, made = claims.claim(wanted, temporary, lambda: self._is(key, version))
         done = claimed and self._is(key, version)
         if done:
@@ -336,21 +338,28 @@ class DiskStorage(Storage):
 
     def _is(self, key: str, version: str | None) -> bool:
         """Whether an object has that version (None: does not exist), by the open file's status and content."""
+        return self._content(key, version) is not None
+
+    def _content(self, key: str, version: str | None) -> str | None:
+        """Return the checksum of an object's content; None if it has another version (None: does not exist)."""
         path = self._path(key)
         if version is None:
-            return not os.path.lexists(path)
+            return None if os.path.lexists(path) else claims.NEW
         try:
             fd, _ = reading.open_to_read(path)
         except ABSENT:
-            return False
+            return None
         try:
             status = reading.fresh_status(fd)
             if etag_of(status) != version:
-                return False
-            etag, content = self._contents.get(key, ("", 0))
-            return etag != version or hash(reading.read_all(fd, status)) == content
+                return None
+            content = claims.checksum(reading.read_all(fd, status))
         finally:
             os.close(fd)
+        etag, known = self._contents.get(key, ("", ""))
+        if etag != version:
+            self._contents[key] = version, content
+        return content if etag != version or content == known else None
 
     def _changed(self, key: str) -> PreconditionFailed:
         return PreconditionFailed(f"Another process changed {self.url}/{key}. Read it again.")

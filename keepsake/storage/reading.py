@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -94,6 +95,8 @@ def _read_once(path: str) -> tuple[bytes, os.stat_result]:
     # The status is from before reading, so a file that is rewritten in place meanwhile looks changed later.
     fd, status = open_to_read(path)
     try:
+        if sys.platform == "linux" and os.major(status.st_dev) == 0:  # it is on no disk of this machine
+            status = fresh_status(fd)  # no more than the size in the status can be read
         return read_all(fd, status), status
     finally:
         os.close(fd)

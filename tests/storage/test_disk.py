@@ -434,6 +434,32 @@ def test_many_files_are_read_and_listed_alike_on_a_slow_disk(
         broken.clear()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, nothing tells the disks of other machines")
+def test_a_file_that_grows_while_it_is_opened_is_read_to_its_end(
+    bench: DiskBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """sshfs then takes the size of the file from before, and the system reads no more than that."""
+    bench.seed({"k": b"longer"})
+    real_status, real_read, limit = os.fstat, os.read, [3]
+
+    def status_of(fd: int) -> os.stat_result:
+        status = real_status(fd)
+        fields = (*status[:2], os.makedev(0, 44), *status[3:6], min(status.st_size, limit[0]), *status[7:])
+        return os.stat_result(fields, {"st_mtime_ns": status.st_mtime_ns})
+
+    def refresh(fd: int, user: int, group: int) -> None:
+        assert (user, group) == (-1, -1)
+        limit[0] = 1 << 20
+
+    def read(fd: int, size: int) -> bytes:
+        return real_read(fd, max(0, min(size, limit[0] - os.lseek(fd, 0, os.SEEK_CUR))))
+
+    monkeypatch.setattr(os, "fstat", in_this_thread(status_of, real_status))
+    monkeypatch.setattr(os, "fchown", in_this_thread(refresh, os.fchown))
+    monkeypatch.setattr(os, "read", in_this_thread(read, real_read))
+    assert bench.storage.get("k")[0] == b"longer"
+
+
 @pytest.mark.parametrize("codes", [[errno.ESTALE, errno.ESTALE, errno.EAGAIN], [errno.ENOENT] * 3])
 def test_a_file_that_is_replaced_while_it_is_opened_is_read(
     bench: DiskBench, monkeypatch: pytest.MonkeyPatch, codes: list[int]

@@ -1,7 +1,7 @@
 """Disks that are not quite disks: file systems in user space that cache or refuse, and mounts that look like one disk.
 
-They are mounted for real, in a mount namespace of their own, where the tests run as root on Linux. Two mounts of one
-directory that cache names and attributes for seconds stand in for two clients of a network file system.
+They are mounted for real, in a mount namespace of their own, where the tests run as root on Linux. sshfs is mounted on
+OpenSSH's server of SFTP, without a connection in between. Two mounts of one directory are two clients, with bindfs too.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ _UNSHARE = ["unshare", "--mount", "--propagation", "private"]
 
 _CANNOT_MOUNT = "mounting needs root on Linux, and unshare"
 _NO_FUSE = "needs root on Linux, /dev/fuse and bindfs (apt install bindfs)"
+_NO_SSHFS = "needs root on Linux, /dev/fuse, sshfs and sftp-server (apt install sshfs openssh-sftp-server)"
+_SFTP = next(filter(os.path.exists, ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server")), "")
 
 
 def _can_mount() -> bool:
@@ -28,12 +30,13 @@ def _can_mount() -> bool:
     return subprocess.run([*_UNSHARE, "true"], capture_output=True).returncode == 0
 
 
-def _has_fuse() -> bool:
-    return _can_mount() and os.path.exists("/dev/fuse") and shutil.which("bindfs") is not None
+def _has_fuse(program: str) -> bool:
+    return _can_mount() and os.path.exists("/dev/fuse") and shutil.which(program) is not None
 
 
 needs_mounts = pytest.mark.skipif(not _can_mount(), reason=_CANNOT_MOUNT)
-needs_fuse = pytest.mark.skipif(not _has_fuse(), reason=_NO_FUSE)
+needs_fuse = pytest.mark.skipif(not _has_fuse("bindfs"), reason=_NO_FUSE)
+needs_sshfs = pytest.mark.skipif(not (_has_fuse("sshfs") and _SFTP), reason=_NO_SSHFS)
 
 
 _MOUNTED = """
@@ -124,28 +127,49 @@ def test_file_systems_in_user_space(tmp_path: Path, options: str) -> None:
     run_on({"mounted": f"mounted bindfs -f {options} under"}, program, tmp_path)
 
 
+def sshfs(directory: Path, options: str) -> str:
+    """Return a command that mounts a new directory `under` by sshfs."""
+    (directory / "under").mkdir(exist_ok=True)
+    server = directory / "server"
+    server.write_text(f"#!/bin/sh\nexec {_SFTP}\n")
+    server.chmod(0o755)
+    return f"mounted sshfs -f -o ssh_command={server} {options} host:{directory}/under"
+
+
+@needs_sshfs
+@pytest.mark.parametrize(
+    "options", ["", "-o follow_symlinks", "-o cache=no", "-o disable_hardlink,workaround=rename", "-o kernel_cache"]
+)
+@pytest.mark.parametrize(("project", "repository"), [("mounted", "repository"), ("project", "../mounted/repository")])
+def test_sshfs(tmp_path: Path, options: str, project: str, repository: str) -> None:
+    """With the repository or all of the project on it, and with options that people set."""
+    (tmp_path / "project").mkdir()
+    run_on({"mounted": sshfs(tmp_path, options)}, _TRAIN.format(project=project, repository=repository), tmp_path)
+
+
 _ADD = """
-import subprocess, sys
+import json, subprocess, sys
 ADDER = '''
-import sys, time
-from keepsake.exceptions import KeepsakeError, PreconditionFailed
+import json, sys, time
+from keepsake.exceptions import PreconditionFailed
 from keepsake.storage import open_storage
 storage = open_storage(sys.argv[1])
 for number in range(30):
     while True:
         numbers, etag = storage.get("a/k")
         try:
-            storage.put("a/k", numbers + f"{sys.argv[2]}{number} ".encode(), if_match=etag)
+            more = [*json.loads(numbers), f"{sys.argv[2]}{number}"]
+            storage.put("a/k", json.dumps(more).encode(), if_match=etag)
             break
         except PreconditionFailed:
             pass
     time.sleep(0.02)
 '''
 from keepsake.storage import open_storage
-open_storage("file://under").put("a/k", b"")
+open_storage("file://under").put("a/k", b"[]")
 hosts = [subprocess.Popen([sys.executable, "-c", ADDER, f"file://{host}", host]) for host in ("one", "two")]
 assert [host.wait() for host in hosts] == [0, 0]
-numbers = open("under/a/k").read().split()
+numbers = json.load(open("under/a/k"))
 assert sorted(numbers) == sorted(f"{host}{number}" for host in ("one", "two") for number in range(30)), numbers
 """
 
@@ -156,3 +180,11 @@ def test_two_clients_that_cache_lose_nothing(tmp_path: Path) -> None:
     (tmp_path / "under").mkdir()
     cached = "mounted bindfs -f -o entry_timeout=3,attr_timeout=3,negative_timeout=3 under"
     run_on({"one": cached, "two": cached}, _ADD, tmp_path)
+
+
+@needs_sshfs
+@pytest.mark.parametrize("options", ["", "-o follow_symlinks", "-o dcache_timeout=60,attr_timeout=9,entry_timeout=9"])
+def test_two_clients_of_sshfs_lose_nothing(tmp_path: Path, options: str) -> None:
+    """Each makes up its own numbers of files, and is not told that a name is taken."""
+    command = sshfs(tmp_path, options)
+    run_on({"one": command, "two": command}, _ADD, tmp_path)
