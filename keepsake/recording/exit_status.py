@@ -72,7 +72,7 @@ def end() -> End:
     """
     global _outermost
     frame, _outermost = _outermost, None
-    if hasattr(sys, "ps1") or "ipykernel" in sys.modules:
+    if "ipykernel" in sys.modules or (hasattr(sys, "ps1") and not _exits_with_error(frame)):
         return End("finished")
     handled = sys.exc_info()[1]  # of a child of multiprocessing
     error = getattr(sys, "last_value", None) or handled
@@ -81,6 +81,14 @@ def end() -> End:
     if isinstance(handled, SystemExit):
         return End(describe(handled.code))
     return End(describe(_code) if _has_left(frame) else "finished")
+
+
+def _exits_with_error(frame: FrameType | None) -> bool:
+    """Whether a program with a prompt ends by `sys.exit(1)` or its like.
+
+    `ipython train.py` does that after an exception, and has a prompt all the same. `python -i` shows its prompt later.
+    """
+    return describe(_code) not in ("exit", "finished") and not sys.flags.inspect and _has_left(frame)
 
 
 def describe(code: object) -> str:

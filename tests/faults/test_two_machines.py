@@ -14,7 +14,7 @@ import pytest
 
 from tests.faults import inspect_repository as inspect
 from tests.faults.programs import run, start
-from tests.storage.test_network_disk import needs_fuse, run_on
+from tests.storage.test_network_disk import needs_fuse, needs_sshfs, run_on, sshfs
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="removes files that are open")
 
@@ -144,19 +144,26 @@ assert sent >= 1, sent
 """
 
 
-@needs_fuse
 @pytest.mark.parametrize("skew", [0, 100])
 @pytest.mark.parametrize(
-    "seconds", [pytest.param(3, id="quick"), pytest.param(90, id="exhaustive", marks=pytest.mark.exhaustive)]
+    ("client", "seconds"),
+    [
+        pytest.param("bindfs", 3, id="quick", marks=needs_fuse),
+        pytest.param("bindfs", 90, id="exhaustive", marks=[needs_fuse, pytest.mark.exhaustive]),
+        pytest.param("sshfs", 60, id="sshfs", marks=[needs_sshfs, pytest.mark.exhaustive]),
+    ],
 )
-def test_machines_that_cache_what_the_other_changes_lose_nothing(tmp_path: Path, seconds: int, skew: int) -> None:
+def test_machines_that_cache_what_the_other_changes_lose_nothing(
+    tmp_path: Path, seconds: int, skew: int, client: str
+) -> None:
     """Each sees names as they were up to three seconds ago, as over NFS. No checkpoint is refused."""
     project = tmp_path / "under"
     project.mkdir()
     (tmp_path / "train.py").write_text(_MACHINE + _TRAIN)
     (tmp_path / "send.py").write_text(_MACHINE + _SEND)
-    cached = "mounted bindfs -f -o entry_timeout=3,attr_timeout=3,negative_timeout=3 under"
-    run_on({"one": cached, "two": cached}, textwrap.dedent(_ON_MOUNTS.format(seconds=seconds, skew=skew)), tmp_path)
+    caches = "-o entry_timeout=3,attr_timeout=3,negative_timeout=3"
+    command = f"mounted bindfs -f {caches} under" if client == "bindfs" else sshfs(tmp_path, caches)
+    run_on({"one": command, "two": command}, textwrap.dedent(_ON_MOUNTS.format(seconds=seconds, skew=skew)), tmp_path)
     os.chdir(project)
     text = (tmp_path / "output").read_text()
     for file in (project / ".keepsake").rglob("*"):

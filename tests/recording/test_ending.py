@@ -85,6 +85,9 @@ def check_whole(experiment_id: str, numbers: int = 3) -> Experiment:
         ("sys.excepthook = lambda *_: None; raise ValueError", 1, "exception: ValueError"),
         ("try: raise KeyboardInterrupt\nexcept KeyboardInterrupt: sys.exit(130)", 130, "exit status 130"),
         ("raise ValueError('diverged')", 1, "exception: ValueError"),
+        # As `ipython train.py` does, and as an interactive program does
+        ("sys.ps1 = 'In: '; sys.last_value = ValueError(); sys.exit(1)", 1, "exception: ValueError"),
+        ("sys.ps1 = 'In: '; sys.last_value = ValueError(); sys.exit()", 0, "finished"),
         ("time.sleep(0.5); os.kill(os.getpid(), signal.SIGINT); time.sleep(60)", -signal.SIGINT, "interrupted"),
         ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)", -signal.SIGTERM, "terminated"),
     ],
