@@ -24,6 +24,11 @@ def attempts(record: Record) -> int:
     return max([len(restarts_of(record)), *map(attempt_of, checkpoints_of(record))])
 
 
+def restarted_with_files(record: Record) -> list[Record]:
+    """Return the checkpoints with files that were recorded after a restart."""
+    return [each for each in checkpoints_of(record) if attempt_of(each) and each.get("path")]
+
+
 def superseded(checkpoints: Iterable[Record]) -> set[str]:
     """Return the IDs of the checkpoints whose steps were recorded again after a later restart.
 

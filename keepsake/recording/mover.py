@@ -25,10 +25,10 @@ from keepsake.exceptions import (
     RepositoryConfigurationError,
     WriteError,
 )
-from keepsake.metadata import Record, checkpoints_of
+from keepsake.metadata import Record
 from keepsake.output import FIELD, counted
 from keepsake.repository.keys import archive_key, log_key
-from keepsake.repository.known import replaced
+from keepsake.repository.known import replaced, wanted_archives
 from keepsake.spool.journal import Changes
 from keepsake.spool.places import known_identity
 from keepsake.util.console import warn
@@ -129,9 +129,9 @@ def upload(
         for pack, is_wanted in named.items():
             tried.add(pack)
             try:
-                if is_wanted and not _is_stored(pack, entry, repository):
-                    _store(pack, entry, repository, workers, moved, check)
-                _remove_stored(pack)
+                is_done = not is_wanted or _is_stored(pack, entry, repository)
+                if is_done or _store(pack, entry, repository, workers, moved, check):
+                    _remove_stored(pack)
             except FileNotFoundError:
                 continue
             except (CorruptedArchive, RepositoryConfigurationError, WriteError) as error:
@@ -238,14 +238,13 @@ def _sorted(entry: Entry, repository: Repository) -> tuple[dict[Path, bool], lis
     if not packs:
         return {}, []
     unpublished = {checkpoint["id"] for checkpoint in entry.pending().checkpoints}
-    wanted = _wanted(_merge(entry, repository, Changes()))
+    wanted = wanted_archives(_merge(entry, repository, Changes()))
     if not all(wanted.get(owner_id(pack)) for pack in packs):  # another process may have published their lines
         record = _current(entry, repository)
-        wanted = _wanted(record)
-        ids = {owner_id(pack) for pack in packs}
-        if not ids.isdisjoint(replaced(record)) and not repository.have_arrived(record, ids):
-            # What replaces them is on another machine, and may never arrive. `_delete_replaced` deletes them later.
-            wanted |= dict.fromkeys(replaced(record), True)
+        wanted = wanted_archives(record)
+        gone = {pack for pack in packs if owner_id(pack) in replaced(record)}
+        if gone and not repository.have_arrived(record, {owner_id(pack) for pack in packs}):
+            packs = [pack for pack in packs if pack not in gone]  # what replaces them may never arrive from elsewhere
     packs.sort(key=lambda pack: wanted.get(owner_id(pack), False))  # files that are only removed come first
     named = {pack: wanted[owner_id(pack)] for pack in packs if owner_id(pack) in wanted}
     unnamed = [pack for pack in packs if owner_id(pack) not in wanted.keys() | unpublished]
@@ -253,12 +252,6 @@ def _sorted(entry: Entry, repository: Repository) -> tuple[dict[Path, bool], lis
         if owner_id(pack) in abandoned:
             remove(pack)
     return named, unnamed
-
-
-def _wanted(record: Record) -> dict[str, bool]:
-    """Return the ID of each archive that a record names, and whether it is to be there. Others were removed."""
-    wanted = {owner["id"]: bool(owner.get("path")) for owner in (record, *checkpoints_of(record))}
-    return {**dict.fromkeys(replaced(record), False), **wanted}
 
 
 def _is_stored(pack: Path, entry: Entry, repository: Repository) -> bool:
@@ -282,8 +275,8 @@ def _store(
     workers: Workers | None,
     moved: Callable[[int], None] | None,
     check: bool,
-) -> None:
-    """Store the archive of frozen files. Raises FileNotFoundError if they are gone."""
+) -> bool:
+    """Store the archive of frozen files, and return as `Repository.put_archive`. FileNotFoundError: they are gone."""
     with importing:
         from keepsake.archive.reader import is_archive
         from keepsake.archive.writer import open_archive, verify
@@ -292,10 +285,14 @@ def _store(
         if check:
             verify(pack)
         repository.expect(entry.identity)  # checked right before each archive, because a disk can be unmounted
-        if not (is_archive(pack) and repository.adopt_archive(entry.id, archive_id, pack)):
+        if is_archive(pack) and repository.adopt_archive(entry.id, archive_id, pack):
+            is_done = repository.see_arrival(entry.id, archive_id)
+        else:
             with open_archive(pack, workers, moved) as archive:
-                repository.put_archive(entry.id, archive_id, archive)
-        entry.arrived.add(archive_id)
+                is_done = repository.put_archive(entry.id, archive_id, archive)
+        if is_done:
+            entry.arrived.add(archive_id)
+        return is_done
     except CorruptedArchive as error:
         raise CorruptedArchive(
             f"{error} It stays in the spool, and everything else is saved. Delete that file to give it up."

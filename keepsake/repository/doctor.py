@@ -257,8 +257,9 @@ class Examination:
                 yield Problem("archive-orphan", info.key, message, partial(self._repairs.move_aside, info.key))
 
     def _unnamed(self) -> list[ObjectInfo]:
-        removed = {key for _, _, archives in self._removals for key in archives}
-        known = (self._records.names, self._records.is_pruned, removed.__contains__)
+        staying = {key for _, _, archives in self._removals for key in archives}
+        staying.update(self._records.staying(self._archives))
+        known = (self._records.names, self._records.is_pruned, staying.__contains__)
         return [info for key, info in self._archives.items() if not any(is_known(key) for is_known in known)]
 
     def _are_lost(self, unnamed: list[ObjectInfo]) -> bool:

@@ -58,3 +58,9 @@ def replaced(record: Record) -> list[str]:
 def claimed(record: Record) -> list[str]:
     """Return the IDs of all checkpoints whose archives a record decides about, replaced ones included."""
     return [*(checkpoint["id"] for checkpoint in checkpoints_of(record)), *replaced(record)]
+
+
+def wanted_archives(record: Record) -> dict[str, bool]:
+    """Return the ID of each archive that a record decides about, and whether it is to be there."""
+    wanted = {owner["id"]: bool(owner.get("path")) for owner in (record, *checkpoints_of(record))}
+    return {**dict.fromkeys(replaced(record), False), **wanted}

@@ -23,7 +23,7 @@ from keepsake.repository.keys import archive_key, archive_keys, heartbeat_key, r
 from keepsake.repository.known import Known, claimed, replaced
 from keepsake.repository.presence import Presence
 from keepsake.repository.removals import Removals
-from keepsake.restarts import attempt_of
+from keepsake.restarts import restarted_with_files
 from keepsake.spool.journal import Changes
 from keepsake.storage import Storage
 from keepsake.util.console import warn
@@ -164,28 +164,25 @@ class Repository(Presence):
 
     # Archives
 
-    def put_archive(self, experiment_id: str, archive_id: str, source: BinaryIO) -> None:
-        """Store the archive that `source` yields.
-
-        Raises Removed if the experiment was removed meanwhile, or as `merge` if it is gone for another reason.
-        """
+    def put_archive(self, experiment_id: str, archive_id: str, source: BinaryIO) -> bool:
+        """Store the archive that `source` yields, and return as `see_arrival`, which raises."""
         self.storage.upload(archive_key(experiment_id, archive_id), source)
-        self._see_arrival(experiment_id, archive_id)
+        return self.see_arrival(experiment_id, archive_id)
 
     def adopt_archive(self, experiment_id: str, archive_id: str, file: Path) -> bool:
-        """Store a finished archive without copying it; return False if it must be copied. Raises as `put_archive`.
+        """Store a finished archive without copying it; return False if it must be copied. `see_arrival` must follow.
 
         The file keeps its name, so it is not lost in the mount point of a disk that was just unmounted.
         """
-        if not self.storage.link(archive_key(experiment_id, archive_id), file):
-            return False
-        self._see_arrival(experiment_id, archive_id)
-        return True
+        return self.storage.link(archive_key(experiment_id, archive_id), file)
 
-    def _see_arrival(self, experiment_id: str, archive_id: str) -> None:
+    def see_arrival(self, experiment_id: str, archive_id: str) -> bool:
         """Check that an archive is in the repository, and delete it if somebody removed its experiment or its files.
 
-        Raises WriteError if it is missing because the disk was unmounted during the write. A bucket's answer is proof
+        Returns False if its step was recorded again and what replaces it has not arrived, so the files must wait.
+
+        Raises Removed if the experiment was removed meanwhile, or as `merge` if it is gone for another reason, and
+        WriteError if the archive is missing because the disk was unmounted during the write. A bucket's answer is proof
         enough.
         """
         key = archive_key(experiment_id, archive_id)
@@ -206,21 +203,23 @@ class Repository(Presence):
             )
         # A record without the checkpoint proves nothing, because it may be an old version from a cache.
         pruned = (c["id"] for c in checkpoints_of(record) if not c.get("path"))
-        if archive_id in pruned or (archive_id in replaced(record) and self.have_arrived(record, set())):
+        is_replaced = archive_id in replaced(record)
+        if is_replaced or archive_id in pruned:
             self.storage.delete([key])
         elif is_missing:
             self.require()
             raise WriteError(
                 f"{key} did not arrive in {self.url}. Its disk may have been unmounted. It is tried again."
             )
+        return not is_replaced or self.have_arrived(record, set())
 
     def have_arrived(self, record: Record, seen: set[str]) -> bool:
         """Whether the files of all checkpoints after a restart are there. Another machine may still be sending them.
 
         `seen` holds the IDs of checkpoints whose archives need not be looked for. More are added.
         """
-        for checkpoint in checkpoints_of(record):
-            if attempt_of(checkpoint) and checkpoint.get("path") and checkpoint["id"] not in seen:
+        for checkpoint in restarted_with_files(record):
+            if checkpoint["id"] not in seen:
                 if not self.has_archive(record["id"], checkpoint["id"]):
                     return False
                 seen.add(checkpoint["id"])

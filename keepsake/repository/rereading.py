@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterator
+
 from keepsake.exceptions import ReadError
 from keepsake.metadata import Record, checkpoints_of, parse_fetched, pruned_of
 from keepsake.repository.keys import EXPERIMENTS, archive_key, archive_keys, id_of, log_owner, record_key
+from keepsake.repository.known import replaced
+from keepsake.restarts import restarted_with_files
 from keepsake.storage.base import Storage
 from keepsake.util.clock import monotonic
 
@@ -67,3 +71,10 @@ class Records:
         if at_once and key in self._pruned:
             self._read([record_key(self._pruned[key])])
         return key in self._pruned and key not in self._named
+
+    def staying(self, archives: Container[str]) -> Iterator[str]:
+        """Yield the archives of checkpoints that were recorded again, if what replaces them is not among `archives`."""
+        for record in filter(replaced, self.by_id.values()):
+            later = (archive_key(record["id"], each["id"]) for each in restarted_with_files(record))
+            if not all(key in archives for key in later):
+                yield from (archive_key(record["id"], id) for id in replaced(record))

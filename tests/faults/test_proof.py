@@ -29,7 +29,17 @@ from keepsake.storage import open_storage
 from keepsake.storage.reading import read_whole
 from keepsake.storage.writing import Names
 from tests.faults import inspect_repository as inspect
-from tests.faults.entries import EXPERIMENT, RECORD, checkpoint, freeze_weights, recover, reopen, save_weights, stored
+from tests.faults.entries import (
+    EXPERIMENT,
+    RECORD,
+    checkpoint,
+    checkpoint_id,
+    freeze_weights,
+    recover,
+    reopen,
+    save_weights,
+    stored,
+)
 from tests.storage.faults import FaultyStorage
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks, and removes files that are open")
@@ -258,20 +268,30 @@ def test_removing_a_copy_keeps_what_waits_for_the_repository_that_was_there_befo
         assert _is_all_there(project_directory)
 
 
+@pytest.mark.parametrize("is_on_its_way", [False, True])
 def test_files_are_not_given_up_for_those_of_another_machine_that_may_never_arrive(
-    entry: Entry, storage: FaultyStorage, project_directory: Path, tmp_path: Path
+    entry: Entry, storage: FaultyStorage, project_directory: Path, tmp_path: Path, is_on_its_way: bool
 ) -> None:
-    """That machine has recorded the step again after a restart."""
-    repository = Repository(storage)
-    again = {**checkpoint(2, "model.pth"), "step": 1, "restart": 1}
-    other = Entry.create(tmp_path / "other", RECORD, repository.url, in_repository=True, identity=repository.identity)
+    """That machine has recorded the step again after a restart, maybe while the first files were on their way."""
+    repository = Repository(storage.inner)
+    root, identity = tmp_path / "other", repository.identity
+    other = Entry.create(root, RECORD, repository.url, in_repository=True, identity=identity)
     freeze_weights(project_directory, other, 2)
-    repository.merge(RECORD, Changes(checkpoints=[checkpoint(1, "model.pth"), again]), create=False)
+    again = {**checkpoint(2, "model.pth"), "step": 1, "restart": 1}
+
+    def record_again(moment: str = "before", verb: str = "link", key: str = "") -> None:
+        if (moment, verb) == ("before", "link"):
+            repository.merge(RECORD, Changes(checkpoints=[checkpoint(1, "model.pth"), again]), create=False)
+
+    if not is_on_its_way:
+        record_again()
+    recover(entry, Repository(FaultyStorage(storage.inner, record_again)))
     recover(entry, Repository(storage))
-    assert _is_all_there(project_directory)
+    assert [path.name.partition(".")[0] for path in entry.packs()] == [checkpoint_id(1)]
     recover(other, Repository(storage))
-    assert stored(project_directory, 2).exists()
-    assert not stored(project_directory).exists()
+    recover(entry, Repository(storage))
+    assert not entry.directory.exists()
+    assert os.listdir(stored(project_directory).parent) == [stored(project_directory, 2).name]
 
 
 def test_an_entry_whose_files_cannot_be_looked_at_is_not_closed(

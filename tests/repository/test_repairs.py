@@ -11,6 +11,7 @@ import pytest
 import keepsake
 from keepsake.exceptions import KeepsakeError
 from keepsake.experiment import Experiment
+from keepsake.spool.journal import Changes
 from keepsake.storage import Storage
 from tests.repository.examining import ORPHAN, examine, fix, hours_later, kinds
 from tests.storage.benches import Bench, DiskBench, S3Bench
@@ -95,6 +96,20 @@ def test_a_repair_looks_again(trained: Experiment, place: Bench, monkeypatch: py
     before = place.contents()
     assert [problem.fix() for problem in problems if problem.fix] == [False, False]
     assert place.contents() == before
+
+
+@pytest.mark.parametrize("has_arrived", [False, True])
+def test_files_of_a_step_that_was_recorded_again_stay_until_the_new_ones_have_arrived(
+    trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch, has_arrived: bool
+) -> None:
+    """They may be the only ones: the machine that recorded the step again may be dead."""
+    repository = keepsake.Project().workplace.repository
+    again = {**trained.checkpoints[0].to_json(), "id": "b" * 64, "restart": 1}
+    repository.merge({"id": trained.id}, Changes(checkpoints=[again]), create=False)
+    if has_arrived:
+        place.write(f"checkpoints/{'b' * 64}.tar.gz", place.read(f"checkpoints/{trained.checkpoints[0].id}.tar.gz"))
+    hours_later(place, monkeypatch)
+    assert kinds(thorough=False) == ["archive-orphan" if has_arrived else "archive-missing"]
 
 
 @pytest.mark.parametrize("comes_back", [False, True])
