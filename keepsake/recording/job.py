@@ -54,6 +54,7 @@ class Job:
         self.pulse: Pulse | None = None
         self.moved = self.furthest = 0  # bytes sent by this attempt to upload, and by the best of the earlier ones
         self.tasks: list[Callable[[], None]] = []
+        self.local_task: Callable[[], None] | None = None  # the one of them that needs no repository
 
     def begin(self, step: Step) -> None:
         """Mark a step as being done."""
@@ -74,6 +75,10 @@ class Job:
     def is_saved(self) -> bool:
         """Whether everything recorded is in the repository, as far as this process knows."""
         return not (self.due.keys() | self.active | self.errors.keys()) & _SAVING
+
+    def is_local(self) -> bool:
+        """Whether it does not wait for its repository now, but for programs of this machine, such as nvidia-smi."""
+        return bool(self.tasks) and self.tasks[0] is self.local_task
 
     @property
     def error(self) -> KeepsakeError | None:

@@ -204,7 +204,7 @@ class Run:
             self.change({"python_packages": self.packages(), **self.found})
             saver().notify(entry, repository, offline=True)
         else:
-            saver().notify(entry, repository, files=files, task=gather, after=_GRACE_SECONDS)
+            saver().notify(entry, repository, files=files, task=gather, local=True, after=_GRACE_SECONDS)
             ending.recover_in_background(entry, open_repository)
 
     def change(self, fields: Record) -> None:

@@ -67,6 +67,7 @@ class Saver:
         *,
         files: bool = False,
         task: Callable[[], None] | None = None,
+        local: bool = False,
         offline: bool = False,
         after: float = 0.0,
     ) -> None:
@@ -75,6 +76,7 @@ class Saver:
         Arguments:
             files: whether a pack is among it.
             task: called in the background first, and again until it does not raise.
+            local: whether the task needs no repository.
             offline: whether the entry is not sent.
             after: seconds to wait before any step.
         """
@@ -83,6 +85,7 @@ class Saver:
             job = self._job(entry, repository)
             if task is not None:
                 job.tasks.append(task)
+                job.local_task = task if local else job.local_task
                 job.due["upload"] = now
             if files:
                 self._steps.prepare_files()
@@ -212,7 +215,7 @@ class Saver:
         if monotonic() - self._steps.last_move < min(_SILENCE_SECONDS, patience / 2):
             return False
         job = next((job for job in jobs if not (job.is_idle() or job.given_up)), None)
-        if job is None:
+        if job is None or job.is_local():
             return False
         reason = "The reason is given above." if job.error else "It does not answer."
         say(

@@ -533,3 +533,21 @@ for name in ("time", "monotonic", "perf_counter"):
 
     assert nothing_waits(project)
     check_whole(experiment_id)
+
+
+def test_a_program_that_hangs_is_not_taken_for_a_repository_that_does_not_answer(project: Path) -> None:
+    """nvidia-smi hangs where a driver is broken, and git on a slow disk."""
+    program = project / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nexec sleep 100\n")
+    program.chmod(0o755)
+    impatient = """
+from keepsake.recording import machine, saver
+machine._GPU_SECONDS = 0.5
+saver._SILENCE_SECONDS = 0.1
+"""
+    path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+    experiment_id, errors = run("experiment.stop()", prelude=impatient + PRELUDE, PATH=path)
+
+    assert "does not answer" not in errors
+    check_whole(experiment_id)
