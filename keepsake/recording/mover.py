@@ -318,14 +318,26 @@ def finish(entry: Entry, repository: Repository, moved: Callable[[int], None] | 
         if failed is not None:
             raise failed
     except Removed:
-        repository.expect(entry.identity)  # elsewhere a removal proves nothing
+        give_up(entry, repository)
         warn(f"Experiment {short_id(entry.id)} was removed from {repository.url}. Its unsent parts are dropped.")
-        entry.discard()
         return
     for pack in unnamed:
         entry.set_aside(pack)
     if not is_fresh:  # the process of a fresh entry would have to begin it again
         entry.close()
+
+
+def give_up(entry: Entry, repository: Repository) -> None:
+    """Discard an entry whose experiment was removed from its repository.
+
+    Its archives may have arrived after the removal, sent by a process that was killed before it looked. They go, too.
+    """
+    repository.expect(entry.identity)  # elsewhere a removal proves nothing
+    keys = [archive_key(entry.id, owner_id(pack)) for pack in entry.packs()]
+    if keys and repository.load(entry.id) is None:
+        with suppress(WriteError):  # without the permission to delete, they stay
+            repository.storage.delete(keys)
+    entry.discard()
 
 
 def try_to_finish(

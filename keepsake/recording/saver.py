@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from keepsake.exceptions import KeepsakeError, Removed, WriteError
 from keepsake.recording import heartbeat, lane
 from keepsake.recording.job import HURRY_SECONDS, STEPS, Job, Step, is_final
-from keepsake.recording.mover import as_ours
+from keepsake.recording.mover import as_ours, give_up
 from keepsake.recording.steps import Due, Steps
 from keepsake.recording.switches import exit_seconds
 from keepsake.util.clock import monotonic
@@ -331,8 +331,7 @@ class Saver:
         if is_news:
             warn(f"Experiment {short_id(job.entry.id)} was removed from {job.repository.url}. It is no longer saved.")
         with suppress(OSError, KeepsakeError):  # the next recovery removes the rest
-            job.repository.expect(job.entry.identity)  # in another repository a removal proves nothing
-            job.entry.discard()
+            give_up(job.entry, job.repository)
 
     def _failed(self, job: Job, step: Step, error: KeepsakeError) -> None:
         if job.entry.gone:

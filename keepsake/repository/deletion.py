@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
+from keepsake.archive import owner_id
 from keepsake.exceptions import MissingRepository, ReadError
 from keepsake.metadata import Record, parse_experiment
 from keepsake.repository.keys import archive_key, archive_keys, heartbeat_key, id_of, record_key
@@ -57,6 +58,7 @@ def delete_experiments(
     for experiment_id in records:
         repository.forget(experiment_id)
         if experiment_id in entries:
+            keys += [archive_key(experiment_id, owner_id(pack)) for pack in entries[experiment_id].packs()]
             _give_up(entries[experiment_id], identity if experiment_id in found else None)
     shared = _shared(view, (id for record in records.values() for id in claimed(record)))
     keys = heartbeats + [key for key in keys if key not in shared]

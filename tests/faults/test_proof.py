@@ -294,6 +294,24 @@ def test_files_are_not_given_up_for_those_of_another_machine_that_may_never_arri
     assert os.listdir(stored(project_directory).parent) == [stored(project_directory, 2).name]
 
 
+@pytest.mark.parametrize("is_elsewhere", [False, True])
+def test_files_that_arrived_after_a_removal_do_not_stay_though_their_process_was_killed_then(
+    entry: Entry, storage: FaultyStorage, project_directory: Path, is_elsewhere: bool
+) -> None:
+    def arrive(moment: str, verb: str, key: str) -> None:
+        last = "removed" if is_elsewhere else "metadata/experiments"
+        if (moment, verb, key.startswith(last)) == ("after", "put" if is_elsewhere else "delete", True):
+            stored(project_directory).parent.mkdir(exist_ok=True)
+            stored(project_directory).write_bytes(b"files")
+
+    spools = [] if is_elsewhere else [entry.directory.parent]
+    delete_experiments(View(Repository(FaultyStorage(storage.inner, arrive)), spools), [RECORD])
+    assert stored(project_directory).exists() is is_elsewhere
+    recover(entry, Repository(storage))
+    assert not stored(project_directory).exists()
+    assert not entry.directory.exists()
+
+
 def test_an_entry_whose_files_cannot_be_looked_at_is_not_closed(
     entry: Entry, storage: FaultyStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
