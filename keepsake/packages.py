@@ -54,6 +54,11 @@ def get_imported_packages(modules: Iterable[str] | None = None) -> dict[str, str
     return dict(sorted(found.items()))
 
 
+def is_imported(module: str) -> bool:
+    """Whether a module of that name is imported now. Nothing here uses it; scripts for Keepsake 0.4.2 may."""
+    return module in sys.modules
+
+
 def _find_distributions(modules: set[str]) -> Iterator[Distribution]:
     from importlib.metadata import PackageNotFoundError, distribution, distributions
 

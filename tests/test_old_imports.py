@@ -16,13 +16,15 @@ def test_import_paths_of_old_code_lead_somewhere() -> None:
     from keepsake.checkpoint import Checkpoint, PrimaryMetric
     from keepsake.experiment import ExperimentCollection
     from keepsake.metadata import parse_rfc3339, rfc3339_datetime
-    from keepsake.packages import get_imported_packages
+    from keepsake.packages import get_imported_packages, is_imported
     from keepsake.project import Project, ProjectSpec
 
     assert keepsake.default_project.__class__ is Project
     assert isinstance(keepsake.experiments, ExperimentCollection)
     assert parse_rfc3339(rfc3339_datetime(datetime(2021, 1, 1))) == datetime(2021, 1, 1)
     assert get_imported_packages()["numpy"] == numpy.__version__
+    assert is_imported("numpy")
+    assert not is_imported("no_such_module")
     assert PrimaryMetric(name="loss", goal="minimize") == {"name": "loss", "goal": "minimize"}
     assert Checkpoint is keepsake.Checkpoint
     assert keepsake.experiments.project is keepsake.default_project
