@@ -243,7 +243,7 @@ class Copy:
         source, target, size = self._source.storage, self._target.storage, self._sizes[key]
         if log_owner(key):
             return self._send_output(key, moved)
-        if key in self._there and is_whole(target, key):
+        if key in self._there and self._is_whole_there(key):
             moved(size if self._is_due(key) else 0)
             if not is_whole(source, key):
                 raise CorruptedArchive(f"{source.url}/{key} is damaged. {target.url}/{key} is intact and stays.")
@@ -252,6 +252,12 @@ class Copy:
             counted = watched(stream, lambda data: moved(len(data)))
             self._target.put_archive(experiment_id, archive_id_of(key), counted)
         return size
+
+    def _is_whole_there(self, key: str) -> bool:
+        """Whether the target's archive is undamaged. It may be gone since the listing."""
+        with suppress(DoesNotExist):
+            return is_whole(self._target.storage, key)
+        return False
 
     def _send_output(self, key: str, moved: Callable[[int], None]) -> int:
         """Copy what a process has printed, unless the target's copy has as much; return the number of bytes."""

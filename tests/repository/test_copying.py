@@ -396,6 +396,26 @@ def test_an_experiment_is_not_copied_to_where_its_files_are_being_deleted(
     assert target.repository.removals.under_way() == ({MINE} if are_left else set())
 
 
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_an_archive_that_vanishes_from_the_target_during_a_copy_is_sent_unless_somebody_removed_it(
+    source: Side, target: Side, whole: bytes, is_removed: bool
+) -> None:
+    for side in (source, target):
+        side.add(record(MINE, *CHECKPOINTS), whole)
+    copy = Copy(source.repository, View(target.repository), list(View(source.repository).records()), named=False)
+    may_differ = copy._may_differ
+
+    def vanish(key: str) -> bool:
+        if is_removed and target.repository.has_archive(MINE, CHECKPOINTS[0]):
+            delete_files(View(Repository(target.bench.memory)), {MINE: {CHECKPOINTS[0]}})
+        target.bench.memory.delete([archive_key(CHECKPOINTS[0])])
+        return may_differ(key)
+
+    copy._may_differ = vanish  # type: ignore[method-assign]
+    assert [error for outcome in copy.run(lambda count: None) for error in outcome.errors] == []
+    assert target.repository.has_archive(MINE, CHECKPOINTS[0]) is not is_removed
+
+
 @pytest.mark.parametrize("came_before", ["nothing", "record", "files"])
 def test_files_that_the_source_prunes_during_a_copy_are_not_missed_in_the_target(
     source: Side, target: Side, whole: bytes, came_before: str
