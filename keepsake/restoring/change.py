@@ -19,6 +19,8 @@ from keepsake.origin import ORIGIN
 from keepsake.restoring.manifest import FILE, Manifest
 from keepsake.restoring.places import AREA, Mover, Places, copy, duplicate, move_tree, stamp
 
+_PART = 1 << 20  # bytes that are compared at once
+
 
 class Change:
     """One change of a directory.
@@ -168,7 +170,8 @@ class Change:
             try:
                 self._restore(name)
             except OSError:
-                failed.append(name)
+                if not self._is_as_before(name):
+                    failed.append(name)
         if failed:
             raise WriteError(
                 f"Cannot put back {', '.join(failed[:5])} in {self._directory} after a failed checkout. The old files "
@@ -200,6 +203,17 @@ class Change:
                 os.unlink(target)
         elif name in self._manifest.directories:
             self._take_back(name)
+
+    def _is_as_before(self, name: str) -> bool:
+        """Whether a file has its old content: what may not be changed may not be put back either."""
+        try:
+            with open(self._at(name), "rb") as now, open(f"{self._undo}/files/{name}", "rb") as before:
+                while (part := now.read(_PART)) == before.read(_PART):
+                    if not part:
+                        return True
+        except OSError:
+            pass
+        return False
 
     def _take_back(self, directory: str) -> None:
         """Take back a new directory in one step, or else its files one by one."""

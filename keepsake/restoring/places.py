@@ -41,9 +41,11 @@ def workspace(directory: str) -> Iterator[str]:
         finally:
             shutil.rmtree(path, ignore_errors=True)
     except OSError as error:
+        target = str(error.filename2 or "")  # of a move
+        file = f"{target} cannot be replaced: " if target.startswith(f"{directory}/") and area not in target else ""
         raise WriteError(
-            f"Cannot check out into {directory}: {error.strerror or error}. Nothing was changed. Check its permissions "
-            "and its disk, or name another directory."
+            f"Cannot check out into {directory}: {file}{error.strerror or error}. Nothing was changed. "
+            "Check its permissions and its disk, or name another directory."
         ) from error
     finally:
         for empty in (Path(area), *made):

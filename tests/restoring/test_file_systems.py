@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -106,6 +107,26 @@ def test_files_that_can_be_neither_linked_nor_read_are_replaced_and_brought_back
                 undo(tmp_path)
         assert snapshot(tmp_path) == after
         undo(tmp_path)
+    assert snapshot(tmp_path) == before
+
+
+def test_a_file_that_may_not_be_replaced_is_named_and_nothing_changes(
+    make_one: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is immutable (chattr +i), or on Windows another program has it open: it can be neither linked nor put back."""
+    write_files(tmp_path, MINE)
+    before = snapshot(tmp_path)
+    replace, busy = os.replace, str(tmp_path / "b" / "c")
+
+    def refusing(source: str, target: str) -> None:
+        if busy in (source, target):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), source, None, target)
+        replace(source, target)
+
+    refuse(monkeypatch, "link", errno.EPERM)
+    monkeypatch.setattr(os, "replace", refusing)
+    with pytest.raises(WriteError, match=rf"{re.escape(busy)} cannot be replaced: .* Nothing was changed"):
+        checkout([make_one(THEIRS)], tmp_path)
     assert snapshot(tmp_path) == before
 
 
