@@ -59,6 +59,7 @@ def publish(entry: Entry, repository: Repository, *, others: bool = False) -> No
         with suppress(WriteError):  # without the permission to delete, the record still says that it has ended
             repository.heartbeats.end(entry.id)  # the run's own process may not have done so
     taken.drop()
+    entry.unsent.forget(changes.checkpoints)
     if not entry.deleted.issuperset(replaced(record)) and not entry.packs():
         _delete_replaced(entry, repository)
     if taken.trouble:

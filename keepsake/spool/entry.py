@@ -31,6 +31,7 @@ from keepsake.exceptions import WriteError
 from keepsake.metadata import Record
 from keepsake.spool import journal
 from keepsake.spool.journal import UNNAMED, Changes, Taken
+from keepsake.spool.unsent import Unsent
 from keepsake.util.errors import is_the_scripts
 from keepsake.util.files import remove, replace_with, sync
 from keepsake.util.processes import has_ended, process_name
@@ -70,6 +71,7 @@ class Entry:
         arrived: the IDs of checkpoints whose archives this process has seen in the repository.
         deleted: the IDs of replaced checkpoints whose archives this process has deleted.
         trouble: why old files could not be deleted, as far as the user was told.
+        unsent: the checkpoints that this process has recorded and not seen in the repository.
     """
 
     def __init__(self, directory: Path, content: dict[str, Any]) -> None:
@@ -86,6 +88,7 @@ class Entry:
         self.arrived: set[str] = set()
         self.deleted: set[str] = set()
         self.trouble = ""
+        self.unsent = Unsent()
         self._synced: set[File] = set()  # files that would survive a power cut
 
     @classmethod
@@ -166,11 +169,13 @@ class Entry:
     def ensure(self) -> None:
         """Begin the entry again if it was closed because all was saved, or if it was removed."""
         try:
-            os.stat(f"{self.directory}{os.sep}record.json")
+            status = os.stat(f"{self.directory}{os.sep}record.json")
         except OSError as error:
             if is_the_scripts(error):
                 raise
             self._begin_again()
+        else:
+            self.unsent.write_on(status.st_dev, self.directory)
 
     def _begin_again(self) -> None:
         self.write_record()
@@ -181,6 +186,7 @@ class Entry:
         for left in range(_TRIES, 0, -1):
             try:
                 journal.append(self.directory, line)
+                self.unsent.add(line)
                 self.ensure()  # a process that closes an entry removes its record first, and then checks for new files
                 return
             except FileNotFoundError as error:

@@ -28,7 +28,7 @@ from tests.faults import inspect_repository as inspect
 from tests.faults.programs import ROOT, run
 from tests.faults.programs import keepsake as command
 from tests.spools import nothing_waits
-from tests.storage.test_network_disk import needs_mounts
+from tests.storage.test_network_disk import needs_mounts, run_on
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="moves directories in which files are open")
 
@@ -224,6 +224,37 @@ def test_a_repository_that_goes_and_comes_back_under_runs_costs_nothing(project:
     assert before not in elsewhere
     assert inspect.broken(project / "repo") == []
     print(f"{rounds} rounds, {sum(map(len, returned.values()))} checkpoints of {len(returned)} runs")
+
+
+_CHANGE_DISKS = """
+import os, subprocess
+os.mkdir("spool")
+os.environ.update(KEEPSAKE_SPOOL=os.path.abspath("spool"), KEEPSAKE_OFFLINE="1")
+import keepsake
+def mount(*command):
+    subprocess.run(command, check=True)
+mount("mount", "--bind", "disk", "spool")
+experiment = keepsake.init(quiet=True)
+experiment.checkpoint(metrics={"number": 0})
+mount("umount", "-l", "spool")
+experiment.checkpoint(path="train.py", metrics={"number": 1})
+mount("mount", "--bind", "disk", "spool")
+experiment.checkpoint(path="train.py", metrics={"number": 2})
+experiment.stop()
+os.environ.pop("KEEPSAKE_OFFLINE")
+keepsake.Project().sync()
+(found,) = keepsake.experiments.list()
+assert sorted(found.checkpoints.metrics["number"]) == [0, 1, 2], found.checkpoints
+mount("umount", "-l", "spool")
+keepsake.Project().sync()
+assert all(keepsake.experiments.get(found.id).checkpoints[number].open("train.py").read() for number in (1, 2))
+"""
+
+
+@needs_mounts
+def test_a_disk_of_the_spool_that_goes_and_comes_back_hides_no_checkpoint(project: Path) -> None:
+    """What was recorded meanwhile lies in the mount point. Its metrics are written again, and its files are named."""
+    run_on({"disk": "mount -t tmpfs none"}, _CHANGE_DISKS, project)
 
 
 def leave_at_record(monkeypatch: pytest.MonkeyPatch, disk: Moved, number: int, *, before: bool) -> None:

@@ -149,7 +149,8 @@ def test_a_timeout_of_the_scripts_own_gets_through_init(
                 keepsake.init(quiet=True)
     finally:
         signal.signal(signal.SIGUSR1, before)
-    assert os.listdir() == ["keepsake.yaml"]
+    assert not Path(".keepsake").exists()
+    assert len(keepsake.experiments.list()) == 0
 
 
 @pytest.mark.parametrize("size", [None, 10, 1 << 20])

@@ -1,0 +1,54 @@
+"""What a process has recorded and not seen in the repository, in case its spool's disk is changed under the run.
+
+A disk that is unmounted takes the spool with it, and the process begins its entry again in the mount point. What it
+records there is hidden as soon as the disk is mounted again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from keepsake.archive import owner_id
+from keepsake.metadata import Record
+from keepsake.spool import journal
+from keepsake.util.console import plural, warn
+from keepsake.util.ids import short_id
+
+
+class Unsent:
+    """The lines of checkpoints that this process has written, and nobody has seen in the repository."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, dict[str, Any]] = {}  # by the checkpoint's ID
+        self._device: int | None = None
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Keep a line if it is that of a checkpoint."""
+        if "checkpoint" in line:
+            self._lines[line["checkpoint"]["id"]] = line
+
+    def forget(self, checkpoints: Iterable[Record]) -> None:
+        """Forget checkpoints that were seen in the repository."""
+        for checkpoint in checkpoints:
+            self._lines.pop(checkpoint["id"], None)
+
+    def write_on(self, device: int, directory: Path) -> None:
+        """Write the lines again if the entry in `directory` is on another device than before."""
+        before, self._device = self._device, device
+        if before in (None, device) or not self._lines:
+            return
+        lines, here = list(self._lines.values()), set[str]()
+        with suppress(OSError):  # the next line tells
+            for line in lines:
+                journal.append(directory, line)
+            here |= {owner_id(path) for path in directory.iterdir()}
+        ids = [line["checkpoint"]["id"] for line in lines if line["checkpoint"]["path"]]
+        if missing := [id for id in ids if id not in here]:
+            warn(
+                f"A disk was mounted or unmounted at {directory} or above it. The metrics that waited there are "
+                f"written again. The files of {plural(len(missing), 'checkpoint')}, such as {short_id(missing[0])}, "
+                "stayed in the same folder of the other disk."
+            )
