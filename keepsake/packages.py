@@ -39,6 +39,15 @@ def modules_of_script() -> list[str]:
     return [name for name in sys.modules.copy() if name in known or f" {name.partition('.')[0]} " not in _OWN]
 
 
+def prepare() -> None:
+    """Import what `get_imported_packages` needs, so that it imports nothing itself."""
+    from importlib.metadata import Distribution, distributions
+
+    methods = {"read_text": lambda *_: "Name: keepsake\nVersion: 1", "locate_file": None}
+    example: Distribution = type("Example", (Distribution,), methods)()
+    list(distributions(path=[example.version]))  # there is no such directory
+
+
 def get_imported_packages(modules: Iterable[str] | None = None) -> dict[str, str]:
     """Return name → version of the installed packages that are imported now, sorted by name. It never raises.
 
@@ -50,7 +59,8 @@ def get_imported_packages(modules: Iterable[str] | None = None) -> dict[str, str
         for distribution in _find_distributions(set(sys.modules.copy() if modules is None else modules)):
             with suppress(Exception):
                 name = re.sub(r"[-_.]+", "-", distribution.metadata["Name"]).lower()
-                found.setdefault(name, str(distribution.version))
+                if version := distribution.version:  # None where its installation is damaged
+                    found.setdefault(name, str(version))
     return dict(sorted(found.items()))
 
 

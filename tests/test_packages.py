@@ -127,3 +127,12 @@ def test_the_module_costs_nothing_to_import(run_python: Callable[[str], str]) ->
     """importlib.metadata loads email, zipfile and more, and a training script should not wait for that."""
     program = f"import sys, {keepsake.packages.__name__}; print('importlib.metadata' in sys.modules)"
     assert run_python(program) == "False\n"
+
+
+def test_nothing_is_imported_while_versions_are_read(run_python: Callable[[str], str]) -> None:
+    """A process that is forked just then would wait for ever to import the same module."""
+    program = (
+        "import sys, pytest; from keepsake import packages; packages.prepare(); before = set(sys.modules); "
+        "assert packages.get_imported_packages(); print(set(sys.modules) - before)"
+    )
+    assert run_python(program).strip() == "set()"

@@ -13,7 +13,7 @@ from keepsake.exceptions import KeepsakeError, ValidationError, WriteError
 from keepsake.labels import Edit
 from keepsake.metadata import Record, best_checkpoint, checkpoints_of, primary_metric
 from keepsake.output import parts_of
-from keepsake.packages import get_imported_packages
+from keepsake.packages import get_imported_packages, prepare
 from keepsake.recording import ending, signals, switches
 from keepsake.recording.complaints import Complaints, Problem
 from keepsake.recording.contact import go_on, publish_first
@@ -173,7 +173,9 @@ class Run:
         """Return name → version of the packages imported when it began; None if another process began it."""
         if self._packages is None and self._modules is not None:
             with importing:
-                self._packages = get_imported_packages(self._modules)
+                prepare()
+            # No lock here, because forks wait for it, and a network disk with many packages takes seconds.
+            self._packages = get_imported_packages(self._modules)
         return self._packages
 
     def _gather_later(self, *, files: bool) -> None:
@@ -183,8 +185,8 @@ class Run:
         def gather() -> None:
             places.note(entry)
             entry.write_record(durable=False)
+            packages = self.packages()
             with importing:
-                packages = self.packages()
                 # Imported here so that the first checkpoint() does not wait for them, and so that the run does not need
                 # its environment later: it may be upgraded, removed or unmounted while a long run goes on.
                 import difflib  # noqa: F401

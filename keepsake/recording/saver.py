@@ -132,6 +132,8 @@ class Saver:
                     self._jobs.pop(entry.id, None)
                     job.repository.forget(entry.id)
         if job.error is None and not job.is_saved():
+            if job.is_local():
+                return WriteError("The disk that Python's packages are on does not answer. Check it.")
             return WriteError(f"{job.repository.url} does not answer. Check the network and the server.")
         return job.error
 

@@ -306,3 +306,30 @@ def _list() -> dict[str, dict[str, object]]:
     listed = {entry["id"]: entry for entry in entries}
     assert len(listed) == len(entries)
     return listed
+
+
+def test_a_fork_does_not_wait_while_the_versions_of_packages_are_read(project: Path) -> None:
+    """That takes seconds on a network disk with many packages, and a DataLoader forks its workers meanwhile."""
+    run(
+        """
+        import os, threading
+        import keepsake
+        from keepsake.recording import run as recording
+
+        is_read, may_end = threading.Event(), threading.Event()
+
+        def read(modules):
+            is_read.set()
+            may_end.wait()
+            return {}
+
+        recording.get_imported_packages = read
+        experiment = keepsake.init(path="train.py")
+        is_read.wait(20)
+        if (pid := os.fork()) == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)
+        may_end.set()
+        """,
+        seconds=30,
+    )
