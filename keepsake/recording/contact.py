@@ -17,6 +17,7 @@ from keepsake.spool.entry import Entry
 from keepsake.spool.journal import Changes
 from keepsake.spool.places import note_files
 from keepsake.util.console import warn
+from keepsake.util.errors import no_thread_can_start
 from keepsake.util.ids import short_id
 
 if TYPE_CHECKING:
@@ -122,8 +123,10 @@ def _within_deadline(
     try:
         try:
             threading.Thread(target=run, name="keepsake-init", daemon=True).start()
-        except RuntimeError:  # no thread can start, so there is no deadline
-            run()
+        except RuntimeError as refused:
+            if not no_thread_can_start(refused):
+                raise
+            run()  # without a deadline
         saver().prepare(repository)
         try:
             meanwhile()

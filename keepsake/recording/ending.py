@@ -20,6 +20,7 @@ from keepsake.recording.recovery import Recovery
 from keepsake.recording.saver import saver, say_pending
 from keepsake.util.clock import monotonic
 from keepsake.util.console import warn
+from keepsake.util.errors import no_thread_can_start
 from keepsake.util.fork import in_forked_child
 from keepsake.util.ids import short_id
 
@@ -98,8 +99,12 @@ def recover_in_background(entry: Entry, open_repository: Callable[[str], Reposit
             return
     recovery = _recoveries.get(root)
     if recovery is None or not recovery.is_under_way:
-        with suppress(RuntimeError):  # no thread can be started, so the next run recovers
+        try:
             _recoveries[root] = Recovery(root, entry.repository, open_repository)
+        except RuntimeError as error:
+            if not no_thread_can_start(error):
+                raise
+            # The next run recovers
 
 
 def blame(experiment_id: str, error: BaseException) -> None:

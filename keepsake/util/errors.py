@@ -10,3 +10,8 @@ def is_the_scripts(error: BaseException) -> bool:
     call's answer. Errors of the system have a number.
     """
     return isinstance(error, OSError) and error.errno is None
+
+
+def no_thread_can_start(error: BaseException) -> bool:
+    """Whether a limit of threads is reached, or the interpreter exits. A script may raise a RuntimeError, too."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and str(error).startswith("can't "))

@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from keepsake.util.errors import no_thread_can_start
+
 _PAUSE_SECONDS = 1.0
 
 
@@ -32,11 +34,10 @@ class Loop:
         try:
             self.runs = True  # before it starts, because it may end at once
             thread.start()
-        except (RuntimeError, MemoryError):
-            self.runs = False
-        except BaseException:  # of a signal's handler, such as Ctrl-C
+        except BaseException as error:
             self.runs = thread.is_alive()
-            raise
+            if not no_thread_can_start(error):
+                raise  # of a signal's handler, such as Ctrl-C
         return self.runs
 
     def _run(self) -> None:

@@ -11,9 +11,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, wait
-from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TypeVar
+
+from keepsake.util.errors import no_thread_can_start
 
 T = TypeVar("T")
 _Queue = SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]
@@ -33,11 +34,14 @@ class Workers:
         self._process = os.getpid()
         self._jobs: _Queue = SimpleQueue()
         self._running = 0
-        with suppress(RuntimeError):  # the interpreter exits, or the limit of threads is reached
+        try:
             for number in range(self.count):
                 name = f"keepsake-worker-{number}"
                 threading.Thread(target=self._work, args=(self._jobs,), name=name, daemon=True).start()
                 self._running += 1
+        except RuntimeError as error:
+            if not no_thread_can_start(error):
+                raise
 
     def __enter__(self) -> Workers:
         return self

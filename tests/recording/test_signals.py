@@ -16,10 +16,12 @@ import pytest
 
 import keepsake
 from keepsake.archive import writer
+from keepsake.recording import saver
 from keepsake.recording.saver import Saver
 from keepsake.spool import entry, journal
 from keepsake.spool.entry import Entry
 from tests.recording.test_ending import PRELUDE, run
+from tests.threads import in_this_thread
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and fork are POSIX")
 
@@ -151,6 +153,37 @@ def test_a_timeout_of_the_scripts_own_gets_through_init(
         signal.signal(signal.SIGUSR1, before)
     assert not Path(".keepsake").exists()
     assert len(keepsake.experiments.list()) == 0
+
+
+def test_what_a_handler_raises_while_a_thread_starts_gets_through(
+    project_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A RuntimeError is not taken for a limit of threads, and nothing is done twice."""
+    monkeypatch.setenv("KEEPSAKE_STRICT", "")
+    real, left = threading.Thread.start, [0]
+
+    def handle(number: int, frame: object) -> None:
+        raise RuntimeError("mine")
+
+    def start(thread: threading.Thread) -> None:
+        real(thread)
+        left[0] -= 1
+        if not left[0]:
+            signal.raise_signal(signal.SIGUSR1)
+
+    monkeypatch.setattr(threading.Thread, "start", in_this_thread(start, real))
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        step = 0
+        while left[0] <= 0:
+            left[0] = step = step + 1
+            monkeypatch.setattr(saver, "_saver", saver.Saver())
+            with suppress(RuntimeError):
+                keepsake.init(quiet=True)
+                assert left[0] > 0, f"swallowed at thread {step}"
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert step > 2
 
 
 @pytest.mark.parametrize("size", [None, 10, 1 << 20])
