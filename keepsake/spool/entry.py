@@ -32,6 +32,7 @@ from keepsake.metadata import Record
 from keepsake.spool import journal
 from keepsake.spool.journal import UNNAMED, Changes, Taken
 from keepsake.spool.unsent import Unsent
+from keepsake.storage.reading import read_whole
 from keepsake.util.errors import is_the_scripts
 from keepsake.util.files import remove, replace_with, sync
 from keepsake.util.processes import has_ended, process_name
@@ -126,9 +127,7 @@ class Entry:
         """Return the entry in `directory`; None if there is none, or none that is whole."""
         for name in _RECORDS:
             with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-                if not (directory / name).is_file():
-                    continue  # it is missing, or a pipe that never ends
-                content = json.loads((directory / name).read_bytes())
+                content = json.loads(read_whole(f"{directory}{os.sep}{name}")[0])  # not of a pipe, which never ends
                 if content["experiment"]["id"] == directory.name:
                     return cls(directory, content)
         return None

@@ -100,6 +100,21 @@ def test_only_the_user_can_read_it(entry: Entry) -> None:
     assert all(stat.S_IMODE(journal.stat().st_mode) == 0o600 for journal in entry.journals())
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="opens files in another way")
+def test_an_entry_is_found_while_its_record_is_replaced(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """File systems in user space then say for a moment that the file is missing."""
+    real, errors = os.open, [errno.ENOENT] * 3
+
+    def open_file(path: str, flags: int, *rest: Any) -> int:
+        if str(path).endswith("record.json") and errors:
+            raise OSError(code := errors.pop(), os.strerror(code))
+        return real(path, flags, *rest)
+
+    monkeypatch.setattr(os, "open", open_file)
+    assert Entry.load(entry.directory) is not None
+    assert not errors
+
+
 def test_a_torn_last_line_is_ignored(entry: Entry) -> None:
     entry.append({"checkpoint": checkpoint(1)})
     with open(entry.journals()[0], "ab") as journal:
