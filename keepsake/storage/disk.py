@@ -267,10 +267,13 @@ class DiskStorage(Storage):
                     status = writing.stamp(temporary, status.st_mtime_ns, fd)
                 if durable:
                     sync(fd)
-        finally:
-            os.close(fd)
-        if WINDOWS:
-            with self._errors("write", key):
+        except BaseException:
+            with suppress(OSError):
+                os.close(fd)
+            raise
+        with self._errors("write", key):
+            os.close(fd)  # some file systems write only now
+            if WINDOWS:
                 status = writing.stamp(temporary, status.st_mtime_ns)
         return etag_of(status)
 

@@ -434,6 +434,26 @@ def test_many_files_are_read_and_listed_alike_on_a_slow_disk(
         broken.clear()
 
 
+def test_an_error_that_shows_when_a_file_is_closed_is_one_of_writing(
+    bench: DiskBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """File systems in user space, and NFS, may write only then."""
+    bench.seed({"k": b"old"})
+    real = os.close
+
+    def close(fd: int) -> None:
+        real(fd)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "close", in_this_thread(close, real))
+    for write in (lambda: bench.storage.put("k", b"new"), lambda: bench.storage.upload("k", io.BytesIO(b"new"))):
+        with pytest.raises(WriteError, match=r"Could not write .*/k: Input/output error\."):
+            write()
+    monkeypatch.setattr(os, "close", real)
+    assert bench.contents() == {"k": b"old"}
+    assert set(bench.listed()) == {"k"}
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, nothing tells the disks of other machines")
 def test_a_file_that_grows_while_it_is_opened_is_read_to_its_end(
     bench: DiskBench, monkeypatch: pytest.MonkeyPatch
