@@ -9,7 +9,6 @@ copies of an experiment may be edited.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import Any
 
 from keepsake.exceptions import ValidationError
@@ -66,9 +65,8 @@ def checked_edit(edit: object) -> Edit:
 
 def following(edit: Edit, record: Record) -> Edit:
     """Return an edit of a record as somebody sees it now: it counts, even if a clock was set back."""
-    with suppress(ValueError):  # nobody has edited it, or its time is damaged
-        edit = {**edit, "edited": later(edit["edited"], str(record.get("edited")))}
-    return edit
+    times = [str(at) for at in (record.get("edited"), *_edit_times(record).values()) if is_own_time(at)]
+    return {**edit, "edited": later(edit["edited"], max(times))} if times else edit
 
 
 def apply_edits(record: Record, edits: Iterable[Edit]) -> Record:

@@ -270,7 +270,16 @@ def test_an_edit_counts_even_if_a_clock_was_set_back(
     assert labels(stored(run)) == ("there", ["a"], None)
 
 
-@pytest.mark.parametrize("damage", [5, [], {"name": 5, "tag:a": "3000"}, {"name": "9999-12-31T23:59:59Z"}])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        5,
+        [],
+        {"name": 5, "tag:a": "3000"},
+        {"name": "9999-12-31T23:59:59Z"},
+        {"name": "2999-12-31T23:59:59.000000Z", "tag:a": "2999-12-31T23:59:59.000000Z"},
+    ],
+)
 def test_damaged_times_of_edits_do_not_matter(project_directory: Path, damage: object) -> None:
     with keepsake.init(name="first") as run:
         pass
