@@ -360,6 +360,9 @@ class S3Storage(BucketStorage):
         if "Invalid header value" in str(error):  # the rest of the text is the value, which may be secret
             reason = "The access key or the session token contains a line break"
             return Trouble(reason, LOG_IN, RepositoryConfigurationError)
+        if isinstance(error, OSError) and error.filename is not None:  # of a token, as Kubernetes gives it to a pod
+            reason = f"The file {error.filename} cannot be read: {error.strerror}"
+            return Trouble(reason, LOG_IN, RepositoryConfigurationError)
         names = [kind.__name__ for kind in type(error).__mro__]
         if isinstance(error, ValueError) and "Invalid endpoint" in str(error):
             names.append("InvalidEndpoint")

@@ -12,6 +12,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
@@ -534,6 +535,20 @@ def test_a_wrong_environment_is_reported(
     text = str(caught.value)
     assert s3_bench.url in text
     assert not any(word in text for word in ("secret", "?", "prefix", "\n")), "a line without the request"
+
+
+def test_a_token_of_kubernetes_that_is_not_there_is_named(
+    s3_bench: S3Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The network has nothing to do with it."""
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/trainer")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
+    with pytest.raises(
+        RepositoryConfigurationError, match=rf"{re.escape(str(tmp_path / 'token'))} cannot be read.*Log"
+    ):
+        open_storage(s3_bench.url).get("k")
 
 
 @pytest.mark.usefixtures("impatient")
