@@ -18,7 +18,8 @@ _EXIT_SECONDS = 20.0
 
 def is_on(name: str) -> bool:
     """Whether a variable is set, and to something that does not mean no."""
-    return os.environ.get(name, "").strip().lower() not in _OFF
+    value = os.environ.get(name)
+    return value is not None and value.strip().lower() not in _OFF
 
 
 def is_strict() -> bool:

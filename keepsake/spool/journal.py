@@ -38,6 +38,7 @@ _TRIES = 10  # where the file system caches names, nothing is certain, and the l
 
 _KINDS = ("checkpoint", "experiment", "labels")
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make an encoder for each line
 _process = os.urandom(8).hex()  # names this process's journals
 
 
@@ -178,7 +179,7 @@ def append(directory: Path, line: dict[str, Any]) -> None:
 
     Raises FileNotFoundError if the directory does not exist, and other OSErrors if the line cannot be written.
     """
-    data = b"!\n" + json.dumps(line, separators=(",", ":")).encode() + b"\n"
+    data = b"!\n" + _encode(line).encode() + b"\n"
     name = _process
     for left in range(_TRIES, 0, -1):
         try:
