@@ -202,8 +202,9 @@ class Copy:
     def _pruned_before_it_came(self, record: Record, merged: Record) -> set[str]:
         """Return the checkpoints whose files the target still expects, and which the source has pruned since."""
         pruned = {checkpoint["id"] for checkpoint in checkpoints_of(record) if pruned_of(checkpoint)}
-        expected = (each["id"] for each in checkpoints_of(merged) if each.get("path") and each["id"] in pruned)
-        return {id for id in expected if not self._target.has_archive(record["id"], id)}
+        expected = {each["id"] for each in checkpoints_of(merged) if each.get("path") and each["id"] in pruned}
+        missing = {id for id in expected if archive_key(record["id"], id) not in self._there}
+        return {id for id in missing if not self._target.has_archive(record["id"], id)}
 
     def _find_owners(self) -> dict[str, str]:
         """Return the experiment of each checkpoint: the target's answer, or else the oldest that names it."""
