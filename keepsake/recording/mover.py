@@ -324,8 +324,14 @@ def finish(entry: Entry, repository: Repository, moved: Callable[[int], None] | 
         return
     for pack in unnamed:
         entry.set_aside(pack)
-    if not is_fresh:  # the process of a fresh entry would have to begin it again
-        entry.close()
+    if is_fresh or entry.close():  # the process of a fresh entry would have to begin it again
+        return
+    gone = replaced(_merge(entry, repository, Changes()))
+    if any(owner_id(pack) in gone for pack in entry.packs()):
+        warn(
+            f"Files of steps that another machine has recorded again wait in {entry.directory} until its files have "
+            "arrived. If they never will, delete them there when you do not miss them."
+        )
 
 
 def give_up(entry: Entry, repository: Repository) -> None:

@@ -270,7 +270,12 @@ def test_removing_a_copy_keeps_what_waits_for_the_repository_that_was_there_befo
 
 @pytest.mark.parametrize("is_on_its_way", [False, True])
 def test_files_are_not_given_up_for_those_of_another_machine_that_may_never_arrive(
-    entry: Entry, storage: FaultyStorage, project_directory: Path, tmp_path: Path, is_on_its_way: bool
+    entry: Entry,
+    storage: FaultyStorage,
+    project_directory: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    is_on_its_way: bool,
 ) -> None:
     """That machine has recorded the step again after a restart, maybe while the first files were on their way."""
     repository = Repository(storage.inner)
@@ -287,6 +292,7 @@ def test_files_are_not_given_up_for_those_of_another_machine_that_may_never_arri
         record_again()
     recover(entry, Repository(FaultyStorage(storage.inner, record_again)))
     recover(entry, Repository(storage))
+    assert f"wait in {entry.directory} until its files have arrived" in capsys.readouterr().err
     assert [path.name.partition(".")[0] for path in entry.packs()] == [checkpoint_id(1)]
     recover(other, Repository(storage))
     recover(entry, Repository(storage))
