@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from keepsake.exceptions import KeepsakeError, MissingRepository, OtherRepository, WriteError
-from keepsake.recording import ending
 from keepsake.recording.mover import publish
 from keepsake.recording.saver import saver
 from keepsake.spool.entry import Entry
@@ -48,8 +47,8 @@ def publish_first(
         _publish(repository, entry, beat=beat)
 
     def get_ready() -> None:
-        ending.watch()
-        if before or is_known.wait(_DEADLINE_SECONDS):  # the entry says which repository it uses
+        # The entry says which repository it uses. Until that is known, two threads would only take turns.
+        if is_known.wait(_DEADLINE_SECONDS):
             meanwhile()
 
     try:
@@ -127,9 +126,9 @@ def _within_deadline(
             if not no_thread_can_start(refused):
                 raise
             run()  # without a deadline
-        saver().prepare(repository)
         try:
             meanwhile()
+            saver().prepare(repository)
         except KeepsakeError:
             finished.wait(_DEADLINE_SECONDS)  # so the experiment is taken back before the program ends
             raise

@@ -91,6 +91,7 @@ class Run:
         def get_ready() -> None:
             entry.open()
             entry.keep_room()
+            ending.watch()
 
         try:
             if record["path"]:
