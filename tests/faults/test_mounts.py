@@ -161,11 +161,11 @@ class Replaced(Moved):
     """Another repository is at the same URL for a while."""
 
     def leave(self) -> None:
+        Path("new").mkdir()
+        Path("new/repository.json").write_text('{"version": 1}')
+        Path("new/identity.json").write_text(json.dumps({"id": os.urandom(16).hex()}))
         os.rename("repo", "away")
-        for name in ("repository.json", "identity.json"):
-            Path("repo").mkdir(exist_ok=True)
-            content = {"version": 1} if name == "repository.json" else {"id": os.urandom(16).hex()}
-            Path("repo", name).write_text(json.dumps(content))
+        os.rename("new", "repo")  # no run sees half of it
 
     def come_back(self) -> None:
         self._put_aside()
