@@ -15,6 +15,7 @@ from keepsake.recording.saver import saver
 from keepsake.spool.entry import Entry
 from keepsake.spool.journal import Changes
 from keepsake.spool.places import note_files
+from keepsake.util.clock import monotonic
 from keepsake.util.console import warn
 from keepsake.util.errors import no_thread_can_start
 from keepsake.util.ids import short_id
@@ -51,10 +52,10 @@ def publish_first(
         if is_known.wait(_DEADLINE_SECONDS):
             meanwhile()
 
+    # init() need not wait until the disk has made the names durable
+    sending = _Sending(send, partial(repository.withdraw, entry.record), repository.storage.postponing)
     try:
-        undo = partial(repository.withdraw, entry.record)
-        # init() need not wait until the disk has made the names durable
-        _within_deadline(repository, send, undo, get_ready, repository.storage.postponing)
+        _finish(repository, sending, get_ready)
     except MissingRepository as error:
         notes = note_files(entry.directory.parent)
         note = next(filter(os.path.exists, notes), notes[0])
@@ -85,65 +86,81 @@ def go_on(repository: Repository, entry: Entry, *, beat: bool) -> None:
         if beat:
             repository.heartbeats.beat(entry.id)
 
-    _within_deadline(repository, send, lambda: None, lambda: None, nullcontext)
+    _finish(repository, _Sending(send))
 
 
-def _within_deadline(
-    repository: Repository,
-    send: Callable[[], None],
-    take_back: Callable[[], None],
-    meanwhile: Callable[[], None],
-    around: Callable[[], AbstractContextManager[None]],
-) -> None:
-    """Send something in a thread, because a server that hangs must not hang the training.
+class _Sending:
+    """Something that a thread sends, because a server that hangs must not hang the training.
 
-    `take_back` is called if it arrives too late, and `meanwhile` while the disk or the network is at work. The context
-    `around` it ends when the caller goes on already.
+    Args:
+        send: sends it.
+        take_back: called if it arrives after the caller has given up.
+        around: its context, which ends when the caller goes on already.
     """
-    done: list[BaseException | None] = []
-    finished, given_up = threading.Event(), threading.Event()
 
-    def run() -> None:
-        with around():
-            try:
-                send()
-                done.append(None)
-            except BaseException as error:  # noqa: BLE001 - raised by the waiting thread
-                done.append(error)
-            finished.set()
-        if given_up.is_set():
-            undo()
+    def __init__(
+        self,
+        send: Callable[[], None],
+        take_back: Callable[[], None] = lambda: None,
+        around: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        self._send, self._take_back, self._around = send, take_back, around
+        self._finished, self._given_up = threading.Event(), threading.Event()
+        self.error: BaseException | None = None
 
-    def undo() -> None:
-        if done[0] is None:
-            with suppress(KeepsakeError):  # the error of init() matters more
-                take_back()
-
-    try:
+    def start(self) -> None:
         try:
-            threading.Thread(target=run, name="keepsake-init", daemon=True).start()
+            threading.Thread(target=self._run, name="keepsake-init", daemon=True).start()
         except RuntimeError as refused:
             if not no_thread_can_start(refused):
                 raise
-            run()  # without a deadline
+            self._run()  # without a deadline
+
+    def _run(self) -> None:
+        with self._around():
+            try:
+                self._send()
+            except BaseException as error:  # noqa: BLE001 - raised by the waiting thread
+                self.error = error
+            self._finished.set()
+        if self._given_up.is_set():
+            self._undo()
+
+    def wait(self, deadline: float) -> bool:
+        """Wait until it is sent or has failed; return False if that lasts beyond a monotonic time."""
+        return self._finished.wait(max(0.0, deadline - monotonic()))
+
+    def give_up(self) -> None:
+        self._given_up.set()
+        if self._finished.is_set():
+            self._undo()
+
+    def _undo(self) -> None:
+        if self.error is None:
+            with suppress(KeepsakeError):  # the error of init() matters more
+                self._take_back()
+
+
+def _finish(repository: Repository, sending: _Sending, meanwhile: Callable[[], None] = lambda: None) -> None:
+    """Send something within the deadline. `meanwhile` is called while the disk or the network is at work."""
+    deadline = monotonic() + _DEADLINE_SECONDS
+    try:
+        sending.start()
         try:
             meanwhile()
             saver().prepare(repository)
         except KeepsakeError:
-            finished.wait(_DEADLINE_SECONDS)  # so the experiment is taken back before the program ends
+            sending.wait(deadline)  # so the experiment is taken back before the program ends
             raise
-        if not finished.wait(_DEADLINE_SECONDS):
+        if not sending.wait(deadline):
             raise WriteError(
                 f"{repository.url} does not answer (waited {_DEADLINE_SECONDS:.0f} s). Check the network and the URL. "
                 "Or set KEEPSAKE_OFFLINE=1 to record on this machine, and send it with `keepsake sync` later."
             )
     except BaseException:  # including Ctrl-C
-        given_up.set()
-        if finished.is_set():
-            undo()
+        sending.give_up()
         raise
-    error = done[0]
-    if error is not None:
+    if (error := sending.error) is not None:
         if isinstance(error, KeepsakeError) and not repository.url.startswith("file:"):
             error.args = (f"{error}\nTo record on this machine and send it later, set KEEPSAKE_OFFLINE=1.",)
         raise error

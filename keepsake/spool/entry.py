@@ -31,6 +31,7 @@ from keepsake.exceptions import WriteError
 from keepsake.metadata import Record
 from keepsake.spool import journal
 from keepsake.spool.journal import UNNAMED, Changes, Taken
+from keepsake.spool.leftovers import prune, remove_unfinished
 from keepsake.spool.unsent import Unsent
 from keepsake.storage.reading import read_whole
 from keepsake.util.errors import is_the_scripts
@@ -44,9 +45,6 @@ _ROOM, _ROOM_BYTES = ".room", 16 << 10
 _TRIES = 10
 _FULL_TRIES, _FULL_SECONDS = 3, 0.01  # while the disk is full
 _STALE_SECONDS = 0.5  # network file systems look again within some times this
-UNFINISHED = ".*.tmp"  # the names of files that are being written
-_HIDDEN = ".[0-9a-z]*"  # nothing needs files with these names, either, once their directory is no entry
-_UNFINISHED_SECONDS = 3600.0  # such files that are older were left by a crash
 
 
 class File(NamedTuple):
@@ -386,32 +384,3 @@ def is_damaged(directory: Path) -> bool:
     except OSError:
         return False  # it is being closed
     return bool(times) and all(abs(time.time() - modified) > FRESH_SECONDS for modified in times)
-
-
-def remove_unfinished(directory: Path, names: str = _HIDDEN) -> None:
-    """Remove hidden files of such names that a crash left half made, unless a process may still be writing them.
-
-    Nobody was told that they are saved. A process that was stopped for so long writes its file again.
-    """
-    with suppress(OSError):
-        if not (found := list(directory.glob(names))):
-            return
-        os.utime(directory)  # to the clock by which its files are stamped: this machine's own may be wrong
-        now = directory.stat().st_mtime
-        for path in found:
-            with suppress(FileNotFoundError):  # it is finished now
-                if now - path.stat().st_mtime > _UNFINISHED_SECONDS:
-                    remove(path)
-
-
-def prune(directory: Path) -> None:
-    """Remove an entry's directory, the spool and .keepsake, each only if it is empty."""
-    for path in (directory, directory.parent, directory.parent.parent):
-        if path != directory and path.name not in ("spool", ".keepsake"):
-            break
-        try:
-            path.rmdir()
-        except FileNotFoundError:
-            continue
-        except OSError:
-            break  # it holds a new file, other entries, or a repository in .keepsake

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keepsake.metadata import valid_id
-from keepsake.spool.entry import UNFINISHED, Entry, is_damaged, is_entry, prune, remove_unfinished
+from keepsake.spool.entry import Entry, is_damaged, is_entry
 from keepsake.spool.journal import UNNAMED
+from keepsake.spool.leftovers import UNFINISHED, prune, remove_unfinished
 from keepsake.storage.reading import read_whole
 from keepsake.util.console import warn_once
 from keepsake.util.directories import absolute, expand, is_own, state_directory

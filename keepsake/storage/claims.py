@@ -3,9 +3,9 @@
 A writer that replaces a certain version of an object first claims that version. The claim's name is made from the key
 and the content, so only one writer can have it. Nothing else of a version is the same for all clients of a file server:
 sshfs makes up file numbers, and tells times in seconds. The claim names the temporary file that will become the next
-version.
-Another writer that finds an old claim finishes the work: it moves that file into place. A file can be moved only once,
-and its name is never used again. A writer that was stopped, however long, finds its file gone and does no harm.
+version. Another writer that finds an old claim finishes the work: it moves that file into place. A file can be moved
+only once, and its name is never used again. A writer that was stopped, however long, finds its file gone and does no
+harm.
 
 A claim is void if its file is gone while the object still has that version: its writer gave up. The claim with the next
 number counts then. Claims are removed once the object has another version.
