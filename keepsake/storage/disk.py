@@ -21,11 +21,11 @@ from keepsake.exceptions import DoesNotExist, KeepsakeError, PreconditionFailed,
 from keepsake.storage import claims, reading, writing
 from keepsake.storage.base import TEMPORARY, UNREADABLE, ObjectInfo, Storage, check_key, is_key
 from keepsake.storage.reading import ABSENT, etag_of
+from keepsake.storage.versions import Versions
 from keepsake.util.console import plural
 from keepsake.util.files import WINDOWS, replace, sync
 
 _BLOCK = 1 << 20  # bytes
-_REMEMBERED = 1000  # objects
 _TRIES = 20
 # Errors that concern one file while the others are fine.
 _OF_ONE_FILE = {errno.EACCES, errno.EPERM, errno.ELOOP, errno.EINVAL, errno.EIO, errno.ENXIO, errno.ENAMETOOLONG}
@@ -45,7 +45,7 @@ class DiskStorage(Storage):
         self.url = f"file://{path if path.startswith('/') else f'/{path}'}"  # file:///C:/keepsake
         self._clock = writing.Clock()
         self._apart: set[str] = set()  # directories to which nothing can be renamed from the root
-        self._contents: dict[str, tuple[str, str]] = {}  # key → etag and checksum of its content
+        self._versions = Versions()
         self._names = writing.Names()
 
     # Reading
@@ -62,7 +62,7 @@ class DiskStorage(Storage):
 
     def get(self, key: str) -> tuple[bytes, str]:
         data, etag = self._get(key)
-        self._remember(key, etag, data)
+        self._versions.remember(self._path(key), etag, data)
         return data, etag
 
     def get_many(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes, str]]:
@@ -85,12 +85,6 @@ class DiskStorage(Storage):
             if not _is_of_one_file(error.__cause__):
                 raise
             return key, str(error).encode(), UNREADABLE
-
-    def _remember(self, key: str, etag: str, data: bytes) -> None:
-        """Remember what a version holds, because a file system that caches names may report a stale status."""
-        if len(self._contents) >= _REMEMBERED:
-            self._contents.clear()
-        self._contents[key] = etag, claims.checksum(data)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         return self._walk(self._path(prefix), prefix + "/") if prefix else self._walk(self._root, "")
@@ -132,7 +126,7 @@ class DiskStorage(Storage):
             publish = partial(self._link, key)
         etag = self._write(key, (data,), publish)
         self._names.sync(self._path(key))
-        self._remember(key, etag, data)
+        self._versions.remember(self._path(key), etag, data)
         return etag
 
     def put_missing(self, objects: Mapping[str, bytes]) -> set[str]:
@@ -322,7 +316,7 @@ class DiskStorage(Storage):
         publish: Callable[[str, str], None] = replace,
     ) -> None:
         """Publish if the object still has that version (None: does not exist), with no other writer in between."""
-        if (content := self._content(key, version)) is None:
+        if (content := self._versions.content(self._path(key), version)) is None:
             raise self._changed(key)
         wanted = claims.Wanted(self._root, key, content)
         claimed, made = claims.claim(wanted, temporary, lambda: self._is(key, version))
@@ -341,28 +335,7 @@ class DiskStorage(Storage):
 
     def _is(self, key: str, version: str | None) -> bool:
         """Whether an object has that version (None: does not exist), by the open file's status and content."""
-        return self._content(key, version) is not None
-
-    def _content(self, key: str, version: str | None) -> str | None:
-        """Return the checksum of an object's content; None if it has another version (None: does not exist)."""
-        path = self._path(key)
-        if version is None:
-            return None if os.path.lexists(path) else claims.NEW
-        try:
-            fd, _ = reading.open_to_read(path)
-        except ABSENT:
-            return None
-        try:
-            status = reading.fresh_status(fd)
-            if etag_of(status) != version:
-                return None
-            content = claims.checksum(reading.read_all(fd, status))
-        finally:
-            os.close(fd)
-        etag, known = self._contents.get(key, ("", ""))
-        if etag != version:
-            self._contents[key] = version, content
-        return content if etag != version or content == known else None
+        return self._versions.content(self._path(key), version) is not None
 
     def _changed(self, key: str) -> PreconditionFailed:
         return PreconditionFailed(f"Another process changed {self.url}/{key}. Read it again.")

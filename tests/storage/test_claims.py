@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from keepsake.exceptions import DoesNotExist, PreconditionFailed
-from keepsake.storage import Storage, claims, disk, open_storage
+from keepsake.storage import Storage, claims, disk, open_storage, versions
 from keepsake.storage.base import TEMPORARY
 from keepsake.storage.reading import etag_of
 from tests.storage.benches import DiskBench
@@ -255,7 +255,8 @@ def test_a_live_writer_is_left_to_finish(bench: DiskBench, monkeypatch: pytest.M
     """
     bench.seed({"a/k": b"0 "})
     if numbers == "others":
-        monkeypatch.setattr(disk, "etag_of", lambda status: f"{etag_of(status)}{threading.get_ident()}")
+        for module in (disk, versions):
+            monkeypatch.setattr(module, "etag_of", lambda status: f"{etag_of(status)}{threading.get_ident()}")
     monkeypatch.setattr(claims, "PATIENCE", 30.0)
     real, waiting = os.replace, threading.Event()
     (slow, quick), outcomes = writers(bench)[:2], []
