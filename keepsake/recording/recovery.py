@@ -142,7 +142,7 @@ class Recovery:
         if entry.is_fresh() or not _claim(entry):
             return False
         if entry.is_first:  # its process was killed right after it began
-            places.note(entry)
+            places.remember_repository(entry)
             with suppress(KeepsakeError):
                 entry.write_record(durable=False)
         try:

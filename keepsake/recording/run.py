@@ -184,7 +184,7 @@ class Run:
         entry, repository = self.entry, self.repository
 
         def gather() -> None:
-            places.note(entry)
+            places.remember_repository(entry)
             entry.write_record(durable=False)
             packages = self.packages()
             with importing:

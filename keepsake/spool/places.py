@@ -185,7 +185,7 @@ def known_identity(root: Path, url: str) -> str | None:
     return known.get(url) or next(filter(None, first), None)
 
 
-def note(entry: Entry) -> None:
+def remember_repository(entry: Entry) -> None:
     """Remember which repository an entry uses."""
     if entry.identity is not None:
         remember_identity(entry.directory.parent, entry.repository, entry.identity)

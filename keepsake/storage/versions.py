@@ -34,10 +34,12 @@ class Versions:
             status = reading.fresh_status(fd)
             if etag_of(status) != version:
                 return None
-            content = claims.checksum(reading.read_all(fd, status))
+            data = reading.read_all(fd, status)
         finally:
             os.close(fd)
+        content = claims.checksum(data)
         etag, known = self._known.get(path, ("", ""))
         if etag != version:
-            self._known[path] = version, content
-        return content if etag != version or content == known else None
+            self.remember(path, version, data)
+            return content
+        return content if content == known else None
