@@ -236,12 +236,12 @@ def _checkpoint_table(experiment: Experiment) -> str:
 
 def _wide_table(experiment: Experiment, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
     from keepsake.cli.wide import wide_table  # only here, because it takes a while
-    from keepsake.display.overview import BEST, brief_ago, values_column
+    from keepsake.display.overview import BEST, brief_ago, ids_column, values_column
     from keepsake.display.table import Column
 
     checkpoints, primary, best = experiment.checkpoints, experiment.primary_metric(), experiment.best()
     columns = [
-        Column("id", "ID", lambda: [short_id(checkpoint.id) for checkpoint in checkpoints], whole=True),
+        ids_column([checkpoint.id for checkpoint in checkpoints]),
         Column("step", "STEP", lambda: [str(checkpoint.step or 0) for checkpoint in checkpoints], whole=True),
         Column("created", "CREATED", lambda: [brief_ago(c.created.timestamp()) for c in checkpoints], whole=True),
     ]

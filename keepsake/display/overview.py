@@ -54,7 +54,7 @@ def overview(runs: Sequence[Summary], *, everything: bool = False, mark: bool = 
     metrics = _metrics(runs, everything, mark and len(runs) > 1)
     params = [values_column(name, values) for name in different]
     _tell_apart(params, metrics)
-    id_ = Column("id", "ID", lambda: [escape_controls(short_id(run.id)) for run in runs], whole=True)
+    id_ = ids_column([run.id for run in runs])
     created = Column("created", "STARTED", lambda: [_time(run.created, dates) for run in runs], whole=True)
     status = Column("status", "STATUS", lambda: [run.status for run in runs], whole=True)
     people = [_field(runs, name) for name in ("host", "user") if len({getattr(run, name) for run in runs}) > 1]
@@ -85,8 +85,8 @@ def _tell_apart(params: Sequence[Column], metrics: Sequence[Column]) -> None:
 
 def chosen(runs: Sequence[Summary], fields: Sequence[Field], *, dates: bool = False) -> list[Column]:
     """Return the columns that a person has chosen, after the ID. They are dropped from the last on."""
-    id_ = Column("id", "ID", lambda: [escape_controls(short_id(run.id)) for run in runs], whole=True)
-    return [id_, *(_chosen(runs, field, rank, dates) for rank, field in enumerate(fields, 1) if field.name != "id")]
+    others = [_chosen(runs, field, rank, dates) for rank, field in enumerate(fields, 1) if field.name != "id"]
+    return [ids_column([run.id for run in runs]), *others]
 
 
 def _chosen(runs: Sequence[Summary], field: Field, rank: int, dates: bool) -> Column:
@@ -102,7 +102,8 @@ def _chosen(runs: Sequence[Summary], field: Field, rank: int, dates: bool) -> Co
         return ["" if value is None else show(value) for value in values]
 
     title = field.name.upper() if field.kind == "field" else escape_controls(field.name)
-    return Column(field.name, title, make, rank, whole=field.type not in ("value", "text"))
+    whole, only_text = field.type not in ("value", "text"), field.type in ("text", "id")
+    return Column(field.name, title, make, rank, whole=whole, only_text=only_text)
 
 
 def _time(moment: float, dates: bool) -> str:
@@ -148,6 +149,11 @@ def _counted(values: Sequence[Any]) -> Counter[Any]:
     return Counter(values if is_plain else map(value_key, values))
 
 
+def ids_column(ids: Sequence[str]) -> Column:
+    """Return the column of the IDs of runs or checkpoints."""
+    return Column("id", "ID", lambda: [escape_controls(short_id(id_)) for id_ in ids], whole=True, only_text=True)
+
+
 def values_column(name: str, rows: Sequence[Values]) -> Column:
     """Return the column of one name in the values of each row. It is empty where a row does not have the name."""
     make = lambda: [value_text(values[name]) if name in values else "" for values in rows]  # noqa: E731
@@ -172,11 +178,12 @@ def brief_ago(created: float) -> str:
 
 
 def _field(runs: Sequence[Summary], name: str) -> Column:
-    return Column(name, name.upper(), lambda: [escape_controls(getattr(run, name)) for run in runs])
+    return Column(name, name.upper(), lambda: [escape_controls(getattr(run, name)) for run in runs], only_text=True)
 
 
 def _unless_empty(name: str, title: str, cells: list[str]) -> list[Column]:
-    return [Column(name, title, lambda: cells, sentences=name == "end_reason")] if any(cells) else []
+    column = Column(name, title, lambda: cells, sentences=name == "end_reason", only_text=name != "step")
+    return [column] if any(cells) else []
 
 
 def _reason(run: Summary) -> str:

@@ -28,6 +28,7 @@ class Column:
         rank: how informative it is. Columns with high ranks are dropped first; those with 0 never.
         whole: never shorten a cell. Numbers are never shortened either.
         sentences: its cells are sentences, which are shortened at their end and may be long.
+        only_text: its cells are no numbers, even if all of them look like it, as the IDs 9097742 and 81681e9 do.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Column:
     rank: int = 0
     whole: bool = False
     sentences: bool = False
+    only_text: bool = False
 
     @cached_property
     def cells(self) -> Sequence[str]:
@@ -53,6 +55,8 @@ class Column:
     @cached_property
     def is_number(self) -> bool:
         """Whether it holds numbers, and nothing else."""
+        if self.only_text:
+            return False
         parts = [_NUMBER.fullmatch(text) for text in self.texts if text]
         return bool(parts) and None not in parts
 

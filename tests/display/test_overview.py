@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from keepsake.display.overview import brief_ago, split_params
+from keepsake.display.overview import brief_ago, ids_column, split_params
 
 NOW = 1_700_000_000.0  # 2023-11-14
 
@@ -59,3 +59,8 @@ def test_values_of_several_types_are_told_apart() -> None:
     one: dict[str, Any] = dict(zip(names, [1, 1, 1, None], strict=True))
     other: dict[str, Any] = dict(zip(names, [1.0, True, "1", 0], strict=True))
     assert split_params([one, other]) == (["bool", "none", "text"], {"equal": 1})
+
+
+def test_ids_that_look_like_numbers_are_not_aligned_as_such() -> None:
+    ids = ["81681e9" + "0" * 57, "9097742" + "0" * 57]
+    assert ids_column(ids).cells == ["81681e9", "9097742"]
