@@ -73,7 +73,7 @@ def signing_in_fails(answer: str) -> Break:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(s3, "_ATTEMPTS", 1)
-    monkeypatch.setattr(gcs, "_PATIENCE", {"timeout": (1, 5), "retry": DEFAULT_RETRY.with_timeout(0.1)})
+    monkeypatch.setattr(gcs, "_PATIENCE", {"timeout": (1, 5), "retry": DEFAULT_RETRY.with_timeout(0)})
 
 
 def check(project: Path, advice: str) -> None:

@@ -34,4 +34,4 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients of buckets give up at once, so that a test of giving up takes no time."""
     monkeypatch.setattr(s3, "_ATTEMPTS", 1)
     monkeypatch.setattr(s3, "_READ", 0.5)
-    monkeypatch.setattr(gcs, "_PATIENCE", {"timeout": (1, 0.5), "retry": DEFAULT_RETRY.with_timeout(0.1)})
+    monkeypatch.setattr(gcs, "_PATIENCE", {"timeout": (1, 0.5), "retry": DEFAULT_RETRY.with_timeout(0)})
