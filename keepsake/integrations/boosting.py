@@ -89,8 +89,12 @@ class BoostingCallback:
         path, step = self.filepath, self._step
         if path is None or step is None or self._is_saved or self.experiment is None:
             return
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        if self.recorder.attempt("The model was not saved", lambda: save(path, step + 1)):
+
+        def save_there() -> None:
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            save(path, step + 1)
+
+        if self.recorder.attempt("The model was not saved", save_there):
             self.recorder.attach(path, {}, step)
             self.recorder.flush()  # the next model is saved as the same file
         self._is_saved = True

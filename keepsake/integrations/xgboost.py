@@ -52,6 +52,7 @@ class KeepsakeCallback(TrainingCallback):  # type: ignore[misc]
         super().__init__()
         self._filepath = None if filepath is None else os.fspath(filepath)
         self._boosting = BoostingCallback(filepath, params, primary_metric, save_best_only, options)
+        self._earlier = 0  # the rounds of the model with which the training goes on (`xgb_model`)
 
     @property
     def experiment(self) -> Experiment | None:
@@ -63,6 +64,7 @@ class KeepsakeCallback(TrainingCallback):  # type: ignore[misc]
         if collective.get_rank() == 0:
             is_one = isinstance(model, Booster)  # xgboost.cv trains several
             self._boosting.filepath = self._filepath if is_one else None
+            self._earlier = model.num_boosted_rounds() if is_one else 0
             self._boosting.begin(dict(_params(json.loads(model.save_config()))) if is_one else {})
         return model
 
@@ -78,20 +80,20 @@ class KeepsakeCallback(TrainingCallback):  # type: ignore[misc]
                 metrics[f"{data}_{name}"] = value
                 is_more_better = name != "mape" and name.startswith(_MORE_IS_BETTER)
                 primary = (f"{data}_{name}", "maximize" if is_more_better else "minimize")
-        self._boosting.iteration(epoch, metrics, _saver(model), primary)
+        self._boosting.iteration(epoch, metrics, self._saver(model), primary)
         return False
 
     def after_training(self, model: Any) -> Any:
         """Record the last iteration."""
-        self._boosting.end(_saver(model))
+        self._boosting.end(self._saver(model))
         return model
 
+    def _saver(self, model: Any) -> Save:
+        def save(path: str, iterations: int) -> None:
+            rounds = self._earlier + iterations
+            (model if model.num_boosted_rounds() <= rounds else model[:rounds]).save_model(path)
 
-def _saver(model: Any) -> Save:
-    def save(path: str, iterations: int) -> None:
-        (model if model.num_boosted_rounds() <= iterations else model[:iterations]).save_model(path)
-
-    return save
+        return save
 
 
 def _params(config: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, Any]]:

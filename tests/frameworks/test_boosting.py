@@ -29,17 +29,26 @@ class Library:
         pytest.importorskip(self.name)
         return importlib.import_module(f"keepsake.{self.name}").KeepsakeCallback(*args, **options)
 
+    def predict(self, file: str) -> Any:
+        """Predict with the model in a file."""
+        raise NotImplementedError
+
+    def mistake(self, file: str) -> float:
+        """Return what the validation measures of the model in a file."""
+        square = float(np.mean((self.predict(file) - Z) ** 2))
+        return square ** (0.5 if "rmse" in self.validation else 1)
+
 
 class XGBoost(Library):
     name = "xgboost"
 
-    def fit(self, callback: Any, rounds: int = ROUNDS, **options: Any) -> Any:
+    def fit(self, callback: Any, rounds: int = ROUNDS, earlier: Any = None, **options: Any) -> Any:
         import xgboost
 
         model = xgboost.XGBRegressor(
             n_estimators=rounds, max_depth=3, learning_rate=0.7, n_jobs=1, callbacks=[callback], **options
         )
-        return model.fit(X, Y, eval_set=[(NEW, Z)], verbose=False)
+        return model.fit(X, Y, eval_set=[(NEW, Z)], verbose=False, xgb_model=earlier)
 
     def predict(self, file: str) -> Any:
         import xgboost
@@ -53,13 +62,14 @@ class LightGBM(Library):
     name = "lightgbm"
     validation = "valid_0_l2"
 
-    def fit(self, callback: Any, rounds: int = ROUNDS, callbacks: Any = ()) -> Any:
+    def fit(self, callback: Any, rounds: int = ROUNDS, earlier: Any = None, callbacks: Any = ()) -> Any:
         import lightgbm
 
         params = {"max_depth": 3, "learning_rate": 0.7, "min_data_in_leaf": 2, "verbose": -1, "num_threads": 1}
         data = lightgbm.Dataset(X, Y)
         new = data.create_valid(NEW, Z)
-        return lightgbm.train(params, data, rounds, valid_sets=[new], callbacks=[callback, *callbacks])
+        callbacks = [callback, *callbacks]
+        return lightgbm.train(params, data, rounds, valid_sets=[new], init_model=earlier, callbacks=callbacks)
 
     def predict(self, file: str) -> Any:
         import lightgbm
@@ -94,8 +104,7 @@ def test_every_iteration(library: Any) -> None:
     assert best.step < ROUNDS - 1, "the data is made so that the best model is not the last"
     for checkpoint in (best, experiment.latest()):
         checkpoint.checkout("out", quiet=True)
-        mistakes = library.predict(f"out/{checkpoint.path}") - Z
-        value = np.mean(mistakes**2) ** (0.5 if "rmse" in library.validation else 1)
+        value = library.mistake(f"out/{checkpoint.path}")
         assert value == pytest.approx(checkpoint.metrics[library.validation], rel=1e-4)
     assert np.allclose(library.predict(f"out/{experiment.latest().path}"), model.predict(NEW))
 
@@ -154,13 +163,31 @@ def test_metrics_only(library: Any) -> None:
 
 
 @BOTH
+def test_a_training_that_goes_on_from_a_model(library: Any) -> None:
+    """Each saved model has the trees of the earlier training, too."""
+    earlier = library.fit(library.callback(None), rounds=4)
+    mine = library.callback("more.json")
+    model = library.fit(mine, earlier=earlier)
+    checkpoints = all_recorded()[-1].checkpoints
+    assert len(checkpoints) == ROUNDS
+    saved = [checkpoint for checkpoint in checkpoints if checkpoint.path]
+    assert {saved[-1].step, mine.experiment.best().step} <= {each.step for each in saved}
+    for checkpoint in saved:
+        checkpoint.checkout("out", quiet=True)
+        value = library.mistake("out/more.json")
+        assert value == pytest.approx(checkpoint.metrics[library.validation], rel=1e-4)
+    assert np.allclose(library.predict("out/more.json"), model.predict(NEW))
+
+
+@BOTH
+@pytest.mark.parametrize("file", ["taken.json", "keepsake.yaml/model.json"])
 def test_a_model_that_cannot_be_saved(
-    library: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    library: Any, file: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The training goes on, and one line says why there are no models."""
     monkeypatch.delenv("KEEPSAKE_STRICT")
     Path("taken.json").mkdir()
-    library.fit(library.callback("taken.json"))
+    library.fit(library.callback(file))
     assert recorded().checkpoints.step == list(range(ROUNDS))
     assert capfd.readouterr().err.count("The model was not saved") == 1
 
