@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -14,7 +13,7 @@ from keepsake.recording.mover import publish
 from keepsake.recording.saver import saver
 from keepsake.spool.entry import Entry
 from keepsake.spool.journal import Changes
-from keepsake.spool.places import note_files
+from keepsake.spool.places import notes_about
 from keepsake.util.clock import monotonic
 from keepsake.util.console import warn
 from keepsake.util.errors import no_thread_can_start
@@ -57,12 +56,11 @@ def publish_first(
     try:
         _finish(repository, sending, get_ready)
     except MissingRepository as error:
-        notes = note_files(entry.directory.parent)
-        note = next(filter(os.path.exists, notes), notes[0])
+        notes = " and ".join(map(str, notes_about(entry.directory.parent, entry.repository)))
         warn(
             f"{error} This project has used one there before, so no new one is created. Experiment "
             f"{short_id(entry.id)} is kept in {entry.directory}. When the repository is back, `keepsake sync`, or the "
-            f"next run, sends it. To begin a new repository there, delete {note}."
+            f"next run, sends it. To begin a new repository there, delete {notes}."
         )
         return
     except OtherRepository as error:  # it was replaced just now, and the record may lie in the new one

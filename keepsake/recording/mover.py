@@ -30,7 +30,7 @@ from keepsake.output import FIELD, counted
 from keepsake.repository.keys import archive_key, log_key
 from keepsake.repository.known import replaced, wanted_archives
 from keepsake.spool.journal import Changes
-from keepsake.spool.places import known_identity
+from keepsake.spool.places import known_identity, remember_repository
 from keepsake.util.console import warn
 from keepsake.util.files import remove
 from keepsake.util.fork import importing
@@ -55,6 +55,8 @@ def publish(entry: Entry, repository: Repository, *, others: bool = False) -> No
         record = _create(entry, repository, changes)
     elif changes:
         record = _merge(entry, repository, changes)
+    if not entry.is_noted:  # a run that goes on elsewhere, or that began offline
+        remember_repository(entry)
     if (ended := changes.fields.get("ended")) and ended == record.get("ended"):
         with suppress(WriteError):  # without the permission to delete, the record still says that it has ended
             repository.heartbeats.end(entry.id)  # the run's own process may not have done so

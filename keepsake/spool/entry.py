@@ -62,6 +62,7 @@ class Entry:
         repository: the URL that the experiment goes to.
         identity: the identity of the repository in which it began; None while that is unknown.
         is_first: whether repositories.json may not say yet that this repository is used.
+        is_noted: whether it does, as far as this process knows.
         record: the experiment at its start.
         in_repository: whether the repository has the experiment's record.
         owner: the process that records, or that recorded last.
@@ -79,6 +80,7 @@ class Entry:
         self.repository: str = content["repository"]
         self.identity: str | None = content.get("identity")
         self.is_first: bool = content.get("is_first", False)
+        self.is_noted = False
         self.record: Record = content["experiment"]
         self.in_repository: bool = content["in_repository"]
         self.owner: str = content.get("owner", "")

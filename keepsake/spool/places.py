@@ -1,7 +1,7 @@
 """Where the spool is: the directory for runs that are not yet in a repository, with an entry per experiment.
 
 SPOOL/<experiment id>/      an entry (entry.py)
-      repositories.json     the repositories that were used from this spool: URL → identity
+      repositories.json     the repositories that were used from this spool: URL → identity; also repositories-UID.json
 """
 
 from __future__ import annotations
@@ -189,33 +189,46 @@ def remember_repository(entry: Entry) -> None:
     """Remember which repository an entry uses."""
     if entry.identity is not None:
         remember_identity(entry.directory.parent, entry.repository, entry.identity)
-        entry.is_first = False
+        entry.is_first, entry.is_noted = False, True
 
 
 def remember_identity(root: Path, url: str, identity: str) -> None:
     """Remember which repository is used at `url`, to notice later that it is missing or replaced."""
-    known = _known(root) or {}
+    own = _own_note(root)
+    known = _read_notes(own) or {}
     if known.get(url) != identity:
         with suppress(OSError):  # the disk is full; a run works without this note
-            replace_with(note_files(root)[0], json.dumps({**known, url: identity}).encode())
+            replace_with(own, json.dumps({**known, url: identity}).encode())
 
 
-def note_files(root: Path) -> list[Path]:
-    """Return the files that may tell which repositories were used, the one that this user's runs write first.
+def notes_about(root: Path, url: str) -> list[Path]:
+    """Return the files that say that a repository was used at `url`."""
+    own = _own_note(root)
+    return [note for note in _all_notes(root) if url in (_read_notes(note) or {})] or [own]
 
-    In a spool of several users, each has one.
-    """
+
+def _own_note(root: Path) -> Path:
+    """Return the file in which this user's runs say which repositories are used. In a shared spool, each has one."""
     usual = root / _REPOSITORIES
     with suppress(OSError):
         if sys.platform != "win32" and not is_own(usual.lstat()):
-            return [root / f"repositories-{os.geteuid()}.json", usual]
-    return [usual]
+            return root / f"repositories-{os.geteuid()}.json"
+    return usual
+
+
+def _all_notes(root: Path) -> list[Path]:
+    return sorted(root.glob("repositories*.json"))
 
 
 def _known(root: Path) -> dict[str, str] | None:
     """Return the repositories that were used; None if this user's file cannot be read or is damaged."""
-    own, *others = map(_read_notes, note_files(root))
-    return None if own is None else {**(others[0] or {} if others else {}), **own}
+    own = _read_notes(_own_note(root))
+    if own is None:
+        return None
+    others: dict[str, str] = {}
+    for note in _all_notes(root):
+        others |= _read_notes(note) or {}
+    return {**others, **own}
 
 
 def _read_notes(path: Path) -> dict[str, str] | None:

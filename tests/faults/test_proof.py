@@ -177,6 +177,36 @@ def test_a_run_that_is_killed_right_after_init_has_told_which_repository_it_uses
     assert len(os.listdir(project_directory / "repo")) > 1
 
 
+@pytest.mark.parametrize("use", ["a run that was sent by sync", "a run that went on elsewhere"])
+def test_a_repository_that_no_run_began_in_from_here_is_known_too(
+    project_directory: Path, monkeypatch: pytest.MonkeyPatch, use: str
+) -> None:
+    """The next run makes no new repository in the mount point."""
+    if use == "a run that was sent by sync":
+        monkeypatch.setenv("KEEPSAKE_OFFLINE", "1")
+        keepsake.init().stop()
+        monkeypatch.delenv("KEEPSAKE_OFFLINE")
+        assert [each.error for each in Project().sync()] == [None]
+    else:
+        keepsake.init().stop()
+        shutil.rmtree(project_directory / ".keepsake")  # this is another machine now
+        keepsake.init(resume="latest").stop()
+    _unmount(project_directory)
+    with pytest.raises(MissingRepository):
+        keepsake.init().stop()
+    assert os.listdir(project_directory / "repo") == []
+
+
+def test_the_owner_of_a_spool_knows_what_others_used_from_there(project_directory: Path) -> None:
+    keepsake.init().stop()
+    spool = project_directory / ".keepsake/spool"
+    (spool / "repositories.json").rename(spool / "repositories-12345.json")  # the note of another user
+    _unmount(project_directory)
+    with pytest.raises(MissingRepository):
+        keepsake.init().stop()
+    assert os.listdir(project_directory / "repo") == []
+
+
 @pytest.mark.parametrize("damage", ["torn", "unreadable", "a pipe"])
 def test_if_it_is_unknown_which_repository_was_used_no_new_one_is_made(project_directory: Path, damage: str) -> None:
     """A power cut may have damaged the note, or it came with a clone and never ends. The run waits for the disk."""
