@@ -52,7 +52,8 @@ class KeepsakeCallback(HasExperiment, Callback):  # type: ignore[misc]
         self.save_freq = save_freq
         self.save_weights_only = save_weights_only
         self._recorder = Recorder(params, primary_metric, save_best_only, options)
-        self._epoch = self._batches = 0
+        self._epoch = self._batches = 0  # the epoch, and the batches since the last checkpoint
+        self._last_batch = -1
         self._check()
 
     def _check(self) -> None:
@@ -71,12 +72,14 @@ class KeepsakeCallback(HasExperiment, Callback):  # type: ignore[misc]
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Keep the number of the epoch, for the name of the file."""
-        self._epoch = epoch
+        self._epoch, self._last_batch = epoch, -1
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Record a checkpoint every `save_freq` batches; its step counts the checkpoints."""
-        self._batches += 1
-        if self.save_freq != "epoch" and self._batches % int(self.save_freq) == 0:
+        # With `steps_per_execution`, Keras tells only of the last one of several batches.
+        self._batches, self._last_batch = self._batches + batch - self._last_batch, batch
+        if self.save_freq != "epoch" and self._batches >= int(self.save_freq):
+            self._batches = 0
             self._checkpoint(logs, step=None, batch=batch + 1)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:

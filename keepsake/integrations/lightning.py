@@ -80,6 +80,7 @@ class KeepsakeCallback(HasExperiment, *_bases("", "Callback")):  # type: ignore[
         self.save_weights_only = save_weights_only
         self._recorder = Recorder(params, primary_metric, save_best_only, options)
         self._saved_epoch: int | None = None  # the epoch with a saved model and no checkpoint yet
+        self._saved_file: str | None = None  # the file of the model that was saved last, if that worked
         self._before_validation: dict[str, Any] = {}
         self._of_validation: set[str] = set()  # the metrics that a validation logs
         self._is_validated = False  # whether a validation has run since the last checkpoint
@@ -113,7 +114,8 @@ class KeepsakeCallback(HasExperiment, *_bases("", "Callback")):  # type: ignore[
         metrics = trainer.callback_metrics
         self._of_validation |= {name for name in metrics if name not in before or before[name] is not metrics[name]}
         self._is_validated = not trainer.sanity_checking
-        if not trainer.sanity_checking and self._is_due(trainer) and not trainer.is_last_batch:
+        is_training = trainer.state.fn == "fit" and not trainer.sanity_checking  # validate() alone changes no model
+        if is_training and self._is_due(trainer) and not trainer.is_last_batch:
             self._save(trainer)
             self._record(trainer, trainer.current_epoch)
 
@@ -143,8 +145,17 @@ class KeepsakeCallback(HasExperiment, *_bases("", "Callback")):  # type: ignore[
         return not trainer.fast_dev_run and (trainer.current_epoch + 1) % self.period == 0
 
     def _save(self, trainer: Any) -> None:
-        if self.filepath is not None:
-            trainer.save_checkpoint(self.filepath, weights_only=self.save_weights_only)
+        path = self._saved_file = self.filepath
+        if path is None:
+            return
+
+        def save() -> None:
+            trainer.save_checkpoint(path, weights_only=self.save_weights_only)
+
+        if not self._recorder.attempt("The model was not saved", save):
+            self._saved_file = None
+            # Only the first process writes, and the others wait for it after that.
+            trainer.strategy.barrier("Trainer.save_checkpoint")
 
     def _record_epoch(self, trainer: Any) -> None:
         epoch, self._saved_epoch = self._saved_epoch, None
@@ -156,7 +167,7 @@ class KeepsakeCallback(HasExperiment, *_bases("", "Callback")):  # type: ignore[
         stale = set() if self._is_validated else self._of_validation
         logged = {name: value for name, value in trainer.callback_metrics.items() if name not in stale}
         self._is_validated = False
-        self._recorder.record({"global_step": trainer.global_step, **logged}, epoch, self.filepath)
+        self._recorder.record({"global_step": trainer.global_step, **logged}, epoch, self._saved_file)
 
 
 class KeepsakeLogger(HasExperiment, *_bases(".loggers", "Logger")):  # type: ignore[misc]
@@ -222,6 +233,7 @@ class KeepsakeLogger(HasExperiment, *_bases(".loggers", "Logger")):  # type: ign
         if trainer.state.fn == "fit":
             trainer.callbacks.append(_Steps(self._recorder))
             self._recorder.patience = None
+            self._recorder.forgive()
             self._begin()
 
     def _begin(self) -> None:
@@ -246,7 +258,9 @@ class KeepsakeLogger(HasExperiment, *_bases(".loggers", "Logger")):  # type: ign
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
         """Record the file that ModelCheckpoint has just saved, and its score, with the step's metrics."""
         saver = checkpoint_callback
-        found = [*saver.best_k_models, saver.best_model_path, saver.last_model_path]
+        # Of a file that is saved because of an exception, only the private attribute tells.
+        last = getattr(saver, "_last_checkpoint_saved", "")
+        found = [*saver.best_k_models, saver.best_model_path, saver.last_model_path, last]
         stamps = {path: os.stat(path).st_mtime_ns for path in found if path and os.path.exists(path)}
         new = [path for path, stamp in stamps.items() if self._stamps.get(path) != stamp]
         self._stamps |= stamps

@@ -146,6 +146,11 @@ class Recorder:
         if self.experiment is not None:
             ending.blame(self.experiment.id, error)
 
+    def forgive(self) -> None:
+        """Take back what `blame` recorded, because the run goes on with another training."""
+        if self.experiment is not None:
+            ending.forgive(self.experiment.id)
+
     def end_of_training(self) -> None:
         """Record what is held back. Warn if no checkpoint had the primary metric that the user named."""
         self.flush()

@@ -115,6 +115,11 @@ def blame(experiment_id: str, error: BaseException) -> None:
         _ends[experiment_id] = end_by(error)
 
 
+def forgive(experiment_id: str) -> None:
+    """Take back what `blame` recorded of a run: it goes on after that error."""
+    _ends.pop(experiment_id, None)
+
+
 def before_end(experiment_id: str, action: Callable[[], None]) -> None:
     """Call `action` before a run of this process ends in any way. It records values that are held back until then.
 

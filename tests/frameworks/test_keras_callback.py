@@ -93,6 +93,19 @@ def test_every_few_batches(fit: Fit) -> None:
     assert recorded().checkpoints[0].metrics.keys() == {"loss", "mae"}
 
 
+@pytest.mark.parametrize(("at_once", "ends"), [(1, [3, 7, 1, 5, 9]), (2, [3, 7, 1, 5, 9]), (3, [5, 2, 8])])
+def test_batches_that_keras_runs_together(project_directory: Path, at_once: int, ends: list[int]) -> None:
+    """With steps_per_execution, there is a checkpoint where Keras's own ModelCheckpoint saves one."""
+    mine = callback(None, save_freq=4)
+    mine.on_train_begin()
+    for epoch in range(2):
+        mine.on_epoch_begin(epoch)
+        for end in range(at_once - 1, 10, at_once):
+            mine.on_train_batch_end(end, {"batch": end})
+    assert recorded().checkpoints.metrics["batch"] == ends
+    mine.experiment.stop()
+
+
 def test_a_file_for_each_epoch(fit: Fit) -> None:
     """The names are those of ModelCheckpoint."""
     fit(callback("model-{epoch:02d}.keras"), epochs=2)

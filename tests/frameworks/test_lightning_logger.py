@@ -212,3 +212,21 @@ def test_auto_breaks_no_training(fit: Fit, monkeypatch: pytest.MonkeyPatch, capf
     Path("keepsake.yaml").write_text("repository: nonsense://here")
     assert fit(False).global_step == 8
     assert capfd.readouterr().err.count("The training is not recorded") == 1
+
+
+def test_a_file_that_is_saved_because_of_an_exception(fit: Fit) -> None:
+    """ModelCheckpoint(save_on_exception=True) saves it."""
+    saver = lightning.callbacks.ModelCheckpoint("saved", "{step}", save_on_exception=True, every_n_epochs=2)
+    with pytest.raises(ArithmeticError):
+        fit(logger(), fail_in=1, callbacks=[saver])
+    assert recorded().latest().path == "saved/step=4.ckpt"
+
+
+def test_a_training_after_one_that_failed(fit: Fit) -> None:
+    """It goes on with the run, which then has not failed."""
+    mine = logger()
+    with pytest.raises(ArithmeticError):
+        fit(mine, fail_in=1)
+    fit(mine)
+    mine.experiment.stop()
+    assert (recorded().status, recorded().end_reason) == ("stopped", "stopped")

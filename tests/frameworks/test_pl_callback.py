@@ -44,6 +44,9 @@ def make_model(pl: Any) -> Any:
         def validation_step(self, batch: Any, index: int) -> None:
             self.log("val_loss", ((self.layer(batch[0]) - batch[1]) ** 2).mean())
 
+        def test_step(self, batch: Any, index: int) -> None:
+            self.validation_step(batch, index)
+
         def on_train_epoch_end(self) -> None:
             self.log("at_the_end", float(self.current_epoch))
 
@@ -210,6 +213,30 @@ def test_training_that_is_resumed(fit: Fit, tmp_path: Path) -> None:
     fit(callback(), max_epochs=4, resume=str(tmp_path / "out/model.pth"))
     assert recorded().checkpoints.step == [2, 3]
     assert recorded().checkpoints.metrics["global_step"] == [12, 16]
+
+
+@pytest.mark.parametrize("method", ["validate", "test"])
+def test_a_model_that_is_only_evaluated_is_not_saved(fit: Fit, pl: Any, method: str) -> None:
+    """The file that is evaluated stays as it is, with its optimizer."""
+    fit(callback(), max_epochs=1)
+    before = Path("model.pth").read_bytes()
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[callback()])
+    examples = torch.utils.data.TensorDataset(torch.rand(4, 2), torch.rand(4, 1))
+    loader = torch.utils.data.DataLoader(examples)
+    getattr(trainer, method)(make_model(pl), loader, ckpt_path="model.pth", weights_only=False, verbose=False)
+    assert Path("model.pth").read_bytes() == before
+
+
+def test_a_model_that_cannot_be_saved(
+    fit: Fit, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The training goes on, its metrics are recorded, and one line says why there are no models."""
+    monkeypatch.delenv("KEEPSAKE_STRICT")
+    fit(callback("keepsake.yaml/model.pth"))
+    assert [(checkpoint.step, checkpoint.path) for checkpoint in recorded().checkpoints] == [
+        (0, None), (1, None), (2, None),
+    ]  # fmt: skip
+    assert capfd.readouterr().err.count("The model was not saved") == 1
 
 
 def test_a_trial_run_records_nothing(fit: Fit) -> None:
