@@ -381,7 +381,10 @@ def is_damaged(directory: Path) -> bool:
         return Entry.load(directory) is None and is_entry(directory)  # it may be closed just now
     suffixes = (".jsonl", *SUFFIXES, _LOG, _LIVE)
     try:
-        waiting = [entry for entry in os.scandir(directory) if entry.name.endswith(suffixes) and entry.name[0] != "."]
+        found = list(os.scandir(directory))
+        if any(entry.name in _RECORDS for entry in found):
+            return False  # it only seems to be missing, to a file system that caches names
+        waiting = [entry for entry in found if entry.name.endswith(suffixes) and entry.name[0] != "."]
         times = [entry.stat().st_mtime for entry in waiting if UNNAMED not in entry.name]
     except OSError:
         return False  # it is being closed

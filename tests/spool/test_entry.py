@@ -18,6 +18,7 @@ import pytest
 
 from keepsake.archive import pack as _snapshot
 from keepsake.exceptions import WriteError
+from keepsake.spool import entry as entry_module
 from keepsake.spool import journal, places
 from keepsake.spool.entry import Entry
 from tests.threads import in_this_thread
@@ -172,6 +173,24 @@ def test_what_is_not_an_entry_is_named_and_ignored(
     assert all(str(root / name) in said for name, _ in damaged)
     os.utime(lost / "1.jsonl", (1, 1))
     assert list(places.damaged(root)) == [*(root / name for name, _ in damaged), lost]
+
+
+def test_a_record_that_a_disk_does_not_show_yet_is_not_damaged(
+    root: Path, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network disk may remember for seconds that a name was free. To a clock that is wrong, new lines look old."""
+    entry.append({"checkpoint": checkpoint(1)})
+    for file in entry.journals():
+        os.utime(file, (1, 1))
+
+    def find_nothing(path: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+
+    monkeypatch.setattr(entry_module, "read_whole", find_nothing)
+    monkeypatch.setattr(entry_module, "is_entry", lambda directory: False)
+    monkeypatch.setattr(os.path, "lexists", lambda path: False)
+    assert list(places.entries(root)) == []
+    assert places.damaged(root) == {}
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EIO, errno.ESTALE])
