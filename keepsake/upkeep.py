@@ -161,8 +161,8 @@ class Upkeep:
         from keepsake.importing.runs import check_goal
 
         named = check_goal(metric, goal)
-        repository = self.resolved(begin=True).workplace.repository
-        return Import(repository, files=files, dry_run=dry_run, goal=named, again=again).run(Path(source), kind)
+        view = self.resolved(begin=True).workplace.view
+        return Import(view, files=files, dry_run=dry_run, goal=named, again=again).run(Path(source), kind)
 
     def doctor(self, *, thorough: bool = False, fix: bool = False) -> Diagnosis:
         """Find problems in the repository, as `keepsake doctor` does.

@@ -24,7 +24,7 @@ from keepsake.importing.runs import ForeignRun, Goal, last_checkpoint, record_of
 from keepsake.metadata import Record, checkpoints_of
 from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, archive_key, id_of
 from keepsake.repository.removals import is_being_removed
-from keepsake.repository.repository import Repository
+from keepsake.repository.view import View
 from keepsake.util.console import Progress, plural
 from keepsake.util.ids import short_id
 from keepsake.util.workers import Workers, in_order
@@ -96,7 +96,7 @@ class Import:
     """One import into a repository.
 
     Args:
-        repository: where the runs go. It is created if there is none.
+        view: the view of the repository where the runs go. It is created if there never was one.
         files: whether the files of runs are imported too.
         dry_run: only look.
         goal: the primary metric of the runs.
@@ -104,9 +104,10 @@ class Import:
     """
 
     def __init__(
-        self, repository: Repository, *, files: bool, dry_run: bool, goal: Goal | None = None, again: bool = False
+        self, view: View, *, files: bool, dry_run: bool, goal: Goal | None = None, again: bool = False
     ) -> None:
-        self._repository = repository
+        self._view = view
+        self._repository = repository = view.repository
         self._files = files
         self._dry_run = dry_run
         self._goal = goal
@@ -121,7 +122,7 @@ class Import:
         repository = self._repository
         repository.check()
         if not self._dry_run:
-            repository.ensure()
+            self._view.ensure()
         if repository.exists:
             self._there = self._etags()
             self._removed = repository.removals.ids() - self._there.keys()

@@ -85,7 +85,7 @@ class Copy:
 
     Args:
         source: the repository to copy from.
-        view: the view of the target; a repository is created there if there is none.
+        view: the view of the target; a repository is created there if there never was one.
         records: the experiments, as `source` has them.
         named: whether the user named them one by one. If not, those removed from the target are left out.
         thorough: also read archives that the target has already, and repair damaged ones.
@@ -104,7 +104,7 @@ class Copy:
         self._sizes = _sizes(source.storage)
         target.check()
         self.is_new = not target.exists
-        identity = target.ensure()  # not earlier, so listing a mistyped bucket raises an error and does not create it
+        identity = view.ensure()  # not earlier, so listing a mistyped bucket raises an error and does not create it
         self._identity = identity if target.storage.directory is not None else None  # a disk can be unmounted
         self._records = sorted({record["id"]: record for record in records}.values(), key=_age)
         self._existing = {id_of(info.key) for info in target.storage.list(EXPERIMENTS)}

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keepsake.exceptions import DoesNotExist, KeepsakeError, ReadError
+from keepsake.exceptions import DoesNotExist, KeepsakeError, MissingRepository, ReadError
 from keepsake.labels import apply_edits
 from keepsake.listing.index import Index, Line, Summary, json_reader, line_maker
 from keepsake.metadata import Record, checkpoints_of, parse_experiment, parse_fetched
@@ -234,9 +234,26 @@ class View:
         """
         if self.repository.exists:
             return None
-        if any(places.known_identity(root, self.repository.url) for root in self.spools):
+        if self._known():
             return self.repository.missing()
         return DoesNotExist(no_repository(self.repository.url)) if self._is_named and not waiting else None
+
+    def ensure(self) -> str:
+        """Create the repository if there is none, and return its identity.
+
+        Raises MissingRepository if a run of this project has used one there before, because its disk may not be
+        mounted. A person who names the repository means a new one.
+        """
+        try:
+            return self.repository.ensure(None if self._is_named else self._known())
+        except MissingRepository as error:
+            raise MissingRepository(f"{error} To make a new one there, name it: -R {self.repository.url}") from error
+
+    def _known(self) -> str | None:
+        """Return the identity of the repository that this project last used at the URL; "" if it cannot be read."""
+        known = (places.known_identity(root, self.repository.url) for root in self.spools)
+        found = [identity for identity in known if identity is not None]
+        return next(filter(None, found), "" if found else None)
 
     def _fetch(self, keys: list[str]) -> Iterator[tuple[str, bytes, str]]:
         with Progress("Reading experiments", len(keys), unit="items") as progress:

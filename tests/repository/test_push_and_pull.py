@@ -12,6 +12,7 @@ from keepsake.cli import cli
 from keepsake.exceptions import ValidationError
 from keepsake.experiment import Experiment
 from keepsake.project import Project
+from tests.importing.sources import write_mlflow_run
 from tests.storage.benches import Bench, DiskBench
 from tests.storage.places import make_place
 
@@ -176,3 +177,20 @@ def test_an_empty_repository_is_not_an_error(experiments: list[Experiment], othe
 def test_a_repository_is_not_copied_onto_itself(experiments: list[Experiment]) -> None:
     with pytest.raises(ValidationError, match="own repository"):
         Project().push("file://repo")
+
+
+@pytest.mark.parametrize("what", ["pull", "import"])
+def test_nothing_is_brought_into_the_mount_point_of_a_disk_that_is_not_mounted(
+    experiments: list[Experiment], project_directory: Path, what: str
+) -> None:
+    """Who means a new repository names it."""
+    run("push", "file://copy")
+    write_mlflow_run(project_directory / "mlruns", "key")
+    source = "file://copy" if what == "pull" else "mlruns"
+    repository = project_directory / "repo"
+    repository.rename(project_directory / "away")
+    repository.mkdir()
+    assert "is gone. Check whether its disk is mounted" in run(what, source, status=1)
+    assert list(repository.iterdir()) == []
+    run(what, source, "-R", f"file://{repository}")
+    assert (repository / "repository.json").exists()
