@@ -125,11 +125,17 @@ def edited_fields(record: Record) -> Record:
 
 
 def edits_of(record: Record) -> list[Edit]:
-    """Return the edits that made a record what it is, oldest first, to make them in a copy of it too."""
+    """Return the edits that made a record what it is, oldest first, to make them in a copy of it too.
+
+    A label that is damaged here was not removed.
+    """
     labels, params = labels_of(record), record.get("params") or {}
+    damaged = {name for name in ("name", "notes", "tags") if record.get(name) and name not in labels}
     found: list[Edit] = []
     for key, at in sorted(_edit_times(record).items(), key=lambda item: item[1]):
         tag, param = key.removeprefix(_TAG), key.removeprefix(_PARAM)
+        if ("tags" if tag != key else key) in damaged:
+            continue
         if key in _TEXTS:
             found.append({key: labels.get(key, ""), "edited": at})
         elif tag != key:
