@@ -5,6 +5,7 @@ The direct way is for files that hardly shrink, such as weights. Their copy is t
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -180,7 +181,7 @@ def verify(frozen: Path) -> None:
     try:
         Archive(DiskStorage(frozen.parent), frozen.name).verify()
     except DoesNotExist as error:
-        raise FileNotFoundError(frozen) from error
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(frozen)) from error
 
 
 def write_archive(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import keepsake
+from keepsake.archive import PACK, SUFFIXES
 from keepsake.exceptions import KeepsakeError, Removed, RepositoryConfigurationError, WriteError
 from keepsake.recording import mover
 from keepsake.repository.deletion import delete_experiments
@@ -122,18 +123,20 @@ def test_files_that_are_set_aside_while_they_are_about_to_be_stored_are_found_ag
     assert entry.close()
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_files_that_another_process_has_stored_and_that_still_seem_to_be_there_are_no_error(
-    entry: Entry, repository: Repository, project_directory: Path, monkeypatch: pytest.MonkeyPatch
+    entry: Entry, repository: Repository, project_directory: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
     """A file system that caches names shows files for a while that another machine has removed."""
-    save_weights(project_directory, entry)
+    save_weights(project_directory, entry, weights=b"weights" if suffix == PACK else os.urandom(2_000_000))
     mover.publish(entry, repository)
     packs = entry.packs()
+    assert packs[0].name.endswith(suffix)
     mover.upload(entry, repository)
     with monkeypatch.context() as patch:
         patch.setattr(Entry, "packs", lambda entry: packs)
         patch.setattr(Path, "exists", lambda path: True)
-        mover.upload(reopen(entry), Repository(repository.storage))
+        mover.upload(reopen(entry), Repository(repository.storage), check=True)
     assert entry.close()
 
 
