@@ -136,6 +136,7 @@ def test_files_that_another_process_has_stored_and_that_still_seem_to_be_there_a
     with monkeypatch.context() as patch:
         patch.setattr(Entry, "packs", lambda entry: packs)
         patch.setattr(Path, "exists", lambda path: True)
+        patch.setattr(Path, "lstat", lambda path: os.lstat(os.curdir))
         mover.upload(reopen(entry), Repository(repository.storage), check=True)
     assert entry.close()
 
