@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
-from typing import Any
 
 from keepsake.recording.switches import is_strict
+from keepsake.util.errors import comes_from_handler
 from keepsake.util.fork import in_forked_child
 
 _NUMBERS = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
@@ -50,21 +50,11 @@ def let_through(error: Exception) -> None:
     """Raise what a script is to get: any error in strict mode, else a timeout that its handler of a signal raised."""
     if is_strict():
         raise error
-    codes = [_code(signal.getsignal(number)) for number in signal.valid_signals()]
     cause: BaseException | None = error
     while cause is not None:
-        trace = cause.__traceback__
-        while trace is not None:
-            if trace.tb_frame.f_code in codes:
-                raise cause
-            trace = trace.tb_next
+        if comes_from_handler(cause):
+            raise cause
         cause = cause.__cause__
-
-
-def _code(handler: Any) -> object:
-    """Return the code that a handler runs; None if it is not one in Python."""
-    function = getattr(handler, "func", handler)  # of a partial
-    return getattr(function, "__code__", None) or getattr(vars(type(function)).get("__call__"), "__code__", None)
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TextIO
 
 from keepsake.util.clock import monotonic
+from keepsake.util.errors import comes_from_handler
 from keepsake.util.files import WINDOWS
 from keepsake.util.fork import in_forked_child
 from keepsake.util.values import escape_controls
@@ -216,8 +217,10 @@ def _write(text: str) -> None:
             text = text.translate(_ASCII).encode(encoding, "backslashreplace").decode(encoding)
         stream.write(text)
         stream.flush()
-    except (AttributeError, LookupError, OSError, ValueError):
-        pass  # stderr is closed, missing or a limited stand-in, so the message has no reader
+    except (AttributeError, LookupError, OSError, ValueError) as error:
+        if comes_from_handler(error):
+            raise
+        # stderr is closed, missing or a limited stand-in, so the message has no reader
 
 
 @in_forked_child

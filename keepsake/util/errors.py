@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import signal
+from typing import Any
+
 
 def is_the_scripts(error: BaseException) -> bool:
-    """Whether a script raised an OSError, such as `TimeoutError("too slow")` in its own handler of a signal.
+    """Whether a script raised an error, such as `TimeoutError("too slow")` in its own handler of a signal.
 
     It may hit at any line, also right after a call of the system that did its work. So nobody may take it for that
-    call's answer. Errors of the system have a number.
+    call's answer. Errors of the system have a number. A script's may have one too, but the handler is in its trace.
     """
-    return isinstance(error, OSError) and error.errno is None
+    return (isinstance(error, OSError) and error.errno is None) or comes_from_handler(error)
+
+
+def comes_from_handler(error: BaseException) -> bool:
+    """Whether a handler of a signal raised an error."""
+    called, trace = [], error.__traceback__
+    while trace is not None:
+        called.append(trace.tb_frame.f_code)
+        trace = trace.tb_next
+    if len(called) < 2:  # the usual case: a call of the system failed where it was made
+        return False
+    return any(_code(signal.getsignal(number)) in called for number in signal.valid_signals())
+
+
+def _code(handler: Any) -> object:
+    """Return the code that a handler runs; None if it is not one in Python."""
+    function = getattr(handler, "func", handler)  # of a partial
+    return getattr(function, "__code__", None) or getattr(vars(type(function)).get("__call__"), "__code__", None)
 
 
 def no_thread_can_start(error: BaseException) -> bool:

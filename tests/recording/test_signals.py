@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import signal
@@ -46,8 +47,11 @@ def test_a_signal_that_comes_at_once_ends_a_forked_child(project_directory: Path
 class _Timeout:
     """A handler of a script's own, in each form that one can have."""
 
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error or TimeoutError("mine")
+
     def plain(self, number: int, frame: object) -> None:
-        raise TimeoutError("mine")
+        raise self.error
 
     __call__ = plain
 
@@ -186,9 +190,15 @@ def test_what_a_handler_raises_while_a_thread_starts_gets_through(
     assert step > 2
 
 
-@pytest.mark.parametrize("size", [None, 10, 1 << 20])
+@pytest.mark.parametrize(
+    ("size", "error"),
+    [
+        *((size, TimeoutError("mine")) for size in (None, 10, 1 << 20)),
+        (1 << 20, TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))),
+    ],
+)
 def test_a_timeout_after_any_call_of_the_system_gets_through_and_damages_nothing(
-    project_directory: Path, monkeypatch: pytest.MonkeyPatch, size: int | None
+    project_directory: Path, monkeypatch: pytest.MonkeyPatch, size: int | None, error: Exception
 ) -> None:
     """Nothing takes it for the answer of the system: what was written is not written again."""
     monkeypatch.setenv("KEEPSAKE_STRICT", "")
@@ -196,14 +206,14 @@ def test_a_timeout_after_any_call_of_the_system_gets_through_and_damages_nothing
     Path("weights").write_bytes(weights)
     path = None if size is None else "weights"
     experiment = keepsake.init(quiet=True)
-    before = signal.signal(signal.SIGUSR1, _Timeout())
+    before = signal.signal(signal.SIGUSR1, _Timeout(error))
     try:
         with monkeypatch.context() as patch:
             after, step = _AfterCall(patch), 0
             while not after.left:
                 step += 1
                 after.left = step
-                with suppress(TimeoutError):
+                with suppress(type(error)):
                     experiment.checkpoint(path=path, step=step, metrics={"loss": 1})
                     assert after.left, f"swallowed after call {step}"
             after.left = 0
