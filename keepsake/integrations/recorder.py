@@ -146,6 +146,11 @@ class Recorder:
         if self.experiment is not None:
             ending.blame(self.experiment.id, error)
 
+    def terminate(self) -> None:
+        """Record that a signal ends the run. The trainer has taken it, and ends in its own way."""
+        if self.experiment is not None:
+            ending.terminate(self.experiment.id)
+
     def forgive(self) -> None:
         """Take back what `blame` recorded, because the run goes on with another training."""
         if self.experiment is not None:
@@ -154,6 +159,8 @@ class Recorder:
     def end_of_training(self) -> None:
         """Record what is held back. Warn if no checkpoint had the primary metric that the user named."""
         self.flush()
+        if self.experiment is not None:
+            ending.watch()  # a trainer that had taken a signal has let go of it
         if self.experiment is not None and not self._is_guest:
             _trained.append(self.experiment)
         given = self._given_metric

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import json
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -51,6 +53,7 @@ class KeepsakeCallback(HasExperiment, TrainerCallback):  # type: ignore[misc]
         self._recorder = Recorder(params, primary_metric, save_best_only, options)
         self._save_files = save_files
         self._is_training = False
+        self._saved_step: int | None = None  # the last one whose files are recorded, or that is resumed
         self._metric_names: set[str] = set()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **others: Any) -> None:
@@ -58,7 +61,7 @@ class KeepsakeCallback(HasExperiment, TrainerCallback):  # type: ignore[misc]
         if not state.is_world_process_zero:
             return
         self._metric_names.clear()
-        self._is_training = True
+        self._is_training, self._saved_step = True, state.global_step
         earlier = state.stateful_callbacks.get(_KEY, {}).get("attributes", {}).get("experiment")
         self._recorder.begin(
             {**_params(args, model), **(state.trial_params or {})},
@@ -71,7 +74,14 @@ class KeepsakeCallback(HasExperiment, TrainerCallback):  # type: ignore[misc]
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
         """Record the step before."""
+        self._look_for_files(args, state)
         self._recorder.flush()
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        """Record files that the Trainer has saved because of a SIGTERM (`enable_jit_checkpoint`)."""
+        self._look_for_files(args, state)
+
+    on_step_end = on_epoch_end = on_pre_optimizer_step
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **others: Any) -> None:
         """Keep the metrics, of the training or an evaluation, for the step's checkpoint."""
@@ -90,14 +100,41 @@ class KeepsakeCallback(HasExperiment, TrainerCallback):  # type: ignore[misc]
     def on_save(self, args: Any, state: Any, control: Any, **others: Any) -> None:
         """Record the step's checkpoint with the files that the Trainer has saved."""
         directory = os.path.join(args.output_dir, f"checkpoint-{state.global_step}")
-        if self._save_files and os.path.isdir(directory):
-            self._recorder.log({}, state.global_step, directory)
+        if state.is_hyper_param_search and not os.path.isdir(directory):
+            pattern = os.path.join(glob.escape(args.output_dir), "*", os.path.basename(directory))
+            directory = next(filter(self._is_mine, glob.iglob(pattern)), directory)
+        self._record_files(directory, state)
         self._recorder.flush()  # before the Trainer removes the files of old checkpoints
 
     def on_train_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
         """Record the last step. Warn if no checkpoint had the primary metric."""
         self._is_training = False
         self._recorder.end_of_training()
+
+    def _look_for_files(self, args: Any, state: Any) -> None:
+        """Record the files of the step if the Trainer has saved them without a call of `on_save`: it was told to end.
+
+        Its own callback, which has saved them, comes before those of users.
+        """
+        if getattr(args, "enable_jit_checkpoint", False) and self._saved_step != state.global_step:
+            directory = os.path.join(args.output_dir, f"checkpoint-{state.global_step}")
+            if os.path.isdir(directory) and self._is_mine(directory):
+                self._record_files(directory, state)
+                self._recorder.terminate()
+
+    def _record_files(self, directory: str, state: Any) -> None:
+        self._saved_step = state.global_step
+        if self._save_files and os.path.isdir(directory):
+            self._recorder.log({}, state.global_step, directory)
+
+    def _is_mine(self, directory: str) -> bool:
+        """Whether the Trainer has saved this directory while it was recorded as this experiment."""
+        try:
+            with open(os.path.join(directory, "trainer_state.json"), encoding="utf-8") as file:
+                found = json.load(file)["stateful_callbacks"][_KEY]["attributes"]["experiment"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        return self.experiment is not None and bool(found == self.experiment.id)
 
 
 def _params(args: Any, model: Any) -> dict[str, Any]:

@@ -115,6 +115,11 @@ def blame(experiment_id: str, error: BaseException) -> None:
         _ends[experiment_id] = end_by(error)
 
 
+def terminate(experiment_id: str) -> None:
+    """Record that a signal ends a run, though its program goes on to its end."""
+    _ends[experiment_id] = End("terminated")
+
+
 def forgive(experiment_id: str) -> None:
     """Take back what `blame` recorded of a run: it goes on after that error."""
     _ends.pop(experiment_id, None)

@@ -24,7 +24,7 @@ EVERY_TWO = {"eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps"
 def train(project_directory: Path) -> Iterator[Train]:
     """Trains a language model of one layer for six steps with a callback; returns the trainer."""
 
-    def run(callback: Any, resume: bool | None = None, **options: Any) -> Any:
+    def run(callback: Any, resume: bool | None = None, *others: Any, **options: Any) -> Any:
         torch.manual_seed(1)
         config = transformers.GPT2Config(vocab_size=16, n_positions=8, n_embd=8, n_layer=1, n_head=1)
         data = [{"input_ids": torch.arange(8) + i % 8, "labels": torch.arange(8) + i % 8} for i in range(12)]
@@ -35,7 +35,7 @@ def train(project_directory: Path) -> Iterator[Train]:
             args=transformers.TrainingArguments(**{**quiet, **settings, **EVERY_TWO, **options}),
             train_dataset=data,
             eval_dataset=data[:4],
-            callbacks=[callback],
+            callbacks=[callback, *others],
         )
         trainer.remove_callback(transformers.PrinterCallback)
         used.append(callback)
@@ -130,6 +130,58 @@ def test_files_that_are_removed_soon(train: Train) -> None:
     for step in (2, 4, 6):
         with recorded().checkpoints[step - 1].open(f"out/checkpoint-{step}/model.safetensors") as file:
             assert file.read(1)
+
+
+@pytest.mark.parametrize("hook", ["on_optimizer_step", "on_step_end", "on_step_begin"])
+def test_files_that_are_saved_because_of_a_signal(train: Train, monkeypatch: pytest.MonkeyPatch, hook: str) -> None:
+    """With enable_jit_checkpoint, wherever SIGTERM comes: the run is terminated, and the next job goes on with it."""
+    managers: list[Any] = []
+    saving = pytest.importorskip("transformers.trainer_jit_checkpoint")
+    monkeypatch.setattr(saving.CheckpointManager, "setup_signal_handler", lambda self: managers.append(self))
+
+    class Scheduler(transformers.TrainerCallback):  # type: ignore[misc]
+        pass
+
+    def preempt(self: Any, args: Any, state: Any, control: Any, **others: Any) -> None:
+        if state.global_step == 3 - (hook == "on_optimizer_step"):
+            managers[0].is_checkpoint_requested = True
+
+    setattr(Scheduler, hook, preempt)
+    jit = {"enable_jit_checkpoint": True, "eval_strategy": "no", "save_steps": 100}
+    first = callback()
+    train(first, None, Scheduler(), **jit)
+    first.experiment.stop()
+    assert recorded().end_reason == "terminated"
+    assert [checkpoint.path for checkpoint in recorded().checkpoints if checkpoint.path] == ["out/checkpoint-3"]
+    train(callback(), True, **jit)
+    experiment = recorded()
+    assert experiment.is_running()
+    assert len(experiment.restarts) == 1
+    assert sorted({*experiment.checkpoints.step}) == [1, 2, 3, 4, 5, 6]
+    files = [checkpoint.path for checkpoint in experiment.checkpoints if checkpoint.path]
+    assert files == ["out/checkpoint-3", "out/checkpoint-6"]
+
+
+def test_files_of_a_search(project_directory: Path) -> None:
+    """Each trial has a run with its own files, which the Trainer saves in a directory per trial."""
+    optuna = pytest.importorskip("optuna")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    config = transformers.GPT2Config(vocab_size=16, n_positions=8, n_embd=8, n_layer=1, n_head=1)
+    data = [{"input_ids": torch.arange(8), "labels": torch.arange(8)}] * 4
+    mine = callback()
+    trainer = transformers.Trainer(
+        args=transformers.TrainingArguments("out", report_to="none", use_cpu=True, max_steps=2, **EVERY_TWO),
+        train_dataset=data,
+        eval_dataset=data,
+        model_init=lambda: transformers.GPT2LMHeadModel(config),
+        callbacks=[mine],
+    )
+    trainer.hyperparameter_search(lambda trial: {"seed": trial.suggest_int("seed", 1, 9)}, n_trials=2, backend="optuna")
+    mine.experiment.stop()
+    for number, experiment in enumerate(all_recorded()):
+        assert experiment.latest().path == f"out/run-{number}/checkpoint-2"
+        with experiment.latest().open(f"out/run-{number}/checkpoint-2/model.safetensors") as file:
+            assert file.read() == Path(f"out/run-{number}/checkpoint-2/model.safetensors").read_bytes()
 
 
 def test_each_training_is_an_experiment(train: Train) -> None:
