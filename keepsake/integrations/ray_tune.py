@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -75,7 +76,13 @@ class KeepsakeCallback(LoggerCallback):  # type: ignore[misc]
 
     def log_trial_end(self, trial: Any, failed: bool = False) -> None:
         """End the experiment of a trial."""
-        self._attempt(partial(self._end, trial.trial_id, failed))
+        self._attempt(partial(self._end, trial.trial_id, _failure(trial.trial_id) if failed else None))
+
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
+        """End the experiments of trials that have not ended: an error or a signal has ended the search."""
+        error = sys.exc_info()[1] or KeyboardInterrupt()
+        for id in list(self._recorders):
+            self._attempt(partial(self._end, id, error))
 
     def get_state(self) -> dict[str, Any]:
         """Return the experiment and the first config of each trial. Ray saves this with the state of the search."""
@@ -92,7 +99,7 @@ class KeepsakeCallback(LoggerCallback):  # type: ignore[misc]
         if id in self._recorders:
             if not has_failed:
                 return  # it was paused
-            self._end(id, failed=True)
+            self._end(id, _failure(id))
         options = {"name": str(trial), **self._options}
         recorder = Recorder(self._params, self._primary_metric, self._save_best_only, options)
         config = self._configs.setdefault(id, flat(trial.config))
@@ -121,11 +128,11 @@ class KeepsakeCallback(LoggerCallback):  # type: ignore[misc]
         is_here = os.path.realpath(directory).startswith(project + os.sep) and os.path.isdir(directory)
         return directory if is_here else None
 
-    def _end(self, id: str, failed: bool) -> None:
+    def _end(self, id: str, error: BaseException | None) -> None:
         if (recorder := self._recorders.pop(id, None)) is not None:
             recorder.end_of_training()
-            if failed:
-                recorder.blame(TrialFailed(f"Trial {id} failed. Ray's log has the error."))
+            if error is not None:
+                recorder.blame(error)
             recorder.stop()
 
     def _attempt(self, action: Any) -> None:
@@ -135,3 +142,7 @@ class KeepsakeCallback(LoggerCallback):  # type: ignore[misc]
     def __getstate__(self) -> dict[str, Any]:
         """Return what Ray pickles with the configuration of a search, for `Tuner.restore()`."""
         return {**vars(self), "_reporter": None, "_recorders": {}}
+
+
+def _failure(id: str) -> TrialFailed:
+    return TrialFailed(f"Trial {id} failed. Ray's log has the error.")

@@ -139,17 +139,14 @@ def test_files_that_are_saved_because_of_a_signal(train: Train, monkeypatch: pyt
     saving = pytest.importorskip("transformers.trainer_jit_checkpoint")
     monkeypatch.setattr(saving.CheckpointManager, "setup_signal_handler", lambda self: managers.append(self))
 
-    class Scheduler(transformers.TrainerCallback):  # type: ignore[misc]
-        pass
-
     def preempt(self: Any, args: Any, state: Any, control: Any, **others: Any) -> None:
         if state.global_step == 3 - (hook == "on_optimizer_step"):
             managers[0].is_checkpoint_requested = True
 
-    setattr(Scheduler, hook, preempt)
+    scheduler = type("Scheduler", (transformers.TrainerCallback,), {hook: preempt})()
     jit = {"enable_jit_checkpoint": True, "eval_strategy": "no", "save_steps": 100}
     first = callback()
-    train(first, None, Scheduler(), **jit)
+    train(first, None, scheduler, **jit)
     first.experiment.stop()
     assert recorded().end_reason == "terminated"
     assert [checkpoint.path for checkpoint in recorded().checkpoints if checkpoint.path] == ["out/checkpoint-3"]
