@@ -74,7 +74,7 @@ HOMES = {
     "yaml": ["config", "importing.mlflow_folder", "integrations.wandb_arguments"],
 }
 
-SHARED_IN_STORAGE = ["base", "bucket", "network", "claims", "reading", "versions", "writing", "s3_advice"]
+SHARED_IN_STORAGE = ["base", "bucket", "network", "claims", "drafts", "reading", "versions", "writing", "s3_advice"]
 
 NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}  # public in spite of their names
 

@@ -12,18 +12,19 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from keepsake.exceptions import DoesNotExist, KeepsakeError, PreconditionFailed, ReadError, WriteError
 from keepsake.storage import claims, reading, writing
-from keepsake.storage.base import TEMPORARY, UNREADABLE, ObjectInfo, Storage, check_key, is_key
+from keepsake.storage.base import UNREADABLE, ObjectInfo, Storage, check_key, is_key
+from keepsake.storage.drafts import Draft, Drafts
 from keepsake.storage.reading import ABSENT, etag_of
 from keepsake.storage.versions import Versions
 from keepsake.util.console import plural
-from keepsake.util.files import WINDOWS, replace, sync
+from keepsake.util.files import replace, sync
 
 _BLOCK = 1 << 20  # bytes
 _TRIES = 20
@@ -43,8 +44,7 @@ class DiskStorage(Storage):
         self.directory = Path(self._root)
         path = self.directory.as_posix().replace("%", "%25")
         self.url = f"file://{path if path.startswith('/') else f'/{path}'}"  # file:///C:/keepsake
-        self._clock = writing.Clock()
-        self._apart: set[str] = set()  # directories to which nothing can be renamed from the root
+        self._drafts = Drafts(self._root)
         self._versions = Versions()
         self._names = writing.Names()
 
@@ -131,10 +131,14 @@ class DiskStorage(Storage):
 
     def put_missing(self, objects: Mapping[str, bytes]) -> set[str]:
         written = set()
-        for key, data in objects.items():
-            with suppress(PreconditionFailed):
-                self._write(key, (data,), partial(self._link, key))
-                written.add(key)
+        with ExitStack() as stack:
+            drafts = {key: stack.enter_context(self._draft(key, (data,))) for key, data in objects.items()}
+            for draft in drafts.values():
+                draft.begin_sync()
+            for key, draft in drafts.items():
+                with suppress(PreconditionFailed):
+                    self._finish(key, draft, partial(self._link, key))
+                    written.add(key)
         self._names.sync(*map(self._path, written))
         return written
 
@@ -171,15 +175,11 @@ class DiskStorage(Storage):
 
         Returns a free name that can be renamed to `target`; "" if the file cannot get the attributes.
         """
-        fd, temporary = self._create(target)
-        try:
+        with self._drafts.new(target) as draft:
             if is_object:  # it has them, and its age counts
-                return temporary
-            if not writing.become_like(path, os.fstat(fd), temporary):
+                return draft.path
+            if not writing.become_like(path, os.fstat(draft.fd), draft.path):
                 return ""
-        finally:
-            os.close(fd)
-            writing.unlink(temporary)
         fd = os.open(path, reading.FLAGS | os.O_RDWR)
         try:
             with suppress(OSError):
@@ -188,7 +188,7 @@ class DiskStorage(Storage):
             sync(fd)
         finally:
             os.close(fd)
-        return temporary
+        return draft.path
 
     def delete(self, keys: Iterable[str]) -> None:
         failed: list[tuple[str, OSError]] = []
@@ -226,69 +226,37 @@ class DiskStorage(Storage):
             writing.make_directories(self._root)
 
     def _write(self, key: str, blocks: Iterable[bytes], publish: Publish, *, durable: bool = True) -> str:
-        """Write a temporary file, let `publish` give it its name, and return its etag. The name is not durable yet."""
-        target = self._path(key)
-        parent = os.path.dirname(target)
-        with self._errors("write", key):
-            fd, temporary = self._create(target)
-        try:
-            etag = self._fill(fd, temporary, key, blocks, durable=durable)
-            with self._errors("write", key):
-                try:
-                    publish(temporary, target, etag)
-                except OSError as error:
-                    if error.errno != errno.EXDEV or os.path.dirname(temporary) == parent:
-                        raise
-                    written = io.FileIO(temporary)
-                else:
-                    return etag
-        finally:
-            writing.unlink(temporary)
-        self._apart.add(parent)
-        with written:
-            return self._write(key, iter(lambda: written.read(_BLOCK), b""), publish, durable=durable)
+        with self._draft(key, blocks) as draft:
+            return self._finish(key, draft, publish, durable=durable)
 
-    def _fill(self, fd: int, temporary: str, key: str, blocks: Iterable[bytes], *, durable: bool) -> str:
-        """Write a temporary file, close it and return its etag."""
-        try:
+    @contextmanager
+    def _draft(self, key: str, blocks: Iterable[bytes]) -> Iterator[Draft]:
+        """Write a draft of an object."""
+        with ExitStack() as stack:
+            with self._errors("write", key):
+                draft = stack.enter_context(self._drafts.new(self._path(key)))
             for block in blocks:
                 with self._errors("write", key):
-                    writing.write_all(fd, block)
+                    writing.write_all(draft.fd, block)
             with self._errors("write", key):
-                status = os.fstat(fd)
-                self._clock.note(status)
-                if not WINDOWS:
-                    status = writing.stamp(temporary, status.st_mtime_ns, fd)
-                if durable:
-                    sync(fd)
-        except BaseException:
-            with suppress(OSError):
-                os.close(fd)
-            raise
+                draft.end_writing()
+            yield draft
+
+    def _finish(self, key: str, draft: Draft, publish: Publish, *, durable: bool = True) -> str:
+        """Let `publish` give a draft the name of its object, and return its etag. The name is not durable yet."""
+        target = self._path(key)
         with self._errors("write", key):
-            os.close(fd)  # some file systems write only now
-            if WINDOWS:
-                status = writing.stamp(temporary, status.st_mtime_ns)
-        return etag_of(status)
-
-    def _create(self, target: str) -> tuple[int, str]:
-        """Open a new temporary file that can be renamed to `target`.
-
-        The root must exist. It is not created here, because its disk may only be unmounted.
-        """
-        parent = os.path.dirname(target)
-        root = os.stat(self._root)
-        try:
-            device = os.stat(parent).st_dev
-        except FileNotFoundError:
-            writing.make_directories(parent, root)
-            device = os.stat(parent).st_dev
-        # A folder of the repository may be a link to another disk, or a mount that looks like the same disk.
-        directory = self._root if root.st_dev == device and parent not in self._apart else parent
-        path = f"{directory}/.{os.urandom(8).hex()}{TEMPORARY}"
-        fd = os.open(path, writing.CREATE, 0o666)
-        writing.share(path, root)
-        return fd, path
+            etag = draft.finish(durable=durable)
+            try:
+                publish(draft.path, target, etag)
+            except OSError as error:
+                if error.errno != errno.EXDEV or not self._drafts.keep_apart(draft, target):
+                    raise
+                written = io.FileIO(draft.path)
+            else:
+                return etag
+        with written:
+            return self._write(key, iter(lambda: written.read(_BLOCK), b""), publish, durable=durable)
 
     # Conditions (see storage/claims.py)
 
@@ -344,22 +312,16 @@ class DiskStorage(Storage):
 
     def now(self) -> float:
         """Return the time by the clock that stamps files: the file server's, or this machine's for its own disk."""
-        now = self._clock.now()
+        clock = self._drafts.clock
+        now = clock.now()
         if now is None:
             with suppress(OSError):  # without write access the local clock must do
                 # A disk of this machine has the local clock, so reading need not create a file.
-                if self._clock.is_known or not writing.is_on_own_disk(self._root):
-                    self._look_at_clock()
-            now = self._clock.now()
+                if clock.is_known or not writing.is_on_own_disk(self._root):
+                    with self._drafts.new(f"{self._root}/repository.json") as draft:
+                        clock.note(os.fstat(draft.fd))
+            now = clock.now()
         return time.time() if now is None else now
-
-    def _look_at_clock(self) -> None:
-        fd, temporary = self._create(f"{self._root}/repository.json")
-        try:
-            self._clock.note(os.fstat(fd))
-        finally:
-            os.close(fd)
-            writing.unlink(temporary)
 
     def leftovers(self) -> Iterator[ObjectInfo]:
         """Yield leftovers in a safe order of removal: files before the claims that name them."""
