@@ -40,6 +40,7 @@ class Pulse:
             finally:  # a disk error of the spool must not make the run look lost
                 if self._visible:
                     self._repository.require()
+                    self._repository.expect_still(self._entry.identity)
                     self._repository.heartbeats.beat(self._entry.id)
             return True
         if self._visible:

@@ -145,7 +145,7 @@ class Presence:
                 return status.st_dev, status.st_ino
         return None
 
-    def expect_still(self, identity: str) -> None:
+    def expect_still(self, identity: str | None) -> None:
         """As `expect`, but without reading it again if the directory is the one where it was read last.
 
         For a bucket there is nothing to do, because it cannot be unmounted.

@@ -17,7 +17,9 @@ from keepsake.exceptions import ReadError, WriteError
 from keepsake.experiment import Experiment
 from keepsake.recording import heartbeat, lane, saver, steps
 from keepsake.repository.heartbeats import Heartbeats
+from keepsake.repository.repository import Repository
 from keepsake.spool.entry import Entry
+from keepsake.storage import open_storage
 from keepsake.util import loop
 from tests.faults.programs import HANGING, run
 from tests.faults.programs import keepsake as command
@@ -104,6 +106,21 @@ def test_an_error_of_any_kind_does_not_stop_the_heartbeat(
     assert experiment.is_running()
     experiment.stop()
     assert experiment.status == "stopped"
+
+
+def test_no_heart_beats_in_another_repository_at_the_same_place(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another disk may be mounted there."""
+    experiment = keepsake.init()
+    (project / "other").mkdir()
+    Repository(open_storage("file://other", project)).ensure()
+    (project / "repo").rename(project / "unmounted")
+    (project / "other").rename(project / "repo")
+    turns = fail(monkeypatch, Repository, "require", OSError(), times=0)
+    wait_until(lambda: len(turns) > 2)
+    assert not (project / "repo/metadata/heartbeats").exists()
+    (project / "repo").rename(project / "other")
+    (project / "unmounted").rename(project / "repo")
+    experiment.stop()
 
 
 def test_adding_to_a_run_of_the_same_process_leaves_its_heartbeat_alone(monkeypatch: pytest.MonkeyPatch) -> None:
