@@ -42,8 +42,13 @@ class Removals:
         self._storage = storage
         self.damaged: set[str] = set()
 
-    def ids(self) -> set[str]:
-        """Return the IDs of all experiments that were removed."""
+    def ids(self, *, up_to_date: bool = False) -> set[str]:
+        """Return the IDs of all experiments that were removed.
+
+        `up_to_date`: also those that another machine has removed within the last seconds, on a network disk.
+        """
+        if up_to_date:
+            self._storage.refresh(REMOVED)
         found = {experiment_id for _, experiments, _ in self._all() for experiment_id in experiments}
         for key in self.damaged:
             warn_once(f"{self._storage.url}/{key} {ABOUT_DAMAGED}")

@@ -131,6 +131,9 @@ class Storage(ABC):
         objects are skipped. An entry that is not a readable file has the etag UNREADABLE.
         """
 
+    def refresh(self, prefix: str) -> None:
+        """Let the next `list` of a directory show all that is there, where a client remembers listings for a while."""
+
     @abstractmethod
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects, in batches if the server supports them. Missing objects are ignored.

@@ -89,6 +89,14 @@ class DiskStorage(Storage):
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         return self._walk(self._path(prefix), prefix + "/") if prefix else self._walk(self._root, "")
 
+    def refresh(self, prefix: str) -> None:
+        path = self._path(prefix)
+        with suppress(OSError):  # without write access
+            if not writing.is_on_own_disk(self._root):
+                # The client of a network disk forgets what it remembers of a directory that it changes itself.
+                writing.make_directories(path)
+                os.utime(path)
+
     def _walk(self, directory: str, prefix: str) -> Iterator[ObjectInfo]:
         found: list[ObjectInfo] = []
         with self._errors("list", prefix), suppress(*ABSENT), reading.opened_directory(directory) as (names, status_of):

@@ -14,8 +14,10 @@ import pytest
 from keepsake.exceptions import WriteError
 from keepsake.repository.copying import Copy
 from keepsake.repository.deletion import delete_experiments, delete_files
+from keepsake.repository.keys import REMOVED
 from keepsake.repository.repository import Repository
 from keepsake.repository.view import View
+from keepsake.storage import ObjectInfo
 from tests.archive.archives import archive_bytes, freeze_files
 from tests.storage.benches import MemoryBench
 
@@ -374,6 +376,22 @@ def test_an_experiment_that_was_removed_since_is_not_made_anew(source: Side, tar
     delete_experiments(View(target.repository), [View(target.repository).load(MINE)])
     (outcome,) = prepared.run(lambda count: None)
     assert "was removed" in str(outcome.errors[0])
+    assert target.bench.kept() == {"repository.json"}
+
+
+def test_what_another_machine_has_just_removed_is_not_copied_back(
+    source: Side, target: Side, whole: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client of a network disk remembers for a while which files a directory has."""
+    source.add(record(MINE, *CHECKPOINTS), whole)
+    target.add(record(MINE, *CHECKPOINTS), whole)
+    storage = target.repository.storage
+    remembered: dict[str, list[ObjectInfo]] = {REMOVED: []}
+    delete_experiments(View(target.repository), [View(target.repository).load(MINE)])
+    listed = storage.list
+    monkeypatch.setattr(storage, "list", lambda prefix: iter(remembered.get(prefix, listed(prefix))))
+    monkeypatch.setattr(storage, "refresh", remembered.pop)
+    assert copy(source, target) == []
     assert target.bench.kept() == {"repository.json"}
 
 

@@ -49,6 +49,9 @@ class FaultyStorage(Storage):
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         return self._call("list", prefix, lambda: self.inner.list(prefix))
 
+    def refresh(self, prefix: str) -> None:
+        self._call("refresh", prefix, lambda: self.inner.refresh(prefix))
+
     def delete(self, keys: Iterable[str]) -> None:
         keys = list(keys)
         self._call("delete", " ".join(keys), lambda: self.inner.delete(keys))

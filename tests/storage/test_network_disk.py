@@ -147,6 +147,32 @@ def test_sshfs(tmp_path: Path, options: str, project: str, repository: str) -> N
     run_on({"mounted": sshfs(tmp_path, options)}, _TRAIN.format(project=project, repository=repository), tmp_path)
 
 
+_REMOVE = """
+import os, subprocess, sys
+open("under/keepsake.yaml", "w").write("repository: file://repo\\n")
+
+def keepsake(machine, *arguments):
+    done = subprocess.run([sys.executable, "-m", "keepsake", *arguments], cwd=machine, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+train = "import keepsake; print(keepsake.init(quiet=True).id)"
+ids = [subprocess.check_output([sys.executable, "-c", train], cwd="one", text=True).strip() for _ in range(2)]
+keepsake("one", "rm", "-f", ids[0])
+keepsake("one", "push", f"file://{os.getcwd()}/copy")
+os.listdir("two/repo/removed")
+keepsake("one", "rm", "-f", ids[1])
+assert "Left out: 1 experiment" in keepsake("two", "pull", f"file://{os.getcwd()}/copy")
+"""
+
+
+@needs_sshfs
+def test_what_another_client_has_just_removed_is_not_copied_back(tmp_path: Path) -> None:
+    """sshfs remembers for 20 seconds which files a directory has."""
+    command = sshfs(tmp_path, "")
+    run_on({"one": command, "two": command}, _REMOVE, tmp_path)
+
+
 _ADD = """
 import json, subprocess, sys
 ADDER = '''
