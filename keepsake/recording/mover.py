@@ -246,7 +246,7 @@ def _sorted(entry: Entry, repository: Repository) -> tuple[dict[Path, bool], lis
         record = _current(entry, repository)
         wanted = wanted_archives(record)
         gone = {pack for pack in packs if owner_id(pack) in replaced(record)}
-        if gone and not repository.have_arrived(record, {owner_id(pack) for pack in packs}):
+        if gone and not repository.have_arrived(record, _seen(entry, repository)):
             packs = [pack for pack in packs if pack not in gone]  # the files that replace them may never arrive
     packs.sort(key=lambda pack: wanted.get(owner_id(pack), False))  # files that are only removed come first
     named = {pack: wanted[owner_id(pack)] for pack in packs if owner_id(pack) in wanted}

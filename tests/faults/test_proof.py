@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import keepsake
-from keepsake.exceptions import KeepsakeError, MissingRepository, OtherRepository, WriteError
+from keepsake.exceptions import CorruptedArchive, KeepsakeError, MissingRepository, OtherRepository, WriteError
 from keepsake.project import Project
 from keepsake.recording import contact, mover, run
 from keepsake.recording.recovery import send
@@ -328,6 +328,24 @@ def test_files_are_not_given_up_for_those_of_another_machine_that_may_never_arri
     recover(entry, Repository(storage))
     assert not entry.directory.exists()
     assert os.listdir(stored(project_directory).parent) == [stored(project_directory, 2).name]
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_files_of_a_step_that_was_recorded_again_go_when_the_new_ones_are_stored(
+    entry: Entry, storage: FaultyStorage, project_directory: Path, is_damaged: bool
+) -> None:
+    """A power cut may have damaged the new ones while they waited beside them."""
+    frozen = freeze_weights(project_directory, entry, 2).path
+    entry.append({"checkpoint": {**checkpoint(2, "model.pth"), "step": 1, "restart": 1}})
+    if is_damaged:
+        os.truncate(frozen, 20)
+        with pytest.raises(CorruptedArchive):
+            recover(entry, Repository(storage))
+        assert {path.name.partition(".")[0] for path in entry.packs()} == {checkpoint_id(1), checkpoint_id(2)}
+    else:
+        recover(entry, Repository(storage))
+        assert not entry.directory.exists()
+        assert os.listdir(stored(project_directory).parent) == [stored(project_directory, 2).name]
 
 
 @pytest.mark.parametrize("is_elsewhere", [False, True])
