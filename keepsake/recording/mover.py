@@ -31,6 +31,7 @@ from keepsake.repository.keys import archive_key, log_key
 from keepsake.repository.known import replaced, wanted_archives
 from keepsake.spool.journal import Changes
 from keepsake.spool.places import known_identity, remember_repository
+from keepsake.status import ends_heartbeats
 from keepsake.util.console import warn
 from keepsake.util.files import remove
 from keepsake.util.fork import importing
@@ -324,6 +325,8 @@ def finish(entry: Entry, repository: Repository, moved: Callable[[int], None] | 
         give_up(entry, repository)
         warn(f"Experiment {short_id(entry.id)} was removed from {repository.url}. Its unsent parts are dropped.")
         return
+    if not is_fresh:
+        _note_loss(entry, repository)
     for pack in unnamed:
         entry.set_aside(pack)
     if is_fresh or entry.close():  # the process of a fresh entry would have to begin it again
@@ -334,6 +337,15 @@ def finish(entry: Entry, repository: Repository, moved: Callable[[int], None] | 
             f"Files of steps that another machine has recorded again wait in {entry.directory} until its files have "
             "arrived. If they never will, delete them there when you do not miss them."
         )
+
+
+def _note_loss(entry: Entry, repository: Repository) -> None:
+    """Leave a heartbeat if nothing says how the run ended: its process was killed before its heart had beaten there."""
+    record = _merge(entry, repository, Changes())
+    if not record.get("end_reason") and ends_heartbeats(record.get("keepsake_version") or ""):
+        with suppress(KeepsakeError):  # it has one, or these credentials may not write it
+            repository.expect(entry.identity)
+            repository.heartbeats.leave(entry.id, 0.0, if_absent=True)
 
 
 def give_up(entry: Entry, repository: Repository) -> None:

@@ -24,10 +24,13 @@ class Heartbeats:
         heartbeat = {"experiment_id": experiment_id, "last_heartbeat": time_text(self._storage.now())}
         self._storage.put_for_now(heartbeat_key(experiment_id), json.dumps(heartbeat).encode())
 
-    def leave(self, experiment_id: str, seconds: float) -> None:
-        """Mark an experiment as lost at that Unix time: it ran then, and nobody knows how it ended."""
+    def leave(self, experiment_id: str, seconds: float, *, if_absent: bool = False) -> None:
+        """Mark an experiment as lost at that Unix time: it ran then, and nobody knows how it ended.
+
+        `if_absent`: raises PreconditionFailed if it has a heartbeat.
+        """
         heartbeat = {"experiment_id": experiment_id, "last_heartbeat": time_text(seconds)}
-        self._storage.put(heartbeat_key(experiment_id), json.dumps(heartbeat).encode())
+        self._storage.put(heartbeat_key(experiment_id), json.dumps(heartbeat).encode(), if_absent=if_absent)
 
     def end(self, experiment_id: str) -> None:
         """Mark an experiment as no longer running."""

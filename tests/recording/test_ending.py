@@ -191,6 +191,15 @@ def test_after_kill_9_a_run_is_lost_once_its_heartbeat_is_stale(project: Path) -
     assert keepsake.experiments.list()[0].status == "lost"
 
 
+def test_after_kill_9_without_a_repository_a_run_is_lost_before_and_after_it_is_sent(project: Path) -> None:
+    run("os.kill(os.getpid(), signal.SIGKILL)", status=-signal.SIGKILL, KEEPSAKE_OFFLINE="1")
+    for _ in range(2):
+        (experiment,) = keepsake.experiments.list()
+        assert experiment.status == keepsake.experiments.get(experiment.id).status == "lost"
+        keepsake.Project().sync()
+    assert nothing_waits(project)
+
+
 def test_a_forked_child_that_checkpoints_loses_nothing() -> None:
     """Neither if it ends by os._exit, as multiprocessing's children do, nor if its parent ends first."""
     experiment_id, _ = run(
