@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ from keepsake.recording.recovery import Recovery
 from keepsake.recording.saver import saver, say_pending
 from keepsake.util.clock import monotonic
 from keepsake.util.console import warn
-from keepsake.util.errors import no_thread_can_start
+from keepsake.util.errors import no_thread_can_start, suppress
 from keepsake.util.fork import in_forked_child
 from keepsake.util.ids import short_id
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from keepsake.exceptions import KeepsakeError, Removed
@@ -11,6 +10,7 @@ from keepsake.recording import capture, switches
 from keepsake.recording.job import HURRY_SECONDS
 from keepsake.recording.mover import send_output
 from keepsake.recording.saver import saver
+from keepsake.util.errors import suppress
 from keepsake.util.transcript import live_path
 
 _END_SECONDS = 10.0  # a loaded machine may not even have started what keeps it

@@ -10,7 +10,6 @@ from __future__ import annotations
 import operator
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from keepsake.recording.steps import Due, Steps
 from keepsake.recording.switches import exit_seconds
 from keepsake.util.clock import monotonic
 from keepsake.util.console import Progress, say, warn
+from keepsake.util.errors import suppress
 from keepsake.util.fork import hold_forks, in_forked_child
 from keepsake.util.ids import short_id
 
@@ -352,18 +352,16 @@ class Saver:
 
 def _pending(jobs: Iterable[Job]) -> int | None:
     """Return the number of bytes in waiting files, for the progress bar."""
-    try:
+    with suppress(OSError):
         return sum(job.entry.size() for job in jobs) or None
-    except OSError:
-        return None
+    return None
 
 
 def _close(entry: Entry) -> bool:
     """Remove an entry if nothing waits in it. After an error, the next recovery does it."""
-    try:
+    with suppress(OSError, KeepsakeError):
         return entry.close()
-    except (OSError, KeepsakeError):
-        return False
+    return False
 
 
 _saver = Saver()

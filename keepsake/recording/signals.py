@@ -12,7 +12,7 @@ from contextlib import suppress
 from types import FrameType
 
 from keepsake.recording.switches import is_strict
-from keepsake.util.errors import comes_from_handler
+from keepsake.util.errors import of_handler
 from keepsake.util.fork import in_forked_child
 
 _NUMBERS = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
@@ -50,11 +50,8 @@ def let_through(error: Exception) -> None:
     """Raise what a script is to get: any error in strict mode, else a timeout that its handler of a signal raised."""
     if is_strict():
         raise error
-    cause: BaseException | None = error
-    while cause is not None:
-        if comes_from_handler(cause):
-            raise cause
-        cause = cause.__cause__
+    if (cause := of_handler(error)) is not None:
+        raise cause
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:

@@ -22,7 +22,6 @@ import json
 import os
 import stat
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +33,7 @@ from keepsake.spool.journal import UNNAMED, Changes, Taken
 from keepsake.spool.leftovers import prune, remove_unfinished
 from keepsake.spool.unsent import Unsent
 from keepsake.storage.reading import read_whole
-from keepsake.util.errors import is_the_scripts
+from keepsake.util.errors import is_the_scripts, suppress
 from keepsake.util.files import remove, replace_with, sync
 from keepsake.util.processes import has_ended, process_name
 
@@ -235,11 +234,10 @@ class Entry:
 
     def is_fresh(self) -> bool:
         """Whether a process seems to be recording this experiment. The answer only saves work."""
-        try:
+        with suppress(OSError):
             age = time.time() - (self.directory / "record.json").stat().st_mtime
-        except OSError:
-            return False
-        return abs(age) < FRESH_SECONDS and not has_ended(self.owner)
+            return abs(age) < FRESH_SECONDS and not has_ended(self.owner)
+        return False
 
     def sync(self, *, packs: bool) -> None:
         """Make this process's journals survive a power cut; with `packs`, the frozen files too."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
+from keepsake.util.errors import is_the_scripts, suppress
 from keepsake.util.files import remove
 
 UNFINISHED = ".*.tmp"  # the names of files that are being written
@@ -38,5 +38,7 @@ def prune(directory: Path) -> None:
             path.rmdir()
         except FileNotFoundError:
             continue
-        except OSError:
+        except OSError as error:
+            if is_the_scripts(error):
+                raise
             break  # it holds a new file, other entries, or a repository in .keepsake

@@ -7,7 +7,6 @@ records there is hidden as soon as the disk is mounted again.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from keepsake.archive import owner_id
 from keepsake.metadata import Record
 from keepsake.spool import journal
 from keepsake.util.console import plural, warn
+from keepsake.util.errors import suppress
 from keepsake.util.ids import short_id
 
 

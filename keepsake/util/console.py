@@ -70,7 +70,9 @@ def is_terminal(stream: TextIO | None) -> bool:
     """Return whether `stream` writes to a terminal. It then obeys escape sequences, on Windows too."""
     try:
         is_one = stream is not None and stream.isatty()
-    except (AttributeError, OSError, ValueError):
+    except (AttributeError, OSError, ValueError) as error:
+        if comes_from_handler(error):
+            raise
         return False
     if WINDOWS and is_one:
         _obey_sequences()

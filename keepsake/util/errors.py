@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+from types import TracebackType
 from typing import Any
 
 
@@ -24,6 +26,25 @@ def comes_from_handler(error: BaseException) -> bool:
     if len(called) < 2:  # the usual case: a call of the system failed where it was made
         return False
     return any(_code(signal.getsignal(number)) in called for number in signal.valid_signals())
+
+
+def of_handler(error: BaseException | None) -> BaseException | None:
+    """Return the error of a signal's handler that is an error, or caused it; None if there is none."""
+    while error is not None and not comes_from_handler(error):
+        error = error.__cause__
+    return error
+
+
+class suppress(contextlib.suppress):  # noqa: N801 - as in the standard library
+    """As in the standard library, but what a script's handler of a signal raises gets through."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        is_suppressed = bool(super().__exit__(kind, error, trace))
+        if error is None or not is_suppressed:
+            return is_suppressed
+        return not is_the_scripts(error) and of_handler(error) is None
 
 
 def _code(handler: Any) -> object:

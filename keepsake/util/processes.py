@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
 from functools import cache
+
+from keepsake.util.errors import is_the_scripts, suppress
 
 
 def process_name() -> str:
@@ -28,7 +29,9 @@ def is_running(name: str) -> bool | None:
         return False
     except PermissionError:
         pass  # it is another user's
-    except (OSError, ValueError, OverflowError):
+    except (OSError, ValueError, OverflowError) as error:
+        if is_the_scripts(error):
+            raise
         return None
     return start == _start(number)
 

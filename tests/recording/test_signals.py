@@ -63,6 +63,9 @@ class _Timeout:
         (Entry, "append", lambda experiment: experiment.checkpoint(metrics={"loss": 1})),
         (writer, "freeze", lambda experiment: experiment.checkpoint(path="weights")),
         (Saver, "finish", lambda experiment: experiment.stop()),
+        (Entry, "size", lambda experiment: experiment.stop()),
+        (Entry, "close", lambda experiment: experiment.stop()),
+        (os, "rmdir", lambda experiment: experiment.stop()),
     ],
 )
 def test_a_timeout_of_the_scripts_own_gets_through(
