@@ -16,7 +16,6 @@ import errno
 import json
 import os
 from collections.abc import Container
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from keepsake.output import FIELD, merged
 from keepsake.restarts import attempt_of, restarts_of
 from keepsake.storage.reading import fresh_status
 from keepsake.util.console import warn_once
+from keepsake.util.errors import suppress
 from keepsake.util.files import WINDOWS, remove
 from keepsake.util.fork import in_forked_child
 

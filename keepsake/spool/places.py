@@ -10,7 +10,6 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ from keepsake.spool.leftovers import UNFINISHED, prune, remove_unfinished
 from keepsake.storage.reading import read_whole
 from keepsake.util.console import warn_once
 from keepsake.util.directories import absolute, expand, is_own, state_directory
+from keepsake.util.errors import is_the_scripts, suppress
 from keepsake.util.files import open_at_once, replace_with
 
 _REPOSITORIES = "repositories.json"
@@ -236,6 +236,8 @@ def _read_notes(path: Path) -> dict[str, str] | None:
         content = json.loads(read_whole(str(path))[0])
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError) as error:
+        if is_the_scripts(error):
+            raise
         return None
     return content if isinstance(content, dict) else None
