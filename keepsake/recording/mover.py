@@ -56,7 +56,7 @@ def publish(entry: Entry, repository: Repository, *, others: bool = False) -> No
         record = _create(entry, repository, changes)
     elif changes:
         record = _merge(entry, repository, changes)
-    if not entry.is_noted:  # a run that goes on elsewhere, or that began offline
+    if record and not entry.is_noted:  # a run that goes on elsewhere, or that began offline
         remember_repository(entry)
     if (ended := changes.fields.get("ended")) and ended == record.get("ended"):
         with suppress(WriteError):  # without the permission to delete, the record still says that it has ended

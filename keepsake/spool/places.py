@@ -186,19 +186,20 @@ def known_identity(root: Path, url: str) -> str | None:
 
 
 def remember_repository(entry: Entry) -> None:
-    """Remember which repository an entry uses."""
-    if entry.identity is not None:
-        remember_identity(entry.directory.parent, entry.repository, entry.identity)
+    """Remember which repository an entry uses. A full disk is no error: the entry says it until the next call."""
+    if entry.identity is not None and remember_identity(entry.directory.parent, entry.repository, entry.identity):
         entry.is_first, entry.is_noted = False, True
 
 
-def remember_identity(root: Path, url: str, identity: str) -> None:
-    """Remember which repository is used at `url`, to notice later that it is missing or replaced."""
+def remember_identity(root: Path, url: str, identity: str) -> bool:
+    """Remember which repository is used at `url`, to notice later that it is missing or replaced; False if it fails."""
     own = _own_note(root)
     known = _read_notes(own) or {}
-    if known.get(url) != identity:
-        with suppress(OSError):  # the disk is full; a run works without this note
+    with suppress(OSError):
+        if known.get(url) != identity:
             replace_with(own, json.dumps({**known, url: identity}).encode())
+        return True
+    return False
 
 
 def notes_about(root: Path, url: str) -> list[Path]:

@@ -207,6 +207,37 @@ def test_the_owner_of_a_spool_knows_what_others_used_from_there(project_director
     assert os.listdir(project_directory / "repo") == []
 
 
+def test_which_repository_is_used_is_remembered_once_a_full_disk_has_room(
+    project_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    root = places.spool_root(project_directory)
+    entry = Entry.create(root, RECORD, "file:///repo", in_repository=True, identity="one")
+    entry.is_first = True
+    with monkeypatch.context() as patch:
+        patch.setattr(places, "replace_with", full)
+        places.remember_repository(entry)
+    entry.write_record()
+    assert places.known_identity(root, "file:///repo") == "one"
+    places.remember_repository(entry)
+    entry.discard()
+    assert places.known_identity(root, "file:///repo") == "one"
+
+
+def test_a_run_of_an_earlier_repository_does_not_change_which_one_is_used_now(
+    project_directory: Path, storage: FaultyStorage
+) -> None:
+    root, repository = places.spool_root(project_directory), Repository(storage)
+    assert repository.identity is not None
+    earlier = Entry.create(root, RECORD, repository.url, in_repository=True, identity="earlier")
+    places.remember_identity(root, repository.url, repository.identity)
+    with pytest.raises(OtherRepository):
+        recover(earlier, repository)
+    assert places.known_identity(root, repository.url) == repository.identity
+
+
 @pytest.mark.parametrize("damage", ["torn", "unreadable", "a pipe"])
 def test_if_it_is_unknown_which_repository_was_used_no_new_one_is_made(project_directory: Path, damage: str) -> None:
     """A power cut may have damaged the note, or it came with a clone and never ends. The run waits for the disk."""
