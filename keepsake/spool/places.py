@@ -218,17 +218,23 @@ def _own_note(root: Path) -> Path:
 
 
 def _all_notes(root: Path) -> list[Path]:
-    return sorted(root.glob("repositories*.json"))
+    with suppress(OSError):
+        # A pattern would have to be compiled, and init() waits for this
+        names = [name for name in os.listdir(root) if name.startswith("repositories") and name.endswith(".json")]
+        return [root / name for name in sorted(names)]
+    return []
 
 
 def _known(root: Path) -> dict[str, str] | None:
     """Return the repositories that were used; None if this user's file cannot be read or is damaged."""
-    own = _read_notes(_own_note(root))
+    note = _own_note(root)
+    own = _read_notes(note)
     if own is None:
         return None
     others: dict[str, str] = {}
-    for note in _all_notes(root):
-        others |= _read_notes(note) or {}
+    for other in _all_notes(root):
+        if other != note:
+            others |= _read_notes(other) or {}
     return {**others, **own}
 
 

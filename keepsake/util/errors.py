@@ -7,6 +7,9 @@ import signal
 from types import TracebackType
 from typing import Any
 
+# No timeout is one of these, and looking for a handler takes 0.1 ms.
+_OF_FILES = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
+
 
 def is_the_scripts(error: BaseException) -> bool:
     """Whether a script raised an error, such as `TimeoutError("too slow")` in its own handler of a signal.
@@ -23,7 +26,7 @@ def comes_from_handler(error: BaseException) -> bool:
     while trace is not None:
         called.append(trace.tb_frame.f_code)
         trace = trace.tb_next
-    if len(called) < 2:  # the usual case: a call of the system failed where it was made
+    if len(called) < 2 or isinstance(error, _OF_FILES):  # a call of the system failed
         return False
     return any(_code(signal.getsignal(number)) in called for number in signal.valid_signals())
 
