@@ -34,7 +34,7 @@ from keepsake.spool.leftovers import prune, remove_unfinished
 from keepsake.spool.unsent import Unsent
 from keepsake.storage.reading import read_whole
 from keepsake.util.errors import is_the_scripts, suppress
-from keepsake.util.files import remove, replace_with, sync
+from keepsake.util.files import open_at_once, remove, replace_with, sync
 from keepsake.util.processes import has_ended, process_name
 
 FRESH_SECONDS = 30.0  # the process that records touches the entry every few seconds
@@ -373,10 +373,23 @@ def is_entry(directory: Path) -> bool:
     return any(os.path.exists(directory / name) for name in _RECORDS)
 
 
+def _has_record(directory: Path) -> bool:
+    """Whether a directory holds a record. It is opened, because a file system that caches names may show one longer."""
+    for name in _RECORDS:
+        try:
+            os.close(open_at_once(directory / name))
+        except FileNotFoundError:
+            continue
+        except OSError:
+            pass
+        return True
+    return False
+
+
 def is_damaged(directory: Path) -> bool:
     """Whether something waits in a directory, and its record is damaged or has been missing for some time."""
     if is_entry(directory):
-        return Entry.load(directory) is None and is_entry(directory)  # it may be closed just now
+        return Entry.load(directory) is None and _has_record(directory)  # it may be closed just now
     suffixes = (".jsonl", *SUFFIXES, _LOG, _LIVE)
     try:
         found = list(os.scandir(directory))

@@ -175,6 +175,16 @@ def test_what_is_not_an_entry_is_named_and_ignored(
     assert list(places.damaged(root)) == [*(root / name for name, _ in damaged), lost]
 
 
+def test_a_record_that_only_seems_to_be_there_is_not_damaged(
+    root: Path, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another machine has closed the entry, and a network disk shows its name for some seconds more."""
+    (entry.directory / "record.json").unlink()
+    monkeypatch.setattr(entry_module, "is_entry", lambda directory: True)
+    assert list(places.entries(root)) == []
+    assert places.damaged(root) == {}
+
+
 def test_a_record_that_a_disk_does_not_show_yet_is_not_damaged(
     root: Path, entry: Entry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
