@@ -82,7 +82,8 @@ class Run:
     ) -> Run:
         """Record a new experiment. If that fails, it leaves nothing behind."""
         root, repository = workplace.spool, workplace.repository
-        before = places.known_identity(root, repository.url)
+        is_offline = switches.is_offline()  # then nothing is created there now, and very many runs may be waiting
+        before = places.known_identity(root, repository.url, at_once=is_offline)
         entry = Entry.new(root, record, repository.url, before)
         entry.is_first = before is None
         run = cls(workplace, entry, modules, quiet)
@@ -97,7 +98,7 @@ class Run:
             if record["path"]:
                 entry.open()
                 frozen = run._freeze(record)
-            if switches.is_offline():
+            if is_offline:
                 get_ready()
             else:
                 publish_first(repository, entry, before, beat=not disable_heartbeat, meanwhile=get_ready)
@@ -110,12 +111,12 @@ class Run:
             entry.discard()
             raise
         ending.begin(run)
-        saver().beat(entry, repository, visible=not (disable_heartbeat or switches.is_offline()))
+        saver().beat(entry, repository, visible=not (disable_heartbeat or is_offline))
         run._keep_output(record)
         if frozen is not None:
             from keepsake.recording.amount import tell_if_large
 
-            recent = lambda: workplace.view.recent_paths(look=not switches.is_offline())  # noqa: E731
+            recent = lambda: workplace.view.recent_paths(look=not is_offline)  # noqa: E731
             tell_if_large(workplace.directory, record["path"], frozen.entries, recent)
         run._gather_later(files=bool(record["path"]))
         return run

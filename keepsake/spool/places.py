@@ -173,16 +173,20 @@ def _directories(root: Path) -> Iterator[Path]:
             yield root / name
 
 
-def known_identity(root: Path, url: str) -> str | None:
+def known_identity(root: Path, url: str, *, at_once: bool = False) -> str | None:
     """Return the identity of the repository that this spool last used at `url`; None if it used none.
 
     It is "" if that cannot be read. A repository may have been used then, so no new one is created.
+
+    `at_once`: without reading each entry, for runs that were killed right after they had begun.
     """
     known = _known(root)
     if known is None:
         return ""
+    if url in known or at_once:
+        return known.get(url)
     first = (entry.identity for entry in entries(root) if entry.is_first and entry.repository == url)
-    return known.get(url) or next(filter(None, first), None)
+    return next(filter(None, first), None)
 
 
 def remember_repository(entry: Entry) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+import keepsake
 from keepsake.recording import switches
+from keepsake.spool.entry import Entry
 
 
 @pytest.mark.parametrize("text", ["", "0", "false", "False", "no", "OFF ", " "])
@@ -41,3 +45,13 @@ def test_a_number_of_seconds_that_is_none_is_told(
     assert switches.exit_seconds() == seconds
     is_wrong = bool(text) and seconds == 20
     assert (f"KEEPSAKE_EXIT_SECONDS={text} is no number of seconds" in capsys.readouterr().err) == is_wrong
+
+
+def test_an_offline_run_does_not_read_each_run_that_waits(
+    project_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands may wait on a cluster without a network."""
+    monkeypatch.setenv("KEEPSAKE_OFFLINE", "1")
+    keepsake.init(quiet=True).stop()
+    monkeypatch.setattr(Entry, "load", lambda directory: pytest.fail("it was read"))
+    keepsake.init(quiet=True).stop()
