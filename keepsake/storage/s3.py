@@ -20,7 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -32,11 +32,11 @@ import botocore.session
 from botocore.config import Config
 from botocore.utils import parse_timestamp
 
-from keepsake.exceptions import DoesNotExist, MissingBucket, PreconditionFailed, RepositoryConfigurationError
+from keepsake.exceptions import DoesNotExist
 from keepsake.storage import network
 from keepsake.storage.base import TEMPORARY, ObjectInfo
-from keepsake.storage.bucket import BucketStorage, Trouble, one_line, origin, refuse_web_page
-from keepsake.storage.s3_advice import ADVICE_AFTER, LOG_IN, REGION
+from keepsake.storage.bucket import BucketStorage, Trouble, origin, refuse_web_page
+from keepsake.storage.s3_errors import ADVICE_AFTER, CONFLICT, LOG_IN, MISSING, allowing, code_of, trouble_of
 from keepsake.util.clock import monotonic
 from keepsake.version import __version__
 
@@ -51,9 +51,8 @@ _EQUAL_PARTS = 5000  # of at most 10,000; later parts are four times as large, s
 _MARK = "keepsake-upload"  # the name of the metadata that tells by which upload an object was written
 _YOUNG = 600  # seconds; the parts of a younger upload are not examined
 
-# Codes of a condition that conflicts with another request, and of objects that are missing, or may be.
-_CONFLICT, _ABORTED = "ConditionalRequestConflict", "OperationAborted"
-_MISSING, _REFUSED = ("NoSuchKey", "404"), ("AccessDenied", "403")
+_ABORTED = "OperationAborted"  # the code of a condition that conflicts with another request, like CONFLICT
+_REFUSED = ("AccessDenied", "403")  # codes of objects that may be missing
 # Codes by which servers say that they do not support a request, or a part of it.
 _UNSUPPORTED = ["405", "501", "NotImplemented", "MethodNotAllowed", "NotSupported"]
 _UNSUPPORTED += ["InvalidRequest", "InvalidArgument", "MalformedXML", "MissingContentMD5", "UnsupportedOperation"]
@@ -111,7 +110,7 @@ class S3Storage(BucketStorage):
         try:
             answer, data = self._read(name, Range=span)
         except sdk.ClientError as error:
-            if _code(error) in ("InvalidRange", "416"):
+            if code_of(error) in ("InvalidRange", "416"):
                 return network.Fetched(b"", 0, "")
             raise
         total = network.total_of(answer.get("ContentRange"), start, len(data)) if data else 0
@@ -139,7 +138,7 @@ class S3Storage(BucketStorage):
         try:
             answer: dict[str, Any] = self._client.get_object(**self._at(name), **span)
         except sdk.ClientError as error:
-            if _code(error) in _REFUSED and not self._listed(name):
+            if code_of(error) in _REFUSED and not self._listed(name):
                 raise DoesNotExist(f"{self._place(name)} does not exist.") from error
             raise
         return answer
@@ -182,9 +181,9 @@ class S3Storage(BucketStorage):
         try:
             answer = self._despite_conflicts(partial(self._send, self._client.put_object, {**request, **condition}))
         except sdk.ClientError as error:
-            if condition and _code(error) in _MISSING:
+            if condition and code_of(error) in MISSING:
                 raise self._changed(name) from error
-            if not condition or self._is_amazon or _code(error) not in _UNSUPPORTED:
+            if not condition or self._is_amazon or code_of(error) not in _UNSUPPORTED:
                 raise
             answer = self._send(self._client.put_object, request)
         if if_match is not None and not self._minds_conditions():
@@ -199,7 +198,7 @@ class S3Storage(BucketStorage):
             try:
                 self._send(self._client.put_object, {**self._at(name), "Body": b"", "IfMatch": '"0"'})
             except sdk.ClientError as error:
-                self._minds = _code(error) in (*_MISSING, "PreconditionFailed", "412")
+                self._minds = code_of(error) in (*MISSING, "PreconditionFailed", "412")
             else:
                 self._minds = False
                 with suppress(Exception):  # listings skip its name
@@ -213,7 +212,7 @@ class S3Storage(BucketStorage):
             try:
                 return send()
             except sdk.ClientError as error:
-                if _code(error) not in (_CONFLICT, _ABORTED):
+                if code_of(error) not in (CONFLICT, _ABORTED):
                     raise
             time.sleep(0.05 * 2**attempt)
         return send()
@@ -223,9 +222,9 @@ class S3Storage(BucketStorage):
         try:
             found = [self._client.head_object(**self._at(name))]
         except sdk.ClientError as error:
-            if _code(error) not in (*_MISSING, *_REFUSED):
+            if code_of(error) not in (*MISSING, *_REFUSED):
                 raise
-            found = self._listed(name) if _code(error) in _REFUSED else []
+            found = self._listed(name) if code_of(error) in _REFUSED else []
         if (_etag(found[0]) if found else None) != etag:
             raise self._changed(name)
 
@@ -235,7 +234,7 @@ class S3Storage(BucketStorage):
             try:
                 return call(**request)
             except sdk.ClientError as error:
-                if error.response["ResponseMetadata"]["HTTPStatusCode"] != 400 or _code(error) in ADVICE_AFTER:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] != 400 or code_of(error) in ADVICE_AFTER:
                     raise
         digest = hashlib.md5(request["Body"], usedforsecurity=False).digest()
         answer = call(**request, ContentMD5=base64.b64encode(digest).decode())
@@ -262,7 +261,7 @@ class S3Storage(BucketStorage):
             answer = self._client.complete_multipart_upload(**request, MultipartUpload={"Parts": parts})
         except sdk.ClientError as error:
             # An earlier attempt succeeded if its answer was lost, or came too late, and the object has this mark.
-            if _code(error) != "NoSuchUpload":
+            if code_of(error) != "NoSuchUpload":
                 raise
             if mark not in self._client.head_object(**self._at(request["Key"]))["Metadata"].values():
                 raise
@@ -301,7 +300,7 @@ class S3Storage(BucketStorage):
 
     def _may_work_singly(self, error: Exception) -> bool:
         # Some servers cannot verify the signature of a batch, because its checksum is a header that is signed.
-        is_unverified = isinstance(error, sdk.ClientError) and _code(error) == "SignatureDoesNotMatch"
+        is_unverified = isinstance(error, sdk.ClientError) and code_of(error) == "SignatureDoesNotMatch"
         return is_unverified or super()._may_work_singly(error)
 
     def _delete_one(self, name: str) -> None:
@@ -311,23 +310,23 @@ class S3Storage(BucketStorage):
         try:
             self._client.head_bucket(Bucket=self._bucket)
         except sdk.ClientError as error:
-            if _code(error) == "404":
+            if code_of(error) == "404":
                 self._create_bucket()
             # Credentials that may write below a prefix need not be allowed to see the bucket, and not every server
             # supports the request.
-            elif _code(error) not in ("403", "405", "501"):
+            elif code_of(error) not in ("403", "405", "501"):
                 raise
 
     def _create_bucket(self) -> None:
         region = self._client.meta.region_name
         where = {} if region in ("us-east-1", "aws-global") else {"LocationConstraint": region}
-        with _allowing("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):  # another process was faster
+        with allowing("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):  # another process was faster
             self._client.create_bucket(Bucket=self._bucket, **({"CreateBucketConfiguration": where} if where else {}))
 
     # Uploads that a crash interrupted
 
     def leftovers(self) -> Iterator[ObjectInfo]:
-        with self._errors("list"), _allowing(*_UNSUPPORTED, "NoSuchUpload"):
+        with self._errors("list"), allowing(*_UNSUPPORTED, "NoSuchUpload"):
             for upload in self._all("list_multipart_uploads", "Uploads", Prefix=self._root):
                 name, number, changed = upload["Key"], upload["UploadId"], upload["Initiated"].timestamp()
                 if self.now() - changed > _YOUNG:
@@ -336,7 +335,7 @@ class S3Storage(BucketStorage):
 
     def remove_leftover(self, leftover: ObjectInfo) -> None:
         name, number = self._root + leftover.key, leftover.etag
-        with self._errors("write", name), _allowing("NoSuchUpload"):
+        with self._errors("write", name), allowing("NoSuchUpload"):
             if self._last_sent(name, number, leftover.modified) == leftover.modified:  # no part has come since
                 self._client.abort_multipart_upload(**self._at(name), UploadId=number)
 
@@ -355,37 +354,7 @@ class S3Storage(BucketStorage):
         return {"Bucket": self._bucket, "Key": name}
 
     def _explain(self, error: Exception) -> Trouble:
-        if isinstance(error, sdk.ClientError):
-            return _refusal(error)
-        if "Invalid header value" in str(error):  # the rest of the text is the value, which may be secret
-            reason = "The access key or the session token contains a line break"
-            return Trouble(reason, LOG_IN, RepositoryConfigurationError)
-        if isinstance(error, OSError) and error.filename is not None:  # of a token, as Kubernetes gives it to a pod
-            reason = f"The file {error.filename} cannot be read: {error.strerror}"
-            return Trouble(reason, LOG_IN, RepositoryConfigurationError)
-        names = [kind.__name__ for kind in type(error).__mro__]
-        if isinstance(error, ValueError) and "Invalid endpoint" in str(error):
-            names.append("InvalidEndpoint")
-        advice = next((ADVICE_AFTER[name] for name in names if name in ADVICE_AFTER), None)
-        if advice or isinstance(error, sdk.BotoCoreError | OSError):
-            return Trouble(one_line(str(error)), advice, RepositoryConfigurationError if advice else None)
-        return self._not_understood(error)
-
-
-def _refusal(error: sdk.ClientError) -> Trouble:
-    """Return the meaning of a server's refusal."""
-    code, details = _code(error), error.response.get("Error", {})
-    reason = f"{one_line(str(details.get('Message') or 'No reason given'))} ({code})"
-    if code in _MISSING:
-        return Trouble(reason, None, DoesNotExist)
-    if code in ("PreconditionFailed", "412", _CONFLICT):
-        return Trouble(reason, None, PreconditionFailed)
-    advice = ADVICE_AFTER.get(code)
-    headers: Any = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    if advice == REGION and (region := details.get("Region") or headers.get("x-amz-bucket-region")):
-        advice = f"The bucket is in another region. Set AWS_REGION={region}."
-    kind = MissingBucket if code == "NoSuchBucket" else RepositoryConfigurationError if advice else None
-    return Trouble(reason, advice, kind)
+        return trouble_of(error) or self._not_understood(error)
 
 
 def _etag(answer: dict[str, Any]) -> str:
@@ -393,16 +362,6 @@ def _etag(answer: dict[str, Any]) -> str:
     if "ETag" not in answer:
         raise network.Unexpected("an object without an ETag")
     return str(answer["ETag"]).removeprefix("W/").strip('"')
-
-
-@contextmanager
-def _allowing(*codes: str) -> Iterator[None]:
-    """Ignore a refusal with one of these codes."""
-    try:
-        yield
-    except sdk.ClientError as error:
-        if _code(error) not in codes:
-            raise
 
 
 def _timestamp(value: Any) -> datetime:
@@ -415,8 +374,3 @@ def _timestamp(value: Any) -> datetime:
         )
     except (AttributeError, TypeError, ValueError):
         return parse_timestamp(value)
-
-
-def _code(error: sdk.ClientError) -> str:
-    """Return the code of a server's refusal, or the HTTP status if there is no code."""
-    return str(error.response.get("Error", {}).get("Code") or error.response["ResponseMetadata"]["HTTPStatusCode"])
