@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -127,3 +128,39 @@ def test_a_config_that_the_scheduler_changes(project_directory: Path, capfd: pyt
             rate = checkpoint.metrics.get("config.optimizer.rate", first)
             assert checkpoint.metrics["loss"] == rate / (checkpoint.metrics["val.acc"] + 1)
     assert "was not stopped" not in capfd.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGUSR1 is of POSIX")
+def test_a_search_that_is_interrupted(project_directory: Path) -> None:
+    """Ray ends in good order then, but the trial has not finished. The restored search goes on with its run."""
+    from ray import tune
+
+    from keepsake.ray import KeepsakeCallback
+
+    class Interrupter(tune.Callback):  # type: ignore[misc]
+        def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
+            if not Path("interrupted").exists():
+                Path("interrupted").touch()
+                os.kill(os.getpid(), signal.SIGUSR1)
+
+    tuner = tune.Tuner(
+        train,
+        param_space={"optimizer": {"rate": 1}},
+        run_config=tune.RunConfig(
+            name="search",
+            storage_path=str(project_directory / "results"),
+            callbacks=[KeepsakeCallback(path=None), Interrupter()],
+            verbose=0,
+        ),
+    )
+    handler = signal.getsignal(signal.SIGUSR1)
+    try:
+        tuner.fit()
+        (experiment,) = all_recorded()
+        assert (experiment.end_reason, experiment.checkpoints.step) == ("interrupted", [1])
+        tune.Tuner.restore(str(project_directory / "results/search"), train).fit()
+    finally:
+        signal.signal(signal.SIGUSR1, handler)
+    (experiment,) = all_recorded()
+    assert experiment.checkpoints.step == [1, 2, 3]
+    assert (experiment.end_reason, len(experiment.restarts)) == ("stopped", 1)
