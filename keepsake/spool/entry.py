@@ -319,11 +319,11 @@ class Entry:
     def close(self) -> bool:
         """Remove the entry if nothing waits in it; return whether nothing waits."""
         record, closing = (self.directory / name for name in _RECORDS)
-        if self._is_waiting():
+        if self.is_waiting():
             return False
         with suppress(OSError):
             os.replace(record, closing)
-        if self._is_waiting():  # it came just now
+        if self.is_waiting():  # it came just now
             self.write_record()
             return False
         remove(self.directory / _ROOM)
@@ -342,7 +342,8 @@ class Entry:
         remove(record)
         prune(self.directory)
 
-    def _is_waiting(self) -> bool:
+    def is_waiting(self) -> bool:
+        """Whether there are lines, files or output that may not be in the repository yet."""
         return bool(self._files(".jsonl", *SUFFIXES, _LOG, _LIVE))
 
     def _files(self, *suffixes: str) -> list[File]:

@@ -34,6 +34,16 @@ def broken(repository: Path) -> list[str]:
     ]
 
 
+def unfulfilled(repository: Path) -> list[str]:
+    """Say which archives are missing though a record names them."""
+    there = objects(repository)
+    records = [json.loads(path.read_bytes()) for key, path in there.items() if key.startswith("metadata/experiments/")]
+    named = [f"experiments/{record['id']}.tar.gz" for record in records if record["path"]]
+    for record in records:
+        named += [f"checkpoints/{each['id']}.tar.gz" for each in record["checkpoints"] or [] if each["path"]]
+    return [f"{key}: named, but missing" for key in named if key not in there]
+
+
 def _broken(repository: Path, key: str, path: Path) -> Iterator[str]:
     if not _KEYS.fullmatch(key):
         yield "no repository of Keepsake holds this"

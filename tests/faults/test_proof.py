@@ -436,7 +436,7 @@ def test_a_process_that_is_killed_while_it_closes_an_entry_hides_nothing(
     recover(entry, Repository(storage))
     entry.write_record()
     other = reopen(entry)
-    real = Entry._is_waiting
+    real = Entry.is_waiting
     calls: list[int] = []
 
     def add_after_looking(self: Entry) -> bool:
@@ -447,7 +447,7 @@ def test_a_process_that_is_killed_while_it_closes_an_entry_hides_nothing(
         other.append({"checkpoint": checkpoint(2)})
         return waits
 
-    monkeypatch.setattr(Entry, "_is_waiting", add_after_looking)
+    monkeypatch.setattr(Entry, "is_waiting", add_after_looking)
     _crashing(entry.close)
     monkeypatch.undo()
     assert [entry.id for entry in places.entries(entry.directory.parent)] == [EXPERIMENT]

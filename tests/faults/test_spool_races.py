@@ -16,6 +16,7 @@ from keepsake.repository.deletion import delete_experiments
 from keepsake.repository.repository import Repository
 from keepsake.repository.view import View
 from keepsake.spool.entry import Entry
+from keepsake.spool.places import spool_root
 from keepsake.storage import claims, open_storage
 from tests.faults.entries import (
     EXPERIMENT,
@@ -58,7 +59,7 @@ def test_a_line_that_comes_while_an_entry_is_closed_is_not_lost(
     entry.append({"checkpoint": checkpoint(1)})
     mover.publish(entry, repository)
     child = reopen(entry)
-    _meanwhile(monkeypatch, Entry, "_is_waiting", lambda: child.append({"checkpoint": checkpoint(2)}))
+    _meanwhile(monkeypatch, Entry, "is_waiting", lambda: child.append({"checkpoint": checkpoint(2)}))
     entry.close()
     recover(entry, repository)
     assert checkpoints(repository) == [checkpoint_id(1), checkpoint_id(2)]
@@ -73,7 +74,7 @@ def test_a_line_that_comes_while_a_recovery_finishes_is_not_lost(
     real_close = Entry.close
 
     def close(entry: Entry) -> bool:
-        _meanwhile(monkeypatch, Entry, "_is_waiting", lambda: child.append({"checkpoint": checkpoint(2)}))
+        _meanwhile(monkeypatch, Entry, "is_waiting", lambda: child.append({"checkpoint": checkpoint(2)}))
         return real_close(entry)
 
     monkeypatch.setattr(Entry, "close", close)
@@ -121,6 +122,19 @@ def test_files_that_are_set_aside_while_they_are_about_to_be_stored_are_found_ag
     mover.upload(entry, repository)
     assert stored(project_directory).exists()
     assert entry.close()
+
+
+def test_a_run_that_was_killed_before_it_had_frozen_its_files_leaves_nothing(
+    project_directory: Path, repository: Repository
+) -> None:
+    """init() had not returned. A record would name files that are nowhere."""
+    record = {**RECORD, "id": "a" * 64, "path": "model.pth"}
+    entry = Entry.create(spool_root(project_directory), record, repository.url, in_repository=False)
+    mover.finish(reopen(entry), repository)  # it goes on, and another process looks at it
+    assert Entry.load(entry.directory) is not None
+    recover(entry, repository)
+    assert repository.load("a" * 64) is None
+    assert nothing_waits(project_directory)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

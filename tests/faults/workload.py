@@ -65,7 +65,7 @@ def check(sandbox: Sandbox) -> list[str]:
     let_time_pass(sandbox)
     if sandbox.run(next_run):
         problems.append("the next run failed")
-    problems += inspect.broken(sandbox.repository)
+    problems += inspect.broken(sandbox.repository) + inspect.unfulfilled(sandbox.repository)
     experiment_id, returned = returned_by(sandbox)
     if experiment_id:
         problems += inspect.missing(sandbox.project, returned, experiment_id)
