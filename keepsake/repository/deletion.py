@@ -41,6 +41,9 @@ def delete_experiments(
                 raise
             entry.discard()
             del records[entry.id]
+        if records:
+            raise
+        return
     if not records:
         return
     identity = repository.identity if entries.keys() & records.keys() else None
@@ -66,6 +69,7 @@ def delete_experiments(
         storage.delete(keys[start : start + _AT_ONCE])
         advance(len(keys[start : start + _AT_ONCE]))
     repository.removals.add(records, (), note)
+    repository.require()  # if its disk was unmounted meanwhile, nothing was removed
 
 
 def _give_up(entry: Entry, identity: str | None) -> None:

@@ -21,8 +21,10 @@ from typing import Any
 import pytest
 
 import keepsake
+from keepsake.exceptions import MissingRepository
 from keepsake.project import Project
 from keepsake.recording import saver
+from keepsake.repository.removals import Removals
 from keepsake.storage.disk import DiskStorage
 from tests.faults import inspect_repository as inspect
 from tests.faults.programs import ROOT, run
@@ -301,6 +303,31 @@ def test_a_disk_that_goes_while_an_experiment_is_created_costs_nothing(
     assert message in messages
     assert "no longer" not in messages
     assert what == "moved" or not list(project.glob("below-*/metadata/experiments/*.json"))
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_removal_from_a_disk_that_goes_is_an_error(
+    before: bool, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before or after the removal has looked for the repository. The experiment is there when the disk is back."""
+    keepsake.init().stop()
+    (experiment,) = Project(directory=project).experiments.list()
+    disk, add, went = Moved(), Removals.add, list[bool]()
+
+    def add_while_it_goes(self: Removals, *arguments: Any) -> str:
+        if not went:
+            went.append(True)
+            disk.leave()
+        return add(self, *arguments)
+
+    if before:
+        disk.leave()
+    else:
+        monkeypatch.setattr(Removals, "add", add_while_it_goes)
+    with pytest.raises(MissingRepository):
+        experiment.delete()
+    disk.come_back()
+    assert [found.id for found in Project(directory=project).experiments.list()] == [experiment.id]
 
 
 @pytest.mark.parametrize("before", [True, False])
