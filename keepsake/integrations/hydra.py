@@ -71,6 +71,7 @@ class KeepsakeCallback(Callback):  # type: ignore[misc]
         except Exception as error:  # noqa: BLE001 - the job's own
             self._recorder.blame(error)
         else:
+            self._recorder.forgive()  # the job has survived the error of a training in it
             if isinstance(result, (int, float)) and not isinstance(result, bool):
                 self._recorder.record({"value": result})
             elif isinstance(result, Mapping):

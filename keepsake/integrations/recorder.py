@@ -152,7 +152,7 @@ class Recorder:
             ending.terminate(self.experiment.id)
 
     def forgive(self) -> None:
-        """Take back what `blame` recorded, because the run goes on with another training."""
+        """Take back the error that `blame` recorded, because the run goes on after it."""
         if self.experiment is not None:
             ending.forgive(self.experiment.id)
 

@@ -120,8 +120,9 @@ def terminate(experiment_id: str) -> None:
 
 
 def forgive(experiment_id: str) -> None:
-    """Take back what `blame` recorded of a run: it goes on after that error."""
-    _ends.pop(experiment_id, None)
+    """Take back what `blame` recorded of a run: it goes on after that error. A signal still ends it."""
+    if (how := _ends.get(experiment_id)) is not None and how.error:
+        del _ends[experiment_id]
 
 
 def before_end(experiment_id: str, action: Callable[[], None]) -> None:

@@ -29,6 +29,7 @@ PROGRAM = """
             recorder = Recorder()
             recorder.begin({{"ignored": 1}})
             recorder.record({{"loss": 0.25}}, 4)
+            recorder.blame(ArithmeticError("the job goes on after it"))
             recorder.stop()
         return {result}
 
@@ -79,7 +80,7 @@ def test_a_job(project_directory: Path) -> None:
     assert experiment.checkpoints.step == [3, 4, 5]
     assert experiment.latest().metrics == {"value": 0.4}
     assert experiment.primary_metric() == "value"
-    assert (experiment.status, experiment.path) == ("stopped", ".")
+    assert (experiment.end_reason, experiment.path) == ("stopped", ".")
 
 
 def test_a_multirun(project_directory: Path) -> None:
