@@ -382,7 +382,7 @@ def _has_record(directory: Path) -> bool:
         except FileNotFoundError:
             continue
         except OSError:
-            pass
+            pass  # it is there, and cannot be opened
         return True
     return False
 

@@ -26,7 +26,7 @@ def comes_from_handler(error: BaseException) -> bool:
     while trace is not None:
         called.append(trace.tb_frame.f_code)
         trace = trace.tb_next
-    if len(called) < 2 or isinstance(error, _OF_FILES):  # a call of the system failed
+    if len(called) < 2 or isinstance(error, _OF_FILES):  # no handler: a call of the system failed
         return False
     return any(_code(signal.getsignal(number)) in called for number in signal.valid_signals())
 

@@ -121,7 +121,7 @@ def test_a_terminal_stays_one() -> None:
 
 @pytest.mark.parametrize(("number", "last"), [(signal.SIGTERM, "here\n"), (signal.SIGINT, "KeyboardInterrupt\n")])
 def test_a_signal_loses_nothing(number: int, last: str) -> None:
-    # Not one long sleep: a signal that arrives just before it begins does not end it, with any program
+    # Short sleeps, because no sleep of Python ends by a signal that arrives just before it begins
     process = start("print('here', flush=True)\nfor _ in range(600): time.sleep(0.1)")
     assert process.stdout is not None
     assert process.stdout.readline() == b"here\n"
