@@ -180,9 +180,12 @@ def known_identity(root: Path, url: str, *, at_once: bool = False) -> str | None
 
     `at_once`: without reading each entry, for runs that were killed right after they had begun.
     """
-    known = _known(root)
+    own = _own_note(root)
+    known = _read_notes(own)
     if known is None:
         return ""
+    for note in _all_notes(root) if url not in known else ():  # init() waits for this
+        known = {**(_read_notes(note) or {}), **known}
     if url in known or at_once:
         return known.get(url)
     first = (entry.identity for entry in entries(root) if entry.is_first and entry.repository == url)
@@ -227,19 +230,6 @@ def _all_notes(root: Path) -> list[Path]:
         names = [name for name in os.listdir(root) if name.startswith("repositories") and name.endswith(".json")]
         return [root / name for name in sorted(names)]
     return []
-
-
-def _known(root: Path) -> dict[str, str] | None:
-    """Return the repositories that were used; None if this user's file cannot be read or is damaged."""
-    note = _own_note(root)
-    own = _read_notes(note)
-    if own is None:
-        return None
-    others: dict[str, str] = {}
-    for other in _all_notes(root):
-        if other != note:
-            others |= _read_notes(other) or {}
-    return {**others, **own}
 
 
 def _read_notes(path: Path) -> dict[str, str] | None:
