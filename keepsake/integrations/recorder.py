@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,12 +17,15 @@ from keepsake.recording import ending, switches
 from keepsake.util.clock import monotonic
 from keepsake.util.console import warn
 from keepsake.util.directories import below
+from keepsake.util.fork import in_forked_child
 from keepsake.util.ids import short_id
 from keepsake.util.values import decode, encode, mapping_of
 
 Primary = tuple[str, str]
 _LOCK_SECONDS = 1.0
 _PLAIN = (int, float, str, bool, type(None))
+
+_recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
 
 # The experiment of the job that runs, if there is one: the first recorder in it adds to that instead of beginning one
 job: Experiment | None = None
@@ -65,14 +69,20 @@ class Recorder:
         self._best = math.nan
         self._names: set[str] = set()
         self.experiment: Experiment | None = None
+        self._said: set[str] = set()
+        self._is_guest = False  # in the experiment of the job
+        self.hold_nothing()
+        _recorders.add(self)
+
+    def hold_nothing(self) -> None:
+        """Set what belongs to this process. A forked child holds back its own values, not those of its parent."""
         self.at_end: Callable[[], object] | None = None
+        self._is_awaited = False  # whether the end of the run, or of this process, records what is held back
         self._lock = threading.RLock()
         self._pending: tuple[int, dict[str, Any], str | None] | None = None
         self._due = math.inf  # the latest time to record what is held back
         self._timer: threading.Timer | None = None
         self._wakes = math.inf  # when the timer does
-        self._said: set[str] = set()
-        self._is_guest = False  # in the experiment of the job
 
     # Copies. Frameworks pickle callbacks for their workers, and scripts copy a model with its trainer and callbacks.
 
@@ -108,8 +118,8 @@ class Recorder:
         self._best = math.nan
         if not self._join_job():
             self._init(params, resume)
-        if self.experiment is not None and self.experiment.id:
-            ending.before_end(self.experiment.id, self._flush_at_end)
+        self._is_awaited = False
+        self._await_end()
 
     def _init(self, params: Mapping[str, Any] | None, resume: str | None) -> None:
         own = {} if self._params is None else mapping_of(self._params, "params")
@@ -117,6 +127,11 @@ class Recorder:
         self.experiment = init(params={**recordable(params or {}), **own}, **{**earlier, **self._options})
         if self.experiment.checkpoints and (best := self.experiment.best()):
             self.improves(best.metrics or {})
+
+    def _await_end(self) -> None:
+        if not self._is_awaited and self.experiment is not None and self.experiment.id:
+            self._is_awaited = True
+            ending.before_end(self.experiment.id, self._flush_at_end)
 
     def _join_job(self) -> bool:
         global job
@@ -206,13 +221,16 @@ class Recorder:
 
         The checkpoint is recorded when another step comes, by `flush`, after the patience, or when the run ends.
         """
+        if self.experiment is None or not self.experiment.id:
+            return  # another process records, and reading a tensor would wait for the GPU
         with self._lock:
             if self._pending is not None and self._pending[0] != step:
                 self.flush()
             if self._pending is None:
                 self._due = math.inf
+                self._await_end()
             _, before, file = self._pending or (step, {}, None)
-            self._pending = (step, {**before, **metrics}, file if path is None else os.fspath(path))
+            self._pending = (step, {**before, **as_of_now(metrics)}, file if path is None else os.fspath(path))
             if self.patience is not None:
                 self._due = min(self._due, monotonic() + self.patience)
                 self._wake(self._due)
@@ -382,3 +400,9 @@ def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[f"{prefix}{name}"] = value
     return found
+
+
+@in_forked_child
+def _after_fork() -> None:
+    for recorder in list(_recorders):
+        recorder.hold_nothing()

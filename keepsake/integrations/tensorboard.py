@@ -13,7 +13,7 @@ from typing import Any
 
 from keepsake.exceptions import KeepsakeError
 from keepsake.experiment import Experiment
-from keepsake.integrations.recorder import Primary, Recorder, as_of_now
+from keepsake.integrations.recorder import Primary, Recorder
 from keepsake.project import default_project
 from keepsake.util.console import warn
 
@@ -270,7 +270,7 @@ class _Run:
         if held is not None and held[1].keys() & values.keys():
             self.flush()
         self._recorder.experiment = self.experiment  # after close(), a writer may go on
-        self._recorder.log(as_of_now(values), number)
+        self._recorder.log(values, number)
         if not self._writers:
             self.flush()
 

@@ -266,7 +266,7 @@ class Run:
 
     def _complete(self) -> None:
         """Record what belongs to the end."""
-        changed, self._set = as_of_now(plain_values(self._set)), {}
+        changed, self._set = plain_values(self._set), {}
         if changed:
             held = self._recorder.held
             if held is not None and held[1].keys() & changed.keys():
