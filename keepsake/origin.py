@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from keepsake.util.files import replace_with
+from keepsake.util.files import open_at_once, replace_with
 
 ORIGIN = ".keepsake/origin.json"
 _MAX_BYTES = 1 << 16
@@ -57,7 +57,7 @@ class Origin(NamedTuple):
 def read_origin(directory: Path) -> Origin | None:
     """Return the origin of a directory; None if there is none, or if its file is damaged."""
     with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
-        with open(directory / ORIGIN, "rb") as file:
+        with open(open_at_once(directory / ORIGIN), "rb") as file:  # a stranger may have put a pipe above a project
             content = json.loads(file.read(_MAX_BYTES))
         origin = Origin(*[content[name] for name in Origin._fields])
         texts = (origin.experiment, origin.repository, origin.directory)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -222,6 +223,19 @@ def test_the_origin_of_another_user_is_named(
     monkeypatch.setattr(config, "owner_of", lambda status: "mallory" if status.st_ino == is_origin else "")
     assert len(Project().experiments.list()) == 1
     assert f"{tmp_path / 'copy' / ORIGIN} belongs to mallory and decides where" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such pipes")
+def test_a_pipe_that_a_stranger_has_put_above_a_project_holds_nothing_up(tmp_path: Path) -> None:
+    (tmp_path / ".keepsake").mkdir()
+    os.mkfifo(tmp_path / ORIGIN)
+    found: list[object] = []
+    reading = threading.Thread(target=lambda: found.append(config.find_place(tmp_path / "project")), daemon=True)
+    reading.start()
+    reading.join(5)
+    if reading.is_alive():  # it waits for a writer
+        os.close(os.open(tmp_path / ORIGIN, os.O_WRONLY))
+    assert found == [None]
 
 
 def test_a_parent_in_another_repository_is_recorded(

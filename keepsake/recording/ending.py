@@ -99,7 +99,7 @@ def recover_in_background(entry: Entry, open_repository: Callable[[str], Reposit
     recovery = _recoveries.get(root)
     if recovery is None or not recovery.is_under_way:
         try:
-            _recoveries[root] = Recovery(root, entry.repository, open_repository)
+            _recoveries[root] = Recovery(entry, open_repository)
         except RuntimeError as error:
             if not no_thread_can_start(error):
                 raise

@@ -75,16 +75,18 @@ def _moved_with(entry: Entry, old: Path, new: Path) -> bool:
 
 
 class Recovery:
-    """Finishes, in a thread, the entries of other processes in the spool at `root` for the repository at `url`.
+    """Finishes, in a thread, the entries of other processes that wait beside an entry of this process.
 
-    Entries for another repository are not sent without the user's consent, because a spool can come with a clone from a
-    stranger. `keepsake sync` sends them.
+    Entries for another repository, or of another user, are not sent without the user's consent, because a spool can
+    come with a clone from a stranger. `keepsake sync` sends them.
     """
 
-    def __init__(self, root: Path, url: str, open_repository: Callable[[str], Repository]) -> None:
-        self._root = root
-        self._url = url
+    def __init__(self, own: Entry, open_repository: Callable[[str], Repository]) -> None:
+        self._root = own.directory.parent
+        self._url = own.repository
         self._open = open_repository
+        # A file server may give this user's files to another one, such as root's to nobody.
+        self._users = {"", *_owners(own.directory)}
         self._resting = threading.Event()  # set while it only waits to look again later
         self._thread = threading.Thread(target=self._run, name="keepsake-recovery", daemon=True)
         self._thread.start()
@@ -122,14 +124,14 @@ class Recovery:
                 self._finish(current)
 
     def _may_send(self, entry: Entry) -> bool:
-        with suppress(OSError):
-            record = entry.directory / "record.json"
-            if owner := owner_of(record.lstat()) or owner_of(record.stat()):
-                warn(f"The run that waits in {entry.directory} belongs to {owner}. `keepsake sync` sends it anyway.")
-                return False
+        owners = _owners(entry.directory / "record.json") - self._users
+        is_ours = entry.repository == self._url and not owners
+        if not is_ours and entry.is_fresh():  # a run of another user or project that has the same spool
+            return False
+        for owner in owners:
+            warn(f"The run that waits in {entry.directory} belongs to {owner}. `keepsake sync` sends it anyway.")
+            return False
         if entry.repository != self._url:
-            if entry.is_fresh():  # a run of another project that has the same spool
-                return False
             warn(
                 f"Experiment {short_id(entry.id)} waits for another repository, {entry.repository}. "
                 "`keepsake sync` sends it there, or to the place that the repository was moved to."
@@ -154,6 +156,13 @@ class Recovery:
         if error is not None:
             warn(f"Experiment {short_id(entry.id)} of an earlier run could not be sent yet: {error}")
         return True
+
+
+def _owners(path: Path) -> set[str]:
+    """Return the owners of a file, and of a link to it; "" stands for this user and root."""
+    with suppress(OSError):
+        return {owner_of(path.lstat()), owner_of(path.stat())}
+    return set()
 
 
 def _touched(entry: Entry) -> float:
