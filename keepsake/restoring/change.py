@@ -5,6 +5,8 @@ DIRECTORY/.keepsake/checkout-…/     a workspace
                         previous/   the undo area of an earlier change
                     undo/           the files that the last change overwrote, a list of its actions, and the
                                     origin of the directory's files before it
+
+If these cannot be there, as in another user's `.keepsake`, they are in the user's state directory.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from contextlib import suppress
 from keepsake.exceptions import WriteError
 from keepsake.origin import ORIGIN
 from keepsake.restoring.manifest import FILE, Manifest
-from keepsake.restoring.places import AREA, Mover, Places, copy, duplicate, move_tree, stamp
+from keepsake.restoring.places import Mover, Places, copy, duplicate, move_tree, stamp
 
 _PART = 1 << 20  # bytes that are compared at once
 
@@ -27,7 +29,7 @@ class Change:
 
     Args:
         directory: the directory to change.
-        workspace: a private directory whose `files` go into `directory`.
+        workspace: a private directory whose `files` go into `directory`. The undo area lies beside it.
         put: the names of these files.
         remove: the names of files to remove.
         modes: permissions for files that stay.
@@ -47,7 +49,7 @@ class Change:
         self._new = f"{workspace}/files"
         self._kept = f"{workspace}/undo"  # becomes the undo area
         self._previous = f"{workspace}/previous"
-        self._undo = f"{directory}/{AREA}/undo"
+        self._undo = f"{os.path.dirname(workspace)}/undo"
         self._put, self._remove, self._modes = list(put), list(remove), dict(modes or {})
         self._only = only
         self._mover = Mover()

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from keepsake.exceptions import WriteError
 from keepsake.restoring.manifest import FILE, Stamp, open_private
+from keepsake.storage.writing import make_directories
+from keepsake.util.directories import state_for
 from keepsake.util.files import WINDOWS
 
 AREA = ".keepsake"
@@ -25,14 +27,18 @@ _STALE = 24 * 3600.0  # seconds; older temporary files are the remains of a cras
 
 @contextmanager
 def workspace(directory: str) -> Iterator[str]:
-    """Make a private directory below `directory`. It is removed in the end, and so are new directories left empty."""
-    area = f"{directory}/{AREA}"
+    """Make a private directory for a change of `directory`. It is removed in the end, and so are new empty directories.
+
+    The undo area lies beside it.
+    """
+    area = _area(directory)
     made: list[Path] = []
     if os.path.lexists(directory) and not os.path.isdir(directory):
         raise WriteError(f"Cannot check out into {directory}: it is not a directory. Name another one.")
     try:
         made += [path for path in (Path(directory), *Path(directory).parents) if not path.exists()]
-        os.makedirs(area, exist_ok=True)
+        os.makedirs(directory, exist_ok=True)
+        make_directories(area)  # for the group of the directory, because the repository may lie in it, too
         _bring_back_undo(Path(area))
         _remove_stale(area, _WORKSPACE)
         path = new_directory(area, _WORKSPACE)
@@ -51,6 +57,18 @@ def workspace(directory: str) -> Iterator[str]:
         for empty in (Path(area), *made):
             with suppress(OSError):
                 os.rmdir(empty)
+
+
+def _area(directory: str) -> str:
+    """Return where the workspaces for a directory lie: in `.keepsake` there, or else in the user's state directory.
+
+    In the directory of a group, `.keepsake` may be another user's, or hold what only that user can undo.
+    """
+    usual = f"{directory}/{AREA}"
+    there = [path for path in (usual, f"{usual}/undo") if os.path.lexists(path)]
+    if all(os.access(path, os.R_OK | os.W_OK | os.X_OK) for path in there):
+        return usual
+    return str(state_for("undo", Path(directory)) or usual)
 
 
 def new_directory(parent: str, prefix: str = "") -> str:

@@ -15,7 +15,7 @@ from keepsake.restoring.change import Change, stage_backup
 from keepsake.restoring.configuration import Watch
 from keepsake.restoring.manifest import Manifest, read_manifest
 from keepsake.restoring.origins import put_back_origin
-from keepsake.restoring.places import AREA, Places, stamp, workspace
+from keepsake.restoring.places import Places, stamp, workspace
 from keepsake.util.console import some, warn
 
 _NAMES_SHOWN = 5
@@ -41,10 +41,10 @@ def undo(directory: Path) -> Undone:
     made by another user, or leads outside, WriteError as `checkout` does. Nothing is changed then.
     """
     root = str(directory.absolute())
-    area = f"{root}/{AREA}/undo"
     if not os.path.isdir(root):
         raise DoesNotExist(f"There is nothing to undo. The directory {root} does not exist.")
     with workspace(root) as place:
+        area = f"{os.path.dirname(place)}/undo"
         if not os.path.lexists(area):
             if not os.path.lexists(f"{root}/{ORIGIN}"):
                 raise DoesNotExist(f"There is nothing to undo. No checkout into {root} has changed anything.")

@@ -19,7 +19,7 @@ from keepsake.spool.journal import UNNAMED
 from keepsake.spool.leftovers import UNFINISHED, prune, remove_unfinished
 from keepsake.storage.reading import read_whole
 from keepsake.util.console import warn_once
-from keepsake.util.directories import absolute, expand, is_own, state_directory
+from keepsake.util.directories import absolute, expand, is_own, state_directory, state_for
 from keepsake.util.errors import is_the_scripts, suppress
 from keepsake.util.files import open_at_once, replace_with
 
@@ -45,7 +45,7 @@ def spool_root(directory: Path) -> Path:
     usual = directory / ".keepsake" / "spool"
     if _can_write(usual):
         return usual
-    return _elsewhere(directory) or usual  # some file systems only say that it cannot be written
+    return state_for("spool", directory) or usual  # some file systems only say that it cannot be written
 
 
 def spool_roots(directory: Path) -> list[Path]:
@@ -54,7 +54,7 @@ def spool_roots(directory: Path) -> list[Path]:
         return [spool_root(directory)]
     usual, state = directory / ".keepsake" / "spool", state_directory()
     is_needed = state is not None and (os.path.isdir(state / "spool") or not _can_write(usual))
-    elsewhere = _elsewhere(directory) if is_needed else None
+    elsewhere = state_for("spool", directory) if is_needed else None
     return [usual, *([elsewhere] if elsewhere else [])]
 
 
@@ -67,13 +67,6 @@ def _can_write(path: Path) -> bool:
     while not os.path.lexists(path) and path != path.parent:  # a disk error shows when something is written
         path = path.parent
     return os.access(path, os.W_OK | os.X_OK)
-
-
-def _elsewhere(directory: Path) -> Path | None:
-    import hashlib  # here, because it loads OpenSSL
-
-    state = state_directory()
-    return state / "spool" / hashlib.sha256(os.fsencode(directory)).hexdigest()[:16] if state else None
 
 
 def entries(root: Path) -> Iterator[Entry]:

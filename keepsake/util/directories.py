@@ -37,6 +37,17 @@ def state_directory() -> Path | None:
     return _usable("XDG_STATE_HOME", ".local/state")
 
 
+def state_for(what: str, directory: Path) -> Path | None:
+    """Return the directory for files that must not be lost of a project directory; None if there is no usable one.
+
+    Each kind of files, named by `what`, has its own.
+    """
+    import hashlib  # here, because it loads OpenSSL
+
+    state = state_directory()
+    return state / what / hashlib.sha256(os.fsencode(directory)).hexdigest()[:16] if state else None
+
+
 def absolute(path: str | os.PathLike[str] = "") -> Path:
     """Return `path` as an absolute path; without it, the working directory.
 

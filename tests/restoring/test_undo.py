@@ -284,3 +284,37 @@ def test_an_undo_area_of_somebody_else_is_never_replaced(make_one: Make, tmp_pat
     with pytest.raises(WriteError, match="Move it away"):
         checkout([make_one({"a": b"1"})], tmp_path)
     assert archives.read_files(tmp_path) == {"a": b"mine", ".keepsake/undo/my-notes": b"precious"}
+
+
+@pytest.mark.parametrize("place", [".keepsake", ".keepsake/undo"])
+def test_another_users_place_in_a_shared_project_keeps_nobody_from_checking_out(
+    make_one: Make, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What that user overwrote stays as it is, and so does what it says."""
+    project = write_files(tmp_path / "project", {"a": b"mine"})
+    checkout([make_one({"a": b"1"})], project)
+    before = archives.read_files(project / ".keepsake")
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != f"{project}/{place}" and real(path, mode))
+    checkout([make_one({"a": b"2", "b": b"2"})], project)
+    assert read_files(project) == {"a": b"2", "b": b"2"}
+    undo(project)
+    assert read_files(project) == {"a": b"1"}
+    assert archives.read_files(project / ".keepsake") == before
+    monkeypatch.undo()
+    undo(project)
+    assert read_files(project) == {"a": b"mine"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_a_checkout_into_the_directory_of_a_group_leaves_room_for_the_groups_repository(
+    make_one: Make, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o2775)
+    before = os.umask(0o022)
+    try:
+        checkout([make_one({"a": b"1"})], tmp_path)
+    finally:
+        os.umask(before)
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in (".keepsake", ".keepsake/undo")]
+    assert modes == [0o775, 0o700]
