@@ -26,7 +26,7 @@ from keepsake.repository.output import read_part
 from keepsake.repository.removals import is_being_removed
 from keepsake.repository.repository import Repository
 from keepsake.repository.view import View
-from keepsake.restarts import restarts_of
+from keepsake.restarts import attempt_of, restarts_of
 from keepsake.spool.journal import Changes
 from keepsake.storage.base import Storage
 from keepsake.util.console import Progress
@@ -155,9 +155,10 @@ class Copy:
         if not (keys := self._replaced.get(experiment_id)):
             return
         try:
-            record = self._target.load(experiment_id) or {}  # a backup may have been restored meanwhile
-            gone = {archive_key(experiment_id, id) for id in replaced(record)}
-            self._target.storage.delete(gone.intersection(keys))
+            record = self._target.load(experiment_id)  # a backup may have been restored meanwhile
+            if record is not None and self._target.have_arrived(record, set()):
+                gone = {archive_key(experiment_id, id) for id in replaced(record)}
+                self._target.storage.delete(gone.intersection(keys))
         except KeepsakeError as error:
             outcome.errors.append(error)
 
@@ -177,17 +178,18 @@ class Copy:
                     "not copied. Compare the two with `keepsake show`, and remove the wrong one."
                 )
         target, is_new = self._target, record["id"] not in self._existing  # if it is gone by now, it was removed
-        added = Changes({}, checkpoints_of(record), edits_of(record))
+        checkpoints = checkpoints_of(record) if is_new else self._sparing(record)
+        added = Changes({}, checkpoints, edits_of(record))
         merged = target.merge(record, added, create=is_new, identity=self._identity)
         if fields := _news(record, merged):
             merged = target.merge(merged, Changes(fields, []), create=False)
         if record.get("imported") and _grown(record, merged) != merged:
             merged = target.change(record["id"], partial(_grown, record), is_new=False)
+        gone = (archive_key(record["id"], id) for id in replaced(merged))
+        self._replaced[record["id"]] = [key for key in gone if key in self._there]
         if never_came := self._pruned_before_it_came(record, merged):
             target.empty_paths(record["id"], lambda _: never_came)
         target.forget(record["id"])
-        gone = (archive_key(record["id"], id) for id in replaced(merged))
-        self._replaced[record["id"]] = [key for key in gone if key in self._there]
         wanted = set(archive_keys(record))
         return [key for key in archive_keys(merged) if key in wanted]  # files removed from the target stay removed
 
@@ -199,9 +201,32 @@ class Copy:
         pruned = {checkpoint["id"]: checkpoint for checkpoint in now if pruned_of(checkpoint)}
         return {**record, "checkpoints": [pruned.get(each["id"], each) for each in checkpoints_of(record)]}
 
+    def _sparing(self, record: Record) -> list[Record]:
+        """Return the checkpoints of a record so that those without files replace no files of the target.
+
+        A step may have been recorded again and pruned since the last copy. Then the files from before are all that is
+        left of it.
+        """
+        checkpoints = checkpoints_of(record)
+        if not any(attempt_of(each) and pruned_of(each) for each in checkpoints):
+            return checkpoints
+        theirs = checkpoints_of(self._target.load(record["id"]) or {})
+        known, steps = {each["id"] for each in theirs}, {each.get("step") for each in theirs if each.get("path")}
+        return [
+            {name: value for name, value in each.items() if name != "pruned"}
+            if each["id"] not in known and pruned_of(each) and each.get("step") in steps
+            else each
+            for each in checkpoints
+        ]
+
     def _pruned_before_it_came(self, record: Record, merged: Record) -> set[str]:
-        """Return the checkpoints whose files the target still expects, and which the source has pruned since."""
-        pruned = {checkpoint["id"] for checkpoint in checkpoints_of(record) if pruned_of(checkpoint)}
+        """Return the checkpoints whose files the target still expects, and which the source has pruned since.
+
+        While files are there that they were to replace, they remain expected, which keeps these files.
+        """
+        are_replacing = bool(self._replaced[record["id"]])
+        pruned = {each["id"] for each in checkpoints_of(record) if pruned_of(each)}
+        pruned -= {each["id"] for each in checkpoints_of(record) if are_replacing and attempt_of(each)}
         expected = {each["id"] for each in checkpoints_of(merged) if each.get("path") and each["id"] in pruned}
         missing = {id for id in expected if archive_key(record["id"], id) not in self._there}
         return {id for id in missing if not self._target.has_archive(record["id"], id)}

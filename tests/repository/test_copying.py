@@ -182,6 +182,54 @@ def test_what_was_recorded_again_since_the_last_copy_is_replaced_in_the_target(
     assert archives == [archive_key(after)]
 
 
+def recorded_again(checkpoint_id: str, **fields: Any) -> dict[str, Any]:
+    """A record of MINE in which a process that went on with it has replaced the first checkpoint."""
+    again = record(MINE, checkpoint_id) | {"replaced": [CHECKPOINTS[0]]}
+    again["checkpoints"][0] |= {"restart": 1, **fields}
+    return again
+
+
+def test_files_of_a_step_that_was_recorded_again_and_pruned_since_stay_in_the_target(
+    source: Side, target: Side, whole: bytes
+) -> None:
+    """They are all that is left of that step. The metrics of both checkpoints are there."""
+    before, after = CHECKPOINTS
+    target.add(record(MINE, before), whole)
+    source.add(recorded_again(after, path="", pruned=PRUNED), None)
+    for _ in range(2):
+        assert copy(source, target) == []
+        assert target.bench.read(archive_key(before)) == whole
+        assert {each["id"]: each["path"] for each in View(target.repository).load(MINE)["checkpoints"]} == {
+            before: "model.pth",
+            after: "",
+        }
+
+
+def test_files_that_were_to_be_replaced_by_files_pruned_during_the_copy_stay(
+    source: Side, target: Side, whole: bytes
+) -> None:
+    before, after = CHECKPOINTS
+    target.add(record(MINE, before), whole)
+    source.add(recorded_again(after), None)
+    (error,) = copy(source, target)
+    assert "missing" in error
+    source.add(recorded_again(after, path="", pruned=PRUNED), None)
+    for _ in range(2):
+        assert copy(source, target) == []
+        assert target.bench.read(archive_key(before)) == whole
+
+
+def test_files_stay_while_those_that_replace_them_are_on_their_way_from_a_third_repository(
+    source: Side, target: Side, whole: bytes
+) -> None:
+    before, after = CHECKPOINTS
+    source.add(record(MINE, before), whole)
+    target.add(recorded_again(after), None)
+    target.bench.write(archive_key(before), whole)
+    assert copy(source, target) == []
+    assert target.bench.read(archive_key(before)) == whole
+
+
 def test_an_archive_that_cannot_be_deleted_concerns_its_experiment_alone(
     source: Side, target: Side, whole: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
