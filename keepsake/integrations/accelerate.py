@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from keepsake.experiment import Experiment
-from keepsake.integrations.recorder import Primary, Recorder, flat, needing
+from keepsake.integrations.recorder import Primary, Recorder, flat, needing, recordable
+from keepsake.util.values import mapping_of
 
 with needing("accelerate", "Accelerate", "accelerate"):
     from accelerate import tracking
@@ -39,24 +40,38 @@ class KeepsakeTracker(tracking.GeneralTracker):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self._recorder = Recorder(params, primary_metric, options=options, patience=_PATIENCE_SECONDS)
-        self._config: dict[str, Any] = {"project": run_name} if run_name else {}
-        self._has_ended = False
+        self._project = {"project": run_name} if run_name else {}
+        self._ended: Experiment | None = None  # by `accelerator.end_training()`
 
     @property
     def tracker(self) -> Experiment | None:
         """The Experiment. It begins when it is first asked for, or when something is logged."""
         self._begin()
-        return self._recorder.experiment
+        return self._recorder.experiment or self._ended
+
+    def start(self) -> None:
+        """Let another training begin. `accelerator.init_trackers()` calls this."""
+        self._ended = None
 
     def store_init_configuration(self, values: Mapping[str, Any]) -> None:
-        """Begin the experiment with these hyperparameters."""
-        self._config |= flat(values)
-        self._begin()
+        """Begin the experiment with these hyperparameters. If it has begun, add them."""
+        config = flat(mapping_of(values, "the config"))
+        experiment = self._recorder.experiment
+        if experiment is None:
+            self._ended = None
+            self._recorder.begin({**self._project, **config})
+        else:
+            self._recorder.attempt("A config was not recorded", lambda: experiment.update_params(recordable(config)))
 
     def log(self, values: Mapping[str, Any], step: int | None = None, **others: Any) -> None:
-        """Record values with the others of the step."""
+        """Record values with the others of the step. Those that come after the end of the training are recorded too."""
         self._begin()
-        if step is None:
+        self._recorder.attempt("Values were not recorded", lambda: self._log(values, step))
+
+    def _log(self, values: Mapping[str, Any], step: int | None) -> None:
+        if self._ended is not None:
+            self._ended.checkpoint(step=step, metrics=values, quiet=True)
+        elif step is None:
             self._recorder.record(values)
         else:
             self._recorder.log(values, step)
@@ -64,12 +79,12 @@ class KeepsakeTracker(tracking.GeneralTracker):  # type: ignore[misc]
     def finish(self) -> None:
         """Record what is held back, and end the experiment."""
         self._recorder.end_of_training()
+        self._ended = self._recorder.experiment or self._ended
         self._recorder.stop()
-        self._has_ended = True
 
     def _begin(self) -> None:
-        if self._recorder.experiment is None and not self._has_ended:
-            self._recorder.begin(self._config)
+        if self._recorder.experiment is None and self._ended is None:
+            self._recorder.begin(self._project)
 
 
 if hasattr(tracking, "register_tracker_class"):  # older versions take the tracker itself: log_with=KeepsakeTracker()

@@ -46,8 +46,11 @@ def test_without_a_config(accelerator: Any) -> None:
     for loss in (0.5, 0.4):
         accelerator.log({"loss": loss})
     accelerator.end_training()
-    assert accelerator.get_tracker("keepsake", unwrap=True) is None, "a run that has ended does not begin again"
-    assert recorded().checkpoints.step == [0, 1]
+    accelerator.log({"final": 1}, step=9)
+    assert accelerator.get_tracker("keepsake", unwrap=True).id == recorded().id, (
+        "a run that has ended does not begin again"
+    )
+    assert recorded().checkpoints.step == [0, 1, 9]
 
 
 def test_the_tracker_itself() -> None:
@@ -59,3 +62,18 @@ def test_the_tracker_itself() -> None:
     accelerator.log({"loss": 0.5}, step=7)
     accelerator.end_training()
     assert (recorded().path, recorded().checkpoints.step) == (None, [7])
+
+
+def test_a_tracker_may_be_used_again() -> None:
+    """Each training of a cross-validation is a run, with its own config. A later config is added to it."""
+    from keepsake.accelerate import KeepsakeTracker
+
+    tracker = KeepsakeTracker(path=None)
+    for fold in range(2):
+        accelerator = accelerate.Accelerator(cpu=True, log_with=tracker)
+        accelerator.init_trackers("vision", config={"fold": fold})
+        tracker.store_init_configuration({"late": fold})
+        accelerator.log({"loss": fold}, step=fold)
+        accelerator.end_training()
+    assert [experiment.params for experiment in all_recorded()] == [{"fold": n, "late": n} for n in range(2)]
+    assert [experiment.checkpoints.step for experiment in all_recorded()] == [[0], [1]]
