@@ -47,9 +47,7 @@ class Recorded(Labelled):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None and not self._is_inert() and not sys.is_finalizing():
-            from keepsake.recording import ending
-
-            ending.blame(self.id, error)
+            blame(self, error)
         self.stop()
 
     def checkpoint(
@@ -191,6 +189,16 @@ class Recorded(Labelled):
             is_told = isinstance(error, KeepsakeError) and error.is_told
             reason = ". The reason is given above." if is_told else f": {_reason(error)}"
             say_error(f"Experiment {short_id(self.id)} is not fully saved yet{reason}")
+
+
+def blame(experiment: Recorded, error: BaseException) -> None:
+    """Record that an error ends a run of this process. A trial that Optuna prunes has not failed: a tag says so."""
+    from keepsake.recording import ending
+
+    if type(error).__name__ == "TrialPruned":
+        experiment.tag("pruned")
+    else:
+        ending.blame(experiment.id, error)
 
 
 def _reason(error: Exception) -> str:

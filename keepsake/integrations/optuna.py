@@ -47,7 +47,7 @@ class KeepsakeCallback:
         tags += ["pruned"] if state == "PRUNED" else []
         options = {"name": _name(study, trial), **self._options, "tags": tags}
         recorder = Recorder(self._params, (names[0], goals[0]), options=options)
-        recorder.begin(trial.params)
+        recorder.begin(trial.params, is_trial=True)
         try:
             for step, value in sorted(trial.intermediate_values.items()):
                 recorder.log({names[0]: value}, step)
@@ -63,9 +63,9 @@ class KeepsakeCallback:
 
     def _names(self, study: Any) -> list[str]:
         count = len(study.directions)
-        if names := self._metric_names or study.metric_names:
-            return list(names)
-        return ["value"] if count == 1 else [f"value_{number}" for number in range(count)]
+        names = list(self._metric_names or study.metric_names or ())
+        others = ["value"] if count == 1 else [f"value_{number}" for number in range(count)]
+        return names + others[len(names) :]
 
 
 def _name(study: Any, trial: Any) -> str:

@@ -103,7 +103,7 @@ class KeepsakeCallback(LoggerCallback):  # type: ignore[misc]
         options = {"name": str(trial), **self._options}
         recorder = Recorder(self._params, self._primary_metric, self._save_best_only, options)
         config = self._configs.setdefault(id, flat(trial.config))
-        recorder.begin(config, resume=self._experiments.get(id))
+        recorder.begin(config, resume=self._experiments.get(id), is_trial=True)
         self._recorders[id] = recorder
         if recorder.experiment is not None:
             self._experiments[id] = recorder.experiment.id

@@ -13,6 +13,7 @@ from typing import Any
 from keepsake.exceptions import KeepsakeError, MissingExtra, ValidationError
 from keepsake.experiment import Experiment
 from keepsake.project import default_project, init
+from keepsake.recorded import blame
 from keepsake.recording import ending, switches
 from keepsake.util.clock import monotonic
 from keepsake.util.console import warn
@@ -97,7 +98,12 @@ class Recorder:
     # The beginning and the end
 
     def begin(
-        self, params: Mapping[str, Any] | None = None, primary_metric: Primary | None = None, resume: str | None = None
+        self,
+        params: Mapping[str, Any] | None = None,
+        primary_metric: Primary | None = None,
+        resume: str | None = None,
+        *,
+        is_trial: bool = False,
     ) -> None:
         """Begin an experiment. Earlier ones end: that of this recorder, and those whose trainings have ended.
 
@@ -108,15 +114,18 @@ class Recorder:
             primary_metric: the one that counts if the user named none.
             resume: the ID of the experiment whose training is resumed. It goes on. If it has ended normally, or
                 this process still records it, it becomes the parent of a new one.
+            is_trial: whether it is one of many, which do not add to the experiment of the job that runs.
         """
         self.stop()
-        while _trained:
-            if (trained := _trained.pop()).id in ending.running():
+        ended = list(_trained)  # of this moment, because other threads train too
+        _trained.clear()
+        for trained in ended:
+            if trained.id in ending.running():
                 trained.stop()
         self.primary_metric = self._given_metric or primary_metric
         self._names.clear()
         self._best = math.nan
-        if not self._join_job():
+        if is_trial or not self._join_job():
             self._init(params, resume)
         self._is_awaited = False
         self._await_end()
@@ -158,8 +167,8 @@ class Recorder:
 
     def blame(self, error: BaseException) -> None:
         """Record that an error ends the run. The program may go on after it."""
-        if self.experiment is not None:
-            ending.blame(self.experiment.id, error)
+        if self.experiment is not None and self.experiment.id in ending.running():
+            blame(self.experiment, error)
 
     def terminate(self) -> None:
         """Record that a signal ends the run. The trainer has taken it, and ends in its own way."""

@@ -50,7 +50,7 @@ def record(
     experiments = []
     for index, candidate in enumerate(results["params"]):
         recorder = Recorder(params, primary, options={"quiet": True, **options})
-        recorder.begin({**_fixed_params(search), **candidate})
+        recorder.begin({**_fixed_params(search), **candidate}, is_trial=True)
         if recorder.experiment is not None:
             experiments.append(recorder.experiment)
         if index == best and filepath is not None:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+import keepsake
+from keepsake.integrations import recorder as recorders
 from keepsake.integrations.recorder import Recorder
-from tests.frameworks.reading import recorded
+from keepsake.optuna import KeepsakeCallback
+from tests.frameworks.reading import all_recorded, recorded
 
 FORK = """
 import multiprocessing
@@ -43,3 +48,44 @@ def test_a_value_that_changes_later_is_recorded_as_it_was_logged() -> None:
     recorder.log({"loss": total}, 1)
     recorder.stop()
     assert [checkpoint.metrics for checkpoint in recorded().checkpoints] == [{"loss": 1.0}, {"loss": 2.0}]
+
+
+class TrialPruned(Exception):
+    """As Optuna's."""
+
+
+@pytest.mark.usefixtures("project_directory")
+def test_a_run_of_a_trial_that_is_pruned_has_not_failed() -> None:
+    """Callbacks such as Optuna's for Lightning raise it in the middle of a training; a tag tells it."""
+    recorder = Recorder(options={"path": None})
+    recorder.begin()
+    recorder.blame(TrialPruned())
+    recorder.stop()
+    with pytest.raises(TrialPruned), keepsake.init():
+        raise TrialPruned
+    assert [(run.end_reason, run.tags) for run in all_recorded()] == [("stopped", ["pruned"])] * 2
+
+
+def optimize(*values: float) -> Any:
+    """A study of Optuna, and a trial of it that has ended with these values."""
+    state, goal = SimpleNamespace(name="COMPLETE"), SimpleNamespace(name="MINIMIZE")
+    study = SimpleNamespace(study_name="s", directions=[goal] * len(values), metric_names=None)
+    trial = SimpleNamespace(
+        number=0, state=state, params={"x": 1}, intermediate_values={}, values=values, duration=None
+    )
+    return study, trial
+
+
+@pytest.mark.usefixtures("project_directory")
+def test_a_value_of_a_trial_that_has_no_name_is_recorded() -> None:
+    KeepsakeCallback(metric_names=["loss"], path=None)(*optimize(1.0, 2.0))
+    assert recorded().latest().metrics == {"loss": 1.0, "value_1": 2.0}
+
+
+@pytest.mark.usefixtures("project_directory")
+def test_a_trial_in_a_job_is_a_run_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study in a job of Hydra has a run for each trial; none disappears into the run of the job."""
+    with keepsake.init(params={"job": 1}) as job:
+        monkeypatch.setattr(recorders, "job", job)
+        KeepsakeCallback(path=None)(*optimize(1.0))
+    assert [(run.name, run.params) for run in all_recorded()] == [(None, {"job": 1}), ("s 0", {"x": 1})]
