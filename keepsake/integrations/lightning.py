@@ -180,8 +180,8 @@ class KeepsakeLogger(HasExperiment, *_bases(".loggers", "Logger")):  # type: ign
         params: further hyperparameters.
         primary_metric: one of the metrics and its goal, such as `("val_loss", "minimize")`; None: the one that
             ModelCheckpoint monitors.
-        save_files: whether to save the files that ModelCheckpoint writes. It decides which ones: with
-            `ModelCheckpoint(monitor="val_loss")`, only the best.
+        save_files: whether to save the files that ModelCheckpoint and OnExceptionCheckpoint write. They decide which
+            ones: with `ModelCheckpoint(monitor="val_loss")`, only the best.
         **options: further arguments of `keepsake.init()`, such as `path` (default: ".").
 
     Attributes:
@@ -231,7 +231,7 @@ class KeepsakeLogger(HasExperiment, *_bases(".loggers", "Logger")):  # type: ign
         """Begin the experiment. Lightning calls this when a training begins, with the model."""
         self._trainer = trainer = model.trainer
         if trainer.state.fn == "fit":
-            trainer.callbacks.append(_Steps(self._recorder))
+            trainer.callbacks.append(_Steps(self._recorder, self._save_files))
             self._recorder.patience = None
             self._recorder.forgive()
             self._begin()
@@ -284,9 +284,10 @@ def _is_first_process() -> bool:
 class _Steps(*_bases("", "Callback")):  # type: ignore[misc]
     """Tells a logger's recorder when a step is complete, and the ID of its experiment to Lightning's checkpoints."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, save_files: bool) -> None:
         super().__init__()
         self._recorder = recorder
+        self._save_files = save_files
 
     def on_train_batch_start(self, trainer: Any, *others: Any) -> None:
         self._recorder.flush()
@@ -299,6 +300,10 @@ class _Steps(*_bases("", "Callback")):  # type: ignore[misc]
             checkpoint[_KEY] = self._recorder.experiment.id
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        for each in trainer.callbacks:  # OnExceptionCheckpoint has just saved a file, and tells no logger
+            path = getattr(each, "ckpt_path", None)
+            if self._save_files and isinstance(path, str) and os.path.exists(path):
+                self._recorder.attach(path, {}, trainer.global_step - 1)
         self._recorder.flush()
         self._recorder.blame(exception)
 

@@ -14,7 +14,7 @@ from keepsake.exceptions import KeepsakeError, MissingExtra, ValidationError
 from keepsake.experiment import Experiment
 from keepsake.project import default_project, init
 from keepsake.recorded import blame
-from keepsake.recording import ending, switches
+from keepsake.recording import ending, ranks, switches
 from keepsake.util.clock import monotonic
 from keepsake.util.console import warn
 from keepsake.util.directories import below
@@ -294,7 +294,10 @@ class Recorder:
                 self._lock.release()
 
     def attempt(self, what: str, action: Callable[[], object]) -> bool:
-        """Do something that may fail, and return whether it was done. An error is reported once per cause."""
+        """Do something that may fail, and return whether it was done.
+
+        An error is reported once per cause, by one process of the job: it usually comes in all of them.
+        """
         try:
             action()
         except Exception as error:
@@ -303,7 +306,8 @@ class Recorder:
             why = f"{type(error).__name__}: {str(error).rstrip('.')}"
             if (type(error).__name__ + what) not in self._said:
                 self._said.add(type(error).__name__ + what)
-                warn(f"{what}: {why}. The training goes on.")
+                if ranks.records():
+                    warn(f"{what}: {why}. The training goes on.")
             return False
         return True
 

@@ -214,6 +214,14 @@ def test_auto_breaks_no_training(fit: Fit, monkeypatch: pytest.MonkeyPatch, capf
     assert capfd.readouterr().err.count("The training is not recorded") == 1
 
 
+def test_the_file_of_on_exception_checkpoint(fit: Fit) -> None:
+    """It tells no logger of it."""
+    with pytest.raises(ArithmeticError):
+        fit(logger(), fail_in=1, callbacks=[lightning.callbacks.OnExceptionCheckpoint("saved")])
+    last = recorded().latest()
+    assert (last.step, last.path) == (3, "saved/on_exception.ckpt")
+
+
 def test_a_file_that_is_saved_because_of_an_exception(fit: Fit) -> None:
     """ModelCheckpoint(save_on_exception=True) saves it."""
     saver = lightning.callbacks.ModelCheckpoint("saved", "{step}", save_on_exception=True, every_n_epochs=2)

@@ -89,3 +89,13 @@ def test_a_trial_in_a_job_is_a_run_of_its_own(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(recorders, "job", job)
         KeepsakeCallback(path=None)(*optimize(1.0))
     assert [(run.name, run.params) for run in all_recorded()] == [(None, {"job": 1}), ("s 0", {"x": 1})]
+
+
+def test_an_error_in_all_processes_of_a_job_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("KEEPSAKE_STRICT")
+    for rank in range(2):
+        monkeypatch.setenv("RANK", str(rank))
+        assert not Recorder().attempt("The model was not saved", lambda: 1 / 0)
+    assert capsys.readouterr().err.count("The model was not saved") == 1
