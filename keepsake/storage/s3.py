@@ -36,7 +36,7 @@ from keepsake.exceptions import DoesNotExist
 from keepsake.storage import network
 from keepsake.storage.base import TEMPORARY, ObjectInfo
 from keepsake.storage.bucket import BucketStorage, Trouble, origin, refuse_web_page
-from keepsake.storage.s3_errors import ADVICE_AFTER, CONFLICT, LOG_IN, MISSING, allowing, code_of, trouble_of
+from keepsake.storage.s3_errors import ADVICE_AFTER, CONFLICT, FAILED, LOG_IN, MISSING, allowing, code_of, trouble_of
 from keepsake.util.clock import monotonic
 from keepsake.version import __version__
 
@@ -183,8 +183,11 @@ class S3Storage(BucketStorage):
         except sdk.ClientError as error:
             if condition and code_of(error) in MISSING:
                 raise self._changed(name) from error
-            if not condition or self._is_amazon or code_of(error) not in _UNSUPPORTED:
+            if not condition or self._is_amazon or code_of(error) not in (*_UNSUPPORTED, *FAILED):
                 raise
+            if code_of(error) in FAILED:
+                self._check(name, if_match)  # a server that marks its etags as weak may find that none matches
+                self._minds = False
             answer = self._send(self._client.put_object, request)
         if if_match is not None and not self._minds_conditions():
             time.sleep(_SETTLED + 2 * (monotonic() - started))
@@ -198,7 +201,7 @@ class S3Storage(BucketStorage):
             try:
                 self._send(self._client.put_object, {**self._at(name), "Body": b"", "IfMatch": '"0"'})
             except sdk.ClientError as error:
-                self._minds = code_of(error) in (*MISSING, "PreconditionFailed", "412")
+                self._minds = code_of(error) in (*MISSING, *FAILED)
             else:
                 self._minds = False
                 with suppress(Exception):  # listings skip its name
@@ -234,7 +237,8 @@ class S3Storage(BucketStorage):
             try:
                 return call(**request)
             except sdk.ClientError as error:
-                if error.response["ResponseMetadata"]["HTTPStatusCode"] != 400 or code_of(error) in ADVICE_AFTER:
+                status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+                if status not in (400, 411) or code_of(error) in ADVICE_AFTER:
                     raise
         digest = hashlib.md5(request["Body"], usedforsecurity=False).digest()
         answer = call(**request, ContentMD5=base64.b64encode(digest).decode())

@@ -11,8 +11,9 @@ import botocore.exceptions as sdk
 from keepsake.exceptions import DoesNotExist, MissingBucket, PreconditionFailed, RepositoryConfigurationError
 from keepsake.storage.bucket import Trouble, one_line
 
-# Codes of a condition that conflicts with another request, and of objects that are missing.
+# Codes of a condition that conflicts with another request, of one that does not hold, and of objects that are missing.
 CONFLICT = "ConditionalRequestConflict"
+FAILED = ("PreconditionFailed", "412")
 MISSING = ("NoSuchKey", "404")
 
 LOG_IN = (
@@ -90,7 +91,7 @@ def _refusal(error: sdk.ClientError) -> Trouble:
     reason = f"{one_line(str(details.get('Message') or 'No reason given'))} ({code})"
     if code in MISSING:
         return Trouble(reason, None, DoesNotExist)
-    if code in ("PreconditionFailed", "412", CONFLICT):
+    if code in (*FAILED, CONFLICT):
         return Trouble(reason, None, PreconditionFailed)
     advice = ADVICE_AFTER.get(code)
     headers: Any = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})

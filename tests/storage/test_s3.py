@@ -285,9 +285,12 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize("refusal", REFUSALS)
+@pytest.mark.parametrize(
+    "refusal",
+    [*REFUSALS, error_reply("412 Precondition Failed", "PreconditionFailed"), reply("412 Precondition Failed")],
+)
 def test_a_server_that_refuses_conditions_gets_none(proxy: Proxy, proxied: Storage, refusal: bytes) -> None:
-    """The condition is then looked at beforehand only."""
+    """The condition is then looked at beforehand only. A server whose etags are all weak finds that none matches."""
 
     def fault(request: Request) -> bytes | None:
         conditional = {"if-match", "if-none-match"} & request.headers.keys()
@@ -402,15 +405,19 @@ def test_an_upload_that_is_finished_though_the_answer_was_lost_is_not_sent_again
     assert sum("?uploads" in request.target for request in proxy.requests) == 1
 
 
+@pytest.mark.parametrize(
+    "refusal",
+    [error_reply("400 Bad Request", "InvalidRequest"), error_reply("411 Length Required", "MissingContentMD5")],
+)
 def test_content_is_sent_with_a_checksum_where_one_is_demanded(
-    proxy: Proxy, proxied: Storage, s3_bench: S3Bench
+    proxy: Proxy, proxied: Storage, s3_bench: S3Bench, refusal: bytes
 ) -> None:
     """A bucket with Object Lock demands one. The storage remembers that after the first time."""
 
     def fault(request: Request) -> bytes | None:
         if request.method != "PUT" or "content-md5" in request.headers:
             return None
-        return error_reply("400 Bad Request", "InvalidRequest")
+        return refusal
 
     proxy.fault = fault
     large = noise(9 * MIB)
