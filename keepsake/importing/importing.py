@@ -125,7 +125,7 @@ class Import:
             self._view.ensure()
         if repository.exists:
             self._there = self._etags()
-            self._removed = repository.removals.ids(up_to_date=not self._dry_run) - self._there.keys()
+            self._removed = repository.removals.ids(only_look=self._dry_run) - self._there.keys()
         done = Imported(list(dict.fromkeys(module.TOOL for module, _ in found)), is_dry_run=self._dry_run)
         try:
             with Progress("Importing", None, unit="runs") as progress, Workers() as workers:

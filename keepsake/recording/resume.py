@@ -10,6 +10,7 @@ from keepsake.exceptions import DoesNotExist, ReadError, ValidationError
 from keepsake.metadata import END_FIELDS, Record, time_key
 from keepsake.recording import cluster, ending, switches
 from keepsake.repository.heartbeats import RUNNING_SECONDS
+from keepsake.repository.keys import EXPERIMENTS
 from keepsake.spool.entry import Entry
 from keepsake.util.clock import monotonic
 from keepsake.util.console import say
@@ -82,6 +83,8 @@ def _of_job(workplace: Workplace, job: Record) -> Iterator[Record]:
     if switches.is_offline():
         yield from (record for record in view.waiting() if cluster.is_same(record.get("job"), job))
         return
+    # On a network disk, another machine may have begun the experiment within the last seconds
+    workplace.repository.storage.refresh(EXPERIMENTS)
     for summary in [summary for summary in view.summaries() if cluster.is_same(summary.job, job)]:
         try:
             yield view.load(summary.id)

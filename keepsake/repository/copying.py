@@ -108,7 +108,7 @@ class Copy:
         self._identity = identity if target.storage.directory is not None else None  # a disk can be unmounted
         self._records = sorted({record["id"]: record for record in records}.values(), key=_age)
         self._existing = {id_of(info.key) for info in target.storage.list(EXPERIMENTS)}
-        removed = {record["id"] for record in self._records} & (target.removals.ids(up_to_date=True) - self._existing)
+        removed = {record["id"] for record in self._records} & (target.removals.ids() - self._existing)
         self._busy = target.removals.come_back(removed, self._there) if named else set()
         if not named:
             self._records = [record for record in self._records if record["id"] not in removed]

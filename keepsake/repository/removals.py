@@ -42,12 +42,13 @@ class Removals:
         self._storage = storage
         self.damaged: set[str] = set()
 
-    def ids(self, *, up_to_date: bool = False) -> set[str]:
+    def ids(self, *, only_look: bool = False) -> set[str]:
         """Return the IDs of all experiments that were removed.
 
-        `up_to_date`: also those that another machine has removed within the last seconds, on a network disk.
+        `only_look`: nothing depends on it, so nothing is written. On a network disk, those that another machine has
+        removed within the last seconds may be missing.
         """
-        if up_to_date:
+        if not only_look:
             self._storage.refresh(REMOVED)
         found = {experiment_id for _, experiments, _ in self._all() for experiment_id in experiments}
         for key in self.damaged:
@@ -56,6 +57,7 @@ class Removals:
 
     def under_way(self) -> set[str]:
         """Return the IDs of experiments whose removal has begun and has not ended."""
+        self._storage.refresh(REMOVED)
         return {experiment_id for _, experiments, _ in self.unfinished() for experiment_id in experiments}
 
     def come_back(self, experiment_ids: Iterable[str], archives: Container[str]) -> set[str]:

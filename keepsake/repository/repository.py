@@ -19,7 +19,7 @@ from keepsake.exceptions import (
 )
 from keepsake.metadata import Record, checkpoints_of, parse_experiment, render_checkpoint, render_experiment, time_text
 from keepsake.repository.heartbeats import Heartbeats
-from keepsake.repository.keys import archive_key, archive_keys, heartbeat_key, record_key
+from keepsake.repository.keys import EXPERIMENTS, archive_key, archive_keys, heartbeat_key, record_key
 from keepsake.repository.known import Known, claimed, replaced
 from keepsake.repository.presence import Presence
 from keepsake.repository.removals import Removals
@@ -119,9 +119,12 @@ class Repository(Presence):
         )
 
     def _gone(self, experiment_id: str) -> KeepsakeError:
-        """Return the error for a missing experiment: Removed only if somebody removed it."""
+        """Return the error for a missing experiment: Removed only if somebody removed it, and it has not come back."""
         if not self.is_there():
             return self.missing()
+        self.storage.refresh(EXPERIMENTS)  # a network disk remembers for a while that a file was missing
+        if self.storage.has(record_key(experiment_id)):
+            return WriteError(f"{record_key(experiment_id)} has just come back to {self.url}. Try again.")
         if experiment_id in self.removals.ids():
             return Removed(f"There is no experiment {experiment_id} in {self.url}. It was removed.")
         name = short_id(experiment_id)

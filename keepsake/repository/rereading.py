@@ -51,6 +51,7 @@ class Records:
     def look_again(self, *, at_once: bool = False) -> None:
         """Look again, unless the last look was just now. Raises ReadError if a record cannot be read."""
         if at_once or monotonic() - self._looked > FRESH_SECONDS:
+            self._storage.refresh(EXPERIMENTS)
             self.look()
         for key, reason in self.unreadable.items():
             raise ReadError(

@@ -99,7 +99,7 @@ class View:
     def _is_only_here(self, entry: Entry, changes: Changes) -> bool:
         """Whether only the spool has an experiment, and nobody removed it."""
         return not entry.in_repository or (
-            bool(changes or entry.has_files()) and entry.id not in self.repository.removals.ids()
+            bool(changes or entry.has_files()) and entry.id not in self.repository.removals.ids(only_look=True)
         )
 
     def summaries(self, query: Query | None = None) -> list[Summary]:
