@@ -186,18 +186,19 @@ def append(directory: Path, line: dict[str, Any]) -> None:
             if _append(f"{directory}{os.sep}{name}.jsonl", data):
                 return
         except OSError as error:
-            if error.errno in FULL and _append_to_another(directory, data):
+            if error.errno in {*FULL, errno.EFBIG} and _append_to_another(directory, data):
                 return
-            if left == 1 or name != _process or error.errno not in _GONE:
+            if left == 1 or name != _process or error.errno not in {*_GONE, errno.EFBIG}:
                 raise
-        # The journal has another name now. Where names are cached, the old name still leads to it, or nowhere.
+        # The journal has another name now, or is as large as a file may be (`ulimit -f`). Where names are cached, the
+        # old name still leads to it, or nowhere.
         name = f"{_process}-{os.urandom(8).hex()}"
 
 
 def _append_to_another(directory: str | os.PathLike[str], data: bytes) -> bool:
-    """Append to a journal that is being published, because no new file can be made; return whether that worked.
+    """Append to another journal of this process, because the usual one cannot grow; return whether that worked.
 
-    A journal that has grown since it was read stays.
+    One that is being published, and has grown since it was read, stays.
     """
     for name in os.listdir(directory):
         if name.startswith(_process) and name.endswith(".jsonl"):

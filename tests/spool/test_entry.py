@@ -388,6 +388,25 @@ def test_a_full_disk_leaves_no_half_line(entry: Entry, monkeypatch: pytest.Monke
     assert entry.pending().checkpoints == [checkpoint(1), checkpoint(3)]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_journal_that_is_as_large_as_a_file_may_be_is_continued_in_another(entry: Entry) -> None:
+    """As while a run is offline, under `ulimit -f`."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    entry.keep_room()
+    numbers = range(100)
+    size = len(json.dumps({"checkpoint": checkpoint(0)}))
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10 * size, before[1]))
+        for number in numbers:
+            entry.append({"checkpoint": checkpoint(number)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert sorted(each["id"] for each in entry.pending().checkpoints) == [checkpoint(n)["id"] for n in numbers]
+    assert len(entry.journals()) < 20
+
+
 def test_many_threads_append_whole_lines(entry: Entry) -> None:
     def append(start: int) -> None:
         for number in range(start, start + 50):
