@@ -310,9 +310,9 @@ def _store(
 def finish(entry: Entry, repository: Repository, moved: Callable[[int], None] | None = None) -> None:
     """Move everything in an entry into the repository, and remove the entry if it is empty then."""
     is_fresh = entry.is_fresh()  # before anything is written to it here
-    if not entry.in_repository and entry.record.get("path") and not entry.is_waiting():
+    if not entry.has_begun():
         if not is_fresh:  # otherwise init() may be about to freeze its files
-            entry.close()  # it was killed before that, so nobody was told that anything is saved
+            entry.close()
         return
     failed: ReadError | None = None
     try:

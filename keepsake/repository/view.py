@@ -98,9 +98,9 @@ class View:
 
     def _is_only_here(self, entry: Entry, changes: Changes) -> bool:
         """Whether only the spool has an experiment, and nobody removed it."""
-        return not entry.in_repository or (
-            bool(changes or entry.has_files()) and entry.id not in self.repository.removals.ids(only_look=True)
-        )
+        if not entry.in_repository:
+            return entry.has_begun()
+        return bool(changes or entry.has_files()) and entry.id not in self.repository.removals.ids(only_look=True)
 
     def summaries(self, query: Query | None = None) -> list[Summary]:
         """Return the experiments that match, oldest first; the caller applies the query's order.
@@ -268,7 +268,9 @@ class View:
 
     def waiting(self) -> list[Record]:
         """Return the experiments in the spools as far as the spools know them. The repository is not looked for."""
-        return [_overlaid(dict(entry.record), entry.pending()) for entry in self.entries().values()]
+        return [
+            _overlaid(dict(entry.record), entry.pending()) for entry in self.entries().values() if entry.has_begun()
+        ]
 
     def _pending_records(self) -> dict[str, Record]:
         pending = {}

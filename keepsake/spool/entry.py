@@ -342,6 +342,13 @@ class Entry:
         remove(record)
         prune(self.directory)
 
+    def has_begun(self) -> bool:
+        """Whether init() had frozen the files of the experiment before its process ended, as far as is known here.
+
+        Until then nobody was told that anything is saved, and a record would name files that are nowhere.
+        """
+        return self.in_repository or not self.record.get("path") or self.is_waiting()
+
     def is_waiting(self) -> bool:
         """Whether there are lines, files or output that may not be in the repository yet."""
         return bool(self._files(".jsonl", *SUFFIXES, _LOG, _LIVE))

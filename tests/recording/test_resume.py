@@ -440,6 +440,29 @@ def test_what_waits_in_the_spool_is_gone_on_with(project: Path, monkeypatch: pyt
     assert experiment.checkpoints.step == list(range(9))
 
 
+@pytest.mark.parametrize("offline", ["", "1"])
+def test_a_run_that_was_killed_before_its_files_were_saved_is_not_gone_on_with(
+    project: Path, monkeypatch: pytest.MonkeyPatch, offline: str
+) -> None:
+    """Nobody was told that it exists, and its record would name files that are nowhere. The job begins anew."""
+    monkeypatch.setenv("KEEPSAKE_OFFLINE", offline)
+    first = begun(monkeypatch, JOB, path="train.py")
+    record = first.to_json()
+    first.delete()
+    killed = {**record, "id": "d" * 64, "checkpoints": None}
+    Entry.create(project / ".keepsake" / "spool", killed, view().repository.url, in_repository=False).rest()
+    with pytest.raises(DoesNotExist):
+        keepsake.init(resume=killed["id"])
+    again = begun(monkeypatch, AGAIN, path="train.py")
+    again.stop()
+    monkeypatch.delenv("KEEPSAKE_OFFLINE")
+    keepsake.Project().sync()
+    (experiment,) = keepsake.experiments.list()
+    assert experiment == again
+    assert [file.path for file in experiment.files()] == ["train.py"]
+    assert nothing_waits(project)
+
+
 def test_other_processes_of_the_job_know_the_weights_to_start_from(monkeypatch: pytest.MonkeyPatch) -> None:
     """They know those from when the job was started again, whatever the first process has recorded since."""
     (Path("model.pth")).write_text("4")
