@@ -123,10 +123,19 @@ def _usable(variable: str, below_home: str) -> Path | None:
 def _among_temporary_files() -> Path | None:
     import tempfile
 
-    try:  # there may be no directory for temporary files
-        return _make_private(Path(tempfile.gettempdir(), f"keepsake-{_user()}"))
+    try:
+        directory = tempfile.gettempdir()
+        # Where there is no directory for temporary files, Python takes the working directory, which may be a project's.
+        if directory not in _known_for_temporary_files() and directory == os.getcwd():
+            return None
     except OSError:
         return None
+    return _make_private(Path(directory, f"keepsake-{_user()}"))
+
+
+def _known_for_temporary_files() -> set[str]:
+    named = (os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
+    return {os.path.abspath(path) for path in (*named, "/tmp", "/var/tmp", "/usr/tmp") if path}  # noqa: S108
 
 
 def _user() -> object:

@@ -94,6 +94,21 @@ def test_without_any_usable_place_there_is_none(home: Path, monkeypatch: pytest.
     assert cache_directory() is None
 
 
+@on_posix
+@pytest.mark.parametrize("is_meant", [False, True])
+def test_the_working_directory_is_no_place_for_them_unless_it_is_named_so(
+    home: Path, is_meant: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container whose file systems are read-only, except for that of the project."""
+    monkeypatch.chdir(project := home)
+    monkeypatch.setenv("HOME", "/dev/null")
+    monkeypatch.setenv("TMPDIR", str(project) if is_meant else "/dev/null")
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/dev/null", str(project)])
+    assert (cache_directory() is not None) is is_meant
+    assert len(os.listdir(project)) == is_meant
+
+
 @as_root
 def test_what_a_stranger_made_among_the_temporary_files_is_not_used(
     home: Path, monkeypatch: pytest.MonkeyPatch
