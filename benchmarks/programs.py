@@ -62,7 +62,10 @@ def checkpoint(path: str) -> dict[str, float]:
 
 
 def repeated(path: str, count: str) -> dict[str, float]:
-    """Checkpoints of weights that were just written, as after torch.save(), each beside a cp of them."""
+    """Checkpoints of weights that were just written, as after torch.save(), each beside a cp of them.
+
+    The copies stay, as checkpoints do. Otherwise each new one would get the memory of the last one.
+    """
     with open(path, "rb") as file:
         content = file.read()
     experiment, blocked, copied = _ready(), [], []
@@ -72,9 +75,8 @@ def repeated(path: str, count: str) -> dict[str, float]:
                 file.write(content)
             start = monotonic()
             if action == "copy":
-                subprocess.run(["cp", path, "copy.bin"], check=True)
+                subprocess.run(["cp", path, f"copy-{number}.bin"], check=True)
                 copied.append(monotonic() - start)
-                os.remove("copy.bin")
             else:
                 experiment.checkpoint(path=path, metrics={"loss": 0.5}, primary_metric=("loss", "minimize"))
                 blocked.append(monotonic() - start)
