@@ -239,18 +239,30 @@ class View:
         return DoesNotExist(no_repository(self.repository.url)) if self._is_named and not waiting else None
 
     def ensure(self) -> str:
-        """Create the repository if there is none, and return its identity.
+        """Create the repository if there is none, remember that it is used, and return its identity.
 
-        Raises MissingRepository if a run of this project has used one there before, because its disk may not be
-        mounted. A person who names the repository means a new one.
+        Raises MissingRepository if this project has used one there before, because its disk may not be mounted.
         """
+        known, url = self._known(), self.repository.url
         try:
-            return self.repository.ensure(None if self._is_named else self._known())
+            identity = self.repository.ensure(known)
         except MissingRepository as error:
-            raise MissingRepository(f"{error} To make a new one there, name it: -R {self.repository.url}") from error
+            roots = [root for root in self.spools if places.known_identity(root, url) is not None]
+            notes = [str(note) for root in roots for note in places.notes_about(root, url)]
+            raise MissingRepository(
+                f"{error} This project has used one there before, so no new one is created. "
+                f"To begin a new repository there, delete {' and '.join(notes)}."
+            ) from error
+        for root in self.spools if known is None else ():
+            if not self._is_named:  # otherwise the directory may be no project
+                with suppress(OSError):
+                    root.mkdir(parents=True, exist_ok=True)
+            if places.remember_identity(root, url, identity):
+                break
+        return identity
 
     def _known(self) -> str | None:
-        """Return the identity of the repository that this project last used at the URL; "" if it cannot be read."""
+        """Return the identity of the repository that this project used at the URL; "" if it cannot be read."""
         known = (places.known_identity(root, self.repository.url) for root in self.spools)
         found = [identity for identity in known if identity is not None]
         return next(filter(None, found), "" if found else None)

@@ -183,7 +183,7 @@ def test_a_repository_is_not_copied_onto_itself(experiments: list[Experiment]) -
 def test_nothing_is_brought_into_the_mount_point_of_a_disk_that_is_not_mounted(
     experiments: list[Experiment], project_directory: Path, what: str
 ) -> None:
-    """Who means a new repository names it."""
+    """Whoever means a new repository deletes the note about the old one."""
     run("push", "file://copy")
     write_mlflow_run(project_directory / "mlruns", "key")
     source = "file://copy" if what == "pull" else "mlruns"
@@ -192,5 +192,40 @@ def test_nothing_is_brought_into_the_mount_point_of_a_disk_that_is_not_mounted(
     repository.mkdir()
     assert "is gone. Check whether its disk is mounted" in run(what, source, status=1)
     assert list(repository.iterdir()) == []
-    run(what, source, "-R", f"file://{repository}")
+    said = run(what, source, "-R", f"file://{repository}", status=1)
+    note = project_directory / ".keepsake" / "spool" / "repositories.json"
+    assert f"To begin a new repository there, delete {note}." in said
+    note.unlink()
+    run(what, source)
     assert (repository / "repository.json").exists()
+
+
+def test_a_backup_disk_that_is_not_mounted_gets_no_new_repository(
+    experiments: list[Experiment], project_directory: Path
+) -> None:
+    backup = project_directory / "backup"
+    run("push", f"file://{backup}")
+    backup.rename(project_directory / "away")
+    backup.mkdir()
+    assert "is gone. Check whether its disk is mounted" in run("push", f"file://{backup}", status=1)
+    assert list(backup.iterdir()) == []
+    backup.rmdir()
+    (project_directory / "away").rename(backup)
+    assert run("push", f"file://{backup}") == "Copied 3 experiments (no files were new)."
+
+
+@pytest.mark.parametrize("what", ["pull", "import"])
+def test_a_repository_that_only_copies_and_imports_have_filled_is_missed_too(
+    project_directory: Path, tmp_path: Path, what: str
+) -> None:
+    keepsake.init(params={}).stop()
+    repository, other = project_directory / "repo", tmp_path / "other"
+    repository.rename(other)
+    (project_directory / ".keepsake" / "spool" / "repositories.json").unlink()
+    write_mlflow_run(project_directory / "mlruns", "key")
+    source = f"file://{other}" if what == "pull" else "mlruns"
+    run(what, source)
+    repository.rename(tmp_path / "away")
+    repository.mkdir()
+    assert "is gone. Check whether its disk is mounted" in run(what, source, status=1)
+    assert list(repository.iterdir()) == []
