@@ -31,7 +31,7 @@ _STRONG_PAIRS = _words("""
     access-token auth-token api-token bearer-token refresh-token session-token security-token id-token
     access-signature github-pat gitlab-pat
 """)
-_JOINED = ("password", "passwd", "apikey")  # also at the end of a word, as in PGPASSWORD
+_JOINED = ("password", "passwd", "apikey", "secret")  # also at the end of a word, as in PGPASSWORD
 _OF_SERVICE = (  # as in OPENAIKEY, or `key` in a group `openai`
     r"(?:openai|anthropic|mistral|cohere|groq|wandb|neptune|comet|clearml|kaggle|hf|huggingface|github|gitlab|slack|aws"
     r"|azure|gcp|google|databricks|pinecone)(?:key|token)s?"
@@ -93,10 +93,10 @@ _SHAPES = r"""(?x)\b(?:
 _RANDOM = r"(?=[A-Za-z]{0,60}\d)(?=\d{0,60}[A-Za-z])[A-Za-z\d]{20}"  # a long run of both letters and digits
 _PATH = r"[.~]{0,2}[\\/]|[A-Za-z]:[\\/]|[.~]{1,2}$"
 _LOGIN = r"^(?!\d+:\d+$)([^\s:/.]+:)[^\s:/]+$"  # in curl's form
-_LOGIN_OPTIONS = ("u", "user", "proxy-user")
+_LOGIN_OPTIONS = ("u", "user", "proxy-user", "login")
 _BEARER = r"""(?i)(\bBearer(?:[ _+]+|%20))[^\s"']+"""
 _PRIVATE_KEY = r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*"
-_IN_QUERIES = {"sig", "signature", "key", "auth", "code", "hmac", "credential"}  # names in a URL's query
+_IN_QUERIES = {"sig", "signature", "key", "auth", "code", "hmac", "credential", "session"}  # names in a URL's query
 
 
 def hide_in_command(arguments: Sequence[str]) -> list[str]:

@@ -50,6 +50,8 @@ HIDDEN = {
     "OPENAIKEY=SECRET --hftoken SECRET --userpass SECRET": "OPENAIKEY=*** --hftoken *** --userpass ***",
     "--key SECRET0123456789abcdefg key=0123456789abcdefSECRET https://h?key=SECRET": "--key *** key=*** https://h?key=***",
     "opts WANDB.API_KEY SECRET db.password SECRET LR 1": "opts WANDB.API_KEY *** db.password *** LR 1",
+    "--clientsecret SECRET --apiSecret=SECRET --login kim:SECRET": "--clientsecret *** --apiSecret=*** --login kim:***",
+    "https://h/x?session=SECRET&page=2": "https://h/x?session=***&page=2",
     "--licensekey SECRET --auth-header 'Basic SECRET=='": "--licensekey *** --auth-header ***",
     # Headers
     "-H 'Authorization: Bearer SECRET'": "-H 'Authorization: ***'",
