@@ -34,12 +34,12 @@ from keepsake.spool.leftovers import prune, remove_unfinished
 from keepsake.spool.unsent import Unsent
 from keepsake.storage.reading import read_whole
 from keepsake.util.errors import is_the_scripts, suppress
-from keepsake.util.files import open_at_once, remove, replace_with, sync
+from keepsake.util.files import remove, replace_with, sync
 from keepsake.util.processes import has_ended, process_name
 
 FRESH_SECONDS = 30.0  # the process that records touches the entry every few seconds
-_RECORDS = ("record.json", "record.closing")
-_LIVE, _LOG = ".live", ".log"
+RECORDS = ("record.json", "record.closing")
+LIVE, LOG = ".live", ".log"
 _ROOM, _ROOM_BYTES = ".room", 16 << 10
 _TRIES = 10
 _FULL_TRIES, _FULL_SECONDS = 3, 0.01  # while the disk is full
@@ -124,7 +124,7 @@ class Entry:
     @classmethod
     def load(cls, directory: Path) -> Entry | None:
         """Return the entry in `directory`; None if there is none, or none that is whole."""
-        for name in _RECORDS:
+        for name in RECORDS:
             with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
                 content = json.loads(read_whole(f"{directory}{os.sep}{name}")[0])  # not of a pipe, which never ends
                 if content["experiment"]["id"] == directory.name:
@@ -271,22 +271,22 @@ class Entry:
         return bool(self._unsent())
 
     def _unsent(self) -> list[File]:
-        suffixes = (*SUFFIXES, _LOG) if self.is_fresh() else (*SUFFIXES, _LOG, _LIVE)
+        suffixes = (*SUFFIXES, LOG) if self.is_fresh() else (*SUFFIXES, LOG, LIVE)
         return [file for file in self._files(*suffixes) if UNNAMED not in file.path.name]
 
     def log(self, part: str) -> Path:
         """Return the path of a part of what the run prints, once it is finished."""
-        return self.directory / f"{part}{_LOG}"
+        return self.directory / f"{part}{LOG}"
 
     def logs(self, *, live: bool) -> list[Path]:
         """Return the files with what the run has printed, with `live` also those that are being written."""
-        return [file.path for file in self._files(_LOG, *([_LIVE] if live else []))]
+        return [file.path for file in self._files(LOG, *([LIVE] if live else []))]
 
     def finish_logs(self) -> None:
         """Take what the run has printed for finished, because its process has ended."""
-        for file in self._files(_LIVE):
+        for file in self._files(LIVE):
             with suppress(OSError):  # its own process has done it
-                os.rename(file.path, file.path.with_suffix(_LOG))
+                os.rename(file.path, file.path.with_suffix(LOG))
 
     def frozen(self, archive_id: str) -> Path | None:
         """Return the frozen files of the experiment or checkpoint with that ID, if they wait here."""
@@ -318,7 +318,7 @@ class Entry:
 
     def close(self) -> bool:
         """Remove the entry if nothing waits in it; return whether nothing waits."""
-        record, closing = (self.directory / name for name in _RECORDS)
+        record, closing = (self.directory / name for name in RECORDS)
         if self.is_waiting():
             return False
         with suppress(OSError):
@@ -351,7 +351,7 @@ class Entry:
 
     def is_waiting(self) -> bool:
         """Whether there are lines, files or output that may not be in the repository yet."""
-        return bool(self._files(".jsonl", *SUFFIXES, _LOG, _LIVE))
+        return bool(self._files(".jsonl", *SUFFIXES, LOG, LIVE))
 
     def _files(self, *suffixes: str) -> list[File]:
         """Return the files with one of these suffixes, oldest first. They may vanish at any time.
@@ -378,33 +378,4 @@ class Entry:
 
 def is_entry(directory: Path) -> bool:
     """Whether a directory holds the record of an entry."""
-    return any(os.path.exists(directory / name) for name in _RECORDS)
-
-
-def _has_record(directory: Path) -> bool:
-    """Whether a directory holds a record. It is opened, because a file system that caches names may show one longer."""
-    for name in _RECORDS:
-        try:
-            os.close(open_at_once(directory / name))
-        except FileNotFoundError:
-            continue
-        except OSError:
-            pass  # it is there, and cannot be opened
-        return True
-    return False
-
-
-def is_damaged(directory: Path) -> bool:
-    """Whether something waits in a directory, and its record is damaged or has been missing for some time."""
-    if is_entry(directory):
-        return Entry.load(directory) is None and _has_record(directory)  # it may be closed just now
-    suffixes = (".jsonl", *SUFFIXES, _LOG, _LIVE)
-    try:
-        found = list(os.scandir(directory))
-        if any(entry.name in _RECORDS for entry in found):
-            return False  # it only seems to be missing, to a file system that caches names
-        waiting = [entry for entry in found if entry.name.endswith(suffixes) and entry.name[0] != "."]
-        times = [entry.stat().st_mtime for entry in waiting if UNNAMED not in entry.name]
-    except OSError:
-        return False  # it is being closed
-    return bool(times) and all(abs(time.time() - modified) > FRESH_SECONDS for modified in times)
+    return any(os.path.exists(directory / name) for name in RECORDS)

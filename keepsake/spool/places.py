@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keepsake.metadata import valid_id
-from keepsake.spool.entry import Entry, is_damaged, is_entry
+from keepsake.spool.damage import about_unreadable, damage_of
+from keepsake.spool.entry import Entry, is_entry
 from keepsake.spool.journal import UNNAMED
 from keepsake.spool.leftovers import UNFINISHED, prune, remove_unfinished
 from keepsake.storage.reading import read_whole
 from keepsake.util.console import warn_once
 from keepsake.util.directories import absolute, expand, is_own, state_directory, state_for
 from keepsake.util.errors import is_the_scripts, suppress
-from keepsake.util.files import open_at_once, replace_with
+from keepsake.util.files import replace_with
 
 _REPOSITORIES = "repositories.json"
 
@@ -73,7 +74,7 @@ def entries(root: Path) -> Iterator[Entry]:
     """Yield the entries of a spool."""
     for directory in _directories(root):
         entry = Entry.load(directory)
-        if problem := _problem(directory, entry):
+        if problem := damage_of(directory, entry):
             warn_once(problem)
         elif entry is not None:
             yield entry
@@ -84,42 +85,9 @@ def damaged(root: Path) -> dict[Path, str]:
 
     The spool itself is one of them if it cannot be read.
     """
-    found = {root: _problem(root, None)}
-    found |= {directory: _problem(directory, Entry.load(directory)) for directory in _directories(root)}
+    found = {root: damage_of(root, None)}
+    found |= {directory: damage_of(directory, Entry.load(directory)) for directory in _directories(root)}
     return {directory: problem for directory, problem in found.items() if problem}
-
-
-def _problem(directory: Path, entry: Entry | None) -> str:
-    """Return why what waits in a directory cannot be sent, and what to do; "" if nothing is wrong."""
-    place = directory
-    try:
-        os.scandir(place).close()
-        if entry is None and os.path.lexists(place := directory / "record.json"):
-            os.close(open_at_once(place))
-    except (FileNotFoundError, NotADirectoryError):
-        pass  # it is being closed
-    except OSError as error:
-        # The private directory of another user is as it should be.
-        return "" if _is_foreign(directory) else _about_unreadable(place, error)
-    if entry is not None or not is_damaged(directory):
-        return ""
-    return (
-        f"What waits in {directory} is not sent, because record.json there is damaged or missing. Restore that file "
-        "from a backup, or delete the directory to give the run up."
-    )
-
-
-def _is_foreign(directory: Path) -> bool:
-    with suppress(OSError):
-        return not is_own(directory.stat())
-    return False
-
-
-def _about_unreadable(directory: Path, error: OSError) -> str:
-    return (
-        f"{directory} cannot be read: {error.strerror}. Runs that wait there are neither shown nor sent. "
-        "Check its permissions and its disk."
-    )
 
 
 def pending(root: Path, *, of_others: bool = True) -> list[Pending]:
@@ -159,7 +127,7 @@ def _directories(root: Path) -> Iterator[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
-        warn_once(_about_unreadable(root, error))
+        warn_once(about_unreadable(root, error))
         return
     for name in names:
         if valid_id(name) and os.path.isdir(root / name) and not os.path.islink(root / name):
