@@ -14,8 +14,8 @@ from typing import Any
 from keepsake.exceptions import KeepsakeError
 from keepsake.experiment import Experiment
 from keepsake.integrations.recorder import Primary, Recorder
+from keepsake.integrations.saying import say_once
 from keepsake.project import default_project
-from keepsake.util.console import warn
 
 _PATIENCE_SECONDS = 2.0  # a program that is killed loses no value that is older
 
@@ -46,7 +46,6 @@ NOT_RECORDED = {
     "add_video": "videos",
     "export_scalars_to_json": "files of scalars",
 }
-_said: set[str] = set()  # the kinds that were reported
 
 
 class SummaryWriter:
@@ -197,9 +196,7 @@ class _Events:
 
 
 def _say_once(kind: str, name: str) -> None:
-    if kind not in _said:
-        _said.add(kind)
-        warn(f"Keepsake records scalars, not {kind}: {name}() has no effect.")
+    say_once(kind, f"Keepsake records scalars, not {kind}: {name}() has no effect.")
 
 
 def _close(figures: Any) -> None:

@@ -7,6 +7,7 @@ is sent anywhere else.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -14,10 +15,11 @@ from typing import Any, NoReturn
 from keepsake.exceptions import KeepsakeError
 from keepsake.integrations import wandb_sweeps
 from keepsake.integrations.recorder import Primary, Recorder
-from keepsake.integrations.wandb_arguments import config_of, earlier_run, facts_of, tags_of
+from keepsake.integrations.saying import say_once
+from keepsake.integrations.wandb_arguments import config_of, earlier_run, facts_of, merged, tags_of
+from keepsake.integrations.wandb_artifacts import Artifact, logged_artifact
 from keepsake.integrations.wandb_run import Run
 from keepsake.integrations.wandb_values import (
-    Artifact,
     Audio,
     Charts,
     Classes,
@@ -33,8 +35,6 @@ from keepsake.integrations.wandb_values import (
     Plotly,
     Table,
     Video,
-    logged_artifact,
-    say_once,
 )
 from keepsake.util.console import say, warn
 
@@ -99,6 +99,9 @@ AlertLevel = SimpleNamespace(INFO="INFO", WARN="WARN", ERROR="ERROR")
 Settings = SimpleNamespace  # accepted, and without effect
 plot = Charts()
 plot_table = plot.plot_table
+__version__ = "0.31.0"  # whose shape this module has
+data_types = sys.modules[__name__]
+sdk = wandb_sdk = SimpleNamespace(wandb_run=SimpleNamespace(Run=Run), data_types=data_types)  # named by annotations
 util = SimpleNamespace(generate_id=lambda length=8: os.urandom(length).hex()[:length])
 
 _current: Run | None = None
@@ -136,7 +139,8 @@ def init(
         name, tags, notes: those of the run.
         config: the hyperparameters: a dict, an argparse.Namespace or the path of a YAML file.
         mode: "disabled": nothing is recorded; others have no effect.
-        reinit: whether to end a run that is open. Otherwise, it is returned.
+        reinit: whether to end a run that is open. Otherwise, it is returned. None: only in a notebook. "create_new": it
+            stays open, and `wandb.run` stays what it is.
         resume: with an `id`: "allow" goes on with the run that has it, if there is one, "must" raises if there is none,
             and "never" if there is one. Without: True or "auto" goes on with the unfinished run of this job.
         id: its name for `resume`. It becomes the tag `id=…`.
@@ -150,12 +154,15 @@ def init(
     global _current, _latest
     if (open_run := _reused(reinit)) is not None:
         return open_run
+    for name in others.keys() & {"resume_from", "fork_from"}:
+        say_once(name, f"{name} has no effect. resume='allow' with an id goes on with a run.")
     if others.get("sync_tensorboard") or others.get("tensorboard"):
         say_once("sync", "sync_tensorboard has no effect. Use SummaryWriter of keepsake.tensorboard.")
     given = {"project": project, "name": name, "tags": tags, "notes": notes, "group": group, "job_type": job_type}
     sweep_id, chosen = _swept or (None, {})
     facts = {**facts_of({**given, "id": id, "resume": resume, "mode": mode, "entity": entity}), "sweep": sweep_id}
-    values = {**config_of(config, set(config_exclude_keys or ()), config_include_keys), **chosen}
+    values = merged(config_of(config, set(config_exclude_keys or ()), config_include_keys), chosen)
+    facts["chosen"] = frozenset(chosen)
     options: dict[str, Any] = {"path": path, "name": facts["name"], "notes": facts["notes"], "tags": tags_of(facts)}
     if earlier := earlier_run(facts["id"], facts["resume"]):
         options["resume"] = earlier
@@ -164,20 +171,28 @@ def init(
         recorder.begin({} if earlier else values)
     experiment = recorder.experiment
     facts["resumed"] = experiment is not None and bool(experiment.restarts)
-    _current = _latest = _Run(recorder, values, facts)
-    return _current
+    run = _Run(recorder, values, facts)
+    if reinit != "create_new":
+        _current = _latest = run
+    return run
 
 
 def _reused(reinit: bool | str | None) -> Run | None:
     """Return the open run if `init` returns it instead of beginning another. End it if `reinit` says so."""
-    if _current is None:
+    if _current is None or reinit == "create_new":
         return None
-    if reinit in (None, False, "default", "return_previous"):
+    if reinit in (None, "default"):
+        reinit = _in_notebook()  # where a cell is often run again
+    if reinit in (False, "return_previous"):
         warn("A run is open, so wandb.init() returns it. Call wandb.finish() before it, or give reinit=True.")
         return _current
-    if reinit != "create_new":
-        _current.finish()
+    _current.finish()
     return None
+
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and "ipykernel" in sys.modules and ipython.get_ipython() is not None
 
 
 class _Run(Run):
@@ -310,13 +325,16 @@ def agent(
 
     def attempt(values: dict[str, Any]) -> Exception | None:
         global _swept
+        finish()
         _swept = (sweep_id, values)
         try:
             function()
-        except Exception as error:  # noqa: BLE001 - the script's own
-            warn(f"A run of the sweep has failed: {type(error).__name__}: {error}")
+        except BaseException as error:
             if _current is not None:
                 _current.__exit__(type(error), error, None)
+            if not isinstance(error, Exception):
+                raise
+            warn(f"A run of the sweep has failed: {type(error).__name__}: {error}")
             return error
         finally:
             _swept = None

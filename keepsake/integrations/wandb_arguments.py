@@ -40,6 +40,16 @@ def config_of(config: object, without: set[str], only: Iterable[str] | None) -> 
     return {name: value for name, value in values.items() if name in kept - without}
 
 
+def merged(config: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config with what a sweep has chosen in it. Of nested values, the others stay."""
+    result = dict(config)
+    for name, value in chosen.items():
+        before = result.get(name)
+        is_nested = isinstance(before, Mapping) and isinstance(value, Mapping)
+        result[name] = merged(before, value) if is_nested else value  # type: ignore[arg-type]
+    return result
+
+
 def _config_file(path: Path) -> dict[str, Any]:
     """Return the names and values in a YAML file. A value may be written as `lr: {value: 0.1}`."""
     import yaml

@@ -15,7 +15,9 @@ from typing import Any
 
 from keepsake.experiment import Experiment
 from keepsake.integrations.recorder import Recorder, as_of_now, recordable
-from keepsake.integrations.wandb_values import Artifact, Values, gather, logged, logged_artifact, plain_values, say_once
+from keepsake.integrations.saying import say_once
+from keepsake.integrations.wandb_artifacts import Artifact, gather, logged, logged_artifact
+from keepsake.integrations.wandb_values import Values, plain_values
 from keepsake.util.console import say
 
 _PATIENCE_SECONDS = 2.0  # a program that is killed loses no value that is older
@@ -44,7 +46,7 @@ class Run:
     def __init__(self, recorder: Recorder, config: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
         self._recorder = recorder
         self.experiment: Experiment | None = recorder.experiment
-        self.config = Values(self._config_changed)
+        self.config = Values(self._config_changed, facts.get("chosen", ()))
         self.summary = Values(self._summary_changed)
         self.project, self.entity = facts.get("project"), facts.get("entity")
         self.group, self.job_type = facts.get("group"), facts.get("job_type")
@@ -144,6 +146,8 @@ class Run:
         self._attempt(lambda: self._log(data, step, commit))
 
     def _log(self, data: Mapping[str, Any], step: Any, commit: bool | None) -> None:
+        if self._has_ended():
+            return
         values = as_of_now(plain_values(data))
         at = self.step if step is None else int(step)
         is_complete = step is None if commit is None else commit
@@ -166,7 +170,8 @@ class Run:
         self, name: str, step_metric: object = None, goal: str | None = None, summary: str | None = None, **_: Any
     ) -> None:
         """Make a metric the primary one, if it is the first with a `goal`, or a `summary` of "min" or "max"."""
-        rules = [rule for rule in str(summary or "").split(",") if rule in ("min", "max")]
+        best = "max" if _GOALS.get(str(goal)) == "maximize" else "min"
+        rules = [rule for rule in str(summary or "").replace("best", best).split(",") if rule in ("min", "max")]
         if rules:
             self._rules[name] = rules[0]
         meant = _GOALS.get(goal or next(iter(rules), ""))
@@ -178,7 +183,8 @@ class Run:
             self._attempt(partial(self.experiment.update_params, recordable(new)))
 
     def _summary_changed(self, new: Mapping[str, Any]) -> None:
-        self._set.update(new)
+        if not self._has_ended():
+            self._set.update(new)
 
     # Files
 
@@ -216,7 +222,7 @@ class Run:
             path = Path(artifact_or_path)
             artifact = Artifact(name or path.name, type or "")
             (artifact.add_dir if path.is_dir() else artifact.add_file)(path)
-        self._attempt(lambda: self._add(artifact.files, artifact.name))
+        self._attempt(lambda: self._add(artifact.sources(), artifact.name, artifact.copies))
         logged[artifact.name] = artifact
         return artifact
 
@@ -228,12 +234,13 @@ class Run:
 
     link_model = log_model
 
-    def _add(self, files: list[tuple[str, Path]], name: str = "files") -> None:
+    def _add(self, files: list[tuple[str, Path]], name: str = "files", copies: Path | None = None) -> None:
         """Save files with the values that were logged last, or else in a checkpoint of their own."""
-        if self.experiment is None or not files:
+        if self.experiment is None or not files or self._has_ended():
             return
         project, (_, first) = Path(self.experiment.project.directory or "."), files[0]
-        if len(files) == 1 and project.resolve() in first.resolve().parents and first.exists():
+        is_copy = copies is not None and copies in first.parents
+        if len(files) == 1 and not is_copy and project.resolve() in first.resolve().parents and first.exists():
             self._attach(first)
             return
         directory = self._directory("artifacts") / name.replace(os.sep, "_").replace(":", "_")
@@ -320,6 +327,13 @@ class Run:
         if name not in _NO_EFFECT:
             raise AttributeError(f"A run of Keepsake's has no attribute {name!r}.")
         return lambda *_, **__: say_once(name, f"Keepsake has no counterpart of {name}() of a run: it has no effect.")
+
+    def _has_ended(self) -> bool:
+        """Whether the script has ended the run; say once that nothing is recorded then."""
+        has_ended = self.experiment is not None and self._recorder.experiment is None
+        if has_ended:
+            say_once(f"ended {self.id}", f"The run {self.name} has ended, so nothing more is recorded in it.")
+        return has_ended
 
     def _attempt(self, action: Any) -> None:
         self._recorder.attempt("A call of a run had no effect", action)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from keepsake.exceptions import KeepsakeError
-from keepsake.integrations.wandb_values import say_once
+from keepsake.integrations.saying import say_once
 from keepsake.util.values import mapping_of
 
 _MAX_FAILURES = 5  # in a row

@@ -1,31 +1,17 @@
-"""What scripts for W&B log, set and save: values with attributes, media, artifacts."""
+"""What scripts for W&B log and set: values with attributes, media."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-import weakref
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
 from types import ModuleType
-from typing import IO, Any
+from typing import Any
 
-from keepsake.exceptions import KeepsakeError
 from keepsake.integrations.recorder import flat
-from keepsake.util.console import warn
+from keepsake.integrations.saying import say_once
+from keepsake.integrations.wandb_artifacts import Artifact
 from keepsake.util.values import mapping_of
 
 _FOREIGN_MEDIA = ("matplotlib", "plotly", "PIL", "bokeh", "seaborn")
-_said: set[str] = set()
-
-
-def say_once(kind: str, message: str) -> None:
-    """Warn, once per kind and process."""
-    if kind not in _said:
-        _said.add(kind)
-        warn(message)
 
 
 class Values(MutableMapping[str, Any]):
@@ -33,10 +19,11 @@ class Values(MutableMapping[str, Any]):
 
     Args:
         changed: called with what is set.
+        fixed: the names that keep their values, because a sweep has chosen them.
     """
 
-    def __init__(self, changed: Callable[[dict[str, Any]], object]) -> None:
-        vars(self).update(_values={}, _changed=changed)
+    def __init__(self, changed: Callable[[dict[str, Any]], object], fixed: Collection[str] = ()) -> None:
+        vars(self).update(_values={}, _changed=changed, _fixed=fixed)
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
@@ -65,10 +52,15 @@ class Values(MutableMapping[str, Any]):
     def __repr__(self) -> str:
         return repr(self._values)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_values": dict(self._values), "_changed": bool}  # a copy is not the run's
+
     def update(self, values: object = (), allow_val_change: bool | None = None, **more: Any) -> None:  # type: ignore[override]
         """Set values from a mapping, or from an object with fields, such as an argparse.Namespace."""
         given = {**(mapping_of(values, "the values") if values else {}), **more}
-        new = {str(name): value for name, value in given.items()}
+        new = {str(name): value for name, value in given.items() if str(name) not in self._fixed}
+        for name in sorted(set(self._fixed).intersection(map(str, given))):
+            say_once(f"fixed {name}", f"The sweep chooses {name!r}, so other values of it are ignored.")
         self.note(new)
         self._changed(new)
 
@@ -213,107 +205,3 @@ def _kind_of_media(value: object) -> str | None:
         return value.__name__
     module = type(value).__module__
     return f"{module}.{type(value).__name__}" if module.partition(".")[0] in _FOREIGN_MEDIA else None
-
-
-class Artifact:
-    """Files under a name. `run.log_artifact()` saves them as the files of a checkpoint.
-
-    Attributes:
-        name, type, description, metadata: as the arguments.
-        files: pairs of a name in the artifact, and a file or directory.
-    """
-
-    def __init__(
-        self, name: str, type: str = "", description: str | None = None, metadata: Any = None, **_: Any
-    ) -> None:
-        self.name, self.type, self.description = name, type, description
-        self.metadata: dict[str, Any] = dict(metadata or {})
-        self.version, self.aliases, self.tags = "v0", ["latest"], list[str]()
-        self.files: list[tuple[str, Path]] = []
-        self._new: str | None = None  # a directory for new files
-
-    def add_file(self, local_path: str | os.PathLike[str], name: str | None = None, **_: Any) -> None:
-        """Add a file."""
-        self.files.append((name or os.path.basename(local_path), Path(local_path)))
-
-    def add_dir(self, local_path: str | os.PathLike[str], name: str | None = None, **_: Any) -> None:
-        """Add what a directory holds."""
-        self.files.append((name or "", Path(local_path)))
-
-    def add(self, obj: object, name: str, **_: Any) -> None:
-        """Accept a table or an image."""
-        say_once("add", f"Keepsake records the files of artifacts, not objects: {name!r} is left out.")
-
-    def add_reference(self, uri: object, name: str | None = None, **_: Any) -> None:
-        """Accept a reference."""
-        say_once("add_reference", f"Keepsake records the files of artifacts, not references: {uri} is left out.")
-
-    @contextmanager
-    def new_file(self, name: str, mode: str = "w", encoding: str | None = None) -> Iterator[IO[Any]]:
-        """Open a new file, which is added when it is closed."""
-        if self._new is None:
-            self._new = tempfile.mkdtemp()
-            weakref.finalize(self, shutil.rmtree, self._new, ignore_errors=True)
-        path = Path(self._new, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open(mode, encoding=encoding) as file:
-            yield file
-        self.files.append((name, path))
-
-    def wait(self, timeout: float | None = None) -> Artifact:
-        """Return the artifact, which is saved already."""
-        return self
-
-    def download(self, root: str | os.PathLike[str] | None = None, *_: Any, **__: Any) -> str:
-        """Copy the files into a directory, and return its path. Without one, it is `artifacts/` and the name."""
-        directory = Path(root or Path("artifacts", self.name.replace(":", "-")))
-        gather(self.files, directory, shutil.copyfile)
-        return str(directory)
-
-    def file(self, root: str | os.PathLike[str] | None = None) -> str:
-        """Copy the only file into a directory, and return its path."""
-        return str(Path(self.download(root), self.files[0][0]))
-
-    def save(self, *_: Any, **__: Any) -> None:
-        """Do nothing: `run.log_artifact()` saves it."""
-
-    finalize = save
-
-
-logged: dict[str, Artifact] = {}  # the artifacts of this program, by name
-
-
-def logged_artifact(artifact_or_name: Any) -> Artifact:
-    """Return an artifact that this program has logged, by a name such as `model:latest`.
-
-    Raises KeepsakeError if it has not.
-    """
-    if isinstance(artifact_or_name, Artifact):
-        return artifact_or_name
-    name = str(artifact_or_name).rpartition("/")[2].partition(":")[0]
-    if name not in logged:
-        raise KeepsakeError(
-            f"The artifact {artifact_or_name!r} is not of this program, and Keepsake has no server to fetch it from. "
-            "`keepsake checkout ID` and keepsake.experiments.get(ID).open(PATH) get files of earlier runs."
-        )
-    return logged[name]
-
-
-def gather(files: list[tuple[str, Path]], directory: Path, copy: Callable[[str, str], object] | None = None) -> None:
-    """Put files and directories into a directory, under their names in it: as copies, or else as second names."""
-    copy = copy or _link
-    for name, source in files:
-        target = directory / name
-        if source.is_dir():
-            shutil.copytree(source, target, copy_function=copy, dirs_exist_ok=True)
-        else:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            copy(str(source), str(target))
-
-
-def _link(source: str, target: str) -> None:
-    """Give a file a second name, or copy it where that is not possible."""
-    try:
-        os.link(os.path.realpath(source), target)
-    except OSError:
-        shutil.copyfile(source, target)

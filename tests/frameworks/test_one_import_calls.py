@@ -15,7 +15,7 @@ import pytest
 
 import keepsake
 import keepsake.wandb as wandb
-from keepsake.integrations import tensorboard, wandb_values
+from keepsake.integrations import saying, tensorboard
 from keepsake.tensorboard import SummaryWriter
 from tests.frameworks.reading import all_recorded, recorded
 from tests.waiting import wait_until
@@ -25,8 +25,7 @@ pytestmark = [pytest.mark.usefixtures("project_directory"), pytest.mark.filterwa
 
 @pytest.fixture(autouse=True)
 def _nothing_stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(wandb_values, "_said", set())
-    monkeypatch.setattr(tensorboard, "_said", set())
+    monkeypatch.setattr(saying, "_said", set())
     yield
     wandb.finish()
 

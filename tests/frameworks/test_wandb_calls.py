@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+import pickle
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 import keepsake.wandb as wandb
-from keepsake.integrations import wandb_values
+from keepsake.integrations import saying
 from tests.frameworks.reading import all_recorded, recorded
 
 pytestmark = [pytest.mark.usefixtures("project_directory"), pytest.mark.filterwarnings("default")]
@@ -17,7 +21,7 @@ pytestmark = [pytest.mark.usefixtures("project_directory"), pytest.mark.filterwa
 
 @pytest.fixture(autouse=True)
 def _nothing_stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(wandb_values, "_said", set())
+    monkeypatch.setattr(saying, "_said", set())
     yield
     wandb.finish()
 
@@ -83,3 +87,94 @@ def test_a_random_sweep() -> None:
         assert values["layers"] in (1, 2, 3)
         assert values["width"] in (16, 32, 48, 64)
         assert (values["model"]["act"] in ("relu", "tanh"), values["model"]["bias"]) == (True, True)
+
+
+def test_a_sweep_keeps_what_it_has_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    """Scripts update the config with their defaults. Of nested values, the others stay."""
+
+    def train() -> None:
+        run = wandb.init(config={"lr": 9, "model": {"width": 9, "depth": 3}})
+        wandb.config.update({"lr": 9, "batch": 2}, allow_val_change=True)
+        wandb.config.lr = 8
+        run.log({"loss": run.config.lr})
+
+    rules = {"lr": {"values": [1, 2]}, "model": {"parameters": {"width": {"value": 5}}}}
+    wandb.agent(wandb.sweep({"method": "grid", "parameters": rules}), train)
+    model = {"width": 5, "depth": 3}
+    assert [run.params for run in all_recorded()] == [{"lr": lr, "model": model, "batch": 2} for lr in (1, 2)]
+    assert [run.latest().metrics for run in all_recorded()] == [{"loss": 1}, {"loss": 2}]
+    assert capsys.readouterr().err.count("The sweep chooses 'lr'") == 1
+
+
+def test_an_interrupted_sweep() -> None:
+    def train() -> None:
+        wandb.init()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        wandb.agent(wandb.sweep({"parameters": {"lr": {"value": 1}}}), train)
+    assert recorded().end_reason == "interrupted"
+
+
+def test_a_run_beside_another() -> None:
+    """`wandb.log()` stays with the first one."""
+    wandb.init(name="first")
+    second = wandb.init(name="second", reinit="create_new")
+    wandb.log({"a": 1})
+    second.log({"b": 2})
+    second.finish()
+    wandb.log({"a": 3})
+    wandb.finish()
+    first, other = all_recorded()
+    assert [checkpoint.metrics for checkpoint in first.checkpoints] == [{"a": 1}, {"a": 3}]
+    assert [checkpoint.metrics for checkpoint in other.checkpoints] == [{"b": 2}]
+
+
+def test_a_cell_that_is_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a notebook, init() ends the run before it, as in W&B."""
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=object))
+    for lr in (1, 2):
+        wandb.init(config={"lr": lr})
+    wandb.finish()
+    assert [run.params for run in all_recorded()] == [{"lr": 1}, {"lr": 2}]
+
+
+def test_what_is_logged_to_a_run_that_has_ended_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    run = wandb.init(name="mine")
+    run.finish()
+    run.log({"late": 1})
+    run.summary["late"] = 1
+    assert capsys.readouterr().err.count("The run mine has ended, so nothing more is recorded in it") == 1
+
+
+@pytest.mark.parametrize("change", ["deleted", "rewritten"])
+def test_an_artifact_has_its_files_as_they_were_added(change: str) -> None:
+    """As in W&B: scripts add a temporary file, or the best weights so far."""
+    with wandb.init() as run:
+        artifact = wandb.Artifact("model", "model")
+        for name in ("model.pt", "data/x.txt"):
+            Path(name).parent.mkdir(exist_ok=True)
+            Path(name).write_text("best")
+        artifact.add_file("model.pt")
+        artifact.add_dir("data", "data")
+        for name in ("model.pt", "data/x.txt"):
+            Path(name).write_text("last one")
+            if change == "deleted":
+                Path(name).unlink()
+        run.log_artifact(artifact)
+    checkpoint = recorded().latest()
+    contents = []
+    for name in ("model.pt", "data/x.txt"):
+        with checkpoint.open(f"{checkpoint.path}/{name}") as file:
+            contents.append(file.read())
+    assert contents == [b"best", b"best"]
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda config: pickle.loads(pickle.dumps(config))])
+def test_a_copy_of_a_config_is_not_the_runs(copied: Callable[[Any], Any]) -> None:
+    with wandb.init(config={"lr": 1}) as run:
+        other = copied(run.config)
+        other.lr = 2
+        assert (other.lr, run.config.lr) == (2, 1)
+    assert recorded().params == {"lr": 1}
