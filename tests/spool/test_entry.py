@@ -18,8 +18,8 @@ import pytest
 
 from keepsake.archive import pack as _snapshot
 from keepsake.exceptions import WriteError
+from keepsake.spool import damage, journal, places
 from keepsake.spool import entry as entry_module
-from keepsake.spool import journal, places
 from keepsake.spool.entry import Entry
 from tests.threads import in_this_thread
 
@@ -180,7 +180,7 @@ def test_a_record_that_only_seems_to_be_there_is_not_damaged(
 ) -> None:
     """Another machine has closed the entry, and a network disk shows its name for some seconds more."""
     (entry.directory / "record.json").unlink()
-    monkeypatch.setattr(entry_module, "is_entry", lambda directory: True)
+    monkeypatch.setattr(damage, "is_entry", lambda directory: True)
     assert list(places.entries(root)) == []
     assert places.damaged(root) == {}
 
@@ -197,7 +197,7 @@ def test_a_record_that_a_disk_does_not_show_yet_is_not_damaged(
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
     monkeypatch.setattr(entry_module, "read_whole", find_nothing)
-    monkeypatch.setattr(entry_module, "is_entry", lambda directory: False)
+    monkeypatch.setattr(damage, "is_entry", lambda directory: False)
     monkeypatch.setattr(os.path, "lexists", lambda path: False)
     assert list(places.entries(root)) == []
     assert places.damaged(root) == {}
