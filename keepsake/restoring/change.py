@@ -85,7 +85,7 @@ class Change:
         """Make a new undo area, with all files that will be overwritten."""
         os.mkdir(self._kept, 0o700)
         self._is_kept = True
-        self._manifest = manifest = Manifest(self._directory, os.stat(self._kept).st_ino)
+        self._manifest = manifest = Manifest(self._directory, os.stat(self._directory).st_ino)
         places = Places(self._directory)
         if os.path.isfile(f"{self._directory}/{ORIGIN}"):
             duplicate(f"{self._directory}/{ORIGIN}", f"{self._kept}/{os.path.basename(ORIGIN)}")

@@ -22,7 +22,7 @@ class Manifest:
     """The actions of a change. Names are POSIX and relative to the directory."""
 
     path: str  # of the directory
-    inode: int  # of the directory that holds this list
+    inode: int  # of the directory, which may be moved
     overwritten: list[str] = field(default_factory=list)  # files changed or removed; their backups have these names
     links: dict[str, str] = field(default_factory=dict)  # those of them that were symbolic links → their targets
     put: dict[str, Stamp] = field(default_factory=dict)  # the files that are now in their place
@@ -59,7 +59,7 @@ def read_manifest(area: str, directory: str, owner: int) -> Manifest:
         raise ReadError(f"{area}/{FILE} cannot be read: {error.strerror}. Check its disk. {kept}") from error
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise ReadError(f"{area} is damaged: {error}. {kept}") from error
-    if manifest.path != directory and manifest.inode != status.st_ino:
+    if manifest.path != directory and manifest.inode != os.stat(directory).st_ino:
         raise ReadError(
             f"{area} was made elsewhere and came here with a copy or a clone, so nothing is undone. {kept} "
             "Look at them, and put back by hand those that you want."

@@ -15,7 +15,7 @@ from pathlib import Path
 from keepsake.exceptions import WriteError
 from keepsake.restoring.manifest import FILE, Stamp, open_private
 from keepsake.storage.writing import make_directories
-from keepsake.util.directories import state_for
+from keepsake.util.directories import name_for, state_for
 from keepsake.util.files import WINDOWS
 
 AREA = ".keepsake"
@@ -62,10 +62,13 @@ def workspace(directory: str) -> Iterator[str]:
 def _area(directory: str) -> str:
     """Return where the workspaces for a directory lie: in `.keepsake` there, or else in the user's state directory.
 
-    In the directory of a group, `.keepsake` may be another user's, or hold what only that user can undo.
+    In the directory of a group, `.keepsake` may be another user's, or hold what only that user can undo. One that is a
+    link or a mount may serve several directories.
     """
-    usual = f"{directory}/{AREA}"
-    there = [path for path in (usual, f"{usual}/undo") if os.path.lexists(path)]
+    usual = place = f"{directory}/{AREA}"
+    if os.path.islink(place) or os.path.ismount(place):
+        usual = f"{place}/{name_for(directory)}"
+    there = [path for path in (place, usual, f"{usual}/undo") if os.path.lexists(path)]
     if all(os.access(path, os.R_OK | os.W_OK | os.X_OK) for path in there):
         return usual
     return str(state_for("undo", Path(directory)) or usual)

@@ -42,10 +42,15 @@ def state_for(what: str, directory: Path) -> Path | None:
 
     Each kind of files, named by `what`, has its own.
     """
+    state = state_directory()
+    return state / what / name_for(directory) if state else None
+
+
+def name_for(directory: str | os.PathLike[str]) -> str:
+    """Return a file name for what belongs to a directory, which links may lead to."""
     import hashlib  # here, because it loads OpenSSL
 
-    state = state_directory()
-    return state / what / hashlib.sha256(os.fsencode(directory)).hexdigest()[:16] if state else None
+    return hashlib.sha256(os.fsencode(os.path.realpath(directory))).hexdigest()[:16]
 
 
 def absolute(path: str | os.PathLike[str] = "") -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from keepsake.exceptions import WriteError
+from keepsake.exceptions import DoesNotExist, ReadError, WriteError
 from keepsake.restoring import places as _places
 from keepsake.restoring.change import Change
 from keepsake.restoring.checkout import checkout
@@ -224,4 +224,33 @@ def test_an_area_on_another_disk_can_be_undone_from(make_one: Make, tmp_path: Pa
         assert read_files(tmp_path) == {**MINE, **THEIRS}
         undo(tmp_path)
         assert read_files(tmp_path) == before
-        assert os.listdir(area) == ["undo"]
+        assert [os.listdir(place) for place in Path(area).iterdir()] == [["undo"]]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a permission there")
+def test_directories_that_share_their_area_by_a_link_are_undone_one_by_one(make_one: Make, tmp_path: Path) -> None:
+    """Such as projects whose `.keepsake` leads to one large disk."""
+    archive = make_one({"train.py": b"1"})
+    names = ("one", "other", "third")
+    for name in names:
+        write_files(tmp_path / name, {"train.py": name.encode()})
+        (tmp_path / name / ".keepsake").symlink_to(tmp_path / "large")
+    (tmp_path / "large").mkdir()
+    for name in names[:2]:
+        checkout([archive], tmp_path / name)
+    with pytest.raises(DoesNotExist, match="nothing to undo"):
+        undo(tmp_path / "third")
+    for name in names[:2]:
+        undo(tmp_path / name)
+    assert [read_files(tmp_path / name) for name in names] == [{"train.py": name.encode()} for name in names]
+
+
+def test_the_list_of_a_directory_is_not_carried_out_in_another_one(make_one: Make, tmp_path: Path) -> None:
+    """As in containers that have the same `.keepsake` mounted into different projects."""
+    for name in ("one", "other"):
+        write_files(tmp_path / name, {"train.py": name.encode()})
+    checkout([make_one({"train.py": b"1"})], tmp_path / "one")
+    (tmp_path / "one/.keepsake").rename(tmp_path / "other/.keepsake")
+    with pytest.raises(ReadError, match="made elsewhere"):
+        undo(tmp_path / "other")
+    assert read_files(tmp_path / "other") == {"train.py": b"other"}

@@ -85,6 +85,14 @@ def test_where_no_spool_can_be_made_one_of_the_users_is_used(
     assert [entry.id for entry in places.entries(found)] == [RECORD["id"]]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a permission there")
+def test_a_spool_of_the_users_is_found_by_any_path_to_the_project(tmp_path: Path) -> None:
+    (project := tmp_path / "project").mkdir()
+    (project / ".keepsake").write_text("in the way")
+    (tmp_path / "link").symlink_to(project)
+    assert places.spool_root(tmp_path / "link") == places.spool_root(project)
+
+
 def test_an_entry_is_read_back_as_it_was_written(root: Path, entry: Entry) -> None:
     entry.append({"checkpoint": checkpoint(1)})
     entry.append({"experiment": {"python_packages": {"numpy": "2"}}})
