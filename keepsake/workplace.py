@@ -15,7 +15,7 @@ from keepsake.metadata import Record, checkpoints_of, from_local_datetime, local
 from keepsake.repository.keys import archive_key
 from keepsake.repository.repository import Repository
 from keepsake.spool.journal import Changes
-from keepsake.spool.places import damaged, spool_root, spool_roots, unnamed_files
+from keepsake.spool.places import damaged, note_roots, spool_root, spool_roots, unnamed_files
 from keepsake.storage import open_storage
 from keepsake.util.directories import absolute
 from keepsake.util.fork import importing
@@ -73,7 +73,7 @@ class Workplace:
         """The repository's experiments, with those that wait in the project's spools."""
         from keepsake.repository.view import View
 
-        return View(self.repository, self.spools, is_named=self.is_named)
+        return View(self.repository, self.spools, notes=note_roots(self.directory), is_named=self.is_named)
 
     @property
     def place(self) -> str:

@@ -20,13 +20,21 @@ from keepsake.util.errors import no_thread_can_start
 from keepsake.util.ids import short_id
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from keepsake.repository.repository import Repository
 
 _DEADLINE_SECONDS = 15.0
 
 
 def publish_first(
-    repository: Repository, entry: Entry, before: str | None, *, beat: bool, meanwhile: Callable[[], None]
+    repository: Repository,
+    entry: Entry,
+    before: str | None,
+    roots: list[Path],
+    *,
+    beat: bool,
+    meanwhile: Callable[[], None],
 ) -> None:
     """Publish a new experiment, unless the repository that was used before is missing.
 
@@ -34,6 +42,7 @@ def publish_first(
         repository: where it goes.
         entry: its entry in the spool, which `meanwhile` writes.
         before: what `known_identity` returned when the experiment began.
+        roots: the directories that were asked.
         beat: whether its heart beats.
         meanwhile: called while the disk or the network is at work. If it fails, the experiment is taken back.
     """
@@ -56,7 +65,7 @@ def publish_first(
     try:
         _finish(repository, sending, get_ready)
     except MissingRepository as error:
-        notes = " and ".join(map(str, notes_about(entry.directory.parent, entry.repository)))
+        notes = notes_about(roots, entry.repository)
         warn(
             f"{error} This project has used one there before, so no new one is created. Experiment "
             f"{short_id(entry.id)} is kept in {entry.directory}. When the repository is back, `keepsake sync`, or the "

@@ -81,11 +81,14 @@ class Run:
         cls, workplace: Workplace, record: Record, modules: list[str], *, disable_heartbeat: bool, quiet: bool
     ) -> Run:
         """Record a new experiment. If that fails, it leaves nothing behind."""
-        root, repository = workplace.spool, workplace.repository
+        repository, roots = workplace.repository, places.note_roots(workplace.directory)
         is_offline = switches.is_offline()  # then nothing is created there now, and very many runs may be waiting
-        before = places.known_identity(root, repository.url, at_once=is_offline)
-        entry = Entry.new(root, record, repository.url, before)
-        entry.is_first = before is None
+        before = places.known_identity(roots[0], repository.url, at_once=is_offline)
+        is_first = before is None
+        for root in roots[1:] if is_first else ():
+            before = places.known_identity(root, repository.url, at_once=True)
+        entry = Entry.new(roots[0], record, repository.url, before)
+        entry.is_first = is_first
         run = cls(workplace, entry, modules, quiet)
         frozen = None
 
@@ -101,7 +104,7 @@ class Run:
             if is_offline:
                 get_ready()
             else:
-                publish_first(repository, entry, before, beat=not disable_heartbeat, meanwhile=get_ready)
+                publish_first(repository, entry, before, roots, beat=not disable_heartbeat, meanwhile=get_ready)
                 if disable_heartbeat:  # otherwise a listing would see the entry in the spool, and show it as running
                     entry.write_record(durable=False)
         except BaseException:
@@ -186,6 +189,8 @@ class Run:
 
         def gather() -> None:
             places.remember_repository(entry)
+            for root in places.note_roots(self._workplace.directory)[1:] if entry.identity else ():
+                places.remember_identity(root, entry.repository, entry.identity)  # the next run may have another spool
             entry.write_record(durable=False)
             packages = self.packages()
             with importing:

@@ -39,13 +39,17 @@ class View:
     Args:
         repository: where they are, or will be.
         spools: where what is not there yet may wait.
+        notes: other directories that may say which repositories were used.
         is_named: whether a person named the repository. It must exist then. The project's own is created by the first
             run.
     """
 
-    def __init__(self, repository: Repository, spools: Sequence[Path] = (), *, is_named: bool = False) -> None:
+    def __init__(
+        self, repository: Repository, spools: Sequence[Path] = (), *, notes: Sequence[Path] = (), is_named: bool = False
+    ) -> None:
         self.repository = repository
         self.spools = spools
+        self._notes = list(dict.fromkeys([*spools, *notes]))
         self._is_named = is_named
         self._storage = repository.storage
 
@@ -247,11 +251,9 @@ class View:
         try:
             identity = self.repository.ensure(known)
         except MissingRepository as error:
-            roots = [root for root in self.spools if places.known_identity(root, url) is not None]
-            notes = [str(note) for root in roots for note in places.notes_about(root, url)]
             raise MissingRepository(
                 f"{error} This project has used one there before, so no new one is created. "
-                f"To begin a new repository there, delete {' and '.join(notes)}."
+                f"To begin a new repository there, delete {places.notes_about(self._notes, url)}."
             ) from error
         for root in self.spools if known is None else ():
             if not self._is_named:  # otherwise the directory may be no project
@@ -263,7 +265,7 @@ class View:
 
     def _known(self) -> str | None:
         """Return the identity of the repository that this project used at the URL; "" if it cannot be read."""
-        known = (places.known_identity(root, self.repository.url) for root in self.spools)
+        known = (places.known_identity(root, self.repository.url) for root in self._notes)
         found = [identity for identity in known if identity is not None]
         return next(filter(None, found), "" if found else None)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,6 +57,12 @@ def spool_roots(directory: Path) -> list[Path]:
     is_needed = state is not None and (os.path.isdir(state / "spool") or not _can_write(usual))
     elsewhere = state_for("spool", directory) if is_needed else None
     return [usual, *([elsewhere] if elsewhere else [])]
+
+
+def note_roots(directory: Path) -> list[Path]:
+    """Return the directories that may say which repositories a project has used: its spool, and then its usual one."""
+    root, usual = spool_root(directory), directory / ".keepsake" / "spool"
+    return [root] if root == usual else [root, usual]
 
 
 def _chosen() -> str:
@@ -170,10 +176,11 @@ def remember_identity(root: Path, url: str, identity: str) -> bool:
     return False
 
 
-def notes_about(root: Path, url: str) -> list[Path]:
-    """Return the files that say that a repository was used at `url`."""
-    own = _own_note(root)
-    return [note for note in _all_notes(root) if url in (_read_notes(note) or {})] or [own]
+def notes_about(roots: Sequence[Path], url: str) -> str:
+    """Return the files that say that a repository was used at `url`, or that cannot be read, for a message."""
+    notes = {note: _read_notes(note) for root in roots for note in _all_notes(root)}
+    found = [note for note, known in notes.items() if known is None or url in known]
+    return " and ".join(map(str, found or [_own_note(roots[0])]))
 
 
 def _own_note(root: Path) -> Path:
