@@ -189,8 +189,9 @@ class Run:
 
         def gather() -> None:
             places.remember_repository(entry)
-            for root in places.note_roots(self._workplace.directory)[1:] if entry.identity else ():
-                places.remember_identity(root, entry.repository, entry.identity)  # the next run may have another spool
+            if entry.identity:  # the next run may have another spool
+                for root in places.note_roots(self._workplace.directory)[1:]:
+                    places.remember_identity(root, entry.repository, entry.identity)
             entry.write_record(durable=False)
             packages = self.packages()
             with importing:
