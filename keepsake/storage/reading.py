@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from keepsake.storage.base import TEMPORARY, ObjectInfo
+from keepsake.util.clock import monotonic
 from keepsake.util.errors import is_the_scripts
 from keepsake.util.files import WINDOWS, open_at_once
 from keepsake.util.fork import importing
+
+_kinds: dict[int, tuple[str, float]] = {}  # device → type of its file system, and until when that holds
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -30,6 +33,9 @@ _BLOCK = 1 << 20  # bytes
 _ATTEMPTS = 3
 _REPLACED_ATTEMPTS = 10  # quick ones
 _SAMPLE = 20  # files that show how long most of them take
+# They have no block device, and are of one machine all the same. On an overlay, a change would copy the whole file.
+_OWN_KINDS = {"bcachefs", "btrfs", "overlay", "ramfs", "tmpfs", "zfs"}
+_KIND_SECONDS = 10.0  # a device's number may then be another file system's
 _SLOW = 0.0002  # seconds per file; from here on it pays to wait for many at once
 
 
@@ -95,8 +101,8 @@ def _read_once(path: str) -> tuple[bytes, os.stat_result]:
     # The status is from before reading, so a file that is rewritten in place meanwhile looks changed later.
     fd, status = open_to_read(path)
     try:
-        if sys.platform == "linux" and os.major(status.st_dev) == 0:  # it is on no disk of this machine
-            status = fresh_status(fd)  # no more than the size in the status can be read
+        if sys.platform == "linux":
+            status = fresh_status(fd, status)  # no more than the size in the status can be read
         return read_all(fd, status), status
     finally:
         os.close(fd)
@@ -110,15 +116,47 @@ def read_all(fd: int, status: os.stat_result) -> bytes:
     return data
 
 
-def fresh_status(fd: int) -> os.stat_result:
-    """Return the current status of an open file, even if a file system in user space has an old one cached."""
-    if hasattr(os, "fchown"):
-        try:  # every metric asks, and contextlib.suppress takes longer than the call
-            os.fchown(fd, -1, -1)  # changes nothing, but refreshes the cached status
-        except OSError as error:
-            if is_the_scripts(error):
-                raise
+def fresh_status(fd: int, seen: os.stat_result | None = None) -> os.stat_result:
+    """Return the current status of an open file, even if a network disk, or one in user space, has an old one cached.
+
+    `seen`: what `os.fstat` returned just now.
+    """
+    status = seen or os.fstat(fd)
+    if is_of_this_machine(fd, status) or not hasattr(os, "fchown"):
+        return status
+    try:  # every metric asks, and contextlib.suppress takes longer than the call
+        os.fchown(fd, -1, -1)  # changes only the time of the status, but refreshes what is cached
+    except OSError as error:
+        if is_the_scripts(error):
+            raise
     return os.fstat(fd)
+
+
+def is_of_this_machine(fd: int, status: os.stat_result) -> bool:
+    """Whether an open file lies on a file system that no other machine writes to, as far as can be told."""
+    if sys.platform != "linux":
+        return False
+    if os.major(status.st_dev):  # a block device
+        return True
+    kind, until = _kinds.get(status.st_dev, ("", 0.0))
+    if monotonic() >= until:
+        kind = _kind_of(fd)
+        _kinds[status.st_dev] = kind, monotonic() + _KIND_SECONDS
+    return kind in _OWN_KINDS
+
+
+def _kind_of(fd: int) -> str:
+    """Return the type of the file system of an open file, such as "nfs4"; "" if that cannot be told.
+
+    On overlays and subvolumes, the device of a file is not that of its mount, so the mount is looked for by its ID.
+    """
+    with suppress(OSError, StopIteration, IndexError):
+        with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as about:
+            mount = next(line.split()[1] for line in about if line.startswith("mnt_id:"))
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as mounts:
+            found = next(line for line in mounts if line.partition(" ")[0] == mount)
+        return found.partition(" - ")[2].split()[0]
+    return ""
 
 
 class Range(io.RawIOBase):

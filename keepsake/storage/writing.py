@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from keepsake.storage.reading import FLAGS
+from keepsake.storage.reading import FLAGS, is_of_this_machine
 from keepsake.util.clock import monotonic
 from keepsake.util.files import UNSUPPORTED, WINDOWS
 
@@ -175,5 +175,11 @@ class Clock:
 
 
 def is_on_own_disk(path: str) -> bool:
-    """Whether a path lies on a block device of this machine. This machine's clock stamps its files."""
-    return sys.platform == "linux" and os.major(os.stat(path).st_dev) != 0
+    """Whether a path lies on a disk of this machine, whose clock stamps its files. Raises OSError if it is missing."""
+    if sys.platform != "linux":
+        return False
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return is_of_this_machine(fd, os.fstat(fd))
+    finally:
+        os.close(fd)

@@ -9,6 +9,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -478,6 +479,38 @@ def test_a_file_that_grows_while_it_is_opened_is_read_to_its_end(
     monkeypatch.setattr(os, "fchown", in_this_thread(refresh, os.fchown))
     monkeypatch.setattr(os, "read", in_this_thread(read, real_read))
     assert bench.storage.get("k")[0] == b"longer"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, nothing tells the disks of other machines")
+@pytest.mark.parametrize(
+    ("kind", "is_changed"), [("ext4", False), ("overlay", False), ("tmpfs", False), ("nfs4", True), ("", True)]
+)
+def test_reading_changes_no_file_on_a_disk_of_this_machine(
+    bench: DiskBench, monkeypatch: pytest.MonkeyPatch, kind: str, is_changed: bool
+) -> None:
+    """On an overlay, even a change of nothing copies the whole file. A network disk refreshes what it has cached."""
+    bench.seed({"k": b"x"})
+    real_status, changed = os.fstat, []
+
+    def status_of(fd: int) -> os.stat_result:
+        status = real_status(fd)
+        fields = (*status[:2], os.makedev(8 if kind == "ext4" else 0, 44), *status[3:10])
+        return os.stat_result(fields, {"st_mtime_ns": status.st_mtime_ns})
+
+    monkeypatch.setattr(os, "fstat", in_this_thread(status_of, real_status))
+    monkeypatch.setattr(os, "fchown", in_this_thread(lambda *arguments: changed.append(arguments), os.fchown))
+    monkeypatch.setattr(reading, "_kinds", {})
+    monkeypatch.setattr(reading, "_kind_of", lambda fd: kind)
+    assert bench.storage.get("k")[0] == b"x"
+    assert bool(changed) == is_changed
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="there is no file system without a device")
+def test_the_type_of_a_file_system_is_known(tmp_path: Path) -> None:
+    with tempfile.TemporaryFile(dir="/dev/shm") as file:
+        assert reading._kind_of(file.fileno()) == "tmpfs"
+        assert reading.is_of_this_machine(file.fileno(), os.fstat(file.fileno()))
+    assert reading._kind_of(-1) == ""
 
 
 @pytest.mark.parametrize("codes", [[errno.ESTALE, errno.ESTALE, errno.EAGAIN], [errno.ENOENT] * 3])
