@@ -39,37 +39,47 @@ class KeepsakeCallback(HasExperiment):
         self.model = model
         self.filepath = os.fspath(filepath)
         self._recorder = Recorder(params, primary_metric, options=options)
-        self._history: list[dict[str, float]] = []
+        self._history: list[dict[str, float]] = []  # the metrics of each iteration
+        self._measured: dict[tuple[str, str], int] = {}  # data and metric → how often it was measured
 
     def after_iteration(self, info: Any) -> bool:
         """Record a checkpoint; its step is the iteration, from 0."""
         if info.iteration == 1 or self.experiment is None:
             self._recorder.begin({} if self.model is None else self.model.get_params())
             self._history.clear()
-        metrics = {
-            f"{data}_{name}": values[-1] for data, history in info.metrics.items() for name, values in history.items()
-        }
+            self._measured.clear()
+        metrics = {}
+        for data, history in info.metrics.items():
+            for name, values in history.items():
+                if len(values) > self._measured.get((data, name), 0):  # not each iteration measures (`metric_period`)
+                    self._measured[data, name] = len(values)
+                    metrics[f"{data}_{name}"] = values[-1]
         if info.metrics and self._recorder.primary_metric is None:
             data, history = list(info.metrics.items())[-1]
             name = next(iter(history))
             self._recorder.primary_metric = (f"{data}_{name}", _goal(name))
         self._history.append(metrics)
-        self._recorder.log(metrics, info.iteration - 1)
+        if metrics:
+            self._recorder.log(metrics, info.iteration - 1)
         return True
 
     def save(self) -> None:
         """Save the model as `fit()` leaves it: with the last iteration, or the best one if CatBoost cuts it there."""
-        recorder, path = self._recorder, self.filepath
-        if self.experiment is not None and recorder.attempt(
-            "The model was not saved", lambda: self.model.save_model(path)
-        ):
-            last = self.model.tree_count_ - 1
-            if last + 1 < len(self._history):
-                recorder.flush()
-                recorder.record(self._history[last], last, path)
-            else:
-                recorder.attach(path, {}, last)
-        recorder.end_of_training()
+        if self.experiment is not None:
+            self._recorder.attempt("The model was not saved", self._save)
+        self._recorder.end_of_training()
+
+    def _save(self) -> None:
+        recorder, model = self._recorder, self.model
+        model.save_model(self.filepath)
+        last, best = len(self._history) - 1, model.best_iteration_
+        is_cut = best is not None and best < last and model.get_all_params().get("use_best_model")
+        step = best if is_cut else last
+        if is_cut or not self._history[step]:
+            recorder.flush()
+            recorder.record(self._history[step], step, self.filepath)
+        else:
+            recorder.attach(self.filepath, {}, step)
 
 
 def _goal(metric: str) -> str:

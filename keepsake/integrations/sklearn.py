@@ -48,9 +48,12 @@ def record(
     primary = (f"mean_test_{refit}", "maximize")
     best = getattr(search, "best_index_", None) if filepath is not None and hasattr(search, "best_estimator_") else None
     experiments = []
+    fixed = _fixed_params(search)
     for index, candidate in enumerate(results["params"]):
         recorder = Recorder(params, primary, options={"quiet": True, **options})
-        recorder.begin({**_fixed_params(search), **candidate}, is_trial=True)
+        replaced = tuple(f"{name}__" for name in candidate)  # the params of a step that the candidate replaces
+        own = {name: value for name, value in fixed.items() if not name.startswith(replaced)}
+        recorder.begin({**own, **candidate}, is_trial=True)
         if recorder.experiment is not None:
             experiments.append(recorder.experiment)
         if index == best and filepath is not None:

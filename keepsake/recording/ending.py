@@ -224,13 +224,13 @@ def _at_exit() -> None:
 
 def _at_child_exit() -> None:
     """Do the same for a child of multiprocessing. Here an exception changes the exit status."""
-    how = _end_of_program()
+    how = _end_of_program(sys.exc_info()[1])
     if not _end_with_program(how) and switches.is_strict() and how.reason == "finished":
         raise SystemExit(1)
 
 
-def _end_of_program() -> End:
-    how = exit_status.end()
+def _end_of_program(handled: BaseException | None = None) -> End:
+    how = exit_status.end(handled)
     return End("terminated") if monotonic() - _signalled < _GRACE_SECONDS else how
 
 

@@ -64,17 +64,20 @@ def _bottom(frame: FrameType | None) -> FrameType | None:
     return frame
 
 
-def end() -> End:
+def end(handled: BaseException | None = None) -> End:
     """Return how the program ends: "finished", "interrupted", "exception: …" with its texts, or "exit …".
 
     An interactive program survives its exceptions. Call this once, because it drops the outermost frame, which keeps
     the program's objects alive.
+
+    Args:
+        handled: the exception that ends a child of multiprocessing, which leaves no trace. At the end of other
+            programs, an exception that is being handled means nothing: CatBoost leaves those of its callbacks so.
     """
     global _outermost
     frame, _outermost = _outermost, None
     if "ipykernel" in sys.modules or (hasattr(sys, "ps1") and not _exits_with_error(frame)):
         return End("finished")
-    handled = sys.exc_info()[1]  # of a child of multiprocessing
     error = getattr(sys, "last_value", None) or handled
     if isinstance(error, BaseException) and not isinstance(error, SystemExit):
         return end_by(error)

@@ -84,3 +84,12 @@ def test_what_is_no_fitted_search(wrong: Any) -> None:
     with pytest.raises(ValidationError, match=r"after its fit\(\)"):
         record(wrong)
     assert list(all_recorded()) == []
+
+
+def test_a_step_that_a_candidate_replaces_leaves_no_params() -> None:
+    """They would be those of another estimator."""
+    grid = {"ridge": [Ridge(alpha=2.0), DecisionTreeRegressor()]}
+    record(GridSearchCV(make_pipeline(StandardScaler(), Ridge()), grid, cv=2).fit(X, Y))
+    for experiment in all_recorded():
+        assert not [name for name in experiment.params if name.startswith("ridge__")]
+        assert experiment.params["standardscaler__with_mean"] is True

@@ -139,6 +139,23 @@ def test_an_exception_that_leaves_the_block_ends_its_run_alone(project: Path) ->
     assert "in test_an_exception" in (runs[0].traceback or "")
 
 
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="the call is one of CPython")
+def test_an_exception_that_a_c_extension_leaves_as_handled_ends_no_program() -> None:
+    """CatBoost leaves those of its callbacks so, after the program has survived them."""
+    experiment_id, _ = run(
+        """
+        import ctypes
+        error = ValueError("survived")
+        objects = [ctypes.py_object(each) for each in (ValueError, error, None)]
+        for each in objects:
+            ctypes.pythonapi.Py_IncRef(each)  # the call takes them over
+        ctypes.pythonapi.PyErr_SetExcInfo(*objects)
+        assert sys.exc_info()[1] is error
+        """
+    )
+    assert keepsake.experiments.get(experiment_id).end_reason == "finished"
+
+
 class Silent(Exception):
     def __str__(self) -> str:
         raise RuntimeError
