@@ -25,7 +25,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, BinaryIO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 import botocore.exceptions as sdk
 import botocore.session
@@ -158,7 +158,7 @@ class S3Storage(BucketStorage):
         items = answer.get("Contents", [])
         for item in items:
             if not item["Key"].startswith(start):  # some servers encode keys and do not say so
-                item["Key"] = unquote(item["Key"])
+                item["Key"] = unquote_plus(item["Key"])
         objects = [self._info(item) for item in items if item["Key"].startswith(start)]
         return network.Page(objects, answer["IsTruncated"], answer.get("NextContinuationToken"))
 

@@ -12,8 +12,9 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import quote, quote_plus, unquote
 
 import pytest
 
@@ -139,9 +140,12 @@ def test_a_condition_that_conflicts_with_another_request_is_sent_again(
         proxied.put("b", b"2", if_absent=True)
 
 
-def test_keys_that_a_server_encodes_without_saying_so_are_listed(proxy: Proxy, proxied: Storage) -> None:
+@pytest.mark.parametrize("encode", [partial(quote, safe=""), quote, quote_plus])
+def test_keys_that_a_server_encodes_without_saying_so_are_listed(
+    proxy: Proxy, proxied: Storage, encode: Callable[[str], str]
+) -> None:
     root = proxied.url.partition("://")[2].partition("/")[2]
-    key = f"{root}/a/k".replace("/", "%2F")
+    key = encode(f"{root}/a/k")
     found = f"<Key>{key}</Key><Size>1</Size><ETag>x</ETag><LastModified>2024-01-01T00:00:00Z</LastModified>"
     listing = f"<ListBucketResult><IsTruncated>false</IsTruncated><Contents>{found}</Contents></ListBucketResult>"
     proxy.fault = lambda request: reply("200 OK", listing, Content_Type="application/xml")
