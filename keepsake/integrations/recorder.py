@@ -47,6 +47,7 @@ class Recorder:
         experiment: the Experiment, once it has begun; None before.
         primary_metric: the primary metric that counts.
         patience: as the argument. It may change from one call of `log` to the next.
+        lock: held while a value joins the others of its step. Writers that count steps hold it meanwhile.
         at_end: called before the run ends, to log what is only known then; None: nothing is.
     """
 
@@ -79,7 +80,7 @@ class Recorder:
         """Set what belongs to this process. A forked child holds back its own values, not those of its parent."""
         self.at_end: Callable[[], object] | None = None
         self._is_awaited = False  # whether the end of the run, or of this process, records what is held back
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._pending: tuple[int, dict[str, Any], str | None] | None = None
         self._due = math.inf  # the latest time to record what is held back
         self._timer: threading.Timer | None = None
@@ -232,7 +233,7 @@ class Recorder:
         """
         if self.experiment is None or not self.experiment.id:
             return  # another process records, and reading a tensor would wait for the GPU
-        with self._lock:
+        with self.lock:
             if self._pending is not None and self._pending[0] != step:
                 self.flush()
             if self._pending is None:
@@ -259,7 +260,7 @@ class Recorder:
             self.flush()
 
     def _look(self) -> None:
-        with self._lock:
+        with self.lock:
             self._timer = None
             if self._pending is not None and self._due <= monotonic():
                 self.flush()
@@ -271,13 +272,13 @@ class Recorder:
 
         `step` is its step if there is none. The first file of a checkpoint counts.
         """
-        with self._lock:
+        with self.lock:
             step, known, file = self._pending or (step, {}, None)
             self.log({name: value for name, value in metrics.items() if name not in known}, step, file or path)
 
     def flush(self) -> None:
         """Record what `log` holds back."""
-        with self._lock:
+        with self.lock:
             pending, self._pending = self._pending, None
             if pending is not None:
                 step, metrics, path = pending
@@ -285,13 +286,13 @@ class Recorder:
 
     def _flush_at_end(self) -> None:
         """Do the same when the run ends. A signal may have interrupted a thread that the lock's owner waits for."""
-        if self._lock.acquire(timeout=_LOCK_SECONDS):
+        if self.lock.acquire(timeout=_LOCK_SECONDS):
             try:
                 if self.at_end is not None:
                     self.at_end()
                 self.flush()
             finally:
-                self._lock.release()
+                self.lock.release()
 
     def attempt(self, what: str, action: Callable[[], object]) -> bool:
         """Do something that may fail, and return whether it was done.

@@ -256,6 +256,10 @@ class _Run:
 
     def add(self, values: Mapping[str, Any], step: Any) -> None:
         """Record values with the others of their step."""
+        with self._recorder.lock:  # several threads may write
+            self._add(values, step)
+
+    def _add(self, values: Mapping[str, Any], step: Any) -> None:
         if step is None:
             if self._names & values.keys():
                 self._names.clear()

@@ -143,7 +143,12 @@ class Run:
             step: the step; None: the next one.
             commit: whether the step is complete; None: if `step` is not given.
         """
-        self._attempt(lambda: self._log(data, step, commit))
+
+        def record() -> None:
+            with self._recorder.lock:  # each of several threads has the next step
+                self._log(data, step, commit)
+
+        self._attempt(record)
 
     def _log(self, data: Mapping[str, Any], step: Any, commit: bool | None) -> None:
         if self._has_ended():

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ import pytest
 
 import keepsake
 import keepsake.wandb as wandb
-from keepsake.integrations import saying, tensorboard
+from keepsake.integrations import saying, tensorboard, wandb_run
 from keepsake.tensorboard import SummaryWriter
 from tests.frameworks.reading import all_recorded, recorded
 from tests.waiting import wait_until
@@ -331,3 +332,25 @@ def test_without_an_unfinished_run_auto_begins_one() -> None:
     assert run.experiment is not None
     assert (run.resumed, run.experiment.params) == (False, {"lr": 1})
     run.finish()
+
+
+def test_threads_that_log_at_once_have_a_step_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise one value would replace another."""
+    run = wandb.init()
+    plain_values = wandb_run.plain_values
+    first = threading.Event()
+
+    def slowly(values: Any) -> Any:
+        found = plain_values(values)
+        if not first.is_set():  # the first thread is interrupted by the second in the middle
+            first.set()
+            other.start()
+            other.join(timeout=0.1)
+        return found
+
+    monkeypatch.setattr(wandb_run, "plain_values", slowly)
+    other = threading.Thread(target=run.log, args=({"loss": 2},))
+    run.log({"loss": 1})
+    other.join()
+    run.finish()
+    assert steps(recorded()) == [(0, {"loss": 1}), (1, {"loss": 2})]
