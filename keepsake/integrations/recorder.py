@@ -30,7 +30,16 @@ _recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
 
 # The experiment of the job that runs, if there is one: the first recorder in it adds to that instead of beginning one
 job: Experiment | None = None
-_trained: list[Experiment] = []  # those whose trainings have ended: the next training, with any callback, ends them
+
+
+class _Trained(threading.local):
+    """Those whose trainings have ended in this thread: the next training in it, with any callback, ends them."""
+
+    def __init__(self) -> None:
+        self.experiments: list[Experiment] = []
+
+
+_trained = _Trained()
 
 
 class Recorder:
@@ -118,10 +127,8 @@ class Recorder:
             is_trial: whether it is one of many, which do not add to the experiment of the job that runs.
         """
         self.stop()
-        ended = list(_trained)  # of this moment, because other threads train too
-        _trained.clear()
-        for trained in ended:
-            if trained.id in ending.running():
+        while _trained.experiments:
+            if (trained := _trained.experiments.pop()).id in ending.running():
                 trained.stop()
         self.primary_metric = self._given_metric or primary_metric
         self._names.clear()
@@ -186,12 +193,16 @@ class Recorder:
         self.flush()
         if self.experiment is not None:
             ending.watch()  # a trainer that had taken a signal has let go of it
-        if self.experiment is not None and not self._is_guest:
-            _trained.append(self.experiment)
+        self.may_end()
         given = self._given_metric
         if self._names and given and given[0] not in self._names:
             names = ", ".join(sorted(self._names))
             warn(f"No checkpoint has the primary metric {given[0]!r}. The metrics of this training are: {names}.")
+
+    def may_end(self) -> None:
+        """Let the next training end the experiment. Some frameworks do not say that a training has ended."""
+        if self.experiment is not None and not self._is_guest:
+            _trained.experiments.append(self.experiment)
 
     # Checkpoints
 

@@ -17,6 +17,7 @@ import pytest
 import keepsake
 import keepsake.wandb as wandb
 from keepsake.integrations import saying, tensorboard, wandb_run
+from keepsake.integrations.wandb_values import plain_values
 from keepsake.tensorboard import SummaryWriter
 from tests.frameworks.reading import all_recorded, recorded
 from tests.waiting import wait_until
@@ -337,7 +338,6 @@ def test_without_an_unfinished_run_auto_begins_one() -> None:
 def test_threads_that_log_at_once_have_a_step_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise one value would replace another."""
     run = wandb.init()
-    plain_values = wandb_run.plain_values
     first = threading.Event()
 
     def slowly(values: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 import keepsake
+from keepsake.integrations import lightgbm
 from keepsake.integrations import recorder as recorders
 from keepsake.integrations.recorder import Recorder
 from keepsake.optuna import KeepsakeCallback
@@ -99,3 +101,31 @@ def test_an_error_in_all_processes_of_a_job_is_said_once(
         monkeypatch.setenv("RANK", str(rank))
         assert not Recorder().attempt("The model was not saved", lambda: 1 / 0)
     assert capsys.readouterr().err.count("The model was not saved") == 1
+
+
+@pytest.mark.usefixtures("project_directory")
+def test_a_training_of_lightgbm_that_stopped_early_is_ended_by_the_next() -> None:
+    """LightGBM does not say so. A training in another thread, as in a study with n_jobs, ends nothing."""
+    begun: list[Any] = []
+    other = threading.Thread(target=boost, args=(begun,))
+    boost(begun)
+    other.start()
+    other.join()
+    assert [run.status for run in all_recorded()] == ["running", "running"]
+    boost(begun)
+    assert [run.status for run in all_recorded()] == ["stopped", "running", "running"]
+    for experiment in begun:
+        experiment.stop()
+
+
+def boost(begun: list[Any]) -> None:
+    """Train the first of two iterations."""
+    model = SimpleNamespace(save_model=lambda *_, **__: None)
+    results = [("valid", "l2", 1.0, False)]
+    callback = lightgbm.KeepsakeCallback(None, path=None)
+    callback(
+        SimpleNamespace(
+            iteration=0, begin_iteration=0, end_iteration=2, params={}, model=model, evaluation_result_list=results
+        )
+    )
+    begun.append(callback.experiment)
