@@ -28,8 +28,10 @@ from keepsake.util.files import replace, sync
 
 _BLOCK = 1 << 20  # bytes
 _TRIES = 20
+_DATA = ".json"  # no folder of a repository has such a name, so one that has is an object that cannot be read
 # Errors that concern one file while the others are fine.
 _OF_ONE_FILE = {errno.EACCES, errno.EPERM, errno.ELOOP, errno.EINVAL, errno.EIO, errno.ENXIO, errno.ENAMETOOLONG}
+_OF_ONE_FILE.add(errno.EISDIR)
 # The same of damaged file systems and of file servers. Not every system has them.
 _OF_ONE_FILE |= {getattr(errno, name, errno.EIO) for name in ("EUCLEAN", "EBADMSG", "ESTALE", "EREMOTEIO", "EOVERFLOW")}
 
@@ -118,7 +120,7 @@ class DiskStorage(Storage):
             if _is_of_one_file(error):
                 return ObjectInfo(key, 0, UNREADABLE, 0.0)
             raise self._error("list", key, error) from error
-        if stat.S_ISDIR(status.st_mode):
+        if stat.S_ISDIR(status.st_mode) and not key.endswith(_DATA):
             return ObjectInfo(f"{key}/", 0, "", 0.0)
         if not stat.S_ISREG(status.st_mode):
             return ObjectInfo(key, 0, UNREADABLE, 0.0)
@@ -356,7 +358,8 @@ class DiskStorage(Storage):
     def _error(self, verb: str, key: str, error: OSError) -> KeepsakeError:
         name = f"{self.url}/{key}".rstrip("/")
         kind = WriteError if verb == "write" else ReadError
-        if kind is ReadError and isinstance(error, ABSENT):
+        is_in_place = isinstance(error, IsADirectoryError) and key.endswith(_DATA)
+        if kind is ReadError and isinstance(error, ABSENT) and not is_in_place:
             return DoesNotExist(f"{name} does not exist.")
         hint = ""
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

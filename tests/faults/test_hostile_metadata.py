@@ -240,5 +240,6 @@ def test_other_files_among_the_records_are_ignored(project: Path) -> None:
     (directory / f"._{_GOOD[0]}.json").write_bytes(b"\0\x05\x16\x07")  # macOS makes these on some disks
     status, output, errors = run_command("ls", "-q")
     assert (status, output.split()) == (0, _GOOD)
+    assert "a directory.json in " in errors
     assert "._" not in errors
     assert not _CONTROLS.search(output + errors)

@@ -168,7 +168,9 @@ def test_nothing_is_taken_where_the_disk_is_not_mounted(tmp_path: Path) -> None:
 @needs_posix
 @pytest.mark.parametrize("by_entry", [False, True])
 def test_what_cannot_be_read_is_listed_so(bench: DiskBench, monkeypatch: pytest.MonkeyPatch, by_entry: bool) -> None:
-    """Pipes, and links that lead nowhere. Folders in a circle and names that are not text are left out.
+    """Pipes, links that lead nowhere, and folders with a record's name.
+
+    Folders in a circle and names that are not text are left out.
 
     Either way: each name is looked at, or the listing's entry is asked, as on Windows.
     """
@@ -185,7 +187,9 @@ def test_what_cannot_be_read_is_listed_so(bench: DiskBench, monkeypatch: pytest.
     elsewhere.mkdir()
     (elsewhere / "linked").write_bytes(b"x")
     (bench.root / "b").symlink_to(elsewhere)
-    broken = ["a/dangling", "a/itself", "a/pipe", "a/through"]
+    (bench.root / "a" / "folder.json").mkdir()
+    (bench.root / "a" / "folder.json" / "file").touch()
+    broken = ["a/dangling", "a/folder.json", "a/itself", "a/pipe", "a/through"]
     listed = {info.key: info.etag == UNREADABLE for info in bench.storage.list("")}
     assert listed == {"a/good": False, "b/linked": False, **dict.fromkeys(broken, True)}
     for key in broken:
