@@ -141,7 +141,8 @@ class Recorder:
     def _init(self, params: Mapping[str, Any] | None, resume: str | None) -> None:
         own = {} if self._params is None else mapping_of(self._params, "params")
         earlier = {} if resume is None else _going_on(resume)
-        self.experiment = init(params={**recordable(params or {}), **own}, **{**earlier, **self._options})
+        given = {**recordable(params or {}), **own} or None  # without any, a run that goes on keeps its own
+        self.experiment = init(params=given, **{**earlier, **self._options})
         if self.experiment.checkpoints and (best := self.experiment.best()):
             self.improves(best.metrics or {})
 
@@ -300,7 +301,7 @@ class Recorder:
         if self.lock.acquire(timeout=_LOCK_SECONDS):
             try:
                 if self.at_end is not None:
-                    self.at_end()
+                    self.attempt("The end of a run was not recorded", self.at_end)
                 self.flush()
             finally:
                 self.lock.release()

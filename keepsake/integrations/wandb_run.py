@@ -19,6 +19,7 @@ from keepsake.integrations.saying import say_once
 from keepsake.integrations.wandb_artifacts import Artifact, gather, logged, logged_artifact
 from keepsake.integrations.wandb_values import Values, plain_values
 from keepsake.util.console import say
+from keepsake.util.values import same
 
 _PATIENCE_SECONDS = 2.0  # a program that is killed loses no value that is older
 _OPEN_SECONDS = 60.0  # unless the script says that more values of the step come
@@ -277,24 +278,29 @@ class Run:
         self._recorder.stop()
 
     def _complete(self) -> None:
-        """Record what belongs to the end."""
+        """Record what belongs to the end. An error in one part costs that part alone."""
+        saved = [partial(self._save, pattern) for pattern in self._saved]
+        for part in (self._record_summary, *saved, self._save_directory, self._record_config):
+            self._attempt(part)
+
+    def _record_summary(self) -> None:
         changed, self._set = plain_values(self._set), {}
         if changed:
             held = self._recorder.held
             if held is not None and held[1].keys() & changed.keys():
                 self._recorder.flush()
             self._recorder.log(changed, self._last)
-        for pattern in self._saved:
-            self._save(pattern)
+
+    def _save_directory(self) -> None:
         files = self._directory("files")
         if files.is_dir() and any(files.iterdir()):
             self._add([("", files)])
-        self._record_config()  # something nested may have been set
 
     def _record_config(self) -> None:
-        params = recordable(self.config)
+        """Record the config again, because something nested may have been set."""
+        params = as_of_now(recordable(self.config))
         known = (None if self.experiment is None else self.experiment.params) or {}
-        if any(name not in known or known[name] != value for name, value in params.items()):
+        if any(name not in known or not same(known[name], value) for name, value in params.items()):
             self._config_changed(params)
 
     def __enter__(self) -> Run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import glob
 import pickle
 import sys
 from collections.abc import Callable, Iterator
@@ -178,3 +179,37 @@ def test_a_copy_of_a_config_is_not_the_runs(copied: Callable[[Any], Any]) -> Non
         other.lr = 2
         assert (other.lr, run.config.lr) == (2, 1)
     assert recorded().params == {"lr": 1}
+
+
+def test_arrays_in_a_config() -> None:
+    """Neither the beginning nor the values of the end fail because of them."""
+    numpy = pytest.importorskip("numpy", reason="`make install` installs it")
+    with wandb.init(config={"weights": numpy.arange(2)}) as run:
+        run.config["more"] = numpy.arange(3)
+        run.summary["best"] = 7
+    assert recorded().params == {"weights": [0, 1], "more": [0, 1, 2]}
+    assert recorded().latest().metrics == {"best": 7}
+
+
+def test_a_file_that_cannot_be_saved_at_the_end_costs_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("KEEPSAKE_STRICT")
+    with wandb.init(config={"model": {"depth": 1}}) as run:
+        run.save("*.txt", policy="end")
+        run.config["model"]["depth"] = 2
+
+        def fail(*_: Any, **__: Any) -> list[str]:
+            raise OSError("broken")
+
+        monkeypatch.setattr(glob, "glob", fail)
+    assert recorded().params == {"model": {"depth": 2}}
+    assert "A call of a run had no effect: OSError: broken" in capsys.readouterr().err
+
+
+def test_a_run_that_goes_on_has_its_new_config(capsys: pytest.CaptureFixture[str]) -> None:
+    """And nothing says that it keeps the old one."""
+    for lr in (1, 2):
+        wandb.init(id="mine", resume="allow", config={"lr": lr}).finish(exit_code=1)
+    assert recorded().params == {"lr": 2}
+    assert "keeps its own" not in capsys.readouterr().err
