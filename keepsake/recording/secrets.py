@@ -22,14 +22,15 @@ def _words(text: str) -> frozenset[str]:
 
 # These words mark a secret anywhere in a name, even if the value is a number.
 _STRONG = _words("""
-    password passwords passwd passphrase passcode pswd secret secrets credential credentials creds apikey authkey
-    accesskey secretkey privatekey licensekey authorization userpass userpwd dbpass dbpwd sshpass
-    apitoken accesstoken authtoken bearertoken
+    password passwords passwd passwrd pword passphrase passcode passkey pswd secret secrets credential credentials
+    creds apikey appkey authkey authcode accesskey accountkey clientkey encryptionkey licensekey masterkey
+    privatekey secretkey sharedkey signingkey storagekey authorization userpass userpwd dbpass dbpwd sshpass apitoken accesstoken
+    authtoken bearertoken bottoken hubtoken refreshtoken sessiontoken usertoken
 """)
 _STRONG_PAIRS = _words("""
     api-key access-key secret-key private-key auth-key account-key encryption-key signing-key auth-header
     access-token auth-token api-token bearer-token refresh-token session-token security-token id-token
-    access-signature github-pat gitlab-pat
+    access-signature github-pat gitlab-pat pass-phrase pass-word auth-code
 """)
 _JOINED = ("password", "passwd", "apikey", "secret")  # also at the end of a word, as in PGPASSWORD
 _OF_SERVICE = (  # as in OPENAIKEY, or `key` in a group `openai`
@@ -37,8 +38,9 @@ _OF_SERVICE = (  # as in OPENAIKEY, or `key` in a group `openai`
     r"|azure|gcp|google|databricks|pinecone)(?:key|token)s?"
 )
 # These words mark a secret at the end of a name, unless the value is a number.
-_WEAK = _words("token tokens key pass pwd pw auth bearer jwt cookie cookies")
-# Each name of a secret contains one of these.
+_WEAK = _words("token tokens key pass pwd pw auth bearer jwt cookie cookies cred otp psk totp")
+_PAT = "pat"  # a personal access token; as a sign, it would be in every path
+# Each name of another secret contains one of these.
 _SIGNS = _STRONG | _WEAK | {pair.partition("-")[2] for pair in _STRONG_PAIRS}
 # After one of these words, the words above belong to models, tables and dicts.
 _HARMLESS_BEFORE = _words("""
@@ -146,7 +148,7 @@ def hide_in_text(text: str) -> str:
 def is_secret_name(name: str) -> bool:
     """Whether an option, variable, param or header of that name holds a secret, if its value is text."""
     lowered = name.lower()
-    if not any(sign in lowered for sign in _SIGNS):
+    if not (lowered.rstrip("0123456789").endswith(_PAT) or any(sign in lowered for sign in _SIGNS)):
         return False  # without a pattern, whose first use takes a millisecond
     words = [word.lower() for word in re.findall(_WORD, name)]
     while words and words[-1].isdigit():
@@ -156,7 +158,7 @@ def is_secret_name(name: str) -> bool:
     if _is_strong(words):
         return True
     *before, last = words
-    return last in _WEAK and not (before and before[-1] in _HARMLESS_BEFORE)
+    return (last in _WEAK or last == _PAT) and not (before and before[-1] in _HARMLESS_BEFORE)
 
 
 def _is_strong(words: list[str]) -> bool:
@@ -173,6 +175,8 @@ def _is_harmless(value: str, name: str) -> bool:
     words = [word.lower() for word in re.findall(_WORD, name)]
     if words == ["key"]:  # the name is too common, as in `--key loss`, so the value decides
         return re.search(_RANDOM, value[:_LONGEST_KEY]) is None
+    if words[-1:] == [_PAT] and not {"*", "?", "["}.isdisjoint(value):
+        return True  # a pattern
     if words == ["pwd"] and re.match(_PATH, value):
         return True  # the working directory
     return not _is_strong(words) and re.fullmatch(_PLAIN, value) is not None

@@ -53,6 +53,15 @@ HIDDEN = {
     "--clientsecret SECRET --apiSecret=SECRET --login kim:SECRET": "--clientsecret *** --apiSecret=*** --login kim:***",
     "https://h/x?session=SECRET&page=2": "https://h/x?session=***&page=2",
     "--licensekey SECRET --auth-header 'Basic SECRET=='": "--licensekey *** --auth-header ***",
+    "--pat SECRET --ado-pat=SECRET AZURE_DEVOPS_EXT_PAT=SECRET --pat2 SECRET": (
+        "--pat *** --ado-pat=*** AZURE_DEVOPS_EXT_PAT=*** --pat2 ***"
+    ),
+    "--psk SECRET --cred=SECRET --passkey SECRET --pass-phrase SECRET": (
+        "--psk *** --cred=*** --passkey *** --pass-phrase ***"
+    ),
+    "--masterkey SECRET --refreshtoken=SECRET --auth_code SECRET --otp SECRET": (
+        "--masterkey *** --refreshtoken=*** --auth_code *** --otp ***"
+    ),
     # Headers
     "-H 'Authorization: Bearer SECRET'": "-H 'Authorization: ***'",
     "--header=Authorization:_Bearer_SECRET": "--header=Authorization:_***",
@@ -83,6 +92,8 @@ git@github.com:org/repo.git hf_some_model_name sk-learn-something-else ghost
 --key loss --key image_features_version_2_normalized --key 12345678901234567890123 key=train/loss_of_2026
 --pwd /home/kim --pwd . --pwd ../x --pwd ~/x PWD=/home/kim --turkey a --hotkey=b --monkey c
 secrets.yaml x my.tokens.txt x MODEL.KEYS 5 data.tokenizer x train.key x
+--patience cosine --pattern x.py --path x --data_path=/x --patch x --compat x --spat x --pat_len x --glob-pattern=y
+--pat 5 --pat *.npz pat=train_?.npz --pin-memory x --notplot x --sacred x --risk x --hotpot x --password_length 5 --cred_interval 0.95 --psk-order 8
 --password_file /run/x --token-type bearer --secret-name db -u 1000:1000 -u train.py:main
 """
 
