@@ -24,8 +24,8 @@ def _words(text: str) -> frozenset[str]:
 _STRONG = _words("""
     password passwords passwd passwrd pword passphrase passcode passkey pswd secret secrets credential credentials
     creds apikey appkey authkey authcode accesskey accountkey clientkey encryptionkey licensekey masterkey
-    privatekey secretkey sharedkey signingkey storagekey authorization userpass userpwd dbpass dbpwd sshpass apitoken accesstoken
-    authtoken bearertoken bottoken hubtoken refreshtoken sessiontoken usertoken
+    privatekey secretkey sharedkey signingkey storagekey authorization userpass userpwd dbpass dbpwd sshpass apitoken
+    accesstoken authtoken bearertoken bottoken hubtoken refreshtoken sessiontoken usertoken
 """)
 _STRONG_PAIRS = _words("""
     api-key access-key secret-key private-key auth-key account-key encryption-key signing-key auth-header

@@ -93,7 +93,8 @@ git@github.com:org/repo.git hf_some_model_name sk-learn-something-else ghost
 --pwd /home/kim --pwd . --pwd ../x --pwd ~/x PWD=/home/kim --turkey a --hotkey=b --monkey c
 secrets.yaml x my.tokens.txt x MODEL.KEYS 5 data.tokenizer x train.key x
 --patience cosine --pattern x.py --path x --data_path=/x --patch x --compat x --spat x --pat_len x --glob-pattern=y
---pat 5 --pat *.npz pat=train_?.npz --pin-memory x --notplot x --sacred x --risk x --hotpot x --password_length 5 --cred_interval 0.95 --psk-order 8
+--pat 5 --pat *.npz pat=train_?.npz --pin-memory x --notplot x --sacred x --risk x --hotpot x --password_length 5
+--cred_interval 0.95 --psk-order 8
 --password_file /run/x --token-type bearer --secret-name db -u 1000:1000 -u train.py:main
 """
 
