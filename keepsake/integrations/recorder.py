@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from keepsake.exceptions import KeepsakeError, MissingExtra, ValidationError
@@ -156,7 +157,20 @@ class Recorder:
         self._is_guest = job is not None
         if job is not None:
             self.experiment, job = job, None
+            if self.experiment.id:
+                self.attempt("Params and labels were not recorded", partial(self._add_to_job, self.experiment))
         return self._is_guest
+
+    def _add_to_job(self, experiment: Experiment) -> None:
+        """Add what the user gave for this training. The job's own name and notes stay."""
+        if self._params is not None:
+            experiment.update_params(mapping_of(self._params, "params"))
+        if (tags := self._options.get("tags")) is not None:
+            experiment.tag(*([tags] if isinstance(tags, str) else tags))
+        if (name := self._options.get("name")) and not experiment.name:
+            experiment.rename(name)
+        if (notes := self._options.get("notes")) and not experiment.notes:
+            experiment.note(notes)
 
     @property
     def held(self) -> tuple[int, Mapping[str, Any]] | None:

@@ -129,3 +129,15 @@ def boost(begun: list[Any]) -> None:
         )
     )
     begun.append(callback.experiment)
+
+
+@pytest.mark.usefixtures("project_directory")
+def test_a_training_in_a_job_adds_its_params_and_labels_to_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The callback of a training in a job of Hydra records into the run of the job."""
+    with keepsake.init(params={"job": 1}, tags="a") as job:
+        monkeypatch.setattr(recorders, "job", job)
+        recorder = Recorder({"data": 2}, options={"name": "wide", "tags": ["b"], "notes": "n"})
+        recorder.begin()
+        recorder.stop()
+    run = recorded()
+    assert (run.params, run.name, run.tags, run.notes) == ({"job": 1, "data": 2}, "wide", ["a", "b"], "n")
