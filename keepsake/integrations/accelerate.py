@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from keepsake.experiment import Experiment
-from keepsake.integrations.recorder import Primary, Recorder, flat, needing, recordable
+from keepsake.integrations.recordable import flat, recordable
+from keepsake.integrations.recorder import Primary, Recorder, needing
 from keepsake.util.values import mapping_of
 
 with needing("accelerate", "Accelerate", "accelerate"):

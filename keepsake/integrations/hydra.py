@@ -16,7 +16,8 @@ from typing import Any
 
 from keepsake.experiment import Experiment
 from keepsake.integrations import recorder
-from keepsake.integrations.recorder import Recorder, flat, needing
+from keepsake.integrations.recordable import flat
+from keepsake.integrations.recorder import Recorder, needing
 
 with needing("hydra", "Hydra", "hydra-core"):
     from hydra.experimental.callback import Callback

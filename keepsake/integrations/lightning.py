@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from keepsake.exceptions import MissingExtra, ValidationError
-from keepsake.integrations.recorder import HasExperiment, Primary, Recorder, flat
+from keepsake.integrations.recordable import flat
+from keepsake.integrations.recorder import HasExperiment, Primary, Recorder
 from keepsake.util.console import warn
 from keepsake.util.values import mapping_of
 

@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 from keepsake.exceptions import MissingExtra
-from keepsake.integrations.recorder import Primary, Recorder, TrialFailed, flat
+from keepsake.integrations.recordable import flat
+from keepsake.integrations.recorder import Primary, Recorder, TrialFailed
 
 try:
     from ray.tune.logger import LoggerCallback

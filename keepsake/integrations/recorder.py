@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from keepsake.exceptions import KeepsakeError, MissingExtra, ValidationError
+from keepsake.exceptions import KeepsakeError, MissingExtra
 from keepsake.experiment import Experiment
+from keepsake.integrations.recordable import as_of_now, recordable
 from keepsake.project import default_project, init
 from keepsake.recorded import blame
 from keepsake.recording import ending, ranks, switches
@@ -21,11 +22,10 @@ from keepsake.util.console import warn
 from keepsake.util.directories import below
 from keepsake.util.fork import in_forked_child
 from keepsake.util.ids import short_id
-from keepsake.util.values import decode, encode, mapping_of
+from keepsake.util.values import mapping_of
 
 Primary = tuple[str, str]
 _LOCK_SECONDS = 1.0
-_PLAIN = (int, float, str, bool, type(None))
 
 _recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
 
@@ -404,42 +404,6 @@ def _going_on(experiment_id: str) -> dict[str, str]:
         return {}
     is_done = experiment.end_reason in ("finished", "stopped") or experiment_id in ending.running()
     return {"parent" if is_done else "resume": experiment_id}
-
-
-def recordable(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a framework's params, with the type's name in place of a value that cannot be recorded."""
-    return {name: value if _can_be_recorded(value) else type(value).__name__ for name, value in params.items()}
-
-
-def _can_be_recorded(value: object) -> bool:
-    try:
-        encode(value, "params")
-    except ValidationError:
-        return False
-    return True
-
-
-def as_of_now(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return metrics as they are recorded, so that a tensor may change before that. What cannot be stays as it is."""
-    return {name: value if isinstance(value, _PLAIN) else _value(value) for name, value in metrics.items()}
-
-
-def _value(value: object) -> Any:
-    try:
-        return decode(encode(value, "value"))
-    except ValidationError:
-        return value
-
-
-def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested params under names with dots, so that they can be columns and filters: `optimizer.lr`."""
-    found: dict[str, Any] = {}
-    for name, value in params.items():
-        if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{prefix}{name}.")
-        else:
-            found[f"{prefix}{name}"] = value
-    return found
 
 
 @in_forked_child

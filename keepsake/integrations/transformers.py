@@ -8,7 +8,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from keepsake.integrations.recorder import HasExperiment, Primary, Recorder, flat, needing
+from keepsake.integrations.recordable import flat
+from keepsake.integrations.recorder import HasExperiment, Primary, Recorder, needing
 
 with needing("transformers", "Hugging Face Transformers", "transformers"):
     from transformers import TrainerCallback

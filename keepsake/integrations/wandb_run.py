@@ -14,7 +14,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from keepsake.experiment import Experiment
-from keepsake.integrations.recorder import Recorder, as_of_now, recordable
+from keepsake.integrations.recordable import as_of_now, recordable
+from keepsake.integrations.recorder import Recorder
 from keepsake.integrations.saying import say_once
 from keepsake.integrations.wandb_artifacts import Artifact, gather, logged, logged_artifact
 from keepsake.integrations.wandb_values import Values, plain_values

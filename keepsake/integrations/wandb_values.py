@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapp
 from types import ModuleType
 from typing import Any
 
-from keepsake.integrations.recorder import flat
+from keepsake.integrations.recordable import flat
 from keepsake.integrations.saying import say_once
 from keepsake.integrations.wandb_artifacts import Artifact
 from keepsake.util.values import mapping_of
