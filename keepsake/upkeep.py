@@ -100,11 +100,14 @@ class Upkeep:
 
         Returns each experiment that waited, with its error or None.
         """
-        from keepsake.recording.recovery import send
+        from keepsake.recording.recovery import close_sent, send
 
         waiting = self.pending()
         with Progress("Sending", sum(each.size for each in waiting)) as progress:
-            return [send(each, progress.advance, force=force) for each in waiting]
+            sent = [send(each, progress.advance, force=force) for each in waiting]
+        for root in self.workplace.spools:
+            close_sent(root, self.workplace.repository)
+        return sent
 
     # Other repositories
 

@@ -50,6 +50,18 @@ def send(waiting: Pending, moved: Callable[[int], None], *, force: bool = False)
     return Sent(entry.id, try_to_finish(entry, open_repository, moved))
 
 
+def close_sent(root: Path, repository: Repository) -> None:
+    """Close the entries of runs that were killed when everything was in the repository, and remove what is half made.
+
+    Nothing waits in them. If one cannot be closed now, the next run tries again.
+    """
+    places.sweep(root)
+    for entry in places.entries(root):
+        if entry.in_repository and not entry.is_fresh() and not entry.is_waiting():
+            follow(entry, repository)
+            try_to_finish(entry, open_repository)
+
+
 def follow(entry: Entry, repository: Repository) -> None:
     """Let an entry go to `repository` if that is its own at another place, as after a folder was renamed.
 

@@ -11,7 +11,9 @@ import pytest
 import keepsake
 from keepsake.project import Project
 from keepsake.recording import ending, recovery
+from keepsake.spool.entry import Entry
 from keepsake.spool.places import spool_root
+from tests.spools import nothing_waits
 
 Owner = Callable[[os.stat_result], str]
 
@@ -58,3 +60,17 @@ def test_a_run_of_another_user_is_named_and_not_sent(
     run_once(project_directory)
     assert [each.entry.directory for each in Project().pending()] == [waiting.parent]
     assert (f"{waiting.parent} belongs to mallory" in capsys.readouterr().err) is not is_running
+
+
+def test_sync_leaves_nothing_of_a_run_that_was_killed_when_all_was_sent(project_directory: Path) -> None:
+    """A run that goes on is left alone."""
+    root, repository = spool_root(project_directory), Project().workplace.repository
+    killed = keepsake.init(quiet=True)
+    killed.stop()
+    entry = Entry.create(root, killed.to_json(), repository.url, in_repository=True, identity=repository.identity)
+    entry.keep_room()
+    Project().sync()
+    assert entry.directory.exists()
+    entry.rest()
+    Project().sync()
+    assert nothing_waits(project_directory)
