@@ -83,7 +83,8 @@ def test_a_timeout_of_the_scripts_own_gets_through(
     before = signal.signal(signal.SIGUSR1, handler)
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(owner, name, lambda *_, **__: signal.raise_signal(signal.SIGUSR1))
+            raise_here = in_this_thread(lambda *_, **__: signal.raise_signal(signal.SIGUSR1), getattr(owner, name))
+            patch.setattr(owner, name, raise_here)  # the script's code and its handler run in this thread
             with pytest.raises(TimeoutError, match="mine"):
                 call(experiment)
     finally:
