@@ -81,15 +81,14 @@ class Recorder:
         self._best = math.nan
         self._names: set[str] = set()
         self.experiment: Experiment | None = None
+        self.at_end: Callable[[], object] | None = None
         self._said: set[str] = set()
         self._is_guest = False  # in the experiment of the job
         self.hold_nothing()
         _recorders.add(self)
 
     def hold_nothing(self) -> None:
-        """Set what belongs to this process. A forked child holds back its own values, not those of its parent."""
-        self.at_end: Callable[[], object] | None = None
-        self._is_awaited = False  # whether the end of the run, or of this process, records what is held back
+        """Set what belongs to this process. A forked child does not record what its parent holds back."""
         self.lock = threading.RLock()
         self._pending: tuple[int, dict[str, Any], str | None] | None = None
         self._due = math.inf  # the latest time to record what is held back
@@ -136,8 +135,8 @@ class Recorder:
         self._best = math.nan
         if is_trial or not self._join_job():
             self._init(params, resume)
-        self._is_awaited = False
-        self._await_end()
+        if self.experiment is not None and self.experiment.id:
+            ending.before_end(self.experiment.id, self._flush_at_end)
 
     def _init(self, params: Mapping[str, Any] | None, resume: str | None) -> None:
         own = {} if self._params is None else mapping_of(self._params, "params")
@@ -146,11 +145,6 @@ class Recorder:
         self.experiment = init(params=given, **{**earlier, **self._options})
         if self.experiment.checkpoints and (best := self.experiment.best()):
             self.improves(best.metrics or {})
-
-    def _await_end(self) -> None:
-        if not self._is_awaited and self.experiment is not None and self.experiment.id:
-            self._is_awaited = True
-            ending.before_end(self.experiment.id, self._flush_at_end)
 
     def _join_job(self) -> bool:
         global job
@@ -264,10 +258,11 @@ class Recorder:
                 self.flush()
             if self._pending is None:
                 self._due = math.inf
-                self._await_end()
             _, before, file = self._pending or (step, {}, None)
             self._pending = (step, {**before, **as_of_now(metrics)}, file if path is None else os.fspath(path))
-            if self.patience is not None:
+            if self.experiment.id not in ending.running():
+                self.flush()  # the end of this process, such as a worker of a pool that is terminated, would not do it
+            elif self.patience is not None:
                 self._due = min(self._due, monotonic() + self.patience)
                 self._wake(self._due)
 

@@ -272,8 +272,6 @@ class _Run:
             self.flush()
         self._recorder.experiment = self.experiment  # after close(), a writer may go on
         self._recorder.log(values, number)
-        if not self._writers:
-            self.flush()
 
     def add_hparams(self, hparams: Mapping[str, Any], metrics: Mapping[str, Any], name: str | None, step: Any) -> None:
         if self._hparams not in (None, hparams) and self.experiment is not None:

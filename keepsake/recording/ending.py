@@ -129,9 +129,7 @@ def before_end(experiment_id: str, action: Callable[[], None]) -> None:
     """Call `action` before a run of this process ends in any way. It records values that are held back until then.
 
     Actions are called in order. One may be called several times. After a signal, it must not wait for another thread.
-    In a process that did not begin the run, such as a forked one, the end of the process calls them.
     """
-    watch()
     _held.setdefault(experiment_id, []).append(action)
 
 
@@ -195,8 +193,6 @@ def _end_all(how: End, seconds: float | None) -> bool:
     """End all runs and save their unsent parts, within `seconds` if given; return whether all is saved."""
     deadline = None if seconds is None else monotonic() + seconds
     runs = list(_running.values())
-    for experiment_id in _held.keys() - _running.keys():
-        _record_held(experiment_id)
     for run in runs:
         is_certain = how.reason.startswith(("exception", "interrupted", "terminated"))
         _say_goodbye(run, how if is_certain else _ends.get(run.entry.id, how))

@@ -18,12 +18,17 @@ from keepsake.optuna import KeepsakeCallback
 from tests.frameworks.reading import all_recorded, recorded
 
 FORK = """
-import multiprocessing
+import multiprocessing, os
 from keepsake.integrations.recorder import Recorder
 recorder = Recorder(options={"path": None}, patience=60)
 recorder.begin()
 recorder.log({"parent": 1}, 1)
-child = multiprocessing.get_context("fork").Process(target=recorder.log, args=({"child": 1}, 5))
+
+def record():
+    recorder.log({"child": 1}, 5)
+    os._exit(0)  # as a worker of a pool that is terminated
+
+child = multiprocessing.get_context("fork").Process(target=record)
 child.start()
 child.join()
 recorder.log({"parent": 2}, 2)
