@@ -179,7 +179,7 @@ def init(
 
 def _reused(reinit: bool | str | None) -> Run | None:
     """Return the open run if `init` returns it instead of beginning another. End it if `reinit` says so."""
-    if _current is None or reinit == "create_new":
+    if _current is None or reinit == "create_new" or _current.process != os.getpid():  # a forked one has its own run
         return None
     if reinit in (None, "default"):
         reinit = _in_notebook()  # where a cell is often run again

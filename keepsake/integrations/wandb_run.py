@@ -40,6 +40,7 @@ class Run:
         project, entity, group, job_type: as the arguments of `init()`.
         resumed: whether it goes on with an earlier run.
         step: the step of the next values.
+        process: the ID of the process that began it.
     """
 
     url = project_url = sweep_url = None
@@ -55,6 +56,7 @@ class Run:
         self.resumed = bool(facts.get("resumed"))
         self.disabled = self.experiment is None
         self.start_time = time.time()
+        self.process = os.getpid()
         self.step = self.starting_step = 0
         self.settings = SimpleNamespace()
         self.sweep_id = facts.get("sweep")

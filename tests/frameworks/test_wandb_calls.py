@@ -213,3 +213,29 @@ def test_a_run_that_goes_on_has_its_new_config(capsys: pytest.CaptureFixture[str
         wandb.init(id="mine", resume="allow", config={"lr": lr}).finish(exit_code=1)
     assert recorded().params == {"lr": 2}
     assert "keeps its own" not in capsys.readouterr().err
+
+
+FORK = """
+import multiprocessing
+import keepsake.wandb as wandb
+
+def work():
+    wandb.log({"of": "parent"}, step=7)
+    wandb.init(name="child", config={"a": 1}, reinit=True)
+    wandb.log({"of": "child"})
+
+run = wandb.init(name="parent")
+child = multiprocessing.get_context("fork").Process(target=work)
+child.start()
+child.join()
+run.log({"goes": "on"})
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot fork")
+def test_a_forked_process_may_begin_a_run_of_its_own(run_python: Callable[..., str]) -> None:
+    """Until then, it logs to that of its parent, which goes on."""
+    run_python(FORK)
+    found = {run.name: sorted((each.step, each.metrics) for each in run.checkpoints) for run in all_recorded()}
+    assert found == {"parent": [(0, {"goes": "on"}), (7, {"of": "parent"})], "child": [(0, {"of": "child"})]}
+    assert {run.status for run in all_recorded()} == {"stopped"}
