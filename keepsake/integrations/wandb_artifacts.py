@@ -81,6 +81,18 @@ class Artifact:
             found.append((name, Path(source) if source and _times(Path(source)) == times else path))
         return found
 
+    def settle(self) -> None:
+        """Remove the copies of what has not changed since it was added, because the artifact is saved."""
+        settled = self.sources()
+        for (_, path), (_, source) in zip(self.files, settled, strict=True):
+            if source != path:
+                shutil.rmtree(path.parent, ignore_errors=True)
+        self.files = settled
+        if self.copies is not None:
+            with suppress(OSError):  # it holds what has changed, or new files
+                self.copies.rmdir()
+                self.copies.parent.rmdir()
+
     def _directory(self) -> Path:
         if self.copies is None:
             self.copies = _new_directory()

@@ -232,6 +232,7 @@ class Run:
             artifact = Artifact(name or path.name, type or "")
             (artifact.add_dir if path.is_dir() else artifact.add_file)(path)
         self._attempt(lambda: self._add(artifact.sources(), artifact.name, artifact.copies))
+        artifact.settle()
         logged[artifact.name] = artifact
         return artifact
 

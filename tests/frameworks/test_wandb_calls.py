@@ -239,3 +239,17 @@ def test_a_forked_process_may_begin_a_run_of_its_own(run_python: Callable[..., s
     found = {run.name: sorted((each.step, each.metrics) for each in run.checkpoints) for run in all_recorded()}
     assert found == {"parent": [(0, {"goes": "on"}), (7, {"of": "parent"})], "child": [(0, {"of": "child"})]}
     assert {run.status for run in all_recorded()} == {"stopped"}
+
+
+def test_the_copies_of_an_artifact_take_no_space_after_it_is_logged() -> None:
+    """Trainings log one after each epoch, under other names."""
+    run = wandb.init()
+    for epoch in range(2):
+        Path(f"{epoch}.pt").write_text("weights")
+        artifact = wandb.Artifact(f"model-{epoch}", "model")
+        artifact.add_file(f"{epoch}.pt")
+        run.log_artifact(artifact)
+        assert not Path("wandb").exists()
+        assert Path(wandb.use_artifact(f"model-{epoch}").file("elsewhere")).read_text() == "weights"
+    run.finish()
+    assert [checkpoint.path for checkpoint in recorded().checkpoints] == ["0.pt", "1.pt"]
