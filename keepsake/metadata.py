@@ -334,6 +334,14 @@ def pruned_of(checkpoint: Record) -> dict[str, str] | None:
         return None
 
 
+def was_pruned_elsewhere(checkpoint: Record) -> bool:
+    """Whether a checkpoint's files were pruned in another repository, from which its record was copied.
+
+    Nobody has removed them from this one. So they stay if they arrive after all.
+    """
+    return pruned_of(checkpoint) is not None and bool(checkpoint["pruned"].get("elsewhere"))
+
+
 # Choosing a checkpoint
 
 C = TypeVar("C")

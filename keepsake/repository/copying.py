@@ -178,8 +178,7 @@ class Copy:
                     "not copied. Compare the two with `keepsake show`, and remove the wrong one."
                 )
         target, is_new = self._target, record["id"] not in self._existing  # if it is gone by now, it was removed
-        checkpoints = checkpoints_of(record) if is_new else self._sparing(record)
-        added = Changes({}, checkpoints, edits_of(record))
+        added = Changes({}, self._as_copied(record, is_new=is_new), edits_of(record))
         merged = target.merge(record, added, create=is_new, identity=self._identity)
         if fields := _news(record, merged):
             merged = target.merge(merged, Changes(fields, []), create=False)
@@ -188,7 +187,7 @@ class Copy:
         gone = (archive_key(record["id"], id) for id in replaced(merged))
         self._replaced[record["id"]] = [key for key in gone if key in self._there]
         if never_came := self._pruned_before_it_came(record, merged):
-            target.empty_paths(record["id"], lambda _: never_came)
+            target.empty_paths(record["id"], lambda _: never_came, elsewhere=True)
         target.forget(record["id"])
         wanted = set(archive_keys(record))
         return [key for key in archive_keys(merged) if key in wanted]  # files removed from the target stay removed
@@ -201,23 +200,20 @@ class Copy:
         pruned = {checkpoint["id"]: checkpoint for checkpoint in now if pruned_of(checkpoint)}
         return {**record, "checkpoints": [pruned.get(each["id"], each) for each in checkpoints_of(record)]}
 
-    def _sparing(self, record: Record) -> list[Record]:
-        """Return the checkpoints of a record so that those without files replace no files of the target.
+    def _as_copied(self, record: Record, *, is_new: bool) -> list[Record]:
+        """Return the checkpoints of a record as the target gets them.
 
-        A step may have been recorded again and pruned since the last copy. Then the files from before are all that is
-        left of it.
+        What is pruned here was not pruned there. If its step was recorded again, it replaces no files that the target
+        has: they are all that is left of that step.
         """
         checkpoints = checkpoints_of(record)
-        if not any(attempt_of(each) and pruned_of(each) for each in checkpoints):
-            return checkpoints
-        theirs = checkpoints_of(self._target.load(record["id"]) or {})
-        known, steps = {each["id"] for each in theirs}, {each.get("step") for each in theirs if each.get("path")}
-        return [
-            {name: value for name, value in each.items() if name != "pruned"}
-            if each["id"] not in known and pruned_of(each) and each.get("step") in steps
-            else each
-            for each in checkpoints
-        ]
+        pruned = {each["id"]: each for each in checkpoints if pruned_of(each)}
+        theirs = self._target.load(record["id"]) if not is_new and any(map(attempt_of, pruned.values())) else None
+        steps = {each.get("step") for each in checkpoints_of(theirs or {}) if each.get("path")}
+        for id, each in pruned.items():
+            is_sparing = attempt_of(each) > 0 and each.get("step") in steps
+            pruned[id] = {**each, "pruned": None if is_sparing else {**each["pruned"], "elsewhere": True}}
+        return [pruned.get(each["id"], each) for each in checkpoints]
 
     def _pruned_before_it_came(self, record: Record, merged: Record) -> set[str]:
         """Return the checkpoints whose files the target still expects, and which the source has pruned since.

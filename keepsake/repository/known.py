@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keepsake.labels import apply_edits, edited_fields
-from keepsake.metadata import Record, checkpoints_of, render_checkpoint, valid_id
+from keepsake.metadata import Record, checkpoints_of, render_checkpoint, valid_id, was_pruned_elsewhere
 from keepsake.restarts import superseded
 from keepsake.spool.journal import Changes
 
@@ -62,5 +62,8 @@ def claimed(record: Record) -> list[str]:
 
 def wanted_archives(record: Record) -> dict[str, bool]:
     """Return the ID of each archive that a record decides about, and whether it is to be there."""
-    wanted = {owner["id"]: bool(owner.get("path")) for owner in (record, *checkpoints_of(record))}
+    wanted = {
+        owner["id"]: bool(owner.get("path") or was_pruned_elsewhere(owner))
+        for owner in (record, *checkpoints_of(record))
+    }
     return {**dict.fromkeys(replaced(record), False), **wanted}

@@ -17,7 +17,15 @@ from keepsake.exceptions import (
     Removed,
     WriteError,
 )
-from keepsake.metadata import Record, checkpoints_of, parse_experiment, render_checkpoint, render_experiment, time_text
+from keepsake.metadata import (
+    Record,
+    checkpoints_of,
+    parse_experiment,
+    render_checkpoint,
+    render_experiment,
+    time_text,
+    was_pruned_elsewhere,
+)
 from keepsake.repository.heartbeats import Heartbeats
 from keepsake.repository.keys import EXPERIMENTS, archive_key, archive_keys, heartbeat_key, record_key
 from keepsake.repository.known import Known, claimed, replaced
@@ -205,7 +213,7 @@ class Repository(Presence):
                 f"`keepsake rm {name}`, or keep the experiment with `keepsake doctor --fix`."
             )
         # A record without the checkpoint proves nothing, because it may be an old version from a cache.
-        pruned = (c["id"] for c in checkpoints_of(record) if not c.get("path"))
+        pruned = (c["id"] for c in checkpoints_of(record) if not c.get("path") and not was_pruned_elsewhere(c))
         is_replaced = archive_id in replaced(record)
         if is_replaced or archive_id in pruned:
             self.storage.delete([key])
@@ -214,7 +222,25 @@ class Repository(Presence):
             raise WriteError(
                 f"{key} did not arrive in {self.url}. Its disk may have been unmounted. It is tried again."
             )
+        elif any(c["id"] == archive_id and was_pruned_elsewhere(c) for c in checkpoints_of(record)):
+            self._name_again(experiment_id, archive_id)
         return not is_replaced or self.have_arrived(record, set())
+
+    def _name_again(self, experiment_id: str, checkpoint_id: str) -> None:
+        """Record that the files of a checkpoint are here, which were pruned elsewhere."""
+
+        def change(record: Record | None) -> Record:
+            if record is None:
+                raise self._gone(experiment_id)
+            return {**record, "checkpoints": [again(checkpoint) for checkpoint in checkpoints_of(record)]}
+
+        def again(checkpoint: Record) -> Record:
+            if checkpoint["id"] != checkpoint_id or not was_pruned_elsewhere(checkpoint):
+                return checkpoint
+            others = {name: value for name, value in checkpoint.items() if name != "pruned"}
+            return {**others, "path": checkpoint["pruned"]["path"]}
+
+        self.change(experiment_id, change, is_new=False)
 
     def have_arrived(self, record: Record, seen: set[str]) -> bool:
         """Whether the files of all checkpoints after a restart are there. Another machine may still be sending them.
@@ -247,8 +273,12 @@ class Repository(Presence):
         self.forget(record["id"])
         self.storage.delete([record_key(record["id"]), heartbeat_key(record["id"]), *archive_keys(record)])
 
-    def empty_paths(self, experiment_id: str, choose: Callable[[Record], Iterable[str]]) -> set[str]:
+    def empty_paths(
+        self, experiment_id: str, choose: Callable[[Record], Iterable[str]], *, elsewhere: bool = False
+    ) -> set[str]:
         """Record that the files of checkpoints were pruned, and when; return the IDs of these checkpoints.
+
+        `elsewhere`: they were pruned in another repository (see `was_pruned_elsewhere`).
 
         `choose` returns them. It is called with the experiment's record as it is then, because another process may have
         pruned it since it was read.
@@ -269,8 +299,11 @@ class Repository(Presence):
                 )
             checkpoints, texts = list(checkpoints_of(known.record)), list(known.texts)
             for index, checkpoint in enumerate(checkpoints):
-                if checkpoint["id"] in chosen and checkpoint.get("path"):
-                    pruned = {"path": checkpoint["path"], "time": now}
+                is_here = was_pruned_elsewhere(checkpoint) and not elsewhere
+                if checkpoint["id"] in chosen and (checkpoint.get("path") or is_here):
+                    pruned = {"path": checkpoint.get("path") or checkpoint["pruned"]["path"], "time": now}
+                    if elsewhere:
+                        pruned["elsewhere"] = True
                     checkpoints[index] = {**checkpoint, "path": "", "pruned": pruned}
                     texts[index] = render_checkpoint(checkpoints[index])
             return Known({**known.record, "checkpoints": checkpoints}, known.etag, texts, known.ids)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 
 from keepsake.exceptions import ReadError
-from keepsake.metadata import Record, checkpoints_of, parse_fetched, pruned_of
+from keepsake.metadata import Record, checkpoints_of, parse_fetched, pruned_of, was_pruned_elsewhere
 from keepsake.repository.keys import EXPERIMENTS, archive_key, archive_keys, id_of, log_owner, record_key
 from keepsake.repository.known import replaced
 from keepsake.restarts import restarted_with_files
@@ -45,7 +45,7 @@ class Records:
             self._etags[key] = etag
             self.by_id[record["id"]] = record
             self._named.update(archive_keys(record))
-            pruned = filter(pruned_of, checkpoints_of(record))
+            pruned = (each for each in checkpoints_of(record) if pruned_of(each) and not was_pruned_elsewhere(each))
             self._pruned |= {archive_key(record["id"], each["id"]): record["id"] for each in pruned}
 
     def look_again(self, *, at_once: bool = False) -> None:

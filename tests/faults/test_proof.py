@@ -650,3 +650,23 @@ def _refusing_below(directory: Path, call: Callable[..., Any]) -> Callable[..., 
         return call(path, *arguments, **options)
 
     return refusing
+
+
+def test_files_that_wait_stay_wanted_when_another_repository_has_pruned_them(
+    entry: Entry, project_directory: Path, storage: FaultyStorage
+) -> None:
+    """A copy to it has taken the record along, before the files had arrived here. Nobody removed them here."""
+    repository, other = Repository(storage), project_directory / "other"
+    mover.publish(entry, repository)
+    Project().push(f"file://{other}")
+    there = Project(repository=f"file://{other}")
+    experiment = there.experiments.get(EXPERIMENT)
+    there.delete([(experiment, experiment.checkpoints[0])])
+    Project().pull(f"file://{other}")
+    (copied,) = Project().experiments.get(EXPERIMENT).checkpoints
+    assert copied.pruned is not None
+    recover(reopen(entry), Repository(storage))
+    (checkpoint,) = Project().experiments.get(EXPERIMENT).checkpoints
+    assert checkpoint.path == "model.pth"
+    with checkpoint.open("model.pth") as file:
+        assert file.read() == WEIGHTS

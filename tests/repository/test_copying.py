@@ -230,6 +230,22 @@ def test_files_stay_while_those_that_replace_them_are_on_their_way_from_a_third_
     assert target.bench.read(archive_key(before)) == whole
 
 
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_files_that_were_pruned_elsewhere_may_arrive_unless_they_are_removed_here_too(
+    source: Side, target: Side, whole: bytes, is_removed: bool
+) -> None:
+    (checkpoint_id, _), repository = CHECKPOINTS, target.repository
+    pruned = record(MINE, checkpoint_id)
+    pruned["checkpoints"][0] |= {"path": "", "pruned": PRUNED}
+    source.add(pruned, None)
+    assert copy(source, target) == []
+    if is_removed:
+        delete_files(View(repository), {MINE: {checkpoint_id}})
+    assert repository.put_archive(MINE, checkpoint_id, io.BytesIO(whole))
+    assert (archive_key(checkpoint_id) in target.bench.listed()) is not is_removed
+    assert target.paths(MINE) == ["" if is_removed else "model.pth"]
+
+
 def test_an_archive_that_cannot_be_deleted_concerns_its_experiment_alone(
     source: Side, target: Side, whole: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
