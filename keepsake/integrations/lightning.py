@@ -141,6 +141,7 @@ class KeepsakeCallback(HasExperiment, *_bases("", "Callback")):  # type: ignore[
         """Record the last finished epoch, and the exception that ends the run, because Lightning hides a Ctrl-C."""
         self._record_epoch(trainer)
         self._recorder.blame(exception)
+        self._recorder.may_end()
 
     def _is_due(self, trainer: Any) -> bool:
         return not trainer.fast_dev_run and (trainer.current_epoch + 1) % self.period == 0
@@ -307,6 +308,7 @@ class _Steps(*_bases("", "Callback")):  # type: ignore[misc]
                 self._recorder.attach(path, {}, trainer.global_step - 1)
         self._recorder.flush()
         self._recorder.blame(exception)
+        self._recorder.may_end()
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Leave the trainer: its next training adds another one."""

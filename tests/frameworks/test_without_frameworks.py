@@ -42,20 +42,42 @@ def test_without_frameworks(monkeypatch: pytest.MonkeyPatch, module: str, packag
     assert module not in sys.modules
 
 
-def test_lightnings_callback_needs_no_logger(run_python: Callable[..., str]) -> None:
-    """Nor does it need a model that knows its hyperparameters, as one that only looks like Lightning's does not."""
-    program = """
+LIGHTNING = """
 import sys, types
 lightning, pytorch = types.ModuleType("lightning"), types.ModuleType("lightning.pytorch")
 lightning.__path__ = pytorch.__path__ = []
 pytorch.Callback = type("Callback", (), {})
 sys.modules.update({"lightning": lightning, "lightning.pytorch": pytorch, "pytorch_lightning": None})
+"""
+
+
+def test_lightnings_callback_needs_no_logger(run_python: Callable[..., str]) -> None:
+    """Nor does it need a model that knows its hyperparameters, as one that only looks like Lightning's does not."""
+    program = """
 from keepsake.lightning import KeepsakeCallback
 callback = KeepsakeCallback(None)
 callback.on_fit_start(types.SimpleNamespace(is_global_zero=True, fast_dev_run=False), None)
 print(callback.experiment.status)
 """
-    assert run_python(program).split() == ["running"]
+    assert run_python(LIGHTNING + program).split() == ["running"]
+
+
+def test_a_training_of_lightning_that_failed_is_ended_by_the_next(
+    project_directory: Path, run_python: Callable[..., str]
+) -> None:
+    """As the trials of a study, each with a callback of its own."""
+    program = """
+from keepsake.lightning import KeepsakeCallback
+trainer = types.SimpleNamespace(is_global_zero=True, fast_dev_run=False)
+first, second = KeepsakeCallback(None, path=None), KeepsakeCallback(None, path=None)
+first.on_fit_start(trainer, None)
+experiment = first.experiment
+first.on_exception(trainer, None, ValueError())
+second.on_fit_start(trainer, None)
+experiment.refresh()
+print(experiment.status, second.experiment.status)
+"""
+    assert run_python(LIGHTNING + program).split() == ["failed", "running"]
 
 
 @pytest.mark.parametrize("module", ["catboost", "lightgbm", "optuna", "sklearn"])
