@@ -22,6 +22,7 @@ from keepsake.spool import places
 from keepsake.spool.entry import Entry
 from keepsake.spool.journal import Changes
 from keepsake.status import ends_heartbeats, status_of
+from keepsake.storage.writing import make_directories
 from keepsake.util.clock import monotonic
 from keepsake.util.console import Progress, warn
 
@@ -258,7 +259,8 @@ class View:
         for root in self.spools if known is None else ():
             if not self._is_named:  # otherwise the directory may be no project
                 with suppress(OSError):
-                    root.mkdir(parents=True, exist_ok=True)
+                    make_directories(str(root.parent))  # for the group of the project, as a run does
+                    root.mkdir(exist_ok=True)
             if places.remember_identity(root, url, identity):
                 break
         return identity

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -229,3 +231,14 @@ def test_a_repository_that_only_copies_and_imports_have_filled_is_missed_too(
     repository.mkdir()
     assert "is gone. Check whether its disk is mounted" in run(what, source, status=1)
     assert list(repository.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no groups of this kind")
+def test_what_remembers_a_repository_is_made_for_the_group_of_the_project(project_directory: Path) -> None:
+    project_directory.chmod(0o775)
+    before = os.umask(0o022)
+    try:
+        Project().workplace.view.ensure()
+    finally:
+        os.umask(before)
+    assert (project_directory / ".keepsake").stat().st_mode & 0o070 == 0o070
