@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
+from pathlib import Path
 
 from keepsake.exceptions import (
     CorruptedRepositorySpec,
@@ -17,6 +18,7 @@ from keepsake.exceptions import (
 )
 from keepsake.repository.keys import IDENTITY, SPEC, VERSION
 from keepsake.storage import Storage
+from keepsake.util.files import WINDOWS
 
 Place = tuple[int, int]  # device and inode of a directory
 
@@ -136,22 +138,28 @@ class Presence:
         self.check()
         return self.identity or identity  # where conditions are ignored, another process may have replaced it
 
-    def _place(self) -> Place | None:
-        """Return which directory is at the URL; None if there is none, and for a bucket."""
+    def _place(self, key: str = "") -> Place | None:
+        """Return which directory is at the URL; None if there is none, or if it lacks `key`, and for a bucket."""
         directory = self.storage.directory
         with suppress(OSError):
             if directory is not None:
-                status = os.stat(directory)
-                return status.st_dev, status.st_ino
+                return _place_with(directory, key)
         return None
 
-    def expect_still(self, identity: str | None) -> None:
+    def expect_still(self, identity: str | None, key: str = "") -> None:
         """As `expect`, but without reading it again if the directory is the one where it was read last.
 
-        For a bucket there is nothing to do, because it cannot be unmounted.
+        With `key`, that object must be in it, or MissingRepository is raised. A disk may be unmounted just before an
+        object is written, and mounted again right after. For a bucket there is nothing to do.
         """
-        if self.storage.directory is not None and self._seen != (identity, self._place()):
+        if self.storage.directory is not None and self._seen != (identity, self._place(key)):
             self.expect(identity)
+            if key and self._seen != (identity, self._place(key)):
+                raise self.missing()
+
+    def is_seen_with(self, key: str) -> bool:
+        """Whether an object is in the directory in which the identity was read last."""
+        return self._seen is not None and self._seen[1] == self._place(key)
 
     def expect(self, identity: str | None) -> None:
         """Raise MissingRepository or OtherRepository unless this is the repository with that identity.
@@ -185,3 +193,27 @@ class Presence:
         return MissingRepository(
             f"The repository at {self.url} is gone. Check whether its disk is mounted, or whether its bucket exists."
         )
+
+
+def _place_with(directory: Path, key: str) -> Place:
+    """Return which directory that is now, if it holds `key`. Both are found at one moment, where the system can."""
+    if key and not WINDOWS:
+        try:
+            return _place_by_descriptor(directory, key)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            pass  # the file system refuses it
+    os.stat(directory / key)
+    status = os.stat(directory)
+    return status.st_dev, status.st_ino
+
+
+def _place_by_descriptor(directory: Path, key: str) -> Place:
+    descriptor = os.open(directory, getattr(os, "O_PATH", os.O_RDONLY))
+    try:
+        os.stat(key, dir_fd=descriptor)
+        status = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    return status.st_dev, status.st_ino

@@ -16,7 +16,7 @@ import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -390,3 +390,45 @@ def test_a_backup_that_is_restored_under_runs_costs_nothing_that_waited(project:
     assert kept - lost
     assert inspect.broken(project / "repo") == []
     print(f"{rounds} rounds, {count} checkpoints")
+
+
+def test_a_disk_that_is_away_only_while_something_is_written_costs_nothing(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written lies in the mount point then. Everything that is looked at afterwards is as it should be."""
+    keepsake.init().stop()
+    monkeypatch.setattr(saver, "_RETRY_SECONDS", (0.05,) * 5)
+    disk, put, upload, under_way = Moved(), DiskStorage.put, DiskStorage.upload, Removals.under_way
+    away: list[str] = []
+
+    def put_while_it_is_away(storage: DiskStorage, key: str, *arguments: Any, **options: Any) -> str:
+        if away or not key.startswith("metadata/experiments/"):
+            return put(storage, key, *arguments, **options)
+        away.append(key)
+        disk.leave()
+        etag = put(storage, key, *arguments, **options)
+        disk.come_back()
+        return etag
+
+    def upload_while_it_is_away(storage: DiskStorage, key: str, source: BinaryIO) -> None:
+        if key not in away:
+            away.append(key)
+            disk.leave()
+        upload(storage, key, source)
+
+    def under_way_once_it_is_back(removals: Removals) -> set[str]:
+        if Path("away").exists():
+            disk.come_back()
+        return under_way(removals)
+
+    monkeypatch.setattr(DiskStorage, "put", put_while_it_is_away)
+    monkeypatch.setattr(DiskStorage, "link", lambda *_, **__: False)
+    monkeypatch.setattr(DiskStorage, "upload", upload_while_it_is_away)
+    monkeypatch.setattr(Removals, "under_way", under_way_once_it_is_back)
+    experiment = keepsake.init()
+    experiment.checkpoint(path="train.py")
+    experiment.stop()
+    assert len(away) == 2
+    content = {"train.py": (project / "train.py").read_bytes()}
+    returned = {checkpoint.id: content for checkpoint in experiment.checkpoints}
+    assert inspect.missing(project, returned, experiment.id) == []
