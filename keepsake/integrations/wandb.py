@@ -99,7 +99,7 @@ AlertLevel = SimpleNamespace(INFO="INFO", WARN="WARN", ERROR="ERROR")
 Settings = SimpleNamespace  # accepted, and without effect
 plot = Charts()
 plot_table = plot.plot_table
-__version__ = "0.31.0"  # whose shape this module has
+__version__ = "0.31.0"  # the version of W&B that this module stands in for
 data_types = sys.modules[__name__]
 sdk = wandb_sdk = SimpleNamespace(wandb_run=SimpleNamespace(Run=Run), data_types=data_types)  # named by annotations
 util = SimpleNamespace(generate_id=lambda length=8: os.urandom(length).hex()[:length])

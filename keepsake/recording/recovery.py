@@ -140,7 +140,8 @@ class Recovery:
         is_ours = entry.repository == self._url and not owners
         if not is_ours and entry.is_fresh():  # a run of another user or project that has the same spool
             return False
-        for owner in owners:
+        if owners:
+            owner = " and ".join(sorted(owners))
             warn(f"The run that waits in {entry.directory} belongs to {owner}. `keepsake sync` sends it anyway.")
             return False
         if entry.repository != self._url:

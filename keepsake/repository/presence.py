@@ -157,9 +157,9 @@ class Presence:
             if key and self._seen != (identity, self._place(key)):
                 raise self.missing()
 
-    def is_seen_with(self, key: str) -> bool:
-        """Whether an object is in the directory in which the identity was read last."""
-        return self._seen is not None and self._seen[1] == self._place(key)
+    def holds(self, key: str) -> bool:
+        """Whether an object is there, and not in the mount point of a disk that is away for a moment."""
+        return self.storage.has(key) if self._seen is None else self._seen[1] == self._place(key)
 
     def expect(self, identity: str | None) -> None:
         """Raise MissingRepository or OtherRepository unless this is the repository with that identity.

@@ -187,9 +187,6 @@ class Repository(Presence):
         """
         return self.storage.link(archive_key(experiment_id, archive_id), file)
 
-    def _holds(self, key: str) -> bool:
-        return self.storage.has(key) if self._seen is None else self.is_seen_with(key)
-
     def see_arrival(self, experiment_id: str, archive_id: str) -> bool:
         """Check that an archive is in the repository, and delete it if somebody removed its experiment or its files.
 
@@ -200,7 +197,7 @@ class Repository(Presence):
         enough.
         """
         key = archive_key(experiment_id, archive_id)
-        is_missing = self.storage.directory is not None and not self._holds(key)
+        is_missing = self.storage.directory is not None and not self.holds(key)
         under_way = self.removals.under_way()  # before the record is read, so a removal that ends just now shows
         record = self._latest(experiment_id)
         if record is None:
