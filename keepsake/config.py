@@ -163,8 +163,10 @@ def _origin_of_copy(config: Config) -> Origin | None:
 
 
 def _holds_experiments(place: Path) -> bool:
-    """Whether a `.keepsake` holds a repository, or a run in its spool that waits for one."""
-    return os.path.isfile(place / "repository.json") or any(place.glob("spool/*/record.json"))
+    """Whether a `.keepsake` holds a repository, or a run in its spool that waits for one, as far as can be seen."""
+    with suppress(PermissionError):  # pathlib raises it before Python 3.13
+        return os.path.isfile(place / "repository.json") or any(place.glob("spool/*/record.json"))
+    return False
 
 
 def project_directory(path: Path) -> Path:

@@ -142,6 +142,20 @@ def test_a_working_directory_that_is_gone_is_a_clear_error(tmp_path: Path, monke
         find_project()
 
 
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can be another user")
+def test_in_a_directory_that_cannot_be_searched_no_project_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o700)
+    monkeypatch.chdir(tmp_path)
+    os.seteuid(12345)
+    try:
+        with pytest.raises(ConfigNotFound, match="There is no project"):
+            find_project()
+    finally:
+        os.seteuid(0)
+
+
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can give files away")
 def test_a_file_of_another_user_is_named_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -26,6 +26,7 @@ from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, archive_key, id_of
 from keepsake.repository.removals import is_being_removed
 from keepsake.repository.view import View
 from keepsake.util.console import Progress, plural
+from keepsake.util.directories import absolute
 from keepsake.util.ids import short_id
 from keepsake.util.workers import Workers, in_order
 
@@ -76,7 +77,7 @@ def recognise(source: Path, kind: str | None = None) -> list[tuple[ModuleType, P
     if kind is not None and kind not in SOURCES:
         raise ValidationError(f"The kind {kind!r} is not known. Use one of {', '.join(SOURCES)}.")
     if not os.path.lexists(source):
-        raise ReadError(f"There is nothing at {os.path.abspath(source)}. Check the path.")
+        raise ReadError(f"There is nothing at {absolute(source)}. Check the path.")
     found: list[tuple[ModuleType, Path]] = []
     for name, module in SOURCES.items():
         if kind == name or (kind is None and not (found and module is tensorboard)):
@@ -87,7 +88,7 @@ def recognise(source: Path, kind: str | None = None) -> list[tuple[ModuleType, P
         return found
     looked_for = f"runs of kind {kind!r}" if kind else "runs of MLflow, W&B, trackio or TensorBoard"
     raise ReadError(
-        f"There are no {looked_for} in {os.path.abspath(source)}. Name a folder `mlruns`, a file `mlflow.db`, "
+        f"There are no {looked_for} in {absolute(source)}. Name a folder `mlruns`, a file `mlflow.db`, "
         "a folder with event files, a file `run-….wandb` or a folder of them, or a database of trackio."
     )
 

@@ -18,6 +18,7 @@ from keepsake.restoring.manifest import RESERVED
 from keepsake.restoring.origins import Remembering, Source
 from keepsake.restoring.places import AREA, Mover, Places, new_directory, workspace
 from keepsake.util.console import Progress, warn
+from keepsake.util.directories import anchor
 from keepsake.util.files import WINDOWS
 from keepsake.util.names import suggestion
 
@@ -62,7 +63,7 @@ def checkout(
     """
     archives = list(archives)
     wanted = _selection(path)
-    directory = directory.absolute()
+    directory = anchor(directory)
     with workspace(str(directory)) as place:
         is_empty = set(os.listdir(directory)) <= {AREA}
         files = _collect(archives, wanted, place)

@@ -17,6 +17,7 @@ from keepsake.restoring.manifest import Manifest, read_manifest
 from keepsake.restoring.origins import put_back_origin
 from keepsake.restoring.places import Places, stamp, workspace
 from keepsake.util.console import some, warn
+from keepsake.util.directories import anchor
 
 _NAMES_SHOWN = 5
 
@@ -40,7 +41,8 @@ def undo(directory: Path) -> Undone:
     names both kinds. Raises DoesNotExist if there is nothing to take back, ReadError if the undo area is damaged, was
     made by another user, or leads outside, WriteError as `checkout` does. Nothing is changed then.
     """
-    root = str(directory.absolute())
+    directory = anchor(directory)
+    root = str(directory)
     if not os.path.isdir(root):
         raise DoesNotExist(f"There is nothing to undo. The directory {root} does not exist.")
     with workspace(root) as place:
@@ -53,7 +55,7 @@ def undo(directory: Path) -> Undone:
         manifest = read_manifest(area, root, os.stat(place).st_uid)
         undone = _plan(manifest, root)
         only = _stage(manifest, undone, area, place)
-        watch = Watch(directory.absolute())
+        watch = Watch(directory)
         origin = _kept_origin(area)
         modes = {name: manifest.modes[name][0] for name in undone.modes}
         with _moved(only, f"{area}/files", f"{place}/files"):

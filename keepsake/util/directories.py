@@ -67,6 +67,14 @@ def absolute(path: str | os.PathLike[str] = "") -> Path:
         ) from error
 
 
+def anchor(path: Path) -> Path:
+    """Return `path` below the working directory unless it is absolute. `..` stays, because it may follow a link.
+
+    Raises as `absolute`.
+    """
+    return path if path.is_absolute() else absolute() / path
+
+
 def below(path: str | os.PathLike[str], directory: str | os.PathLike[str]) -> str | None:
     """Return a path relative to `directory` if it lies there, perhaps by way of links; None otherwise."""
     try:
@@ -135,7 +143,9 @@ def _among_temporary_files() -> Path | None:
             return None
     except OSError:
         return None
-    return _make_private(Path(directory, f"keepsake-{_user()}"))
+    name = f"keepsake-{_user()}"
+    # The first names may be another user's: one of a container with the same number, or one who wants to be in the way
+    return next(filter(None, (_make_private(Path(directory, name + suffix)) for suffix in ("", "-2", "-3"))), None)
 
 
 def _known_for_temporary_files() -> set[str]:

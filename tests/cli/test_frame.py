@@ -394,6 +394,10 @@ def test_without_a_working_directory_a_command_says_so(three_runs: World, tmp_pa
 @pytest.mark.skipif(os.name == "nt", reason="a directory that is in use cannot be deleted")
 def test_without_a_working_directory_a_project_can_be_named(three_runs: World, tmp_path: Path) -> None:
     assert in_a_deleted_directory(tmp_path, "ls", "-D", str(three_runs.project)) == ("", 0)
+    for args in ("checkout a37 -o out", "checkout --undo -o out", "import mlruns"):
+        errors, status = in_a_deleted_directory(tmp_path, *args.split(), "-D", str(three_runs.project))
+        assert status == 1
+        assert "The working directory no longer exists" in errors
 
 
 def in_a_deleted_directory(parent: Path, *args: str) -> tuple[str, int]:

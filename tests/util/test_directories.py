@@ -110,16 +110,18 @@ def test_the_working_directory_is_no_place_for_them_unless_it_is_named_so(
 
 
 @as_root
-def test_what_a_stranger_made_among_the_temporary_files_is_not_used(
+def test_what_a_stranger_made_among_the_temporary_files_is_not_used_and_not_in_the_way(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", "/dev/null")
-    squatted = home.parent / f"temporary/keepsake-{os.geteuid()}"
-    squatted.mkdir()
-    os.chown(squatted, STRANGER, STRANGER)
-    assert state_directory() is None
-    squatted.rmdir()
-    squatted.symlink_to(home)
+    usual = str(home.parent / f"temporary/keepsake-{os.geteuid()}")
+    os.mkdir(usual)
+    os.chown(usual, STRANGER, STRANGER)
+    assert state_directory() == Path(f"{usual}-2")
+    os.rmdir(f"{usual}-2")
+    os.symlink(home, f"{usual}-2")
+    assert state_directory() == Path(f"{usual}-3")
+    os.chown(f"{usual}-3", STRANGER, STRANGER)
     assert state_directory() is None
 
 
