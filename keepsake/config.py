@@ -12,13 +12,12 @@ import os
 import re
 import sys
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from keepsake.exceptions import ConfigNotFound, RepositoryConfigurationError
 from keepsake.origin import ORIGIN, Origin, holds_repository, is_relative, read_origin
-from keepsake.util.console import say, warn_once
+from keepsake.util.console import once, say, warn
 from keepsake.util.directories import absolute, cache_directory, is_own, owner_of
 from keepsake.util.ids import short_id
 
@@ -72,9 +71,10 @@ def find_project(directory: Path | None = None, repository: str | None = None, *
         return _of_copy(config)
     if not begin or directory is not None:
         raise _not_found(start, above=directory is None)
-    _say_once(
+    once(
+        say,
         f"There is no {CONFIG_NAMES[0]}, so experiments are kept in {start / USUAL_PLACE}. To choose another place, "
-        f"set {REPOSITORY_VARIABLE}, or write {CONFIG_NAMES[0]} with a line such as `repository: s3://BUCKET/FOLDER`."
+        f"set {REPOSITORY_VARIABLE}, or write {CONFIG_NAMES[0]} with a line such as `repository: s3://BUCKET/FOLDER`.",
     )
     return Config(USUAL_REPOSITORY, start)
 
@@ -87,9 +87,10 @@ def _name_project(path: Path, start: Path) -> None:
     directory = project_directory(path)
     origin = read_origin(directory)
     if directory != start and (origin is None or not origin.is_copy):
-        _say_once(
+        once(
+            say,
             f"There is no {CONFIG_NAMES[0]} in {start}, so it belongs to the project {directory}, where experiments "
-            f"were kept before. To make it a project of its own, write {CONFIG_NAMES[0]} with the line `{EXAMPLE}`."
+            f"were kept before. To make it a project of its own, write {CONFIG_NAMES[0]} with the line `{EXAMPLE}`.",
         )
 
 
@@ -141,9 +142,10 @@ def _of_copy(config: Config) -> Config:
     _name_owner(directory / ORIGIN, url)
     is_there = os.path.exists(origin.directory) and os.path.samefile(origin.directory, directory)
     moved = "" if is_there else f", which was made as {origin.directory} and came here,"
-    _say_once(
+    once(
+        say,
         f"{directory}{moved} is a checkout of {short_id(origin.id)} and uses its repository, {redact_url(url)}. For "
-        f"another one, set {REPOSITORY_VARIABLE}, or delete {directory / ORIGIN}."
+        f"another one, set {REPOSITORY_VARIABLE}, or delete {directory / ORIGIN}.",
     )
     return Config(url, directory)
 
@@ -179,9 +181,10 @@ def _find_above_script(start: Path) -> Path | None:
     script = _script()
     path = find_place(script.parent) if script else None
     if path is not None:
-        _say_once(
+        once(
+            say,
             f"There is no {CONFIG_NAMES[0]} in {start} or above it. "
-            f"The project of the script is used instead: {project_directory(path)}."
+            f"The project of the script is used instead: {project_directory(path)}.",
         )
     return path
 
@@ -222,15 +225,15 @@ def load_config(path: Path) -> Config:
         return Config(USUAL_REPOSITORY, directory)
     if path.parts[-2:] == DEPRECATED_REPOSITORY.parts:
         url = f"file://{DEPRECATED_REPOSITORY.as_posix()}"
-        warn_once(f"There is no {CONFIG_NAMES[0]} in {directory}. Create one with this line:\n\nrepository: {url}")
+        once(warn, f"There is no {CONFIG_NAMES[0]} in {directory}. Create one with this line:\n\nrepository: {url}")
         return Config(url, directory)
     if path.name in DEPRECATED_NAMES:
-        warn_once(f"{path}: This file name is deprecated. Rename the file to {CONFIG_NAMES[0]}.")
+        once(warn, f"{path}: This file name is deprecated. Rename the file to {CONFIG_NAMES[0]}.")
     values = _read(path)
     if "storage" in values:
         if "repository" in values:
             raise _error(path, "'repository' and 'storage' mean the same. Remove 'storage', which is deprecated.")
-        warn_once(f"{path}: The key 'storage' is deprecated. Rename it to 'repository'.")
+        once(warn, f"{path}: The key 'storage' is deprecated. Rename it to 'repository'.")
     elif "repository" not in values:
         raise _error(path, f"The key 'repository' is missing. Add a line such as:\n\n  {EXAMPLE}")
     return Config(values.get("repository") or values["storage"], directory)
@@ -253,9 +256,10 @@ def _name_owner(path: Path, repository: str) -> None:
     with suppress(OSError):  # not told yet
         if note and is_own(note.stat()):
             return
-    warn_once(
+    once(
+        warn,
         f"{path} belongs to {owner} and decides where experiments are kept: in {redact_url(repository)}. "
-        f"If you do not trust its owner, put a {CONFIG_NAMES[0]} of your own into your project directory."
+        f"If you do not trust its owner, put a {CONFIG_NAMES[0]} of your own into your project directory.",
     )
     if note:
         with suppress(OSError):  # the next command warns again
@@ -267,11 +271,6 @@ def redact_url(url: str) -> str:
     """Return `url` without user name and password, safe to print and store."""
     # In a file URL an @ is part of a file name. A secret may hold a slash, so after a colon the last @ counts.
     return _USER.sub(lambda match: match[1], url)
-
-
-@cache
-def _say_once(message: str) -> None:
-    say(message)
 
 
 def _error(path: Path, problem: str, mark: yaml.error.Mark | None = None) -> RepositoryConfigurationError:

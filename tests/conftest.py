@@ -78,7 +78,7 @@ def _hermetic(
         time.tzset()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-    console.warn_once.cache_clear()
+    console.told.clear()
     _outside.clear()
     yield
     assert _outside == []

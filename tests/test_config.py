@@ -167,7 +167,7 @@ def test_a_file_of_another_user_is_named_once(
     monkeypatch.chdir(below)
 
     def said() -> str:
-        console.warn_once.cache_clear()
+        console.told.clear()
         find_project()
         return capsys.readouterr().err
 

@@ -21,7 +21,6 @@ LINE = "is a checkout of "
 
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    config._say_once.cache_clear()
     monkeypatch.setattr(config, "_script", lambda: None)
 
 

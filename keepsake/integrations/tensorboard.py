@@ -14,8 +14,8 @@ from typing import Any
 from keepsake.exceptions import KeepsakeError
 from keepsake.experiment import Experiment
 from keepsake.integrations.recorder import Primary, Recorder
-from keepsake.integrations.saying import say_once
 from keepsake.project import default_project
+from keepsake.util.console import once, warn
 
 _PATIENCE_SECONDS = 2.0  # a program that is killed loses no value that is older
 
@@ -183,7 +183,7 @@ class SummaryWriter:
         def accept(*arguments: Any, **named: Any) -> None:
             if name == "add_figure" and named.get("close", True):
                 _close(named.get("figure", arguments[1:2]))
-            _say_once(NOT_RECORDED[name], name)
+            _has_no_effect(NOT_RECORDED[name], name)
 
         return accept
 
@@ -192,11 +192,11 @@ class _Events:
     """Accepts events."""
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *_, **__: _say_once("events", name)
+        return lambda *_, **__: _has_no_effect("events", name)
 
 
-def _say_once(kind: str, name: str) -> None:
-    say_once(kind, f"Keepsake records scalars, not {kind}: {name}() has no effect.")
+def _has_no_effect(kind: str, name: str) -> None:
+    once(warn, f"Keepsake records scalars, not {kind}: {name}() has no effect.", kind)
 
 
 def _close(figures: Any) -> None:

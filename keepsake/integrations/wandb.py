@@ -15,7 +15,6 @@ from typing import Any, NoReturn
 from keepsake.exceptions import KeepsakeError
 from keepsake.integrations import wandb_sweeps
 from keepsake.integrations.recorder import Primary, Recorder
-from keepsake.integrations.saying import say_once
 from keepsake.integrations.wandb_arguments import config_of, earlier_run, facts_of, merged, tags_of
 from keepsake.integrations.wandb_artifacts import Artifact, logged_artifact
 from keepsake.integrations.wandb_run import Run
@@ -36,7 +35,7 @@ from keepsake.integrations.wandb_values import (
     Table,
     Video,
 )
-from keepsake.util.console import say, warn
+from keepsake.util.console import once, say, warn
 
 __all__ = [
     "AlertLevel",
@@ -155,9 +154,9 @@ def init(
     if (open_run := _reused(reinit)) is not None:
         return open_run
     for name in others.keys() & {"resume_from", "fork_from"}:
-        say_once(name, f"{name} has no effect. resume='allow' with an id goes on with a run.")
+        once(warn, f"{name} has no effect. resume='allow' with an id goes on with a run.")
     if others.get("sync_tensorboard") or others.get("tensorboard"):
-        say_once("sync", "sync_tensorboard has no effect. Use SummaryWriter of keepsake.tensorboard.")
+        once(warn, "sync_tensorboard has no effect. Use SummaryWriter of keepsake.tensorboard.")
     given = {"project": project, "name": name, "tags": tags, "notes": notes, "group": group, "job_type": job_type}
     sweep_id, chosen = _swept or (None, {})
     facts = {**facts_of({**given, "id": id, "resume": resume, "mode": mode, "entity": entity}), "sweep": sweep_id}
@@ -212,7 +211,7 @@ class _Run(Run):
 def _call(name: str, *arguments: Any, **named: Any) -> Any:
     """Call a method of the open run. Without one, say so once."""
     if _current is None:
-        say_once("no run", f"No run is open, so wandb.{name}() has no effect. Call wandb.init() first.")
+        once(warn, f"No run is open, so wandb.{name}() has no effect. Call wandb.init() first.", "no run")
         return None
     return getattr(_current, name)(*arguments, **named)
 
@@ -320,7 +319,7 @@ def agent(
     Raises KeepsakeError if this program has not called `sweep()`.
     """
     if function is None:
-        say_once("agent", "Keepsake starts no programs: wandb.agent() without a function has no effect.")
+        once(warn, "Keepsake starts no programs: wandb.agent() without a function has no effect.")
         return
 
     def attempt(values: dict[str, Any]) -> Exception | None:

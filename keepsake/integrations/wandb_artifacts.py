@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from keepsake.exceptions import KeepsakeError
-from keepsake.integrations.saying import say_once
+from keepsake.util.console import once, warn
 
 
 class Artifact:
@@ -101,11 +101,11 @@ class Artifact:
 
     def add(self, obj: object, name: str, **_: Any) -> None:
         """Accept a table or an image."""
-        say_once("add", f"Keepsake records the files of artifacts, not objects: {name!r} is left out.")
+        once(warn, f"Keepsake records the files of artifacts, not objects: {name!r} is left out.", "add")
 
     def add_reference(self, uri: object, name: str | None = None, **_: Any) -> None:
         """Accept a reference."""
-        say_once("add_reference", f"Keepsake records the files of artifacts, not references: {uri} is left out.")
+        once(warn, f"Keepsake records the files of artifacts, not references: {uri} is left out.", "add_reference")
 
     @contextmanager
     def new_file(self, name: str, mode: str = "w", encoding: str | None = None) -> Iterator[IO[Any]]:

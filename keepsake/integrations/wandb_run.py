@@ -16,10 +16,9 @@ from typing import Any
 from keepsake.experiment import Experiment
 from keepsake.integrations.recordable import as_of_now, recordable
 from keepsake.integrations.recorder import Recorder
-from keepsake.integrations.saying import say_once
 from keepsake.integrations.wandb_artifacts import Artifact, gather, logged, logged_artifact
 from keepsake.integrations.wandb_values import Values, plain_values
-from keepsake.util.console import say
+from keepsake.util.console import once, say, warn
 from keepsake.util.values import same
 
 _PATIENCE_SECONDS = 2.0  # a program that is killed loses no value that is older
@@ -319,7 +318,7 @@ class Run:
 
     def watch(self, *_: Any, **__: Any) -> None:
         """Accept a model."""
-        say_once("watch", "Keepsake records no gradients: watch() has no effect.")
+        once(warn, "Keepsake records no gradients: watch() has no effect.")
 
     def unwatch(self, *_: Any, **__: Any) -> None:
         """Accept a model."""
@@ -341,13 +340,13 @@ class Run:
     def __getattr__(self, name: str) -> Any:
         if name not in _NO_EFFECT:
             raise AttributeError(f"A run of Keepsake's has no attribute {name!r}.")
-        return lambda *_, **__: say_once(name, f"Keepsake has no counterpart of {name}() of a run: it has no effect.")
+        return lambda *_, **__: once(warn, f"Keepsake has no counterpart of {name}() of a run: it has no effect.")
 
     def _has_ended(self) -> bool:
         """Whether the script has ended the run; say once that nothing is recorded then."""
         has_ended = self.experiment is not None and self._recorder.experiment is None
         if has_ended:
-            say_once(f"ended {self.id}", f"The run {self.name} has ended, so nothing more is recorded in it.")
+            once(warn, f"The run {self.name} has ended, so nothing more is recorded in it.")
         return has_ended
 
     def _attempt(self, action: Any) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from keepsake.exceptions import KeepsakeError
-from keepsake.integrations.saying import say_once
+from keepsake.util.console import once, warn
 from keepsake.util.values import mapping_of
 
 _MAX_FAILURES = 5  # in a row
@@ -66,7 +66,7 @@ def _choices(description: Mapping[str, Any]) -> Iterator[Values]:
         yield from _grid(parameters)
         return
     if method != "random":
-        say_once("sweep", f"A sweep of Keepsake tries random values: the method {method!r} has no effect.")
+        once(warn, f"A sweep of Keepsake tries random values: the method {method!r} has no effect.")
     while True:
         yield {str(name): _random(rule) for name, rule in parameters.items()}
 

@@ -7,8 +7,8 @@ from types import ModuleType
 from typing import Any
 
 from keepsake.integrations.recordable import flat
-from keepsake.integrations.saying import say_once
 from keepsake.integrations.wandb_artifacts import Artifact
+from keepsake.util.console import once, warn
 from keepsake.util.values import mapping_of
 
 _FOREIGN_MEDIA = ("matplotlib", "plotly", "PIL", "bokeh", "seaborn")
@@ -60,7 +60,7 @@ class Values(MutableMapping[str, Any]):
         given = {**(mapping_of(values, "the values") if values else {}), **more}
         new = {str(name): value for name, value in given.items() if str(name) not in self._fixed}
         for name in sorted(set(self._fixed).intersection(map(str, given))):
-            say_once(f"fixed {name}", f"The sweep chooses {name!r}, so other values of it are ignored.")
+            once(warn, f"The sweep chooses {name!r}, so other values of it are ignored.")
         self.note(new)
         self._changed(new)
 
@@ -192,7 +192,7 @@ def plain_values(values: object) -> dict[str, Any]:
         if kind is None:
             found[name] = value
         else:
-            say_once(kind, f"Keepsake records numbers and texts, not objects of type {kind}: {name!r} is left out.")
+            once(warn, f"Keepsake records numbers and texts, not objects of type {kind}: {name!r} is left out.", kind)
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from keepsake.util.console import warn_once
+from keepsake.util.console import once, warn
 
 _OFF = ("", "0", "false", "no", "off")
 _NAMES = {  # all of docs/reference/environment.md
@@ -51,7 +51,7 @@ def tell_misspelt() -> None:
 
             begun = [known for known in sorted(_NAMES) if known.startswith(name)][:1]  # REPO
             for meant in begun or get_close_matches(name, _NAMES, n=1, cutoff=_LIKENESS):
-                warn_once(f"{variable} is set, but is no variable of Keepsake. KEEPSAKE_{meant} is. Correct the name.")
+                once(warn, f"{variable} is set, but is no variable of Keepsake. KEEPSAKE_{meant} is. Correct the name.")
 
 
 def exit_seconds() -> float:
@@ -60,5 +60,5 @@ def exit_seconds() -> float:
     with suppress(ValueError):
         if (seconds := float(text)) >= 0:
             return seconds
-    warn_once(f"KEEPSAKE_EXIT_SECONDS={text} is no number of seconds, so {_EXIT_SECONDS:g} are used. Correct it.")
+    once(warn, f"KEEPSAKE_EXIT_SECONDS={text} is no number of seconds, so {_EXIT_SECONDS:g} are used. Correct it.")
     return _EXIT_SECONDS

@@ -15,7 +15,7 @@ from keepsake.exceptions import WriteError
 from keepsake.metadata import time_text
 from keepsake.repository.keys import REMOVED
 from keepsake.storage import Storage
-from keepsake.util.console import warn_once
+from keepsake.util.console import once, warn
 
 ABOUT_DAMAGED = (
     "cannot be read. Which experiments it notes as removed is unknown. Restore it from a backup, or delete it. Then "
@@ -52,7 +52,7 @@ class Removals:
             self._storage.refresh(REMOVED)
         found = {experiment_id for _, experiments, _ in self._all() for experiment_id in experiments}
         for key in self.damaged:
-            warn_once(f"{self._storage.url}/{key} {ABOUT_DAMAGED}")
+            once(warn, f"{self._storage.url}/{key} {ABOUT_DAMAGED}")
         return found
 
     def under_way(self) -> set[str]:

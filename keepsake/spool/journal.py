@@ -25,7 +25,7 @@ from keepsake.metadata import END_FIELDS, Record, check_changes, check_checkpoin
 from keepsake.output import FIELD, merged
 from keepsake.restarts import attempt_of, restarts_of
 from keepsake.storage.reading import fresh_status
-from keepsake.util.console import warn_once
+from keepsake.util.console import once, warn
 from keepsake.util.errors import suppress
 from keepsake.util.files import WINDOWS, remove
 from keepsake.util.fork import in_forked_child
@@ -253,7 +253,7 @@ def read(journals: list[Path]) -> Changes:
             raise
         except OSError as error:
             changes.is_partial = True
-            warn_once(_about_unread(journal, error))
+            once(warn, _about_unread(journal, error))
     if len(journals) > 1:
         changes.sort()
     return changes
@@ -275,7 +275,7 @@ def _about_fixed(journal: Path, error: OSError) -> str:
 
 
 def _warn_of(journal: Path) -> None:
-    warn_once(f"Lines of {journal} are damaged. Checkpoints that they record are missing. Everything else is used.")
+    once(warn, f"Lines of {journal} are damaged. Checkpoints that they record are missing. Everything else is used.")
 
 
 def _append(journal: str, data: bytes) -> bool:

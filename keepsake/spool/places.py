@@ -19,7 +19,7 @@ from keepsake.spool.entry import Entry, is_entry
 from keepsake.spool.journal import UNNAMED
 from keepsake.spool.leftovers import UNFINISHED, prune, remove_unfinished
 from keepsake.storage.reading import read_whole
-from keepsake.util.console import warn_once
+from keepsake.util.console import once, warn
 from keepsake.util.directories import absolute, expand, is_own, state_directory, state_for
 from keepsake.util.errors import is_the_scripts, suppress
 from keepsake.util.files import replace_with
@@ -81,7 +81,7 @@ def entries(root: Path) -> Iterator[Entry]:
     for directory in _directories(root):
         entry = Entry.load(directory)
         if problem := damage_of(directory, entry):
-            warn_once(problem)
+            once(warn, problem)
         elif entry is not None:
             yield entry
 
@@ -133,7 +133,7 @@ def _directories(root: Path) -> Iterator[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
-        warn_once(about_unreadable(root, error))
+        once(warn, about_unreadable(root, error))
         return
     for name in names:
         if valid_id(name) and os.path.isdir(root / name) and not os.path.islink(root / name):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TextIO
 
@@ -28,6 +27,8 @@ _lock = threading.RLock()
 _color: bool | None = None
 _bar_is_drawn = False
 
+told: set[str] = set()  # by `once`
+
 
 def say(message: str) -> None:
     """Print `message` to stderr. It may have several lines. Control characters are escaped."""
@@ -39,10 +40,11 @@ def warn(message: str) -> None:
     _print(message, _YELLOW)
 
 
-@cache
-def warn_once(message: str) -> None:
-    """Print `message` as a warning, unless this process has printed it already."""
-    warn(message)
+def once(tell: Callable[[str], None], message: str, kind: str | None = None) -> None:
+    """Call `say` or `warn`, unless this process has told the same, or something of the same kind, already."""
+    if (about := kind or message) not in told:
+        told.add(about)
+        tell(message)
 
 
 def error(message: str) -> None:

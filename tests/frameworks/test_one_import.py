@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 import keepsake.wandb
-from keepsake.integrations import saying
 from tests.frameworks.reading import all_recorded, recorded
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -30,8 +29,7 @@ pytestmark = [pytest.mark.usefixtures("project_directory"), pytest.mark.filterwa
 
 
 @pytest.fixture(autouse=True)
-def _no_run_stays_open(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(saying, "_said", set())
+def _no_run_stays_open() -> Iterator[None]:
     yield
     keepsake.wandb.finish()
 

@@ -16,7 +16,7 @@ import pytest
 
 import keepsake
 import keepsake.wandb as wandb
-from keepsake.integrations import saying, tensorboard, wandb_run
+from keepsake.integrations import tensorboard, wandb_run
 from keepsake.integrations.wandb_values import plain_values
 from keepsake.tensorboard import SummaryWriter
 from tests.frameworks.reading import all_recorded, recorded
@@ -26,8 +26,7 @@ pytestmark = [pytest.mark.usefixtures("project_directory"), pytest.mark.filterwa
 
 
 @pytest.fixture(autouse=True)
-def _nothing_stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(saying, "_said", set())
+def _nothing_stays() -> Iterator[None]:
     yield
     wandb.finish()
 

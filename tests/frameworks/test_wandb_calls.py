@@ -14,15 +14,13 @@ from typing import Any
 import pytest
 
 import keepsake.wandb as wandb
-from keepsake.integrations import saying
 from tests.frameworks.reading import all_recorded, recorded
 
 pytestmark = [pytest.mark.usefixtures("project_directory"), pytest.mark.filterwarnings("default")]
 
 
 @pytest.fixture(autouse=True)
-def _nothing_stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(saying, "_said", set())
+def _nothing_stays() -> Iterator[None]:
     yield
     wandb.finish()
 
