@@ -284,7 +284,7 @@ def test_damaged_times_of_edits_do_not_matter(project_directory: Path, damage: o
     with keepsake.init(name="first") as run:
         pass
     repository = Project().workplace.repository
-    repository.change(run.id, lambda record: {**(record or {}), "edits": damage, "edited": damage}, is_new=False)
+    repository.change(run.id, lambda record: {**(record or {}), "edits": damage, "edited": damage})
     found = stored(run)
     found.rename("second")
     found.tag("a")

@@ -234,13 +234,7 @@ class Import:
         repository = self._repository
         if run.id in self._removed and repository.removals.come_back({run.id}, self._archives):
             raise is_being_removed(repository.url)
-
-        def bring(known: Record | None) -> Record:
-            if known is None and is_there:
-                raise Removed(f"Run {run.key} was removed from {repository.url} during the import.")
-            return merge(record, known)
-
-        repository.change(run.id, bring, is_new=not is_there)
+        repository.change(run.id, partial(merge, record), new=None if is_there else merge(record, None))
         repository.forget(run.id)
         if run.is_lost:
             repository.heartbeats.leave(run.id, run.last_time)

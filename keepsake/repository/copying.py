@@ -20,13 +20,14 @@ from keepsake.labels import EDITED, edits_of, missing_labels
 from keepsake.metadata import END_FIELDS, Record, checkpoints_of, pruned_of, time_key
 from keepsake.output import FIELD, parts_of
 from keepsake.repository.checking import is_whole, open_checked
+from keepsake.repository.elsewhere import as_copied, expected_in_vain, pruned_meanwhile, without_files
 from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, archive_id_of, archive_key, archive_keys, id_of, log_owner
 from keepsake.repository.known import claimed, replaced
 from keepsake.repository.output import read_part
 from keepsake.repository.removals import is_being_removed
 from keepsake.repository.repository import Repository
 from keepsake.repository.view import View
-from keepsake.restarts import attempt_of, restarts_of
+from keepsake.restarts import restarts_of
 from keepsake.spool.journal import Changes
 from keepsake.storage.base import Storage
 from keepsake.util.console import Progress
@@ -168,7 +169,8 @@ class Copy:
         """Merge an experiment's record into the target's; return the keys of the archives to copy."""
         if record["id"] in self._busy:
             raise is_being_removed(self._target.url)
-        record = self._without_pruned(record)
+        if not all(key in self._sizes or log_owner(key) for key in archive_keys(record)):
+            record = pruned_meanwhile(record, self._source.load)
         for checkpoint_id in claimed(record):
             owner = self._owners[checkpoint_id]
             if owner != record["id"]:
@@ -178,54 +180,24 @@ class Copy:
                     "not copied. Compare the two with `keepsake show`, and remove the wrong one."
                 )
         target, is_new = self._target, record["id"] not in self._existing  # if it is gone by now, it was removed
-        added = Changes({}, self._as_copied(record, is_new=is_new), edits_of(record))
+        added = Changes({}, as_copied(record, target.load), edits_of(record))
         merged = target.merge(record, added, create=is_new, identity=self._identity)
         if fields := _news(record, merged):
             merged = target.merge(merged, Changes(fields, []), create=False)
         if record.get("imported") and _grown(record, merged) != merged:
-            merged = target.change(record["id"], partial(_grown, record), is_new=False)
+            merged = target.change(record["id"], partial(_grown, record))
         gone = (archive_key(record["id"], id) for id in replaced(merged))
         self._replaced[record["id"]] = [key for key in gone if key in self._there]
-        if never_came := self._pruned_before_it_came(record, merged):
-            target.empty_paths(record["id"], lambda _: never_came, elsewhere=True)
+        in_vain = expected_in_vain(record, merged, are_replacing=bool(self._replaced[record["id"]]))
+        if never_came := [id for id in in_vain if not self._has_arrived(record["id"], id)]:
+            target.change(record["id"], partial(without_files, never_came))
         target.forget(record["id"])
         wanted = set(archive_keys(record))
         return [key for key in archive_keys(merged) if key in wanted]  # files removed from the target stay removed
 
-    def _without_pruned(self, record: Record) -> Record:
-        """Return a record of the source as it is now, as far as files were pruned since it was read."""
-        if all(key in self._sizes or log_owner(key) for key in archive_keys(record)):
-            return record
-        now = checkpoints_of(self._source.load(record["id"]) or {})
-        pruned = {checkpoint["id"]: checkpoint for checkpoint in now if pruned_of(checkpoint)}
-        return {**record, "checkpoints": [pruned.get(each["id"], each) for each in checkpoints_of(record)]}
-
-    def _as_copied(self, record: Record, *, is_new: bool) -> list[Record]:
-        """Return the checkpoints of a record as the target gets them.
-
-        What is pruned here was not pruned there. If its step was recorded again, it replaces no files that the target
-        has: they are all that is left of that step.
-        """
-        checkpoints = checkpoints_of(record)
-        pruned = {each["id"]: each for each in checkpoints if pruned_of(each)}
-        theirs = self._target.load(record["id"]) if not is_new and any(map(attempt_of, pruned.values())) else None
-        steps = {each.get("step") for each in checkpoints_of(theirs or {}) if each.get("path")}
-        for id, each in pruned.items():
-            is_sparing = attempt_of(each) > 0 and each.get("step") in steps
-            pruned[id] = {**each, "pruned": None if is_sparing else {**each["pruned"], "elsewhere": True}}
-        return [pruned.get(each["id"], each) for each in checkpoints]
-
-    def _pruned_before_it_came(self, record: Record, merged: Record) -> set[str]:
-        """Return the checkpoints whose files the target still expects, and which the source has pruned since.
-
-        While files are there that they were to replace, they remain expected, which keeps these files.
-        """
-        are_replacing = bool(self._replaced[record["id"]])
-        pruned = {each["id"] for each in checkpoints_of(record) if pruned_of(each)}
-        pruned -= {each["id"] for each in checkpoints_of(record) if are_replacing and attempt_of(each)}
-        expected = {each["id"] for each in checkpoints_of(merged) if each.get("path") and each["id"] in pruned}
-        missing = {id for id in expected if archive_key(record["id"], id) not in self._there}
-        return {id for id in missing if not self._target.has_archive(record["id"], id)}
+    def _has_arrived(self, experiment_id: str, checkpoint_id: str) -> bool:
+        key = archive_key(experiment_id, checkpoint_id)
+        return key in self._there or self._target.storage.has(key)
 
     def _find_owners(self) -> dict[str, str]:
         """Return the experiment of each checkpoint: the target's answer, or else the oldest that names it."""
@@ -317,10 +289,8 @@ def _news(record: Record, theirs: Record) -> Record:
     return {name: value for name, value in news.items() if restarts == 0 or name not in END_FIELDS}
 
 
-def _grown(record: Record, theirs: Record | None) -> Record:
+def _grown(record: Record, theirs: Record) -> Record:
     """Return `theirs` with metrics and paths that only `record` has, because it was imported again since."""
-    if theirs is None:
-        raise DoesNotExist("It was removed from the target during the copy.")
     own = {checkpoint["id"]: checkpoint for checkpoint in checkpoints_of(record)}
     checkpoints = [_grown_checkpoint(own.get(each["id"], each), each) for each in checkpoints_of(theirs)]
     return {**theirs, "checkpoints": checkpoints or theirs.get("checkpoints")}

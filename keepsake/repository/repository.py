@@ -145,18 +145,20 @@ class Repository(Presence):
         """Return the record of an experiment as it is in the repository; None if there is none."""
         return found[0] if (found := self._read(experiment_id)) else None
 
-    def change(self, experiment_id: str, change: Callable[[Record | None], Record], *, is_new: bool) -> Record:
-        """Write what `change` makes of an experiment's record (None: there is none), even if others write it too.
+    def change(self, experiment_id: str, change: Callable[[Record], Record], new: Record | None = None) -> Record:
+        """Write what `change` makes of an experiment's record, even if others write it too.
 
-        `is_new`: the record is not there yet, as far as the caller knows.
+        `new` is written if there is no record, as the caller expects then. Without it, raises as `merge`.
         """
 
         def change_known(known: Known | None) -> Known:
             if known is None:
-                return Known.of(change(None), None)
+                if new is None:
+                    raise self._gone(experiment_id)
+                return Known.of(new, None)
             return Known.of(change(known.record), known.etag)
 
-        return self._rewrite(experiment_id, change_known, is_new=is_new)
+        return self._rewrite(experiment_id, change_known, is_new=new is not None)
 
     def forget(self, experiment_id: str) -> None:
         """Forget the record of an experiment as this process knows it."""
@@ -223,24 +225,10 @@ class Repository(Presence):
                 f"{key} did not arrive in {self.url}. Its disk may have been unmounted. It is tried again."
             )
         elif any(c["id"] == archive_id and was_pruned_elsewhere(c) for c in checkpoints_of(record)):
-            self._name_again(experiment_id, archive_id)
+            from keepsake.repository.elsewhere import with_files
+
+            self.change(experiment_id, lambda known: with_files(known, archive_id))
         return not is_replaced or self.have_arrived(record, set())
-
-    def _name_again(self, experiment_id: str, checkpoint_id: str) -> None:
-        """Record that the files of a checkpoint are here, which were pruned elsewhere."""
-
-        def change(record: Record | None) -> Record:
-            if record is None:
-                raise self._gone(experiment_id)
-            return {**record, "checkpoints": [again(checkpoint) for checkpoint in checkpoints_of(record)]}
-
-        def again(checkpoint: Record) -> Record:
-            if checkpoint["id"] != checkpoint_id or not was_pruned_elsewhere(checkpoint):
-                return checkpoint
-            others = {name: value for name, value in checkpoint.items() if name != "pruned"}
-            return {**others, "path": checkpoint["pruned"]["path"]}
-
-        self.change(experiment_id, change, is_new=False)
 
     def have_arrived(self, record: Record, seen: set[str]) -> bool:
         """Whether the files of all checkpoints after a restart are there. Another machine may still be sending them.
@@ -273,12 +261,8 @@ class Repository(Presence):
         self.forget(record["id"])
         self.storage.delete([record_key(record["id"]), heartbeat_key(record["id"]), *archive_keys(record)])
 
-    def empty_paths(
-        self, experiment_id: str, choose: Callable[[Record], Iterable[str]], *, elsewhere: bool = False
-    ) -> set[str]:
+    def empty_paths(self, experiment_id: str, choose: Callable[[Record], Iterable[str]]) -> set[str]:
         """Record that the files of checkpoints were pruned, and when; return the IDs of these checkpoints.
-
-        `elsewhere`: they were pruned in another repository (see `was_pruned_elsewhere`).
 
         `choose` returns them. It is called with the experiment's record as it is then, because another process may have
         pruned it since it was read.
@@ -299,11 +283,8 @@ class Repository(Presence):
                 )
             checkpoints, texts = list(checkpoints_of(known.record)), list(known.texts)
             for index, checkpoint in enumerate(checkpoints):
-                is_here = was_pruned_elsewhere(checkpoint) and not elsewhere
-                if checkpoint["id"] in chosen and (checkpoint.get("path") or is_here):
+                if checkpoint["id"] in chosen and (checkpoint.get("path") or was_pruned_elsewhere(checkpoint)):
                     pruned = {"path": checkpoint.get("path") or checkpoint["pruned"]["path"], "time": now}
-                    if elsewhere:
-                        pruned["elsewhere"] = True
                     checkpoints[index] = {**checkpoint, "path": "", "pruned": pruned}
                     texts[index] = render_checkpoint(checkpoints[index])
             return Known({**known.record, "checkpoints": checkpoints}, known.etag, texts, known.ids)
