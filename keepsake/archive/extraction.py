@@ -42,7 +42,7 @@ class Extraction:
         path = f"{self._directory}/{entry.name}"
         try:
             self._make_directory(entry.name.rpartition("/")[0])
-            descriptor = os.open(path, _FLAGS, 0o600)
+            descriptor = os.open(path, _FLAGS, entry.mode & 0o777 | 0o600)  # perhaps nothing can change it later
             try:
                 try:
                     if is_dense:

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from keepsake.exceptions import WriteError
-from keepsake.restoring.manifest import FILE, Stamp, open_private
+from keepsake.restoring.manifest import FILE, Stamp
 from keepsake.storage.writing import make_directories
 from keepsake.util.directories import name_for, state_for
 from keepsake.util.files import WINDOWS
@@ -212,8 +212,10 @@ def copy(source: str, target: str) -> None:
         if os.path.islink(source):
             os.symlink(os.readlink(source), target)
         else:
-            with open(source, "rb") as old, open(target, "xb", opener=open_private) as new:
-                shutil.copyfileobj(old, new, _BLOCK)
+            with open(source, "rb") as old:
+                mode = os.fstat(old.fileno()).st_mode & 0o777 | 0o600  # perhaps nothing can change it later
+                with open(target, "xb", opener=lambda path, flags: os.open(path, flags, mode)) as new:
+                    shutil.copyfileobj(old, new, _BLOCK)
     except BaseException:
         with suppress(OSError):
             os.unlink(target)

@@ -25,6 +25,7 @@ from tests.restoring.projects import (
     THEIRS,
     Make,
     at_every_step,
+    mode_of,
     no_space,
     read_files,
     snapshot,
@@ -82,6 +83,23 @@ def test_refusals_of_a_file_system_are_worked_around(
             undo(directory)
         assert read_files(directory) == before, errno.errorcode[number]
         assert os.readlink(directory / "z") == "untouched"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no permissions")
+def test_permissions_come_and_come_back_where_they_can_only_be_given_to_new_files(
+    make_one: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a mount that refuses chmod, or over which the container has no say."""
+    write_files(tmp_path, MINE)
+    (tmp_path / "a").chmod(0o755)
+    (tmp_path / "b/c").chmod(0o640)
+    before = snapshot(tmp_path)
+    refuse(monkeypatch, "chmod", errno.EPERM)
+    refuse(monkeypatch, "link", errno.EPERM)
+    checkout([make_one(THEIRS)], tmp_path)
+    assert {mode_of(tmp_path / name) for name in THEIRS} == {0o644}
+    undo(tmp_path)
+    assert snapshot(tmp_path) == before
 
 
 def test_files_that_can_be_neither_linked_nor_read_are_replaced_and_brought_back(
