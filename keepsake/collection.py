@@ -20,7 +20,7 @@ from keepsake.util.ids import IdentifiedList
 
 if TYPE_CHECKING:
     from keepsake.listing.filters import Query
-    from keepsake.listing.index import Summary
+    from keepsake.listing.summary import Summary
     from keepsake.project import Project
     from keepsake.recording.resume import Resume
 

@@ -14,8 +14,9 @@ import pytest
 
 import keepsake
 from keepsake.experiment import Experiment
-from keepsake.listing.index import Line, Summary
+from keepsake.listing.index import Line
 from keepsake.listing.subjects import WholeExperiment, metrics_of
+from keepsake.listing.summary import Summary
 from keepsake.metadata import Record, best_checkpoint, latest_checkpoint
 from keepsake.project import Project
 

@@ -18,7 +18,6 @@ import posixpath
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -26,9 +25,9 @@ from typing import BinaryIO, cast
 from keepsake.archive import ARCHIVE, owner_id
 from keepsake.archive import contents as _toc
 from keepsake.archive import tar as _tar
-from keepsake.archive.contents import ArchiveEntry, ContentHash
+from keepsake.archive.contents import ArchiveEntry
 from keepsake.archive.extraction import Extraction
-from keepsake.archive.gzip import Parts, as_stream, inflate, inflate_all
+from keepsake.archive.gzip import Parts, as_stream, inflate_all
 from keepsake.archive.pack import FrozenFiles
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, WriteError
 from keepsake.storage.base import Storage
@@ -38,13 +37,9 @@ from keepsake.util.workers import Workers, in_order
 __all__ = ["Archive", "ArchiveEntry"]
 
 _BLOCK = 256 << 10  # bytes
-_MUCH = 4 << 20  # bytes from which threads save time
-_SMALL = 64 << 10  # bytes; a smaller file is unpacked faster than it is handed to a thread
 _ZEROS_SHRINK = 100  # zeros shrink at least by this factor
 _TAIL = 64 << 10  # bytes, enough for the table of about two thousand files
 SHORT_TAIL = 8 << 10  # bytes, enough for the table of two hundred files
-_MAX_HEADER = 1 << 20  # bytes of tar headers between two files
-_REGULAR = (b"0", b"\0", b"7")  # types of tar members
 
 Wanted = Callable[[str], bool]
 Contents = Iterator[tuple[ArchiveEntry, Iterator[Parts]]]
@@ -156,13 +151,15 @@ class Archive:
             with frozen:
                 yield from _only(wanted, _frozen_contents(frozen))
         elif (table := self._find_table()) is not None:
-            runs = _runs([place for place, entry in enumerate(table) if wanted is None or wanted(entry.name)])
-            with Workers() if _pays([table[place] for run in runs for place in run]) else nullcontext() as workers:
-                unpacked = in_order(workers, self._unpacking_jobs(table, runs))
+            from keepsake.archive.unpacking import checked, pays, runs_of, unpacking_jobs  # init() reads no archive
+
+            runs = runs_of([place for place, entry in enumerate(table) if wanted is None or wanted(entry.name)])
+            with Workers() if pays([table[place] for run in runs for place in run]) else nullcontext() as workers:
+                unpacked = in_order(workers, unpacking_jobs(self._open, table, runs, self._folder))
                 for run in runs:
                     next(unpacked)  # the header of the first file
                     for entry in table[run.start : run.stop]:
-                        yield entry, _checked(entry, islice(unpacked, len(entry.members)))
+                        yield entry, checked(entry, islice(unpacked, len(entry.members)))
         else:
             yield from _only(wanted, self._stream())
 
@@ -187,7 +184,7 @@ class Archive:
                     continue
                 name = info.name.partition("/")[2]
                 _toc.check_name(name)
-                if info.type not in _REGULAR or name in seen:
+                if info.type not in _tar.REGULAR or name in seen:
                     what = "appears twice" if name in seen else "is a link or a device"
                     raise ValueError(f"{name} {what}")
                 seen.add(name)
@@ -200,25 +197,6 @@ class Archive:
                 if rest.strip(b"\0"):
                     raise ValueError("data follows the end of the tar")
 
-    def _unpacking_jobs(self, table: list[ArchiveEntry], runs: list[range]) -> Iterator[Callable[[], Parts]]:
-        """Fetch the members of entries, one request for each run of neighbours, and yield a job for each member.
-
-        Each request begins one member earlier, because that member holds the header of the run's first file. So the
-        header of every file that is read can be compared with the table.
-        """
-        beginning = ArchiveEntry("", 0, 0, 0, None, 0, (table[0].offset,) if table else (), 1)
-        for run in runs:
-            before = table[run.start - 1] if run.start else beginning
-            start = before.end - before.members[-1]
-            with self._open(start=start, length=table[run.stop - 1].end - start) as stream:
-                for place in range(run.start - 1, run.stop):
-                    entry = table[place] if place >= 0 else beginning
-                    following = table[place + 1] if place + 1 < len(table) else None
-                    last = len(entry.members) - 1
-                    for index in range(last if place < run.start else 0, last + 1):
-                        data = _tar.read_exactly(stream, entry.members[index])
-                        yield partial(_unpack, data, entry, index, following, self._folder)
-
     def _open_pack(self) -> FrozenFiles | None:
         if self._pack is not None and self._spool is None:
             with suppress(FileNotFoundError):
@@ -229,7 +207,7 @@ class Archive:
             self._pack = None  # the archive is in the repository now
         return None
 
-    def _open(self, *, start: int = 0, length: int | None = None) -> AbstractContextManager[BinaryIO]:
+    def _open(self, start: int = 0, length: int | None = None) -> AbstractContextManager[BinaryIO]:
         """Open the archive. It may move from the spool to the repository at any time, with the same bytes."""
         if self._pack is not None and self._spool is not None:
             with suppress(DoesNotExist):
@@ -277,6 +255,11 @@ class Archive:
             raise CorruptedArchive(f"{self.name} is damaged: {error}.") from error
 
 
+def _is_dense(entry: ArchiveEntry) -> bool:
+    """Whether no part of a file shrinks enough to be a hole."""
+    return bool(entry.members) and all(_ZEROS_SHRINK * size > entry.chunk for size in entry.members[:-1])
+
+
 def is_archive(pack: Path) -> bool:
     """Whether a frozen file is an archive already. Raises FileNotFoundError if it is gone.
 
@@ -298,81 +281,6 @@ def _frozen_contents(frozen: FrozenFiles) -> Contents:
 
 def _only(wanted: Wanted | None, contents: Contents) -> Contents:
     return ((entry, content) for entry, content in contents if wanted is None or wanted(entry.name))
-
-
-def _runs(places: list[int]) -> list[range]:
-    """Group ascending numbers into runs of consecutive ones."""
-    runs: list[range] = []
-    for place in places:
-        if runs and runs[-1].stop == place:
-            runs[-1] = range(runs[-1].start, place + 1)
-        else:
-            runs.append(range(place, place + 1))
-    return runs
-
-
-def _pays(entries: list[ArchiveEntry]) -> bool:
-    """Whether to unpack in several threads. Small and stored files take longer to hand over than to unpack."""
-    size = sum(entry.size for entry in entries)
-    return size > max(_MUCH, _SMALL * len(entries)) and sum(sum(entry.members) for entry in entries) < size
-
-
-def _is_dense(entry: ArchiveEntry) -> bool:
-    """Whether no part of a file shrinks enough to be a hole."""
-    return bool(entry.members) and all(_ZEROS_SHRINK * size > entry.chunk for size in entry.members[:-1])
-
-
-def _unpack(data: bytes, entry: ArchiveEntry, index: int, following: ArchiveEntry | None, folder: str) -> Parts:
-    """Return the part of a file in its member number `index`.
-
-    The last member must continue with the header of the file `following`, or with the end of the tar if that is None.
-    Raises ValueError otherwise.
-    """
-    is_last = index == len(entry.members) - 1
-    size = entry.size - index * entry.chunk if is_last else entry.chunk
-    try:
-        content = inflate(memoryview(data), size + (_MAX_HEADER if is_last else 0))
-        if sum(map(len, content)) < size:
-            raise ValueError("a part of it is too short")
-    except ValueError as error:
-        raise ValueError(f"{entry.name}: {error}") from error
-    if not is_last:
-        return content
-    whole = b"".join(content)
-    _check_header(whole[size + len(_tar.padding(entry.size)) :], following, folder)
-    return [whole[:size]]
-
-
-def _check_header(data: bytes, entry: ArchiveEntry | None, folder: str) -> None:
-    """Raise ValueError unless `data` is the tar header of a file in the table, or, for None, the end of the tar.
-
-    Otherwise a tar reader could show other files than the table does. A header is not parsed if it is the one that the
-    writer makes for a file in `folder`.
-    """
-    if entry and data == _tar.header(f"{folder}/{entry.name}", entry.size, entry.mode, entry.mtime_ns // 10**9):
-        return
-    stream = io.BytesIO(data)
-    info = _tar.read_header(stream)
-    if info is None or entry is None:
-        agree = info is None and entry is None
-    else:
-        about = (info.name.partition("/")[2], info.size, info.mode & 0o777)
-        agree = info.type in _REGULAR and about == (entry.name, entry.size, entry.mode)
-    rest = stream.read()
-    if not agree or (rest.strip(b"\0") if entry is None else rest):
-        name = entry.name if entry else info.name if info else ""
-        raise ValueError(f"its table of contents does not match the tar at {name!r}")
-
-
-def _checked(entry: ArchiveEntry, content: Iterator[Parts]) -> Iterator[Parts]:
-    """Pass on the content of a file. Raises ValueError at its end if it is not what was saved."""
-    digest = ContentHash()
-    for parts in content:
-        for part in parts:
-            digest.update(part)
-        yield parts
-    if digest.hexdigest() != entry.xxh128:
-        raise ValueError(f"{entry.name} does not match its hash")
 
 
 @contextmanager

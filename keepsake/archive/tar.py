@@ -13,6 +13,7 @@ from typing import BinaryIO
 from keepsake.util import streams
 
 BLOCK = 512  # bytes
+REGULAR = (b"0", b"\0", b"7")  # types of files
 _NAME, _PREFIX = 100, 155  # bytes
 END = bytes(2 * BLOCK)
 _OWNER = b"0000000\0" * 2

@@ -9,8 +9,8 @@ import click
 
 from keepsake.cli.listing import Wanted
 from keepsake.listing.fields import Field
-from keepsake.listing.index import Summary
 from keepsake.listing.subjects import flatten, metrics_of
+from keepsake.listing.summary import Summary
 from keepsake.metadata import Record, time_text
 from keepsake.util import console
 from keepsake.util.values import encode_mapping

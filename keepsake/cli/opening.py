@@ -18,7 +18,7 @@ from keepsake.util import console
 if TYPE_CHECKING:
     from keepsake.checkpoint import Checkpoint
     from keepsake.experiment import Experiment
-    from keepsake.listing.index import Summary
+    from keepsake.listing.summary import Summary
 
 
 class Settings:

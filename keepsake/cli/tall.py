@@ -8,7 +8,7 @@ from typing import Any
 
 from keepsake.cli.rendering import OLD_SECONDS, ago, labels, short_id, table, value_lines
 from keepsake.listing.fields import differing_names
-from keepsake.listing.index import Summary
+from keepsake.listing.summary import Summary
 from keepsake.metadata import time_key, time_text
 from keepsake.util.values import decode, escape_controls
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from keepsake.compare.values import Values, is_seed
 from keepsake.display.table import Column
 from keepsake.listing.fields import FIELDS, Field
-from keepsake.listing.index import Summary
 from keepsake.listing.subjects import flatten, metrics_of
+from keepsake.listing.summary import Summary
 from keepsake.metadata import pick_best, time_text
 from keepsake.util.ids import short_id
 from keepsake.util.values import escape_controls, full_text, short_text, value_key

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import threading
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -13,21 +12,18 @@ from typing import Any
 
 from keepsake.exceptions import KeepsakeError, MissingExtra
 from keepsake.experiment import Experiment
-from keepsake.integrations.recordable import as_of_now, recordable
+from keepsake.integrations.recordable import recordable
+from keepsake.integrations.steps import Steps
 from keepsake.project import default_project, init
 from keepsake.recorded import blame
 from keepsake.recording import ending, ranks, switches
-from keepsake.util.clock import monotonic
 from keepsake.util.console import warn
 from keepsake.util.directories import below
-from keepsake.util.fork import in_forked_child
 from keepsake.util.ids import short_id
 from keepsake.util.values import mapping_of
 
 Primary = tuple[str, str]
 _LOCK_SECONDS = 1.0
-
-_recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
 
 # The experiment of the job that runs, if there is one: the first recorder in it adds to that instead of beginning one
 job: Experiment | None = None
@@ -43,7 +39,7 @@ class _Trained(threading.local):
 _trained = _Trained()
 
 
-class Recorder:
+class Recorder(Steps):
     """Begins an experiment, and records checkpoints in it. After the beginning, nothing here raises into a training.
 
     Args:
@@ -56,8 +52,6 @@ class Recorder:
     Attributes:
         experiment: the Experiment, once it has begun; None before.
         primary_metric: the primary metric that counts.
-        patience: as the argument. It may change from one call of `log` to the next.
-        lock: held while a value joins the others of its step. Writers that count steps hold it meanwhile.
         at_end: called before the run ends, to log what is only known then; None: nothing is.
     """
 
@@ -85,15 +79,6 @@ class Recorder:
         self._said: set[str] = set()
         self._is_guest = False  # in the experiment of the job
         self.hold_nothing()
-        _recorders.add(self)
-
-    def hold_nothing(self) -> None:
-        """Set what belongs to this process. A forked child does not record what its parent holds back."""
-        self.lock = threading.RLock()
-        self._pending: tuple[int, dict[str, Any], str | None] | None = None
-        self._due = math.inf  # the latest time to record what is held back
-        self._timer: threading.Timer | None = None
-        self._wakes = math.inf  # when the timer does
 
     # Copies. Frameworks pickle callbacks for their workers, and scripts copy a model with its trainer and callbacks.
 
@@ -166,18 +151,9 @@ class Recorder:
         if (notes := self._options.get("notes")) and not experiment.notes:
             experiment.note(notes)
 
-    @property
-    def held(self) -> tuple[int, Mapping[str, Any]] | None:
-        """The step that `log` holds back, and its metrics so far; None if it holds back nothing."""
-        pending = self._pending
-        return None if pending is None else pending[:2]
-
     def stop(self) -> None:
         """Record what is held back, and end the experiment, if this has begun one."""
-        self.flush()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self.stop_holding()
         if self.experiment is not None and not self._is_guest:
             self.experiment.stop()
         self.experiment = None
@@ -245,65 +221,6 @@ class Recorder:
         self.experiment.checkpoint(
             path=self._in_project(path), step=step, metrics=metrics, primary_metric=primary, quiet=True
         )
-
-    def log(self, metrics: Mapping[str, Any], step: int, path: str | os.PathLike[str] | None = None) -> None:
-        """Record metrics, or a file, that may be one of several parts of a step. They become one checkpoint.
-
-        The checkpoint is recorded when another step comes, by `flush`, after the patience, or when the run ends.
-        """
-        if self.experiment is None or not self.experiment.id:
-            return  # another process records, and reading a tensor would wait for the GPU
-        with self.lock:
-            if self._pending is not None and self._pending[0] != step:
-                self.flush()
-            if self._pending is None:
-                self._due = math.inf
-            _, before, file = self._pending or (step, {}, None)
-            self._pending = (step, {**before, **as_of_now(metrics)}, file if path is None else os.fspath(path))
-            if self.experiment.id not in ending.running():
-                self.flush()  # the end of this process, such as a worker of a pool that is terminated, would not do it
-            elif self.patience is not None:
-                self._due = min(self._due, monotonic() + self.patience)
-                self._wake(self._due)
-
-    def _wake(self, moment: float) -> None:
-        """Have a thread look then. It serves many steps: starting a thread for each would cost more than recording."""
-        if self._timer is not None and self._wakes <= moment:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer, self._wakes = threading.Timer(moment - monotonic(), self._look), moment
-        self._timer.daemon = True
-        try:
-            self._timer.start()
-        except RuntimeError:  # the interpreter ends, or there are too many threads
-            self._timer = None
-            self.flush()
-
-    def _look(self) -> None:
-        with self.lock:
-            self._timer = None
-            if self._pending is not None and self._due <= monotonic():
-                self.flush()
-            elif self._pending is not None:
-                self._wake(self._due)
-
-    def attach(self, path: str, metrics: Mapping[str, Any], step: int) -> None:
-        """Add a file, and metrics that are not known otherwise, to the checkpoint that `log` holds back.
-
-        `step` is its step if there is none. The first file of a checkpoint counts.
-        """
-        with self.lock:
-            step, known, file = self._pending or (step, {}, None)
-            self.log({name: value for name, value in metrics.items() if name not in known}, step, file or path)
-
-    def flush(self) -> None:
-        """Record what `log` holds back."""
-        with self.lock:
-            pending, self._pending = self._pending, None
-            if pending is not None:
-                step, metrics, path = pending
-                self.record(metrics, step, path)
 
     def _flush_at_end(self) -> None:
         """Do the same when the run ends. A signal may have interrupted a thread that the lock's owner waits for."""
@@ -399,9 +316,3 @@ def _going_on(experiment_id: str) -> dict[str, str]:
         return {}
     is_done = experiment.end_reason in ("finished", "stopped") or experiment_id in ending.running()
     return {"parent" if is_done else "resume": experiment_id}
-
-
-@in_forked_child
-def _after_fork() -> None:
-    for recorder in list(_recorders):
-        recorder.hold_nothing()

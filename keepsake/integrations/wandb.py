@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
@@ -208,17 +208,28 @@ class _Run(Run):
 # What the run does
 
 
-def _call(name: str, *arguments: Any, **named: Any) -> Any:
-    """Call a method of the open run. Without one, say so once."""
-    if _current is None:
-        once(warn, f"No run is open, so wandb.{name}() has no effect. Call wandb.init() first.", "no run")
-        return None
-    return getattr(_current, name)(*arguments, **named)
+def _verb(method: Callable[..., Any], otherwise: Callable[[], Any] = lambda: None) -> Callable[..., Any]:
+    """Return a function that calls a method of the open run. Without one, it says so once, and returns `otherwise`."""
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        if _current is None:
+            name = method.__name__
+            once(warn, f"No run is open, so wandb.{name}() has no effect. Call wandb.init() first.", "no run")
+            return otherwise()
+        return getattr(_current, method.__name__)(*arguments, **named)
+
+    call.__name__, call.__doc__ = method.__name__, method.__doc__
+    return call
 
 
-def log(data: Mapping[str, Any], step: Any = None, commit: bool | None = None, **others: Any) -> None:
-    """Record values; see `Run.log`."""
-    _call("log", data, step, commit, **others)
+log = _verb(Run.log)
+save = _verb(Run.save, list)
+log_artifact = _verb(Run.log_artifact)
+log_model = _verb(Run.log_model)
+link_model = _verb(Run.link_model)
+define_metric = _verb(Run.define_metric)
+alert = _verb(Run.alert)
+watch = _verb(Run.watch)
 
 
 def finish(exit_code: int | None = None, quiet: bool | None = None) -> None:
@@ -230,46 +241,11 @@ def finish(exit_code: int | None = None, quiet: bool | None = None) -> None:
 join = teardown = finish
 
 
-def save(glob_str: Any = None, base_path: object = None, policy: str = "live", **others: Any) -> list[str]:
-    """Save files; see `Run.save`."""
-    return _call("save", glob_str, base_path, policy, **others) or []
-
-
-def log_artifact(artifact_or_path: Any, *arguments: Any, **named: Any) -> Any:
-    """Save files; see `Run.log_artifact`."""
-    return _call("log_artifact", artifact_or_path, *arguments, **named)
-
-
-def log_model(path: Any, name: str | None = None, **named: Any) -> None:
-    """Save files; see `Run.log_model`."""
-    _call("log_model", path, name, **named)
-
-
-def define_metric(name: str, *arguments: Any, **named: Any) -> None:
-    """Choose the primary metric; see `Run.define_metric`."""
-    _call("define_metric", name, *arguments, **named)
-
-
-def alert(title: str, text: str = "", *arguments: Any, **named: Any) -> None:
-    """Print an alert."""
-    _call("alert", title, text, *arguments, **named)
-
-
-def watch(*arguments: Any, **named: Any) -> None:
-    """Accept a model."""
-    _call("watch", *arguments, **named)
-
-
 def setup(*_: Any, **__: Any) -> None:
     """Do nothing."""
 
 
 mark_preempting = require = unwatch = setup
-
-
-def link_model(path: Any, registered_model_name: str = "", name: str | None = None, *_: Any, **__: Any) -> None:
-    """Save files; see `Run.log_model`."""
-    _call("log_model", path, name)
 
 
 def login(*_: Any, **__: Any) -> bool:

@@ -156,10 +156,13 @@ def logged_artifact(artifact_or_name: Any) -> Artifact:
 
 
 def gather(files: list[tuple[str, Path]], directory: Path, copy: Callable[[str, str], object] | None = None) -> None:
-    """Put files and directories into a directory, under their names in it: as copies, or else as second names."""
+    """Put files and directories into a directory, under their names in it: as copies, or else as second names.
+
+    A name that leads out of the directory does not count.
+    """
     copy = copy or _link
     for name, source in files:
-        target = directory / name
+        target = directory / (source.name if os.path.isabs(name) or ".." in Path(name).parts else name)
         if source.is_dir():
             shutil.copytree(source, target, copy_function=copy, dirs_exist_ok=True)
         else:

@@ -133,9 +133,6 @@ class Run:
         """Return the project."""
         return self.project
 
-    def get_url(self) -> None:
-        """Return None: there is no page."""
-
     # Values
 
     def log(self, data: Mapping[str, Any], step: Any = None, commit: bool | None = None, **_: Any) -> None:
@@ -241,7 +238,11 @@ class Run:
         """Save a file or directory as that of a checkpoint."""
         self.log_artifact(path, name)
 
-    link_model = log_model
+    def link_model(
+        self, path: str | os.PathLike[str], registered_model_name: str = "", name: str | None = None, *_: Any, **__: Any
+    ) -> None:
+        """Save a file or directory as `log_model` does. There is no registry."""
+        self.log_artifact(path, name)
 
     def _add(self, files: list[tuple[str, Path]], name: str = "files", copies: Path | None = None) -> None:
         """Save files with the values that were logged last, or else in a checkpoint of their own."""
@@ -254,7 +255,7 @@ class Run:
             return
         directory = self._directory("artifacts") / name.replace(os.sep, "_").replace(":", "_")
         try:
-            gather([(_below(name, source), source) for name, source in files], directory)
+            gather(files, directory)
             self._attach(directory)
         finally:
             shutil.rmtree(directory.parent, ignore_errors=True)
@@ -320,18 +321,14 @@ class Run:
         """Accept a model."""
         once(warn, "Keepsake records no gradients: watch() has no effect.")
 
-    def unwatch(self, *_: Any, **__: Any) -> None:
-        """Accept a model."""
-
     def alert(self, title: str, text: str = "", *_: Any, **__: Any) -> None:
         """Print an alert. It is sent to nobody."""
         say(f"{title}: {text}" if text else str(title))
 
     def log_code(self, *_: Any, **__: Any) -> None:
-        """Do nothing: the code is saved when the run begins."""
+        """Do nothing: the code is saved when the run begins, and a job that is started again goes on with its run."""
 
-    def mark_preempting(self) -> None:
-        """Do nothing: a job that is started again goes on with its run."""
+    get_url = mark_preempting = unwatch = log_code
 
     def use_artifact(self, artifact_or_name: Any, *_: Any, **__: Any) -> Artifact:
         """Return an artifact that this program has logged. Raises KeepsakeError for others: there is no server."""
@@ -351,8 +348,3 @@ class Run:
 
     def _attempt(self, action: Any) -> None:
         self._recorder.attempt("A call of a run had no effect", action)
-
-
-def _below(name: str, source: Path) -> str:
-    """Return a name that does not lead out of a directory."""
-    return source.name if os.path.isabs(name) or ".." in Path(name).parts else name

@@ -10,7 +10,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from keepsake.exceptions import AmbiguousID, DoesNotExist
-from keepsake.listing.index import Summary
+from keepsake.listing.summary import Summary
 from keepsake.metadata import (
     Record,
     best_checkpoint,

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from keepsake.exceptions import DoesNotExist, KeepsakeError, MissingRepository, ReadError
 from keepsake.labels import apply_edits
-from keepsake.listing.index import Index, Line, Summary, json_reader, line_maker
+from keepsake.listing.index import Index, Line, json_reader, line_maker
+from keepsake.listing.summary import Summary
 from keepsake.metadata import Record, checkpoints_of, parse_experiment, parse_fetched
 from keepsake.repository.keys import EXPERIMENTS, id_of, record_key
 from keepsake.repository.repository import Repository, no_repository, parse_record, warn_broken

@@ -16,8 +16,9 @@ import keepsake
 from keepsake.exceptions import UnknownName
 from keepsake.listing import fields
 from keepsake.listing.fields import FIELDS, Kind, KnownName, Names, known_names, resolve
-from keepsake.listing.index import Line, Summary
+from keepsake.listing.index import Line
 from keepsake.listing.subjects import MISSING, ValuePath, WholeExperiment, flatten
+from keepsake.listing.summary import Summary
 from tests.listing.runs import Run
 
 RUN = Run(
