@@ -116,7 +116,7 @@ def find_place(start: Path, levels: int = MAX_LEVELS) -> Path | None:
     """
     nearest = None
     for directory in (start, *start.parents)[:levels]:
-        if path := find_config(directory, 1):
+        if path := find_config(directory):
             return path
         place = directory / USUAL_PLACE
         if (origin := read_origin(directory)) is not None and origin.is_copy:
@@ -160,7 +160,7 @@ def _origin_of_copy(config: Config) -> Origin | None:
     origin = read_origin(config.directory)
     if origin is None or not origin.is_copy:
         return None
-    has_file = find_config(config.directory, levels=1) is not None
+    has_file = find_config(config.directory) is not None
     return origin if origin.configured == (config.repository if has_file else None) else None
 
 
@@ -203,19 +203,17 @@ def _script() -> Path | None:
     return None
 
 
-def find_config(start: Path, levels: int = MAX_LEVELS) -> Path | None:
-    """Return the configuration file of the absolute directory `start`, or of the nearest of the `levels - 1` above it.
+def find_config(directory: Path) -> Path | None:
+    """Return the configuration file in an absolute directory; None if there is none.
 
     A project older than the configuration file has its repository instead, the directory `.replicate/storage`.
     """
-    for directory in (start, *start.parents)[:levels]:
-        for name in (*CONFIG_NAMES, *DEPRECATED_NAMES):
-            path = directory / name
-            if os.path.isfile(path) or (os.path.islink(path) and not os.path.exists(path)):  # its disk may be away
-                return path
-        if os.path.isdir(directory / DEPRECATED_REPOSITORY):
-            return directory / DEPRECATED_REPOSITORY
-    return None
+    for name in (*CONFIG_NAMES, *DEPRECATED_NAMES):
+        path = directory / name
+        if os.path.isfile(path) or (os.path.islink(path) and not os.path.exists(path)):  # its disk may be away
+            return path
+    old = directory / DEPRECATED_REPOSITORY
+    return old if os.path.isdir(old) else None
 
 
 def load_config(path: Path) -> Config:

@@ -215,7 +215,7 @@ def open_workplace(repository: str | None, directory: Path | None, *, begin: boo
         return Workplace(config.directory, open_repository(config.repository, base), is_named=repository is not None)
     except RepositoryConfigurationError as error:
         named = bool(os.environ.get(REPOSITORY_VARIABLE))
-        source = REPOSITORY_VARIABLE if named else find_config(config.directory, levels=1)
+        source = REPOSITORY_VARIABLE if named else find_config(config.directory)
         if repository is None and source:
             error.args = (f"{source}: {error}",)
         raise

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import keepsake
 from keepsake import config
-from keepsake.config import Config, find_config, find_project, load_config, redact_url
+from keepsake.config import Config, find_config, find_place, find_project, load_config, redact_url
 from keepsake.exceptions import ConfigNotFound, RepositoryConfigurationError
 from keepsake.spool.places import spool_root
 from keepsake.util import console
@@ -95,8 +95,8 @@ def test_names_are_tried_in_order_within_a_directory(tmp_path: Path, missing: in
 def test_the_search_ends_after_a_number_of_levels(tmp_path: Path) -> None:
     write(tmp_path, "repository: file://repo\n")
     below = tmp_path / "a" / "b"
-    assert find_config(below, levels=3) == tmp_path / "keepsake.yaml"
-    assert find_config(below, levels=2) is None
+    assert find_place(below, levels=3) == tmp_path / "keepsake.yaml"
+    assert find_place(below, levels=2) is None
 
 
 def test_a_directory_with_the_name_of_the_file_is_not_taken(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_directory_with_the_name_of_the_file_is_not_taken(tmp_path: Path) -> N
 def test_a_file_that_is_a_link_to_what_is_not_there_is_an_error_and_not_passed_over(tmp_path: Path) -> None:
     """Its disk may not be mounted. Without the error, runs would be kept in another place without a word."""
     (tmp_path / "keepsake.yaml").symlink_to(tmp_path / "away" / "keepsake.yaml")
-    assert find_config(tmp_path / "below") == tmp_path / "keepsake.yaml"
+    assert find_place(tmp_path / "below") == tmp_path / "keepsake.yaml"
     assert str(tmp_path / "away" / "keepsake.yaml") in message_for(tmp_path / "keepsake.yaml")
 
 

@@ -82,7 +82,7 @@ class Remembering:
 
     def _configured(self, restored: Container[str]) -> str | None:
         """Return the repository in the configuration that came with this checkout, or with the one before."""
-        path = find_config(self._directory, 1)
+        path = find_config(self._directory)
         with suppress(KeepsakeError):  # it is invalid, and a run would say so
             url = load_config(path).repository if path else None
             is_known = self._before is not None and self._before.configured == url
