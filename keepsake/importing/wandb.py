@@ -169,19 +169,21 @@ class _Reader:
 
     def _add_run(self, message: bytes) -> None:
         run = self.run
-        tags = []
+        labels: dict[str, str] = {}
         for number, value in fields(message):
             if number in _RUN_TEXTS:
                 setattr(run, _RUN_TEXTS[number], text(value))
             elif number == 10:
-                tags.append(text(value))
+                labels[text(value)] = ""
+            elif number in _RUN_LABELS and value:
+                labels[_RUN_LABELS[number]] = text(value)
             elif number == 4 and isinstance(value, bytes):
                 self._add_config(value)
             elif number == 17 and isinstance(value, bytes):
                 run.created = timestamp(value)
             elif number == 21 and isinstance(value, bytes):
                 self._add_git(value)
-        run.labels = dict.fromkeys(tags, "")
+        run.labels = labels
         if run.group and not run.key.startswith(f"{run.group}/"):
             run.key = f"{run.group}/{run.key}"
 
@@ -214,6 +216,7 @@ class _Reader:
 
 
 _RUN_TEXTS = {1: "key", 3: "group", 8: "name", 9: "notes", 13: "host"}
+_RUN_LABELS = {6: "group", 7: "job_type", 12: "sweep"}
 _ENVIRONMENT_TEXTS = {2: "python_version", 12: "host", 13: "user"}
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +249,20 @@ def test_offline_files_of_wandb_are_imported(project: Project) -> None:
     assert points(run, "big") == [(4, INFINITE)]
     assert points(run, "best") == [(4, 0.5)]
     assert content(run, "files/output.log") == b"hello\n"
+
+
+def test_the_group_the_kind_of_job_and_the_sweep_of_a_run_of_wandb_become_tags(
+    project: Project, tmp_path: Path
+) -> None:
+    """As those of keepsake.wandb, so that runs from before and after the change of tool are found together."""
+    texts = {1: "usc5dy0y", 3: "vision", 6: "seeds", 7: "train", 10: "good", 12: "xy12"}
+    run = b"".join(bytes([number << 3 | 2, len(text)]) + text.encode() for number, text in texts.items())
+    run += b"\x8a\1\2\x08\1"  # begun after a second
+    record = b"\x8a\1" + bytes([len(run)]) + run
+    header = struct.pack("<IHB", zlib.crc32(b"\1" + record), len(record), 1)
+    (tmp_path / "run-usc5dy0y.wandb").write_bytes(b":W&B\xe1\xbe\0" + header + record)
+    project.import_runs(tmp_path / "run-usc5dy0y.wandb")
+    assert only(project).tags == ["project=vision", "group=seeds", "job_type=train", "good", "sweep=xy12"]
 
 
 @pytest.mark.parametrize("lost", [1, 5, 40])
