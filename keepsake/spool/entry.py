@@ -178,6 +178,7 @@ class Entry:
     def _begin_again(self) -> None:
         self.write_record()
         self.keep_room()
+        self.unsent.write_again(self.directory)
 
     def append(self, line: dict[str, Any]) -> None:
         """Add a line to this process's journal. After the return, the line survives the process. Raises WriteError."""
@@ -334,6 +335,7 @@ class Entry:
 
     def discard(self) -> None:
         """Remove the entry with all its files, the record last, and the spool if this was the last entry."""
+        self.unsent = Unsent()
         record = self.directory / "record.json"
         with suppress(FileNotFoundError):
             for name in os.listdir(self.directory):

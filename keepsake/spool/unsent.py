@@ -1,7 +1,7 @@
-"""What a process has recorded and not seen in the repository, in case its spool's disk is changed under the run.
+"""What a process has recorded and not seen in the repository, in case its spool is taken away under the run.
 
 A disk that is unmounted takes the spool with it, and the process begins its entry again in the mount point. What it
-records there is hidden as soon as the disk is mounted again.
+records there is hidden as soon as the disk is mounted again. `git clean -fdx` removes the spool.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class Unsent:
     def __init__(self) -> None:
         self._lines: dict[str, dict[str, Any]] = {}  # by the checkpoint's ID
         self._device: int | None = None
+        self._loss = ""  # a message about files, until it is certain that nobody removed the experiment itself
 
     def add(self, line: dict[str, Any]) -> None:
         """Keep a line if it is that of a checkpoint."""
@@ -34,11 +35,18 @@ class Unsent:
         """Forget checkpoints that were seen in the repository."""
         for checkpoint in checkpoints:
             self._lines.pop(checkpoint["id"], None)
+        self._say_loss()
 
     def write_on(self, device: int, directory: Path) -> None:
         """Write the lines again if the entry in `directory` is on another device than before."""
         before, self._device = self._device, device
-        if before in (None, device) or not self._lines:
+        if before not in (None, device):
+            self.write_again(directory)
+            self._say_loss()
+
+    def write_again(self, directory: Path) -> None:
+        """Write the lines again, in an entry that has none of them."""
+        if not self._lines:
             return
         lines, here = list(self._lines.values()), set[str]()
         with suppress(OSError):  # the next line tells
@@ -47,8 +55,13 @@ class Unsent:
             here |= {owner_id(path) for path in directory.iterdir()}
         ids = [line["checkpoint"]["id"] for line in lines if line["checkpoint"]["path"]]
         if missing := [id for id in ids if id not in here]:
-            warn(
-                f"A disk was mounted or unmounted at {directory} or above it. The metrics that waited there are "
-                f"written again. The files of {plural(len(missing), 'checkpoint')}, such as {short_id(missing[0])}, "
-                "stayed in the same folder of the other disk."
+            self._loss = (
+                f"{directory} was removed, or a disk was mounted or unmounted there or above. The metrics that waited "
+                f"are written again. The files of {plural(len(missing), 'checkpoint')}, such as "
+                f"{short_id(missing[0])}, are gone, or stayed in the same folder of the other disk."
             )
+
+    def _say_loss(self) -> None:
+        if self._loss:
+            warn(self._loss)
+            self._loss = ""

@@ -350,6 +350,25 @@ def test_an_entry_that_was_closed_begins_again(entry: Entry) -> None:
     assert entry.pending().checkpoints == [checkpoint(1)]
 
 
+def test_what_its_process_knows_is_written_again_where_somebody_has_cleaned_up(
+    entry: Entry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`git clean -fdx` in the project removes what git ignores, the spool included."""
+    lines = [{"checkpoint": {**checkpoint(number), "path": "w" if number == 1 else ""}} for number in range(5)]
+    for line in lines[:3]:
+        entry.append(line)
+    shutil.rmtree(entry.directory.parent)
+    entry.append(lines[3])
+    assert len(entry.pending().checkpoints) == 4
+    assert capsys.readouterr().err == "", "somebody may have removed the experiment, which another message says"
+    entry.unsent.forget(entry.pending().checkpoints)
+    assert "The files of 1 checkpoint, such as 0000000, are gone" in " ".join(capsys.readouterr().err.split())
+    entry.append(lines[3])
+    entry.discard()
+    entry.append(lines[4])
+    assert len(entry.pending().checkpoints) == 1, "what was given up does not come back"
+
+
 def test_an_entry_with_something_to_save_does_not_close(entry: Entry) -> None:
     entry.append({"checkpoint": checkpoint(1)})
     assert not entry.close()
