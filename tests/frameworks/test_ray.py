@@ -98,6 +98,30 @@ def test_a_search(project_directory: Path) -> None:
     assert len(experiments[3].restarts) == 1
 
 
+def test_the_trials_of_a_search_in_a_job_are_runs_of_their_own(
+    project_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with Hydra's callback, which begins a run for the job."""
+    from ray import tune
+
+    import keepsake
+    from keepsake.integrations import recorder
+    from keepsake.ray import KeepsakeCallback
+
+    with keepsake.init(params={"job": 1}) as job:
+        monkeypatch.setattr(recorder, "job", job)
+        tuner = tune.Tuner(
+            train,
+            param_space={"optimizer": {"rate": tune.grid_search([1, 2])}},
+            run_config=tune.RunConfig(
+                storage_path=str(project_directory / "results"), callbacks=[KeepsakeCallback(path=None)], verbose=0
+            ),
+        )
+        tuner.fit()
+    recorded = [(experiment.params, len(experiment.checkpoints)) for experiment in all_recorded()]
+    assert recorded == [({"job": 1}, 0), ({"optimizer.rate": 1}, 3), ({"optimizer.rate": 2}, 3)]
+
+
 def test_a_config_that_the_scheduler_changes(project_directory: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """What population based training changes is a metric of the checkpoints after that. Trials run side by side."""
     from ray import tune
