@@ -18,7 +18,7 @@ from contextlib import suppress
 
 from keepsake.exceptions import WriteError
 from keepsake.origin import ORIGIN
-from keepsake.restoring.manifest import FILE, Manifest
+from keepsake.restoring.manifest import FILE, Manifest, parents_of
 from keepsake.restoring.places import Mover, Places, copy, duplicate, move_tree, stamp
 
 _PART = 1 << 20  # bytes that are compared at once
@@ -104,7 +104,7 @@ class Change:
         for name, mode in self._modes.items():
             manifest.modes[name] = [stat.S_IMODE(os.lstat(self._at(name)).st_mode), mode]
         one_of_each = {name.rpartition("/")[0]: name for name in self._put}.values()
-        parents = {parent for name in one_of_each for parent in _parents(name)}
+        parents = {parent for name in one_of_each for parent in parents_of(name)}
         manifest.directories = sorted(parent for parent in parents if not places.has_directory(parent))
         manifest.write(self._kept)
         self._replace_undo_area()
@@ -245,8 +245,3 @@ def stage_backup(kept: str, name: str, workspace: str) -> bool:
     except PermissionError:
         return False
     return True
-
-
-def _parents(name: str) -> list[str]:
-    parts = name.split("/")
-    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]

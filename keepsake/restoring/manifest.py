@@ -53,6 +53,8 @@ def read_manifest(area: str, directory: str, owner: int) -> Manifest:
             raise ReadError(f"{area} belongs to another user, so nothing is undone. {kept}")
         if not stat.S_ISREG(listed.st_mode):
             raise ValueError(f"{FILE} is not a regular file")
+        if os.path.islink(f"{area}/files"):
+            raise ValueError("its `files` is a link")
         with open(f"{area}/{FILE}", encoding="utf-8") as file:
             manifest = _parse(json.load(file))
     except OSError as error:
@@ -83,14 +85,24 @@ def _parse(values: dict[str, Any]) -> Manifest:
     for numbers in (*manifest.put.values(), *manifest.added.values(), *manifest.modes.values()):
         if [type(number) for number in numbers] != [int, int]:
             raise ValueError(f"{numbers!s:.100} is not a pair of numbers")
-    names = [*manifest.overwritten, *manifest.directories]
-    names += [*manifest.links, *manifest.put, *manifest.added, *manifest.modes]
-    if not set(manifest.overwritten) >= {*manifest.links, *manifest.put}:
-        raise ValueError("it contradicts itself")
-    for name in names:
+    if not all(0 <= mode <= 0o7777 for modes in manifest.modes.values() for mode in modes):
+        raise ValueError("these are no permissions")
+    files = {*manifest.overwritten, *manifest.links, *manifest.put, *manifest.added, *manifest.modes}
+    for name in (*files, *manifest.directories):
         if not is_safe_name(name) or any(part.casefold() in RESERVED for part in name.split("/")):
             raise ValueError(f"the name {name!r} could lead out of the directory")
+    # Nothing is below a file. If the file is a link, such a name would lead to its target.
+    directories = {parent for name in files for parent in parents_of(name)}.union(manifest.directories)
+    is_whole = {*manifest.links, *manifest.put} <= set(manifest.overwritten) and directories.isdisjoint(files)
+    if not is_whole or len(set(manifest.overwritten)) < len(manifest.overwritten):
+        raise ValueError("it contradicts itself")
     return manifest
+
+
+def parents_of(name: str) -> list[str]:
+    """Return the directories that a name leads through, outermost first."""
+    parts = name.split("/")
+    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]
 
 
 def open_private(path: str, flags: int) -> int:

@@ -96,9 +96,11 @@ def _remove_stale(directory: str, prefix: str) -> None:
 def _bring_back_undo(area: Path) -> None:
     """Bring back the old undo area if a kill interrupted its replacement."""
     if not (area / "undo").exists():
-        for previous in area.glob(f"{_WORKSPACE}*/previous/{FILE}"):
-            move_tree(str(previous.parent), str(area / "undo"))
-            break
+        for previous in area.glob(f"{_WORKSPACE}*/previous"):
+            is_ours = not (previous.is_symlink() or previous.parent.is_symlink())  # a link may lead anywhere
+            if is_ours and os.path.lexists(previous / FILE):
+                move_tree(str(previous), str(area / "undo"))
+                break
 
 
 class Places:
@@ -206,7 +208,7 @@ def move_tree(source: str, target: str) -> None:
 def copy(source: str, target: str) -> None:
     """Copy a file, or a link itself, to a free name. Its permissions and times are copied if that is possible.
 
-    If it raises, nothing is at `target`.
+    If it raises, nothing new is at `target`.
     """
     try:
         if os.path.islink(source):
@@ -216,6 +218,8 @@ def copy(source: str, target: str) -> None:
                 mode = os.fstat(old.fileno()).st_mode & 0o777 | 0o600  # perhaps nothing can change it later
                 with open(target, "xb", opener=lambda path, flags: os.open(path, flags, mode)) as new:
                     shutil.copyfileobj(old, new, _BLOCK)
+    except FileExistsError:  # the name is not free, and what has it is not ours
+        raise
     except BaseException:
         with suppress(OSError):
             os.unlink(target)

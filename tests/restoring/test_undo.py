@@ -15,6 +15,7 @@ import pytest
 from keepsake.exceptions import DoesNotExist, ReadError, WriteError
 from keepsake.restoring import manifest
 from keepsake.restoring.checkout import checkout
+from keepsake.restoring.places import copy
 from keepsake.restoring.undo import undo
 from tests.archive import archives
 from tests.archive.archives import write_files
@@ -173,6 +174,10 @@ def damage() -> Iterator[tuple[str, Callable[[dict[str, Any]], object]]]:
         yield f"modes {name!r}", lambda manifest, name=name: manifest["modes"].update({name: [511, 420]})  # type: ignore[misc]
         yield f"links {name!r}", lambda manifest, name=name: manifest["links"].update({name: "x"})  # type: ignore[misc]
         yield f"directories {name!r}", lambda manifest, name=name: manifest["directories"].append(name)  # type: ignore[misc]
+    yield "below a file", lambda manifest: manifest["added"].update({"a/x": [1, 1]})
+    yield "a directory that is a file", lambda manifest: manifest["directories"].append("a")
+    yield "twice", lambda manifest: manifest["overwritten"].append("a")
+    yield "no mode", lambda manifest: manifest["modes"].update(a=[1 << 70, 420])
     yield "no numbers", lambda manifest: manifest["added"].update(z=["a", 1])
     yield "no names", lambda manifest: manifest.update(overwritten="a")
     yield "no list", lambda manifest: manifest.pop("directories")
@@ -198,6 +203,52 @@ def test_a_list_that_no_checkout_wrote_here_is_refused(
         undo(directory)
     assert snapshot(tmp_path) == before
     assert (directory / ".keepsake/undo/files/a").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("name", ["precious", "new"])
+def test_a_list_whose_own_link_leads_outside_writes_and_deletes_nothing_there(
+    make_one: Make, tmp_path: Path, name: str
+) -> None:
+    """The link would be put back first, and the file below it then goes where the link leads."""
+    write_files(tmp_path, {"outside/precious": b"mine", "in/a": b"mine"})
+    checkout([make_one({"a": b"1"})], tmp_path / "in")
+    area = tmp_path / "in/.keepsake/undo"
+    write_files(area, {f"files/away/{name}": b"evil"})
+    manifest = json.loads((area / "manifest.json").read_text())
+    manifest["overwritten"] += ["away", f"away/{name}"]
+    manifest["links"]["away"] = str(tmp_path / "outside")
+    (area / "manifest.json").write_text(json.dumps(manifest))
+    before = snapshot(tmp_path)
+    with pytest.raises(ReadError, match="contradicts itself"):
+        undo(tmp_path / "in")
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("what", ["undo/files", "checkout-1", "checkout-1/previous"])
+def test_kept_files_are_not_taken_through_a_link(make_one: Make, tmp_path: Path, what: str) -> None:
+    write_files(tmp_path, {"in/a": b"mine"})
+    checkout([make_one({"a": b"1"})], tmp_path / "in")
+    area, outside = tmp_path / "in/.keepsake", tmp_path / "outside"
+    if what == "undo/files":
+        (area / what).rename(outside)
+    elif what == "checkout-1":
+        outside.mkdir()
+        (area / "undo").rename(outside / "previous")
+    else:
+        (area / "undo").rename(outside)
+        (area / "checkout-1").mkdir()
+    (area / what).symlink_to(outside)
+    before = snapshot(tmp_path)
+    with pytest.raises((ReadError, DoesNotExist)):
+        undo(tmp_path / "in")
+    assert snapshot(tmp_path) == before
+
+
+def test_a_copy_that_finds_its_name_taken_leaves_what_is_there(tmp_path: Path) -> None:
+    write_files(tmp_path, {"a": b"new", "b": b"precious"})
+    with pytest.raises(FileExistsError):
+        copy(str(tmp_path / "a"), str(tmp_path / "b"))
+    assert (tmp_path / "b").read_bytes() == b"precious"
 
 
 @pytest.mark.parametrize("manifest", [b"", b"[]", b"{}", b"[" * 100_000])
