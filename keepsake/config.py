@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from keepsake.exceptions import ConfigNotFound, RepositoryConfigurationError
-from keepsake.origin import ORIGIN, Origin, holds_repository, is_relative, read_origin
+from keepsake.origin import Origin, holds_repository, is_relative, origin_file, read_origin
 from keepsake.util.console import once, say, warn
 from keepsake.util.directories import absolute, cache_directory, is_own, owner_of
 from keepsake.util.ids import short_id
@@ -139,13 +139,13 @@ def _of_copy(config: Config) -> Config:
     if origin is None:
         return config
     directory, url = config.directory, origin.url(config.directory)
-    _name_owner(directory / ORIGIN, url)
+    _name_owner(origin_file(directory), url)
     is_there = os.path.exists(origin.directory) and os.path.samefile(origin.directory, directory)
     moved = "" if is_there else f", which was made as {origin.directory} and came here,"
     once(
         say,
         f"{directory}{moved} is a checkout of {short_id(origin.id)} and uses its repository, {redact_url(url)}. For "
-        f"another one, set {REPOSITORY_VARIABLE}, or delete {directory / ORIGIN}.",
+        f"another one, set {REPOSITORY_VARIABLE}, or delete {origin_file(directory)}.",
     )
     return Config(url, directory)
 

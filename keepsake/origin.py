@@ -1,4 +1,4 @@
-"""The origin of a directory's files: what the last checkout into it wrote down, in `.keepsake/origin.json`."""
+"""The origin of a directory's files: what the last checkout into it wrote down, usually in `.keepsake/origin.json`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from keepsake.util.directories import own_place
 from keepsake.util.files import open_at_once, replace_with
 
-ORIGIN = ".keepsake/origin.json"
 _MAX_BYTES = 1 << 16
 
 
@@ -49,15 +49,20 @@ class Origin(NamedTuple):
 
     def write(self, directory: Path) -> None:
         """Make this the origin of a directory. Raises OSError."""
-        path = directory / ORIGIN
-        path.parent.mkdir(exist_ok=True)
+        path = origin_file(directory)
+        path.parent.mkdir(parents=True, exist_ok=True)
         replace_with(path, json.dumps(self._asdict(), indent=1).encode())
+
+
+def origin_file(directory: Path) -> Path:
+    """Return the file that holds the origin of a directory."""
+    return own_place(directory) / "origin.json"
 
 
 def read_origin(directory: Path) -> Origin | None:
     """Return the origin of a directory; None if there is none, or if its file is damaged."""
     with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
-        with open(open_at_once(directory / ORIGIN), "rb") as file:  # a stranger may have put a pipe above a project
+        with open(open_at_once(origin_file(directory)), "rb") as file:  # a stranger may have put a pipe above a project
             content = json.loads(file.read(_MAX_BYTES))
         origin = Origin(*[content[name] for name in Origin._fields])
         texts = (origin.experiment, origin.repository, origin.directory)
@@ -71,7 +76,7 @@ def read_origin(directory: Path) -> Origin | None:
 def forget_origin(directory: Path) -> None:
     """Remove the origin of a directory, if there is one."""
     with suppress(OSError):
-        (directory / ORIGIN).unlink()
+        origin_file(directory).unlink()
 
 
 def is_relative(url: str) -> bool:

@@ -13,10 +13,11 @@ import pytest
 
 from keepsake import Experiment, Project, config
 from keepsake.exceptions import ConfigNotFound, DoesNotExist
-from keepsake.origin import ORIGIN, Origin, read_origin
+from keepsake.origin import Origin, read_origin
 from keepsake.project import undo_checkout
 
 LINE = "is a checkout of "
+ORIGIN = ".keepsake/origin.json"
 
 
 @pytest.fixture(autouse=True)
@@ -130,6 +131,20 @@ def test_undo_of_a_checkout_that_found_all_files_as_they_are(project: Path) -> N
     assert not os.path.exists(ORIGIN)
     with pytest.raises(DoesNotExist, match="nothing to undo"):
         undo_checkout()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a permission there")
+def test_copies_that_share_their_place_by_a_link_have_an_origin_each(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "large").mkdir()
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ".keepsake").symlink_to(tmp_path / "large")
+        check_out(tmp_path / name)
+    origins = [read_origin(tmp_path / name) for name in ("one", "other")]
+    assert [origin and Path(origin.directory).name for origin in origins] == ["one", "other"]
+    undo_checkout(tmp_path / "one")
+    assert read_origin(tmp_path / "one") is None
+    assert read_origin(tmp_path / "other") is not None
 
 
 def test_a_few_files_elsewhere_make_no_copy(project: Path, tmp_path: Path) -> None:

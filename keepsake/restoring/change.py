@@ -15,12 +15,14 @@ import os
 import stat
 from collections.abc import Container, Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 
 from keepsake.exceptions import WriteError
-from keepsake.origin import ORIGIN
+from keepsake.origin import origin_file
 from keepsake.restoring.manifest import FILE, Manifest, parents_of
 from keepsake.restoring.places import Mover, Places, copy, duplicate, move_tree, stamp
 
+KEPT_ORIGIN = "origin.json"  # in the undo area
 _PART = 1 << 20  # bytes that are compared at once
 
 
@@ -87,8 +89,8 @@ class Change:
         self._is_kept = True
         self._manifest = manifest = Manifest(self._directory, os.stat(self._directory).st_ino)
         places = Places(self._directory)
-        if os.path.isfile(f"{self._directory}/{ORIGIN}"):
-            duplicate(f"{self._directory}/{ORIGIN}", f"{self._kept}/{os.path.basename(ORIGIN)}")
+        if os.path.isfile(origin := origin_file(Path(self._directory))):
+            duplicate(str(origin), f"{self._kept}/{KEPT_ORIGIN}")
         for name in (*self._put, *self._remove):
             if (status := places.look(name)) is None:
                 continue

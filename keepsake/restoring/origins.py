@@ -10,7 +10,7 @@ from pathlib import Path
 
 from keepsake.config import find_config, find_place, load_config, repository_of
 from keepsake.exceptions import KeepsakeError
-from keepsake.origin import ORIGIN, Origin, forget_origin, read_origin
+from keepsake.origin import Origin, forget_origin, origin_file, read_origin
 from keepsake.storage import Storage, open_storage
 from keepsake.util.console import warn
 from keepsake.util.files import replace_with
@@ -67,7 +67,7 @@ class Remembering:
         try:
             origin.write(directory)
         except OSError as error:
-            warn(f"Cannot write {directory / ORIGIN}: {error.strerror}. Runs there will not know their parent.")
+            warn(f"Cannot write {origin_file(directory)}: {error.strerror}. Runs there will not know their parent.")
 
     def _leads_to_source(self) -> bool:
         """Whether runs in the directory would go to the repository of the source anyway."""
@@ -92,7 +92,7 @@ class Remembering:
 
 def put_back_origin(kept: bytes | None, directory: str) -> None:
     """Put back the origin that a directory had before a checkout; None if it had none."""
-    path = Path(directory, ORIGIN)
+    path = origin_file(Path(directory))
     if kept is None:
         forget_origin(Path(directory))
     else:

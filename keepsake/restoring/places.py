@@ -15,7 +15,7 @@ from pathlib import Path
 from keepsake.exceptions import WriteError
 from keepsake.restoring.manifest import FILE, Stamp
 from keepsake.storage.writing import make_directories
-from keepsake.util.directories import name_for, state_for
+from keepsake.util.directories import own_place, state_for
 from keepsake.util.files import WINDOWS
 
 AREA = ".keepsake"
@@ -63,11 +63,12 @@ def _area(directory: str) -> str:
     """Return where the workspaces for a directory lie: in `.keepsake` there, or else in the user's state directory.
 
     In the directory of a group, `.keepsake` may be another user's, or hold what only that user can undo. One that is a
-    link or a mount may serve several directories.
+    mount may serve containers that all have their project at the same path.
     """
-    usual = place = f"{directory}/{AREA}"
-    if os.path.islink(place) or os.path.ismount(place):
-        usual = f"{place}/{name_for(directory)}"
+    place, usual = f"{directory}/{AREA}", str(own_place(Path(directory)))
+    if os.path.ismount(place):
+        status = os.stat(directory)
+        usual += f"-{status.st_dev:x}-{status.st_ino:x}"
     there = [path for path in (place, usual, f"{usual}/undo") if os.path.lexists(path)]
     if all(os.access(path, os.R_OK | os.W_OK | os.X_OK) for path in there):
         return usual

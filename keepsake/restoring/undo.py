@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from keepsake.exceptions import DoesNotExist
-from keepsake.origin import ORIGIN, forget_origin
-from keepsake.restoring.change import Change, stage_backup
+from keepsake.origin import forget_origin, origin_file
+from keepsake.restoring.change import KEPT_ORIGIN, Change, stage_backup
 from keepsake.restoring.configuration import Watch
 from keepsake.restoring.manifest import Manifest, read_manifest
 from keepsake.restoring.origins import put_back_origin
@@ -48,9 +48,9 @@ def undo(directory: Path) -> Undone:
     with workspace(root) as place:
         area = f"{os.path.dirname(place)}/undo"
         if not os.path.lexists(area):
-            if not os.path.lexists(f"{root}/{ORIGIN}"):
+            if not os.path.lexists(origin_file(directory)):
                 raise DoesNotExist(f"There is nothing to undo. No checkout into {root} has changed anything.")
-            forget_origin(Path(root))  # a checkout found all files as they are
+            forget_origin(directory)  # a checkout found all files as they are
             return Undone()
         manifest = read_manifest(area, root, os.stat(place).st_uid)
         undone = _plan(manifest, root)
@@ -130,7 +130,7 @@ def _moved(names: set[str], source: str, target: str) -> Iterator[None]:
 
 
 def _kept_origin(area: str) -> bytes | None:
-    path = f"{area}/{os.path.basename(ORIGIN)}"
+    path = f"{area}/{KEPT_ORIGIN}"
     with suppress(OSError):  # there is none
         if stat.S_ISREG(os.lstat(path).st_mode):
             with open(path, "rb") as file:

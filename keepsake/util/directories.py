@@ -53,6 +53,13 @@ def name_for(directory: str | os.PathLike[str]) -> str:
     return hashlib.sha256(os.fsencode(os.path.realpath(directory))).hexdigest()[:16]
 
 
+def own_place(directory: Path) -> Path:
+    """Return where `.keepsake` keeps what is a project directory's own: several may share one by a link or a mount."""
+    place = directory / ".keepsake"
+    is_shared = os.path.islink(place) or os.path.ismount(place)
+    return place / name_for(directory) if is_shared else place
+
+
 def absolute(path: str | os.PathLike[str] = "") -> Path:
     """Return `path` as an absolute path; without it, the working directory.
 

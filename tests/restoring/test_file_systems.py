@@ -263,6 +263,31 @@ def test_directories_that_share_their_area_by_a_link_are_undone_one_by_one(make_
     assert [read_files(tmp_path / name) for name in names] == [{"train.py": name.encode()} for name in names]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="mounts are POSIX")
+def test_containers_that_share_a_mounted_area_undo_their_own_checkouts(
+    make_one: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They see their projects at the same path."""
+    monkeypatch.setattr(os.path, "ismount", lambda path: str(path).endswith(".keepsake"))
+    shared, work = tmp_path / "shared", tmp_path / "work"
+    shared.mkdir()
+    for name in ("one", "other"):
+        write_files(tmp_path / name, {"train.py": name.encode()})
+
+    def in_container(name: str, action: Callable[[], object]) -> None:
+        (tmp_path / name).rename(work)
+        shared.rename(work / ".keepsake")
+        action()
+        (work / ".keepsake").rename(shared)
+        work.rename(tmp_path / name)
+
+    for name in ("one", "other"):
+        in_container(name, lambda: checkout([make_one({"train.py": b"1"})], work))
+    for name in ("one", "other"):
+        in_container(name, lambda: undo(work))
+        assert read_files(tmp_path / name) == {"train.py": name.encode()}
+
+
 def test_the_list_of_a_directory_is_not_carried_out_in_another_one(make_one: Make, tmp_path: Path) -> None:
     """As in containers that have the same `.keepsake` mounted into different projects."""
     for name in ("one", "other"):
