@@ -145,8 +145,7 @@ class Entry:
         }
         for left in range(_TRIES, 0, -1):
             try:
-                self._share_place()
-                self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._make_directory()
                 replace_with(self.directory / "record.json", json.dumps(content).encode(), durable=durable)
                 return
             except OSError as error:
@@ -156,13 +155,19 @@ class Entry:
                 if left < _TRIES and os.path.isdir(self.directory):
                     time.sleep(_STALE_SECONDS)  # it only seems to be there, to a file system that caches names
 
-    def _share_place(self) -> None:
-        """Make `.keepsake` for the group of the project directory, because the repository will lie in it, too."""
-        place = self.directory.parent.parent
-        if place.name == ".keepsake" and not os.path.exists(place):
-            from keepsake.storage.writing import make_directories
+    def _make_directory(self) -> None:
+        try:
+            os.mkdir(self.directory, 0o700)
+        except FileNotFoundError:
+            place = self.directory.parent.parent
+            if place.name == ".keepsake":  # for the group of the project directory: the repository will lie in it, too
+                from keepsake.storage.writing import make_directories
 
-            make_directories(str(place))
+                make_directories(str(place))
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except FileExistsError:
+            if not os.path.isdir(self.directory):
+                raise
 
     def ensure(self) -> None:
         """Begin the entry again if it was closed because all was saved, or if it was removed."""

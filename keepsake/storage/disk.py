@@ -12,7 +12,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -36,6 +36,20 @@ _OF_ONE_FILE.add(errno.EISDIR)
 _OF_ONE_FILE |= {getattr(errno, name, errno.EIO) for name in ("EUCLEAN", "EBADMSG", "ESTALE", "EREMOTEIO", "EOVERFLOW")}
 
 Publish = Callable[[str, str, str], None]  # (temporary file, target, etag)
+
+
+class _Errors:
+    """A context that raises what `error_of` makes of an OSError. contextlib's would take longer than most calls in it."""
+
+    def __init__(self, error_of: Callable[[OSError], KeepsakeError]) -> None:
+        self._error_of = error_of
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise self._error_of(error) from error
 
 
 class DiskStorage(Storage):
@@ -239,18 +253,20 @@ class DiskStorage(Storage):
         with self._draft(key, blocks) as draft:
             return self._finish(key, draft, publish, durable=durable)
 
-    @contextmanager
-    def _draft(self, key: str, blocks: Iterable[bytes]) -> Iterator[Draft]:
+    def _draft(self, key: str, blocks: Iterable[bytes]) -> Draft:
         """Write a draft of an object."""
-        with ExitStack() as stack:
-            with self._errors("write", key):
-                draft = stack.enter_context(self._drafts.new(self._path(key)))
+        with self._errors("write", key):
+            draft = self._drafts.new(self._path(key))
+        try:
             for block in blocks:
                 with self._errors("write", key):
                     writing.write_all(draft.fd, block)
             with self._errors("write", key):
                 draft.end_writing()
-            yield draft
+        except BaseException:
+            draft.discard()
+            raise
+        return draft
 
     def _finish(self, key: str, draft: Draft, publish: Publish, *, durable: bool = True) -> str:
         """Let `publish` give a draft the name of its object, and return its etag. The name is not durable yet."""
@@ -348,12 +364,8 @@ class DiskStorage(Storage):
     def _path(self, key: str) -> str:
         return f"{self._root}/{check_key(key)}"
 
-    @contextmanager
-    def _errors(self, verb: str, key: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise self._error(verb, key, error) from error
+    def _errors(self, verb: str, key: str) -> _Errors:
+        return _Errors(partial(self._error, verb, key))
 
     def _error(self, verb: str, key: str, error: OSError) -> KeepsakeError:
         name = f"{self.url}/{key}".rstrip("/")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 from keepsake.storage import writing
 from keepsake.storage.base import TEMPORARY
@@ -14,7 +13,7 @@ from keepsake.util.files import WINDOWS, sync
 
 
 class Draft:
-    """A temporary file that is being written.
+    """A temporary file that is being written. What is left of it at the end of its context is removed.
 
     Attributes:
         path: where it is.
@@ -56,6 +55,18 @@ class Draft:
             self._is_open = False
             os.close(self.fd)
 
+    def __enter__(self) -> Draft:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove what is left of it."""
+        with suppress(OSError):
+            self.close()
+        writing.unlink(self.path)
+
 
 class Drafts:
     """The drafts below a directory.
@@ -73,19 +84,17 @@ class Drafts:
         self._apart: set[str] = set()  # directories to which nothing can be renamed from the root
         self.clock = writing.Clock()
 
-    @contextmanager
-    def new(self, target: str) -> Iterator[Draft]:
-        """Open a new draft that can be renamed to `target`. What is left of it at the end of the context is removed."""
+    def new(self, target: str) -> Draft:
+        """Open a new draft that can be renamed to `target`."""
         directory, root = self._place(os.path.dirname(target))
         path = f"{directory}/.{os.urandom(8).hex()}{TEMPORARY}"
         draft = Draft(os.open(path, writing.CREATE, 0o666), path, self.clock)
         try:
             writing.share(path, root)
-            yield draft
-        finally:
-            with suppress(OSError):
-                draft.close()
-            writing.unlink(path)
+        except BaseException:
+            draft.discard()
+            raise
+        return draft
 
     def _place(self, parent: str) -> tuple[str, os.stat_result]:
         """Make a directory if it is missing; return where drafts for it lie, and the status of the root."""

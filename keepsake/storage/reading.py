@@ -31,7 +31,7 @@ ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _STALE = getattr(errno, "ESTALE", None)
 _BLOCK = 1 << 20  # bytes
 _ATTEMPTS = 3
-_REPLACED_ATTEMPTS = 10  # quick ones
+_REPLACED_ATTEMPTS = 50  # quick ones
 _SAMPLE = 20  # files that show how long most of them take
 # They have no block device, and are of one machine all the same. On an overlay, a change would copy the whole file.
 _OWN_KINDS = {"bcachefs", "btrfs", "overlay", "ramfs", "tmpfs", "zfs"}
@@ -63,9 +63,10 @@ def _open_after(error: OSError, path: str) -> int:
     if isinstance(error, FileNotFoundError):
         # A file system in user space says this of a file that is replaced just while it is opened.
         for _ in range(_REPLACED_ATTEMPTS):
-            if os.path.lexists(path):
-                with suppress(FileNotFoundError):
-                    return open_at_once(path)
+            if not os.path.lexists(path):
+                break
+            with suppress(FileNotFoundError):
+                return open_at_once(path)
     if isinstance(error, PermissionError) and os.path.isdir(path):  # Windows reports directories this way
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path) from error
     raise error

@@ -448,8 +448,8 @@ def test_many_threads_append_whole_lines(entry: Entry) -> None:
 
 
 def test_a_directory_that_was_there_and_goes_is_made_again(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Path.mkdir finds it there, and then that it is none."""
-    mkdir = Path.mkdir
+    """It is there when it is to be made, and gone when it is looked at."""
+    mkdir = os.mkdir
     found: list[Path] = []
 
     def mkdir_as_it_goes(path: Path, *args: Any, **options: Any) -> None:
@@ -459,7 +459,7 @@ def test_a_directory_that_was_there_and_goes_is_made_again(entry: Entry, monkeyp
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
         mkdir(path, *args, **options)
 
-    monkeypatch.setattr(Path, "mkdir", mkdir_as_it_goes)
+    monkeypatch.setattr(os, "mkdir", mkdir_as_it_goes)
     entry.write_record()
     assert found == [entry.directory]
     assert Entry.load(entry.directory) is not None
