@@ -21,7 +21,7 @@ import pytest
 import keepsake
 from keepsake import exceptions
 from keepsake.experiment import Experiment
-from keepsake.recording import contact
+from keepsake.recording import contact, ending
 from keepsake.repository.repository import Repository
 from keepsake.spool.entry import Entry
 from keepsake.storage.disk import DiskStorage
@@ -228,27 +228,39 @@ def test_an_init_that_fails_raises_and_leaves_nothing(
     assert place.kept() == set()
 
 
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set once the thread that sends a new experiment has sent it, or has taken it back."""
+    run, sent = contact._Sending._run, threading.Event()
+
+    def run_and_tell(sending: contact._Sending) -> bool:
+        goes_on = run(sending)
+        sent.set()
+        return goes_on
+
+    monkeypatch.setattr(contact._Sending, "_run", run_and_tell)
+    return sent
+
+
 @pytest.mark.parametrize("seconds", [0.0, 0.5])
 def test_an_init_that_is_interrupted_leaves_nothing(
-    project_directory: Path, place: Bench, monkeypatch: pytest.MonkeyPatch, seconds: float
+    project_directory: Path, place: Bench, monkeypatch: pytest.MonkeyPatch, seconds: float, sent: threading.Event
 ) -> None:
     """Whether the experiment is in the repository by then or on its way there."""
 
-    def interrupt(repository: object) -> None:
+    def interrupt() -> None:
         time.sleep(seconds)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(contact, "saver", lambda: Mock(prepare=interrupt))
+    monkeypatch.setattr(ending, "watch", interrupt)
     with pytest.raises(KeyboardInterrupt):
         keepsake.init()
-    _assert_that_nothing_is_left(place, project_directory)
+    _assert_that_nothing_is_left(place, project_directory, sent)
 
 
-def _assert_that_nothing_is_left(place: Bench, project: Path) -> None:
+def _assert_that_nothing_is_left(place: Bench, project: Path, sent: threading.Event) -> None:
     """Neither in the repository nor in the spool, once the thread of init() has ended."""
-    for thread in threading.enumerate():
-        if thread.name == "keepsake-init":
-            thread.join(10)
+    assert sent.wait(10)
     assert place.kept() <= {"repository.json"}
     assert not (project / ".keepsake" / "spool").exists()
 
@@ -258,8 +270,7 @@ class _InterruptedStart(threading.Thread):
 
     def start(self) -> None:
         super().start()
-        if self.name == "keepsake-init":
-            raise KeyboardInterrupt
+        raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(
@@ -271,13 +282,19 @@ class _InterruptedStart(threading.Thread):
     ],
 )
 def test_an_init_that_is_interrupted_beside_the_first_contact_leaves_nothing(
-    project_directory: Path, place: Bench, monkeypatch: pytest.MonkeyPatch, owner: object, name: str, replacement: Any
+    project_directory: Path,
+    place: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: object,
+    name: str,
+    replacement: Any,
+    sent: threading.Event,
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, replacement)
         with pytest.raises(KeyboardInterrupt):
             keepsake.init()
-    _assert_that_nothing_is_left(place, project_directory)
+    _assert_that_nothing_is_left(place, project_directory, sent)
 
 
 def test_an_init_that_cannot_write_to_the_spool_leaves_nothing_in_the_repository(

@@ -33,7 +33,6 @@ def publish_first(
     before: str | None,
     roots: list[Path],
     *,
-    beat: bool,
     meanwhile: Callable[[], None],
 ) -> None:
     """Publish a new experiment, unless the repository that was used before is missing.
@@ -43,7 +42,6 @@ def publish_first(
         entry: its entry in the spool, which `meanwhile` writes.
         before: what `known_identity` returned when the experiment began.
         roots: the directories that were asked.
-        beat: whether its heart beats.
         meanwhile: called while the disk or the network is at work. If it fails, the experiment is taken back.
     """
     is_known = threading.Event()
@@ -53,7 +51,8 @@ def publish_first(
             entry.identity = repository.ensure(before)
         finally:
             is_known.set()
-        _publish(repository, entry, beat=beat)
+        # A wrong bucket, or a missing permission, shows at once
+        repository.merge(entry.record, Changes(), create=True, identity=entry.identity)
 
     def get_ready() -> None:
         # The entry says which repository it uses. Until that is known, two threads would only take turns.
@@ -61,7 +60,7 @@ def publish_first(
             meanwhile()
 
     # init() need not wait until the disk has made the names durable
-    sending = _Sending(send, partial(repository.withdraw, entry.record), repository.storage.postponing)
+    sending = _Sending(repository, send, partial(repository.withdraw, entry.record), repository.storage.postponing)
     try:
         _finish(repository, sending, get_ready)
     except MissingRepository as error:
@@ -93,13 +92,14 @@ def go_on(repository: Repository, entry: Entry, *, beat: bool) -> None:
         if beat:
             repository.heartbeats.beat(entry.id)
 
-    _finish(repository, _Sending(send))
+    _finish(repository, _Sending(repository, send))
 
 
 class _Sending:
     """Something that a thread sends, because a server that hangs must not hang the training.
 
     Args:
+        repository: where it goes.
         send: sends it.
         take_back: called if it arrives after the caller has given up.
         around: its context, which ends when the caller goes on already.
@@ -107,15 +107,20 @@ class _Sending:
 
     def __init__(
         self,
+        repository: Repository,
         send: Callable[[], None],
         take_back: Callable[[], None] = lambda: None,
         around: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        self._send, self._take_back, self._around = send, take_back, around
+        self._repository, self._send, self._take_back, self._around = repository, send, take_back, around
         self._finished, self._given_up = threading.Event(), threading.Event()
+        self._is_first = False  # of the saver's thread
         self.error: BaseException | None = None
 
     def start(self) -> None:
+        self._is_first = saver().start_with(self._repository, self._run)
+        if self._is_first:
+            return
         try:
             threading.Thread(target=self._run, name="keepsake-init", daemon=True).start()
         except RuntimeError as refused:
@@ -123,15 +128,18 @@ class _Sending:
                 raise
             self._run()  # without a deadline
 
-    def _run(self) -> None:
+    def _run(self) -> bool:
+        """Send it; return whether the caller has not given up."""
         with self._around():
             try:
                 self._send()
             except BaseException as error:  # noqa: BLE001 - raised by the waiting thread
                 self.error = error
             self._finished.set()
-        if self._given_up.is_set():
-            self._undo()
+        if not self._given_up.is_set():
+            return True
+        self._undo()
+        return False
 
     def wait(self, deadline: float) -> bool:
         """Wait until it is sent or has failed; return False if that lasts beyond a monotonic time."""
@@ -141,6 +149,8 @@ class _Sending:
         self._given_up.set()
         if self._finished.is_set():
             self._undo()
+        elif self._is_first:
+            saver().give_up(self._repository)
 
     def _undo(self) -> None:
         if self.error is None:
@@ -155,7 +165,6 @@ def _finish(repository: Repository, sending: _Sending, meanwhile: Callable[[], N
         sending.start()
         try:
             meanwhile()
-            saver().prepare(repository)
         except KeepsakeError:
             sending.wait(deadline)  # so the experiment is taken back before the program ends
             raise
@@ -171,15 +180,3 @@ def _finish(repository: Repository, sending: _Sending, meanwhile: Callable[[], N
         if isinstance(error, KeepsakeError) and not repository.url.startswith("file:"):
             error.args = (f"{error}\nTo record on this machine and send it later, set KEEPSAKE_OFFLINE=1.",)
         raise error
-
-
-def _publish(repository: Repository, entry: Entry, *, beat: bool) -> None:
-    """Put the experiment into the repository, so a wrong bucket or a missing permission shows at once."""
-    repository.merge(entry.record, Changes(), create=True, identity=entry.identity)
-    if beat:
-        try:
-            repository.heartbeats.beat(entry.id)
-        except BaseException:
-            with suppress(KeepsakeError):  # the first error matters more
-                repository.withdraw(entry.record)
-            raise

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from keepsake.spool.entry import Entry
 
 BEAT_SECONDS = 5.0
+FIRST_SECONDS = 0.005  # the first beat follows after that time, so init() does not wait for it
 
 
 class Pulse:

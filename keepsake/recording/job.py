@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 HURRY_SECONDS = 2.0  # how long Ctrl-C and SIGTERM wait
 
-Step = Literal["publish", "upload", "sync", "heartbeat"]
+Step = Literal["heartbeat", "publish", "upload", "sync"]  # in the order in which their threads start
 STEPS: tuple[Step, ...] = get_args(Step)
 _SAVING: frozenset[Step] = frozenset({"publish", "upload"})
 

@@ -31,8 +31,19 @@ class Lane:
         return Loop(f"keepsake-{step}", partial(self._turn, step))
 
     def renew(self, step: Step) -> None:
-        """Make a new thread for a step, to be started when it is needed, because the present one ends."""
+        """Make a new thread for a step, to be started when it is needed. The present one does no more steps."""
         self.loops[step] = self._loop(step)
+
+    def start_with(self, task: Callable[[], bool]) -> bool:
+        """Start the first thread with `task`, as `Loop.start` does; return False if it runs already, or cannot start.
+
+        So init() need not start a thread of its own to send something.
+        """
+        first = self.loops[STEPS[0]]
+        if first.runs or not first.start(task):
+            return False
+        self.whole_from = monotonic() + _FIRST_SECONDS
+        return True
 
     def start(self, *, at_once: bool) -> bool:
         """Start the threads, and restart dead ones; return False if the system refuses one.

@@ -104,7 +104,7 @@ class Run:
             if is_offline:
                 get_ready()
             else:
-                publish_first(repository, entry, before, roots, beat=not disable_heartbeat, meanwhile=get_ready)
+                publish_first(repository, entry, before, roots, meanwhile=get_ready)
                 if disable_heartbeat:  # otherwise a listing would see the entry in the spool, and show it as running
                     entry.write_record(durable=False)
         except BaseException:

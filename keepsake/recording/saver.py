@@ -55,10 +55,15 @@ class Saver:
 
     # From the training loop
 
-    def prepare(self, repository: Repository) -> None:
-        """Start the threads for a repository. `notify` does so too if they do not run."""
+    def start_with(self, repository: Repository, task: Callable[[], bool]) -> bool:
+        """Start the threads for a repository, as `Lane.start_with` does. `beat` and `notify` start them otherwise."""
         with self._lock:
-            self._start(repository.url)
+            return self._lane(repository.url).start_with(task)
+
+    def give_up(self, repository: Repository) -> None:
+        """Replace the thread that `start_with` has started. Its task hangs, and will return False."""
+        with self._lock:
+            self._lane(repository.url).renew(STEPS[0])
 
     def notify(
         self,
@@ -107,7 +112,7 @@ class Saver:
             job = self._job(entry, repository)
             if job.pulse is None:
                 job.pulse = heartbeat.Pulse(entry, repository, visible=visible)
-                job.due["heartbeat"] = monotonic() + heartbeat.BEAT_SECONDS
+                job.due["heartbeat"] = monotonic() + heartbeat.FIRST_SECONDS
                 self._start(job.lane)
                 self._changed.notify_all()
 
@@ -241,9 +246,12 @@ class Saver:
 
     def _start(self, url: str, *, at_once: bool = False) -> bool:
         """Start the threads of a repository, as `Lane.start` does."""
+        return self._lane(url).start(at_once=at_once)
+
+    def _lane(self, url: str) -> lane.Lane:
         if url not in self._lanes:
             self._lanes[url] = lane.Lane(partial(self._turn, url))
-        return self._lanes[url].start(at_once=at_once)
+        return self._lanes[url]
 
     def _turn(self, url: str, step: Step) -> bool:
         """Do a step for the next experiment for which it is due; return False if none is due for a minute."""

@@ -39,7 +39,7 @@ Publish = Callable[[str, str, str], None]  # (temporary file, target, etag)
 
 
 class _Errors:
-    """A context that raises what `error_of` makes of an OSError. contextlib's would take longer than most calls in it."""
+    """A context that raises what `error_of` makes of an OSError. contextlib's takes longer than most calls in it."""
 
     def __init__(self, error_of: Callable[[OSError], KeepsakeError]) -> None:
         self._error_of = error_of

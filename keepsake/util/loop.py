@@ -23,14 +23,16 @@ class Loop:
         self._turn = turn
         self.runs = False
 
-    def start(self) -> bool:
+    def start(self, first: Callable[[], bool] = lambda: True) -> bool:
         """Start the thread unless it runs; return whether it runs.
+
+        It calls `first` before its first turn, and ends if that returns False.
 
         A thread cannot start at the system's or container's limit, or while the interpreter exits.
         """
         if self.runs:
             return True
-        thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        thread = threading.Thread(target=self._run, args=(first,), name=self._name, daemon=True)
         try:
             self.runs = True  # before it starts, because it may end at once
             thread.start()
@@ -40,11 +42,12 @@ class Loop:
                 raise  # of a signal's handler, such as Ctrl-C
         return self.runs
 
-    def _run(self) -> None:
+    def _run(self, first: Callable[[], bool]) -> None:
         self.runs = True  # even if a signal has interrupted `start`
         try:
-            while self._takes_turn():
-                pass
+            goes_on = first()
+            while goes_on:
+                goes_on = self._takes_turn()
         finally:
             self.runs = False
 

@@ -57,7 +57,8 @@ def _place() -> str:
     if sys.platform != "linux":
         return host
     with suppress(OSError):
-        return f"{host} {_read('/proc/sys/kernel/random/boot_id').decode().strip()} {os.stat('/proc/self/ns/pid').st_ino}"
+        boot = _read("/proc/sys/kernel/random/boot_id").decode().strip()
+        return f"{host} {boot} {os.stat('/proc/self/ns/pid').st_ino}"
     return ""
 
 
