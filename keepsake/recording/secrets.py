@@ -134,10 +134,11 @@ def hide_in_text(text: str) -> str:
     if "@" in text and ":" in text:
         text = re.sub(_USER_IN_URL, rf"\1{HIDDEN}@", text)
         text = re.sub(_USER_AT_HOST, rf"\1{HIDDEN}@\2", text)
-    if "-" in text and (" " in text or "=" in text):
-        text = re.sub(_OPTION, _without_value, text)
-    if "=" in text or ":" in text:
-        text = "".join(_without_assigned(text))
+    if _may_name_secret(text):
+        if "-" in text and (" " in text or "=" in text):
+            text = re.sub(_OPTION, _without_value, text)
+        if "=" in text or ":" in text:
+            text = "".join(_without_assigned(text))
     if "earer" in text:
         text = re.sub(_BEARER, rf"\1{HIDDEN}", text)
     if any(mark in text for mark in _MARKS_OF_SHAPES):
@@ -147,9 +148,8 @@ def hide_in_text(text: str) -> str:
 
 def is_secret_name(name: str) -> bool:
     """Whether an option, variable, param or header of that name holds a secret, if its value is text."""
-    lowered = name.lower()
-    if not (lowered.rstrip("0123456789").endswith(_PAT) or any(sign in lowered for sign in _SIGNS)):
-        return False  # without a pattern, whose first use takes a millisecond
+    if not _may_name_secret(name):
+        return False
     words = [word.lower() for word in re.findall(_WORD, name)]
     while words and words[-1].isdigit():
         words.pop()
@@ -159,6 +159,24 @@ def is_secret_name(name: str) -> bool:
         return True
     *before, last = words
     return (last in _WEAK or last == _PAT) and not (before and before[-1] in _HARMLESS_BEFORE)
+
+
+def _may_name_secret(text: str) -> bool:
+    """Whether a text may be, or hold, the name of a secret. init() would wait a millisecond for the first pattern."""
+    lowered = text.lower()
+    if any(sign in lowered for sign in _SIGNS):
+        return True
+    if not all(map(str.isalpha, _characters_after(_PAT, lowered))):
+        return True
+    after_options = (after for option in _LOGIN_OPTIONS for after in _characters_after(f"-{option}", lowered))
+    if any(after == "=" or after.isspace() for after in after_options):
+        return True
+    return any(mark in text for mark in "?&;") and any(name in lowered for name in _IN_QUERIES)
+
+
+def _characters_after(part: str, text: str) -> list[str]:
+    """Return the character after each occurrence of a part of a text; "" for its end."""
+    return [rest[:1] for rest in text.split(part)[1:]]
 
 
 def _is_strong(words: list[str]) -> bool:
