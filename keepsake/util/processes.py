@@ -72,7 +72,7 @@ def _start(number: int | str) -> str:
 
 def _read(path: str) -> bytes:
     """Return the content of a small file of the kernel. init() waits for it, and open() takes three times as long."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.open(path, os.O_RDONLY)
     try:
         return os.read(fd, 4096)
     finally:
