@@ -8,6 +8,7 @@ import secrets
 import shutil
 import stat
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,14 +16,15 @@ from pathlib import Path
 from keepsake.exceptions import WriteError
 from keepsake.restoring.manifest import FILE, Stamp
 from keepsake.storage.writing import make_directories
-from keepsake.util.directories import own_place, state_for
+from keepsake.util.directories import is_own, own_place, state_for
 from keepsake.util.files import WINDOWS
+from keepsake.util.processes import has_ended, process_name
 
 AREA = ".keepsake"
 _BLOCK = 256 << 10  # bytes
 _WORKSPACE = "checkout-"
 _COPY = ".keepsake-checkout-"  # the prefix of a file beside the one that it will replace
-_STALE = 24 * 3600.0  # seconds; older temporary files are the remains of a crash
+_STALE = 24 * 3600.0  # seconds; older temporary files are the remains of a crash, also of an unknown process
 
 
 @contextmanager
@@ -77,16 +79,31 @@ def _area(directory: str) -> str:
 
 def new_directory(parent: str, prefix: str = "") -> str:
     """Make a private directory, and return its path. On Windows, files that are moved out of one would stay private."""
-    path = f"{parent}/{prefix}{secrets.token_hex(8)}"
+    path = f"{parent}/{_new_name(prefix)}"
     os.mkdir(path, 0o777 if WINDOWS else 0o700)
     return path
 
 
+def _new_name(prefix: str) -> str:
+    """Return a free name that tells which process uses it."""
+    number, start, place = process_name().split(" ", 2)
+    return f"{prefix}{number}_{start}_{zlib.crc32(place.encode()):08x}_{secrets.token_hex(8)}"
+
+
+def _is_dead(name: str, prefix: str) -> bool:
+    """Whether the process that uses that name has ended, as far as can be told."""
+    number, start, where, _ = [*name.removeprefix(prefix).split("_"), "", "", ""][:4]
+    place = process_name().split(" ", 2)[2]
+    return where == f"{zlib.crc32(place.encode()):08x}" and has_ended(f"{number} {start} {place}")
+
+
 def _remove_stale(directory: str, prefix: str) -> None:
-    """Remove the remains of old crashes."""
+    """Remove what dead processes left."""
     for old in Path(directory).glob(f"{prefix}*"):
         with suppress(OSError):
-            if time.time() - old.lstat().st_mtime <= _STALE:
+            status = old.lstat()
+            is_old = time.time() - status.st_mtime > _STALE
+            if not is_old and not (is_own(status) and _is_dead(old.name, prefix)):
                 continue
             if old.is_dir() and not old.is_symlink():
                 shutil.rmtree(old, ignore_errors=True)
@@ -169,7 +186,7 @@ class Mover:
                 return False
             _remove_stale(parent, _COPY)
             self._far.add(parent)
-        step = f"{parent}/{_COPY}{secrets.token_hex(8)}"
+        step = f"{parent}/{_new_name(_COPY)}"
         copy(source, step)
         try:
             os.replace(step, target)

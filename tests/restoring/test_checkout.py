@@ -279,7 +279,7 @@ def test_after_a_kill_at_any_step_undo_brings_everything_back(
     assert killed > 8
 
 
-def test_what_a_crash_left_goes_after_a_day(make_one: Make, tmp_path: Path) -> None:
+def test_what_a_crash_of_an_unknown_process_left_goes_after_a_day(make_one: Make, tmp_path: Path) -> None:
     for name in ("checkout-old", "checkout-new"):
         write_files(tmp_path / ".keepsake" / name, {"large": b"x"})
     os.utime(tmp_path / ".keepsake/checkout-old", (time.time() - 90_000,) * 2)

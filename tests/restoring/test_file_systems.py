@@ -85,6 +85,26 @@ def test_refusals_of_a_file_system_are_worked_around(
         assert os.readlink(directory / "z") == "untouched"
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.skipif(sys.platform != "linux", reason="only there it is certain that a process is dead")
+def test_what_a_kill_leaves_on_the_way_to_another_disk_goes_with_the_next_command(
+    make_one: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(tmp_path, MINE)
+    before, archive = snapshot(tmp_path), make_one(THEIRS)
+    refuse(monkeypatch, "rename between", errno.EXDEV)
+    child = os.fork()
+    if child == 0:
+        replace = os.replace
+        monkeypatch.setattr(os, "replace", lambda *a: os._exit(9) if "/.keepsake-checkout-" in a[0] else replace(*a))
+        checkout([archive], tmp_path)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert len(list(tmp_path.glob(".keepsake-checkout-*"))) == 1
+    undo(tmp_path)
+    assert snapshot(tmp_path) == before
+    assert os.listdir(tmp_path / ".keepsake") == ["undo"]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no permissions")
 def test_permissions_come_and_come_back_where_they_can_only_be_given_to_new_files(
     make_one: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
