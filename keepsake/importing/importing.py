@@ -232,7 +232,7 @@ class Import:
 
     def _write(self, run: ForeignRun, record: Record, is_there: bool) -> None:
         repository = self._repository
-        if run.id in self._removed and repository.removals.come_back({run.id}, self._archives):
+        if run.id in self._removed and repository.removals.come_back({run.id}):
             raise is_being_removed(repository.url)
         repository.change(run.id, partial(merge, record), new=None if is_there else merge(record, None))
         repository.forget(run.id)

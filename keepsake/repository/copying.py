@@ -20,7 +20,14 @@ from keepsake.labels import EDITED, edits_of, missing_labels
 from keepsake.metadata import END_FIELDS, Record, checkpoints_of, pruned_of, time_key
 from keepsake.output import FIELD, parts_of
 from keepsake.repository.checking import is_whole, open_checked
-from keepsake.repository.elsewhere import as_copied, expected_in_vain, pruned_meanwhile, without_files
+from keepsake.repository.elsewhere import (
+    as_copied,
+    expected_in_vain,
+    pruned_meanwhile,
+    waited_for,
+    with_files,
+    without_files,
+)
 from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, archive_id_of, archive_key, archive_keys, id_of, log_owner
 from keepsake.repository.known import claimed, replaced
 from keepsake.repository.output import read_part
@@ -110,7 +117,7 @@ class Copy:
         self._records = sorted({record["id"]: record for record in records}.values(), key=_age)
         self._existing = {id_of(info.key) for info in target.storage.list(EXPERIMENTS)}
         removed = {record["id"] for record in self._records} & (target.removals.ids() - self._existing)
-        self._busy = target.removals.come_back(removed, self._there) if named else set()
+        self._busy = target.removals.come_back(removed) if named else set()
         if not named:
             self._records = [record for record in self._records if record["id"] not in removed]
         self.left_out = 0 if named else len(removed)
@@ -191,6 +198,9 @@ class Copy:
         in_vain = expected_in_vain(record, merged, are_replacing=bool(self._replaced[record["id"]]))
         if never_came := [id for id in in_vain if not self._has_arrived(record["id"], id)]:
             target.change(record["id"], partial(without_files, never_came))
+        # The process that sent them was killed before it could say so
+        if arrived := [id for id in waited_for(merged) if archive_key(record["id"], id) in self._there]:
+            target.change(record["id"], partial(with_files, arrived))
         target.forget(record["id"])
         wanted = set(archive_keys(record))
         return [key for key in archive_keys(merged) if key in wanted]  # files removed from the target stay removed

@@ -235,8 +235,6 @@ class Examination:
         for note, experiments, archives in self._removals:
             left = archives & self._archives.keys()
             there = experiments & self._records.by_id.keys()
-            if not (left or there):
-                continue  # nothing that the removal was to delete is left
             message = f"A removal was interrupted. {len(left)} of the archives that it deletes are left."
             if there:
                 names = [short_id(experiment_id) for experiment_id in sorted(there)]

@@ -59,11 +59,16 @@ def without_files(checkpoint_ids: Collection[str], record: Record) -> Record:
     return {**record, "checkpoints": [marked(checkpoint) for checkpoint in checkpoints_of(record)]}
 
 
-def with_files(record: Record, checkpoint_id: str) -> Record:
-    """Return a record of the target that names the files of a checkpoint again, because they have arrived."""
+def waited_for(record: Record) -> list[str]:
+    """Return the checkpoints of a record whose files were pruned elsewhere, and may still arrive."""
+    return [checkpoint["id"] for checkpoint in checkpoints_of(record) if was_pruned_elsewhere(checkpoint)]
+
+
+def with_files(checkpoint_ids: Collection[str], record: Record) -> Record:
+    """Return a record of the target that names the files of these checkpoints again, because they have arrived."""
 
     def again(checkpoint: Record) -> Record:
-        if checkpoint["id"] != checkpoint_id or not was_pruned_elsewhere(checkpoint):
+        if checkpoint["id"] not in checkpoint_ids or not was_pruned_elsewhere(checkpoint):
             return checkpoint
         others = {name: value for name, value in checkpoint.items() if name != "pruned"}
         return {**others, "path": checkpoint["pruned"]["path"]}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from keepsake.exceptions import WriteError
 from keepsake.metadata import time_text
@@ -60,14 +60,13 @@ class Removals:
         self._storage.refresh(REMOVED)
         return {experiment_id for _, experiments, _ in self.unfinished() for experiment_id in experiments}
 
-    def come_back(self, experiment_ids: Iterable[str], archives: Container[str]) -> set[str]:
+    def come_back(self, experiment_ids: Iterable[str]) -> set[str]:
         """Forget the removal of experiments that are copied here again; return those that cannot come back yet.
 
-        `archives`: what the repository holds. The removal of such an experiment is still deleting some of them, and
-        would delete what is copied. Or it was interrupted then.
+        The removal of such an experiment has not ended, and would delete what is copied. Or it was interrupted.
         """
         ids = set(experiment_ids)
-        busy = {id for _, gone, left in self.unfinished() if any(key in archives for key in left) for id in ids & gone}
+        busy = ids & self.under_way()
         self._forget(ids - busy)
         return busy
 
@@ -89,9 +88,9 @@ class Removals:
         )
 
     def _forget(self, ids: set[str]) -> None:
-        for key, experiments, archives in self._all():
+        for key, experiments, _ in self._all():
             if ids & experiments:
-                self._write(key, experiments - ids, archives)  # `doctor` deletes none that a record names again
+                self._write(key, experiments - ids, ())
 
     def _write(self, key: str, experiment_ids: Iterable[str], archives: Iterable[str] | None) -> None:
         left = None if archives is None else sorted(archives)

@@ -227,7 +227,7 @@ class Repository(Presence):
         elif any(c["id"] == archive_id and was_pruned_elsewhere(c) for c in checkpoints_of(record)):
             from keepsake.repository.elsewhere import with_files
 
-            self.change(experiment_id, lambda known: with_files(known, archive_id))
+            self.change(experiment_id, lambda known: with_files([archive_id], known))
         return not is_replaced or self.have_arrived(record, set())
 
     def have_arrived(self, record: Record, seen: set[str]) -> bool:

@@ -14,6 +14,7 @@ import pytest
 from keepsake.exceptions import WriteError
 from keepsake.repository.copying import Copy
 from keepsake.repository.deletion import delete_experiments, delete_files
+from keepsake.repository.doctor import diagnose
 from keepsake.repository.keys import REMOVED
 from keepsake.repository.repository import Repository
 from keepsake.repository.view import View
@@ -460,22 +461,44 @@ def test_what_another_machine_has_just_removed_is_not_copied_back(
 
 
 @pytest.mark.parametrize("are_left", [True, False])
+@pytest.mark.parametrize("are_known", [True, False])
 def test_an_experiment_is_not_copied_to_where_its_files_are_being_deleted(
-    source: Side, target: Side, whole: bytes, are_left: bool
+    source: Side, target: Side, whole: bytes, are_known: bool, are_left: bool
 ) -> None:
-    """It is once none are left, though the removal was interrupted before it had noted its end."""
+    """If the removal was interrupted, `doctor --fix` ends it, also if nothing is left of the files."""
     source.add(record(MINE, *CHECKPOINTS), whole)
     archives = [archive_key(checkpoint_id) for checkpoint_id in CHECKPOINTS]
-    target.repository.removals.add([MINE], archives)
+    target.repository.removals.add([MINE], archives if are_known else None)
     if are_left:
         target.bench.write(archives[0], whole)
-    records = list(View(source.repository).records())
-    outcomes = list(Copy(source.repository, View(target.repository), records, named=True).run(lambda count: None))
-    errors = [str(error) for outcome in outcomes for error in outcome.errors]
-    assert len(errors) == are_left
-    assert all("It is being removed from memory://target" in error for error in errors)
-    assert (target.repository.load(MINE) is None) == are_left
-    assert target.repository.removals.under_way() == ({MINE} if are_left else set())
+
+    def copy_by_name() -> list[str]:
+        records = list(View(source.repository).records())
+        copy = Copy(source.repository, View(target.repository), records, named=True)
+        return [str(error) for outcome in copy.run(lambda count: None) for error in outcome.errors]
+
+    (error,) = copy_by_name()
+    assert "It is being removed from memory://target" in error
+    assert target.repository.load(MINE) is None
+    assert target.repository.removals.under_way() == {MINE}
+    diagnose(View(target.repository), thorough=False, fix=True)
+    assert copy_by_name() == []
+    assert target.paths(MINE) == ["model.pth", "model.pth"]
+
+
+def test_files_whose_arrival_was_not_recorded_because_of_a_kill_are_named_by_the_next_copy(
+    source: Side, target: Side, whole: bytes
+) -> None:
+    """They were pruned in the source since, and the target was told so while they were on their way."""
+    pruned = record(MINE, *CHECKPOINTS)
+    pruned["checkpoints"][0] |= {"path": "", "pruned": PRUNED}
+    source.add(pruned, whole)
+    source.bench.memory.delete([archive_key(CHECKPOINTS[0])])
+    assert copy(source, target) == []
+    target.bench.write(archive_key(CHECKPOINTS[0]), whole)
+    assert target.paths(MINE) == ["", "model.pth"]
+    assert copy(source, target) == []
+    assert target.paths(MINE) == ["model.pth", "model.pth"]
 
 
 @pytest.mark.parametrize("is_removed", [False, True])
