@@ -133,14 +133,15 @@ class Run:
         run = cls(workplace, _entry(workplace, record), quiet=quiet)
         entry = run.entry
         entry.finish_logs()
-        if "keep" in fields:
-            entry.record["keep"] = fields["keep"]
         entry.begin()
         try:
             if not switches.is_offline():
                 go_on(repository, entry, beat=not disable_heartbeat)
             run._follow({**record, **fields})
             run.change(fields)
+            if "keep" in fields:
+                entry.record["keep"] = fields["keep"]
+                entry.write_record(durable=False)
         except BaseException:
             entry.rest()
             raise

@@ -124,6 +124,25 @@ def test_a_run_keeps_what_its_policy_says(place: Bench, project_directory: Path)
     assert Project().doctor().problems == []
 
 
+def test_a_run_that_cannot_go_on_with_an_experiment_deletes_none_of_its_files(
+    project_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its init() has failed, and so has its policy."""
+    keepsake.init().stop()
+    repository, away = project_directory / "repo", project_directory / "away"
+    repository.rename(away)
+    monkeypatch.setenv("KEEPSAKE_EXIT_SECONDS", "0")
+    monkeypatch.delenv("KEEPSAKE_STRICT")
+    experiment = run_of([1.0, 2.0])
+    experiment.stop()
+    monkeypatch.setattr("keepsake.spool.entry.process_name", lambda: "another process")
+    with pytest.raises(MissingRepository):
+        keepsake.init(resume=experiment.id, keep="last:1")
+    away.rename(repository)
+    Project().sync()
+    assert saved(experiment) == {1.0: True, 2.0: True}
+
+
 def test_old_files_go_while_the_run_goes_on(project_directory: Path) -> None:
     experiment = run_of([1.0], keep="last:1")
     for number in range(2, 5):
