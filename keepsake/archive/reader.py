@@ -115,7 +115,12 @@ class Archive:
     def read(self, wanted: Wanted | None = None) -> Contents:
         """Yield the files, or those whose names are `wanted`, each with its content. Read it before the next one."""
         with self._naming_errors():
-            yield from self._contents(wanted)
+            for entry, content in self._contents(wanted):
+                yield entry, self._named(content)
+
+    def _named(self, content: Iterator[Parts]) -> Iterator[Parts]:
+        with self._naming_errors():
+            yield from content
 
     def extract(
         self, directory: Path, wanted: Wanted | None = None, progress: Callable[[int], object] | None = None

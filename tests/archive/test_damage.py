@@ -48,6 +48,15 @@ def test_an_archive_that_is_cut_off_anywhere_is_recognised(small: bytes, table: 
             archive.open("d")
 
 
+def test_damage_is_named_by_whatever_reads_the_content(small: bytes) -> None:
+    """A comparison reads each content after the archive has yielded it."""
+    tar = gzip.decompress(without_table(small))
+    cut_off = tar[: tar.index(SMALL["d"]) + 100]
+    with corrupted():
+        for _, content in stored(gzip.compress(cut_off)).read():
+            list(content)
+
+
 @pytest.mark.parametrize("table", [True, False])
 def test_a_bit_that_is_flipped_anywhere_never_yields_wrong_data(small: bytes, table: bool) -> None:
     """There are bits that mean nothing, such as the name of the operating system."""
