@@ -55,6 +55,7 @@ class BoostingCallback:
         """Begin an experiment. An earlier training's experiment ends."""
         self._step, self._time = None, monotonic()
         self.recorder.begin(params)
+        self.recorder.may_end()  # nothing tells that an exception ends the training, or early stopping in LightGBM
 
     def iteration(self, step: int, metrics: Mapping[str, Any], save: Save, default: Primary | None = None) -> None:
         """Record an iteration.

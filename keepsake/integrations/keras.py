@@ -69,6 +69,7 @@ class KeepsakeCallback(HasExperiment, Callback):  # type: ignore[misc]
         """Begin an experiment, and save the project directory. An earlier training's experiment ends."""
         self._batches = 0
         self._recorder.begin()
+        self._recorder.may_end()  # nothing tells that an exception, such as a pruned trial's, ends the training
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Keep the number of the epoch, for the name of the file."""

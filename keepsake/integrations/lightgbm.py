@@ -53,7 +53,6 @@ class KeepsakeCallback:
         """Record a checkpoint; its step is the iteration, from 0. LightGBM calls this after each."""
         if env.iteration == env.begin_iteration:
             self._boosting.begin({name: value for name, value in env.params.items() if value is not None})
-            self._boosting.recorder.may_end()  # early stopping, which comes after this, is not told
         metrics: dict[str, Any] = {}
         primary = None
         for data, metric, value, is_more_better, *deviation in env.evaluation_result_list or ():

@@ -12,6 +12,7 @@ from typing import Any
 
 from keepsake.exceptions import KeepsakeError, MissingExtra
 from keepsake.experiment import Experiment
+from keepsake.integrations.pruning import is_pruned, surrounding_trial
 from keepsake.integrations.recordable import recordable
 from keepsake.integrations.steps import Steps
 from keepsake.project import default_project, init
@@ -122,6 +123,8 @@ class Recorder(Steps):
             self._init(params, resume)
         if self.experiment is not None and self.experiment.id:
             ending.before_end(self.experiment.id, self._flush_at_end)
+            if not is_trial and (trial := surrounding_trial()) is not None:
+                ending.before_end(self.experiment.id, partial(_tag_pruned, self.experiment, trial))
 
     def _init(self, params: Mapping[str, Any] | None, resume: str | None) -> None:
         own = {} if self._params is None else mapping_of(self._params, "params")
@@ -271,6 +274,11 @@ class Recorder(Steps):
         if path is None or self.experiment is None:
             return None
         return below(path, str(self.experiment.project.directory)) or os.fspath(path)
+
+
+def _tag_pruned(experiment: Experiment, trial: Any) -> None:
+    if not ending.is_signalled() and is_pruned(trial):  # the study has locks of its own
+        experiment.tag("pruned")
 
 
 @contextmanager

@@ -38,7 +38,7 @@ _recoveries: dict[Path, Recovery] = {}  # by spool
 _begun = 0
 _installed = False
 _is_over = False  # whether the end of the program has ended the runs
-_signalled = float("-inf")  # when another handler of SIGTERM last called ours
+_signalled = float("-inf")  # when a signal last ended the runs, or another handler of SIGTERM called ours
 
 
 def begin(run: Run) -> None:
@@ -227,7 +227,12 @@ def _at_child_exit() -> None:
 
 def _end_of_program(handled: BaseException | None = None) -> End:
     how = exit_status.end(handled)
-    return End("terminated") if monotonic() - _signalled < _GRACE_SECONDS else how
+    return End("terminated") if is_signalled() else how
+
+
+def is_signalled() -> bool:
+    """Whether a signal is about to end the program. It may have interrupted whoever holds any lock."""
+    return monotonic() - _signalled < _GRACE_SECONDS
 
 
 def _end_with_program(how: End) -> bool:
@@ -252,6 +257,8 @@ def _end_with_program(how: End) -> bool:
 
 
 def _end_by_signal() -> None:
+    global _signalled
+    _signalled = monotonic()
     _end_all(End("terminated"), HURRY_SECONDS)
 
 

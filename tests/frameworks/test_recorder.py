@@ -13,6 +13,7 @@ import pytest
 import keepsake
 from keepsake.integrations import lightgbm
 from keepsake.integrations import recorder as recorders
+from keepsake.integrations.boosting import BoostingCallback
 from keepsake.integrations.recorder import Recorder
 from keepsake.optuna import KeepsakeCallback
 from tests.frameworks.reading import all_recorded, recorded
@@ -71,6 +72,39 @@ def test_a_run_of_a_trial_that_is_pruned_has_not_failed() -> None:
     with pytest.raises(TrialPruned), keepsake.init():
         raise TrialPruned
     assert [(run.end_reason, run.tags) for run in all_recorded()] == [("stopped", ["pruned"])] * 2
+
+
+class Trial:
+    """As Optuna's: its study says how it ended."""
+
+    number = 3
+
+    def __init__(self) -> None:
+        self.state = SimpleNamespace(name="RUNNING")
+        self.study = SimpleNamespace(get_trials=lambda deepcopy: [SimpleNamespace(number=3, state=self.state)])
+
+
+@pytest.mark.usefixtures("project_directory")
+def test_the_run_of_a_pruned_trial_gets_its_tag_where_the_callback_is_told_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Keras and libraries for boosting tell callbacks of no exception. The next trial's training ends the run."""
+    monkeypatch.setitem(sys.modules, "optuna.trial", SimpleNamespace(Trial=Trial))
+
+    def objective(trial: Trial, state: str) -> Recorder:
+        callback = BoostingCallback(None, {}, None, False, {"path": None})
+        callback.begin({})
+        trial.state = SimpleNamespace(name=state)
+        return callback.recorder
+
+    for state in ("PRUNED", "COMPLETE", "PRUNED"):
+        last = objective(Trial(), state)
+    last.stop()
+    assert [(run.end_reason, run.tags) for run in all_recorded()] == [
+        ("stopped", ["pruned"]),
+        ("stopped", []),
+        ("stopped", ["pruned"]),
+    ]
 
 
 def optimize(*values: float) -> Any:
