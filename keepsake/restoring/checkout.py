@@ -83,6 +83,7 @@ def checkout(
         Change(str(directory), place, put, modes=plan.modes).apply()
         if remembering is not None:
             remembering.remember(files.keys())
+            remembering.tell()
     for watch in watches.values():
         watch.tell()
     return True

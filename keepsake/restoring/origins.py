@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from keepsake.config import find_config, find_place, load_config, repository_of
+from keepsake.config import find_config, find_place, load_config, redact_url, repository_of
 from keepsake.exceptions import KeepsakeError
 from keepsake.origin import Origin, forget_origin, origin_file, read_origin
 from keepsake.storage import Storage, open_storage
@@ -42,6 +42,7 @@ class Remembering:
         self._source = source
         self._everything = everything
         self._before = read_origin(directory)
+        self._is_new = find_place(directory) is None  # in no project
         self._is_own = self._leads_to_source()
 
     @property
@@ -68,6 +69,18 @@ class Remembering:
             origin.write(directory)
         except OSError as error:
             warn(f"Cannot write {origin_file(directory)}: {error.strerror}. Runs there will not know their parent.")
+
+    def tell(self) -> None:
+        """Warn if a configuration among the files makes a new project use another repository than the files' own."""
+        place = find_place(self._directory, levels=1)
+        if not self._is_new or place is None or self._leads_to_source():
+            return
+        with suppress(KeepsakeError):  # it is invalid, and a run would say so
+            url = redact_url(repository_of(place).repository)
+            warn(
+                f"Runs in {self._directory} will be kept in {url}, because {place.name} among the files says so. The "
+                f"files come from {self._source.storage.url}. To keep them there, edit {place}."
+            )
 
     def _leads_to_source(self) -> bool:
         """Whether runs in the directory would go to the repository of the source anyway."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from keepsake.archive.reader import Archive
-from keepsake.restoring import checkout, configuration, undo
+from keepsake.restoring import checkout, configuration, origins, undo
 from tests.archive.archives import KEY, archive_bytes, freeze_files, member, plain_archive, stored
 from tests.restoring.projects import Make
 from tests.storage.memory import MemoryStorage
@@ -36,6 +36,6 @@ def make_one(tmp_path_factory: pytest.TempPathFactory) -> Make:
 def warnings_said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The warnings of checkouts, which are not printed."""
     said: list[str] = []
-    for module in (checkout, configuration, undo):
+    for module in (checkout, configuration, origins, undo):
         monkeypatch.setattr(module, "warn", said.append)
     return said

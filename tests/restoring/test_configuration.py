@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from keepsake.restoring.checkout import checkout
+from keepsake.restoring.origins import Source
 from keepsake.restoring.undo import undo
+from keepsake.storage.disk import DiskStorage
 from tests.archive.archives import write_files
 from tests.restoring.projects import (
     Make,
@@ -51,6 +53,22 @@ def test_a_configuration_in_a_folder_is_reported_too(make: Make, tmp_path: Path,
         f"{directory}/a/b {verb} s3://new/place instead of" in text
         for verb, text in zip(("will be", "is now"), warnings_said, strict=True)
     ] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("url", "is_another"),
+    [("file://.keepsake", False), ("file://{}/repo/", False), ("s3://new/place", True), ("file:///new", True)],
+)
+def test_a_new_directory_that_will_use_another_repository_is_reported(
+    make: Make, tmp_path: Path, warnings_said: list[str], url: str, is_another: bool
+) -> None:
+    """A copy uses the repository of its files, unless a configuration among them names another one."""
+    archive = make({"keepsake.yaml": f"repository: {url.format(tmp_path)}\n".encode()})
+    source = Source(DiskStorage(tmp_path / "repo"), "1" * 64, None)
+    checkout([archive], tmp_path / "new", source=source)
+    assert [f"will be kept in {url}" in text and source.storage.url in text for text in warnings_said] == (
+        [True] if is_another else []
+    )
 
 
 def test_a_configuration_that_can_no_longer_be_read_is_reported(
