@@ -27,7 +27,7 @@ from keepsake.exceptions import (
 )
 from keepsake.metadata import Record
 from keepsake.output import FIELD, counted
-from keepsake.repository.keys import archive_key, log_key
+from keepsake.repository.keys import archive_key, log_key, record_key
 from keepsake.repository.known import replaced, wanted_archives
 from keepsake.spool.journal import Changes
 from keepsake.spool.places import known_identity, remember_repository
@@ -75,8 +75,12 @@ def _create(entry: Entry, repository: Repository, changes: Changes) -> Record:
         entry.identity = repository.ensure(known_identity(entry.directory.parent, entry.repository))
     else:
         repository.expect(entry.identity)
-    was_removed = entry.id in repository.removals.ids()  # its process was killed after it had published it
-    repository.merge(entry.record, changes, create=not was_removed)
+    # Its process may have been killed after it had published it. Somebody may remove it before, during or after this.
+    is_there = repository.load(entry.id) is not None
+    creates = not is_there and entry.id not in repository.removals.ids()
+    repository.merge(entry.record, changes, create=creates)
+    if creates and entry.id in repository.removals.ids():
+        repository.storage.retire([record_key(entry.id)])
     repository.forget(entry.id)
     record = repository.merge(entry.record, changes, create=False, identity=entry.identity)  # reads it back, as proof
     entry.in_repository = True

@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -670,3 +671,42 @@ def test_files_that_wait_stay_wanted_when_another_repository_has_pruned_them(
     assert checkpoint.path == "model.pth"
     with checkpoint.open("model.pth") as file:
         assert file.read() == WEIGHTS
+
+
+@pytest.mark.parametrize(("is_there", "is_noted"), [(False, False), (True, False), (True, True)])
+def test_a_run_that_is_removed_at_any_moment_of_its_recovery_stays_removed(
+    project_directory: Path, storage: FaultyStorage, is_there: bool, is_noted: bool
+) -> None:
+    """Its process may have been killed before it had noted that the repository has it."""
+    repository, moment, is_over = Repository(storage.inner), 0, False
+    while not is_over:
+        root, identity = places.spool_root(project_directory), repository.identity
+        entry = Entry.create(root, RECORD, storage.url, in_repository=is_noted, identity=identity)
+        save_weights(project_directory, entry)
+        shutil.rmtree(project_directory / "repo/removed", ignore_errors=True)
+        repository.storage.delete([f"metadata/experiments/{EXPERIMENT}.json"])
+        if is_there:
+            repository.merge(RECORD, Changes(), create=True)
+            repository.forget(EXPERIMENT)
+        passed = 0
+
+        def remove(when: str, verb: str, key: str) -> None:
+            nonlocal passed
+            passed += 1
+            if passed == moment:
+                delete_experiments(View(Repository(open_storage(storage.url))), [RECORD])
+
+        storage.fault = remove
+        with suppress(WriteError):  # it is being removed; the next recovery gives it up
+            recover(entry, Repository(storage))
+        storage.fault = lambda when, verb, key: None
+        is_over = passed < moment
+        if not is_over and moment:
+            recover(entry, Repository(storage))
+            assert not inspect.objects(project_directory / "repo").keys() & {
+                f"metadata/experiments/{EXPERIMENT}.json",
+                f"checkpoints/{checkpoint_id(1)}.tar.gz",
+            }, f"at moment {moment}"
+            assert not entry.directory.exists()
+        moment += 1
+    assert moment > 20
