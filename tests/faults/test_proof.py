@@ -678,35 +678,31 @@ def test_a_run_that_is_removed_at_any_moment_of_its_recovery_stays_removed(
     project_directory: Path, storage: FaultyStorage, is_there: bool, is_noted: bool
 ) -> None:
     """Its process may have been killed before it had noted that the repository has it."""
-    repository, moment, is_over = Repository(storage.inner), 0, False
-    while not is_over:
+    repository, moment, left = Repository(storage.inner), 0, 0  # `left`: operations until it is removed
+    record, archive = f"metadata/experiments/{EXPERIMENT}.json", f"checkpoints/{checkpoint_id(1)}.tar.gz"
+
+    def remove(when: str, verb: str, key: str) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            delete_experiments(View(Repository(open_storage(storage.url))), [RECORD])
+
+    while left <= 0:
+        left = moment = moment + 1
         root, identity = places.spool_root(project_directory), repository.identity
         entry = Entry.create(root, RECORD, storage.url, in_repository=is_noted, identity=identity)
         save_weights(project_directory, entry)
         shutil.rmtree(project_directory / "repo/removed", ignore_errors=True)
-        repository.storage.delete([f"metadata/experiments/{EXPERIMENT}.json"])
+        repository.storage.delete([record, archive])
+        repository.forget(EXPERIMENT)
         if is_there:
             repository.merge(RECORD, Changes(), create=True)
-            repository.forget(EXPERIMENT)
-        passed = 0
-
-        def remove(when: str, verb: str, key: str) -> None:
-            nonlocal passed
-            passed += 1
-            if passed == moment:
-                delete_experiments(View(Repository(open_storage(storage.url))), [RECORD])
-
         storage.fault = remove
         with suppress(WriteError):  # it is being removed; the next recovery gives it up
             recover(entry, Repository(storage))
         storage.fault = lambda when, verb, key: None
-        is_over = passed < moment
-        if not is_over and moment:
-            recover(entry, Repository(storage))
-            assert not inspect.objects(project_directory / "repo").keys() & {
-                f"metadata/experiments/{EXPERIMENT}.json",
-                f"checkpoints/{checkpoint_id(1)}.tar.gz",
-            }, f"at moment {moment}"
-            assert not entry.directory.exists()
-        moment += 1
-    assert moment > 20
+        recover(entry, Repository(storage))
+        assert entry.directory.exists() is False
+        is_removed = not inspect.objects(project_directory / "repo").keys() & {record, archive}
+        assert is_removed is (left <= 0), f"at moment {moment}"
+    assert moment > 15
