@@ -34,6 +34,8 @@ _ADVICE = {
         "TokenRefreshRequired InvalidClientTokenId UnrecognizedClientException InvalidSecurity NoCredentialsError "
         "PartialCredentialsError CredentialRetrievalError TokenRetrievalError SSOError ProfileNotFound"
     ),
+    "The server gives no reason. Usually the credentials have expired, so log in again. Or AWS_REGION "
+    "is not the region of the bucket.": "400",
     "This machine's clock is wrong by more than 15 minutes. Set it and try again.": (
         "RequestTimeTooSkewed RequestExpired RequestInTheFuture"
     ),

@@ -489,6 +489,7 @@ def test_a_server_that_shows_no_buckets_may_have_ours(proxy: Proxy, proxied: Sto
         ("403 Forbidden", "InvalidAccessKeyId", "AWS_PROFILE"),
         ("403 Forbidden", "SignatureDoesNotMatch", "AWS_ACCESS_KEY_ID"),
         ("400 Bad Request", "ExpiredToken", "aws sso login"),
+        ("400 Bad Request", "", "credentials have expired"),  # such as to a HEAD, whose answer has no text
         ("403 Forbidden", "RequestTimeTooSkewed", "clock"),
         ("404 Not Found", "NoSuchBucket", "spelling"),
         ("400 Bad Request", "AuthorizationHeaderMalformed", "AWS_REGION"),
