@@ -324,6 +324,14 @@ def checkpoints_of(record: Record) -> list[Record]:
     return record.get("checkpoints") or []
 
 
+def end_key(record: Record) -> str:
+    """Return the time at which a run ended, as `time_key` does; "" if it is unknown."""
+    try:
+        return time_key(record["ended"])
+    except (KeyError, TypeError, ValueError):
+        return ""
+
+
 def pruned_of(checkpoint: Record) -> dict[str, str] | None:
     """Return the `path` and the `time` of a checkpoint's files that were pruned; None if none were."""
     pruned = checkpoint.get("pruned")

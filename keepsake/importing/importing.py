@@ -116,6 +116,7 @@ class Import:
         self._memory = Memory(repository.url, (files, goal))
         self._there: dict[str, str] = {}  # ID → etag of the record
         self._removed: set[str] = set()
+        self._brought: set[str] = set()  # a run may have several parts
 
     def run(self, source: Path, kind: str | None) -> Imported:
         """Import all runs of a source."""
@@ -138,6 +139,9 @@ class Import:
                 self._memory.save(self._etags())
         done.left_out = +done.left_out
         done.warnings = list(dict.fromkeys(done.warnings))
+        done.new = list(dict.fromkeys(done.new))
+        done.grown = [id for id in dict.fromkeys(done.grown) if id not in done.new]
+        done.same = [id for id in dict.fromkeys(done.same) if id not in {*done.new, *done.grown}]
         return done
 
     def _etags(self) -> dict[str, str]:
@@ -213,15 +217,16 @@ class Import:
 
         The files go last, so each archive has a record that names it.
         """
-        repository, is_there = self._repository, run.id in self._there
+        repository, was_there = self._repository, run.id in self._there
         record = record_of(run, repository.url, self._goal)
         owner = last_checkpoint(record, run) if self._files and run.files else None
         if owner is not None:
             owner["path"] = run.folder
-        known = repository.load(run.id) if is_there else None
+        known = repository.load(run.id) if was_there or run.id in self._brought else None
+        self._brought.add(run.id)
         merged, old = merge(record, known), by_id(known)
         if merged != known and not self._dry_run:
-            self._write(run, record, is_there)
+            self._write(run, record, was_there or known is not None)
         done.checkpoints += sum(checkpoint["id"] not in old for checkpoint in checkpoints_of(merged))
         archive = "" if owner is None or is_pruned(old.get(owner["id"])) else str(owner["id"])
         if archive:
@@ -234,9 +239,9 @@ class Import:
         repository = self._repository
         if run.id in self._removed and repository.removals.come_back({run.id}):
             raise is_being_removed(repository.url)
-        repository.change(run.id, partial(merge, record), new=None if is_there else merge(record, None))
+        merged = repository.change(run.id, partial(merge, record), new=None if is_there else record)
         repository.forget(run.id)
-        if run.is_lost:
+        if run.is_lost and not merged.get("end_reason"):
             repository.heartbeats.leave(run.id, run.last_time)
         elif is_there:
             repository.heartbeats.end(run.id)

@@ -8,7 +8,7 @@ from keepsake.archive.contents import ArchiveEntry, hash_file
 from keepsake.archive.reader import Archive
 from keepsake.importing.runs import ForeignRun
 from keepsake.labels import EDITED
-from keepsake.metadata import Record, checkpoints_of
+from keepsake.metadata import END_FIELDS, Record, checkpoints_of, end_key, time_key
 
 
 def by_id(record: Record | None) -> dict[str, Record]:
@@ -17,26 +17,41 @@ def by_id(record: Record | None) -> dict[str, Record]:
 
 
 def merge(record: Record, known: Record | None) -> Record:
-    """Return the record of a run, brought up to date from `known`, which is in the repository."""
+    """Return the record of a run, brought up to date from `known`, which is in the repository.
+
+    A source may hold a run in several parts, as of a run of W&B that was resumed. The result is the same in whatever
+    order they are imported: where they differ, what was recorded last counts.
+    """
     if known is None:
         return record
-    old = by_id(known)
-    checkpoints = [_merged(new, old.get(new["id"])) for new in checkpoints_of(record)]
-    names = {checkpoint["id"] for checkpoint in checkpoints}
-    others = [checkpoint for checkpoint in old.values() if checkpoint["id"] not in names]
-    labels = known if known.get("edited") else record
-    fields = {name: value for name, value in {**known, **record}.items() if name not in EDITED}
+    is_newer = _last(record) >= _last(known)
+    older, newer = (known, record) if is_newer else (record, known)
+    labels = known if known.get("edited") else newer
+    own, old = by_id(record), by_id(known)
+    checkpoints = [_merged(own.get(id), old.get(id), is_newer=is_newer) for id in {**old, **own}]
+    fields = {name: value for name, value in older.items() if name not in END_FIELDS} | newer
+    fields |= {"created": min(older["created"], newer["created"], key=time_key)}
+    fields |= {"params": {**(older.get("params") or {}), **(newer.get("params") or {})} or None}
+    fields = {name: value for name, value in fields.items() if name not in EDITED}
     fields |= {name: labels[name] for name in EDITED if name in labels}
-    return {**fields, "checkpoints": [*others, *checkpoints] or None}
+    return {**fields, "checkpoints": sorted(checkpoints, key=lambda each: time_key(each["created"])) or None}
 
 
-def _merged(new: Record, old: Record | None) -> Record:
-    """Return a checkpoint with the metrics of both; the new ones count. Files that were removed here stay removed."""
-    if old is None:
-        return new
-    metrics = {**(old.get("metrics") or {}), **(new["metrics"] or {})} or None
-    path = old.get("path") or ("" if is_pruned(old) else new["path"])
-    return {**old, "metrics": metrics, "path": path, "primary_metric": new["primary_metric"] or old["primary_metric"]}
+def _last(record: Record) -> str:
+    """Return the latest time in a record, as `time_key` does."""
+    times = [record["created"], *(checkpoint["created"] for checkpoint in checkpoints_of(record))]
+    return max(end_key(record), *map(time_key, times))
+
+
+def _merged(own: Record | None, old: Record | None, *, is_newer: bool) -> Record:
+    """Return a checkpoint with the metrics of both. Files that were removed here stay removed."""
+    if own is None or old is None:
+        return own or old or {}
+    before, after = old.get("metrics") or {}, own["metrics"] or {}
+    metrics = {**before, **after} if is_newer else {**after, **before}
+    path = old.get("path") or ("" if is_pruned(old) else own["path"])
+    primary = own["primary_metric"] or old["primary_metric"]
+    return {**old, "metrics": metrics or None, "path": path, "primary_metric": primary}
 
 
 def is_pruned(checkpoint: Record | None) -> bool:

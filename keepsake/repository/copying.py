@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, ValidationError
 from keepsake.labels import EDITED, edits_of, missing_labels
-from keepsake.metadata import END_FIELDS, Record, checkpoints_of, pruned_of, time_key
+from keepsake.metadata import END_FIELDS, Record, checkpoints_of, end_key, pruned_of, time_key
 from keepsake.output import FIELD, parts_of
 from keepsake.repository.checking import is_whole, open_checked
 from keepsake.repository.elsewhere import (
@@ -294,7 +294,7 @@ def _news(record: Record, theirs: Record) -> Record:
     restarts = len(restarts_of(record)) - len(restarts_of(theirs))
     if restarts > 0:
         news |= {name: own[name] for name in _RESTARTED if name in own}
-    if restarts > 0 or (restarts == 0 and _end(record) > _end(theirs)):
+    if restarts > 0 or (restarts == 0 and end_key(record) > end_key(theirs)):
         return news | {name: own.get(name) for name in END_FIELDS}
     return {name: value for name, value in news.items() if restarts == 0 or name not in END_FIELDS}
 
@@ -311,13 +311,6 @@ def _grown_checkpoint(checkpoint: Record, theirs: Record) -> Record:
     if not pruned_of(theirs):
         grown["path"] = theirs.get("path") or checkpoint.get("path")
     return {**theirs, **{name: value for name, value in grown.items() if value and value != theirs.get(name)}}
-
-
-def _end(record: Record) -> str:
-    try:
-        return time_key(record["ended"])
-    except (KeyError, TypeError, ValueError):
-        return ""
 
 
 def _tail(storage: Storage, key: str) -> bytes:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,14 @@ from keepsake.importing import importing
 from keepsake.importing.runs import record_of, typed
 from keepsake.project import Project
 from tests.importing.reading import only
-from tests.importing.sources import DATA, Metrics, write_mlflow_database, write_mlflow_run, write_trackio_database
+from tests.importing.sources import (
+    DATA,
+    Metrics,
+    write_mlflow_database,
+    write_mlflow_run,
+    write_trackio_database,
+    write_wandb_run,
+)
 
 INFINITE = math.inf
 BINARY = ["runs/one/events.out.tfevents.1700000000.host", "wandb/offline-run-1/run-usc5dy0y.wandb"]
@@ -256,13 +261,33 @@ def test_the_group_the_kind_of_job_and_the_sweep_of_a_run_of_wandb_become_tags(
 ) -> None:
     """As those of keepsake.wandb, so that runs from before and after the change of tool are found together."""
     texts = {1: "usc5dy0y", 3: "vision", 6: "seeds", 7: "train", 10: "good", 12: "xy12"}
-    run = b"".join(bytes([number << 3 | 2, len(text)]) + text.encode() for number, text in texts.items())
-    run += b"\x8a\1\2\x08\1"  # begun after a second
-    record = b"\x8a\1" + bytes([len(run)]) + run
-    header = struct.pack("<IHB", zlib.crc32(b"\1" + record), len(record), 1)
-    (tmp_path / "run-usc5dy0y.wandb").write_bytes(b":W&B\xe1\xbe\0" + header + record)
-    project.import_runs(tmp_path / "run-usc5dy0y.wandb")
+    write_wandb_run(tmp_path / "run-usc5dy0y.wandb", texts, 1_700_000_000, {}, 0)
+    project.import_runs(tmp_path)
     assert only(project).tags == ["project=vision", "group=seeds", "job_type=train", "good", "sweep=xy12"]
+
+
+@pytest.mark.parametrize("parts", ["ab", "ba", "a then b", "b then a"])
+def test_the_parts_of_a_run_of_wandb_that_was_resumed_become_one_run(
+    project: Project, tmp_path: Path, parts: str
+) -> None:
+    """The last part says how it ended, whatever is imported first, and importing again changes nothing."""
+    begun = 1_700_000_000
+    write_wandb_run(tmp_path / "a/run-abc.wandb", {1: "abc", 8: "old"}, begun, {0: 1.0, 1: 0.5}, 1)
+    write_wandb_run(tmp_path / "b/run-abc.wandb", {1: "abc", 8: "new"}, begun + 60, {1: 0.4, 2: 0.3}, 0)
+    if " then " in parts:
+        for part in parts.split(" then "):
+            project.import_runs(tmp_path / part)
+    else:
+        (tmp_path / parts[0]).rename(tmp_path / "1")
+        (tmp_path / parts[1]).rename(tmp_path / "2")
+        done = project.import_runs(tmp_path)
+        assert (len(done.new), done.grown, done.same) == (1, [], [])
+    done = project.import_runs(tmp_path)
+    assert (done.new, done.grown, len(done.same)) == ([], [], 1)
+    run = only(project)
+    assert (run.name, run.status, run.end_reason) == ("new", "stopped", "finished")
+    assert run.checkpoints.step == [0, 1, 2]
+    assert points(run, "loss") == [(0, 1.0), (1, 0.4), (2, 0.3)]
 
 
 @pytest.mark.parametrize("lost", [1, 5, 40])
