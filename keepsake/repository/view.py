@@ -23,7 +23,6 @@ from keepsake.spool import places
 from keepsake.spool.entry import Entry
 from keepsake.spool.journal import Changes
 from keepsake.status import ends_heartbeats, status_of
-from keepsake.storage.writing import make_directories
 from keepsake.util.clock import monotonic
 from keepsake.util.console import Progress, warn
 
@@ -41,7 +40,7 @@ class View:
     Args:
         repository: where they are, or will be.
         spools: where what is not there yet may wait.
-        notes: other directories that may say which repositories were used.
+        notes: the directories that are to say which repositories were used. The spools may say it, too.
         is_named: whether a person named the repository. It must exist then. The project's own is created by the first
             run.
     """
@@ -52,6 +51,7 @@ class View:
         self.repository = repository
         self.spools = spools
         self._notes = list(dict.fromkeys([*spools, *notes]))
+        self._noted_in = notes or spools[:1]
         self._is_named = is_named
         self._storage = repository.storage
 
@@ -257,13 +257,9 @@ class View:
                 f"{error} This project has used one there before, so no new one is created. "
                 f"To begin a new repository there, delete {places.notes_about(self._notes, url)}."
             ) from error
-        for root in self.spools if known is None else ():
-            if not self._is_named:  # otherwise the directory may be no project
-                with suppress(OSError):
-                    make_directories(str(root.parent))  # for the group of the project, as a run does
-                    root.mkdir(exist_ok=True)
-            if places.remember_identity(root, url, identity):
-                break
+        for root in self._noted_in if known is None else ():
+            if root.is_dir() or not self._is_named:  # otherwise the directory may be no project
+                places.remember_identity(root, url, identity)
         return identity
 
     def _known(self) -> str | None:

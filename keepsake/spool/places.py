@@ -171,6 +171,11 @@ def remember_identity(root: Path, url: str, identity: str) -> bool:
     known = _read_notes(own) or {}
     with suppress(OSError):
         if known.get(url) != identity:
+            if not os.path.isdir(root):  # a project whose runs have other spools, each a new one
+                from keepsake.storage.writing import make_directories
+
+                make_directories(str(root.parent))  # for the group of the project, as a run does
+                root.mkdir(exist_ok=True)
             replace_with(own, json.dumps({**known, url: identity}).encode())
         return True
     return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,15 +11,22 @@ import keepsake
 from keepsake.exceptions import MissingRepository
 
 
-@pytest.mark.parametrize("first", ["", "spool"])
+@pytest.mark.parametrize("first", ["a run without", "a run", "a copy"])
 def test_a_run_with_a_new_spool_makes_no_repository_in_an_empty_mount_point(
     project_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], first: str
 ) -> None:
-    """The project's usual spool says that the project has used a repository there."""
+    """The project's usual spool says that the project has used a repository there, though no run may wait there."""
     repository, usual = project_directory / "repo", project_directory / ".keepsake" / "spool"
-    usual.mkdir(parents=True)
-    monkeypatch.setenv("KEEPSAKE_SPOOL", first)
-    keepsake.init(params={}).stop()
+    if first == "a copy":
+        monkeypatch.setenv("KEEPSAKE_REPOSITORY", "file://other")
+        keepsake.init(params={}).stop()
+        monkeypatch.delenv("KEEPSAKE_REPOSITORY")
+        shutil.rmtree(usual)
+    monkeypatch.setenv("KEEPSAKE_SPOOL", "" if first == "a run without" else "spool")
+    if first == "a copy":
+        keepsake.Project().pull("file://other")
+    else:
+        keepsake.init(params={}).stop()
     repository.rename(project_directory / "away")
     repository.mkdir()
     capsys.readouterr()
