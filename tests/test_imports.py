@@ -47,7 +47,7 @@ ROOMS = [
 # Where each package from outside, or module that costs something, may be imported
 HOMES = {
     "accelerate": ["integrations.accelerate"],
-    "botocore": ["storage.s3", "storage.s3_errors"],
+    "botocore": ["storage.s3", "storage.s3_errors", "storage.s3_uploads"],
     "catboost": ["integrations.catboost"],
     "click": ["cli"],
     "google": ["storage.gcs"],
@@ -74,7 +74,18 @@ HOMES = {
     "yaml": ["config", "importing.mlflow_folder", "integrations.wandb_arguments"],
 }
 
-SHARED_IN_STORAGE = ["base", "bucket", "network", "claims", "drafts", "reading", "versions", "writing", "s3_errors"]
+SHARED_IN_STORAGE = [
+    "base",
+    "bucket",
+    "network",
+    "claims",
+    "drafts",
+    "reading",
+    "versions",
+    "writing",
+    "s3_errors",
+    "s3_uploads",
+]
 
 NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}  # public in spite of their names
 

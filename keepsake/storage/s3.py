@@ -13,18 +13,14 @@ server demands that, as buckets with Object Lock do.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import secrets
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import unquote_plus, urlsplit
 
 import botocore.exceptions as sdk
@@ -35,8 +31,9 @@ from botocore.utils import parse_timestamp
 from keepsake.exceptions import DoesNotExist
 from keepsake.storage import network
 from keepsake.storage.base import TEMPORARY, ObjectInfo
-from keepsake.storage.bucket import BucketStorage, Trouble, origin, refuse_web_page
-from keepsake.storage.s3_errors import ADVICE_AFTER, CONFLICT, FAILED, LOG_IN, MISSING, allowing, code_of, trouble_of
+from keepsake.storage.bucket import Trouble, origin, refuse_web_page
+from keepsake.storage.s3_errors import CONFLICT, FAILED, LOG_IN, MISSING, UNSUPPORTED, allowing, code_of, trouble_of
+from keepsake.storage.s3_uploads import S3Uploads, etag_of
 from keepsake.util.clock import monotonic
 from keepsake.version import __version__
 
@@ -47,18 +44,12 @@ _CONFLICTS = 4  # further attempts after a conflict
 _SETTLED = 0.1
 _READS = 3  # attempts to read an answer's body; the SDK's own retries do not cover that
 _PAGE = 1000  # the most objects that one answer lists
-_EQUAL_PARTS = 5000  # of at most 10,000; later parts are four times as large, so 200 GB fit
-_MARK = "keepsake-upload"  # the name of the metadata that tells by which upload an object was written
-_YOUNG = 600  # seconds; the parts of a younger upload are not examined
 
 _ABORTED = "OperationAborted"  # the code of a condition that conflicts with another request, like CONFLICT
 _REFUSED = ("AccessDenied", "403")  # codes of objects that may be missing
-# Codes by which servers say that they do not support a request, or a part of it.
-_UNSUPPORTED = ["405", "501", "NotImplemented", "MethodNotAllowed", "NotSupported"]
-_UNSUPPORTED += ["InvalidRequest", "InvalidArgument", "MalformedXML", "MissingContentMD5", "UnsupportedOperation"]
 
 
-class S3Storage(BucketStorage):
+class S3Storage(S3Uploads):
     """Objects in a bucket of S3. The etag is the server's."""
 
     cloud = "S3"
@@ -69,7 +60,6 @@ class S3Storage(BucketStorage):
 
     def __init__(self, bucket: str, root: str) -> None:
         self._bucket = bucket
-        self._wants_md5 = False
         super().__init__("s3", bucket, root)
 
     def _connect(self) -> None:
@@ -86,7 +76,7 @@ class S3Storage(BucketStorage):
         )
         session = botocore.session.Session()
         session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
-        self._client: Any = session.create_client("s3", config=config)
+        self._client = session.create_client("s3", config=config)
         self._client.meta.events.register("before-parse.s3", self._look_at)
         self._endpoint = origin(self._client.meta.endpoint_url)
         host = urlsplit(self._endpoint).hostname or ""
@@ -103,7 +93,7 @@ class S3Storage(BucketStorage):
 
     def _get(self, name: str) -> tuple[bytes, str]:
         answer, data = self._read(name)
-        return data, _etag(answer)
+        return data, etag_of(answer)
 
     def _fetch(self, name: str, start: int, stop: int | None, version: str | None) -> network.Fetched:
         span = f"bytes={start}-{'' if stop is None else stop - 1}" if start >= 0 else f"bytes={start}"
@@ -114,7 +104,7 @@ class S3Storage(BucketStorage):
                 return network.Fetched(b"", 0, "")
             raise
         total = network.total_of(answer.get("ContentRange"), start, len(data)) if data else 0
-        return network.Fetched(data, total, _etag(answer))
+        return network.Fetched(data, total, etag_of(answer))
 
     def _read(self, name: str, **span: str) -> tuple[dict[str, Any], bytes]:
         """Return the answer to a request for an object or a part of it, and its content."""
@@ -164,7 +154,7 @@ class S3Storage(BucketStorage):
 
     def _info(self, item: dict[str, Any]) -> ObjectInfo:
         key = item["Key"][len(self._root) :]
-        return ObjectInfo(key, item["Size"], _etag(item), item["LastModified"].timestamp())
+        return ObjectInfo(key, item["Size"], etag_of(item), item["LastModified"].timestamp())
 
     def _ask(self) -> None:
         with suppress(sdk.ClientError):
@@ -183,7 +173,7 @@ class S3Storage(BucketStorage):
         except sdk.ClientError as error:
             if condition and code_of(error) in MISSING:
                 raise self._changed(name) from error
-            if not condition or self._is_amazon or code_of(error) not in (*_UNSUPPORTED, *FAILED):
+            if not condition or self._is_amazon or code_of(error) not in (*UNSUPPORTED, *FAILED):
                 raise
             if code_of(error) in FAILED:
                 self._check(name, if_match)  # a server that marks its etags as weak may find that none matches
@@ -191,8 +181,8 @@ class S3Storage(BucketStorage):
             answer = self._send(self._client.put_object, request)
         if if_match is not None and not self._minds_conditions():
             time.sleep(_SETTLED + 2 * (monotonic() - started))
-            self._check(name, _etag(answer))  # nobody may have written it after having checked the old version
-        return _etag(answer)
+            self._check(name, etag_of(answer))  # nobody may have written it after having checked the old version
+        return etag_of(answer)
 
     def _minds_conditions(self) -> bool:
         """Whether the server minds conditions. It then refuses to update an object that is not there."""
@@ -228,70 +218,8 @@ class S3Storage(BucketStorage):
             if code_of(error) not in (*MISSING, *_REFUSED):
                 raise
             found = self._listed(name) if code_of(error) in _REFUSED else []
-        if (_etag(found[0]) if found else None) != etag:
+        if (etag_of(found[0]) if found else None) != etag:
             raise self._changed(name)
-
-    def _send(self, call: Callable[..., dict[str, Any]], request: dict[str, Any]) -> dict[str, Any]:
-        """Send content. Once the server has refused content without a checksum, send one."""
-        if not self._wants_md5:
-            try:
-                return call(**request)
-            except sdk.ClientError as error:
-                status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-                if status not in (400, 411) or code_of(error) in ADVICE_AFTER:
-                    raise
-        digest = hashlib.md5(request["Body"], usedforsecurity=False).digest()
-        answer = call(**request, ContentMD5=base64.b64encode(digest).decode())
-        self._wants_md5 = True
-        return answer
-
-    def _upload(self, name: str, first: bytes, source: BinaryIO) -> None:
-        request, mark = self._at(name), secrets.token_hex(8)
-        with self._errors("write", name):
-            request["UploadId"] = self._client.create_multipart_upload(**request, Metadata={_MARK: mark})["UploadId"]
-        running: deque[Future[dict[str, Any]]] = deque()
-        try:
-            parts = [*self._send_parts(request, first, source, running)]
-            with self._errors("write", name):
-                self._complete(request, parts, mark)
-        except BaseException:
-            wait([future for future in running if not future.cancel()], timeout=2)
-            with suppress(Exception):  # the parts stay if the server does not answer; see leftovers
-                self._client.abort_multipart_upload(**request)
-            raise
-
-    def _complete(self, request: dict[str, Any], parts: list[dict[str, Any]], mark: str) -> None:
-        try:
-            answer = self._client.complete_multipart_upload(**request, MultipartUpload={"Parts": parts})
-        except sdk.ClientError as error:
-            # An earlier attempt succeeded if its answer was lost, or came too late, and the object has this mark.
-            if code_of(error) != "NoSuchUpload":
-                raise
-            if mark not in self._client.head_object(**self._at(request["Key"]))["Metadata"].values():
-                raise
-            return
-        if not answer.keys() & {"ETag", "Key", "Location"}:
-            raise network.Unexpected("no confirmation of the finished upload")
-
-    def _send_parts(
-        self, request: dict[str, Any], block: bytes, source: BinaryIO, running: deque[Future[dict[str, Any]]]
-    ) -> Iterator[dict[str, Any]]:
-        """Send `block` and the rest of `source` as parts; yield their descriptions in order, to complete the upload."""
-        number = 1
-        while block:
-            part = {**request, "PartNumber": number, "Body": block}
-            running.append(network.movers().submit(partial(self._send_part, part)))
-            if len(running) > network.PARALLEL:
-                yield running.popleft().result()
-            number += 1
-            block = network.read_part(source, network.PART if number <= _EQUAL_PARTS else 4 * network.PART)
-        while running:
-            yield running.popleft().result()
-
-    def _send_part(self, part: dict[str, Any]) -> dict[str, Any]:
-        with self._errors("write", part["Key"]):
-            etag = _etag(self._send(self._client.upload_part, part))
-            return {"PartNumber": part["PartNumber"], "ETag": f'"{etag}"'}
 
     def _delete_batch(self, names: Sequence[str]) -> dict[str, Exception]:
         request = {"Objects": [{"Key": name} for name in names]}
@@ -327,45 +255,8 @@ class S3Storage(BucketStorage):
         with allowing("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):  # another process was faster
             self._client.create_bucket(Bucket=self._bucket, **({"CreateBucketConfiguration": where} if where else {}))
 
-    # Uploads that a crash interrupted
-
-    def leftovers(self) -> Iterator[ObjectInfo]:
-        with self._errors("list"), allowing(*_UNSUPPORTED, "NoSuchUpload"):
-            for upload in self._all("list_multipart_uploads", "Uploads", Prefix=self._root):
-                name, number, changed = upload["Key"], upload["UploadId"], upload["Initiated"].timestamp()
-                if self.now() - changed > _YOUNG:
-                    changed = self._last_sent(name, number, changed)
-                yield ObjectInfo(name[len(self._root) :], 0, number, changed)
-
-    def remove_leftover(self, leftover: ObjectInfo) -> None:
-        name, number = self._root + leftover.key, leftover.etag
-        with self._errors("write", name), allowing("NoSuchUpload"):
-            if self._last_sent(name, number, leftover.modified) == leftover.modified:  # no part has come since
-                self._client.abort_multipart_upload(**self._at(name), UploadId=number)
-
-    def _last_sent(self, name: str, number: str, begun: float) -> float:
-        """Return when the last part of an upload was sent."""
-        parts = self._all("list_parts", "Parts", Key=name, UploadId=number)
-        return max((part["LastModified"].timestamp() for part in parts), default=begun)
-
-    def _all(self, operation: str, items: str, **request: str) -> Iterator[dict[str, Any]]:
-        for page in self._client.get_paginator(operation).paginate(Bucket=self._bucket, **request):
-            yield from page.get(items, [])
-
-    # Names and errors
-
-    def _at(self, name: str) -> dict[str, Any]:
-        return {"Bucket": self._bucket, "Key": name}
-
     def _explain(self, error: Exception) -> Trouble:
         return trouble_of(error) or self._not_understood(error)
-
-
-def _etag(answer: dict[str, Any]) -> str:
-    """Return an answer's etag. A compressing proxy marks it as weak, and some servers omit the quotes."""
-    if "ETag" not in answer:
-        raise network.Unexpected("an object without an ETag")
-    return str(answer["ETag"]).removeprefix("W/").strip('"')
 
 
 def _timestamp(value: Any) -> datetime:

@@ -15,6 +15,9 @@ from keepsake.storage.bucket import Trouble, one_line
 CONFLICT = "ConditionalRequestConflict"
 FAILED = ("PreconditionFailed", "412")
 MISSING = ("NoSuchKey", "404")
+# Codes by which servers say that they do not support a request, or a part of it.
+UNSUPPORTED = ["405", "501", "NotImplemented", "MethodNotAllowed", "NotSupported"]
+UNSUPPORTED += ["InvalidRequest", "InvalidArgument", "MalformedXML", "MissingContentMD5", "UnsupportedOperation"]
 
 LOG_IN = (
     "The credentials are missing, wrong or expired. Log in (`aws sso login`, `aws configure`), or set AWS_PROFILE, or "
