@@ -17,13 +17,12 @@ from keepsake.exceptions import WriteError
 from keepsake.restoring.manifest import FILE, Stamp
 from keepsake.storage.writing import make_directories
 from keepsake.util.directories import is_own, own_place, state_for
-from keepsake.util.files import WINDOWS
+from keepsake.util.files import COPY, WINDOWS
 from keepsake.util.processes import has_ended, process_name
 
 AREA = ".keepsake"
 _BLOCK = 256 << 10  # bytes
 _WORKSPACE = "checkout-"
-_COPY = ".keepsake-checkout-"  # the prefix of a file beside the one that it will replace
 _STALE = 24 * 3600.0  # seconds; older temporary files are the remains of a crash, also of an unknown process
 
 
@@ -184,9 +183,9 @@ class Mover:
             with suppress(OSError):
                 os.replace(source, target)
                 return False
-            _remove_stale(parent, _COPY)
+            _remove_stale(parent, COPY)
             self._far.add(parent)
-        step = f"{parent}/{_new_name(_COPY)}"
+        step = f"{parent}/{_new_name(COPY)}"
         copy(source, step)
         try:
             os.replace(step, target)

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from keepsake.exceptions import DoesNotExist, PreconditionFailed
+from keepsake.util.files import TEMPORARY
 
-# Part of the name of every unfinished object. No key may contain it.
-TEMPORARY = ".keepsake-tmp"
 # The etag of an object that exists but cannot be read, such as a dangling link.
 UNREADABLE = "unreadable"
 _NO_SEGMENTS = {"", ".", ".."}

@@ -25,10 +25,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from keepsake.storage.base import TEMPORARY
 from keepsake.storage.writing import CREATE, unlink, write_all
 from keepsake.util.clock import monotonic
-from keepsake.util.files import replace
+from keepsake.util.files import TEMPORARY, replace
 
 PATIENCE = 2.0  # seconds that a writer has to finish; it needs some milliseconds
 _POLL = 0.01  # seconds

@@ -7,9 +7,8 @@ import sys
 from contextlib import suppress
 
 from keepsake.storage import writing
-from keepsake.storage.base import TEMPORARY
 from keepsake.storage.reading import etag_of
-from keepsake.util.files import WINDOWS, sync
+from keepsake.util.files import TEMPORARY, WINDOWS, sync
 
 
 class Draft:

@@ -15,10 +15,10 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from keepsake.storage.base import TEMPORARY, ObjectInfo
+from keepsake.storage.base import ObjectInfo
 from keepsake.util.clock import monotonic
 from keepsake.util.errors import is_the_scripts
-from keepsake.util.files import WINDOWS, open_at_once
+from keepsake.util.files import TEMPORARY, WINDOWS, open_at_once
 from keepsake.util.fork import importing
 
 _kinds: dict[int, tuple[str, float]] = {}  # device → type of its file system, and until when that holds

@@ -30,11 +30,12 @@ from botocore.utils import parse_timestamp
 
 from keepsake.exceptions import DoesNotExist
 from keepsake.storage import network
-from keepsake.storage.base import TEMPORARY, ObjectInfo
+from keepsake.storage.base import ObjectInfo
 from keepsake.storage.bucket import Trouble, origin, refuse_web_page
 from keepsake.storage.s3_errors import CONFLICT, FAILED, LOG_IN, MISSING, UNSUPPORTED, allowing, code_of, trouble_of
 from keepsake.storage.s3_uploads import S3Uploads, etag_of
 from keepsake.util.clock import monotonic
+from keepsake.util.files import TEMPORARY
 from keepsake.version import __version__
 
 _CONNECT, _READ = 5, 20  # seconds to connect and to wait for bytes

@@ -13,6 +13,8 @@ from keepsake.util.errors import is_the_scripts
 
 WINDOWS = sys.platform == "win32"
 _AT_ONCE = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+TEMPORARY = ".keepsake-tmp"  # part of the name of every unfinished object of a repository; no key may contain it
+COPY = ".keepsake-checkout-"  # how the name of an unfinished file of a checkout begins
 UNSUPPORTED = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENOTTY}
 
 

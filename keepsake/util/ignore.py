@@ -14,7 +14,7 @@ from keepsake.exceptions import DoesNotExist, ReadError, ValidationError
 from keepsake.util.console import warn
 from keepsake.util.directories import below
 from keepsake.util.errors import is_the_scripts
-from keepsake.util.files import is_there
+from keepsake.util.files import COPY, TEMPORARY, is_there
 from keepsake.util.names import archive_name, is_safe_name
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ _MOST_NAMED = 20  # files that are not saved
 _ID = r"[0-9a-f]{64}"
 # A repository at `file://.` keeps these among the project's own files.
 _REPOSITORY_FILE = (
-    r"repository\.json|(experiments|checkpoints)/[^/]+\.tar\.gz|metadata/(experiments|heartbeats)/[^/]+\.json"
+    r"(repository|identity)\.json|(orphaned/)?((experiments|checkpoints)/[^/]+\.tar\.gz|logs/[0-9a-f]{64}-[^/]+\.txt\.gz)"
+    r"|metadata/(experiments|heartbeats)/[^/]+\.json|removed/[0-9a-f]{16}\.json"
 )
 
 
@@ -175,7 +176,9 @@ def _is_keepsakes(directory: str) -> bool:
     """Whether a directory is a repository, or an experiment's entry in a spool."""
     if re.fullmatch(_ID, os.path.basename(directory)) and os.path.lexists(f"{directory}/record.json"):
         return True
-    return os.path.lexists(f"{directory}/repository.json") and os.path.isdir(f"{directory}/metadata/experiments")
+    # One that another process is just making has no records yet.
+    signs = os.path.isdir(f"{directory}/metadata/experiments") or os.path.lexists(f"{directory}/identity.json")
+    return signs and os.path.lexists(f"{directory}/repository.json")
 
 
 def _walk(root: str, start: str, rules: _Rules | None, note: Note | None) -> Iterator[tuple[str, str]]:
@@ -218,7 +221,8 @@ def _is_left_out(name: str, rules: _Rules | None) -> bool:
 def _entries(prefix: str, path: str, note: Note | None) -> Iterator[tuple[str, str, str]]:
     """Yield a directory's entries, last name first; none if it cannot be read or is an environment."""
     try:
-        entries = sorted(os.scandir(path), key=lambda entry: entry.name, reverse=True)
+        found = [entry for entry in os.scandir(path) if not (TEMPORARY in entry.name or entry.name.startswith(COPY))]
+        entries = sorted(found, key=lambda entry: entry.name, reverse=True)
     except OSError as error:
         if is_the_scripts(error):
             raise

@@ -12,7 +12,7 @@ from keepsake import Project
 from keepsake.archive.reader import Archive
 from keepsake.exceptions import KeepsakeError
 from keepsake.storage import open_storage
-from keepsake.storage.base import TEMPORARY
+from keepsake.util.files import TEMPORARY
 
 _KEYS = re.compile(
     r"(repository|identity|removed/[0-9a-f]{16})\.json|metadata/(experiments|heartbeats)/[0-9a-f]{64}\.json|"

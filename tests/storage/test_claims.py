@@ -17,8 +17,8 @@ import pytest
 
 from keepsake.exceptions import DoesNotExist, PreconditionFailed
 from keepsake.storage import Storage, claims, disk, open_storage, versions
-from keepsake.storage.base import TEMPORARY
 from keepsake.storage.reading import etag_of
+from keepsake.util.files import TEMPORARY
 from tests.storage.benches import DiskBench
 from tests.threads import in_this_thread
 

@@ -168,7 +168,17 @@ def test_a_repository_that_is_the_project_directory_itself(tmp_path: Path) -> No
     """Only what it keeps is left out, not the project's files beside it."""
     make(tmp_path, "repository.json", "metadata/experiments/1.json", "metadata/heartbeats/1.json")
     make(tmp_path, "experiments/1.tar.gz", "checkpoints/1.tar.gz", "checkpoints/model.pth", "train.py")
-    assert walk(tmp_path) == ["checkpoints/model.pth", "train.py"]
+    make(tmp_path, "identity.json", f"removed/{'1' * 16}.json", "orphaned/checkpoints/1.tar.gz", "removed/1.json")
+    make(tmp_path, f"logs/{'1' * 64}-0-1.txt.gz", "logs/mine.txt.gz")
+    assert walk(tmp_path) == ["checkpoints/model.pth", "logs/mine.txt.gz", "removed/1.json", "train.py"]
+
+
+def test_what_other_processes_are_just_making_is_left_out(tmp_path: Path, warnings_said: Said) -> None:
+    """Such as a repository that several runs begin at once, or the files of a checkout."""
+    make(tmp_path, "repo/repository.json", "repo/identity.json", "new/.1f.keepsake-tmp", "train.py")
+    make(tmp_path, ".keepsake-checkout-1_2_3_4")
+    assert walk(tmp_path) == ["train.py"]
+    assert not warnings_said
 
 
 # Links and special files
