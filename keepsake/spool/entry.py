@@ -365,15 +365,21 @@ class Entry:
 
         A link or a pipe is none of them: it came from a stranger, and could lead anywhere, or never end.
         """
-        found = []
-        with suppress(FileNotFoundError), os.scandir(self.directory) as entries:
-            for entry in entries:
-                if entry.name.endswith(suffixes) and not entry.name.startswith("."):
-                    with suppress(FileNotFoundError):
-                        status = entry.stat(follow_symlinks=False)
-                        if not stat.S_ISREG(status.st_mode):
+        found: list[File] = []
+        for _ in range(_TRIES):
+            found, is_whole = [], True
+            with suppress(FileNotFoundError), os.scandir(self.directory) as entries:
+                for entry in entries:
+                    if entry.name.endswith(suffixes) and not entry.name.startswith("."):
+                        try:
+                            status = entry.stat(follow_symlinks=False)
+                        except FileNotFoundError:  # whoever takes a journal gives it another name
+                            is_whole = False
                             continue
-                        found.append(File(status.st_mtime_ns, Path(entry.path), status.st_size))
+                        if stat.S_ISREG(status.st_mode):
+                            found.append(File(status.st_mtime_ns, Path(entry.path), status.st_size))
+            if is_whole:
+                break
         return sorted(found)
 
     def _unwritable(self, error: OSError) -> WriteError:

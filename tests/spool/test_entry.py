@@ -10,7 +10,8 @@ import shutil
 import stat
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -315,6 +316,28 @@ def test_another_process_takes_the_journal_by_renaming_it(entry: Entry, monkeypa
     assert taken.changes.checkpoints == [checkpoint(1)]
     taken.drop()
     assert entry.close()
+
+
+def test_a_journal_that_is_taken_while_files_are_listed_is_not_missed(
+    entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its new name comes after the listing, and its lines are not in the repository yet."""
+    entry.append({"checkpoint": checkpoint(1)})
+    listed, taking = os.scandir, [True]
+
+    @contextmanager
+    def listed_before(directory: Path) -> Iterator[list[os.DirEntry[str]]]:
+        with listed(directory) as entries:
+            names = list(entries)
+        if taking:
+            taking.clear()
+            entry.take(others=False)
+        yield names
+
+    monkeypatch.setattr(os, "scandir", listed_before)
+    assert entry.pending().checkpoints == [checkpoint(1)]
+    taking.append(True)
+    assert entry.is_waiting()
 
 
 def test_a_journal_that_has_grown_since_it_was_read_is_not_dropped(entry: Entry) -> None:
