@@ -121,7 +121,7 @@ def _metrics(records: Sequence[Record], names: Collection[str] | None) -> dict[s
             continue
         numbers = values if types == {float} else _numbers(values, types)
         positions = list(range(len(numbers)))
-        if not types <= {int, float}:
+        if types != {float}:  # an integer may be too large for a float
             positions = [position for position in positions if numbers[position] is not None]
             numbers = [numbers[position] for position in positions]
         if positions:

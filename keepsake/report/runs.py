@@ -24,7 +24,7 @@ _MAX_DEPTH = 20  # of params in params
 def run_of(experiment: Experiment, record: Record, status: str, packages: Pool) -> dict[str, Any]:
     """Return an experiment, and its record, as the page's data has it. Times are Unix seconds."""
     records = checkpoints_of(record)
-    best, latest = best_checkpoint(records), latest_checkpoint(records)
+    best, latest, primary = best_checkpoint(records), latest_checkpoint(records), primary_metric(records)
     created = time_seconds(record["created"])
     ended = _seconds(record.get("ended"))
     last = ended if ended is not None else _seconds((latest or {}).get("created"))
@@ -47,16 +47,21 @@ def run_of(experiment: Experiment, record: Record, status: str, packages: Pool) 
         "path": text(record.get("path")),
         "python_version": text(record.get("python_version")),
         "version": text(experiment.keepsake_version),
-        "packages": packages.number(tuple(sorted((experiment.python_packages or {}).items()))),
+        "packages": packages.number(_packages(experiment)),
         "environment": dict(flat({name: record[name] for name in ("environment", "job") if record.get(name)})),
         "params": dict(flat(experiment.params or {})),
         "checkpoints": len(records),
         "step": (latest or {}).get("step") or 0,
-        "primary": primary_metric(records),
+        "primary": primary and {name: text(primary.get(name)) or "" for name in ("name", "goal")},
         "best": _checkpoint(best, created),
         "latest": _checkpoint(latest, created),
         "earlier": dict(flat(decode(earlier_metrics(records, latest)))),
     }
+
+
+def _packages(experiment: Experiment) -> tuple[tuple[str, str], ...]:
+    found = sorted((experiment.python_packages or {}).items())
+    return tuple((name, cut(str(version), MAX_TEXT)) for name, version in found)
 
 
 def metrics_of(run: Mapping[str, Any]) -> dict[str, Any]:

@@ -325,3 +325,14 @@ def test_a_metric_in_a_dict_has_a_curve_of_its_own(project: Project) -> None:
     assert list(meta(make(metrics=["acc.top1"]))["curves"]["index"]) == ["acc.top1"]
     with pytest.raises(UnknownName, match=r'Did you mean "acc\.top1"'):
         make(metrics=["acc.top2"])
+
+
+def test_values_that_no_version_writes_do_not_break_the_page(project: Project) -> None:
+    """Such as those of a forged record, and integers of more than 308 digits."""
+    packages = {"torch": float("nan"), "numpy": ["1"], "jax": {"a": 1}}
+    forged = record(1, {}, [{"val_loss": 10**400}, {"val_loss": 2}], python_packages=packages)
+    forged["checkpoints"][0]["primary_metric"] = {"name": "val_loss", "goal": float("nan")}
+    project.add(forged)
+    data = meta(make())
+    assert data["packages"] == [{"jax": "{'a': 1}", "numpy": "['1']", "torch": "nan"}]
+    assert data["primary"] == {"name": "val_loss", "goal": ""}
