@@ -11,6 +11,7 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.parse import unquote
 
 HIDDEN = "***"
 _LONGEST_KEY = 1000  # characters
@@ -128,7 +129,17 @@ def hide_in_params(params: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 
 def hide_in_text(text: str) -> str:
-    """Return `text` with likely secrets replaced by `***`."""
+    """Return `text` with likely secrets replaced by `***`. If one was percent-encoded, all of it is decoded."""
+    shown = _hide_plain(text)
+    if "%" in shown:  # such as a URL in the query of another one
+        plain = unquote(unquote(shown))
+        hidden = _hide_plain(plain)
+        if hidden != plain:
+            return hidden
+    return shown
+
+
+def _hide_plain(text: str) -> str:
     if "PRIVATE KEY" in text:
         text = re.sub(_PRIVATE_KEY, HIDDEN, text)
     if "@" in text and ":" in text:

@@ -18,6 +18,8 @@ HIDDEN = {
     ),
     "https://x.blob.core.windows.net/c?sv=2020&sig=SECRET%3D": "https://x.blob.core.windows.net/c?sv=2020&sig=***",
     "https://h/cb#access_token=SECRET": "https://h/cb#access_token=***",
+    "https://h/?next=https%3A%2F%2Fi%3Ftoken%3DSECRET": "https://h/?next=https://i?token=***",
+    "https://h/?next=https%253A%252F%252Fi%253Fa%253D1%2526sig%253DSECRET": "https://h/?next=https://i?a=1&sig=***",
     "postgres://kim:SECRET@db/x": "postgres://***@db/x",
     "postgres://kim:SEC/RET@db/x": "postgres://***@db/x",
     "mongodb+srv://kim:SEC@RET@db/x": "mongodb+srv://***@db/x",
