@@ -96,9 +96,12 @@ def _name_project(path: Path, start: Path) -> None:
 
 def _not_found(start: Path, *, above: bool) -> ConfigNotFound:
     where = f"{start} or any directory above it" if above else start
+    places = [directory / USUAL_PLACE for directory in ((start, *start.parents) if above else (start,))]
+    closed = next((place for place in places if os.path.lexists(place) and not os.access(place, os.X_OK)), None)
+    hint = f"{closed} cannot be read. If that is the project, ask its owner for permission.\n" if closed else ""
     return ConfigNotFound(
         f"There is no project: neither {CONFIG_NAMES[0]} nor {USUAL_PLACE}/repository.json is in {where}, and "
-        f"{REPOSITORY_VARIABLE} is not set.\n"
+        f"{REPOSITORY_VARIABLE} is not set.\n{hint}"
         f"The first run creates {USUAL_PLACE} in its working directory. To choose another place, create "
         f"{CONFIG_NAMES[0]} in your project directory. One line says where its experiments are kept:\n\n"
         f"  {EXAMPLE}\n\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -140,6 +141,16 @@ def test_a_working_directory_that_is_gone_is_a_clear_error(tmp_path: Path, monke
     (tmp_path / "gone").rmdir()
     with pytest.raises(ConfigNotFound, match="no longer exists"):
         find_project()
+
+
+def test_a_place_that_cannot_be_searched_is_named_where_no_project_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / ".keepsake"
+    place.mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: path != place)
+    with pytest.raises(ConfigNotFound, match=f"{re.escape(str(place))} cannot be read"):
+        find_project(tmp_path)
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can be another user")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keepsake.metadata import valid_id
-from keepsake.spool.damage import about_unreadable, damage_of
+from keepsake.spool.damage import damage_of
 from keepsake.spool.entry import Entry, is_entry
 from keepsake.spool.journal import UNNAMED
 from keepsake.spool.leftovers import UNFINISHED, prune, remove_unfinished
@@ -132,8 +132,9 @@ def _directories(root: Path) -> Iterator[Path]:
         names = sorted(os.listdir(root))
     except (FileNotFoundError, NotADirectoryError):
         return
-    except OSError as error:
-        once(warn, about_unreadable(root, error))
+    except OSError:
+        if problem := damage_of(root, None):
+            once(warn, problem)
         return
     for name in names:
         if valid_id(name) and os.path.isdir(root / name) and not os.path.islink(root / name):

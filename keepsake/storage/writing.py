@@ -87,14 +87,16 @@ def unlink(path: str) -> None:
 def share(path: str, root: os.stat_result) -> None:
     """Let the group of a shared repository use a new file or directory, whatever the umask of its members.
 
-    A repository is shared if its group may write to its directory. Files of another group stay as they are.
+    A repository is shared if its group may write to its directory. Of who is no member, files stay as they are.
     """
     if WINDOWS or not root.st_mode & stat.S_IWGRP:
         return
     status = os.stat(path)
     bits = stat.S_IRWXG if stat.S_ISDIR(status.st_mode) else stat.S_IRGRP | stat.S_IWGRP
-    if status.st_gid == root.st_gid and status.st_mode & bits != bits:
-        with suppress(OSError):
+    with suppress(OSError):
+        if status.st_gid != root.st_gid:  # the directory does not hand its group on, as one with the setgid bit does
+            os.chown(path, -1, root.st_gid)
+        if status.st_mode & bits != bits:
             os.chmod(path, stat.S_IMODE(status.st_mode) | bits)
 
 

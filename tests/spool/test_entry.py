@@ -235,6 +235,22 @@ def test_a_directory_that_cannot_be_listed_is_named_and_hides_nothing_else(
     assert list(map(os.fspath, places.damaged(root))) == [bad]
 
 
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can be another user")
+def test_the_private_spool_of_a_colleague_is_no_problem(
+    root: Path, entry: Entry, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the project of a group, one member's umask may be 077."""
+    root.chmod(0o700)
+    monkeypatch.chdir(root.parent)
+    os.seteuid(12345)
+    try:
+        assert list(places.entries(Path("spool"))) == []
+        assert places.damaged(Path("spool")) == {}
+    finally:
+        os.seteuid(0)
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="makes a pipe")
 def test_links_and_pipes_are_ignored_and_removed(root: Path, entry: Entry, tmp_path: Path) -> None:
     """A spool that comes from a stranger may hold them. A pipe would be read forever, a link could lead anywhere."""

@@ -255,6 +255,17 @@ def test_a_shared_repository_stays_shared(bench: DiskBench) -> None:
 
 
 @needs_posix
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can give files to another group")
+def test_a_repository_is_shared_with_the_group_of_its_directory_also_without_the_setgid_bit(bench: DiskBench) -> None:
+    os.chown(bench.root, -1, 12345)
+    bench.root.chmod(0o775)
+    bench.storage.put("a/k", b"x")
+    for name, mode in (("a", 0o775), ("a/k", 0o664)):
+        status = (bench.root / name).stat()
+        assert (status.st_gid, stat.S_IMODE(status.st_mode)) == (12345, mode)
+
+
+@needs_posix
 def test_a_folder_on_another_disk_works(bench: DiskBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder of the repository that is a link to another file system, to which nothing can be renamed."""
     bench.seed({"a/x": b"", "b/x": b""})
