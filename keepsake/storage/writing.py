@@ -120,13 +120,15 @@ def make_directories(path: str, root: os.stat_result | None = None) -> None:
 
 
 def become_like(path: Path, new: os.stat_result, directory: str) -> bool:
-    """Give a file the permissions of the status `new`; False if that is impossible, or if more would differ.
+    """Give a file the group and permissions of the status `new`; False if that is impossible, or if more would differ.
 
     Its disk, its owner, and what new files in `directory` inherit, such as access control lists, may differ too.
     """
     now = os.stat(path)
-    if (new.st_dev, new.st_uid, new.st_gid) != (now.st_dev, now.st_uid, now.st_gid) or _inherits_more(directory):
+    if (new.st_dev, new.st_uid) != (now.st_dev, now.st_uid) or _inherits_more(directory):
         return False
+    if not WINDOWS and new.st_gid != now.st_gid:
+        os.chown(path, -1, new.st_gid)
     if stat.S_IMODE(new.st_mode) != stat.S_IMODE(now.st_mode):
         os.chmod(path, stat.S_IMODE(new.st_mode))
     return True

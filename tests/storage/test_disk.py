@@ -130,10 +130,14 @@ def test_files_are_as_open_to_others_as_any_new_file(bench: DiskBench) -> None:
 def test_a_file_that_others_could_not_read_there_is_not_taken(
     bench: DiskBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is on another disk, has another group than the folder's, or would get an access control list."""
+    """It is on another disk, has another group and cannot be given that of the folder, or would get an access list."""
     file = bench.root.parent / "file"
     file.write_bytes(b"x")
     real = os.fstat
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
     for field in (stat.ST_DEV, stat.ST_GID):
 
         def other(fd: int, field: int = field) -> os.stat_result:
@@ -143,6 +147,7 @@ def test_a_file_that_others_could_not_read_there_is_not_taken(
 
         with monkeypatch.context() as patch:
             patch.setattr(os, "fstat", other)
+            patch.setattr(os, "chown", refuse)
             assert not bench.storage.link("k", file)
     with monkeypatch.context() as patch:
         patch.setattr(os, "listxattr", lambda path: ["system.posix_acl_access"], raising=False)
@@ -260,7 +265,9 @@ def test_a_repository_is_shared_with_the_group_of_its_directory_also_without_the
     os.chown(bench.root, -1, 12345)
     bench.root.chmod(0o775)
     bench.storage.put("a/k", b"x")
-    for name, mode in (("a", 0o775), ("a/k", 0o664)):
+    (file := bench.root.parent / "file").touch()
+    assert bench.storage.link("a/t", file)
+    for name, mode in (("a", 0o775), ("a/k", 0o664), ("a/t", 0o664)):
         status = (bench.root / name).stat()
         assert (status.st_gid, stat.S_IMODE(status.st_mode)) == (12345, mode)
 
