@@ -43,14 +43,19 @@ from pathlib import Path
 import keepsake
 
 restart, rank = int(os.environ["TORCHELASTIC_RESTART_COUNT"]), int(os.environ["RANK"])
+
+def meet(where):  # as collective operations of a training do
+    Path(f"{rank} {where} {restart}").touch()
+    while not Path(f"{1 - rank} {where} {restart}").exists():
+        time.sleep(0.01)
+
 experiment = keepsake.init(params={"lr": 0.1})
 latest = experiment.latest()
+meet("begins")
 for step in range(0 if latest is None else latest.step + 1, 9):
     experiment.checkpoint(step=step, metrics={"rank": rank, "restart": restart})
     if restart < 2 and step == 2 + 3 * restart:
-        Path(f"{rank} of {restart}").touch()
-        while not Path(f"{1 - rank} of {restart}").exists():
-            time.sleep(0.01)
+        meet("stops")
         if rank != restart:
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(250)
