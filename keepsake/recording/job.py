@@ -14,13 +14,18 @@ from keepsake.exceptions import (
     OtherRepository,
     RepositoryConfigurationError,
 )
+from keepsake.recording import heartbeat
+from keepsake.util.clock import monotonic
 
 if TYPE_CHECKING:
-    from keepsake.recording.heartbeat import Pulse
     from keepsake.repository.repository import Repository
     from keepsake.spool.entry import Entry
 
 HURRY_SECONDS = 2.0  # how long Ctrl-C and SIGTERM wait
+_RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
+_SHORT_RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0)  # while a caller waits
+_FINAL_TRIES = 2  # attempts after an error that does not pass
+_GOODBYES = 3  # attempts to remove a heartbeat
 
 Step = Literal["heartbeat", "publish", "upload", "sync"]  # in the order in which their threads start
 STEPS: tuple[Step, ...] = get_args(Step)
@@ -51,7 +56,7 @@ class Job:
         self.given_up = False  # whether a wait for it ended without success
         self.offline = False  # whether it is only made safe against a power cut
         self.others = False  # whether journals of other processes are saved too, as at the end
-        self.pulse: Pulse | None = None
+        self.pulse: heartbeat.Pulse | None = None
         self.moved = self.furthest = 0  # bytes sent by this attempt to upload, and by the best of the earlier ones
         self.tasks: list[Callable[[], None]] = []
         self.local_task: Callable[[], None] | None = None  # the one of them that needs no repository
@@ -60,6 +65,38 @@ class Job:
         """Mark a step as being done."""
         del self.due[step]
         self.active.add(step)
+
+    def succeed(self, step: Step) -> None:
+        """Forget that a step has failed."""
+        self.failures.pop(step, None)
+        self.errors.pop(step, None)
+
+    def fail(self, step: Step, error: KeepsakeError) -> bool:
+        """Let a failed step be tried again, unless that is in vain; return whether its error is news."""
+        is_news = str(error) not in map(str, self.errors.values())  # the steps often fail for one reason
+        self.errors[step] = error
+        failures = self.failures[step] = self.failures.get(step, 0) + 1
+        if not (self.waiting and _is_final(error) and failures >= _FINAL_TRIES):
+            pauses = _SHORT_RETRY_SECONDS if self.waiting else _RETRY_SECONDS
+            self.due.setdefault(step, monotonic() + pauses[min(failures, len(pauses)) - 1])
+        return is_news
+
+    def try_again(self) -> None:
+        """Let all steps that failed be tried again, though they failed too often for the caller that waited."""
+        for step in self.errors:
+            self.due.setdefault(step, monotonic() + _RETRY_SECONDS[0])
+
+    def beat_again(self) -> None:
+        """Try a heartbeat again that failed, and a goodbye a few times. The record says how the run ended anyway."""
+        now = monotonic()
+        if self.pulse is None or not self.pulse.is_leaving:
+            self.due.setdefault("heartbeat", now + heartbeat.BEAT_SECONDS)
+            return
+        failures = self.failures["heartbeat"] = self.failures.get("heartbeat", 0) + 1
+        if failures < _GOODBYES:
+            self.due.setdefault("heartbeat", now + _SHORT_RETRY_SECONDS[0])
+        else:
+            self.pulse = None
 
     def forget(self) -> None:
         """Drop all steps, because the experiment was deleted."""
@@ -86,7 +123,7 @@ class Job:
         return next((error for step, error in self.errors.items() if step != "sync"), None)
 
 
-def is_final(error: BaseException) -> bool:
+def _is_final(error: BaseException) -> bool:
     """Whether an error will not pass within seconds."""
     cause: BaseException | None = error
     while cause is not None:

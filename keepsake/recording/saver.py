@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from keepsake.exceptions import KeepsakeError, Removed, WriteError
 from keepsake.recording import heartbeat, lane
-from keepsake.recording.job import HURRY_SECONDS, STEPS, Job, Step, is_final
+from keepsake.recording.job import HURRY_SECONDS, STEPS, Job, Step
 from keepsake.recording.mover import as_ours, give_up
 from keepsake.recording.steps import Due, Steps
 from keepsake.recording.switches import exit_seconds
@@ -31,10 +31,6 @@ if TYPE_CHECKING:
 
 hold_forks()
 
-_RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
-_SHORT_RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0)  # while a caller waits
-_FINAL_TRIES = 2  # attempts after an error that does not pass
-_GOODBYES = 3  # attempts to remove a heartbeat
 _SYNC_SECONDS = 0.5  # a power cut costs no more than the last second
 _IDLE_SECONDS = 60.0  # the threads of a repository without experiments end after this time
 _TICK_SECONDS = 0.5
@@ -213,8 +209,7 @@ class Saver:
                 if job.late:
                     job.late = False
                     job.due.setdefault("publish", now)
-                for step in job.errors:
-                    job.due.setdefault(step, now + _RETRY_SECONDS[0])
+                job.try_again()
             self._changed.notify_all()
 
     def _explain(self, jobs: list[Job], patience: float) -> bool:
@@ -308,28 +303,14 @@ class Saver:
     def _settle(self, job: Job, step: Step, error: BaseException | None) -> None:
         if error is None:
             with self._lock:
-                job.failures.pop(step, None)
-                job.errors.pop(step, None)
+                job.succeed(step)
         elif isinstance(error, Removed) and step in ("publish", "upload"):
             self._gone(job)
         elif step == "heartbeat":  # the other steps report a missing repository
             with self._lock:
-                self._beat_again(job)
+                job.beat_again()
         else:
             self._failed(job, step, as_ours(error, job.entry))
-
-    @staticmethod
-    def _beat_again(job: Job) -> None:
-        """Try a heartbeat again that failed, and a goodbye a few times. The record says how the run ended anyway."""
-        now = monotonic()
-        if job.pulse is None or not job.pulse.is_leaving:
-            job.due.setdefault("heartbeat", now + heartbeat.BEAT_SECONDS)
-            return
-        failures = job.failures["heartbeat"] = job.failures.get("heartbeat", 0) + 1
-        if failures < _GOODBYES:
-            job.due.setdefault("heartbeat", now + _SHORT_RETRY_SECONDS[0])
-        else:
-            job.pulse = None
 
     def _gone(self, job: Job) -> None:
         """Give up an experiment that the user has removed from the repository."""
@@ -347,12 +328,7 @@ class Saver:
         if job.entry.gone:
             return
         with self._lock:
-            is_news = str(error) not in map(str, job.errors.values())  # the steps often fail for one reason
-            job.errors[step] = error
-            failures = job.failures[step] = job.failures.get(step, 0) + 1
-            if not (job.waiting and is_final(error) and failures >= _FINAL_TRIES):
-                pauses = _SHORT_RETRY_SECONDS if job.waiting else _RETRY_SECONDS
-                job.due.setdefault(step, monotonic() + pauses[min(failures, len(pauses)) - 1])
+            is_news = job.fail(step, error)
         if is_news:
             warn(f"{error}\nThe run is kept in {job.entry.directory}, and sending is tried again.")
         error.is_told = True

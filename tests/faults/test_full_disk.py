@@ -94,7 +94,7 @@ def check_result(output: str, messages: str) -> list[int | None]:
 def test_a_repository_that_gets_full_costs_nothing(project: Path) -> None:
     """What does not fit waits in the spool, and arrives when there is room."""
     (project / "keepsake.yaml").write_text("repository: file://small/repo\n")
-    program = _TRAIN.format(imports="from keepsake.recording import saver; saver._RETRY_SECONDS = (0.1,) * 5") + _CHECK
+    program = _TRAIN.format(imports="from keepsake.recording import job; job._RETRY_SECONDS = (0.1,) * 5") + _CHECK
     output, messages = run_on_small_disk(program)
     assert check_result(output, messages) == list(range(20))
     assert "No space left on device" in messages
@@ -154,7 +154,7 @@ def test_a_disk_that_somebody_else_fills_costs_the_files_and_not_the_metrics(
 
 def test_a_disk_with_everything_on_it_gets_full(project: Path) -> None:
     """Project, spool and repository together, as usual: what had returned is there afterwards."""
-    program = _TRAIN.format(imports="from keepsake.recording import saver; saver._RETRY_SECONDS = (0.1,) * 5") + _CHECK
+    program = _TRAIN.format(imports="from keepsake.recording import job; job._RETRY_SECONDS = (0.1,) * 5") + _CHECK
     output, messages = run_on_small_disk(program, then="cp keepsake.yaml small && cd small")
     assert [number for number in check_result(output, messages) if number is not None][:2] == [0, 1]
 

@@ -23,7 +23,7 @@ import pytest
 import keepsake
 from keepsake.exceptions import MissingRepository
 from keepsake.project import Project
-from keepsake.recording import saver
+from keepsake.recording import job
 from keepsake.repository.removals import Removals
 from keepsake.storage.disk import DiskStorage
 from tests.faults import inspect_repository as inspect
@@ -37,8 +37,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="moves directori
 # Writes a line when it has begun and when a checkpoint has returned: the file is there whatever happens to the process
 _TRAIN = """
 import os, sys, time, keepsake
-from keepsake.recording import saver
-saver._RETRY_SECONDS = (0.05,) * 5
+from keepsake.recording import job
+job._RETRY_SECONDS = (0.05,) * 5
 os.environ["KEEPSAKE_EXIT_SECONDS"] = "1"
 name, end = sys.argv[1], time.monotonic() + float(sys.argv[2])
 log = open(f"log-{name}", "w")
@@ -289,7 +289,7 @@ def test_a_disk_that_goes_while_an_experiment_is_created_costs_nothing(
     """Its record may lie in the mount point then, or in another repository, and that proves nothing."""
     keepsake.init().stop()
     leave_at_record(monkeypatch, disk := PLACES[what](), 1, before=before)
-    monkeypatch.setattr(saver, "_RETRY_SECONDS", (0.05,) * 5)
+    monkeypatch.setattr(job, "_RETRY_SECONDS", (0.05,) * 5)
     experiment = keepsake.init(path="train.py")
     experiment.checkpoint(path="train.py", metrics={"number": 0})
     disk.come_back()
@@ -397,7 +397,7 @@ def test_a_disk_that_is_away_only_while_something_is_written_costs_nothing(
 ) -> None:
     """What is written lies in the mount point then. Everything that is looked at afterwards is as it should be."""
     keepsake.init().stop()
-    monkeypatch.setattr(saver, "_RETRY_SECONDS", (0.05,) * 5)
+    monkeypatch.setattr(job, "_RETRY_SECONDS", (0.05,) * 5)
     disk, put, upload, under_way = Moved(), DiskStorage.put, DiskStorage.upload, Removals.under_way
     away: list[str] = []
 

@@ -15,7 +15,7 @@ import pytest
 import keepsake
 from keepsake.exceptions import ReadError, WriteError
 from keepsake.experiment import Experiment
-from keepsake.recording import heartbeat, lane, saver, steps
+from keepsake.recording import heartbeat, job, lane, saver, steps
 from keepsake.repository.heartbeats import Heartbeats
 from keepsake.repository.repository import Repository
 from keepsake.spool.entry import Entry
@@ -44,7 +44,7 @@ _ERRORS = [
 def project(project_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project whose threads are new, and quick to try again."""
     monkeypatch.setattr(saver, "_saver", saver.Saver())
-    monkeypatch.setattr(saver, "_RETRY_SECONDS", (0.02,) * 5)
+    monkeypatch.setattr(job, "_RETRY_SECONDS", (0.02,) * 5)
     monkeypatch.setattr(lane, "REFUSED_SECONDS", 0.02)
     monkeypatch.setattr(loop, "_PAUSE_SECONDS", 0.02)
     monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.02)

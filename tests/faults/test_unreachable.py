@@ -24,8 +24,8 @@ pytestmark = [
 _CHECKPOINTS = 20
 _TRAIN = """
 import os, time, keepsake
-from keepsake.recording import saver
-saver._RETRY_SECONDS = (0.05,) * 5
+from keepsake.recording import job
+job._RETRY_SECONDS = (0.05,) * 5
 experiment = keepsake.init(path="train.py")
 print(experiment.id, flush=True)
 for number in range({count}):

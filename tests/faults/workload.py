@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import keepsake
 from keepsake.exceptions import KeepsakeError
-from keepsake.recording import contact, saver
+from keepsake.recording import contact, job
 from keepsake.storage import claims
 from tests.faults import inspect_repository as inspect
 from tests.faults.sandbox import Sandbox, Work, weights
@@ -51,7 +51,7 @@ def quickly(work: Work) -> Work:
     """Let `work` try again soon after an error, so that a campaign does not take days."""
 
     def run(sandbox: Sandbox) -> None:
-        saver._RETRY_SECONDS = (0.01, 0.05, 0.05, 0.05, 0.05)
+        job._RETRY_SECONDS = (0.01, 0.05, 0.05, 0.05, 0.05)
         contact._DEADLINE_SECONDS = 5.0
         claims.PATIENCE = 0.2
         work(sandbox)
