@@ -33,6 +33,7 @@ def publish_first(
     before: str | None,
     roots: list[Path],
     *,
+    beat: bool,
     meanwhile: Callable[[], None],
 ) -> None:
     """Publish a new experiment, unless the repository that was used before is missing.
@@ -42,6 +43,7 @@ def publish_first(
         entry: its entry in the spool, which `meanwhile` writes.
         before: what `known_identity` returned when the experiment began.
         roots: the directories that were asked.
+        beat: whether its heart beats.
         meanwhile: called while the disk or the network is at work. If it fails, the experiment is taken back.
     """
     is_known = threading.Event()
@@ -53,6 +55,13 @@ def publish_first(
             is_known.set()
         # A wrong bucket, or a missing permission, shows at once
         repository.merge(entry.record, Changes(), create=True, identity=entry.identity)
+        if beat:
+            try:
+                repository.heartbeats.beat(entry.id)
+            except BaseException:
+                with suppress(KeepsakeError):  # the first error matters more
+                    repository.withdraw(entry.record)
+                raise
 
     def get_ready() -> None:
         # The entry says which repository it uses. Until that is known, two threads would only take turns.

@@ -90,12 +90,16 @@ def save_if_over() -> None:
         say_pending(saver().finish_all())
 
 
+def others_wait(entry: Entry) -> bool:
+    """Whether other entries may be in the spool of this one."""
+    with suppress(OSError):
+        return not set(os.listdir(entry.directory.parent)) <= {entry.id, "repositories.json"}
+    return True
+
+
 def recover_in_background(entry: Entry, open_repository: Callable[[str], Repository]) -> None:
     """Finish the other entries of this spool. The end of the program waits for that, but not long."""
     root = entry.directory.parent
-    with suppress(OSError):
-        if set(os.listdir(root)) <= {entry.id, "repositories.json"}:
-            return
     recovery = _recoveries.get(root)
     if recovery is None or not recovery.is_under_way:
         try:

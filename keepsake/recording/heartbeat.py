@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from keepsake.spool.entry import Entry
 
 BEAT_SECONDS = 5.0
-FIRST_SECONDS = 0.005  # the first beat follows after that time, so init() does not wait for it
 
 
 class Pulse:

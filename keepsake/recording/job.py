@@ -27,7 +27,7 @@ _SHORT_RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0)  # while a caller waits
 _FINAL_TRIES = 2  # attempts after an error that does not pass
 _GOODBYES = 3  # attempts to remove a heartbeat
 
-Step = Literal["heartbeat", "publish", "upload", "sync"]  # in the order in which their threads start
+Step = Literal["publish", "upload", "sync", "heartbeat"]
 STEPS: tuple[Step, ...] = get_args(Step)
 _SAVING: frozenset[Step] = frozenset({"publish", "upload"})
 

@@ -90,23 +90,12 @@ class Run:
         entry = Entry.new(roots[0], record, repository.url, before)
         entry.is_first = is_first
         run = cls(workplace, entry, modules, quiet)
-        frozen = None
-
-        def get_ready() -> None:
-            entry.open()
-            entry.keep_room()
-            ending.watch()
-
+        frozen, others_wait = None, False
         try:
             if record["path"]:
                 entry.open()
                 frozen = run._freeze(record)
-            if is_offline:
-                get_ready()
-            else:
-                publish_first(repository, entry, before, roots, meanwhile=get_ready)
-                if disable_heartbeat:  # otherwise a listing would see the entry in the spool, and show it as running
-                    entry.write_record(durable=False)
+            others_wait = run._publish(before, roots, beat=not disable_heartbeat)
         except BaseException:
             if entry.in_repository:
                 with suppress(KeepsakeError):  # the first error matters more
@@ -122,7 +111,31 @@ class Run:
             recent = lambda: workplace.view.recent_paths(look=not is_offline)  # noqa: E731
             tell_if_large(workplace.directory, record["path"], frozen.entries, recent)
         run._gather_later(files=bool(record["path"]))
+        if others_wait:
+            ending.recover_in_background(entry, open_repository)
         return run
+
+    def _publish(self, before: str | None, roots: list[Path], *, beat: bool) -> bool:
+        """Write a new experiment into the spool, and publish it unless the run is offline (see `publish_first`).
+
+        Returns whether earlier runs may wait in the spool to be sent.
+        """
+        entry, others_wait = self.entry, False
+
+        def get_ready() -> None:
+            nonlocal others_wait
+            entry.open()
+            entry.keep_room()
+            ending.watch()
+            others_wait = ending.others_wait(entry)
+
+        if switches.is_offline():
+            get_ready()
+            return False
+        publish_first(self.repository, entry, before, roots, beat=beat, meanwhile=get_ready)
+        if not beat:  # otherwise a listing would see the entry in the spool, and show it as running
+            entry.write_record(durable=False)
+        return others_wait
 
     @classmethod
     def resume(
@@ -149,7 +162,7 @@ class Run:
         saver().beat(entry, repository, visible=not (disable_heartbeat or switches.is_offline()))
         run._keep_output(fields)
         saver().notify(entry, repository, files=bool(entry.packs()), offline=switches.is_offline())
-        if not switches.is_offline():
+        if not switches.is_offline() and ending.others_wait(entry):
             ending.recover_in_background(entry, open_repository)
         return run
 
@@ -185,7 +198,7 @@ class Run:
         return self._packages
 
     def _gather_later(self, *, files: bool) -> None:
-        """Collect package versions and recover earlier runs in the background, so init() does not wait for them."""
+        """Collect package versions in the background, so init() does not wait for them."""
         entry, repository = self.entry, self.repository
 
         def gather() -> None:
@@ -216,7 +229,6 @@ class Run:
             saver().notify(entry, repository, offline=True)
         else:
             saver().notify(entry, repository, files=files, task=gather, local=True, after=_GRACE_SECONDS)
-            ending.recover_in_background(entry, open_repository)
 
     def change(self, fields: Record) -> None:
         """Change fields of the record, in the spool."""

@@ -108,7 +108,7 @@ class Saver:
             job = self._job(entry, repository)
             if job.pulse is None:
                 job.pulse = heartbeat.Pulse(entry, repository, visible=visible)
-                job.due["heartbeat"] = monotonic() + heartbeat.FIRST_SECONDS
+                job.due["heartbeat"] = monotonic() + heartbeat.BEAT_SECONDS
                 self._start(job.lane)
                 self._changed.notify_all()
 

@@ -99,7 +99,6 @@ class Entry:
             "identity": identity or None,
             "in_repository": False,
             "experiment": record,
-            "owner": process_name(),
         }
         return cls(root / record["id"], content)
 
@@ -114,7 +113,8 @@ class Entry:
         return entry
 
     def open(self) -> None:
-        """Write the entry. Raises WriteError, and leaves nothing behind then. `sync` must follow soon."""
+        """Write the entry as this process's. Raises WriteError, and leaves nothing behind then. `sync` must follow."""
+        self.owner = process_name()
         try:
             self.write_record(durable=False)
         except WriteError:

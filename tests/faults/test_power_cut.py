@@ -126,7 +126,7 @@ import os, stat, threading, time
 flushed, begun, sync = [], threading.Event(), os.fsync
 
 def slow(descriptor):
-    if stat.S_ISDIR(os.fstat(descriptor).st_mode) and threading.current_thread().name == "keepsake-heartbeat":
+    if stat.S_ISDIR(os.fstat(descriptor).st_mode) and threading.current_thread().name == "keepsake-publish":
         begun.wait()
         flushed.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
     sync(descriptor)
