@@ -339,14 +339,22 @@ class Entry:
         return True
 
     def discard(self) -> None:
-        """Remove the entry with all its files, the record last, and the spool if this was the last entry."""
+        """Remove the entry with all its files, the record last, and the spool if this was the last entry.
+
+        Raises WriteError.
+        """
         self.unsent = Unsent()
         record = self.directory / "record.json"
-        with suppress(FileNotFoundError):
-            for name in os.listdir(self.directory):
-                if name != record.name:
-                    remove(self.directory / name)
-        remove(record)
+        try:
+            with suppress(FileNotFoundError):
+                for name in os.listdir(self.directory):
+                    if name != record.name:
+                        remove(self.directory / name)
+            remove(record)
+        except OSError as error:
+            if is_the_scripts(error):
+                raise
+            raise self._unwritable(error) from error
         prune(self.directory)
 
     def has_begun(self) -> bool:

@@ -408,6 +408,21 @@ def test_what_its_process_knows_is_written_again_where_somebody_has_cleaned_up(
     assert len(entry.pending().checkpoints) == 1, "what was given up does not come back"
 
 
+@pytest.mark.parametrize("call", ["listdir", "unlink"])
+def test_an_entry_that_cannot_be_discarded_is_named(entry: Entry, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """As by `keepsake rm`, whose spool is another user's, or on a disk that has become read-only."""
+    entry.append({"checkpoint": checkpoint(1)})
+
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, refuse)
+        with pytest.raises(WriteError, match=f"Cannot write to {re.escape(str(entry.directory))}"):
+            entry.discard()
+    assert entry.pending().checkpoints == [checkpoint(1)]
+
+
 def test_an_entry_with_something_to_save_does_not_close(entry: Entry) -> None:
     entry.append({"checkpoint": checkpoint(1)})
     assert not entry.close()
