@@ -246,11 +246,10 @@ def _end_with_program(how: End) -> bool:
     _installed, _is_over = False, not threading.main_thread().is_alive()  # a program may call the handlers itself
     is_interrupted = any(each.reason == "interrupted" for each in (how, *_ends.values()))
     try:
-        return _end_all(how, HURRY_SECONDS if is_interrupted else None)
-    except KeyboardInterrupt:
-        left = saver().finish_all(seconds=0)
-        say_pending(left)
-        return not left
+        try:
+            return _end_all(how, HURRY_SECONDS if is_interrupted else None)
+        except (KeyboardInterrupt, SystemExit):  # the latter of the script's own handler of a signal
+            return _end_all(how, 0)
     except Exception as error:  # noqa: BLE001 - such as an error of the spool's disk
         reason = str(error).rstrip(".")
         warn(

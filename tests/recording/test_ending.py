@@ -484,6 +484,23 @@ def save_last():
     check_whole(experiment_id, numbers=4)
 
 
+@pytest.mark.parametrize("interrupt", ["KeyboardInterrupt", "SystemExit(143)"])
+def test_a_signal_at_the_very_end_keeps_no_run_from_its_end(interrupt: str) -> None:
+    """The second one is what a script's own handler of SIGTERM raises."""
+    program = f"""
+    from keepsake.recording.run import Run
+    change = Run.change
+    def interrupted(*arguments):
+        Run.change = change
+        raise {interrupt}
+    Run.change = interrupted
+    """
+    experiment_id, errors = run(program, KEEPSAKE_STRICT="0")
+    assert "Exception ignored" not in errors
+    keepsake.Project().sync()
+    assert keepsake.experiments.get(experiment_id).end_reason == "finished"
+
+
 def test_handlers_of_atexit_that_a_program_calls_itself_end_its_runs_and_later_ones_end_as_usual() -> None:
     experiment_id, _ = run("import atexit\natexit._run_exitfuncs()\nexperiment = keepsake.init()\nprint(experiment.id)")
 
