@@ -131,6 +131,7 @@ class Upkeep:
         from keepsake.repository.finding import find_experiment
 
         source.workplace.view.require()
+        source.workplace.view.note()
         named: list[Record] = [find_experiment(source.workplace.view, id) for id in ids]
         return copy_experiments(source.workplace.view, target.workplace.view, named, thorough=thorough)
 

@@ -257,10 +257,20 @@ class View:
                 f"{error} This project has used one there before, so no new one is created. "
                 f"To begin a new repository there, delete {places.notes_about(self._notes, url)}."
             ) from error
-        for root in self._noted_in if known is None else ():
-            if root.is_dir() or not self._is_named:  # otherwise the directory may be no project
-                places.remember_identity(root, url, identity)
+        if known is None:
+            self._note(identity)
         return identity
+
+    def note(self) -> None:
+        """Remember that the repository is used, though nothing is written to it."""
+        with suppress(KeepsakeError):  # what is asked of it next says what is wrong
+            if self._known() is None and (identity := self.repository.identity):
+                self._note(identity)
+
+    def _note(self, identity: str) -> None:
+        for root in self._noted_in:
+            if root.is_dir() or not self._is_named:  # otherwise the directory may be no project
+                places.remember_identity(root, self.repository.url, identity)
 
     def _known(self) -> str | None:
         """Return the identity of the repository that this project used at the URL; "" if it cannot be read."""

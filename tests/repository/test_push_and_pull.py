@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -231,6 +232,18 @@ def test_a_repository_that_only_copies_and_imports_have_filled_is_missed_too(
     repository.mkdir()
     assert "is gone. Check whether its disk is mounted" in run(what, source, status=1)
     assert list(repository.iterdir()) == []
+
+
+def test_a_repository_that_was_only_read_from_is_missed_too(
+    experiments: list[Experiment], project_directory: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(project_directory / "repo", other)
+    run("pull", f"file://{other}")
+    other.rename(tmp_path / "away")
+    other.mkdir()
+    assert "is gone. Check whether its disk is mounted" in run("push", f"file://{other}", status=1)
+    assert list(other.iterdir()) == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no groups of this kind")
