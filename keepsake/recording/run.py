@@ -97,10 +97,11 @@ class Run:
                 frozen = run._freeze(record)
             others_wait = run._publish(before, roots, beat=not disable_heartbeat)
         except BaseException:
-            if entry.in_repository:
-                with suppress(KeepsakeError):  # the first error matters more
+            with suppress(KeepsakeError):  # the first error matters more
+                if entry.in_repository:
                     repository.withdraw(record)
-            entry.discard()
+            with suppress(KeepsakeError):
+                entry.discard()
             raise
         ending.begin(run)
         saver().beat(entry, repository, visible=not (disable_heartbeat or is_offline))

@@ -75,6 +75,8 @@ def trouble_of(error: Exception) -> Trouble | None:
     """Return what an error means; None if it is not understood."""
     if isinstance(error, sdk.ClientError):
         return _refusal(error)
+    if isinstance(error, RecursionError):  # the SDK follows each redirection
+        return Trouble("The server redirects without end", _REGION, RepositoryConfigurationError)
     if "Invalid header value" in str(error):  # the rest of the text is the value, which may be secret
         reason = "The access key or the session token contains a line break"
         return Trouble(reason, LOG_IN, RepositoryConfigurationError)

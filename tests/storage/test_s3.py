@@ -573,6 +573,13 @@ def test_a_bucket_elsewhere_is_reported_with_its_region(proxy: Proxy, s3_bench: 
         open_storage(s3_bench.url).get("k")
 
 
+def test_a_server_that_redirects_without_end_is_reported(proxy: Proxy, s3_bench: S3Bench) -> None:
+    body = "<Error><Code>TemporaryRedirect</Code></Error>"
+    proxy.fault = lambda request: reply("307 Moved", body, Content_Type="application/xml")
+    with pytest.raises(RepositoryConfigurationError, match="redirects without end.*Set AWS_REGION"):
+        open_storage(s3_bench.url).get("k")
+
+
 @pytest.mark.parametrize("bucket", ["UPPER_case", "a b", "x"])
 def test_an_impossible_bucket_is_reported(s3_bench: S3Bench, bucket: str) -> None:
     with pytest.raises(RepositoryConfigurationError, match="spelling"):
