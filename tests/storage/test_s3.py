@@ -576,7 +576,7 @@ def test_a_bucket_elsewhere_is_reported_with_its_region(proxy: Proxy, s3_bench: 
 def test_a_server_that_redirects_without_end_is_reported(proxy: Proxy, s3_bench: S3Bench) -> None:
     body = "<Error><Code>TemporaryRedirect</Code></Error>"
     proxy.fault = lambda request: reply("307 Moved", body, Content_Type="application/xml")
-    with pytest.raises(RepositoryConfigurationError, match="redirects without end.*Set AWS_REGION"):
+    with pytest.raises(RepositoryConfigurationError, match=r"redirects without end.*Set AWS_REGION"):
         open_storage(s3_bench.url).get("k")
 
 
