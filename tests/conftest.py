@@ -49,6 +49,12 @@ def _refuse_outside(event: str, arguments: tuple[Any, ...]) -> None:
 sys.addaudithook(_refuse_outside)
 
 
+def pytest_sessionfinish() -> None:
+    """End the servers here, because a worker of pytest-xdist can end without its handlers of atexit."""
+    if servers := sys.modules.get("tests.storage.servers"):
+        servers.stop()
+
+
 @pytest.fixture(scope="session")
 def _homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """One home directory after another, none of them made yet."""

@@ -18,7 +18,12 @@ KEY = "test"  # as good as any
 S3_ENVIRONMENT = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": KEY, "AWS_REGION": "us-east-1"}
 
 _running = ExitStack()
-atexit.register(_running.close)
+
+
+@atexit.register
+def stop() -> None:
+    """End the servers of this process."""
+    _running.close()
 
 
 # S3 compares a condition and writes in one step. moto's threads do both in two, between which another can write
