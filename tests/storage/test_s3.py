@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 from urllib.parse import quote, quote_plus, unquote
 
 import pytest
@@ -573,11 +574,12 @@ def test_a_bucket_elsewhere_is_reported_with_its_region(proxy: Proxy, s3_bench: 
         open_storage(s3_bench.url).get("k")
 
 
-def test_a_server_that_redirects_without_end_is_reported(proxy: Proxy, s3_bench: S3Bench) -> None:
-    body = "<Error><Code>TemporaryRedirect</Code></Error>"
-    proxy.fault = lambda request: reply("307 Moved", body, Content_Type="application/xml")
+def test_a_server_that_redirects_without_end_is_reported(s3_bench: S3Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK follows each redirection, until it has called itself too often."""
+    storage = open_storage(s3_bench.url)
+    monkeypatch.setattr("botocore.endpoint.Endpoint.make_request", Mock(side_effect=RecursionError("too deep")))
     with pytest.raises(RepositoryConfigurationError, match=r"redirects without end.*Set AWS_REGION"):
-        open_storage(s3_bench.url).get("k")
+        storage.get("k")
 
 
 @pytest.mark.parametrize("bucket", ["UPPER_case", "a b", "x"])
