@@ -123,7 +123,7 @@ class _Sending:
     ) -> None:
         self._repository, self._send, self._take_back, self._around = repository, send, take_back, around
         self._finished, self._given_up = threading.Event(), threading.Event()
-        self._is_first = False  # of the saver's thread
+        self._is_first = False  # whether the first of the saver's threads sends it
         self.error: BaseException | None = None
 
     def start(self) -> None:
