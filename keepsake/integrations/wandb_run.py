@@ -326,9 +326,10 @@ class Run:
         say(f"{title}: {text}" if text else str(title))
 
     def log_code(self, *_: Any, **__: Any) -> None:
-        """Do nothing: the code is saved when the run begins, and a job that is started again goes on with its run."""
+        """Do nothing: the code is saved when the run begins."""
 
-    get_url = mark_preempting = unwatch = log_code
+    # There is no page, nothing is watched, and a job that is started again goes on with its run.
+    get_url = unwatch = mark_preempting = log_code
 
     def use_artifact(self, artifact_or_name: Any, *_: Any, **__: Any) -> Artifact:
         """Return an artifact that this program has logged. Raises KeepsakeError for others: there is no server."""

@@ -159,7 +159,7 @@ class _Sending:
         if self._finished.is_set():
             self._undo()
         elif self._is_first:
-            saver().give_up(self._repository)
+            saver().replace_first(self._repository)
 
     def _undo(self) -> None:
         if self.error is None:

@@ -56,7 +56,7 @@ class Saver:
         with self._lock:
             return self._lane(repository.url).start_with(task)
 
-    def give_up(self, repository: Repository) -> None:
+    def replace_first(self, repository: Repository) -> None:
         """Replace the thread that `start_with` has started. Its task hangs, and will return False."""
         with self._lock:
             self._lane(repository.url).renew(STEPS[0])

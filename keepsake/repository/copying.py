@@ -206,8 +206,8 @@ class Copy:
         return [key for key in archive_keys(merged) if key in wanted]  # files removed from the target stay removed
 
     def _has_arrived(self, experiment_id: str, checkpoint_id: str) -> bool:
-        key = archive_key(experiment_id, checkpoint_id)
-        return key in self._there or self._target.storage.has(key)
+        is_listed = archive_key(experiment_id, checkpoint_id) in self._there
+        return is_listed or self._target.has_archive(experiment_id, checkpoint_id)
 
     def _find_owners(self) -> dict[str, str]:
         """Return the experiment of each checkpoint: the target's answer, or else the oldest that names it."""

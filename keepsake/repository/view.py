@@ -263,7 +263,7 @@ class View:
 
     def note(self) -> None:
         """Remember that the repository is used, though nothing is written to it."""
-        with suppress(KeepsakeError):  # what is asked of it next says what is wrong
+        with suppress(KeepsakeError):  # the next request says what is wrong
             if self._known() is None and (identity := self.repository.identity):
                 self._note(identity)
 

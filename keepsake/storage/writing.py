@@ -87,7 +87,8 @@ def unlink(path: str) -> None:
 def share(path: str, root: os.stat_result) -> None:
     """Let the group of a shared repository use a new file or directory, whatever the umask of its members.
 
-    A repository is shared if its group may write to its directory. Of who is no member, files stay as they are.
+    A repository is shared if its group may write to its directory. The files of users outside that group stay as they
+    are.
     """
     if WINDOWS or not root.st_mode & stat.S_IWGRP:
         return
