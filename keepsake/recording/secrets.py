@@ -97,14 +97,24 @@ _RANDOM = r"(?=[A-Za-z]{0,60}\d)(?=\d{0,60}[A-Za-z])[A-Za-z\d]{20}"  # a long ru
 _PATH = r"[.~]{0,2}[\\/]|[A-Za-z]:[\\/]|[.~]{1,2}$"
 _LOGIN = r"^(?!\d+:\d+$)([^\s:/.]+:)[^\s:/]+$"  # in curl's form
 _LOGIN_OPTIONS = ("u", "user", "proxy-user", "login")
+# `-pPASSWORD`, as mysql has it. Flags, names of options, numbers, types and paths stay, and `-p2` of another program.
+_PLAIN_ATTACHED = r"[a-z][a-z_-]*|[A-Za-z]{1,2}|[-+\d.,:]+(?:e[-+]?\d+|[kmbtgKMBTG])?|b?(?:f|fp|float|int)\d+"
+_ATTACHED = rf"(?<!\S)-p(?!(?:{_PLAIN_ATTACHED})(?!\S)|[\w-]*[=:]|\S*[\\/]|\S*\.[a-z]{{1,5}}(?!\S))\S+"
+# The same after the name of a program whose `-p` is followed by a password.
+_WITH_PASSWORDS = r"(?:^|[\s/\"'])(?:mysql\w*|mariadb[\w-]*|sshpass|7z\w?|unrar)(?!\S)"
+_ATTACHED_THERE = r"(?<!\S)-p(?![\d.]{1,3}(?!\S))\S+"
 _BEARER = r"""(?i)(\bBearer(?:[ _+]+|%20))[^\s"']+"""
 _PRIVATE_KEY = r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*"
-_IN_QUERIES = {"sig", "signature", "key", "auth", "code", "hmac", "credential", "session"}  # names in a URL's query
+_QUERY_MARKS = "?&;#"  # before the names in a URL's query
+_IN_QUERIES = {"sig", "signature", "key", "auth", "code", "hmac", "credential", "session"}
+# The parts of a presigned URL, and what belongs to a secret key.
+_IN_SIGNED_URLS = r"(?i)x-[a-z]+-(signature|credential|security-token)|.*access[-_]?key[-_]?id"
 
 
 def hide_in_command(arguments: Sequence[str]) -> list[str]:
     """Return a command's arguments with likely secrets replaced by `***`."""
     shown = []
+    attached = _attached_in(" ".join(arguments))
     option = name = ""  # the previous argument, and its name if that suggests a secret
     for argument in arguments:
         if name and argument == "--":  # the value follows, even if it begins with a dash
@@ -115,9 +125,10 @@ def hide_in_command(arguments: Sequence[str]) -> list[str]:
             option, name = "", name if name.endswith("s") else ""  # such as `--passwords A B`
             continue
         text = hide_in_text(argument)
+        text = re.sub(attached, f"-p{HIDDEN}", text) if text.startswith("-p") else text
         shown.append(re.sub(_LOGIN, rf"\1{HIDDEN}", text) if option.lstrip("-") in _LOGIN_OPTIONS else text)
         option = argument
-        name = argument.lstrip("-") if _is_option(argument) and is_secret_name(argument.lstrip("-")) else ""
+        name = text.lstrip("-") if _is_option(text) and is_secret_name(text.lstrip("-")) else ""
     return shown
 
 
@@ -145,6 +156,8 @@ def _hide_plain(text: str) -> str:
     if "@" in text and ":" in text:
         text = re.sub(_USER_IN_URL, rf"\1{HIDDEN}@", text)
         text = re.sub(_USER_AT_HOST, rf"\1{HIDDEN}@\2", text)
+    if "-p" in text:
+        text = re.sub(_attached_in(text), f"-p{HIDDEN}", text)
     if _may_name_secret(text):
         if "-" in text and (" " in text or "=" in text):
             text = re.sub(_OPTION, _without_value, text)
@@ -157,10 +170,17 @@ def _hide_plain(text: str) -> str:
     return text
 
 
+def _attached_in(command: str) -> str:
+    """Return the pattern of a `-p` with its password in a command."""
+    return _ATTACHED_THERE if "-p" in command and re.search(_WITH_PASSWORDS, command) else _ATTACHED
+
+
 def is_secret_name(name: str) -> bool:
     """Whether an option, variable, param or header of that name holds a secret, if its value is text."""
     if not _may_name_secret(name):
         return False
+    if re.fullmatch(_IN_SIGNED_URLS, name):
+        return True
     words = [word.lower() for word in re.findall(_WORD, name)]
     while words and words[-1].isdigit():
         words.pop()
@@ -175,14 +195,14 @@ def is_secret_name(name: str) -> bool:
 def _may_name_secret(text: str) -> bool:
     """Whether a text may be, or hold, the name of a secret. init() would wait a millisecond for the first pattern."""
     lowered = text.lower()
-    if any(sign in lowered for sign in _SIGNS):
+    if "signature" in lowered or any(sign in lowered for sign in _SIGNS):
         return True
     if not all(map(str.isalpha, _characters_after(_PAT, lowered))):
         return True
     after_options = (after for option in _LOGIN_OPTIONS for after in _characters_after(f"-{option}", lowered))
     if any(after == "=" or after.isspace() for after in after_options):
         return True
-    return any(mark in text for mark in "?&;") and any(name in lowered for name in _IN_QUERIES)
+    return any(mark in text for mark in _QUERY_MARKS) and any(name in lowered for name in _IN_QUERIES)
 
 
 def _characters_after(part: str, text: str) -> list[str]:
@@ -245,9 +265,10 @@ def _without_assigned(text: str) -> Iterator[str]:
     pattern = re.compile(_ASSIGNMENT)
     while match := pattern.search(text, position):
         position = match.end()
-        in_query = match.start() > 0 and text[match.start() - 1] in "?&;"
-        name = "token" if in_query and match[1].lower() in _IN_QUERIES else match[1]
-        if is_secret_name(name) or _is_signature(name):
+        name, in_query = match[1], match.start() > 0 and text[match.start() - 1] in _QUERY_MARKS
+        if in_query and (name.lower() in _IN_QUERIES or name.lower().endswith("signature")):
+            name = "token"
+        if is_secret_name(name):
             end = _end_of_value(text, match, in_query=in_query)
             value = text[position:end]
             if not _is_harmless(value, name):
@@ -255,11 +276,6 @@ def _without_assigned(text: str) -> Iterator[str]:
                 yield text[done:position] + quote + HIDDEN + quote
                 done = position = end
     yield text[done:]
-
-
-def _is_signature(name: str) -> bool:
-    """Whether a name stands for a secret part of a presigned URL."""
-    return re.fullmatch(r"(?i)x-(amz|goog)-(signature|credential|security-token)|awsaccesskeyid", name) is not None
 
 
 def _end_of_value(text: str, match: re.Match[str], *, in_query: bool) -> int:

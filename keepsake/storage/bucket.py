@@ -24,6 +24,7 @@ from keepsake.exceptions import (
 )
 from keepsake.storage import network
 from keepsake.storage.base import ObjectInfo, Storage, check_key
+from keepsake.storage.downloads import Download, Fetched, fetch, open_ranges
 from keepsake.util.clock import monotonic
 from keepsake.util.console import plural
 
@@ -88,10 +89,8 @@ class BucketStorage(Storage):
         """Make the client, without a request, and set `_endpoint`."""
 
     @abstractmethod
-    def _get(self, name: str) -> tuple[bytes, str]: ...
-
-    @abstractmethod
-    def _fetch(self, name: str, start: int, stop: int | None, version: str | None) -> network.Fetched: ...
+    def _receive(self, name: str, download: Download) -> None:
+        """Make one request for what is missing of a download. Raises Cut if the connection is cut, and Changed."""
 
     @abstractmethod
     def _put(self, name: str, data: bytes, if_absent: bool, if_match: str | None) -> str: ...
@@ -122,16 +121,21 @@ class BucketStorage(Storage):
     def _explain(self, error: Exception) -> Trouble:
         """Return the meaning of an SDK's error."""
 
+    def _get(self, name: str) -> tuple[bytes, str]:
+        """Return the content and the etag of an object."""
+        found = fetch(partial(self._receive, name))
+        return found.data, found.version
+
     # The contract
 
     def open(self, key: str, *, start: int = 0, length: int | None = None) -> AbstractContextManager[BinaryIO]:
         name = self._name(key)
 
-        def fetch(first: int, stop: int | None, version: str | None) -> network.Fetched:
+        def fetch_range(first: int, stop: int | None, version: str | None) -> Fetched:
             with self._errors("read", name):
-                return self._fetch(name, first, stop, version)
+                return fetch(partial(self._receive, name), first, stop, version)
 
-        return network.open_ranges(fetch, self._place(name), start, length)
+        return open_ranges(fetch_range, self._place(name), start, length)
 
     def get(self, key: str) -> tuple[bytes, str]:
         name = self._name(key)

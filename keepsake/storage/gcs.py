@@ -32,6 +32,7 @@ from keepsake.exceptions import DoesNotExist, MissingBucket, PreconditionFailed,
 from keepsake.storage import network
 from keepsake.storage.base import ObjectInfo
 from keepsake.storage.bucket import BucketStorage, Trouble, one_line, origin, refuse_web_page
+from keepsake.storage.downloads import Changed, Cut, Download
 
 _PAGE = 1000  # the most objects that one answer lists
 _LISTED = "kind,items(name,size,generation,updated),nextPageToken"
@@ -95,43 +96,37 @@ class GCSStorage(BucketStorage):
     # Reading
 
     def _get(self, name: str) -> tuple[bytes, str]:
-        blob = self._bucket.blob(name)
         for _ in range(_READS):
-            data = self._download(blob)
-            if generation := self._answer.headers.get("X-Goog-Generation"):
+            data, generation = super()._get(name)
+            if generation.isdigit():
                 return data, generation
+            blob = self._bucket.blob(name)
             blob.reload(**_PATIENCE)  # an emulator may omit the generation
             digest = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
             if blob.generation and blob.md5_hash in (None, digest):
                 return data, str(blob.generation)
         raise network.Unexpected("content that differs from its description")
 
-    def _fetch(self, name: str, start: int, stop: int | None, version: str | None) -> network.Fetched:
+    def _receive(self, name: str, download: Download) -> None:
+        version, size = download.version, download.size
         blob = self._bucket.blob(name, generation=version if version and version.isdigit() else None)
-        end = stop - 1 if stop is not None else None
+        stop = download.stop - 1 if download.stop is not None else None
+        span = {} if (download.start, stop) == (0, None) else {"start": download.start, "end": stop}
+        sink = _Sink(self._answer, download)
         try:
-            data = self._download(blob, start=start, end=end)
+            blob.download_to_file(sink, raw_download=True, **span, **_PATIENCE)
+            sink.write(b"")  # an empty object has a head, too
         except api.RequestRangeNotSatisfiable:
-            return network.Fetched(b"", 0, "")
-        headers = self._answer.headers
-        total = network.total_of(headers.get("Content-Range"), start, len(data))
-        marks = (headers.get(mark) for mark in ("X-Goog-Generation", "X-Goog-Hash", "ETag", "Last-Modified"))
-        return network.Fetched(data, total, next(filter(None, marks), ""))
-
-    @staticmethod
-    def _download(blob: Any, **span: int | None) -> bytes:
-        """Return the content of an object, or a part of it.
-
-        After a cut connection, the SDK asks for the generation that it was reading. It may have been replaced by then.
-        """
-        wanted = blob.generation
-        for _ in range(_READS):
-            try:
-                return bytes(blob.download_as_bytes(raw_download=True, **span, **_PATIENCE))
-            except api.NotFound as error:
-                if wanted or "generation=" not in _target(error):
-                    raise
-        raise network.Unexpected("another version of the object each time")
+            download.nothing()
+        except api.NotFound as error:
+            # After a cut connection, the SDK asks for the generation that it was reading.
+            if blob.generation is None and "generation=" in _target(error):
+                raise Changed from error
+            raise
+        except self.unreachable as error:
+            if download.size > size:
+                raise Cut(error) from error
+            raise
 
     def _page(self, prefix: str, after: str, token: str | None) -> network.Page:
         start = self._root + prefix
@@ -265,6 +260,28 @@ def _seconds(updated: str) -> float:
         return datetime.fromisoformat(updated.replace("Z", "+00:00")).timestamp()
     except ValueError:  # Python before 3.11 accepts only 3 or 6 digits of a second
         return float(DatetimeWithNanoseconds.from_rfc3339(updated).timestamp())  # type: ignore[no-untyped-call]
+
+
+class _Sink:
+    """The file into which the SDK writes the answers that it gets."""
+
+    def __init__(self, answer: threading.local, download: Download) -> None:
+        self._answer, self._download = answer, download
+        self._headers: Any = None
+
+    def write(self, data: bytes) -> None:
+        headers = self._answer.headers
+        if headers is not self._headers:  # the SDK makes a further request after a cut connection
+            self._headers = headers
+            self._download.begin(headers.get("Content-Range"), self._version(headers))
+        self._download.take(data)
+
+    def _version(self, headers: Any) -> str:
+        known = self._download.version or ""
+        marks = (headers.get(mark) for mark in ("X-Goog-Hash", "ETag", "Last-Modified"))
+        # Some servers leave the generation out of a part that was asked for by its generation.
+        asked = known if known.isdigit() else None
+        return next(filter(None, (headers.get("X-Goog-Generation"), asked, *marks)), "")
 
 
 class _Body:

@@ -1,20 +1,17 @@
-"""Many requests to a server or a slow disk: jobs in parallel, listings by pages, contents by ranges."""
+"""Many requests to a server or a slow disk: jobs in parallel, listings by pages, contents in parts."""
 
 from __future__ import annotations
 
 import functools
-import io
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from queue import SimpleQueue
-from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
+from typing import BinaryIO, NamedTuple, TypeVar
 
-from keepsake.exceptions import DoesNotExist, ReadError
 from keepsake.storage.base import ObjectInfo, is_key
 from keepsake.util.workers import Workers
 
@@ -168,91 +165,8 @@ def _whole_list(get_page: GetPage, page: Page) -> list[ObjectInfo]:
     return [found[key] for key in sorted(found) if is_key(key)]
 
 
-class Fetched(NamedTuple):
-    """A part of an object."""
-
-    data: bytes
-    total: int  # bytes of the whole object
-    version: str  # equal for all parts of one version of the object
-
-
-def total_of(content_range: str | None, start: int, size: int) -> int:
-    """Return the size of the whole object from the header of an answer with `size` bytes from `start`."""
-    if content_range is None:
-        raise Unexpected("the whole object instead of a part")
-    span, _, total = content_range.removeprefix("bytes ").partition("/")
-    if int(span.partition("-")[2]) + 1 != (start + size if start >= 0 else int(total)):
-        raise Unexpected(f"another part of the object ({content_range})")
-    return int(total)
-
-
-# Returns content[start:stop], cut to the object's size, of that version if possible. A negative start counts from the
-# end.
-Fetch = Callable[[int, "int | None", "str | None"], Fetched]
-
-FIRST = 1 << 20  # bytes of the first request, small because a reader may stop early
 PART = 8 << 20  # bytes per request in long transfers
 PARALLEL = 4  # requests in flight per transfer
-
-
-def open_ranges(fetch: Fetch, name: str, start: int, length: int | None) -> AbstractContextManager[BinaryIO]:
-    """Return a stream of an object's bytes. It fetches long objects ahead, several ranges at once."""
-    if start < -PART:
-        start = max(0, fetch(0, 1, None).total + start)
-    size = -start if start < 0 else FIRST if length is None else max(1, min(length, PART))
-    part = fetch(start, start + size if start >= 0 else None, None)
-    if start < 0:
-        start = max(0, part.total + start)
-    end = part.total if length is None else min(part.total, start + length)
-    if len(part.data) < min(end - start, size):
-        raise ReadError(f"{name} ended early. Try again.")
-    return cast(BinaryIO, io.BufferedReader(_Ranges(fetch, name, start, end, part)))
-
-
-class _Ranges(io.RawIOBase):
-    """The bytes from `position` to `end` of an object. `part` was fetched already."""
-
-    def __init__(self, fetch: Fetch, name: str, position: int, end: int, part: Fetched) -> None:
-        self._fetch, self._name, self._end = fetch, name, end
-        self._version, self._total = part.version, part.total
-        self._current = memoryview(part.data)[: max(0, end - position)]
-        self._next = position + len(self._current)
-        self._ahead: deque[tuple[int, Future[Fetched]]] = deque()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if not self._current and (self._ahead or self._next < self._end):
-            self._advance()
-        size = min(len(buffer), len(self._current))
-        buffer[:size] = self._current[:size]
-        self._current = self._current[size:]
-        return size
-
-    def _advance(self) -> None:
-        while self._next < self._end and len(self._ahead) < PARALLEL:
-            start, stop = self._next, min(self._next + PART, self._end)
-            job = partial(self._fetch, start, stop, self._version)
-            self._ahead.append((stop - start, movers().submit(job)))
-            self._next = stop
-        size, future = self._ahead.popleft()
-        replaced = ReadError(f"{self._name} was replaced or deleted while it was being read. Try again.")
-        try:
-            data, *version = future.result()
-        except DoesNotExist as error:
-            raise replaced from error
-        if version != [self._total, self._version]:
-            raise replaced
-        if len(data) != size:
-            raise ReadError(f"{self._name} ended early: {size - len(data)} bytes are missing. Try again.")
-        self._current = memoryview(data)
-
-    def close(self) -> None:
-        for _, future in self._ahead:
-            future.cancel()
-        self._ahead.clear()
-        super().close()
 
 
 def read_part(source: BinaryIO, size: int = PART) -> bytes:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -32,6 +32,7 @@ from keepsake.exceptions import DoesNotExist
 from keepsake.storage import network
 from keepsake.storage.base import ObjectInfo
 from keepsake.storage.bucket import Trouble, origin, refuse_web_page
+from keepsake.storage.downloads import PIECE, Cut, Download
 from keepsake.storage.s3_errors import CONFLICT, FAILED, LOG_IN, MISSING, UNSUPPORTED, allowing, code_of, trouble_of
 from keepsake.storage.s3_uploads import S3Uploads, etag_of
 from keepsake.util.clock import monotonic
@@ -43,7 +44,6 @@ _ATTEMPTS = 6
 _CONFLICTS = 4  # further attempts after a conflict
 # Seconds after a write, besides twice its own time, until no other write with its condition is under way.
 _SETTLED = 0.1
-_READS = 3  # attempts to read an answer's body; the SDK's own retries do not cover that
 _PAGE = 1000  # the most objects that one answer lists
 
 _ABORTED = "OperationAborted"  # the code of a condition that conflicts with another request, like CONFLICT
@@ -92,38 +92,32 @@ class S3Storage(S3Uploads):
 
     # Reading
 
-    def _get(self, name: str) -> tuple[bytes, str]:
-        answer, data = self._read(name)
-        return data, etag_of(answer)
-
-    def _fetch(self, name: str, start: int, stop: int | None, version: str | None) -> network.Fetched:
+    def _receive(self, name: str, download: Download) -> None:
+        start, stop = download.start, download.stop
         span = f"bytes={start}-{'' if stop is None else stop - 1}" if start >= 0 else f"bytes={start}"
+        is_whole = (start, stop) == (0, None)
         try:
-            answer, data = self._read(name, Range=span)
+            answer = self._get_object(name, **({} if is_whole else {"Range": span}))
         except sdk.ClientError as error:
-            if code_of(error) in ("InvalidRange", "416"):
-                return network.Fetched(b"", 0, "")
-            raise
-        total = network.total_of(answer.get("ContentRange"), start, len(data)) if data else 0
-        return network.Fetched(data, total, etag_of(answer))
-
-    def _read(self, name: str, **span: str) -> tuple[dict[str, Any], bytes]:
-        """Return the answer to a request for an object or a part of it, and its content."""
-        for attempt in range(1, _READS + 1):
-            answer = self._get_object(name, **span)
-            try:
-                with closing(answer["Body"]) as body:
-                    data = body.read()
-                break
-            except Exception as error:
-                if attempt == _READS:
-                    raise sdk.ResponseStreamingError(error=error) from error
+            if code_of(error) not in ("InvalidRange", "416"):
+                raise
+            download.nothing()
+            return
         headers = answer["ResponseMetadata"]["HTTPHeaders"]
         if "content-length" not in headers and headers.get("transfer-encoding") != "chunked":
             raise network.Unexpected("an object of unknown length")
-        if "text/html" in headers.get("content-type", ""):
-            refuse_web_page(200, data)
-        return answer, data
+        with closing(answer["Body"]) as body:
+            pieces = _pieces(body)
+            first = next(pieces, b"")
+            if "text/html" in headers.get("content-type", ""):
+                refuse_web_page(200, first)
+            if not (first or is_whole or "ContentRange" in answer):  # some servers answer so for an empty object
+                download.nothing()
+                return
+            download.begin(answer.get("ContentRange"), etag_of(answer))
+            download.take(first)
+            for piece in pieces:
+                download.take(piece)
 
     def _get_object(self, name: str, **span: str) -> dict[str, Any]:
         try:
@@ -258,6 +252,15 @@ class S3Storage(S3Uploads):
 
     def _explain(self, error: Exception) -> Trouble:
         return trouble_of(error) or self._not_understood(error)
+
+
+def _pieces(body: Any) -> Iterator[bytes]:
+    """Yield the body of an answer. Its errors are not tried again by the SDK."""
+    try:
+        while piece := body.read(PIECE):
+            yield piece
+    except Exception as error:
+        raise Cut(sdk.ResponseStreamingError(error=error)) from error
 
 
 def _timestamp(value: Any) -> datetime:

@@ -81,7 +81,7 @@ def test_nothing_is_lost_if_a_third_of_requests_is_refused(
     """From init() to stop(); what arrived is what was there, byte for byte."""
     refuse, answers = refusing(0.3), []
 
-    def fault(request: Request) -> bytes | str | None:
+    def fault(request: Request) -> bytes | str | int | None:
         answers.append(refuse(request))
         return answers[-1]
 

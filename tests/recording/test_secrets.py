@@ -25,7 +25,17 @@ HIDDEN = {
     "mongodb+srv://kim:SEC@RET@db/x": "mongodb+srv://***@db/x",
     "--url=redis://:SECRET@h": "--url=redis://***@h",
     "https://SECRET@h/x?y": "https://***@h/x?y",
+    "https://h/x?Expires=1&Signature=SECRET&x-oss-signature=SECRET&q-signature=SECRET": (
+        "https://h/x?Expires=1&Signature=***&x-oss-signature=***&q-signature=***"
+    ),
+    "https://h/x#sig=SECRET --x-amz-signature SECRET": "https://h/x#sig=*** --x-amz-signature ***",
     # Options and variables
+    "aws.access_key_id=AbC +aws.secret_access_key=SECRET --aws.accessKeyId AbC": (
+        "aws.access_key_id=*** +aws.secret_access_key=*** --aws.accessKeyId ***"
+    ),
+    "-pSECRET db": "-p*** db",
+    "mysql -u root -phunter db": "mysql -u root -p*** db",
+    "bash -c 'mysql -u root -phunter db'": "bash -c 'mysql -u root -p*** db'",
     "--password SECRET --lr 1": "--password *** --lr 1",
     "--password -SECRET": "--password ***",
     "--password --SECRET": "--password ***",
@@ -97,6 +107,10 @@ secrets.yaml x my.tokens.txt x MODEL.KEYS 5 data.tokenizer x train.key x
 --patience cosine --pattern x.py --path x --data_path=/x --patch x --compat x --spat x --pat_len x --glob-pattern=y
 --pat 5 --pat *.npz pat=train_?.npz --pin-memory x --notplot x --sacred x --risk x --hotpot x --password_length 5
 --cred_interval 0.95 --psk-order 8
+-p8 -p0.1 -p-1 -p1e-4 -p100M -p1,2 -p8080:80 -pv -pretrained -path=x -p=8 -p./x -ptrain.yaml -pfp16 -p 8
+--backend mysql -p8 -p0.1
+--db mysql://h/x -pgpu --plan x-pY
+--signature serving_default signature=predict --signature_size 8 --key_id x --access_key_id_column x
 --password_file /run/x --token-type bearer --secret-name db -u 1000:1000 -u train.py:main
 """
 
@@ -117,6 +131,12 @@ def test_what_only_looks_like_a_secret_is_kept(command: str) -> None:
         ({"secrets": {"a": {"b": "X"}, "file": "c"}}, {"secrets": {"a": {"b": "***"}, "file": "c"}}, ["secrets.a.b"]),
         ({"lr": 0.1, "note": "x", "key": "a"}, {"lr": 0.1, "note": "x", "key": "a"}, []),
         ({"key": "0123456789abcdefX0123", "pwd": "/home"}, {"key": "***", "pwd": "/home"}, ["key"]),
+        (
+            {"aws": {"access_key_id": "x", "region": "y"}, "X-Amz-Signature": "z"},
+            {"aws": {"access_key_id": "***", "region": "y"}, "X-Amz-Signature": "***"},
+            ["aws.access_key_id", "X-Amz-Signature"],
+        ),
+        ({"cmd": ["mysql", "-phunter", "x"]}, {"cmd": ["mysql", "-p***", "x"]}, ["cmd"]),
         ({"wandb_key": "abc", "b": 1}, {"wandb_key": "***", "b": 1}, ["wandb_key"]),
         ({"db": {"password": "x", "port": 3}}, {"db": {"password": "***", "port": 3}}, ["db.password"]),
         ({"password": 1234, "secret": True}, {"password": "***", "secret": True}, ["password"]),
@@ -165,7 +185,15 @@ def test_names_are_judged_by_their_words(name: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["A" * 300_000, "a:" * 30_000, "http://a:b" * 3_000, "key=1 " * 10_000, "ghp_" * 30_000, f"key={'a' * 300_000}"],
+    [
+        "A" * 300_000,
+        "a:" * 30_000,
+        "http://a:b" * 3_000,
+        "key=1 " * 10_000,
+        "ghp_" * 30_000,
+        f"key={'a' * 300_000}",
+        f"-p{'a' * 300_000}",
+    ],
 )
 def test_a_long_text_takes_no_time(text: str) -> None:
     assert hide_in_text(text) == text

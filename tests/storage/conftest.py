@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from google.cloud.storage.retry import DEFAULT_RETRY
 
-from keepsake.storage import gcs, s3
+from keepsake.storage import downloads, gcs, s3
 from tests.storage import servers
 from tests.storage.benches import GCSBench, S3Bench
 from tests.storage.places import lead_to_gcs, lead_to_s3
@@ -32,6 +32,7 @@ def gcs_bench(monkeypatch: pytest.MonkeyPatch) -> GCSBench:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients of buckets give up at once, so that a test of giving up takes no time."""
+    monkeypatch.setattr(downloads, "_PAUSE", 0.0)
     monkeypatch.setattr(s3, "_ATTEMPTS", 1)
     monkeypatch.setattr(s3, "_READ", 0.5)
     monkeypatch.setattr(gcs, "_PATIENCE", {"timeout": (1, 0.5), "retry": DEFAULT_RETRY.with_timeout(0)})

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 LIMIT = 1 << 20  # bytes of the longest header
 
-Fault = Callable[["Request"], "bytes | str | None"]
+Fault = Callable[["Request"], "bytes | str | int | None"]
 
 
 @dataclass
@@ -35,8 +35,8 @@ class Proxy:
 
     `fault` decides about each request: None forwards it; bytes are the whole answer, the request never arrives, and
     "Connection: close" in them ends the connection; "lost" lets it arrive and cuts the connection in place of an
-    answer; "cut" ends the connection in the middle of the answer's body; "hang" never answers. It may also change the
-    head of the request before that is forwarded.
+    answer; "cut" ends the connection in the middle of the answer's body, and a number ends it after as many bytes;
+    "hang" never answers. It may also change the head of the request before that is forwarded.
     """
 
     def __init__(self, upstream: str, *, latency: float = 0.0, fault: Fault = lambda request: None) -> None:
@@ -116,7 +116,9 @@ class Proxy:
             for end in ends:
                 end.close()
 
-    async def _answer(self, request: Request, upstream: StreamReader, writer: StreamWriter, fault: str | None) -> bool:
+    async def _answer(
+        self, request: Request, upstream: StreamReader, writer: StreamWriter, fault: str | int | None
+    ) -> bool:
         """Pass an answer on; return whether the connection can serve another request."""
         head = self.rewrite(await upstream.readuntil(b"\r\n\r\n"))
         if fault == "lost":
@@ -125,11 +127,12 @@ class Proxy:
         await self._send(writer, head)
         if request.method == "HEAD" or line.split(" ")[1] in ("204", "304"):
             return True
-        left = int(headers.get("content-length", LIMIT)) // 2
+        left = fault if isinstance(fault, int) else int(headers.get("content-length", LIMIT)) // 2
+        is_cut = fault is not None
         async for chunk in _body(upstream, headers, request=False):
-            await self._send(writer, chunk[:left] if fault == "cut" else chunk)
+            await self._send(writer, chunk[:left] if is_cut else chunk)
             left -= len(chunk)
-            if fault == "cut" and left <= 0:
+            if is_cut and left <= 0:
                 return False
         return "content-length" in headers or "transfer-encoding" in headers
 

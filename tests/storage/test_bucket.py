@@ -14,7 +14,7 @@ from keepsake.storage import Storage, open_storage
 from tests.storage import servers
 from tests.storage.benches import Bench
 from tests.storage.contract import MIB, noise
-from tests.storage.proxy import Proxy, refusing, reply
+from tests.storage.proxy import Proxy, Request, refusing, reply
 
 SERVERS = {"s3": (servers.moto, "AWS_ENDPOINT_URL"), "gcs": (servers.fake_gcs, "STORAGE_EMULATOR_HOST")}
 
@@ -74,6 +74,45 @@ def test_content_is_complete_though_every_other_answer_is_cut(cloud: Cloud) -> N
     assert cloud.storage.get("k")[0] == data
     with cloud.storage.open("k") as stream:
         assert stream.read() == data
+
+
+def test_what_has_arrived_is_not_fetched_again(cloud: Cloud) -> None:
+    """On a line that cuts each answer after a while, an object arrives piece by piece."""
+    data = noise(3 * MIB // 2)
+    cloud.bench.seed({"k": data})
+    cloud.proxy.fault = lambda request: 2 * MIB // 3
+    assert cloud.storage.get("k")[0] == data
+    with cloud.storage.open("k") as stream:
+        assert stream.read() == data
+    assert cloud.proxy.sent < 2.3 * len(data)
+
+
+def test_the_end_of_an_object_that_is_shorter_than_asked_for_survives_a_cut(cloud: Cloud) -> None:
+    """A reader of archives asks for the last 64 KiB, and many have less."""
+    data = noise(50_000)
+    cloud.bench.seed({"k": data})
+    cuts = iter(["cut"])
+    cloud.proxy.fault = lambda request: next(cuts, None)
+    with cloud.storage.open("k", start=-65536) as stream:
+        assert stream.read() == data
+
+
+def test_versions_are_not_mixed_after_a_cut(cloud: Cloud) -> None:
+    """The object is replaced just then, by a longer or a shorter one. All of the new one is read."""
+    for start, first, second in itertools.product((0, -MIB // 2), (MIB, 2 * MIB), (MIB // 4, 3 * MIB)):
+        cloud.bench.seed({"k": noise(first, 1)})
+        new = noise(second, 2)
+        count = itertools.count()
+
+        def fault(request: Request, count: Iterator[int] = count, new: bytes = new) -> str | None:
+            number = next(count)
+            if number == 1:
+                cloud.bench.seed({"k": new})
+            return None if number else "cut"
+
+        cloud.proxy.fault = fault
+        with cloud.storage.open("k", start=start) as stream:
+            assert stream.read() == new[start:]
 
 
 @pytest.mark.usefixtures("impatient")

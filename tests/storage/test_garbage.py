@@ -11,7 +11,7 @@ import pytest
 from google.cloud.storage.retry import DEFAULT_RETRY
 
 from keepsake.exceptions import DoesNotExist, KeepsakeError, PreconditionFailed, WriteError
-from keepsake.storage import Storage, gcs, open_storage, s3
+from keepsake.storage import Storage, downloads, gcs, open_storage, s3
 from tests.storage import servers
 from tests.storage.contract import MIB, noise
 from tests.storage.places import lead_to_gcs, lead_to_s3
@@ -79,7 +79,7 @@ def proxy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     """Stands before a server of each protocol, and its clients have little patience."""
     is_s3 = request.param == "s3"
     monkeypatch.setattr(s3, "_ATTEMPTS", 1)
-    monkeypatch.setattr(s3, "_READS", 1)
+    monkeypatch.setattr(downloads, "_PAUSE", 0.0)
     monkeypatch.setattr(gcs, "_PATIENCE", {"timeout": (1, 5), "retry": DEFAULT_RETRY.with_timeout(0)})
     with Proxy(servers.moto() if is_s3 else servers.fake_gcs()).running() as proxy:
         (lead_to_s3 if is_s3 else lead_to_gcs)(monkeypatch, proxy.address)

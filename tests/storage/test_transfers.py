@@ -14,17 +14,16 @@ from typing import Any
 import pytest
 
 from keepsake.exceptions import ReadError
-from keepsake.storage import network
+from keepsake.storage import downloads, network
 from keepsake.storage.base import ObjectInfo
+from keepsake.storage.downloads import Fetched, open_ranges
 from keepsake.storage.network import (
     AT_ONCE,
     PART,
     Clock,
-    Fetched,
     in_parallel,
     list_pages,
     movers,
-    open_ranges,
     read_part,
 )
 from keepsake.util.workers import Workers
@@ -176,7 +175,7 @@ def test_one_page_is_one_request() -> None:
 # Ranges and parts
 
 
-def fetch_from(data: bytes, requests: list[tuple[int, int | None]] | None = None) -> network.Fetch:
+def fetch_from(data: bytes, requests: list[tuple[int, int | None]] | None = None) -> downloads.Fetch:
     def fetch(start: int, stop: int | None, version: str | None) -> Fetched:
         if requests is not None:
             requests.append((start, stop))
@@ -189,7 +188,7 @@ def test_little_is_fetched_ahead() -> None:
     """While the reader stands still, no more than a few parts wait for it."""
     requests: list[tuple[int, int | None]] = []
     with open_ranges(fetch_from(bytes(20 * PART), requests), "k", 0, None) as stream:
-        stream.read(network.FIRST + 1)
+        stream.read(downloads.FIRST + 1)
         movers().submit(int).result()
         assert 1 < len(requests) <= 1 + network.PARALLEL
     assert len(requests) <= 1 + network.PARALLEL
@@ -198,7 +197,7 @@ def test_little_is_fetched_ahead() -> None:
 @pytest.mark.parametrize("short", [0, 1, PART - 1])
 def test_a_part_that_is_too_short_is_an_error(short: int) -> None:
     def fetch(start: int, stop: int | None, version: str | None) -> Fetched:
-        return Fetched(bytes(network.FIRST if start == 0 else short), 3 * PART, "1")
+        return Fetched(bytes(downloads.FIRST if start == 0 else short), 3 * PART, "1")
 
     with (
         open_ranges(fetch, "s3://bucket/k", 0, None) as stream,
