@@ -111,10 +111,11 @@ class S3Storage(S3Uploads):
             first = next(pieces, b"")
             if "text/html" in headers.get("content-type", ""):
                 refuse_web_page(200, first)
-            if not (first or is_whole or "ContentRange" in answer):  # some servers answer so for an empty object
+            content_range, etag = answer.get("ContentRange"), etag_of(answer)
+            if not (first or is_whole or content_range):  # some servers answer so for an empty object
                 download.nothing()
                 return
-            download.begin(answer.get("ContentRange"), etag_of(answer))
+            download.begin(content_range, etag)
             download.take(first)
             for piece in pieces:
                 download.take(piece)
