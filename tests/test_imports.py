@@ -77,6 +77,7 @@ HOMES = {
 SHARED_IN_STORAGE = [
     "base",
     "bucket",
+    "downloads",
     "network",
     "claims",
     "drafts",
