@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from keepsake.importing.found import Found, fingerprint_of
 from keepsake.importing.memory import Memory, Remembered
 from keepsake.importing.merging import by_id, changed_files, is_pruned, merge
 from keepsake.importing.runs import ForeignRun, Goal, last_checkpoint, record_of
+from keepsake.importing.temporary import remove_leftovers, temporary_directory
 from keepsake.metadata import Record, checkpoints_of
 from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, archive_key, id_of
 from keepsake.repository.removals import is_being_removed
@@ -124,6 +124,7 @@ class Import:
         repository = self._repository
         repository.check()
         if not self._dry_run:
+            remove_leftovers()
             self._view.ensure()
         if repository.exists:
             self._there = self._etags()
@@ -256,12 +257,12 @@ class Import:
             new, kept = run.files, None
         if not new or self._dry_run:
             return len(new)
-        with tempfile.TemporaryDirectory(prefix="keepsake-import-") as temporary:
+        with temporary_directory() as temporary:
             files = {f"{run.folder}/{name}": str(path) for name, path in run.files}
             if kept is not None:
-                old = kept.extract(Path(temporary, "kept"), lambda name: name not in files)
-                files |= {entry.name: os.path.join(temporary, "kept", entry.name) for entry in old}
-            pack = Path(temporary, f"{archive_id}.pack")
+                old = kept.extract(temporary / "kept", lambda name: name not in files)
+                files |= {entry.name: str(temporary / "kept" / entry.name) for entry in old}
+            pack = temporary / f"{archive_id}.pack"
             freeze(run.place, run.folder, pack, files.items())
             with open_archive(pack) as archive:
                 repository.put_archive(run.id, archive_id, archive)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from keepsake.experiment import Experiment
 from keepsake.importing import importing
 from keepsake.importing.runs import record_of, typed
 from keepsake.project import Project
+from keepsake.util.processes import process_name
 from tests.importing.reading import only
 from tests.importing.sources import (
     DATA,
@@ -409,3 +413,25 @@ def test_a_primary_metric_makes_a_best_checkpoint(project: Project, tmp_path: Pa
 )
 def test_a_text_is_a_number_only_if_it_comes_back_the_same(text: str, value: Any) -> None:
     assert (typed(text), type(typed(text))) == (value, type(value))
+
+
+def test_what_a_killed_import_left_is_removed_by_the_next(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not so the files of one that is at work, and nothing else that lies among the temporary files."""
+    program = "from keepsake.util.processes import process_name; print(end=process_name())"
+    ended = subprocess.check_output([sys.executable, "-c", program], text=True)
+    temporary = tmp_path / "temporary"
+    owners = {"killed": ended, "at-work": process_name(), "elsewhere": "1 2 another-machine", "torn": "", "other": None}
+    for name, owner in owners.items():
+        directory = temporary / f"keepsake-import-{name}"
+        directory.mkdir(parents=True)
+        (directory / "large.pack").touch()
+        if owner is not None:
+            (directory / "owner").write_text(owner)
+    (temporary / "keepsake-import-link").symlink_to(temporary / "keepsake-import-at-work")
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    write_mlflow_run(tmp_path / "mlruns", "a" * 32, files={"model": "x"})
+    assert project.import_runs(tmp_path / "mlruns").files == 1
+    left = {path.name.removeprefix("keepsake-import-") for path in temporary.iterdir()}
+    assert left == {"at-work", "elsewhere", "torn", "other", "link"}
