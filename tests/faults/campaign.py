@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from itertools import cycle, islice, takewhile
 from pathlib import Path
 from typing import TypeVar
@@ -33,10 +33,12 @@ from keepsake.recording import (
     saver,  # noqa: F401 - before it forks
 )
 from keepsake.restoring import checkout as _checkout  # noqa: F401 - before it forks
+from tests.faults.histories.campaign import histories
 from tests.faults.injector import Action, Point, fail_at, full_from, kill_at, short_writes
+from tests.faults.report import Report, seconds_left
 from tests.faults.restoring import check_checkout, check_out, check_removal, prepare, remove
 from tests.faults.sandbox import ChildDone, Sandbox, Work, sandboxes, wait
-from tests.faults.workload import check, let_time_pass, next_run, quickly, returned_by, train, train_until_killed
+from tests.faults.workload import check, let_time_pass, next_run, quickly, train, train_until_killed
 
 T = TypeVar("T")
 Check = Callable[[Sandbox], list[str]]
@@ -44,27 +46,6 @@ Fault = tuple[object, Action, "Point | None"]  # what to call it, what it does, 
 
 _TRIALS = 3  # unharmed runs that tell which points there are: threads take different ways
 _ERRORS = (errno.EIO, errno.ENOSPC, errno.EACCES)
-_LONGEST_SECONDS = 480.0  # a campaign stops here; the points come in no order, so it has seen some of each kind
-
-
-@dataclass
-class Report:
-    """What a campaign found."""
-
-    points: int = 0  # faults that there are to choose from
-    runs: int = 0
-    hits: int = 0  # runs in which the fault happened
-    returned: int = 0  # checkpoints that had returned
-    problems: list[str] = field(default_factory=list)
-
-    def add(self, sandbox: Sandbox, problems: list[str], fault: object, *, hit: bool) -> None:
-        """Count a run, and keep its sandbox only if there is a problem."""
-        self.runs += 1
-        self.hits += hit
-        self.returned += len(returned_by(sandbox)[1])
-        self.problems += [f"{sandbox.directory} {fault}: {problem}" for problem in problems]
-        if not problems:
-            shutil.rmtree(sandbox.directory)
 
 
 # Kills
@@ -247,8 +228,8 @@ def _chosen(targets: Sequence[T], count: int) -> list[T]:
 
 def _sandboxes(base: Path) -> Iterator[Sandbox]:
     """Yield new sandboxes until the campaign has taken its time."""
-    end = time.monotonic() + float(os.environ.get("FAULTS_SECONDS", _LONGEST_SECONDS))
-    return takewhile(lambda _: time.monotonic() < end, sandboxes(base))
+    is_time_left = seconds_left()
+    return takewhile(lambda _: is_time_left(), sandboxes(base))
 
 
 CAMPAIGNS = {
@@ -256,7 +237,7 @@ CAMPAIGNS = {
     for campaign in (
         *(kills_at_each_step, kills_of_recoveries, kills_of_checkouts, kills_of_removals),
         *(kills_at_random, terminations_at_random, interrupts_at_random, recoveries_at_once),
-        *(errors_at_each_step, errors_of_checkouts, full_disks, short_writes_of),
+        *(errors_at_each_step, errors_of_checkouts, full_disks, short_writes_of, histories),
     )
 }
 

@@ -105,7 +105,9 @@ class Sandbox:
         os.chdir(self.project)
         for name in [name for name in os.environ if name.startswith("KEEPSAKE_")]:
             del os.environ[name]
-        os.environ.update(HOME=str(self.home), XDG_CACHE_HOME=str(self.home / ".cache"), TZ="UTC")
+        for name, place in (("HOME", ""), ("XDG_CACHE_HOME", ".cache"), ("XDG_STATE_HOME", ".local/state")):
+            os.environ[name] = str(self.home / place)
+        os.environ["TZ"] = "UTC"
 
     def _dump(self, injector: Injector) -> None:
         self._points.write_text(json.dumps(injector.reached))
