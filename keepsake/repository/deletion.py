@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from keepsake.archive import owner_id
 from keepsake.exceptions import MissingRepository, ReadError
-from keepsake.metadata import Record, parse_experiment
+from keepsake.metadata import Record, checkpoints_of, parse_experiment, pruned_of
 from keepsake.repository.keys import archive_key, archive_keys, heartbeat_key, id_of, record_key
 from keepsake.repository.known import claimed, replaced
 from keepsake.repository.view import View
@@ -54,8 +54,7 @@ def delete_experiments(
         with suppress(ReadError):  # a broken record is deleted too
             records[id_of(key)] = parse_experiment(data, id_of(key))
     heartbeats = [heartbeat_key(experiment_id) for experiment_id in records]
-    keys = [key for record in records.values() for key in archive_keys(record)]
-    keys += [archive_key(record["id"], id) for record in records.values() for id in replaced(record)]
+    keys = [key for record in records.values() for key in (*archive_keys(record), *_left(record))]
     repository.removals.add(records, keys or None, note)
     storage.retire([record_key(experiment_id) for experiment_id in records])
     for experiment_id in records:
@@ -70,6 +69,12 @@ def delete_experiments(
         advance(len(keys[start : start + _AT_ONCE]))
     repository.removals.add(records, (), note)
     repository.require()  # if its disk was unmounted meanwhile, nothing was removed
+
+
+def _left(record: Record) -> list[str]:
+    """Return the keys of archives that a record no longer names. Their deletion may have been interrupted."""
+    pruned = [checkpoint["id"] for checkpoint in checkpoints_of(record) if pruned_of(checkpoint)]
+    return [archive_key(record["id"], id) for id in (*pruned, *replaced(record))]
 
 
 def _give_up(entry: Entry, identity: str | None) -> None:

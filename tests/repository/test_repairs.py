@@ -132,6 +132,16 @@ def test_files_that_an_interrupted_pruning_has_left_go_unless_a_record_names_the
     assert (key in place.contents()) is comes_back
 
 
+def test_a_removal_takes_the_files_that_an_interrupted_pruning_has_left(trained: Experiment, place: Bench) -> None:
+    (checkpoint,) = [each for each in trained.checkpoints if each.path][:1]
+    key = f"checkpoints/{checkpoint.id}.tar.gz"
+    files = place.read(key)
+    keepsake.Project().delete([(trained, checkpoint)])
+    place.write(key, files)
+    keepsake.Project().delete([(trained, None)])
+    assert not [key for key in place.contents() if key.startswith("checkpoints/")]
+
+
 @pytest.mark.parametrize("comes_back", [False, True])
 def test_an_interrupted_removal_is_finished(
     trained: Experiment, place: Bench, monkeypatch: pytest.MonkeyPatch, comes_back: bool
