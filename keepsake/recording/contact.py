@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from keepsake.exceptions import KeepsakeError, MissingRepository, OtherRepository, WriteError
-from keepsake.recording.mover import publish
+from keepsake.recording.mover import find_identity, publish
 from keepsake.recording.saver import saver
 from keepsake.spool.entry import Entry
 from keepsake.spool.journal import Changes
@@ -93,11 +93,13 @@ def publish_first(
 def go_on(repository: Repository, entry: Entry, *, beat: bool) -> None:
     """Publish what the earlier process left, so that this process's records come after it.
 
+    What this process records belongs to the repository that has the experiment now, whatever is mounted there later.
     It is durable in the repository before it leaves the spool, so no name is postponed here.
     """
 
     def send() -> None:
         publish(entry, repository, others=True)
+        find_identity(entry, repository)
         if beat:
             repository.heartbeats.beat(entry.id)
 

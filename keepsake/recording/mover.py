@@ -102,6 +102,12 @@ def _merge(entry: Entry, repository: Repository, changes: Changes) -> Record:
     return record
 
 
+def find_identity(entry: Entry, repository: Repository) -> None:
+    """Note which repository an entry belongs to, before anything waits in it: the one that holds its record now."""
+    if entry.identity is None:
+        _merge(entry, repository, Changes())
+
+
 def _current(entry: Entry, repository: Repository) -> Record:
     """Return the experiment's record as it is now. What is deleted depends on it, and a backup may just be restored."""
     repository.forget(entry.id)

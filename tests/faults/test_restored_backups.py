@@ -8,14 +8,25 @@ from pathlib import Path
 
 import pytest
 
-from keepsake.recording import mover
+from keepsake.exceptions import OtherRepository
+from keepsake.recording import contact, mover
 from keepsake.repository.copying import Copy
 from keepsake.repository.repository import Repository
 from keepsake.repository.view import View
 from keepsake.spool.entry import Entry
 from keepsake.spool.journal import Changes
+from keepsake.spool.places import spool_root
 from keepsake.storage import open_storage
-from tests.faults.entries import EXPERIMENT, RECORD, checkpoint, checkpoint_id, freeze_weights, save_weights, stored
+from tests.faults.entries import (
+    EXPERIMENT,
+    RECORD,
+    checkpoint,
+    checkpoint_id,
+    freeze_weights,
+    recover,
+    save_weights,
+    stored,
+)
 from tests.storage.faults import FaultyStorage
 
 
@@ -136,3 +147,20 @@ def test_a_copy_deletes_no_files_of_a_backup(
     _restore_after(monkeypatch, copy, "_send", tmp_path / "other")
     list(copy.run(lambda count: None))
     assert (tmp_path / f"other/repo/checkpoints/{checkpoint_id(1)}.tar.gz").exists()
+
+
+def test_what_a_resumed_run_saves_waits_for_the_disk_on_which_it_was_found(
+    project_directory: Path, repository: Repository
+) -> None:
+    """The run is killed before anything is sent, and a disk with a copy of the repository is mounted at the place."""
+    _back_up(project_directory)
+    (project_directory / "backup/identity.json").write_text('{"id": "another"}')
+    root = spool_root(project_directory)
+    entry = Entry.create(root, RECORD, repository.url, in_repository=True)  # as the second machine of a run makes it
+    contact.go_on(repository, entry, beat=False)
+    save_weights(project_directory, entry)
+    _restore(project_directory)
+    with pytest.raises(OtherRepository):
+        recover(entry, Repository(repository.storage))
+    assert not stored(project_directory).exists()
+    assert entry.packs()
