@@ -1,12 +1,14 @@
 """Pairs of commands on two repositories: the second one runs at an operation of the first one's storages.
 
-Afterwards, what neither of them removes is where it was, no archive is without a record, and a copy each way completes
-what is in one of the two repositories alone.
+Right afterwards, what neither of them removes is where it was. Then a copy each way completes what is in one of the two
+repositories alone, no archive is without a record, and what was removed or pruned stays so.
 """
 
 from __future__ import annotations
 
+import os
 import random
+import time
 from collections.abc import Callable, Iterator
 from itertools import count as counted
 from itertools import product
@@ -14,12 +16,15 @@ from itertools import product
 import pytest
 
 from keepsake.exceptions import KeepsakeError
-from keepsake.metadata import checkpoints_of
+from keepsake.metadata import checkpoints_of, pruned_of, was_pruned_elsewhere
+from keepsake.repository import rereading
 from keepsake.repository.copying import Copy
 from keepsake.repository.deletion import delete_experiments, delete_files
 from keepsake.repository.doctor import diagnose
 from keepsake.repository.repository import Repository
 from keepsake.repository.view import View
+from keepsake.util import clock
+from keepsake.util.workers import Workers
 from tests.archive.archives import archive_bytes, freeze_files
 from tests.faults.amounts import amounts
 from tests.repository.test_copying import Side, archive_key, record
@@ -27,7 +32,6 @@ from tests.storage.faults import Fault, FaultyStorage
 
 MINE, THEIRS = "1" * 64, "2" * 64
 FIRST, SECOND, OTHER = (archive_key(digit * 64) for digit in "abc")
-_EVERY = 7  # moments from one interruption to the next; which ones differs from pair to pair
 
 Command = Callable[[View, View], object]  # of the source and the target
 
@@ -62,7 +66,11 @@ COMMANDS: dict[str, Command] = {
     "doctor --fix there": lambda source, target: diagnose(target, thorough=False, fix=True),
 }
 # What the target has at first, of the experiment that the source has
-STATES = ("nothing", "record", "one archive", "one checkpoint", "all", "removed", "pruned", "pruned here")
+STATES = (
+    *("nothing", "record", "one archive", "one checkpoint", "all", "removed", "removal begun"),
+    *("pruned", "pruned here", "pruning begun"),
+)
+_PAUSE_SECONDS = 7200.0  # for which the first command stops before and after the second one
 
 
 def _sides(state: str, whole: bytes) -> tuple[Side, Side]:
@@ -77,6 +85,10 @@ def _sides(state: str, whole: bytes) -> tuple[Side, Side]:
         target.bench.write(FIRST, whole)
     if state == "removed":
         _remove(View(target.repository))
+    if state == "removal begun":
+        target.repository.removals.add([MINE], [FIRST, SECOND])
+    if state == "pruning begun":
+        target.repository.empty_paths(MINE, lambda record: {"a" * 64})
     if state.startswith("pruned"):
         _prune(View((source if state == "pruned here" else target).repository))
     return source, target
@@ -95,7 +107,9 @@ def _there(side: Side) -> set[str]:
     return {key for key in side.bench.listed() if key.startswith("checkpoints/")}
 
 
-def _interrupted(first: Command, second: Command, source: Side, target: Side, moment: int) -> bool:
+def _interrupted(
+    first: Command, second: Command, source: Side, target: Side, moment: int, sleep: Callable[[float], None]
+) -> bool:
     """Run the first command, and the second one at that moment of it; return whether there is such a moment."""
     left = moment
 
@@ -103,7 +117,9 @@ def _interrupted(first: Command, second: Command, source: Side, target: Side, mo
         nonlocal left
         left -= 1
         if left == 0:
+            sleep(_PAUSE_SECONDS)
             _run(second, _view(source), _view(target))
+            sleep(_PAUSE_SECONDS)
 
     _run(first, _view(source, fault), _view(target, fault))
     return left <= 0
@@ -116,7 +132,26 @@ def _run(command: Command, source: View, target: View) -> None:
         pass  # such as an experiment that is being removed
 
 
-def _problems(source: Side, target: Side, done: tuple[str, ...], state: str) -> Iterator[str]:
+def _lost(side: Side, where: str, before: set[str], done: tuple[str, str], state: str) -> Iterator[str]:
+    """Say which archives are gone that neither of the two commands removes."""
+    gone = before - {key.removeprefix("orphaned/") for key in side.bench.listed()}
+    if f"rm {where}" in done:
+        gone -= {FIRST, SECOND}
+    if f"prune {where}" in done or state == "pruning begun":
+        gone -= {FIRST}
+    yield from (f"{key} is lost in {side.repository.url}" for key in gone)
+
+
+def _given_up(side: Side) -> set[str]:
+    """Return what was removed from a repository, or pruned there."""
+    records = list(_view(side).records())
+    checkpoints = (checkpoint for record in records for checkpoint in checkpoints_of(record))
+    pruned = {archive_key(each["id"]) for each in checkpoints if pruned_of(each) and not was_pruned_elsewhere(each)}
+    return pruned | side.repository.removals.ids() - {record["id"] for record in records}
+
+
+def _problems(source: Side, target: Side, done: tuple[str, str], state: str) -> Iterator[str]:
+    """Say what is wrong once copies have been made each way."""
     for side, other in ((source, target), (target, source)):
         there = _there(side)
         yield from (f"{key} in {side.repository.url} has no record" for key in there - _named(_view(side)))
@@ -126,9 +161,9 @@ def _problems(source: Side, target: Side, done: tuple[str, ...], state: str) -> 
         kept = {OTHER} | ({FIRST, SECOND} if where == "here" or state != "removed" else set())
         if f"rm {where}" in done or (where == "there" and "rm here" in done):
             kept -= {FIRST, SECOND}
-        if "prune" in " ".join(done) or state.startswith("pruned"):
+        if "prune" in " ".join(done) or state.startswith("prun"):
             kept -= {FIRST}
-        yield from (f"{key} is lost in {side.repository.url}" for key in kept - _there(side))
+        yield from (f"{key} is lost in {side.repository.url} for good" for key in kept - _there(side))
 
 
 @pytest.fixture(scope="module")
@@ -137,20 +172,52 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return archive_bytes(freeze_files(tmp_path_factory.mktemp("archive"), {"model.pth": b"weights" * 100}))
 
 
-@amounts(100, 0)
-def test_a_command_in_the_middle_of_another_costs_nothing(whole: bytes, count: int) -> None:
-    cases = list(product(COMMANDS, COMMANDS, STATES))
+@pytest.fixture
+def without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands work in this thread alone: the moments are always the same, and it takes a tenth of the time."""
+
+    def start(workers: Workers) -> None:
+        workers._process, workers._running = os.getpid(), 0
+
+    monkeypatch.setattr(Workers, "_start", start)
+
+
+@pytest.fixture
+def sleep(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Lets time pass, for the commands and for the storages."""
+    slept, real_time, real_monotonic = [0.0], time.time, clock.monotonic
+    monkeypatch.setattr("time.time", lambda: real_time() + sum(slept))
+    monkeypatch.setattr(rereading, "monotonic", lambda: real_monotonic() + sum(slept))
+    return slept.append
+
+
+@amounts(40, 1)
+@pytest.mark.usefixtures("without_threads")
+def test_a_command_in_the_middle_of_another_costs_nothing(
+    whole: bytes, count: int, sleep: Callable[[float], None]
+) -> None:
+    """At each moment of a command, or each 20th; which ones differs from pair to pair."""
     generator, found, hits = random.Random(12), list[str](), 0
-    for first, second, state in generator.sample(cases, count or len(cases)):
-        for moment in counted(1 + generator.randrange(_EVERY), _EVERY * (3 if count else 1)):
+    for first, second, state in product(COMMANDS, COMMANDS, STATES):
+        for moment in counted(1 + generator.randrange(count), count):
             source, target = _sides(state, whole)
-            if not _interrupted(COMMANDS[first], COMMANDS[second], source, target, moment):
+            sides = {"here": source, "there": target}
+            before = {where: _there(side) for where, side in sides.items()}
+            if not _interrupted(COMMANDS[first], COMMANDS[second], source, target, moment, sleep):
                 break
             hits += 1
+            problems = [
+                lost
+                for where, side in sides.items()
+                for lost in _lost(side, where, before[where], (first, second), state)
+            ]
+            given_up = {where: _given_up(side) for where, side in sides.items()}
             for later in ("doctor --fix here", "doctor --fix there", "push", "pull"):
                 _run(COMMANDS[later], _view(source), _view(target))
-            problems = _problems(source, target, (first, second), state)
+            problems += _problems(source, target, (first, second), state)
+            for where, side in sides.items():
+                problems += [f"{what} is back in {side.repository.url}" for what in given_up[where] - _given_up(side)]
             found += [f"{second} at moment {moment} of {first}, {state} there: {problem}" for problem in problems]
     print("interruptions:", hits)
-    assert found == []
+    assert found == [], "\n".join(found)
     assert hits > len(COMMANDS)
