@@ -52,6 +52,7 @@ class Course:
     target: Place | None = None
     before: dict[str, Promise] = field(default_factory=dict)
     kept: dict[str, set[str]] = field(default_factory=dict)  # archives that a pruning may delete
+    known: set[str] = field(default_factory=set)  # experiments that were promised to the repository before
     is_over: bool = False
 
 
@@ -115,7 +116,7 @@ class Ledger:
         """A process is about to start."""
         self.look()
         own = self._mounted(self.world.repository_of(step["machine"]))
-        course = self._courses[step["number"]] = Course(step, own)
+        course = self._courses[step["number"]] = Course(step, own, known=self._promised_to(own))
         if step["do"] not in ("push", "pull"):
             return
         other = self._mounted(step["other"])
@@ -235,7 +236,7 @@ class Ledger:
         """Judge a listing only if nothing has been going on beside it."""
         if course.step.get("is_nested") or not self.world.is_mounted(course.own):
             return
-        for experiment in self._promised_to(course.own) - {*event["experiments"]}:
+        for experiment in course.known & self._promised_to(course.own) - {*event["experiments"]}:
             if experiment in self.held[course.own].records:
                 self.complain(f"ls of {course.own} does not show {experiment[:7]}")
 
