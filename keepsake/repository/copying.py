@@ -15,10 +15,9 @@ from functools import partial
 from itertools import islice
 from typing import TypeVar
 
-from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, ValidationError
-from keepsake.labels import EDITED, edits_of, missing_labels
-from keepsake.metadata import END_FIELDS, Record, checkpoints_of, end_key, pruned_of, time_key
-from keepsake.output import FIELD, parts_of
+from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, Removed, ValidationError
+from keepsake.labels import edits_of
+from keepsake.metadata import Record, checkpoints_of, time_key
 from keepsake.repository.checking import is_whole, open_checked
 from keepsake.repository.elsewhere import (
     as_copied,
@@ -28,13 +27,22 @@ from keepsake.repository.elsewhere import (
     with_files,
     without_files,
 )
-from keepsake.repository.keys import ARCHIVES, EXPERIMENTS, archive_id_of, archive_key, archive_keys, id_of, log_owner
+from keepsake.repository.keys import (
+    ARCHIVES,
+    EXPERIMENTS,
+    archive_id_of,
+    archive_key,
+    archive_keys,
+    id_of,
+    log_owner,
+    record_key,
+)
 from keepsake.repository.known import claimed, replaced
+from keepsake.repository.news import grown, news
 from keepsake.repository.output import read_part
 from keepsake.repository.removals import is_being_removed
 from keepsake.repository.repository import Repository
 from keepsake.repository.view import View
-from keepsake.restarts import restarts_of
 from keepsake.spool.journal import Changes
 from keepsake.storage.base import Storage
 from keepsake.util.console import Progress
@@ -46,7 +54,6 @@ from keepsake.util.workers import Workers, in_order
 _TAIL = 64 << 10  # bytes at an archive's end to compare: the table of contents, with every file's checksum
 _SMALL_AT_ONCE = 16  # records, and tails
 _LARGE_AT_ONCE = 4  # archives
-_RESTARTED = ("restarts", "job", "keep")  # fields that a process sets when it goes on with an experiment
 _BATCH = 64  # experiments; small, so only a few records are ever ahead of their archives
 
 T = TypeVar("T")
@@ -106,6 +113,7 @@ class Copy:
         self._source = source
         self._target = target
         self._view = view
+        self._named = named
         self._thorough = thorough
         self._there = _sizes(target.storage)
         self._replaced: dict[str, list[str]] = {}  # experiment → archives in the target that others replace
@@ -138,12 +146,14 @@ class Copy:
     def _copy_batch(self, batch: list[Outcome], moved: Callable[[int], None], small: Workers, large: Workers) -> None:
         named: list[tuple[Outcome, str]] = []
         copied = _all(small, [partial(self._copy_record, outcome.record) for outcome in batch])
+        again = self._remove_again([outcome.record for outcome in batch])
         for outcome, keys in zip(batch, copied, strict=True):
-            if isinstance(keys, KeepsakeError):
-                outcome.errors.append(keys)
-                keys = []
-            named += [(outcome, key) for key in self._available(outcome, keys)]
-            moved(sum(self._sizes[k] for k in archive_keys(outcome.record) if k not in keys and self._is_due(k)))
+            copied_keys = again.get(outcome.record["id"], keys)
+            if isinstance(copied_keys, KeepsakeError):
+                outcome.errors.append(copied_keys)
+                copied_keys = []
+            named += [(outcome, key) for key in self._available(outcome, copied_keys)]
+            moved(sum(self._sizes[k] for k in archive_keys(outcome.record) if k not in copied_keys and self._is_due(k)))
         # Archives whose comparison failed are sent too. The attempt shows the error.
         differ = _all(small, [partial(self._may_differ, key) for _, key in named])
         sending = [both for both, differs in zip(named, differ, strict=True) if differs]
@@ -189,10 +199,10 @@ class Copy:
         target, is_new = self._target, record["id"] not in self._existing  # if it is gone by now, it was removed
         added = Changes({}, as_copied(record, target.load), edits_of(record))
         merged = target.merge(record, added, create=is_new, identity=self._identity)
-        if fields := _news(record, merged):
+        if fields := news(record, merged):
             merged = target.merge(merged, Changes(fields, []), create=False)
-        if record.get("imported") and _grown(record, merged) != merged:
-            merged = target.change(record["id"], partial(_grown, record))
+        if record.get("imported") and grown(record, merged) != merged:
+            merged = target.change(record["id"], partial(grown, record))
         gone = (archive_key(record["id"], id) for id in replaced(merged))
         self._replaced[record["id"]] = [key for key in gone if key in self._there]
         in_vain = expected_in_vain(record, merged, are_replacing=bool(self._replaced[record["id"]]))
@@ -204,6 +214,19 @@ class Copy:
         target.forget(record["id"])
         wanted = set(archive_keys(record))
         return [key for key in archive_keys(merged) if key in wanted]  # files removed from the target stay removed
+
+    def _remove_again(self, records: list[Record]) -> dict[str, KeepsakeError]:
+        """Remove new records again that somebody else has copied to the target and removed there since the listing."""
+        new = {} if self._named else {each["id"]: each for each in records if each["id"] not in self._existing}
+        removed: dict[str, KeepsakeError] = {}
+        for experiment_id in new.keys() & self._target.removals.ids() if new else ():
+            record = self._target.load(experiment_id)
+            if record is None or set(claimed(record)) <= set(claimed(new[experiment_id])):  # or it is from a backup
+                self._target.storage.retire([record_key(experiment_id)])
+                self._target.forget(experiment_id)
+                name = short_id(experiment_id)
+                removed[experiment_id] = Removed(f"Experiment {name} has just been removed from {self._target.url}.")
+        return removed
 
     def _has_arrived(self, experiment_id: str, checkpoint_id: str) -> bool:
         is_listed = archive_key(experiment_id, checkpoint_id) in self._there
@@ -283,34 +306,6 @@ def _sizes(storage: Storage) -> dict[str, int]:
 
 def _age(record: Record) -> tuple[str, str]:
     return time_key(record["created"]), record["id"]
-
-
-def _news(record: Record, theirs: Record) -> Record:
-    """Return the fields that `record` adds to `theirs`: those that it lacks, later restarts, and a later end."""
-    own = {name: value for name, value in record.items() if value and name not in ("checkpoints", *EDITED)}
-    news = {name: value for name, value in own.items() if not theirs.get(name)}
-    news |= missing_labels(record, theirs)
-    news |= {FIELD: parts} if not (parts := parts_of(record)).items() <= parts_of(theirs).items() else {}
-    restarts = len(restarts_of(record)) - len(restarts_of(theirs))
-    if restarts > 0:
-        news |= {name: own[name] for name in _RESTARTED if name in own}
-    if restarts > 0 or (restarts == 0 and end_key(record) > end_key(theirs)):
-        return news | {name: own.get(name) for name in END_FIELDS}
-    return {name: value for name, value in news.items() if restarts == 0 or name not in END_FIELDS}
-
-
-def _grown(record: Record, theirs: Record) -> Record:
-    """Return `theirs` with metrics and paths that only `record` has, because it was imported again since."""
-    own = {checkpoint["id"]: checkpoint for checkpoint in checkpoints_of(record)}
-    checkpoints = [_grown_checkpoint(own.get(each["id"], each), each) for each in checkpoints_of(theirs)]
-    return {**theirs, "checkpoints": checkpoints or theirs.get("checkpoints")}
-
-
-def _grown_checkpoint(checkpoint: Record, theirs: Record) -> Record:
-    grown: Record = {"metrics": {**(checkpoint.get("metrics") or {}), **(theirs.get("metrics") or {})}}
-    if not pruned_of(theirs):
-        grown["path"] = theirs.get("path") or checkpoint.get("path")
-    return {**theirs, **{name: value for name, value in grown.items() if value and value != theirs.get(name)}}
 
 
 def _tail(storage: Storage, key: str) -> bytes:

@@ -444,6 +444,23 @@ def test_an_experiment_that_was_removed_since_is_not_made_anew(source: Side, tar
     assert target.bench.kept() == {"repository.json"}
 
 
+def test_an_experiment_that_was_copied_and_removed_since_the_listing_stays_removed(
+    source: Side, target: Side, whole: bytes
+) -> None:
+    """Another process has copied it meanwhile. A copy that names the experiment brings it back."""
+    source.add(record(MINE, *CHECKPOINTS), whole)
+    records = list(View(source.repository).records())
+    prepared = [Copy(source.repository, View(target.repository), records, named=named) for named in (False, True)]
+    assert copy(source, target) == []
+    delete_experiments(View(target.repository), [View(target.repository).load(MINE)])
+    (outcome,) = prepared[0].run(lambda count: None)
+    assert "has just been removed" in str(outcome.errors[0])
+    assert target.bench.kept() == {"repository.json"}
+    (outcome,) = prepared[1].run(lambda count: None)
+    assert outcome.errors == []
+    assert target.paths(MINE) == ["model.pth", "model.pth"]
+
+
 def test_what_another_machine_has_just_removed_is_not_copied_back(
     source: Side, target: Side, whole: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
