@@ -209,8 +209,10 @@ def _all_notes(root: Path) -> list[Path]:
 def _read_notes(path: Path) -> dict[str, str] | None:
     try:
         content = json.loads(read_whole(str(path))[0])
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        if is_the_scripts(error):
+            raise
+        return {}  # a note that is closed to this user is about the runs of another one
     except (OSError, ValueError, RecursionError) as error:
         if is_the_scripts(error):
             raise

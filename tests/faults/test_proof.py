@@ -288,6 +288,25 @@ def test_each_user_of_a_spool_knows_which_repositories_were_used(
     assert os.listdir(project_directory / "repo") == []
 
 
+def test_a_spool_that_is_closed_to_this_user_does_not_hinder_a_new_repository(
+    project_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another user has recorded in the project, in a spool that nobody else may read. This one has another spool."""
+    theirs = project_directory / ".keepsake/spool"
+    theirs.mkdir(parents=True)
+
+    def read(path: str) -> object:
+        if path.startswith(str(theirs)):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return read_whole(path)
+
+    monkeypatch.setattr("keepsake.spool.places.read_whole", read)
+    monkeypatch.setenv("KEEPSAKE_SPOOL", str(tmp_path / "mine"))
+    keepsake.init().stop()
+    assert "gone" not in capsys.readouterr().err
+    assert (project_directory / "repo/repository.json").exists()
+
+
 def test_a_removal_in_another_repository_proves_nothing(
     entry: Entry, storage: FaultyStorage, project_directory: Path
 ) -> None:
