@@ -10,6 +10,7 @@ from keepsake.exceptions import MissingRepository, ReadError
 from keepsake.metadata import Record, checkpoints_of, parse_experiment, pruned_of
 from keepsake.repository.keys import archive_key, archive_keys, heartbeat_key, id_of, record_key
 from keepsake.repository.known import claimed, replaced
+from keepsake.repository.repository import Repository
 from keepsake.repository.view import View
 from keepsake.spool.entry import Entry
 from keepsake.util.console import warn
@@ -53,21 +54,18 @@ def delete_experiments(
         found.add(id_of(key))
         with suppress(ReadError):  # a broken record is deleted too
             records[id_of(key)] = parse_experiment(data, id_of(key))
-    heartbeats = [heartbeat_key(experiment_id) for experiment_id in records]
-    keys = [key for record in records.values() for key in (*archive_keys(record), *_left(record))]
-    repository.removals.add(records, keys or None, note)
+    owners = {key: record["id"] for record in records.values() for key in (*archive_keys(record), *_left(record))}
+    repository.removals.add(records, owners or None, note)
     storage.retire([record_key(experiment_id) for experiment_id in records])
     for experiment_id in records:
         repository.forget(experiment_id)
         if experiment_id in entries:
-            keys += [archive_key(experiment_id, owner_id(pack)) for pack in entries[experiment_id].packs()]
+            packs = entries[experiment_id].packs()
+            owners |= {archive_key(experiment_id, owner_id(pack)): experiment_id for pack in packs}
             _give_up(entries[experiment_id], identity if experiment_id in found else None)
     shared = _shared(view, (id for record in records.values() for id in claimed(record)))
-    keys = heartbeats + [key for key in keys if key not in shared]
-    for start in range(0, len(keys), _AT_ONCE):
-        storage.delete(keys[start : start + _AT_ONCE])
-        advance(len(keys[start : start + _AT_ONCE]))
-    repository.removals.add(records, (), note)
+    owners = {key: owner for key, owner in owners.items() if key not in shared}
+    _delete_removed(repository, note, {heartbeat_key(id): id for id in records} | owners, advance)
     repository.require()  # if its disk was unmounted meanwhile, nothing was removed
 
 
@@ -75,6 +73,23 @@ def _left(record: Record) -> list[str]:
     """Return the keys of archives that a record no longer names. Their deletion may have been interrupted."""
     pruned = [checkpoint["id"] for checkpoint in checkpoints_of(record) if pruned_of(checkpoint)]
     return [archive_key(record["id"], id) for id in (*pruned, *replaced(record))]
+
+
+def _delete_removed(
+    repository: Repository, note: str, owners: Mapping[str, str], advance: Callable[[int], None]
+) -> None:
+    """Delete heartbeats and archives, each with its experiment in `owners`, and note that the removal has ended.
+
+    `doctor --fix` may have ended it meanwhile. Then a push can bring an experiment back, and its archives stay.
+    """
+    keys, removed = list(owners), set(owners.values())
+    for start in range(0, len(keys) + 1, _AT_ONCE):
+        if repository.removals.has_ended(note):
+            removed = {id for id in removed if not repository.storage.has(record_key(id))}
+        batch = keys[start : start + _AT_ONCE]
+        repository.storage.delete([key for key in batch if owners[key] in removed])
+        advance(len(batch))
+    repository.removals.add(removed, (), note)
 
 
 def _give_up(entry: Entry, identity: str | None) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
-from keepsake.exceptions import WriteError
+from keepsake.exceptions import KeepsakeError, WriteError
 from keepsake.metadata import time_text
 from keepsake.repository.keys import REMOVED
 from keepsake.storage import Storage
@@ -86,6 +87,12 @@ class Removals:
         return (
             (key, experiments, archives or set()) for key, experiments, archives in self._all() if archives != set()
         )
+
+    def has_ended(self, note: str) -> bool:
+        """Whether a note says that its removal has ended."""
+        with suppress(KeepsakeError, ValueError, KeyError, TypeError):
+            return bool(json.loads(self._storage.get(note)[0])["archives"] == [])
+        return False
 
     def _forget(self, ids: set[str]) -> None:
         for key, experiments, _ in self._all():

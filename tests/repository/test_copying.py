@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from keepsake.exceptions import WriteError
+from keepsake.repository import deletion
 from keepsake.repository.copying import Copy
 from keepsake.repository.deletion import delete_experiments, delete_files
 from keepsake.repository.doctor import diagnose
@@ -21,6 +22,7 @@ from keepsake.repository.view import View
 from keepsake.storage import ObjectInfo
 from tests.archive.archives import archive_bytes, freeze_files
 from tests.storage.benches import MemoryBench
+from tests.storage.faults import FaultyStorage
 
 MINE, THEIRS, FORGED = (digit * 64 for digit in "123")
 CHECKPOINTS = ["a" * 64, "b" * 64]
@@ -73,6 +75,13 @@ def copy(source: Side, target: Side, *, thorough: bool = False) -> list[str]:
     """Copy all; return what went wrong."""
     records = list(View(source.repository).records())
     copy = Copy(source.repository, View(target.repository), records, named=False, thorough=thorough)
+    return [str(error) for outcome in copy.run(lambda count: None) for error in outcome.errors]
+
+
+def copy_by_name(source: Side, target: Side) -> list[str]:
+    """Copy all as if each was named; return what went wrong."""
+    records = list(View(source.repository).records())
+    copy = Copy(source.repository, View(target.repository), records, named=True)
     return [str(error) for outcome in copy.run(lambda count: None) for error in outcome.errors]
 
 
@@ -489,18 +498,33 @@ def test_an_experiment_is_not_copied_to_where_its_files_are_being_deleted(
     if are_left:
         target.bench.write(archives[0], whole)
 
-    def copy_by_name() -> list[str]:
-        records = list(View(source.repository).records())
-        copy = Copy(source.repository, View(target.repository), records, named=True)
-        return [str(error) for outcome in copy.run(lambda count: None) for error in outcome.errors]
-
-    (error,) = copy_by_name()
+    (error,) = copy_by_name(source, target)
     assert "It is being removed from memory://target" in error
     assert target.repository.load(MINE) is None
     assert target.repository.removals.under_way() == {MINE}
     diagnose(View(target.repository), thorough=False, fix=True)
-    assert copy_by_name() == []
+    assert copy_by_name(source, target) == []
     assert target.paths(MINE) == ["model.pth", "model.pth"]
+
+
+def test_an_experiment_that_comes_back_during_its_removal_keeps_its_files(
+    source: Side, target: Side, whole: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`doctor --fix` takes the removal for one that was interrupted, and ends it. Then `push ID` is possible."""
+    source.add(record(MINE, *CHECKPOINTS), whole)
+    target.add(record(MINE, *CHECKPOINTS), whole)
+    monkeypatch.setattr(deletion, "_AT_ONCE", 1)
+
+    def meanwhile(moment: str, verb: str, key: str) -> None:
+        if (moment, verb, key) == ("after", "delete", archive_key(CHECKPOINTS[0])):
+            diagnose(View(target.repository), thorough=False, fix=True)
+            copy_by_name(source, target)
+
+    removing = Repository(FaultyStorage(target.bench.memory, meanwhile))
+    delete_experiments(View(removing), [View(removing).load(MINE)])
+    assert target.paths(MINE) == ["model.pth", "model.pth"]
+    assert {archive_key(id) for id in CHECKPOINTS} < target.bench.kept()
+    assert target.repository.removals.ids() == set()
 
 
 def test_files_whose_arrival_was_not_recorded_because_of_a_kill_are_named_by_the_next_copy(
