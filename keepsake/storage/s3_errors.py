@@ -75,7 +75,8 @@ def trouble_of(error: Exception) -> Trouble | None:
     """Return what an error means; None if it is not understood."""
     if isinstance(error, sdk.ClientError):
         return _refusal(error)
-    if isinstance(error, RecursionError):  # the SDK follows each redirection
+    # The SDK follows each redirection, until it has called itself too often. Some of its calls wrap that error.
+    if isinstance(error, RecursionError) or isinstance(error.__context__, RecursionError):
         return Trouble("The server redirects without end", _REGION, RepositoryConfigurationError)
     if "Invalid header value" in str(error):  # the rest of the text is the value, which may be secret
         reason = "The access key or the session token contains a line break"
