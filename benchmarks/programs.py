@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from statistics import fmean
 from time import monotonic
 
 if sys.argv[1] not in ("bare", "parse"):
@@ -61,28 +62,28 @@ def checkpoint(path: str) -> dict[str, float]:
     return {"blocked": monotonic() - start, "start": start}
 
 
-def repeated(path: str, count: str) -> dict[str, float]:
+def repeated(path: str, count: str, *order: str) -> dict[str, float]:
     """Checkpoints of weights that were just written, as after torch.save(), each beside a cp of them.
 
     The copies stay, as checkpoints do. Otherwise each new one would get the memory of the last one.
+    The order, "checkpoint" and "copy" or the reverse, changes from one pair to the next.
     """
     with open(path, "rb") as file:
         content = file.read()
-    experiment, blocked, copied = _ready(), [], []
+    experiment = _ready()
+    seconds: dict[str, list[float]] = {"checkpoint": [], "copy": []}
     for number in range(int(count)):
-        for action in ("checkpoint", "copy") if number % 2 else ("copy", "checkpoint"):
+        for action in order if number % 2 else reversed(order):
             with open(path, "wb") as file:
                 file.write(content)
             start = monotonic()
             if action == "copy":
                 subprocess.run(["cp", path, f"copy-{number}.bin"], check=True)
-                copied.append(monotonic() - start)
             else:
                 experiment.checkpoint(path=path, metrics={"loss": 0.5}, primary_metric=("loss", "minimize"))
-                blocked.append(monotonic() - start)
-    later, copies = sorted(blocked[1:]), sorted(copied[1:])
-    middle = len(later) // 2
-    return {"first": blocked[0], "later": later[middle], "first_cp": copied[0], "later_cp": copies[middle]}
+            seconds[action].append(monotonic() - start)
+    blocked, copied = seconds["checkpoint"], seconds["copy"]
+    return {"first": blocked[0], "later": fmean(blocked[1:]), "first_cp": copied[0], "later_cp": fmean(copied[1:])}
 
 
 def read(experiment_id: str, name: str, content: str) -> dict[str, float]:
