@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from statistics import fmean
 from time import monotonic
@@ -84,6 +85,29 @@ def repeated(path: str, count: str, *order: str) -> dict[str, float]:
             seconds[action].append(monotonic() - start)
     blocked, copied = seconds["checkpoint"], seconds["copy"]
     return {"first": blocked[0], "later": fmean(blocked[1:]), "first_cp": copied[0], "later_cp": fmean(copied[1:])}
+
+
+def beside(path: str, count: str) -> dict[str, float]:
+    """Checkpoints beside a thread that computes in Python, as one that prepares data does."""
+    experiment = _ready()
+    done = threading.Event()
+    threading.Thread(target=_compute, args=(done,)).start()
+    means = {}
+    for kind, files in (("metrics", None), ("files", path)):
+        seconds = []
+        for _ in range(int(count)):
+            time.sleep(0.2)
+            start = monotonic()
+            experiment.checkpoint(path=files, metrics={"loss": 0.5}, primary_metric=("loss", "minimize"))
+            seconds.append(monotonic() - start)
+        means[kind] = fmean(seconds)
+    done.set()
+    return means
+
+
+def _compute(done: threading.Event) -> None:
+    while not done.is_set():
+        pass
 
 
 def read(experiment_id: str, name: str, content: str) -> dict[str, float]:

@@ -91,6 +91,18 @@ def repeated(bench: Bench) -> Iterator[Figure]:
         yield figure(f"1 GB just written, {which} checkpoint(): blocks", seconds, float, Limit(1.0, FLOOR, 0.1))
 
 
+def beside(bench: Bench) -> Iterator[Figure]:
+    """checkpoint() beside a thread that computes in Python: metrics only, and 100 MB of weights"""
+    files = {"model.bin": material.weights(100 * _MB)}
+
+    def measured(keepsake: Keepsake) -> Run:
+        return bench.in_project(lambda project: keepsake.program(project, "beside", "model.bin", "10"), files)
+
+    runs = bench.interleave(7, measured, warm=False)
+    yield figure("beside a thread that computes, metrics only: blocks", runs, _said("metrics"), Limit(0.5, ORIGINAL))
+    yield figure("beside a thread that computes, 100 MB: blocks", runs, _said("files"), Limit(0.5, ORIGINAL))
+
+
 def compressible(bench: Bench) -> Iterator[Figure]:
     """checkpoint() of 100 MB of text"""
     saving = partial(_save, bench, "checkpoint", "table.csv", {"table.csv": material.text(100 * _MB)})

@@ -21,11 +21,13 @@ from keepsake.recording.resume import Resume, changed_fields, find, is_wanted, w
 from keepsake.recording.run import Run
 from keepsake.restarts import attempts
 from keepsake.util.console import plural, say, warn
+from keepsake.util.turns import in_short_turns
 
 if TYPE_CHECKING:
     from keepsake.project import Project
 
 
+@in_short_turns
 def begin(
     project: Project,
     path: str | os.PathLike[str] | None,
