@@ -372,7 +372,13 @@ def test_showing_an_experiment_loads_nothing_that_records(project_directory: Pat
     assert slow == set()
     assert {"collection", "experiment"} <= own
     recording = {name for name in own if name.startswith("recording.")} | own & {"beginning", "inert"}
-    assert recording <= {"recording.machine", "recording.ranks", "recording.secrets", "recording.switches"}
+    assert recording <= {
+        "recording.machine",
+        "recording.ranks",
+        "recording.secret_names",
+        "recording.secrets",
+        "recording.switches",
+    }
 
 
 @pytest.mark.parametrize("cls", [keepsake.Experiment, keepsake.Checkpoint])

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from keepsake.recording.secrets import hide_in_command, hide_in_params, hide_in_text, is_secret_name
+from keepsake.recording.secret_names import is_secret_name
+from keepsake.recording.secrets import hide_in_command, hide_in_params, hide_in_text
 
 HIDDEN = {
     # URLs
@@ -32,6 +33,12 @@ HIDDEN = {
     # Options and variables
     "aws.access_key_id=AbC +aws.secret_access_key=SECRET --aws.accessKeyId AbC": (
         "aws.access_key_id=*** +aws.secret_access_key=*** --aws.accessKeyId ***"
+    ),
+    "config.aws['secret_access_key']=SECRET x=[--password,SECRET,8]": (
+        "config.aws['secret_access_key']=*** x=[--password,***,8]"
+    ),
+    "\"['--password', 'SECRET']\" db.password=SECRET,SECRET2 a=1,password=SECRET,b=2": (
+        "\"['--password', '***']\" db.password=*** a=1,password=***,b=2"
     ),
     "-pSECRET db": "-p*** db",
     "mysql -u root -phunter db": "mysql -u root -p*** db",
@@ -136,6 +143,9 @@ def test_what_only_looks_like_a_secret_is_kept(command: str) -> None:
             {"aws": {"access_key_id": "***", "region": "y"}, "X-Amz-Signature": "***"},
             ["aws.access_key_id", "X-Amz-Signature"],
         ),
+        ({"api": {"key": "x"}, "data": {"key": "y"}}, {"api": {"key": "***"}, "data": {"key": "y"}}, ["api.key"]),
+        ({"token": {"value": "x", "length": 8}}, {"token": {"value": "***", "length": 8}}, ["token.value"]),
+        ({"password_policy": {"rounds": 3}}, {"password_policy": {"rounds": 3}}, []),
         ({"cmd": ["mysql", "-phunter", "x"]}, {"cmd": ["mysql", "-p***", "x"]}, ["cmd"]),
         ({"wandb_key": "abc", "b": 1}, {"wandb_key": "***", "b": 1}, ["wandb_key"]),
         ({"db": {"password": "x", "port": 3}}, {"db": {"password": "***", "port": 3}}, ["db.password"]),
