@@ -140,6 +140,8 @@ def _lost(side: Side, where: str, before: set[str], done: tuple[str, str], state
     if f"prune {where}" in done or state == "pruning begun":
         gone -= {FIRST}
     yield from (f"{key} is lost in {side.repository.url}" for key in gone)
+    if state != "removal begun" and MINE in side.repository.removals.ids() and side.repository.load(MINE):
+        yield f"what was removed from {side.repository.url} is back at once"
 
 
 def _given_up(side: Side) -> set[str]:

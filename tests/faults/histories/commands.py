@@ -32,10 +32,6 @@ class Process:
         """Write an event to the log; once this returns, nothing takes it back."""
         self.machine.note(json.dumps({"event": event, "step": self.step["number"], **fields}))
 
-    def url(self, repository: str) -> str:
-        """The URL of a repository."""
-        return f"file://{self.world.mount(repository)}"
-
 
 def work_of(world: World, step: Step) -> Work:
     """Return what a process does that a machine starts for this step."""
@@ -133,7 +129,7 @@ _PARTS = {"checkpoint": _checkpoint, "tag": _tag, "rename": _rename, "params": _
 def _copy(process: Process) -> None:
     project, step = Project(), process.step
     copy = project.push if step["do"] == "push" else project.pull
-    outcomes = copy(process.url(step["other"]), step["ids"], thorough=step["is_thorough"]).outcomes
+    outcomes = copy(process.machine.url(step["other"]), step["ids"], thorough=step["is_thorough"]).outcomes
     for outcome in outcomes:
         for error in outcome.errors:
             print(f"{step['do']}: {outcome.record['id'][:7]}: {error}", flush=True)
@@ -176,7 +172,7 @@ def _label(process: Process) -> None:
 
 def _doctor(process: Process) -> None:
     step = process.step
-    project = Project(repository=process.url(step["repository"])) if step.get("repository") else Project()
+    project = Project(repository=process.machine.url(step["repository"])) if step.get("repository") else Project()
     problems = project.doctor(fix=step["is_fixing"], thorough=step.get("is_thorough", False)).problems
     for problem in problems:
         print("doctor:", problem.kind, problem.key, problem.message, flush=True)

@@ -14,6 +14,7 @@ from tests.faults.histories.checks import check
 from tests.faults.histories.commands import COMMANDS, work_of
 from tests.faults.histories.ledger import Ledger, known_experiments
 from tests.faults.histories.making import History
+from tests.faults.histories.mounts import network_disks
 from tests.faults.histories.processes import action_of
 from tests.faults.histories.world import MACHINES, REPOSITORIES, Step, World
 
@@ -24,12 +25,13 @@ _EXPECTED_ENDS = {0, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT}
 def play(history: History, base: Path) -> Ledger:
     """Play a history in `base`, up to the first step after which something is wrong."""
     ledger = _beginning(history["setup"], base)
-    for step in history["steps"]:
-        _do(ledger, copy.deepcopy(step))
-        check(ledger)
-        if ledger.problems:
-            return ledger
-    _end(ledger)
+    with network_disks(ledger.world):
+        for step in history["steps"]:
+            _do(ledger, copy.deepcopy(step))
+            check(ledger)
+            if ledger.problems:
+                return ledger
+        _end(ledger)
     return ledger
 
 
@@ -136,10 +138,12 @@ def _mount(ledger: Ledger, name: str, disk: int) -> None:
 
 def _beginning(setup: dict[str, Any], base: Path) -> Ledger:
     """Return a world in which each machine has used both repositories. Each is built once, and then copied."""
-    key = f"{setup['repository of B']}-{setup['spool']}"
+    key = f"{setup['repository of B']}-{setup['spool']}-{setup.get('caches')}"
     if key not in _begun:
         shutil.rmtree(base, ignore_errors=True)
-        ledger = _set_up(World(base, setup))
+        world = World(base, setup)
+        with network_disks(world):
+            ledger = _set_up(world)
         kept = base.with_name(f"{base.name}-{key}")
         shutil.copytree(base, kept, symlinks=True)
         _begun[key] = kept, ledger
@@ -164,17 +168,16 @@ def _set_up(world: World) -> Ledger:
         (other,) = {*REPOSITORIES} - {world.repository_of(machine)}
         for verb in ("pull", "push"):
             do(verb, machine=machine, other=other, ids=[], is_thorough=False)
-    stranger = World(world.base / "stranger", world.setup)
+    stranger = World(world.base / "stranger", {**world.setup, "caches": ""})
     for machine, name in zip(MACHINES, REPOSITORIES, strict=True):
         world.mount_new(name)
-        project = stranger.machines[machine].project
-        (project / "keepsake.yaml").write_text(f"repository: file://{world.mount(name)}\n")
+        stranger.machines[machine].use(world.machines[machine].url(name))
         step = {"do": "train", "machine": machine, "number": 0, "key": 20, **train, "is_patient": True}
         stranger.machines[machine].run(work_of(stranger, step))
         world.remount(name, 0)
     shutil.rmtree(stranger.base)
     check(ledger, is_final=True)
-    assert ledger.problems == []
+    assert ledger.problems == [], f"{ledger.problems}\n{world.messages.read_text()}"
     return ledger
 
 

@@ -40,12 +40,22 @@ def content(key: int) -> bytes:
 class Machine(Sandbox):
     """A machine with its project. What is said and what has returned goes to files of the world."""
 
-    def __init__(self, world: World, name: str, repository: Path) -> None:
+    def __init__(self, world: World, name: str) -> None:
         super().__init__(world.base / name)
         self.name = name
-        self.repository = world.base / "repositories"  # where faults happen, too
         self.log, self.messages = world.log, world.messages
-        (self.project / "keepsake.yaml").write_text(f"repository: file://{repository}\n")
+        # A client of a network disk sees the world through a mount of its own
+        self.view = world.base.with_name(f"{world.base.name}-of-{name}") if world.setup.get("caches") else world.base
+        self.repository = self.view / "repositories"  # where faults happen, too
+        self.use(self.url(world.repository_of(name)))
+
+    def url(self, repository: str) -> str:
+        """The URL of a repository on this machine."""
+        return f"file://{self.view}/repositories/{repository}"
+
+    def use(self, url: str) -> None:
+        """Let the project's repository be the one at this URL."""
+        (self.project / "keepsake.yaml").write_text(f"repository: {url}\n")
 
 
 class World:
@@ -57,7 +67,7 @@ class World:
         self.log, self.messages = base / "log.jsonl", base / "stderr.txt"
         for name in ("disks", "backups", *(f"repositories/{name}" for name in REPOSITORIES)):
             (base / name).mkdir(parents=True)
-        self.machines = {name: Machine(self, name, self.mount(self.repository_of(name))) for name in MACHINES}
+        self.machines = {name: Machine(self, name) for name in MACHINES}
         self.mounted: dict[str, int | None] = dict.fromkeys(REPOSITORIES, 0)
         self.unmounted_under_a_process: set[str] = set()
 
