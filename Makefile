@@ -45,7 +45,7 @@ format: install ## Put the code into its form, and mend what the linter can
 interop: install ## Only the tests against the real Keepsake 0.4.2, both ways
 	$(PYTEST) tests/interop
 
-faults: install ## The fault tests in their long form: kills, full disks, torn files, hostile input
+faults: install ## The fault tests in their long form: kills, full disks, torn files, hostile input, random histories
 	$(PYTEST) tests/faults -m "exhaustive or not exhaustive"
 
 test-frameworks: $(FRAMEWORKS_VENV)/.installed ## Test the callbacks with the real frameworks (on CPU)

@@ -33,7 +33,7 @@ from keepsake.recording import (
     saver,  # noqa: F401 - before it forks
 )
 from keepsake.restoring import checkout as _checkout  # noqa: F401 - before it forks
-from tests.faults.histories.campaign import histories
+from tests.faults.histories.campaign import histories, histories_on_network_disks
 from tests.faults.injector import Action, Point, fail_at, full_from, kill_at, short_writes
 from tests.faults.report import Report, seconds_left
 from tests.faults.restoring import check_checkout, check_out, check_removal, prepare, remove
@@ -237,7 +237,8 @@ CAMPAIGNS = {
     for campaign in (
         *(kills_at_each_step, kills_of_recoveries, kills_of_checkouts, kills_of_removals),
         *(kills_at_random, terminations_at_random, interrupts_at_random, recoveries_at_once),
-        *(errors_at_each_step, errors_of_checkouts, full_disks, short_writes_of, histories),
+        *(errors_at_each_step, errors_of_checkouts, full_disks, short_writes_of),
+        *(histories, histories_on_network_disks),
     )
 }
 

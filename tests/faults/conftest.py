@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +56,15 @@ def entry(project_directory: Path, repository: Repository) -> Entry:
 
 
 @pytest.fixture
-def campaign() -> Callable[[str, int, Path], dict[str, Any]]:
-    """Runs a campaign of tests/faults/campaign.py and returns its report; fails if it found a problem."""
+def campaign() -> Callable[..., dict[str, Any]]:
+    """Runs a campaign of tests/faults/campaign.py and returns its report; fails if it found a problem.
 
-    def run(name: str, count: int, directory: Path) -> dict[str, Any]:
+    `prefix` is a command that is to run it.
+    """
+
+    def run(name: str, count: int, directory: Path, prefix: Sequence[str] = ()) -> dict[str, Any]:
         done = subprocess.run(
-            [sys.executable, "-m", "tests.faults.campaign", name, str(count), str(directory)],
+            [*prefix, sys.executable, "-m", "tests.faults.campaign", name, str(count), str(directory)],
             cwd=ROOT,
             capture_output=True,
             text=True,

@@ -14,13 +14,24 @@ from typing import Any
 import pytest
 
 from tests.faults.amounts import amounts
+from tests.storage.test_network_disk import UNSHARE, needs_fuse
+
+Campaign = Callable[..., dict[str, Any]]
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks, and sends signals")
 
 
-@amounts(4, 0)
+@amounts(3, 0)
 def test_whatever_happens_in_whatever_order_nothing_that_was_promised_is_lost(
-    campaign: Callable[[str, int, Path], dict[str, Any]], scratch: Path, count: int
+    campaign: Campaign, scratch: Path, count: int
 ) -> None:
     """A history that fails is told in the fewest steps, and a command plays it again."""
     assert campaign("histories", count, scratch)["returned"] > 0
+
+
+@needs_fuse
+@pytest.mark.exhaustive
+@pytest.mark.timeout(1800)
+def test_the_same_holds_where_machines_see_late_what_others_have_changed(campaign: Campaign, scratch: Path) -> None:
+    """Names, times and missing files are remembered for three seconds, as NFS does it."""
+    assert campaign("histories_on_network_disks", 0, scratch, UNSHARE)["returned"] > 0

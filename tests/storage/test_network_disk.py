@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-_UNSHARE = ["unshare", "--mount", "--propagation", "private"]
+UNSHARE = ["unshare", "--mount", "--propagation", "private"]
 
 _CANNOT_MOUNT = "mounting needs root on Linux, and unshare"
 _NO_FUSE = "needs root on Linux, /dev/fuse and bindfs (apt install bindfs)"
@@ -27,7 +27,7 @@ _SFTP = next(filter(os.path.exists, ("/usr/lib/openssh/sftp-server", "/usr/libex
 def _can_mount() -> bool:
     if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("unshare") is None:
         return False
-    return subprocess.run([*_UNSHARE, "true"], capture_output=True).returncode == 0
+    return subprocess.run([*UNSHARE, "true"], capture_output=True).returncode == 0
 
 
 def _has_fuse(program: str) -> bool:
@@ -66,7 +66,7 @@ def run_on(mounts: dict[str, str], program: str, directory: Path) -> None:
     script = _MOUNTED.replace("{mounts}", lines).replace("{places}", " ".join(mounts))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHON": sys.executable}
     done = subprocess.run(
-        [*_UNSHARE, "sh", "-c", script], cwd=directory, env=environment, capture_output=True, text=True, timeout=120
+        [*UNSHARE, "sh", "-c", script], cwd=directory, env=environment, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
