@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 _RANDOM = re.compile(r"[0-9a-f]{64}|[0-9a-f]{16}|[0-9a-f]{8}(?=[./-])|(?<=checkout-)\w+|(?<=tmp)\w{8}")
 _TORN_BYTES = 20  # of a write that is torn
-_READING = ("open", "read", "scandir", "listdir", "stat", "lstat")
+_READING = ("get", "list", "open", "read", "scandir", "listdir", "stat", "lstat")
 _OF_DESCRIPTORS = ("write", "writev", "read", "fsync", "ftruncate", "posix_fallocate")
 _OF_PATHS = (
     *("mkdir", "rmdir", "unlink", "remove", "replace", "rename", "link", "utime", "chmod", "truncate"),

@@ -132,16 +132,18 @@ def _run(command: Command, source: View, target: View) -> None:
         pass  # such as an experiment that is being removed
 
 
-def _lost(side: Side, where: str, before: set[str], done: tuple[str, str], state: str) -> Iterator[str]:
-    """Say which archives are gone that neither of the two commands removes."""
-    gone = before - {key.removeprefix("orphaned/") for key in side.bench.listed()}
+def _wrong(side: Side, where: str, before: set[str], done: tuple[str, str], state: str) -> Iterator[str]:
+    """Say what is wrong right after two commands: what neither removes is gone, or what one removed is still there."""
+    gone, url = before - {key.removeprefix("orphaned/") for key in side.bench.listed()}, side.repository.url
+    if f"prune {where}" in done and gone == {FIRST} and FIRST in _named(_view(side)):
+        yield f"{FIRST} was pruned from {url}, and its record names it"
     if f"rm {where}" in done:
         gone -= {FIRST, SECOND}
     if f"prune {where}" in done or state == "pruning begun":
         gone -= {FIRST}
-    yield from (f"{key} is lost in {side.repository.url}" for key in gone)
+    yield from (f"{key} is lost in {url}" for key in gone)
     if state != "removal begun" and MINE in side.repository.removals.ids() and side.repository.load(MINE):
-        yield f"what was removed from {side.repository.url} is back at once"
+        yield f"{MINE} was removed from {url}, and its record is there"
 
 
 def _given_up(side: Side) -> set[str]:
@@ -209,9 +211,9 @@ def test_a_command_in_the_middle_of_another_costs_nothing(
                 break
             hits += 1
             problems = [
-                lost
+                wrong
                 for where, side in sides.items()
-                for lost in _lost(side, where, before[where], (first, second), state)
+                for wrong in _wrong(side, where, before[where], (first, second), state)
             ]
             given_up = {where: _given_up(side) for where, side in sides.items()}
             for later in ("doctor --fix here", "doctor --fix there", "push", "pull"):

@@ -13,8 +13,9 @@ from typing import Any
 import keepsake
 from keepsake import Project
 from keepsake.exceptions import KeepsakeError
-from tests.faults.histories.processes import be
+from tests.faults.histories.processes import be, use_buckets
 from tests.faults.histories.world import Machine, Step, World, content
+from tests.faults.injector import Action
 from tests.faults.sandbox import Sandbox, Work
 from tests.faults.workload import quickly
 
@@ -33,8 +34,8 @@ class Process:
         self.machine.note(json.dumps({"event": event, "step": self.step["number"], **fields}))
 
 
-def work_of(world: World, step: Step) -> Work:
-    """Return what a process does that a machine starts for this step."""
+def work_of(world: World, step: Step, action: Action | None) -> Work:
+    """Return what a process does that a machine starts for this step, with the action at operations on buckets."""
 
     def work(sandbox: Sandbox) -> None:
         machine = world.machines[step["machine"]]
@@ -42,6 +43,7 @@ def work_of(world: World, step: Step) -> Work:
             "---", os.getpid(), json.dumps({key: value for key, value in step.items() if key != "pauses"}), flush=True
         )
         _prepare(world, machine, step)
+        use_buckets(action)
         process = Process(world, machine, step)
         try:
             COMMANDS[step["do"]](process)

@@ -30,7 +30,9 @@ def make(seed: int) -> History:
         "spool": draw(["project", "project", "elsewhere"]),
         "clocks": {machine: draw([0.0, 0.0, -7200.0, -100.0, 45.0, 7200.0]) for machine in MACHINES},
     }
-    return {"seed": seed, "setup": setup, "steps": [maker.step() for _ in range(maker.random.randint(4, 16))]}
+    steps = [maker.step() for _ in range(maker.random.randint(4, 16))]
+    setup["storage"] = draw(["disks", "disks", "disks", "buckets"])
+    return {"seed": seed, "setup": setup, "steps": steps}
 
 
 class _Maker:

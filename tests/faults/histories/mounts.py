@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.faults.histories.world import World
+from tests.faults.histories.world import CACHING_SECONDS, World
 
-CACHES = "entry_timeout=3,attr_timeout=3,negative_timeout=3"  # seconds, as NFS has them
+CACHES = ",".join(f"{what}_timeout={CACHING_SECONDS}" for what in ("entry", "attr", "negative"))  # as NFS has them
 _PATIENCE_SECONDS = 20.0
 
 

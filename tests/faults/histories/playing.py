@@ -66,7 +66,8 @@ def _do_together(ledger: Ledger, steps: list[Step]) -> None:
 
 
 def _start(world: World, step: Step) -> int:
-    return world.machines[step["machine"]].start(work_of(world, step), action_of(step))
+    action = action_of(step)
+    return world.machines[step["machine"]].start(work_of(world, step, action), action)
 
 
 def _follow(ledger: Ledger, step: Step, pid: int) -> None:
@@ -138,7 +139,7 @@ def _mount(ledger: Ledger, name: str, disk: int) -> None:
 
 def _beginning(setup: dict[str, Any], base: Path) -> Ledger:
     """Return a world in which each machine has used both repositories. Each is built once, and then copied."""
-    key = f"{setup['repository of B']}-{setup['spool']}-{setup.get('caches')}"
+    key = "-".join(f"{setup.get(name)}" for name in ("repository of B", "spool", "storage", "caches"))
     if key not in _begun:
         shutil.rmtree(base, ignore_errors=True)
         world = World(base, setup)
@@ -173,7 +174,7 @@ def _set_up(world: World) -> Ledger:
         world.mount_new(name)
         stranger.machines[machine].use(world.machines[machine].url(name))
         step = {"do": "train", "machine": machine, "number": 0, "key": 20, **train, "is_patient": True}
-        stranger.machines[machine].run(work_of(stranger, step))
+        stranger.machines[machine].run(work_of(stranger, step, None))
         world.remount(name, 0)
     shutil.rmtree(stranger.base)
     check(ledger, is_final=True)

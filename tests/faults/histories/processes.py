@@ -8,9 +8,13 @@ import signal
 import time
 from collections.abc import Callable
 from importlib import import_module
+from itertools import count
 from typing import Any
 
+from keepsake import workplace
+from keepsake.storage import Storage
 from keepsake.util import processes
+from tests.faults.histories.bucket import SCHEME, Bucket, folder_of
 from tests.faults.histories.world import Machine, Step
 from tests.faults.injector import Action, Point
 
@@ -118,3 +122,18 @@ def be(machine: Machine, clock: float) -> None:
     real = time.time
     time.time = lambda: real() + clock
     time.time_ns = lambda: int(time.time() * 1e9)
+
+
+def use_buckets(action: Action | None) -> None:
+    """Let the buckets of this process be those in folders, and operations on them be calls at which things happen."""
+    real: Callable[..., Storage] = vars(workplace)["open_storage"]
+    reached = count(1)
+
+    def at(verb: str, key: str) -> None:
+        if action is not None:
+            action(Point(verb, key, next(reached)))
+
+    def open_storage(url: str, *base: Any) -> Storage:
+        return Bucket(folder_of(url), at) if url.startswith(SCHEME) else real(url, *base)
+
+    vars(workplace)["open_storage"] = open_storage

@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.faults.histories.bucket import url_of
 from tests.faults.sandbox import Sandbox
 
 Step = dict[str, Any]  # what is done, as JSON; making.py makes them
@@ -19,6 +20,7 @@ Step = dict[str, Any]  # what is done, as JSON; making.py makes them
 MACHINES = ("A", "B")
 REPOSITORIES = ("r0", "r1")
 LONG_AGO_SECONDS = 7200.0
+CACHING_SECONDS = 3
 
 
 class Place(NamedTuple):
@@ -47,11 +49,13 @@ class Machine(Sandbox):
         # A client of a network disk sees the world through a mount of its own
         self.view = world.base.with_name(f"{world.base.name}-of-{name}") if world.setup.get("caches") else world.base
         self.repository = self.view / "repositories"  # where faults happen, too
+        self.has_buckets = world.setup["storage"] == "buckets"
         self.use(self.url(world.repository_of(name)))
 
     def url(self, repository: str) -> str:
         """The URL of a repository on this machine."""
-        return f"file://{self.view}/repositories/{repository}"
+        folder = self.view / "repositories" / repository
+        return url_of(folder) if self.has_buckets else f"file://{folder}"
 
     def use(self, url: str) -> None:
         """Let the project's repository be the one at this URL."""
@@ -152,7 +156,8 @@ class World:
         return True
 
     def let_time_pass(self) -> None:
-        """Make all files look old, so that no process seems to be using them."""
+        """Make all files look old, so that no process seems to be using them. Caches forget what they remember."""
+        time.sleep(CACHING_SECONDS if self.setup.get("caches") else 0)
         past = time.time() - LONG_AGO_SECONDS
         spools = (machine.directory for machine in self.machines.values())
         for root in (self.base / "repositories", *spools):
