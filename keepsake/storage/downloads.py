@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 from keepsake.exceptions import DoesNotExist, ReadError
 from keepsake.storage import network
 
-PIECE = 16 << 10  # bytes that are read at once; those of the piece in which a connection is cut are lost
+PIECE = 64 << 10  # bytes that are read at once; those of the piece in which a connection is cut are lost
 _TRIES = 4  # requests one after the other that bring nothing
 _PAUSE = 0.1  # seconds before the second of them; then four times as long each
 
@@ -56,7 +56,7 @@ class Download:
         self.size = 0  # bytes that have arrived
         self._begun = 0  # where they begin
         self._total: int | None = None  # bytes of the whole object, if a range was asked for
-        self._data = io.BytesIO()
+        self._data: list[bytes] = []
 
     @property
     def start(self) -> int:
@@ -82,19 +82,19 @@ class Download:
 
     def take(self, data: bytes) -> None:
         """Add what has arrived."""
-        self._data.write(data)
+        self._data.append(data)
         self.size += len(data)
 
     def end(self) -> Fetched:
         """Return the content after the end of an answer. Raises Cut if something is missing."""
         if self._total is None:
-            return Fetched(self._data.getvalue(), self.size, self.version or "")
+            return Fetched(b"".join(self._data), self.size, self.version or "")
         stop = self._total if self.stop is None else min(self.stop, self._total)
         if (missing := stop - self._begun - self.size) > 0:
             raise Cut(network.Unexpected("less of the object than was asked for"))
         if missing < 0:
             raise network.Unexpected("more of the object than was asked for")
-        return Fetched(self._data.getvalue(), self._total, self.version or "")
+        return Fetched(b"".join(self._data), self._total, self.version or "")
 
     def nothing(self) -> None:
         """Take note that the object has nothing where the rest is missing. Raises Changed if that was there before."""
@@ -104,7 +104,7 @@ class Download:
 
     def restart(self) -> None:
         """Forget what has arrived."""
-        self.size, self._total, self._data, self.version = 0, None, io.BytesIO(), None
+        self.size, self._total, self._data, self.version = 0, None, [], None
 
 
 def _parse(content_range: str) -> tuple[int, int]:
