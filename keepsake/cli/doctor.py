@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from keepsake.cli.opening import open_project
@@ -42,8 +44,10 @@ def doctor(ctx: click.Context, /, thorough: bool, fix: bool, as_json: bool) -> N
     if as_json:
         write_json([problem.to_json() for problem in problems])
     else:
+        width = console.terminal_width(sys.stdout) if console.is_terminal(sys.stdout) else None
         for problem in problems:
-            write(escape_controls(f"{problem.kind}: {problem.key}\n  {problem.message}", keep_newlines=True))
+            text = escape_controls(f"{problem.kind}: {problem.key}\n  {problem.message}", keep_newlines=True)
+            write("\n".join(console.wrap(text, width)))
     left = len(problems) - diagnosis.repaired
     if diagnosis.aside:
         console.say(diagnosis.aside)

@@ -179,7 +179,7 @@ class Progress:
 def _print(message: str, color: str) -> None:
     colored = color_enabled(sys.stderr)
     width = terminal_width(sys.stderr) - len(_FIRST) if is_terminal(sys.stderr) else None
-    lines = _wrap(escape_controls(message.expandtabs(4), keep_newlines=True), width)
+    lines = wrap(escape_controls(message.expandtabs(4), keep_newlines=True), width)
     text = ""
     for number, line in enumerate(lines):
         prefix = _NEXT if number else _FIRST
@@ -191,8 +191,11 @@ def _print(message: str, color: str) -> None:
         _write(text)
 
 
-def _wrap(message: str, width: int | None) -> list[str]:
-    """Split `message` into lines of at most `width` characters. Words stay whole, and indentation is kept."""
+def wrap(message: str, width: int | None) -> list[str]:
+    """Split `message` into lines of at most `width` characters. Words stay whole, and indentation is kept.
+
+    `width`: None if it is unknown. Then only its own lines are split.
+    """
     if width is None or all(len(line) <= width for line in message.split("\n")):
         return message.split("\n")
     import textwrap
