@@ -242,6 +242,8 @@ class Import:
             raise is_being_removed(repository.url)
         merged = repository.change(run.id, partial(merge, record), new=None if is_there else record)
         repository.forget(run.id)
+        if not (is_there or self._again) and (error := repository.remove_again([record]).get(run.id)):
+            raise error
         if run.is_lost and not merged.get("end_reason"):
             repository.heartbeats.leave(run.id, run.last_time)
         elif is_there:

@@ -15,7 +15,7 @@ from functools import partial
 from itertools import islice
 from typing import TypeVar
 
-from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, Removed, ValidationError
+from keepsake.exceptions import CorruptedArchive, DoesNotExist, KeepsakeError, ValidationError
 from keepsake.labels import edits_of
 from keepsake.metadata import Record, checkpoints_of, time_key
 from keepsake.repository.checking import is_whole, open_checked
@@ -35,7 +35,6 @@ from keepsake.repository.keys import (
     archive_keys,
     id_of,
     log_owner,
-    record_key,
 )
 from keepsake.repository.known import claimed, replaced
 from keepsake.repository.news import grown, news
@@ -146,9 +145,10 @@ class Copy:
     def _copy_batch(self, batch: list[Outcome], moved: Callable[[int], None], small: Workers, large: Workers) -> None:
         named: list[tuple[Outcome, str]] = []
         copied = _all(small, [partial(self._copy_record, outcome.record) for outcome in batch])
-        again = self._remove_again([outcome.record for outcome in batch])
+        new = () if self._named else (each.record for each in batch if each.record["id"] not in self._existing)
+        removed = self._target.remove_again(new)
         for outcome, keys in zip(batch, copied, strict=True):
-            copied_keys = again.get(outcome.record["id"], keys)
+            copied_keys = removed.get(outcome.record["id"], keys)
             if isinstance(copied_keys, KeepsakeError):
                 outcome.errors.append(copied_keys)
                 copied_keys = []
@@ -214,19 +214,6 @@ class Copy:
         target.forget(record["id"])
         wanted = set(archive_keys(record))
         return [key for key in archive_keys(merged) if key in wanted]  # files removed from the target stay removed
-
-    def _remove_again(self, records: list[Record]) -> dict[str, KeepsakeError]:
-        """Remove new records again that somebody else has copied to the target and removed there since the listing."""
-        new = {} if self._named else {each["id"]: each for each in records if each["id"] not in self._existing}
-        removed: dict[str, KeepsakeError] = {}
-        for experiment_id in new.keys() & self._target.removals.ids() if new else ():
-            record = self._target.load(experiment_id)
-            if record is None or set(claimed(record)) <= set(claimed(new[experiment_id])):  # or it is from a backup
-                self._target.storage.retire([record_key(experiment_id)])
-                self._target.forget(experiment_id)
-                name = short_id(experiment_id)
-                removed[experiment_id] = Removed(f"Experiment {name} has just been removed from {self._target.url}.")
-        return removed
 
     def _has_arrived(self, experiment_id: str, checkpoint_id: str) -> bool:
         is_listed = archive_key(experiment_id, checkpoint_id) in self._there

@@ -18,6 +18,8 @@ from keepsake.repository.keys import REMOVED
 from keepsake.storage import Storage
 from keepsake.util.console import once, warn
 
+_Note = tuple["set[str]", "set[str] | None"]  # experiments, archives
+
 ABOUT_DAMAGED = (
     "cannot be read. Which experiments it notes as removed is unknown. Restore it from a backup, or delete it. Then "
     "what still waits of those experiments stays in the spool until `keepsake rm` gives it up."
@@ -41,6 +43,7 @@ class Removals:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
+        self._read: dict[str, tuple[str, _Note]] = {}  # notes by key, each with its etag
         self.damaged: set[str] = set()
 
     def ids(self, *, only_look: bool = False) -> set[str]:
@@ -105,14 +108,20 @@ class Removals:
         self._storage.put(key, json.dumps(content).encode())
 
     def _all(self) -> Iterator[tuple[str, set[str], set[str] | None]]:
-        keys = [info.key for info in self._storage.list(REMOVED)]
+        """Yield all notes: key, experiments, archives. Only those are read that have changed."""
+        listed = {info.key: info.etag for info in self._storage.list(REMOVED)}
         self.damaged.clear()
-        for key, data, _ in self._storage.get_many(keys) if keys else ():
+        changed = [key for key, etag in listed.items() if self._read.get(key, ("",))[0] != etag]
+        for key, data, etag in self._storage.get_many(changed) if changed else ():
             try:
-                note = json.loads(data)
-                archives = note.get("archives", [])
-                found = key, set(note["experiments"]), None if archives is None else set(archives)
+                self._read[key] = etag, _parse(data)
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                self._read.pop(key, None)
                 self.damaged.add(key)
-                continue
-            yield found
+        yield from ((key, *known[1]) for key in listed if (known := self._read.get(key)))
+
+
+def _parse(data: bytes) -> _Note:
+    note = json.loads(data)
+    archives = note.get("archives", [])
+    return set(note["experiments"]), None if archives is None else set(archives)

@@ -160,6 +160,24 @@ class Repository(Presence):
 
         return self._rewrite(experiment_id, change_known, is_new=new is not None)
 
+    def remove_again(self, created: Iterable[Record]) -> dict[str, Removed]:
+        """Delete records that this process has just created, if somebody removed their experiments meanwhile.
+
+        Another process may have created them, too, since this one looked which are there. Returns an error for each
+        experiment. A record with more checkpoints stays, because it was restored from a backup.
+        """
+        new = {record["id"]: record for record in created}
+        removed = new.keys() & self.removals.ids() if new else set()
+        errors = {}
+        for experiment_id in removed:
+            record = self.load(experiment_id)
+            if record is None or set(claimed(record)) <= set(claimed(new[experiment_id])):
+                self.storage.retire([record_key(experiment_id)])
+                self.forget(experiment_id)
+                name = short_id(experiment_id)
+                errors[experiment_id] = Removed(f"Experiment {name} has just been removed from {self.url}.")
+        return errors
+
     def forget(self, experiment_id: str) -> None:
         """Forget the record of an experiment as this process knows it."""
         self._known.pop(experiment_id, None)

@@ -169,6 +169,25 @@ def test_what_was_removed_here_stays_removed(project: Project, tmp_path: Path) -
     assert len(project.experiments.list()) == 1
 
 
+def test_what_another_import_has_brought_and_somebody_has_removed_meanwhile_stays_removed(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_mlflow_run(tmp_path, "a" * 32)
+    make_record = record_of
+
+    def meanwhile(*given: Any) -> Any:
+        monkeypatch.setattr(importing, "record_of", make_record)
+        other = Project(directory=project.directory)
+        assert len(other.import_runs(tmp_path).new) == 1
+        only(other).delete()
+        return make_record(*given)
+
+    monkeypatch.setattr(importing, "record_of", meanwhile)
+    done = project.import_runs(tmp_path)
+    assert (len(done.removed), done.new, done.errors) == (1, [], [])
+    assert list(project.experiments.list()) == []
+
+
 def test_what_is_removed_during_an_import_stays_removed(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
