@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from types import ModuleType
 from typing import Any
 
@@ -61,6 +61,7 @@ class _StandIn(ModuleType):
     """A module of Windows. What is set here is set in the real module."""
 
     def __init__(self, real: ModuleType, missing: str, **own: Any) -> None:
+        super().__init__(real.__name__)
         vars(self).update(own, _real=real, _missing=re.compile("|".join(missing.split()) or "(?!)"))
 
     def __getattr__(self, name: str) -> Any:
@@ -109,7 +110,7 @@ def _checked(function: Callable[..., Any], *checks: Callable[[Any], None] | None
                 check(argument)
         return function(*arguments, **options)
 
-    return checked
+    return partial(checked)  # a function would become a method where pathlib of Python 3.10 takes it
 
 
 def _open(path: Any, flags: int, mode: int = 0o777) -> int:

@@ -22,20 +22,20 @@ SECRET = "s3cr3t-V4lue"
 _WATCH = """
 import os, stat, sys
 
-def _watch(call):
-    real = getattr(os, call)
-    def watching(path, *arguments, **options):
-        result = real(path, *arguments, **options)
-        made = call == "mkdir" or (arguments and arguments[0] & os.O_CREAT)
+class _Watching:  # a function would become a method where pathlib of Python 3.10 takes it
+    def __init__(self, call):
+        self.call, self.real = call, getattr(os, call)
+
+    def __call__(self, path, *arguments, **options):
+        result = self.real(path, *arguments, **options)
+        made = self.call == "mkdir" or (arguments and arguments[0] & os.O_CREAT)
         if made and isinstance(path, (str, os.PathLike)):
             where = os.path.abspath(os.fspath(path))
             mode = stat.S_IMODE(os.lstat(where).st_mode)
-            os.write(1, f"{call} {oct(mode)} {where}\\n".encode())
+            os.write(1, f"{self.call} {oct(mode)} {where}\\n".encode())
         return result
-    setattr(os, call, watching)
 
-_watch("open")
-_watch("mkdir")
+os.open, os.mkdir = _Watching("open"), _Watching("mkdir")
 os.umask(0)
 import keepsake
 """

@@ -65,7 +65,7 @@ class _Timeout:
         (Saver, "finish", lambda experiment: experiment.stop()),
         (Entry, "size", lambda experiment: experiment.stop()),
         (Entry, "close", lambda experiment: experiment.stop()),
-        (os, "rmdir", lambda experiment: experiment.stop()),
+        (Path, "rmdir", lambda experiment: experiment.stop()),
     ],
 )
 def test_a_timeout_of_the_scripts_own_gets_through(
