@@ -77,6 +77,7 @@ HOMES = {
 SHARED_IN_STORAGE = [
     "base",
     "bucket",
+    "disk_errors",
     "downloads",
     "network",
     "claims",

@@ -17,39 +17,18 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from keepsake.exceptions import DoesNotExist, KeepsakeError, PreconditionFailed, ReadError, WriteError
+from keepsake.exceptions import DoesNotExist, KeepsakeError, PreconditionFailed, ReadError
 from keepsake.storage import claims, reading, writing
 from keepsake.storage.base import UNREADABLE, ObjectInfo, Storage, check_key, is_key
+from keepsake.storage.disk_errors import DATA, Errors, error_of, is_of_one_file, undeleted
 from keepsake.storage.drafts import Draft, Drafts
 from keepsake.storage.reading import ABSENT, etag_of
 from keepsake.storage.versions import Versions
-from keepsake.util.console import plural
 from keepsake.util.files import replace, sync
 
 _BLOCK = 1 << 20  # bytes
 _TRIES = 20
-_DATA = ".json"  # no folder of a repository has such a name, so one that has is an object that cannot be read
-# Errors that concern one file while the others are fine.
-_OF_ONE_FILE = {errno.EACCES, errno.EPERM, errno.ELOOP, errno.EINVAL, errno.EIO, errno.ENXIO, errno.ENAMETOOLONG}
-_OF_ONE_FILE.add(errno.EISDIR)
-# The same of damaged file systems and of file servers. Not every system has them.
-_OF_ONE_FILE |= {getattr(errno, name, errno.EIO) for name in ("EUCLEAN", "EBADMSG", "ESTALE", "EREMOTEIO", "EOVERFLOW")}
-
 Publish = Callable[[str, str, str], None]  # (temporary file, target, etag)
-
-
-class _Errors:
-    """A context that raises what `error_of` makes of an OSError. contextlib's takes longer than most calls in it."""
-
-    def __init__(self, error_of: Callable[[OSError], KeepsakeError]) -> None:
-        self._error_of = error_of
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            raise self._error_of(error) from error
 
 
 class DiskStorage(Storage):
@@ -74,7 +53,10 @@ class DiskStorage(Storage):
             first = max(0, size + start) if start < 0 else min(start, size)
             file.seek(first)
         left = size - first if length is None else min(length, size - first)
-        return cast(BinaryIO, io.BufferedReader(reading.Range(file, left, partial(self._error, "read", key)), _BLOCK))
+        return cast(
+            BinaryIO,
+            io.BufferedReader(reading.Range(file, left, partial(error_of, "read", f"{self.url}/{key}")), _BLOCK),
+        )
 
     def get(self, key: str) -> tuple[bytes, str]:
         data, etag = self._get(key)
@@ -86,10 +68,8 @@ class DiskStorage(Storage):
 
     def _get(self, key: str) -> tuple[bytes, str]:
         path = self._path(key)
-        try:
+        with self._errors("read", key):
             data, status = reading.read_whole(path)
-        except OSError as error:
-            raise self._error("read", key, error) from error
         return data, etag_of(status)
 
     def _get_if_there(self, key: str) -> tuple[str, bytes, str] | None:
@@ -98,7 +78,7 @@ class DiskStorage(Storage):
         except DoesNotExist:
             return None
         except ReadError as error:
-            if not _is_of_one_file(error.__cause__):
+            if not is_of_one_file(error.__cause__):
                 raise
             return key, str(error).encode(), UNREADABLE
 
@@ -131,10 +111,10 @@ class DiskStorage(Storage):
         except ABSENT:  # a dangling link, or a file that was deleted meanwhile
             return ObjectInfo(key, 0, UNREADABLE, 0.0) if os.path.islink(self._path(key)) else None
         except OSError as error:
-            if _is_of_one_file(error):
+            if is_of_one_file(error):
                 return ObjectInfo(key, 0, UNREADABLE, 0.0)
-            raise self._error("list", key, error) from error
-        if stat.S_ISDIR(status.st_mode) and not key.endswith(_DATA):
+            raise error_of("list", f"{self.url}/{key}", error) from error
+        if stat.S_ISDIR(status.st_mode) and not key.endswith(DATA):
             return ObjectInfo(f"{key}/", 0, "", 0.0)
         if not stat.S_ISREG(status.st_mode):
             return ObjectInfo(key, 0, UNREADABLE, 0.0)
@@ -225,9 +205,7 @@ class DiskStorage(Storage):
                 if not os.path.isdir(path):  # macOS refuses a directory with a PermissionError
                     failed.append((key, error))
         if failed:
-            listing = "\n".join(f"{self.url}/{key}: {error.strerror}" for key, error in failed)
-            count = plural(len(failed), "file")
-            raise WriteError(f"Could not delete {count}. Check the owners:\n{listing}") from failed[0][1]
+            raise undeleted(self.url, failed) from failed[0][1]
 
     def retire(self, keys: Iterable[str]) -> None:
         keys = list(keys)
@@ -364,28 +342,9 @@ class DiskStorage(Storage):
     def _path(self, key: str) -> str:
         return f"{self._root}/{check_key(key)}"
 
-    def _errors(self, verb: str, key: str) -> _Errors:
-        return _Errors(partial(self._error, verb, key))
-
-    def _error(self, verb: str, key: str, error: OSError) -> KeepsakeError:
-        name = f"{self.url}/{key}".rstrip("/")
-        kind = WriteError if verb == "write" else ReadError
-        is_in_place = isinstance(error, IsADirectoryError) and key.endswith(_DATA)
-        if kind is ReadError and isinstance(error, ABSENT) and not is_in_place:
-            return DoesNotExist(f"{name} does not exist.")
-        hint = ""
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            hint = " Free some space and try again. Everything saved before is untouched."
-        elif isinstance(error, FileNotFoundError):
-            hint = " The repository's directory is missing. Check whether its disk is mounted."
-        elif isinstance(error, PermissionError):
-            hint = f" Check its owner and your permission to {verb} there."
-        return kind(f"Could not {verb} {name}: {error.strerror or error}.{hint}")
+    def _errors(self, verb: str, key: str) -> Errors:
+        return Errors(verb, f"{self.url}/{key}")
 
 
 def _publish(temporary: str, target: str, etag: str) -> None:
     replace(temporary, target)
-
-
-def _is_of_one_file(error: BaseException | None) -> bool:
-    return isinstance(error, OSError) and error.errno in _OF_ONE_FILE
