@@ -30,7 +30,8 @@ _LONGEST_KEY = 1000  # characters
 # Patterns are compiled when they are first used, because most commands need few of them.
 _FLAG = r"(?i)true|false|yes|no|on|off|none|null|"
 _PLAIN = (  # numbers, amounts such as 300B, special tokens, and ways to log in
-    r"(?i)[-+]?[\d_.,]+(?:e[-+]?\d+|[kmbtg])?|<[^<>]*>|\[\w+\]|auto|basic|digest|ntlm|kerberos|ldap|iam|sso|oauth2?|oidc"
+    r"(?i)[-+]?[\d_.,]+(?:e[-+]?\d+|[kmbtg])?|\[[-\d_.,\s]*\]|<[^<>]*>|\[\w+\]|auto|basic|digest|ntlm|kerberos|ldap|iam"
+    r"|sso|oauth2?|oidc"
 )
 _ASSIGNMENT = r"""(?<![\w.-])-{0,2}([A-Za-z][\w.-]*)(["']?\]?\s*[:=][\s_]*)(?!//)"""
 _OPTION = r"""(?<!\S)--?([A-Za-z][\w.-]*)[\s=]+("[^"]*"|'[^']*'|(?!--?[A-Za-z])[^\s"']+)"""

@@ -117,6 +117,7 @@ secrets.yaml x my.tokens.txt x MODEL.KEYS 5 data.tokenizer x train.key x
 -p8 -p0.1 -p-1 -p1e-4 -p100M -p1,2 -p8080:80 -pv -pretrained -path=x -p=8 -p./x -ptrain.yaml -pfp16 -p 8
 --backend mysql -p8 -p0.1
 --db mysql://h/x -pgpu --plan x-pY
+tokens=[1,2] key=loss,acc lr=0.1,0.2
 --signature serving_default signature=predict --signature_size 8 --key_id x --access_key_id_column x
 --password_file /run/x --token-type bearer --secret-name db -u 1000:1000 -u train.py:main
 """
