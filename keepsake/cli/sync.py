@@ -47,7 +47,6 @@ def sync(ctx: click.Context, /, dry_run: bool, force: bool) -> None:
     for each in waiting:
         parts = [console.plural(each.checkpoints, "new checkpoint"), f"{console.format_size(each.size)} of files"]
         write(f"* Experiment {short_id(each.entry.id)} ({', '.join(parts)}) → {redact_url(each.entry.repository)}")
-    _say_unnamed(project)
     is_damaged = bool(project.workplace.damaged_entries())  # a warning has named them
     if not waiting and not is_damaged:
         with suppress(MissingBucket):  # the first run makes it
@@ -56,6 +55,7 @@ def sync(ctx: click.Context, /, dry_run: bool, force: bool) -> None:
             raise missing
         console.say("Everything is in the repository.")
     sent = [] if dry_run else project.sync(force=force)
+    _say_unnamed(project)  # sending sets some aside
     failed = [one for one in sent if one.error is not None]
     for one in failed:
         console.error(f"Experiment {short_id(one.experiment_id)} is not fully sent: {one.error}")

@@ -48,6 +48,8 @@ _ADVICE = {
     "The server wants the bucket's name in the host's name. Set `addressing_style = virtual` below `s3 =` in "
     "~/.aws/config.": "SecondLevelDomainForbidden PathStyleDomainForbidden",
     "The server's certificate is not trusted. For a private one, set AWS_CA_BUNDLE to the file with it.": "SSLError",
+    "The server does not speak HTTPS. Begin the endpoint, AWS_ENDPOINT_URL or endpoint_url in ~/.aws/config, with "
+    "http://.": "PlainServer",
     "Check the proxy that HTTPS_PROXY or HTTP_PROXY names.": "ProxyConnectionError",
     "Write the endpoint, AWS_ENDPOINT_URL or endpoint_url in ~/.aws/config, with its scheme: http://localhost:9000.": (
         "InvalidEndpoint EndpointProviderError"
@@ -87,6 +89,8 @@ def trouble_of(error: Exception) -> Trouble | None:
     names = [kind.__name__ for kind in type(error).__mro__]
     if isinstance(error, ValueError) and "Invalid endpoint" in str(error):
         names.append("InvalidEndpoint")
+    if "WRONG_VERSION_NUMBER" in str(error):
+        names.insert(0, "PlainServer")
     advice = next((ADVICE_AFTER[name] for name in names if name in ADVICE_AFTER), None)
     if advice or isinstance(error, sdk.BotoCoreError | OSError):
         return Trouble(one_line(str(error)), advice, RepositoryConfigurationError if advice else None)

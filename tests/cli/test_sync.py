@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,3 +69,14 @@ def test_a_run_whose_record_is_damaged_is_named_and_not_called_sent(recorded_off
     result = run("sync", status=1)
     assert f"spool/{id} is not sent" in result.stderr.replace("\n   │ ", " ")
     assert "Everything" not in result.output
+
+
+def test_frozen_files_that_no_checkpoint_names_are_named(recorded_offline: Bench, run: Run) -> None:
+    """Their run was killed before its line was whole. Sending sets them aside, and the same command says so."""
+    id = run("ls", "-q").stdout.strip()
+    entry = Path(f".keepsake/spool/{id}")
+    [frozen, *_] = sorted([*entry.glob("*.pack"), *entry.glob("*.tar.gz")])
+    extra = frozen.with_name("e" * 64 + frozen.name[64:])
+    extra.write_bytes(frozen.read_bytes())
+    os.utime(extra, (1e9, 1e9))
+    assert f"Kept aside: 1 file ({extra.stat().st_size}" in run("sync").stderr

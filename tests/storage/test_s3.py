@@ -526,7 +526,7 @@ def test_the_servers_refusals_say_what_to_do(
         ("AWS_ACCESS_KEY_ID", None, "aws configure"),
         ("AWS_PROFILE", "nope", "AWS_PROFILE"),
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:9", "http://127.0.0.1:9 is the right server"),
-        ("AWS_ENDPOINT_URL", "moto as https", "AWS_CA_BUNDLE"),
+        ("AWS_ENDPOINT_URL", "moto as https", "does not speak HTTPS"),
         ("AWS_ENDPOINT_URL", "localhost:9000", "with its scheme"),
         ("AWS_ENDPOINT_URL", "http://", "AWS_ENDPOINT_URL"),
         ("AWS_ENDPOINT_URL", "http://me:secret@127.0.0.1:9", "http://127.0.0.1:9 is the right server"),
