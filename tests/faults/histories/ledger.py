@@ -12,6 +12,9 @@ from tests.faults.histories.world import Place, Step, World
 
 Event = dict[str, Any]
 
+# What waits elsewhere, or was never sent; and temporary files, which look old to a machine whose clock is ahead
+_HARMLESS = ("archive-missing", "archive-waiting", "run-waiting", "temporary")
+
 
 @dataclass
 class Promise:
@@ -198,10 +201,12 @@ class Ledger:
             if place == course.own and (not wanted or experiment in wanted):
                 course.kept[experiment] = promise.archives - {experiment}
                 promise.archives &= {experiment}
+                self.pruned[place] |= course.kept[experiment]
 
     def _pruned(self, course: Course, event: Event) -> None:
         """All but those that were deleted are promised again."""
         gone = set(event["archives"])
+        self.pruned[course.own] -= set[str]().union(*course.kept.values())
         for experiment, archives in course.kept.items():
             if (course.own, experiment) not in self.removed | self.uncertain:
                 self.promise(course.own, experiment).archives |= archives - gone
@@ -243,7 +248,7 @@ class Ledger:
     def _examined(self, course: Course, event: Event) -> None:
         if course.step.get("must_be_healthy"):
             for kind, key, message in event["problems"]:
-                if kind not in ("archive-missing", "archive-waiting", "run-waiting"):
+                if kind not in _HARMLESS:
                     self.complain(f"doctor finds {kind}: {message} ({key})")
 
     def _escaped(self, course: Course, event: Event) -> None:

@@ -157,13 +157,13 @@ class World:
 
     def let_time_pass(self) -> None:
         """Make all files look old, so that no process seems to be using them. Caches forget what they remember."""
-        time.sleep(CACHING_SECONDS if self.setup.get("caches") else 0)
         past = time.time() - LONG_AGO_SECONDS
         spools = (machine.directory for machine in self.machines.values())
         for root in (self.base / "repositories", *spools):
             for path in root.rglob("*"):
                 with suppress(OSError):
                     os.utime(path, (past, past), follow_symlinks=False)
+        time.sleep(CACHING_SECONDS if self.setup.get("caches") else 0)
 
     def _is_there(self, place: Place) -> bool:
         return self.is_mounted(place) or self._shelf(place).exists()
