@@ -76,7 +76,7 @@ class _Maker:
         return step
 
     def _disk(self) -> Step:
-        kinds = {"unmount": 4, "mount": 5, "swap": 1, "let time pass": 2, "back up": 1, "restore": 1}
+        kinds = {"unmount": 4, "mount": 5, "swap": 1, "let time pass": 2, "back up": 1, "restore": 4}
         kind = self._weighted(kinds)
         return self._new(kind, repository=self.random.choice(REPOSITORIES), keeps_mount_point=self._chance(0.7))
 

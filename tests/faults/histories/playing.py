@@ -176,6 +176,7 @@ def _set_up(world: World) -> Ledger:
         step = {"do": "train", "machine": machine, "number": 0, "key": 20, **train, "is_patient": True}
         stranger.machines[machine].run(work_of(stranger, step, None))
         world.remount(name, 0)
+        world.back_up(name)
     shutil.rmtree(stranger.base)
     check(ledger, is_final=True)
     assert ledger.problems == [], f"{ledger.problems}\n{world.messages.read_text()}"
