@@ -19,10 +19,12 @@ def shortest(history: History, problems: list[str], base: Path, seconds: float) 
     end, kinds = time.monotonic() + seconds, {_kind(problem) for problem in problems}
 
     def fails(steps: list[Step]) -> bool:
-        tries = (play({**history, "steps": steps}, base) for _ in range(_TRIES))
-        return any(
-            time.monotonic() < end and kinds & {_kind(problem) for problem in ledger.problems} for ledger in tries
-        )
+        for _ in range(_TRIES):
+            if time.monotonic() > end:
+                return False
+            if kinds & {_kind(problem) for problem in play({**history, "steps": steps}, base).problems}:
+                return True
+        return False
 
     steps, before = history["steps"], None
     while steps != before and time.monotonic() < end:
