@@ -57,6 +57,7 @@ class Course:
     kept: dict[str, set[str]] = field(default_factory=dict)  # archives that a pruning may delete
     known: set[str] = field(default_factory=set)  # experiments that were promised to the repository before
     is_over: bool = False
+    is_crossed: bool = False  # whether a backup was restored meanwhile, so that what it did may be undone
 
 
 class Ledger:
@@ -189,7 +190,8 @@ class Ledger:
     def _removed(self, course: Course, event: Event) -> None:
         for experiment in event["experiments"]:
             self.promised.pop((course.own, experiment), None)
-            if not self.world.is_mounted(course.own) or self._is_being_copied(course.own, experiment):
+            is_sure = self.world.is_mounted(course.own) and not course.is_crossed
+            if not is_sure or self._is_being_copied(course.own, experiment):
                 continue
             self.uncertain.discard((course.own, experiment))
             self.removed.add((course.own, experiment))
@@ -207,7 +209,7 @@ class Ledger:
         """All but those that were deleted are promised again."""
         gone = set(event["archives"])
         self.pruned[course.own] -= set[str]().union(*course.kept.values())
-        for experiment, archives in course.kept.items():
+        for experiment, archives in course.kept.items() if not course.is_crossed else ():
             if (course.own, experiment) not in self.removed | self.uncertain:
                 self.promise(course.own, experiment).archives |= archives - gone
         for (place, _), promise in self.promised.items():
@@ -220,7 +222,7 @@ class Ledger:
         source, target = course.source, course.target
         assert source is not None
         assert target is not None
-        if not self.world.is_mounted(source) or not self.world.is_mounted(target):
+        if course.is_crossed or not self.world.is_mounted(source) or not self.world.is_mounted(target):
             return
         now = self.contents(source)
         for experiment in {*event["experiments"]} & now.keys() & course.before.keys() - self._gone(target):
@@ -261,6 +263,8 @@ class Ledger:
         place = Place(name, 0)
         self.look()
         there = self.contents(place)
+        for course in self._courses.values():
+            course.is_crossed |= not course.is_over and place in (course.own, course.source, course.target)
         for experiment in self._promised_to(place):
             spooled = [] if under_a_process else self.waiting[experiment]
             if experiment not in there and not self.waiting[experiment]:

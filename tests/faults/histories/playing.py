@@ -213,9 +213,12 @@ def _end(ledger: Ledger) -> None:
         sync()
     doctor(is_fixing=True)
     sync()
-    for machine, verb, other in [*dict.fromkeys(ledger.copies)] * 2:
+    copies = [*dict.fromkeys(ledger.copies)]
+    for machine, verb, other in copies * 2:
         do(verb, machine=machine, other=other, ids=[], is_thorough=False)
-    sync()
+    sync()  # what waited for a record that a copy has brought back
+    for machine, verb, other in copies:
+        do(verb, machine=machine, other=other, ids=[], is_thorough=False)
     ledger.world.let_time_pass()
     doctor(is_fixing=True)
     doctor(is_fixing=False, is_thorough=True, must_be_healthy=True)
