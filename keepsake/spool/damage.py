@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 from keepsake.archive import SUFFIXES
-from keepsake.spool.entry import FRESH_SECONDS, LIVE, LOG, RECORDS, Entry, is_entry
+from keepsake.spool.entry import FRESH_SECONDS, RECORDS, Entry, is_entry
+from keepsake.spool.folder import LIVE, LOG
 from keepsake.spool.journal import UNNAMED
 from keepsake.util.directories import is_own
 from keepsake.util.errors import suppress

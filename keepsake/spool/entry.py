@@ -20,41 +20,30 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from keepsake.archive import SUFFIXES, owner_id
 from keepsake.exceptions import WriteError
 from keepsake.metadata import Record
 from keepsake.spool import journal
-from keepsake.spool.journal import UNNAMED, Changes, Taken
-from keepsake.spool.leftovers import prune, remove_unfinished
+from keepsake.spool.folder import Folder
+from keepsake.spool.leftovers import make_spool, prune, remove_unfinished
 from keepsake.spool.unsent import Unsent
 from keepsake.storage.reading import read_whole
 from keepsake.util.errors import is_the_scripts, suppress
-from keepsake.util.files import remove, replace_with, sync
+from keepsake.util.files import remove, replace_with
 from keepsake.util.processes import has_ended, process_name
 
 FRESH_SECONDS = 30.0  # the process that records touches the entry every few seconds
 RECORDS = ("record.json", "record.closing")
-LIVE, LOG = ".live", ".log"
 _ROOM, _ROOM_BYTES = ".room", 16 << 10
 _TRIES = 10
 _FULL_TRIES, _FULL_SECONDS = 3, 0.01  # while the disk is full
 _STALE_SECONDS = 0.5  # network file systems look again within some times this
 
 
-class File(NamedTuple):
-    """A file of an entry at the time of a listing."""
-
-    modified: int  # ns
-    path: Path
-    size: int  # bytes
-
-
-class Entry:
+class Entry(Folder):
     """The parts of one experiment that are in the spool.
 
     Attributes:
@@ -74,8 +63,7 @@ class Entry:
     """
 
     def __init__(self, directory: Path, content: dict[str, Any]) -> None:
-        self.directory = directory
-        self.id = directory.name
+        super().__init__(directory)
         self.repository: str = content["repository"]
         self.identity: str | None = content.get("identity")
         self.is_first: bool = content.get("is_first", False)
@@ -89,7 +77,6 @@ class Entry:
         self.deleted: set[str] = set()
         self.trouble = ""
         self.unsent = Unsent()
-        self._synced: set[File] = set()  # files that would survive a power cut
 
     @classmethod
     def new(cls, root: Path, record: Record, repository: str, identity: str | None) -> Entry:
@@ -159,12 +146,8 @@ class Entry:
         try:
             os.mkdir(self.directory, 0o700)
         except FileNotFoundError:
-            place = self.directory.parent.parent
-            if place.name == ".keepsake":  # for the group of the project directory: the repository will lie in it, too
-                from keepsake.storage.writing import make_directories
-
-                make_directories(str(place))
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_spool(self.directory.parent)
+            self.directory.mkdir(mode=0o700, exist_ok=True)
         except FileExistsError:
             if not os.path.isdir(self.directory):
                 raise
@@ -245,80 +228,13 @@ class Entry:
             return abs(age) < FRESH_SECONDS and not has_ended(self.owner)
         return False
 
-    def sync(self, *, packs: bool) -> None:
-        """Make this process's journals survive a power cut; with `packs`, the frozen files too."""
-        waiting = {file for file in self._files(".jsonl") if journal.is_own(file.path)}
-        waiting |= {*self._files("record.json"), *(self._files(*SUFFIXES) if packs else [])}
-        for file in waiting - self._synced:
-            with suppress(FileNotFoundError):
-                descriptor = os.open(file.path, os.O_RDWR)
-                try:
-                    sync(descriptor)
-                finally:
-                    os.close(descriptor)
-        self._synced = waiting
-
-    # What waits to be sent
-
-    def journals(self) -> list[Path]:
-        """Return the journals of all processes, oldest first."""
-        return [file.path for file in self._files(".jsonl")]
-
-    def packs(self) -> list[Path]:
-        """Return the frozen files that wait, oldest first, including files that no checkpoint names yet."""
-        return [file.path for file in self._files(*SUFFIXES)]
-
     def size(self) -> int:
         """Return the number of bytes in frozen files that wait, and in what was printed."""
-        return sum(file.size for file in self._unsent())
+        return sum(file.size for file in self.files_to_send(live=not self.is_fresh()))
 
     def has_files(self) -> bool:
         """Whether frozen files wait, or what was printed, even if a power cut has left nothing in them."""
-        return bool(self._unsent())
-
-    def _unsent(self) -> list[File]:
-        suffixes = (*SUFFIXES, LOG) if self.is_fresh() else (*SUFFIXES, LOG, LIVE)
-        return [file for file in self._files(*suffixes) if UNNAMED not in file.path.name]
-
-    def log(self, part: str) -> Path:
-        """Return the path of a part of what the run prints, once it is finished."""
-        return self.directory / f"{part}{LOG}"
-
-    def logs(self, *, live: bool) -> list[Path]:
-        """Return the files with what the run has printed, with `live` also those that are being written."""
-        return [file.path for file in self._files(LOG, *([LIVE] if live else []))]
-
-    def finish_logs(self) -> None:
-        """Take what the run has printed for finished, because its process has ended."""
-        for file in self._files(LIVE):
-            with suppress(OSError):  # its own process has done it
-                os.rename(file.path, file.path.with_suffix(LOG))
-
-    def frozen(self, archive_id: str) -> Path | None:
-        """Return the frozen files of the experiment or checkpoint with that ID, if they wait here."""
-        return next((path for path in self.packs() if owner_id(path) == archive_id), None)
-
-    def pending(self) -> Changes:
-        """Return the content of all journals, without taking them."""
-        while True:
-            # A journal that was taken meanwhile has another name, or its lines are in the repository.
-            with suppress(FileNotFoundError):
-                return journal.read(self.journals())
-
-    def take(self, *, others: bool) -> Taken:
-        """Take this process's journals, and with `others` those of all processes, and read them."""
-        return journal.take(self.journals(), others=others)
-
-    def set_aside(self, pack: Path) -> None:
-        """Mark frozen files that no checkpoint names. They are kept, because their process may still name them."""
-        if UNNAMED not in pack.name:
-            archive_id, _, suffix = pack.name.partition(".")
-            with suppress(OSError):  # another recovery has done it
-                os.rename(pack, pack.with_name(archive_id + UNNAMED + suffix))
-
-    def unnamed(self) -> list[Path]:
-        """Return the frozen files that were set aside."""
-        return [pack for pack in self.packs() if UNNAMED in pack.name]
+        return bool(self.files_to_send(live=not self.is_fresh()))
 
     # The end
 
@@ -363,32 +279,6 @@ class Entry:
         Until then nobody was told that anything is saved, and a record would name files that are nowhere.
         """
         return self.in_repository or not self.record.get("path") or self.is_waiting()
-
-    def is_waiting(self) -> bool:
-        """Whether there are lines, files or output that may not be in the repository yet."""
-        return bool(self._files(".jsonl", *SUFFIXES, LOG, LIVE))
-
-    def _files(self, *suffixes: str) -> list[File]:
-        """Return the files with one of these suffixes, oldest first. They may vanish at any time.
-
-        A link or a pipe is none of them: it came from a stranger, and could lead anywhere, or never end.
-        """
-        found: list[File] = []
-        for _ in range(_TRIES):
-            found, is_whole = [], True
-            with suppress(FileNotFoundError), os.scandir(self.directory) as entries:
-                for entry in entries:
-                    if entry.name.endswith(suffixes) and not entry.name.startswith("."):
-                        try:
-                            status = entry.stat(follow_symlinks=False)
-                        except FileNotFoundError:  # whoever takes a journal gives it another name
-                            is_whole = False
-                            continue
-                        if stat.S_ISREG(status.st_mode):
-                            found.append(File(status.st_mtime_ns, Path(entry.path), status.st_size))
-            if is_whole:
-                break
-        return sorted(found)
 
     def _unwritable(self, error: OSError) -> WriteError:
         return WriteError(

@@ -1,4 +1,4 @@
-"""What crashes and the ends of runs leave in a spool: files that were never finished, and empty directories."""
+"""The directories of a spool, made and removed, and the files in them that a crash left half made."""
 
 from __future__ import annotations
 
@@ -11,6 +11,18 @@ from keepsake.util.files import remove
 UNFINISHED = ".*.tmp"  # the names of files that are being written
 _HIDDEN = ".[0-9a-z]*"  # nothing needs files with these names, either, once their directory is no entry
 _UNFINISHED_SECONDS = 3600.0  # such files that are older were left by a crash
+
+
+def make_spool(root: Path) -> None:
+    """Make a spool. Raises OSError.
+
+    `.keepsake` is for the group of the project directory, because the repository may lie in it, too.
+    """
+    if root.parent.name == ".keepsake":
+        from keepsake.storage.writing import make_directories
+
+        make_directories(str(root.parent))
+    root.mkdir(parents=True, exist_ok=True)
 
 
 def remove_unfinished(directory: Path, names: str = _HIDDEN) -> None:

@@ -17,7 +17,7 @@ from keepsake.metadata import valid_id
 from keepsake.spool.damage import damage_of
 from keepsake.spool.entry import Entry, is_entry
 from keepsake.spool.journal import UNNAMED
-from keepsake.spool.leftovers import UNFINISHED, prune, remove_unfinished
+from keepsake.spool.leftovers import UNFINISHED, make_spool, prune, remove_unfinished
 from keepsake.storage.reading import read_whole
 from keepsake.util.console import once, warn
 from keepsake.util.directories import absolute, expand, is_own, state_directory, state_for
@@ -172,11 +172,7 @@ def remember_identity(root: Path, url: str, identity: str) -> bool:
     known = _read_notes(own) or {}
     with suppress(OSError):
         if known.get(url) != identity:
-            if not os.path.isdir(root):  # a project whose runs have other spools, each a new one
-                from keepsake.storage.writing import make_directories
-
-                make_directories(str(root.parent))  # for the group of the project, as a run does
-                root.mkdir(exist_ok=True)
+            make_spool(root)  # of a project whose runs have other spools, each a new one
             replace_with(own, json.dumps({**known, url: identity}).encode())
         return True
     return False
