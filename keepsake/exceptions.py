@@ -80,6 +80,10 @@ class WriteError(KeepsakeError):
     """The repository, or a local directory, cannot be written."""
 
 
+class NotRemoved(WriteError):
+    """The repository has everything, but something cannot be removed from the spool, whose disk has trouble."""
+
+
 class MissingRepository(WriteError):
     """The repository is gone, for example because its disk is not mounted. Unsent runs stay in the spool."""
 

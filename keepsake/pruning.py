@@ -115,8 +115,8 @@ def delete_saved(
     from keepsake.recording.mover import publish
     from keepsake.repository.deletion import delete_files
 
-    for experiment_id, entry in view.entries().items():
-        if experiment_id in checkpoints:
+    for experiment_id, waiting in view.entries().items():
+        for entry in waiting.entries if experiment_id in checkpoints else ():
             publish(entry, view.repository, others=True)
     with Progress("Deleting", sum(map(len, checkpoints.values())), unit="archives") as progress:
         return delete_files(view, checkpoints, progress.advance, may_go=may_go)

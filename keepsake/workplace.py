@@ -14,6 +14,7 @@ from keepsake.labels import Edit, following
 from keepsake.metadata import Record, checkpoints_of, from_local_datetime, local_datetime, pruned_of, time_text
 from keepsake.repository.keys import archive_key
 from keepsake.repository.repository import Repository
+from keepsake.spool.entry import Entry
 from keepsake.spool.journal import Changes
 from keepsake.spool.places import damaged, note_roots, spool_root, spool_roots, unnamed_files
 from keepsake.storage import open_storage
@@ -93,6 +94,11 @@ class Workplace:
         """All directories in which runs may be waiting."""
         return spool_roots(self.directory)
 
+    def entries(self, experiment_id: str) -> list[Entry]:
+        """Return the entries of an experiment in these directories."""
+        found = (Entry.load(root / experiment_id) for root in self.spools)
+        return [entry for entry in found if entry is not None]
+
     def unnamed_files(self) -> list[Path]:
         """Return the frozen files that were set aside because no checkpoint names them."""
         return [path for root in self.spools for path in unnamed_files(root)]
@@ -109,9 +115,9 @@ class Workplace:
         Raises DoesNotExist if it was removed, WriteError.
         """
         edit = following(edit, self.view.load(experiment_id))
-        entry = self.view.entries().get(experiment_id)
-        if entry is not None and not entry.in_repository:
-            entry.append({"labels": edit})
+        waiting = self.view.entries().get(experiment_id)
+        if waiting is not None and not waiting.in_repository:
+            waiting.entries[-1].append({"labels": edit})
             return self.view.load(experiment_id)
         return self.repository.merge({"id": experiment_id}, Changes(edits=[edit]), create=False)
 

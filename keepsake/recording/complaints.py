@@ -55,3 +55,8 @@ class Complaints:
         counts = sorted(self._left_out.items(), key=lambda item: -item[1])
         often = {1: "once", 2: "twice"}
         return ", ".join(f"{what} ({often.get(count, f'{count} times')})" for what, count in counts)
+
+    def clear(self) -> None:
+        """Forget all problems, because the run has ended."""
+        self._left_out.clear()
+        self._said.clear()

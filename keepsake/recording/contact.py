@@ -9,7 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from keepsake.exceptions import KeepsakeError, MissingRepository, OtherRepository, WriteError
-from keepsake.recording.mover import find_identity, publish
+from keepsake.recording.merging import find_identity
+from keepsake.recording.mover import publish
 from keepsake.recording.saver import saver
 from keepsake.spool.entry import Entry
 from keepsake.spool.journal import Changes

@@ -19,7 +19,7 @@ from keepsake.recording.recovery import Recovery
 from keepsake.recording.saver import saver, say_pending
 from keepsake.util.clock import monotonic
 from keepsake.util.console import warn
-from keepsake.util.errors import no_thread_can_start, suppress
+from keepsake.util.errors import is_the_scripts, no_thread_can_start, suppress
 from keepsake.util.fork import in_forked_child
 from keepsake.util.ids import short_id
 
@@ -90,20 +90,29 @@ def save_if_over() -> None:
         say_pending(saver().finish_all())
 
 
-def others_wait(entry: Entry) -> bool:
-    """Whether other entries may be in the spool of this one."""
-    with suppress(OSError):
-        return not set(os.listdir(entry.directory.parent)) <= {entry.id, "repositories.json"}
-    return True
+def others_wait(entry: Entry, roots: list[Path]) -> bool:
+    """Whether other entries may be in the spools of a project."""
+    return any(_is_waiting_in(root, entry.id) for root in roots)
 
 
-def recover_in_background(entry: Entry, open_repository: Callable[[str], Repository]) -> None:
-    """Finish the other entries of this spool. The end of the program waits for that, but not long."""
+def _is_waiting_in(root: Path, own: str) -> bool:
+    try:
+        return not set(os.listdir(root)) <= {own, "repositories.json"}
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if is_the_scripts(error):
+            raise
+        return True
+
+
+def recover_in_background(entry: Entry, roots: list[Path], open_repository: Callable[[str], Repository]) -> None:
+    """Finish the other entries of these spools. The end of the program waits for that, but not long."""
     root = entry.directory.parent
     recovery = _recoveries.get(root)
     if recovery is None or not recovery.is_under_way:
         try:
-            _recoveries[root] = Recovery(entry, open_repository)
+            _recoveries[root] = Recovery(entry, roots, open_repository)
         except RuntimeError as error:
             if not no_thread_can_start(error):
                 raise
@@ -160,7 +169,7 @@ def end(run: Run, reason: str) -> KeepsakeError | None:
     if how.reason == "interrupted":
         say_pending(saver().finish_all(seconds=HURRY_SECONDS))
     elif not switches.is_offline():
-        error = saver().finish(entry)
+        error = saver().finish(entry.id)
     is_saved = _close(entry)
     run.say_end(is_saved=is_saved and error is None)
     return error
@@ -206,7 +215,7 @@ def _end_all(how: End, seconds: float | None) -> bool:
         recovery.wait(max(0.0, patience - monotonic()))
     for run in runs:
         is_saved = _close(run.entry)
-        run.say_end(is_saved=is_saved and all(job.entry is not run.entry for job in left))
+        run.say_end(is_saved=is_saved and all(job.entry.id != run.entry.id for job in left))
     say_pending(left)
     return not left
 

@@ -25,7 +25,7 @@ class Pulse:
     def __init__(self, entry: Entry, repository: Repository, *, visible: bool) -> None:
         self._entry = entry
         self._repository = repository
-        self._visible = visible
+        self.is_visible = visible
         self.is_leaving = False
 
     def leave(self) -> None:
@@ -38,12 +38,12 @@ class Pulse:
             try:
                 self._entry.touch()
             finally:  # a disk error of the spool must not make the run look lost
-                if self._visible:
+                if self.is_visible:
                     self._repository.require()
                     self._repository.expect_still(self._entry.identity)
                     self._repository.heartbeats.beat(self._entry.id)
             return True
-        if self._visible:
+        if self.is_visible:
             try:
                 self._repository.heartbeats.end(self._entry.id)
             except KeepsakeError:  # these credentials may not delete, and the run must not seem to go on

@@ -11,6 +11,7 @@ from keepsake.exceptions import (
     IncompatibleRepositoryVersion,
     KeepsakeError,
     MissingRecord,
+    NotRemoved,
     OtherRepository,
     RepositoryConfigurationError,
 )
@@ -34,7 +35,7 @@ _SAVING: frozenset[Step] = frozenset({"publish", "upload"})
 # Errors that do not pass within seconds.
 _FINAL = (
     *(RepositoryConfigurationError, IncompatibleRepositoryVersion, CorruptedRepositorySpec, CorruptedArchive),
-    *(OtherRepository, MissingRecord),
+    *(OtherRepository, MissingRecord, NotRemoved),
     *(PermissionError, NotADirectoryError, FileExistsError),
 )
 
@@ -55,6 +56,7 @@ class Job:
         self.late = False  # whether something new came during a wait
         self.given_up = False  # whether a wait for it ended without success
         self.offline = False  # whether it is only made safe against a power cut
+        self.is_left = False  # whether the run goes on in another entry
         self.others = False  # whether journals of other processes are saved too, as at the end
         self.pulse: heartbeat.Pulse | None = None
         self.moved = self.furthest = 0  # bytes sent by this attempt to upload, and by the best of the earlier ones
@@ -83,7 +85,7 @@ class Job:
 
     def try_again(self) -> None:
         """Let all steps that failed be tried again, though they failed too often for the caller that waited."""
-        for step in self.errors:
+        for step in (step for step, error in self.errors.items() if not isinstance(error, NotRemoved)):
             self.due.setdefault(step, monotonic() + _RETRY_SECONDS[0])
 
     def beat_again(self) -> None:
@@ -111,7 +113,8 @@ class Job:
 
     def is_saved(self) -> bool:
         """Whether everything recorded is in the repository, as far as this process knows."""
-        return not (self.due.keys() | self.active | self.errors.keys()) & _SAVING
+        failed = {step for step, error in self.errors.items() if not isinstance(error, NotRemoved)}
+        return not (self.due.keys() | self.active | failed) & _SAVING
 
     def is_local(self) -> bool:
         """Whether it does not wait for its repository now, but for programs of this machine, such as nvidia-smi."""
@@ -120,7 +123,8 @@ class Job:
     @property
     def error(self) -> KeepsakeError | None:
         """The error that hinders sending now; None if there is none. A sync only guards against a power cut."""
-        return next((error for step, error in self.errors.items() if step != "sync"), None)
+        errors = (error for step, error in self.errors.items() if step != "sync")
+        return next((error for error in errors if not isinstance(error, NotRemoved)), None)
 
 
 def _is_final(error: BaseException) -> bool:

@@ -20,6 +20,7 @@ from keepsake.archive import owner_id
 from keepsake.exceptions import (
     CorruptedArchive,
     KeepsakeError,
+    NotRemoved,
     ReadError,
     Removed,
     RepositoryConfigurationError,
@@ -27,10 +28,12 @@ from keepsake.exceptions import (
 )
 from keepsake.metadata import Record
 from keepsake.output import FIELD, counted
-from keepsake.repository.keys import archive_key, log_key, record_key
+from keepsake.recording.merging import create, current, merge
+from keepsake.recording.obsolete import delete_replaced, prune, seen
+from keepsake.repository.keys import archive_key, log_key
 from keepsake.repository.known import replaced, wanted_archives
 from keepsake.spool.journal import Changes
-from keepsake.spool.places import known_identity, remember_repository
+from keepsake.spool.places import remember_repository
 from keepsake.status import ends_heartbeats
 from keepsake.util.console import warn
 from keepsake.util.files import remove
@@ -47,15 +50,15 @@ def publish(entry: Entry, repository: Repository, *, others: bool = False) -> No
     """Merge the journals into the experiment's record; with `others`, also those of other processes.
 
     Raises Removed if somebody removed the experiment, and other KeepsakeErrors if it cannot be saved now. A journal
-    that cannot be read or removed is a ReadError once everything else is published.
+    that cannot be read is a ReadError, and one that cannot be removed is NotRemoved, once everything else is published.
     """
     taken = entry.take(others=others)
     changes = taken.changes
     record: Record = {}
     if not entry.in_repository:
-        record = _create(entry, repository, changes)
+        record = create(entry, repository, changes)
     elif changes:
-        record = _merge(entry, repository, changes)
+        record = merge(entry, repository, changes)
     if record and not entry.is_noted:  # a run that goes on elsewhere, or that began offline
         remember_repository(entry)
     if (ended := changes.fields.get("ended")) and ended == record.get("ended"):
@@ -64,54 +67,9 @@ def publish(entry: Entry, repository: Repository, *, others: bool = False) -> No
     taken.drop()
     entry.unsent.forget(changes.checkpoints)
     if not entry.deleted.issuperset(replaced(record)) and not entry.packs():
-        _delete_replaced(entry, repository)
+        delete_replaced(entry, repository)
     if taken.trouble:
-        raise ReadError(taken.trouble)
-
-
-def _create(entry: Entry, repository: Repository, changes: Changes) -> Record:
-    """Create the experiment's record, if nobody has removed it, and return it."""
-    if entry.identity is None:  # if a repository was used from here before, no new one is created in its place
-        entry.identity = repository.ensure(known_identity(entry.directory.parent, entry.repository))
-    else:
-        repository.expect(entry.identity)
-    # Its process may have been killed after it had published it. Somebody may remove it before, during or after this.
-    is_there = repository.load(entry.id) is not None
-    creates = not is_there and entry.id not in repository.removals.ids()
-    repository.merge(entry.record, changes, create=creates)
-    if creates and entry.id in repository.removals.ids():
-        repository.storage.retire([record_key(entry.id)])
-    repository.forget(entry.id)
-    record = repository.merge(entry.record, changes, create=False, identity=entry.identity)  # reads it back, as proof
-    entry.in_repository = True
-    with suppress(WriteError):  # the disk of the spool has become read-only; the next process finds the record there
-        entry.write_record()
-    return record
-
-
-def _merge(entry: Entry, repository: Repository, changes: Changes) -> Record:
-    """Merge into the experiment's record and return it.
-
-    If nobody wrote down which repository the experiment belongs to, it is the one that holds its record.
-    """
-    identity = entry.identity or repository.identity
-    record = repository.merge(entry.record, changes, create=False, identity=identity)
-    if entry.identity is None and identity is not None:
-        entry.identity = identity
-        entry.write_record()
-    return record
-
-
-def find_identity(entry: Entry, repository: Repository) -> None:
-    """Note which repository an entry belongs to, before anything waits in it: the one that holds its record now."""
-    if entry.identity is None:
-        _merge(entry, repository, Changes())
-
-
-def _current(entry: Entry, repository: Repository) -> Record:
-    """Return the experiment's record as it is now. What is deleted depends on it, and a backup may just be restored."""
-    repository.forget(entry.id)
-    return _merge(entry, repository, Changes())
+        raise taken.trouble
 
 
 def upload(
@@ -149,17 +107,17 @@ def upload(
             except FileNotFoundError:
                 continue
             except (CorruptedArchive, RepositoryConfigurationError, WriteError) as error:
-                failed = failed or error
+                failed = error if failed is None or isinstance(failed, NotRemoved) else failed
                 repository.expect(entry.identity)  # if it is gone, or shut to these credentials, the rest is not tried
-    _prune(entry, repository)
+    prune(entry, repository)
     try:
         send_output(entry, repository, moved)
     except WriteError as error:
-        failed = failed or error
+        failed = error if failed is None or isinstance(failed, NotRemoved) else failed
     if failed is not None:
         raise failed
     if tried or check:  # the process that sent them may have been killed before this
-        _delete_replaced(entry, repository)
+        delete_replaced(entry, repository)
     return unnamed
 
 
@@ -181,65 +139,12 @@ def send_output(
         if moved:
             moved(len(packed))
         try:
-            _merge(entry, repository, Changes({FIELD: {log.stem: counted(*count(data))}}))
+            merge(entry, repository, Changes({FIELD: {log.stem: counted(*count(data))}}))
         except Removed:
             repository.storage.delete([key])
             raise
         if log in entry.logs(live=False):
-            remove(log)
-
-
-def _delete_replaced(entry: Entry, repository: Repository) -> None:
-    """Delete the archives of checkpoints that were replaced after a restart, once those that replace them are there.
-
-    The record keeps their IDs, so the process that sends such an archive later deletes it again.
-    """
-    record = _merge(entry, repository, Changes())
-    if entry.deleted.issuperset(replaced(record)) or not repository.have_arrived(record, entry.arrived):
-        return
-    record = _current(entry, repository)
-    ids = set(replaced(record)) - entry.deleted
-    if ids and repository.have_arrived(record, _seen(entry, repository)):
-        try:
-            repository.storage.delete(sorted(archive_key(entry.id, id) for id in ids))
-            entry.deleted |= ids
-        except WriteError as error:
-            _tell(entry, f"Files of steps that were recorded again could not be deleted: {error}")
-
-
-def _seen(entry: Entry, repository: Repository) -> set[str]:
-    """Return the IDs of checkpoints whose archives need not be looked for again.
-
-    On a disk they may be gone because a backup was restored, and looking costs little.
-    """
-    return entry.arrived if repository.storage.directory is None else set()
-
-
-def _prune(entry: Entry, repository: Repository) -> None:
-    """Delete the files of checkpoints that the policy of the run does not keep."""
-    if not entry.record.get("keep") or not entry.in_repository:
-        return
-    with importing:
-        from keepsake.repository.pruning import keep_of, prune_saved
-    if keep_of(entry.record) is None:
-        return
-    record = _current(entry, repository)
-    keep = keep_of(record)  # a process that went on with the experiment may have set another policy
-    if keep is None:
-        return
-    try:
-        prune_saved(repository, record, keep, {owner_id(pack) for pack in entry.packs()}, _seen(entry, repository))
-    except Removed:
-        raise
-    except KeepsakeError as error:
-        _tell(entry, f"Files that keep={str(keep)!r} does not keep could not be deleted: {error}")
-
-
-def _tell(entry: Entry, trouble: str) -> None:
-    """Warn once that old files could not be deleted. The run is saved anyway."""
-    if trouble != entry.trouble:
-        entry.trouble = trouble
-        warn(trouble)
+            _remove_stored(log)
 
 
 def _sorted(entry: Entry, repository: Repository) -> tuple[dict[Path, bool], list[Path]]:
@@ -252,12 +157,12 @@ def _sorted(entry: Entry, repository: Repository) -> tuple[dict[Path, bool], lis
     if not packs:
         return {}, []
     unpublished = {checkpoint["id"] for checkpoint in entry.pending().checkpoints}
-    wanted = wanted_archives(_merge(entry, repository, Changes()))
+    wanted = wanted_archives(merge(entry, repository, Changes()))
     if not all(wanted.get(owner_id(pack)) for pack in packs):  # another process may have published their lines
-        record = _current(entry, repository)
+        record = current(entry, repository)
         wanted = wanted_archives(record)
         gone = {pack for pack in packs if owner_id(pack) in replaced(record)}
-        if gone and not repository.have_arrived(record, _seen(entry, repository)):
+        if gone and not repository.have_arrived(record, seen(entry, repository)):
             packs = [pack for pack in packs if pack not in gone]  # the files that replace them may never arrive
     packs.sort(key=lambda pack: wanted.get(owner_id(pack), False))  # files that are only removed come first
     named = {pack: wanted[owner_id(pack)] for pack in packs if owner_id(pack) in wanted}
@@ -277,7 +182,7 @@ def _remove_stored(pack: Path) -> None:
     try:
         remove(pack)
     except OSError as error:
-        raise WriteError(
+        raise NotRemoved(
             f"Cannot remove {pack}: {error.strerror}. The repository has its files, but they go on waiting there."
         ) from error
 
@@ -324,13 +229,13 @@ def finish(entry: Entry, repository: Repository, moved: Callable[[int], None] | 
         if not is_fresh:  # otherwise init() may be about to freeze its files
             entry.close()
         return
-    failed: ReadError | None = None
+    failed: KeepsakeError | None = None
     try:
         if not is_fresh:
             entry.finish_logs()
         try:
             publish(entry, repository, others=True)
-        except ReadError as error:  # such as a journal that cannot be read; it does not hold up the files
+        except (NotRemoved, ReadError) as error:  # such as a journal that cannot be read; it does not hold up the files
             failed = error
         unnamed = upload(entry, repository, moved=moved, check=True)
         if failed is not None:
@@ -345,7 +250,7 @@ def finish(entry: Entry, repository: Repository, moved: Callable[[int], None] | 
         entry.set_aside(pack)
     if is_fresh or entry.close():  # the process of a fresh entry would have to begin it again
         return
-    gone = replaced(_merge(entry, repository, Changes()))
+    gone = replaced(merge(entry, repository, Changes()))
     if any(owner_id(pack) in gone for pack in entry.packs()):
         warn(
             f"Files of steps that another machine has recorded again wait in {entry.directory} until its files have "
@@ -355,7 +260,7 @@ def finish(entry: Entry, repository: Repository, moved: Callable[[int], None] | 
 
 def _note_loss(entry: Entry, repository: Repository) -> None:
     """Leave a heartbeat if nothing says how the run ended: its process was killed before its heart had beaten there."""
-    record = _merge(entry, repository, Changes())
+    record = merge(entry, repository, Changes())
     if not record.get("end_reason") and ends_heartbeats(record.get("keepsake_version") or ""):
         with suppress(KeepsakeError):  # it has one, or these credentials may not write it
             repository.expect(entry.identity)

@@ -87,14 +87,14 @@ def _moved_with(entry: Entry, old: Path, new: Path) -> bool:
 
 
 class Recovery:
-    """Finishes, in a thread, the entries of other processes that wait beside an entry of this process.
+    """Finishes, in a thread, the entries of other processes that wait in the spools of a project.
 
     Entries for another repository, or of another user, are not sent without the user's consent, because a spool can
     come with a clone from a stranger. `keepsake sync` sends them.
     """
 
-    def __init__(self, own: Entry, open_repository: Callable[[str], Repository]) -> None:
-        self._root = own.directory.parent
+    def __init__(self, own: Entry, roots: list[Path], open_repository: Callable[[str], Repository]) -> None:
+        self._roots = roots
         self._url = own.repository
         self._open = open_repository
         # A file server may give this user's files to another one, such as root's to nobody.
@@ -119,11 +119,14 @@ class Recovery:
             self._recover()
         except BaseException as error:  # noqa: BLE001 - a traceback in the training's output would not help
             reason = f"{type(error).__name__}: {str(error).rstrip('.')}"
-            warn(f"Runs that wait in {self._root} could not be sent yet: {reason}. `keepsake sync` tries again.")
+            where = " or ".join(map(str, self._roots))
+            warn(f"Runs that wait in {where} could not be sent yet: {reason}. `keepsake sync` tries again.")
 
     def _recover(self) -> None:
-        places.sweep(self._root)
-        later = [entry for entry in places.entries(self._root) if self._may_send(entry) and not self._finish(entry)]
+        later: list[Entry] = []
+        for root in self._roots:
+            places.sweep(root)
+            later += [entry for entry in places.entries(root) if self._may_send(entry) and not self._finish(entry)]
         seen = {entry.id: _touched(entry) for entry in later}
         if not later:
             return

@@ -11,7 +11,6 @@ from keepsake.metadata import END_FIELDS, Record, time_key
 from keepsake.recording import cluster, ending, switches
 from keepsake.repository.heartbeats import RUNNING_SECONDS
 from keepsake.repository.keys import EXPERIMENTS
-from keepsake.spool.entry import Entry
 from keepsake.util.clock import monotonic
 from keepsake.util.console import say
 from keepsake.util.ids import short_id
@@ -118,8 +117,9 @@ def _is_open(workplace: Workplace, record: Record, job: Record, *, is_newest: bo
         return was_restarted and is_newest
     if was_restarted or reason:
         return True
-    entry = Entry.load(workplace.spool / record["id"])
-    is_alive = is_running(entry.owner) if entry is not None else None
+    owners = {entry.owner for entry in workplace.entries(record["id"])}
+    alive = [is_running(owner) for owner in owners]
+    is_alive = True if True in alive else None if None in alive or not alive else False
     if is_alive is False or switches.is_offline():
         return is_alive is False
     return _is_lost(workplace, record, 0.0 if is_alive else RUNNING_SECONDS)

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from keepsake.exceptions import KeepsakeError, ValidationError, WriteError
+from keepsake.exceptions import KeepsakeError, ValidationError
 from keepsake.labels import Edit
-from keepsake.metadata import Record, best_checkpoint, checkpoints_of, primary_metric
+from keepsake.metadata import Record, checkpoints_of
 from keepsake.output import parts_of
 from keepsake.packages import get_imported_packages, prepare
 from keepsake.recording import ending, signals, switches
+from keepsake.recording.announcing import about_best
 from keepsake.recording.complaints import Complaints, Problem
 from keepsake.recording.contact import go_on, publish_first
-from keepsake.recording.environment import warn_of_secret_files
+from keepsake.recording.freezing import Freezer
+from keepsake.recording.place import Place, begun_entry
 from keepsake.recording.saver import saver
-from keepsake.restarts import attempt_of, attempts, superseded
+from keepsake.restarts import attempt_of, attempts
 from keepsake.spool import places
 from keepsake.spool.entry import Entry
 from keepsake.util.console import plural, say, warn
 from keepsake.util.files import remove
 from keepsake.util.fork import importing, in_forked_child
 from keepsake.util.ids import short_id
-from keepsake.util.values import short_text
 from keepsake.workplace import Workplace, open_repository
 
 if TYPE_CHECKING:
-    from keepsake.archive.writer import Frozen
     from keepsake.recording.output import Output
 
 _GRACE_SECONDS = 0.05  # background threads wait this long, so they do not slow init() down
@@ -45,7 +44,7 @@ class Run:
 
     Args:
         workplace: its project.
-        entry: its entry in the spool.
+        entry: its first entry in the spool.
         modules: the modules that were imported when it began.
         quiet: whether its end prints nothing unless there is a problem.
 
@@ -59,12 +58,13 @@ class Run:
         self, workplace: Workplace, entry: Entry, modules: list[str] | None = None, quiet: bool = True
     ) -> None:
         self._workplace = workplace
-        self.entry = entry
+        self._place = Place(entry, workplace.directory)
         self.repository = workplace.repository
         self.found: Record = {}
         self.ending: Record = {}
         self.output: Output | None = None
         self.complaints = Complaints()
+        self._freezer = Freezer(self._place, workplace.directory, self.complaints)
         self._modules = modules
         self._quiet = quiet
         self._packages: dict[str, str] | None = None
@@ -73,6 +73,11 @@ class Run:
         # Those of each step, with files and without, unless it was recorded again
         self._replaceable: dict[tuple[int | None, bool], set[str]] = {}
         self._attempt = 0  # the number of times that a process went on with it
+
+    @property
+    def entry(self) -> Entry:
+        """Its present entry in the spool. It is another one after its disk has refused to take more."""
+        return self._place.entry
 
     # The beginning
 
@@ -93,8 +98,8 @@ class Run:
         frozen, others_wait = None, False
         try:
             if record["path"]:
-                entry.open()
-                frozen = run._freeze(record)
+                run._place.open()
+                frozen = run._freezer.freeze(run.entry, record)
             others_wait = run._publish(before, roots, beat=not disable_heartbeat)
         except BaseException:
             with suppress(KeepsakeError):  # the first error matters more
@@ -113,7 +118,7 @@ class Run:
             tell_if_large(workplace.directory, record["path"], frozen.entries, recent)
         run._gather_later(files=bool(record["path"]))
         if others_wait:
-            ending.recover_in_background(entry, open_repository)
+            ending.recover_in_background(entry, workplace.spools, open_repository)
         return run
 
     def _publish(self, before: str | None, roots: list[Path], *, beat: bool) -> bool:
@@ -125,10 +130,10 @@ class Run:
 
         def get_ready() -> None:
             nonlocal others_wait
-            entry.open()
+            self._place.open()
             entry.keep_room()
             ending.watch()
-            others_wait = ending.others_wait(entry)
+            others_wait = ending.others_wait(entry, self._workplace.spools)
 
         if switches.is_offline():
             get_ready()
@@ -144,15 +149,17 @@ class Run:
     ) -> Run:
         """Go on with an experiment in place of its process, which has ended; `fields` of its record change."""
         repository = workplace.repository
-        run = cls(workplace, _entry(workplace, record), quiet=quiet)
+        run = cls(workplace, begun_entry(workplace, record), quiet=quiet)
+        run.entry.finish_logs()
+        run._place.keep(Entry.begin)
         entry = run.entry
-        entry.finish_logs()
-        entry.begin()
         try:
             if not switches.is_offline():
                 go_on(repository, entry, beat=not disable_heartbeat)
             run._follow({**record, **fields})
             run.change(fields)
+            run._place.beginning = run._line(fields)
+            entry = run.entry
             if "keep" in fields:
                 entry.record["keep"] = fields["keep"]
                 entry.write_record(durable=False)
@@ -163,16 +170,16 @@ class Run:
         saver().beat(entry, repository, visible=not (disable_heartbeat or switches.is_offline()))
         run._keep_output(fields)
         saver().notify(entry, repository, files=bool(entry.packs()), offline=switches.is_offline())
-        if not switches.is_offline() and ending.others_wait(entry):
-            ending.recover_in_background(entry, open_repository)
+        if not switches.is_offline() and ending.others_wait(entry, workplace.spools):
+            ending.recover_in_background(entry, workplace.spools, open_repository)
         return run
 
     @classmethod
     def join(cls, workplace: Workplace, record: Record) -> Run:
         """Continue an experiment that is in the repository, or that another process has begun."""
         ending.watch()
-        run = cls(workplace, _entry(workplace, record))
-        run.entry.begin()
+        run = cls(workplace, begun_entry(workplace, record))
+        run._place.keep(Entry.begin)
         run._follow(record)
         saver().beat(run.entry, run.repository, visible=False)
         return run
@@ -200,14 +207,15 @@ class Run:
 
     def _gather_later(self, *, files: bool) -> None:
         """Collect package versions in the background, so init() does not wait for them."""
-        entry, repository = self.entry, self.repository
+        repository = self.repository
 
         def gather() -> None:
+            entry = self.entry
             places.remember_repository(entry)
             if entry.identity:  # the next run may have another spool
                 for root in places.note_roots(self._workplace.directory)[1:]:
                     places.remember_identity(root, entry.repository, entry.identity)
-            entry.write_record(durable=False)
+            self._place.keep(lambda entry: entry.write_record(durable=False))
             packages = self.packages()
             with importing:
                 # Imported here so that the first checkpoint() does not wait for them, and so that the run does not need
@@ -220,24 +228,28 @@ class Run:
             self.change({"python_packages": packages})
             self.found = {"environment": machine.environment(self._workplace.directory, quick=False)}
             self.change(self.found)
-            saver().notify(entry, repository, files=True)
+            saver().notify(self.entry, repository, files=True)
 
         if switches.is_offline():
             from keepsake.recording import machine
 
             self.found = {"environment": machine.environment(self._workplace.directory, quick=True)}
             self.change({"python_packages": self.packages(), **self.found})
-            saver().notify(entry, repository, offline=True)
+            saver().notify(self.entry, repository, offline=True)
         else:
-            saver().notify(entry, repository, files=files, task=gather, local=True, after=_GRACE_SECONDS)
+            saver().notify(self.entry, repository, files=files, task=gather, local=True, after=_GRACE_SECONDS)
 
     def change(self, fields: Record) -> None:
         """Change fields of the record, in the spool."""
-        self.entry.append({"experiment": fields, "restart": self._attempt})
+        line = self._line(fields)
+        self._place.keep(lambda entry: entry.append(line))
+
+    def _line(self, fields: Record) -> dict[str, Any]:
+        return {"experiment": fields, "restart": self._attempt}
 
     def edit(self, edit: Edit) -> None:
         """Change the name, tags, notes or params. The background sends that to the repository."""
-        self.entry.append({"labels": edit})
+        self._place.keep(lambda entry: entry.append({"labels": edit}))
         self._announce()
 
     def _keep_output(self, fields: Record) -> None:
@@ -262,7 +274,7 @@ class Run:
 
         Raises ValidationError if nothing is left to save.
         """
-        frozen = self._freeze_if_possible(record, problems) if record["path"] else None
+        frozen = self._freezer.freeze_if_possible(record, problems) if record["path"] else None
         try:
             slips = [problem for problem in problems if problem.what]
             if slips and not (record["metrics"] or record["path"] or record["step"] is not None):
@@ -273,13 +285,14 @@ class Run:
                     record["step"] = next_step()
                 if self._attempt:
                     record["restart"] = self._attempt
-                self.entry.append({"checkpoint": record})
+                self._place.keep(lambda entry: entry.append({"checkpoint": record}))
                 self._checkpoints.append(record)
                 keep()
         except KeepsakeError as error:
             signals.let_through(error)  # the line may be written, and the mover looks at that
             if frozen is not None:
-                remove(frozen)
+                with suppress(OSError):
+                    remove(frozen)
             raise
         self._announce(files=frozen is not None)
         for problem in problems:
@@ -289,39 +302,6 @@ class Run:
         """Let the background send what was just recorded."""
         saver().notify(self.entry, self.repository, files=files, offline=switches.is_offline())
         ending.save_if_over()
-
-    def _freeze_if_possible(self, record: Record, problems: list[Problem]) -> Path | None:
-        """Copy the files of a checkpoint into the spool; if that fails, add a problem and return None."""
-        try:
-            self.entry.ensure()
-            return self._freeze(record).path
-        except KeepsakeError as error:
-            signals.let_through(error)
-            problems.append(Problem("its files", str(error)))
-            if not isinstance(error, WriteError):  # the script made a mistake
-                record["path"] = ""
-        return None
-
-    def _freeze(self, record: Record) -> Frozen:
-        """Copy the files of an experiment or checkpoint into the spool."""
-        from keepsake.archive.pack import check_room
-        from keepsake.archive.writer import freeze
-        from keepsake.util.ignore import elsewhere
-
-        check_room(self.entry.directory)
-        for left in range(_FREEZE_TRIES, 0, -1):
-            try:
-                frozen = freeze(self._workplace.directory, record["path"], self.entry.directory, record["id"])
-                break
-            except WriteError as error:
-                if left == 1 or not isinstance(error.__cause__, FileNotFoundError):
-                    raise
-                self.entry.write_record()  # another process has just closed or discarded it
-        warn_of_secret_files(file.name for file in frozen.entries)
-        if os.path.normpath(record["path"]) != "." and (other := elsewhere(self._workplace.directory, record["path"])):
-            why = f"{record['path']!r} is taken from the project directory, {self._workplace.directory}. {other}"
-            self.complaints.add(Problem("", why, is_error=False))
-        return frozen
 
     # The end
 
@@ -340,25 +320,10 @@ class Run:
         if not self._quiet and switches.is_offline():
             say(f"{name}: {checkpoints} kept in {self.entry.directory.parent}. `keepsake sync` sends it.")
         elif not self._quiet and is_saved and count:
-            say(f"{name}: {checkpoints} saved to {self.repository.url}.{self._say_best()}")
-        self._quiet, self.complaints = True, Complaints()
-
-    def _say_best(self) -> str:
-        gone = superseded(checkpoints := [*self._earlier, *self._checkpoints])
-        checkpoints = [checkpoint for checkpoint in checkpoints if checkpoint["id"] not in gone]
-        primary, best = primary_metric(checkpoints), best_checkpoint(checkpoints)
-        if primary is None or best is None:
-            return ""
-        name = primary["name"]
-        value = short_text(best["metrics"][name], _VALUE_WIDTH)
-        return f" The best is {short_id(best['id'])} (step {best['step']}, {name} {value})."
-
-
-def _entry(workplace: Workplace, record: Record) -> Entry:
-    """Return the entry of an experiment that another process has begun."""
-    base = {**record, "checkpoints": None}
-    entry = Entry.load(workplace.spool / record["id"])
-    return entry or Entry.create(workplace.spool, base, workplace.repository.url, in_repository=True)
+            best = about_best([*self._earlier, *self._checkpoints])
+            say(f"{name}: {checkpoints} saved to {self.repository.url}.{best}")
+        self._quiet = True
+        self.complaints.clear()
 
 
 @in_forked_child

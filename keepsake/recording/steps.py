@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from keepsake.exceptions import ReadError
+from keepsake.exceptions import NotRemoved, ReadError
 from keepsake.recording import heartbeat
 from keepsake.recording.job import Job, Step
 from keepsake.recording.mover import publish, upload
@@ -48,7 +48,7 @@ class Steps:
         started = time.thread_time()  # counts CPU time only, because waiting for a network does not slow the training
         try:
             publish(job.entry, job.repository, others=job.others)
-        except ReadError:  # such as a journal that cannot be removed; it does not hold up the files
+        except (NotRemoved, ReadError):  # such as a journal that cannot be removed; it does not hold up the files
             if job.entry.packs():
                 job.due.setdefault("upload", monotonic())
             raise

@@ -37,11 +37,12 @@ def delete_experiments(
     try:
         repository.require()
     except MissingRepository:  # nothing is written where its disk may only be unmounted
-        for entry in [entries[id] for id in entries.keys() & records.keys()]:
-            if entry.in_repository:
+        for waiting in [entries[id] for id in entries.keys() & records.keys()]:
+            if waiting.in_repository:
                 raise
-            entry.discard()
-            del records[entry.id]
+            for entry in waiting.entries:
+                entry.discard()
+            del records[waiting.id]
         if records:
             raise
         return
@@ -62,7 +63,8 @@ def delete_experiments(
         if experiment_id in entries:
             packs = entries[experiment_id].packs()
             owners |= {archive_key(experiment_id, owner_id(pack)): experiment_id for pack in packs}
-            _give_up(entries[experiment_id], identity if experiment_id in found else None)
+            for entry in entries[experiment_id].entries:
+                _give_up(entry, identity if experiment_id in found else None)
     shared = _shared(view, (id for record in records.values() for id in claimed(record)))
     owners = {key: owner for key, owner in owners.items() if key not in shared}
     _delete_removed(repository, note, {heartbeat_key(id): id for id in records} | owners, advance)
@@ -129,9 +131,9 @@ def delete_files(
     for experiment_id, planned in checkpoints.items():
         choose = lambda record, ids=planned: ids & may_go(record) if may_go else ids  # noqa: E731
         chosen = repository.empty_paths(experiment_id, choose)
-        if (entry := entries.get(experiment_id)) is not None:
+        if (waiting := entries.get(experiment_id)) is not None:
             for checkpoint_id in chosen:
-                if (frozen := entry.frozen(checkpoint_id)) is not None:
+                if (frozen := waiting.frozen(checkpoint_id)) is not None:
                     remove(frozen)
         own = [id for id in chosen if not holders[id] - {experiment_id}]
         repository.storage.delete(sorted(archive_key(experiment_id, id) for id in own))

@@ -70,7 +70,7 @@ def _parts(view: View, experiment_id: str, names: list[str]) -> dict[str, str]:
 
 def _waiting(view: View, experiment_id: str) -> list[Path]:
     entry = view.entries().get(experiment_id)
-    return entry.logs(live=True) if entry else []
+    return entry.logs() if entry else []
 
 
 def _heading(part: str, index: int) -> str:

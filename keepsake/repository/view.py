@@ -20,8 +20,8 @@ from keepsake.repository.keys import EXPERIMENTS, id_of, record_key
 from keepsake.repository.repository import Repository, no_repository, parse_record, warn_broken
 from keepsake.restarts import superseded
 from keepsake.spool import places
-from keepsake.spool.entry import Entry
 from keepsake.spool.journal import Changes
+from keepsake.spool.waiting import Waiting, waiting_in
 from keepsake.status import ends_heartbeats, status_of
 from keepsake.util.clock import monotonic
 from keepsake.util.console import Progress, warn
@@ -102,7 +102,7 @@ class View:
             if self._is_only_here(entry, changes):
                 yield _overlaid(dict(entry.record), changes)
 
-    def _is_only_here(self, entry: Entry, changes: Changes) -> bool:
+    def _is_only_here(self, entry: Waiting, changes: Changes) -> bool:
         """Whether only the spool has an experiment, and nobody removed it."""
         if not entry.in_repository:
             return entry.has_begun()
@@ -284,10 +284,9 @@ class View:
                 progress.advance(1)
                 yield item
 
-    def entries(self) -> dict[str, Entry]:
-        """Return the entries that wait in the spools for this repository, by experiment ID."""
-        found = (entry for root in self.spools for entry in places.entries(root))
-        return {entry.id: entry for entry in found if entry.repository == self.repository.url}
+    def entries(self) -> dict[str, Waiting]:
+        """Return what waits in the spools for this repository, by experiment ID."""
+        return waiting_in(self.spools, self.repository.url)
 
     def waiting(self) -> list[Record]:
         """Return the experiments in the spools as far as the spools know them. The repository is not looked for."""
@@ -385,7 +384,7 @@ class _Background:
             raise self._error
 
 
-def _local_heartbeat(entry: Entry) -> tuple[str, bool] | None:
+def _local_heartbeat(entry: Waiting) -> tuple[str, bool] | None:
     """Return the heartbeat of a run that only this machine knows; None for other runs."""
     if entry.in_repository or entry.pending().fields.get("ended"):
         return None

@@ -89,6 +89,12 @@ class Entry(Folder):
         }
         return cls(root / record["id"], content)
 
+    def again_in(self, root: Path) -> Entry:
+        """Return an entry of the same experiment in another spool; `begin` writes it."""
+        entry = Entry.new(root, self.record, self.repository, self.identity)
+        entry.in_repository, entry.is_noted = self.in_repository, self.is_noted
+        return entry
+
     @classmethod
     def create(
         cls, root: Path, record: Record, repository: str, *, in_repository: bool, identity: str | None = None

@@ -19,7 +19,7 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
-from keepsake.exceptions import ReadError
+from keepsake.exceptions import KeepsakeError, NotRemoved, ReadError
 from keepsake.labels import Edit, checked_edit
 from keepsake.metadata import END_FIELDS, Record, check_changes, check_checkpoint, is_deep, may_be_deep, time_key
 from keepsake.output import FIELD, merged
@@ -53,7 +53,8 @@ class Changes:
 
     `is_partial`: whether a journal cannot be read, so that there may be more.
 
-    A line with fields has the number of the restart after which it was written. Of several, the highest counts.
+    A line with fields has the number of the restart after which it was written. Of several, the highest counts, and of
+    one restart its end.
     """
 
     def __init__(
@@ -95,7 +96,9 @@ class Changes:
 
     def _change(self, fields: Record, attempt: int) -> None:
         for name, value in fields.items():
-            if attempt >= self._attempts.get(name, 0):
+            before = self._attempts.get(name, -1)
+            # A restart begins without an end, and its end may be in a journal that is read before this one
+            if attempt > before or (attempt == before and not _is_no_end(name, value)):
                 self.fields[name], self._attempts[name] = value, attempt
 
     def fields_for(self, record: Record) -> Record:
@@ -104,19 +107,23 @@ class Changes:
         Another process may have gone on with the experiment before the lines of this one arrived. They then only add
         what is missing, and do not say how it ended.
         """
-        restarts = len(restarts_of(record))
+        known = restarts_of(record)
+        restarts, is_known = len(known), known[-1:] == restarts_of(self.fields)[-1:]
         fields = {
             name: value
             for name, value in self.fields.items()
             if self._attempts.get(name, restarts) >= restarts or (name not in END_FIELDS and not record.get(name))
+            if not (is_known and _is_no_end(name, value))  # the restart may have ended since it was published
         }
         # Each process sends parts of its own.
         return fields | {FIELD: merged(self.fields, record)} if FIELD in self.fields else fields
 
     def sort(self) -> None:
-        """Put the checkpoints of several journals in the order of their creation."""
+        """Put the checkpoints in the order of their creation. Lines that were written again follow later ones."""
         # Two journals of a process can be as old as each other, because clocks of file systems tick every few ms.
-        self.checkpoints.sort(key=lambda checkpoint: time_key(checkpoint["created"]))
+        created = [checkpoint["created"] for checkpoint in self.checkpoints]
+        if created != sorted(created):  # quick, and enough for most
+            self.checkpoints.sort(key=lambda checkpoint: time_key(checkpoint["created"]))
 
     def new_to(self, ids: Container[str]) -> list[Record]:
         """Return the checkpoints that a record with checkpoints of these IDs lacks, each once."""
@@ -133,7 +140,7 @@ class Taken:
         self.changes = Changes()
         self.sizes: dict[Path, int] = {}  # journal → bytes that were read
         self.damaged: set[Path] = set()  # journals with lines that cannot be read
-        self.trouble = ""  # why a journal cannot be taken; it stays
+        self.trouble: KeepsakeError | None = None  # why a journal stays
 
     def drop(self) -> None:
         """Remove the journals, because their lines are in the repository. A journal that has grown since stays.
@@ -147,7 +154,7 @@ class Taken:
             except FileNotFoundError:
                 pass
             except OSError as error:
-                self.trouble = _about_fixed(journal, error)
+                self.trouble = self.trouble or _about_fixed(journal, error)
 
     def _drop(self, journal: Path, size: int) -> None:
         with open(journal, "rb") as file:
@@ -223,22 +230,21 @@ def take(journals: list[Path], *, others: bool) -> Taken:
             except OSError as error:
                 if WINDOWS or isinstance(error, FileNotFoundError):  # another process has taken it, or is writing it
                     continue
-                taken.trouble = _about_fixed(journal, error)
+                taken.trouble = taken.trouble or _about_fixed(journal, error)
                 claimed = journal
             try:
                 data = claimed.read_bytes()
             except FileNotFoundError:
                 continue
             except OSError as error:
-                taken.trouble = _about_unread(claimed, error)
+                taken.trouble = ReadError(_about_unread(claimed, error))
                 continue
             is_whole = taken.changes.add(data)
             if claimed != journal:
                 taken.sizes[claimed] = len(data)
                 if not is_whole:
                     taken.damaged.add(claimed)
-    if len(taken.sizes) > 1:
-        taken.changes.sort()
+    taken.changes.sort()
     return taken
 
 
@@ -254,9 +260,13 @@ def read(journals: list[Path]) -> Changes:
         except OSError as error:
             changes.is_partial = True
             once(warn, _about_unread(journal, error))
-    if len(journals) > 1:
-        changes.sort()
+    changes.sort()
     return changes
+
+
+def _is_no_end(name: str, value: object) -> bool:
+    """Whether a field takes back how the run has ended, as at the beginning of a restart."""
+    return name in END_FIELDS and value is None
 
 
 def _about_unread(journal: Path, error: OSError) -> str:
@@ -267,8 +277,8 @@ def _about_unread(journal: Path, error: OSError) -> str:
     )
 
 
-def _about_fixed(journal: Path, error: OSError) -> str:
-    return (
+def _about_fixed(journal: Path, error: OSError) -> NotRemoved:
+    return NotRemoved(
         f"A journal in {journal.parent} cannot be removed: {error.strerror}. The repository has what it records, but "
         "it goes on waiting there. Check that disk."
     )

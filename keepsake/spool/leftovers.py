@@ -42,9 +42,10 @@ def remove_unfinished(directory: Path, names: str = _HIDDEN) -> None:
 
 
 def prune(directory: Path) -> None:
-    """Remove an entry's directory, the spool and .keepsake, each only if it is empty."""
+    """Remove an entry's directory, the spool, and what holds only spools, each only if it is empty."""
     for path in (directory, directory.parent, directory.parent.parent):
-        if path != directory and path.name not in ("spool", ".keepsake"):
+        is_of_state = path.parent.name == "spool" and path.parents[1].name.startswith("keepsake")
+        if path != directory and path.name not in ("spool", ".keepsake") and not is_of_state:
             break
         try:
             path.rmdir()

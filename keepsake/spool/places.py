@@ -20,7 +20,16 @@ from keepsake.spool.journal import UNNAMED
 from keepsake.spool.leftovers import UNFINISHED, make_spool, prune, remove_unfinished
 from keepsake.storage.reading import read_whole
 from keepsake.util.console import once, warn
-from keepsake.util.directories import absolute, expand, is_own, state_directory, state_for
+from keepsake.util.directories import (
+    absolute,
+    expand,
+    is_own,
+    name_for,
+    state_directories,
+    state_directory,
+    state_for,
+    temporary_directory,
+)
 from keepsake.util.errors import is_the_scripts, suppress
 from keepsake.util.files import replace_with
 
@@ -50,13 +59,28 @@ def spool_root(directory: Path) -> Path:
 
 
 def spool_roots(directory: Path) -> list[Path]:
-    """Return all directories in which runs of a project may be waiting."""
-    if _chosen():
-        return [spool_root(directory)]
-    usual, state = directory / ".keepsake" / "spool", state_directory()
-    is_needed = state is not None and (os.path.isdir(state / "spool") or not _can_write(usual))
-    elsewhere = state_for("spool", directory) if is_needed else None
-    return [usual, *([elsewhere] if elsewhere else [])]
+    """Return all directories in which runs of a project may be waiting, the usual one first."""
+    root, usual = spool_root(directory), directory / ".keepsake" / "spool"
+    states = [state for state in state_directories() if _holds_something(state / "spool")]
+    elsewhere = [state / "spool" / name_for(directory) for state in states]
+    return list(dict.fromkeys([root if _chosen() else usual, root, *elsewhere]))
+
+
+def _holds_something(directory: Path) -> bool:
+    with suppress(OSError):
+        return bool(os.listdir(directory))
+    return False
+
+
+def further_roots(directory: Path, root: Path) -> Iterator[Path]:
+    """Yield the directories that keep runs of a project if the disk of `root`, its present one, refuses to."""
+    yielded = {root}
+    for state in (state_directory, temporary_directory):
+        if (found := state()) and (further := found / "spool" / name_for(directory)) not in yielded:
+            yielded.add(further)
+            yield further
+    if not _chosen() and (usual := directory / ".keepsake" / "spool") not in yielded:
+        yield usual  # it could not be written when the run began
 
 
 def note_roots(directory: Path) -> list[Path]:

@@ -44,24 +44,35 @@ class Unsent:
             self.write_again(directory)
             self._say_loss()
 
-    def write_again(self, directory: Path) -> None:
-        """Write the lines again, in an entry that has none of them."""
+    def write_again(self, directory: Path, left: Path | None = None) -> None:
+        """Write the lines again, in an entry that has none of them; `left`: where the run has left its files."""
         if not self._lines:
             return
-        lines, here = list(self._lines.values()), set[str]()
+        lines = list(self._lines.values())
         with suppress(OSError):  # the next line tells
             for line in lines:
                 journal.append(directory, line)
-            here |= {owner_id(path) for path in directory.iterdir()}
+        here = _owners_in(directory) | (_owners_in(left) if left else set())
         ids = [line["checkpoint"]["id"] for line in lines if line["checkpoint"]["path"]]
         if missing := [id for id in ids if id not in here]:
             self._loss = (
-                f"{directory} was removed, or a disk was mounted or unmounted there or above. The metrics that waited "
-                f"are written again. The files of {plural(len(missing), 'checkpoint')}, such as "
+                f"{left or directory} was removed, or a disk was mounted or unmounted there or above. The metrics that "
+                f"waited are written again. The files of {plural(len(missing), 'checkpoint')}, such as "
                 f"{short_id(missing[0])}, are gone, or stayed in the same folder of the other disk."
             )
+
+    def move(self, directory: Path, left: Path) -> None:
+        """Write the lines again in an entry with which the run goes on; `left`: the directory of the one before."""
+        self._device = None
+        self.write_again(directory, left)
 
     def _say_loss(self) -> None:
         if self._loss:
             warn(self._loss)
             self._loss = ""
+
+
+def _owners_in(directory: Path) -> set[str]:
+    with suppress(OSError):
+        return {owner_id(path) for path in directory.iterdir()}
+    return set()

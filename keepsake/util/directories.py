@@ -37,6 +37,13 @@ def state_directory() -> Path | None:
     return _usable("XDG_STATE_HOME", ".local/state")
 
 
+def state_directories() -> list[Path]:
+    """Return the directories that may hold such files: which one is used changes while a home cannot be written."""
+    temporary = [Path(path, name) for path in sorted(_known_for_temporary_files()) for name in _private_names()]
+    found = [state_directory(), *filter(_is_private_directory, temporary)]
+    return [path for path in dict.fromkeys(found) if path is not None]
+
+
 def state_for(what: str, directory: Path) -> Path | None:
     """Return the directory for files that must not be lost of a project directory; None if there is no usable one.
 
@@ -137,10 +144,11 @@ def _usable(variable: str, below_home: str) -> Path | None:
         usual = _own(Path(named, "keepsake"))
     elif os.path.isabs(home):
         usual = _own(Path(home, below_home, "keepsake"))
-    return usual or _among_temporary_files()
+    return usual or temporary_directory()
 
 
-def _among_temporary_files() -> Path | None:
+def temporary_directory() -> Path | None:
+    """Return a private directory among the temporary files; None if there is no usable one."""
     import tempfile
 
     try:
@@ -150,9 +158,12 @@ def _among_temporary_files() -> Path | None:
             return None
     except OSError:
         return None
-    name = f"keepsake-{_user()}"
+    return next(filter(None, (_make_private(Path(directory, name)) for name in _private_names())), None)
+
+
+def _private_names() -> list[str]:
     # The first names may be another user's: one of a container with the same number, or one who wants to be in the way
-    return next(filter(None, (_make_private(Path(directory, name + suffix)) for suffix in ("", "-2", "-3"))), None)
+    return [f"keepsake-{_user()}{suffix}" for suffix in ("", "-2", "-3")]
 
 
 def _known_for_temporary_files() -> set[str]:
@@ -191,6 +202,13 @@ def _make_private(directory: Path) -> Path | None:
 def _is_private(status: os.stat_result) -> bool:
     is_closed = sys.platform == "win32" or not status.st_mode & stat.S_IWOTH
     return stat.S_ISDIR(status.st_mode) and is_own(status) and is_closed
+
+
+def _is_private_directory(path: Path) -> bool:
+    try:
+        return _is_private(os.lstat(path))
+    except OSError:
+        return False
 
 
 def _can_be_made(directory: Path) -> bool:

@@ -272,7 +272,7 @@ def test_the_end_of_an_earlier_process_that_arrives_late_does_not_count(monkeypa
     """From the spool of another machine, whose repository was away. What only it has found out is added."""
     first = begun(monkeypatch, JOB)
     wait_until(lambda: bool(view().load(first.id).get("environment")))
-    entry = view().entries()[first.id]
+    (entry,) = view().entries()[first.id].entries
     entry.append({"experiment": {"end_reason": "exception", "ended": time_text(), "error": "E", "restarts": []}})
     entry.append({"experiment": {"job": {"system": "slurm", "id": "1"}, "found_late": "x"}})
     late = entry.pending()
