@@ -287,7 +287,7 @@ def test_what_was_frozen_when_a_checkpoint_was_interrupted_goes(
         raise interrupt
 
     with monkeypatch.context() as context:
-        context.setattr("keepsake.recording.run.warn_of_secret_files", raise_after)
+        context.setattr("keepsake.recording.freezing.warn_of_secret_files", raise_after)
         with pytest.raises(interrupt):
             experiment.checkpoint(path="w")
     assert experiment.checkpoint(path="w") is not None

@@ -15,7 +15,7 @@ import pytest
 import keepsake
 from keepsake.exceptions import ReadError, WriteError
 from keepsake.experiment import Experiment
-from keepsake.recording import heartbeat, job, lane, saver, steps
+from keepsake.recording import background, heartbeat, job, lane, saver, steps
 from keepsake.repository.heartbeats import Heartbeats
 from keepsake.repository.repository import Repository
 from keepsake.spool.entry import Entry
@@ -74,7 +74,7 @@ def published(experiment: Experiment, project: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("error", _ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize(
-    ("owner", "name"), [(steps, "publish"), (steps, "upload"), (Entry, "sync"), (Entry, "size"), (saver, "warn")]
+    ("owner", "name"), [(steps, "publish"), (steps, "upload"), (Entry, "sync"), (Entry, "size"), (background, "warn")]
 )
 def test_an_error_of_any_kind_only_delays_what_is_saved(
     project: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, error: BaseException
@@ -82,7 +82,7 @@ def test_an_error_of_any_kind_only_delays_what_is_saved(
     """The error is in a step itself, or in the handling of errors."""
     experiment = keepsake.init()
     calls = fail(monkeypatch, owner, name, error)
-    if owner is saver and name == "warn":
+    if owner is background and name == "warn":
         fail(monkeypatch, steps, "publish", ReadError("away"))
     checkpoint = experiment.checkpoint(path="model.pth", metrics={"a": 1}, quiet=True)
     assert checkpoint is not None
@@ -215,7 +215,7 @@ def loops() -> list[loop.Loop]:
 
 def test_the_threads_of_a_repository_that_is_done_with_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process may use very many repositories in turn. The threads start again if one is used again."""
-    monkeypatch.setattr(saver, "_IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(background, "_IDLE_SECONDS", 0.05)
     keepsake.init().stop()
     threads = loops()
     with saver.saver()._changed:
