@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -62,9 +63,16 @@ def _homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     return (base / str(number) for number in itertools.count())
 
 
+@pytest.fixture(scope="session")
+def _temporary() -> Iterator[str]:
+    """A directory for temporary files. Its path is short, because that of a socket must be."""
+    with tempfile.TemporaryDirectory(prefix="ks-", ignore_cleanup_errors=True) as directory:
+        yield directory
+
+
 @pytest.fixture(autouse=True)
 def _hermetic(
-    request: pytest.FixtureRequest, _homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, _homes: Iterator[Path], _temporary: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
     if request.node.get_closest_marker("cloud"):
         monkeypatch.setenv("KEEPSAKE_TEST_CLOUD", "1")
@@ -75,6 +83,8 @@ def _hermetic(
         home = next(_homes)
         for name, place in (("HOME", ""), ("XDG_CACHE_HOME", ".cache"), ("XDG_STATE_HOME", ".state")):
             monkeypatch.setenv(name, str(home / place))
+        monkeypatch.setenv("TMPDIR", _temporary)
+        monkeypatch.setattr(tempfile, "tempdir", None)
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         monkeypatch.setenv("NO_GCE_CHECK", "true")
     monkeypatch.setenv("KEEPSAKE_STRICT", "1")

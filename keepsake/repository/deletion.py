@@ -49,14 +49,14 @@ def delete_experiments(
     if not records:
         return
     identity = repository.identity if entries.keys() & records.keys() else None
-    note = repository.removals.add(records)
+    note = _note(repository, records)
     found = set()
     for key, data, _ in storage.get_many([record_key(experiment_id) for experiment_id in records]):
         found.add(id_of(key))
         with suppress(ReadError):  # a broken record is deleted too
             records[id_of(key)] = parse_experiment(data, id_of(key))
     owners = {key: record["id"] for record in records.values() for key in (*archive_keys(record), *_left(record))}
-    repository.removals.add(records, owners or None, note)
+    _note(repository, records, owners or None, note)
     storage.retire([record_key(experiment_id) for experiment_id in records])
     for experiment_id in records:
         repository.forget(experiment_id)
@@ -69,6 +69,23 @@ def delete_experiments(
     owners = {key: owner for key, owner in owners.items() if key not in shared}
     _delete_removed(repository, note, {heartbeat_key(id): id for id in records} | owners, advance)
     repository.require()  # if its disk was unmounted meanwhile, nothing was removed
+
+
+def _note(
+    repository: Repository, experiments: Iterable[str], archives: Iterable[str] | None = None, note: str = ""
+) -> str:
+    """Write the note of a removal, as `Removals.add` does.
+
+    Its disk can be unmounted just before. A note in the mount point is taken back then, and MissingRepository raised.
+    """
+    note = repository.removals.add(experiments, archives, note)
+    if repository.storage.directory is not None:
+        try:
+            repository.require()
+        except MissingRepository:
+            repository.storage.delete([note])
+            raise
+    return note
 
 
 def _left(record: Record) -> list[str]:
@@ -91,7 +108,7 @@ def _delete_removed(
         batch = keys[start : start + _AT_ONCE]
         repository.storage.delete([key for key in batch if owners[key] in removed])
         advance(len(batch))
-    repository.removals.add(removed, (), note)
+    _note(repository, removed, (), note)
 
 
 def _give_up(entry: Entry, identity: str | None) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from keepsake.exceptions import ConfigNotFound, RepositoryConfigurationError
 
+_TEMPORARY_VARIABLES = ("TMPDIR", "TEMP", "TMP")
 _VARIABLE = r"\$\w+|\$\{[^}]*\}"
 
 
@@ -39,7 +40,8 @@ def state_directory() -> Path | None:
 
 def state_directories() -> list[Path]:
     """Return the directories that may hold such files: which one is used changes while a home cannot be written."""
-    temporary = [Path(path, name) for path in sorted(_known_for_temporary_files()) for name in _private_names()]
+    place = next(filter(None, map(os.environ.get, _TEMPORARY_VARIABLES)), "/tmp")  # noqa: S108
+    temporary = [Path(place, name) for name in _private_names()]
     found = [state_directory(), *filter(_is_private_directory, temporary)]
     return [path for path in dict.fromkeys(found) if path is not None]
 
@@ -167,7 +169,7 @@ def _private_names() -> list[str]:
 
 
 def _known_for_temporary_files() -> set[str]:
-    named = (os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
+    named = (os.environ.get(name) for name in _TEMPORARY_VARIABLES)
     return {os.path.abspath(path) for path in (*named, "/tmp", "/var/tmp", "/usr/tmp") if path}  # noqa: S108
 
 

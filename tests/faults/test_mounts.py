@@ -327,6 +327,7 @@ def test_a_removal_from_a_disk_that_goes_is_an_error(
     with pytest.raises(MissingRepository):
         experiment.delete()
     disk.come_back()
+    assert [path for path in project.glob("below-1/**/*") if path.is_file()] == [], "nothing is left in the mount point"
     assert [found.id for found in Project(directory=project).experiments.list()] == [experiment.id]
 
 
