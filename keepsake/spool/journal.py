@@ -107,13 +107,14 @@ class Changes:
         Another process may have gone on with the experiment before the lines of this one arrived. They then only add
         what is missing, and do not say how it ended.
         """
-        known = restarts_of(record)
-        restarts, is_known = len(known), known[-1:] == restarts_of(self.fields)[-1:]
+        known, own = restarts_of(record), restarts_of(self.fields)
+        restarts = len(known)
+        was_published = bool(own) and own == known[: len(own)]  # the restart may have ended since
         fields = {
             name: value
             for name, value in self.fields.items()
             if self._attempts.get(name, restarts) >= restarts or (name not in END_FIELDS and not record.get(name))
-            if not (is_known and _is_no_end(name, value))  # the restart may have ended since it was published
+            if not (was_published and name in self._attempts and _is_no_end(name, value))
         }
         # Each process sends parts of its own.
         return fields | {FIELD: merged(self.fields, record)} if FIELD in self.fields else fields
