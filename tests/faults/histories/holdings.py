@@ -74,7 +74,12 @@ class Waiting:
 def waiting(world: World) -> list[Waiting]:
     """Return what waits on all machines."""
     roots = (root for machine in world.machines.values() for root in _spools(machine.directory))
-    return [Waiting(entry) for root in roots for entry in root.iterdir() if entry.is_dir()]
+    return [Waiting(entry) for root in roots for entry in root.iterdir() if entry.is_dir() and _holds_something(entry)]
+
+
+def _holds_something(entry: Path) -> bool:
+    """Whether more is there than the temporary files of a process that was killed."""
+    return any(not path.name.startswith(".") for path in entry.iterdir())
 
 
 def _spools(machine: Path) -> Iterator[Path]:
