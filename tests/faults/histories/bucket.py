@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,7 @@ SCHEME = "s3://"
 # The server is not harmed by what happens to its clients: it has the calls as they were before these were replaced
 _open, _read, _write, _close, _replace, _unlink = os.open, os.read, os.write, os.close, os.replace, os.unlink
 _stat, _listdir, _makedirs, _time = os.stat, os.listdir, os.makedirs, time.time
+in_one_step = threading.Lock()  # a process that is stopped while it holds a server's lock would stop all others
 
 
 class Bucket(Storage):
@@ -108,12 +110,13 @@ class Bucket(Storage):
 
     @contextmanager
     def _in_one_step(self) -> Iterator[None]:
-        file = _open(self.folder.with_name(f"{self.folder.name}.lock"), os.O_RDWR | os.O_CREAT)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-        finally:
-            _close(file)
+        with in_one_step:
+            file = _open(self.folder.with_name(f"{self.folder.name}.lock"), os.O_RDWR | os.O_CREAT)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                yield
+            finally:
+                _close(file)
 
 
 def url_of(folder: Path) -> str:

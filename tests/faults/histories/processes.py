@@ -14,6 +14,7 @@ from typing import Any
 from keepsake import workplace
 from keepsake.storage import Storage
 from keepsake.util import processes
+from tests.faults.histories import bucket
 from tests.faults.histories.bucket import SCHEME, Bucket, folder_of
 from tests.faults.histories.world import Machine, Step
 from tests.faults.injector import Action, Point
@@ -49,7 +50,8 @@ def action_of(step: Step) -> Action | None:
         if pauses and calls >= pauses[0]:
             pauses.pop(0)
             print(f"... stopped before {point}", flush=True)
-            os.kill(os.getpid(), signal.SIGSTOP)
+            with bucket.in_one_step:
+                os.kill(os.getpid(), signal.SIGSTOP)
         return fault(point)
 
     return action
