@@ -124,7 +124,7 @@ class Saver(Background):
                 if job.is_idle():  # nothing new has come meanwhile
                     self._jobs.pop(job.entry.directory, None)
                     job.repository.forget(job.entry.id)
-        if job.error is None and not job.is_saved():
+        if job.error is None and job.given_up:
             if job.is_local():
                 return WriteError("The disk that Python's packages are on does not answer. Check it.")
             return WriteError(f"{job.repository.url} does not answer. Check the network and the server.")
@@ -147,7 +147,7 @@ class Saver(Background):
         patience = exit_seconds()
         if jobs and all(job.given_up or job.is_idle() for job in jobs):
             patience = min(patience, HURRY_SECONDS)  # an earlier wait had no success
-        was_told = False
+        was_told, busy = False, jobs
         with Progress("Saving", _pending(jobs)) as progress:
             self._steps.bars.append(progress)
             try:
@@ -156,7 +156,8 @@ class Saver(Background):
                     now = monotonic()
                     left = self._steps.last_move + patience - now if seconds is None else started + seconds - now
                     with self._lock:
-                        if left <= 0 or all(job.is_idle() for job in jobs):
+                        busy = [job for job in jobs if not job.is_idle()]
+                        if left <= 0 or not busy:
                             break
                         self._changed.wait(min(left, _TICK_SECONDS))
                     if seconds is None:
@@ -165,7 +166,7 @@ class Saver(Background):
                         self._help(jobs)
             finally:
                 self._steps.bars.remove(progress)
-                self._relax(jobs)
+                self._relax(jobs, busy)
 
     def _hurry(self, jobs: list[Job], *, start: bool) -> None:
         """Make all steps due now, because a caller waits.
@@ -185,13 +186,13 @@ class Saver(Background):
                     self._start(job.lane, at_once=True)
             self._changed.notify_all()
 
-    def _relax(self, jobs: list[Job]) -> None:
-        """Continue in the background, because the caller no longer waits."""
+    def _relax(self, jobs: list[Job], busy: list[Job]) -> None:
+        """Continue in the background, because the caller no longer waits. It has waited in vain for `busy`."""
         with self._lock:
             now = monotonic()
             for job in jobs:
                 job.waiting = max(0, job.waiting - 1)
-                job.given_up = not job.is_saved()
+                job.given_up = job in busy
                 if job.late:
                     job.late = False
                     job.due.setdefault("publish", now)

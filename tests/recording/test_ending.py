@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -592,3 +593,20 @@ saver._SILENCE_SECONDS = 0.1
 
     assert "does not answer" not in errors
     check_whole(experiment_id)
+
+
+def test_what_another_thread_records_during_the_wait_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wait does not include it, and the background saves it."""
+    hurry = saver.Saver._hurry
+
+    def record_late(self: saver.Saver, *arguments: Any, **options: Any) -> None:
+        hurry(self, *arguments, **options)
+        thread = threading.Thread(target=experiment.checkpoint, kwargs={"metrics": {"loss": 0.5}})
+        thread.start()
+        thread.join()
+
+    experiment = keepsake.init(quiet=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(saver.Saver, "_hurry", record_late)
+        experiment.stop()  # an error would be raised, because tests run in strict mode
+    wait_until(lambda: len(keepsake.experiments.get(experiment.id).checkpoints) == 1)
