@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import ssl
+import threading
 import uuid
 from collections.abc import Callable
+from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from google.cloud.storage.retry import DEFAULT_RETRY
 
 import keepsake
@@ -39,9 +45,31 @@ def mistyped(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, project: Path) -> No
     file.write_text(file.read_text().replace("://keepsake-", "://kepsake-"))
 
 
-def untrusted(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
+def _use_https(monkeypatch: pytest.MonkeyPatch, server: str) -> None:
     for variable in ("AWS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST"):
-        monkeypatch.setenv(variable, f"https://{proxy.upstream.netloc}")
+        monkeypatch.setenv(variable, f"https://{server}")
+
+
+def without_https(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
+    _use_https(monkeypatch, proxy.upstream.netloc)
+
+
+def untrusted(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
+    """With a server whose certificate nobody has signed but itself."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    start = datetime(2020, 1, 1)
+    certificate = x509.CertificateBuilder(name, name, private.public_key(), 1, start, start + timedelta(days=36500))
+    both = project / "server.pem"
+    key = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    both.write_bytes(key + certificate.sign(private, hashes.SHA256()).public_bytes(Encoding.PEM))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(both)
+    server = ThreadingHTTPServer(("localhost", 0), BaseHTTPRequestHandler)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign] # the client hangs up
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    _use_https(monkeypatch, f"localhost:{server.server_port}")
 
 
 def without(*names: str) -> Break:
@@ -57,7 +85,7 @@ def signing_in_fails(answer: str) -> Break:
 
     def break_it(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
         private = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
         )
         key = {"type": "service_account", "client_email": "me@example.com", "project_id": "project"}
         key |= {"private_key": private.decode(), "token_uri": f"{proxy.address}/token"}
@@ -99,6 +127,7 @@ def check(project: Path, advice: str) -> None:
         ("s3", refused("400 Bad Request", "AuthorizationHeaderMalformed"), "AWS_REGION"),
         ("s3", refused("403 Forbidden", "RequestTimeTooSkewed"), "clock"),
         ("s3", untrusted, "AWS_CA_BUNDLE"),
+        ("s3", without_https, "does not speak HTTPS"),
         ("gs", without("STORAGE_EMULATOR_HOST"), "gcloud auth application-default login"),
         ("gs", refused("403 Forbidden", "forbidden"), "roles/storage.objectUser"),
         ("gs", refused("401 Unauthorized", "required"), "gcloud auth application-default login"),
