@@ -116,7 +116,7 @@ class Run:
 
             recent = lambda: workplace.view.recent_paths(look=not is_offline)  # noqa: E731
             tell_if_large(workplace.directory, record["path"], frozen.entries, recent)
-        run._gather_later(files=bool(record["path"]))
+        run._gather_later(files=bool(record["path"]), is_recovering=others_wait)
         if others_wait:
             ending.recover_in_background(entry, workplace.spools, open_repository)
         return run
@@ -133,7 +133,7 @@ class Run:
             self._place.open()
             entry.keep_room()
             ending.watch()
-            others_wait = ending.others_wait(entry, self._workplace.spools)
+            others_wait = ending.others_wait(entry, roots)  # further spools are looked at in the background
 
         if switches.is_offline():
             get_ready()
@@ -205,15 +205,18 @@ class Run:
             self._packages = get_imported_packages(self._modules)
         return self._packages
 
-    def _gather_later(self, *, files: bool) -> None:
-        """Collect package versions in the background, so init() does not wait for them."""
-        repository = self.repository
+    def _gather_later(self, *, files: bool, is_recovering: bool) -> None:
+        """Collect package versions in the background, so init() does not wait for them.
+
+        Runs that wait in any spool are recovered from there, unless a recovery has begun.
+        """
+        repository, workplace = self.repository, self._workplace
 
         def gather() -> None:
             entry = self.entry
             places.remember_repository(entry)
             if entry.identity:  # the next run may have another spool
-                for root in places.note_roots(self._workplace.directory)[1:]:
+                for root in places.note_roots(workplace.directory)[1:]:
                     places.remember_identity(root, entry.repository, entry.identity)
             self._place.keep(lambda entry: entry.write_record(durable=False))
             packages = self.packages()
@@ -229,6 +232,8 @@ class Run:
             self.found = {"environment": machine.environment(self._workplace.directory, quick=False)}
             self.change(self.found)
             saver().notify(self.entry, repository, files=True)
+            if not is_recovering and ending.others_wait(self.entry, workplace.spools):
+                ending.recover_in_background(self.entry, workplace.spools, open_repository)
 
         if switches.is_offline():
             from keepsake.recording import machine
