@@ -21,7 +21,6 @@ from keepsake.metadata import Record, later
 from keepsake.recording import ranks, switches
 from keepsake.util.console import error as say_error
 from keepsake.util.ids import short_id
-from keepsake.util.turns import in_short_turns
 
 if TYPE_CHECKING:
     from keepsake.experiment import Experiment
@@ -96,7 +95,6 @@ class Recorded(Labelled):
                 traceback.print_exc(file=sys.stderr)
             return None
 
-    @in_short_turns
     def _checkpoint(
         self,
         path: str | os.PathLike[str] | None,

@@ -12,6 +12,7 @@ from keepsake.recording import signals
 from keepsake.recording.complaints import Complaints, Problem
 from keepsake.recording.environment import warn_of_secret_files
 from keepsake.recording.place import Place, is_full
+from keepsake.util.turns import in_short_turns
 
 if TYPE_CHECKING:
     from keepsake.archive.writer import Frozen
@@ -48,6 +49,7 @@ class Freezer:
                 record["path"] = ""
         return None
 
+    @in_short_turns
     def freeze(self, entry: Entry, record: Record) -> Frozen:
         """Copy the files of an experiment or checkpoint into an entry."""
         from keepsake.archive.pack import check_room

@@ -15,11 +15,13 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-SHORT = 0.0002  # seconds; even shorter turns save nothing more
+SHORT = 5e-5  # seconds; even shorter turns save nothing more
 
 
 def in_short_turns(function: Callable[P, T]) -> Callable[P, T]:
     """Let all threads take short turns while the decorated function runs, so that it waits for none of them for long.
+
+    It is for what makes many calls of the system. Others would be slowed by the background, which gets more turns, too.
 
     Calls in several threads may overlap. Then the turns are as long as before once the first of the calls has ended.
     """

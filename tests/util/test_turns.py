@@ -10,7 +10,7 @@ import pytest
 
 import keepsake
 from keepsake import beginning
-from keepsake.recording import records
+from keepsake.archive import writer
 from keepsake.util.turns import SHORT, in_short_turns
 
 T = TypeVar("T")
@@ -71,7 +71,7 @@ def test_shorter_turns_of_the_script_stay() -> None:
 
 
 @pytest.mark.usefixtures("project_directory")
-def test_init_and_checkpoint_wait_for_short_turns_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_init_and_copies_of_files_wait_for_short_turns_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise, a thread that computes makes a checkpoint of 1 GB wait for seconds."""
     seen: list[float] = []
 
@@ -82,9 +82,9 @@ def test_init_and_checkpoint_wait_for_short_turns_only(monkeypatch: pytest.Monke
 
         return call
 
-    for owner, name in ((beginning, "experiment_record"), (records, "checkpoint_record")):
+    for owner, name in ((beginning, "experiment_record"), (writer, "freeze")):
         monkeypatch.setattr(owner, name, watched(getattr(owner, name)))
     with keepsake.init() as experiment:
-        experiment.checkpoint(metrics={"loss": 0.5})
+        experiment.checkpoint(path="keepsake.yaml", metrics={"loss": 0.5})
     assert seen == pytest.approx([SHORT, SHORT])
     assert sys.getswitchinterval() == USUAL
