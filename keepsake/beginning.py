@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from keepsake.exceptions import ReadError
 from keepsake.experiment import Experiment
 from keepsake.inert import InertExperiment
 from keepsake.metadata import Record
@@ -21,6 +22,8 @@ from keepsake.recording.resume import Resume, changed_fields, find, is_wanted, w
 from keepsake.recording.run import Run
 from keepsake.restarts import attempts
 from keepsake.util.console import plural, say, warn
+from keepsake.util.errors import is_the_scripts
+from keepsake.util.ids import short_id
 from keepsake.util.turns import in_short_turns
 
 if TYPE_CHECKING:
@@ -80,7 +83,15 @@ def begin(
 def _go_on(
     project: Project, earlier: Record, new: Record, fields: Record, *, quiet: bool, disable_heartbeat: bool
 ) -> Experiment:
-    run = Run.resume(project.workplace, earlier, fields, disable_heartbeat=disable_heartbeat, quiet=quiet)
+    try:
+        run = Run.resume(project.workplace, earlier, fields, disable_heartbeat=disable_heartbeat, quiet=quiet)
+    except OSError as error:
+        if is_the_scripts(error):
+            raise
+        raise ReadError(
+            f"What waits of experiment {short_id(earlier['id'])} cannot be read: {error}. Check the disk, or set "
+            "KEEPSAKE_SPOOL to another directory."
+        ) from error
     experiment = Experiment.from_record(project, {**earlier, **fields}, run)
     if text := warning(earlier, new):
         warn(text)

@@ -96,7 +96,7 @@ class Place:
     def _go_on_in(self, further: Entry, error: WriteError) -> None:
         left, self.entry = self.entry, further
         further.unsent, left.unsent = left.unsent, Unsent()
-        with suppress(KeepsakeError):  # what was just saved is more
+        with suppress(KeepsakeError):  # an error here must not undo what was just saved in the new place
             if self.beginning:
                 further.append(self.beginning)
             further.unsent.move(further.directory, left.directory)

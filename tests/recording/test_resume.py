@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -16,7 +17,8 @@ from typing import Any
 import pytest
 
 import keepsake
-from keepsake.exceptions import DoesNotExist, ValidationError
+from keepsake.exceptions import DoesNotExist, KeepsakeError, ValidationError
+from keepsake.experiment import Experiment
 from keepsake.metadata import END_FIELDS, time_text
 from keepsake.recording import cluster
 from keepsake.repository.view import View
@@ -527,3 +529,16 @@ def test_a_launcher_without_an_id_is_known_by_its_host_and_process(
     job = cluster.current_job()
     assert job is not None
     assert job["id"] == f"{socket.gethostname()}:{process}" or os.name == "nt"
+
+
+def test_a_spool_that_cannot_be_listed_is_named(trained: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the system has a message of ours, and what to do."""
+
+    def scandir(path: object) -> object:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Entry, "finish_logs", lambda self: scandir(self.directory))
+        with pytest.raises(KeepsakeError, match=f"{trained.id[:7]} cannot be read: .*KEEPSAKE_SPOOL"):
+            keepsake.init(resume=trained.id)
+    keepsake.init(resume=trained.id).stop()
